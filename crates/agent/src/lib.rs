@@ -1,0 +1,1 @@
+//! Runs tasks on a container instance: pure step, ledger, log shipping, introspection.

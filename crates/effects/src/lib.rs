@@ -1,0 +1,1 @@
+//! The only door to clock, ids, randomness, spawn and shutdown.

@@ -1,0 +1,1 @@
+//! What the server says to nodes and nodes say back; versioned frames over mutual TLS.

@@ -1,0 +1,2 @@
+//! One binary: server, agent, dev, and the operator's commands.
+fn main() {}

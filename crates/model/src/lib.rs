@@ -1,0 +1,1 @@
+//! ECS's nouns and laws: typed ARNs, resources, validated task definitions, lifecycle order. Pure.

@@ -1,0 +1,1 @@
+//! Namespaces, links, addresses, nftables; idempotent ensure and remove.

@@ -1,0 +1,1 @@
+//! Answers the API and runs the loops.

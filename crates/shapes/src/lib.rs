@@ -1,0 +1,1 @@
+//! Generated request and response types and their constraints. Nothing hand-written.

@@ -1,0 +1,1 @@
+//! What happened: container logs kept in append-only segments; never inside a state transaction.

@@ -1,0 +1,1 @@
+//! Real clusters in network namespaces for tests, and their clean-up.
