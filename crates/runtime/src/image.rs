@@ -1,0 +1,242 @@
+//! The nouns of images: what to pull, what came of it, and Docker's rules for merging an image's configuration with
+//! what a task definition says.
+
+use std::collections::BTreeMap;
+
+use crate::auth::RegistryAuth;
+use crate::error::PullError;
+
+/// When to ask the registry (ECS_IMAGE_PULL_BEHAVIOR's two useful values).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PullPolicy {
+    /// Resolve at the registry each time; blobs already here are not fetched again.
+    Always,
+    /// Use a complete image of that name if there is one, without asking.
+    IfMissing,
+}
+
+/// Which entry of a multi-platform image to take, in Go's names (`linux`, `amd64`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Platform {
+    /// Operating system.
+    pub os: String,
+    /// Processor architecture.
+    pub architecture: String,
+    /// E.g. `v8`; compared only if both sides name one.
+    pub variant: Option<String>,
+}
+
+impl Platform {
+    /// The platform this program was built for.
+    #[must_use]
+    pub fn host() -> Self {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        Self { os: "linux".into(), architecture: architecture.into(), variant: None }
+    }
+
+    /// Whether an index entry naming `os`, `architecture` and perhaps `variant` serves this platform.
+    #[must_use]
+    pub fn matches(&self, os: &str, architecture: &str, variant: Option<&str>) -> bool {
+        let variant_fits = match (self.variant.as_deref(), variant) {
+            (Some(want), Some(have)) => want == have,
+            (Some(_) | None, None) | (None, Some(_)) => true,
+        };
+        os == self.os && architecture == self.architecture && variant_fits
+    }
+}
+
+/// One image wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PullRequest {
+    /// As people write it: `busybox`, `host:5000/app@sha256:…`.
+    pub reference: String,
+    /// How to prove ourselves to the registry.
+    pub auth: RegistryAuth,
+    /// When to ask the registry.
+    pub policy: PullPolicy,
+    /// Which entry of an index to take.
+    pub platform: Platform,
+}
+
+impl PullRequest {
+    /// An anonymous pull for this machine's platform.
+    #[must_use]
+    pub fn new(reference: impl Into<String>, policy: PullPolicy) -> Self {
+        Self { reference: reference.into(), auth: RegistryAuth::Anonymous, policy, platform: Platform::host() }
+    }
+}
+
+/// How far a pull has come. Bytes are compressed ones, as the registry counts them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PullProgress {
+    /// Layers of the image.
+    pub layers_total: usize,
+    /// Layers unpacked, counting those that were here before.
+    pub layers_done: usize,
+    /// Bytes to fetch in this pull; 0 until the manifest is known.
+    pub bytes_total: u64,
+    /// Bytes fetched in this pull.
+    pub bytes_done: u64,
+}
+
+/// An image that is present and unpacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Normalised reference, e.g. `docker.io/library/busybox:latest`.
+    pub name: String,
+    /// What the reference resolves to (index or manifest): ECS's `imageDigest`.
+    pub digest: String,
+    /// The platform's own manifest; equals `digest` for a single-platform image.
+    pub manifest_digest: String,
+    /// Digest of the configuration: what Docker calls the image id.
+    pub config_digest: String,
+    /// Chain id of the unpacked filesystem.
+    pub chain_id: String,
+    /// What the image says about how to run it.
+    pub config: ImageConfig,
+    /// Compressed bytes of all layers and the configuration.
+    pub size: u64,
+}
+
+/// How to run an image, from its configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageConfig {
+    /// `ENTRYPOINT`.
+    pub entrypoint: Vec<String>,
+    /// `CMD`.
+    pub cmd: Vec<String>,
+    /// `ENV`, each `NAME=value`.
+    pub env: Vec<String>,
+    /// `USER`, empty for root.
+    pub user: String,
+    /// `WORKDIR`, empty for `/`.
+    pub working_dir: String,
+    /// `STOPSIGNAL` as written, e.g. `SIGQUIT` or `3`.
+    pub stop_signal: Option<String>,
+    /// `EXPOSE`, e.g. `80/tcp`, sorted.
+    pub exposed_ports: Vec<String>,
+    /// `LABEL`.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl ImageConfig {
+    /// The argv to run. Docker's rule: an entry point given by the task definition discards the image's `CMD`.
+    #[must_use]
+    pub fn argv(&self, entry_point: Option<&[String]>, command: Option<&[String]>) -> Vec<String> {
+        let given = entry_point.filter(|e| !e.is_empty());
+        let mut argv = given.map_or_else(|| self.entrypoint.clone(), <[String]>::to_vec);
+        match command.filter(|c| !c.is_empty()) {
+            Some(command) => argv.extend_from_slice(command),
+            None if given.is_none() => argv.extend_from_slice(&self.cmd),
+            None => {}
+        }
+        argv
+    }
+
+    /// The image's environment with `overrides` on top, in the image's order, new names last; `PATH` is always set.
+    #[must_use]
+    pub fn environment(&self, overrides: &[(String, String)]) -> Vec<String> {
+        let mut merged: Vec<(String, String)> = Vec::new();
+        let own = self.env.iter().map(|e| e.split_once('=').unwrap_or((e, "")));
+        let given = overrides.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in [("PATH", DEFAULT_PATH)].into_iter().chain(own).chain(given) {
+            match merged.iter_mut().find(|(n, _)| n == name) {
+                Some(slot) => slot.1 = value.to_owned(),
+                None => merged.push((name.to_owned(), value.to_owned())),
+            }
+        }
+        merged.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
+    /// The number of the signal that stops this image politely; SIGTERM unless the image says otherwise.
+    #[must_use]
+    pub fn stop_signal_number(&self) -> i32 {
+        self.stop_signal.as_deref().and_then(crate::container::signal_number).unwrap_or(libc::SIGTERM)
+    }
+}
+
+/// What Docker gives an image that sets no PATH.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Completes a reference as `docker pull` does: `busybox` is `docker.io/library/busybox:latest`.
+///
+/// # Errors
+/// [`PullError::InvalidReference`] if it is not a reference at all.
+pub fn normalize(reference: &str) -> Result<String, PullError> {
+    parse(reference).map(|r| r.whole())
+}
+
+/// The host (and port) whose credentials serve this reference, e.g. `docker.io` or `127.0.0.1:5000`.
+///
+/// # Errors
+/// [`PullError::InvalidReference`] if it is not a reference at all.
+pub fn registry_of(reference: &str) -> Result<String, PullError> {
+    parse(reference).map(|r| r.registry().to_owned())
+}
+
+pub(crate) fn parse(reference: &str) -> Result<oci_client::Reference, PullError> {
+    reference.parse().map_err(|e: oci_client::ParseError| PullError::InvalidReference {
+        reference: reference.to_owned(),
+        reason: e.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(list: &[&str]) -> Vec<String> {
+        list.iter().map(|s| (*s).to_owned()).collect()
+    }
+
+    #[test]
+    fn argv_follows_docker() {
+        let config = ImageConfig { entrypoint: strings(&["/e"]), cmd: strings(&["c"]), ..ImageConfig::default() };
+        let check = |entry: Option<&[&str]>, command: Option<&[&str]>, want: &[&str]| {
+            let entry = entry.map(strings);
+            let command = command.map(strings);
+            assert_eq!(config.argv(entry.as_deref(), command.as_deref()), strings(want));
+        };
+        check(None, None, &["/e", "c"]);
+        check(None, Some(&["x", "y"]), &["/e", "x", "y"]);
+        check(Some(&["/o"]), None, &["/o"]);
+        check(Some(&["/o"]), Some(&["x"]), &["/o", "x"]);
+        check(Some(&[]), Some(&[]), &["/e", "c"]);
+    }
+
+    #[test]
+    fn environment_keeps_order_and_lets_the_task_win() {
+        let config = ImageConfig { env: strings(&["A=1", "PATH=/bin", "B"]), ..ImageConfig::default() };
+        let merged = config.environment(&[("A".into(), "2".into()), ("C".into(), "x=y".into())]);
+        assert_eq!(merged, strings(&["PATH=/bin", "A=2", "B=", "C=x=y"]));
+        assert_eq!(ImageConfig::default().environment(&[]), vec![format!("PATH={DEFAULT_PATH}")]);
+    }
+
+    #[test]
+    fn references_are_completed() {
+        let rows = [
+            ("busybox", "docker.io/library/busybox:latest", "docker.io"),
+            ("127.0.0.1:5000/a/b:1", "127.0.0.1:5000/a/b:1", "127.0.0.1:5000"),
+            ("ghcr.io/x/y", "ghcr.io/x/y:latest", "ghcr.io"),
+        ];
+        for (given, whole, host) in rows {
+            assert_eq!(normalize(given).unwrap(), whole);
+            assert_eq!(registry_of(given).unwrap(), host);
+        }
+        assert!(matches!(normalize("UPPER CASE"), Err(PullError::InvalidReference { .. })));
+    }
+
+    #[test]
+    fn platforms_match_with_optional_variant() {
+        let arm = Platform { os: "linux".into(), architecture: "arm64".into(), variant: Some("v8".into()) };
+        assert!(arm.matches("linux", "arm64", None));
+        assert!(arm.matches("linux", "arm64", Some("v8")));
+        assert!(!arm.matches("linux", "arm64", Some("v9")));
+        assert!(!arm.matches("linux", "amd64", None));
+        assert!(!arm.matches("windows", "arm64", None));
+    }
+}
