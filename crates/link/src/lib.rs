@@ -1,1 +1,27 @@
-//! What the server says to nodes and nodes say back; versioned frames over mutual TLS.
+//! What the server says to an agent and the agent says back: versioned frames over mutual TLS.
+//!
+//! The link is level-triggered. The server always sends the whole set of tasks an instance shall hold; the agent always
+//! sends the whole of what it knows of a task. So a lost, repeated or reordered message does no harm, and a session that
+//! comes back begins with the same messages as one that never broke. Agents only ever dial; the server never does.
+//!
+//! There are two doors on one TLS port, told apart by ALPN: [`ALPN_JOIN`] needs no client certificate and answers exactly one
+//! [`JoinRequest`]; [`ALPN_SESSION`] needs a certificate of the server's own CA, whose [`Identity`] says who is calling.
+//! Source of the shape: our own; the original's ACS protocol is served elsewhere.
+
+mod frame;
+mod identity;
+mod message;
+
+pub use frame::{FrameError, Framed, MAX_FRAME, Receiver, Sender, framed};
+pub use identity::{Identity, InvalidIdentity};
+pub use message::{
+    AgentMessage, Assignment, Assignments, Goodbye, GoodbyeCode, Hello, JoinAnswer, JoinRefusal, JoinRequest, LogBatch,
+    LogEvent, LogOutcome, ServerMessage, Welcome,
+};
+
+/// ALPN of a joining machine.
+pub const ALPN_JOIN: &[u8] = b"longshore-join/1";
+/// ALPN of an agent's session.
+pub const ALPN_SESSION: &[u8] = b"longshore-link/1";
+/// The version in [`Hello`]; raised when a message changes its meaning. Members may be added without raising it.
+pub const PROTOCOL: u32 = 1;

@@ -1,1 +1,46 @@
-//! ECS's nouns and laws: typed ARNs, resources, validated task definitions, lifecycle order. Pure.
+//! ECS's nouns and laws, as closed types.
+//!
+//! Everything inside Longshore speaks these types; the all-optional strings of AWS's wire are turned into them once,
+//! in `server::api`, and back once. This crate holds no I/O, no clock, no randomness, no logging and no wire type:
+//! time, ids and chance are arguments. What is stored and what crosses to an agent is made of these types, so each
+//! of them has a stable serde form.
+
+pub mod account;
+pub mod activation;
+pub mod arn;
+pub mod attribute;
+pub mod cluster;
+pub mod container_instance;
+pub mod definition_rules;
+pub mod instance_type;
+pub mod lifecycle;
+pub mod machine;
+pub mod names;
+pub mod resources;
+pub mod tags;
+pub mod task;
+pub mod task_definition;
+pub mod time;
+pub mod vpc;
+
+pub use account::{AccountSetting, SettingName};
+pub use activation::{Activation, Registration};
+pub use arn::{ArnError, ClusterArn, ContainerArn, ContainerInstanceArn, Scope, TaskArn, TaskDefinitionArn};
+pub use attribute::{Attribute, Attributes};
+pub use cluster::{Cluster, ClusterStatus};
+pub use container_instance::{AgentInfo, ContainerInstance, InstanceStatus};
+pub use definition_rules::InvalidDefinition;
+pub use lifecycle::{ContainerObservation, ObservedStatus, TaskObservation};
+pub use machine::{Machine, MachineState};
+pub use names::{AccountId, ClusterName, ContainerInstanceId, Family, Region, TaskId};
+pub use resources::{CpuUnits, MemoryMib, Port, Protocol, Reservation, Resources};
+pub use tags::Tags;
+pub use task::{
+    Container, ContainerOverride, ContainerStatus, Desired, LaunchType, NetworkBinding, Phase, Stop, StopCode, Task,
+    TaskOverrides, TaskStatus, TaskTimes,
+};
+pub use task_definition::{
+    Compatibility, ContainerDefinition, LinuxParameters, LogConfiguration, LogDriver, NetworkMode, PortMapping,
+    PortSpec, RuntimePlatform, TaskDefinition, TaskDefinitionSpec, TaskDefinitionStatus, Tmpfs, Ulimit,
+};
+pub use time::Timestamp;

@@ -1,0 +1,229 @@
+//! The messages. Each enum is open at the end: a side that does not know a message of the other answers `Goodbye` or
+//! ignores it, as its comment says.
+
+use model::{
+    AgentInfo, Attributes, ClusterName, Desired, Resources, TaskArn, TaskDefinitionArn, TaskDefinitionSpec,
+    TaskObservation, TaskOverrides, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+/// A machine asks to be let in. Sent over TLS with the server's CA pinned by the token.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JoinRequest {
+    /// The activation's id.
+    pub activation_id: String,
+    /// The activation's secret.
+    pub activation_code: String,
+    /// The cluster it wants to join; `default` if its token does not say otherwise.
+    pub cluster: Option<ClusterName>,
+    /// A certificate signing request in PEM; only its public key is used.
+    pub csr_pem: String,
+}
+
+/// The answer to a [`JoinRequest`] or a renewal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JoinAnswer {
+    /// Let in.
+    Joined {
+        /// The machine's certificate, PEM.
+        certificate_pem: String,
+        /// The CA's certificate, PEM.
+        ca_pem: String,
+    },
+    /// Not let in.
+    Refused(JoinRefusal),
+}
+
+/// Why a machine was not let in, in words that say what to do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JoinRefusal {
+    /// For people.
+    pub message: String,
+    /// Whether asking again later can help.
+    pub retry: bool,
+}
+
+/// What an agent sends in its session. The first must be `Hello`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentMessage {
+    /// Who and what I am.
+    Hello(Hello),
+    /// I am here. Sent when nothing else was sent for the interval in [`Welcome`].
+    Heartbeat,
+    /// What I see. Answered by `ReportAck` once it is durable.
+    Report {
+        /// Counted from 1 in each session.
+        seq: u64,
+        /// Whole observations of the tasks that changed since the last acknowledged report; after `Hello`, of all.
+        tasks: Vec<TaskObservation>,
+    },
+    /// Container output. Answered by `LogsAck` once it is durable.
+    Logs {
+        /// Counted from 1 in each session.
+        seq: u64,
+        /// At most one batch per stream.
+        batches: Vec<LogBatch>,
+    },
+    /// Give me a fresh certificate. Answered by `Renewed`.
+    Renew {
+        /// A certificate signing request in PEM; only its public key is used.
+        csr_pem: String,
+    },
+}
+
+/// The first message of a session.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Hello {
+    /// The sender's version of this protocol.
+    pub protocol: u32,
+    /// The agent.
+    pub agent: AgentInfo,
+    /// All the instance has.
+    pub resources: Resources,
+    /// Capabilities and platform (`ecs.capability.…`, `ecs.os-type`, `ecs.cpu-architecture`, `ecs.instance-type`,
+    /// `ecs.availability-zone`, …) and the operator's own.
+    pub attributes: Attributes,
+    /// An address at which published ports can be reached.
+    pub address: Option<IpAddr>,
+    /// The tasks in the agent's ledger. The server stops those it does not know by leaving them out of `Assignments`.
+    pub tasks: Vec<TaskArn>,
+}
+
+/// What a server sends in a session. The first is `Welcome` or `Goodbye`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerMessage {
+    /// You are registered.
+    Welcome(Welcome),
+    /// All you shall hold.
+    Assignments(Assignments),
+    /// The report of that number, and all before it, are durable.
+    ReportAck {
+        /// The report's number.
+        seq: u64,
+    },
+    /// What became of the batches of that message, in order.
+    LogsAck {
+        /// The message's number.
+        seq: u64,
+        /// One per batch.
+        outcomes: Vec<LogOutcome>,
+    },
+    /// The answer to `Renew`.
+    Renewed(JoinAnswer),
+    /// The session ends.
+    Goodbye(Goodbye),
+}
+
+/// The answer to `Hello`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Welcome {
+    /// Seconds of silence after which the agent sends `Heartbeat`. After three such intervals of silence either side
+    /// takes the session for dead.
+    pub heartbeat_seconds: u32,
+    /// The server's clock, so that the agent can say how far its own is off.
+    pub server_time: Timestamp,
+}
+
+/// All an instance shall hold. The agent refuses a set that is older than the newest it has seen.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Assignments {
+    /// The server's leadership epoch, then its state revision: together they only grow.
+    pub epoch: u64,
+    /// See `epoch`.
+    pub generation: u64,
+    /// The definitions that `tasks` name, each once.
+    pub definitions: Vec<(TaskDefinitionArn, Arc<TaskDefinitionSpec>)>,
+    /// Every task that has not been reported stopped. A task in the agent's ledger that is missing here is stopped if it
+    /// runs, and forgotten once it has stopped.
+    pub tasks: Vec<Assignment>,
+}
+
+/// One task an instance shall hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// The task.
+    pub task: TaskArn,
+    /// Its definition.
+    pub definition: TaskDefinitionArn,
+    /// What its caller changed.
+    pub overrides: TaskOverrides,
+    /// Whether it shall run or stop.
+    pub desired: Desired,
+    /// Its group.
+    pub group: Arc<str>,
+    /// The ARN's id of each container by name.
+    pub container_ids: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+/// Output of one container, in order.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LogBatch {
+    /// Group.
+    pub group: String,
+    /// Stream; made if it is missing.
+    pub stream: String,
+    /// Make the group too if it is missing (`awslogs-create-group`).
+    pub create_group: bool,
+    /// Region of the group, if the driver's options name one other than the instance's.
+    pub region: Option<String>,
+    /// The source of the bytes: with the offsets it lets the store drop what it has already.
+    pub producer: String,
+    /// Offset of the first byte in the source.
+    pub offset: u64,
+    /// Offset behind the last byte.
+    pub next_offset: u64,
+    /// The events.
+    pub events: Vec<LogEvent>,
+}
+
+/// A line of output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogEvent {
+    /// When the agent read it.
+    pub timestamp: Timestamp,
+    /// The line without its end.
+    pub message: String,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogOutcome {
+    /// Durable up to this offset.
+    Accepted {
+        /// Offset behind the last durable byte.
+        next_offset: u64,
+    },
+    /// It will never be taken; the words say why.
+    Refused {
+        /// For people.
+        message: String,
+    },
+}
+
+/// The end of a session.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Goodbye {
+    /// Why.
+    pub code: GoodbyeCode,
+    /// For people.
+    pub message: String,
+}
+
+/// Why a session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GoodbyeCode {
+    /// The instance was deregistered: stop everything; a new token is needed to come back.
+    Inactive,
+    /// Another session of the same instance took over.
+    Superseded,
+    /// The server does not speak this version.
+    Protocol,
+    /// The server stops; come back.
+    ShuttingDown,
+}

@@ -1,0 +1,187 @@
+//! What a task definition may say: the rules that hold between members, beyond the model's own constraints.
+//!
+//! The texts are the ones clients see with `ClientException`. Source of rules and texts: the service model's
+//! documentation, the ECS developer guide and the emulators' tables in our notes on the original.
+
+use crate::{ContainerDefinition, CpuUnits, MemoryMib, NetworkMode, Port, PortSpec, Protocol, TaskDefinitionSpec};
+use std::collections::BTreeSet;
+
+/// A rule that a definition breaks; the text says which and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidDefinition(pub String);
+
+fn refuse(text: impl Into<String>) -> Result<(), InvalidDefinition> {
+    Err(InvalidDefinition(text.into()))
+}
+
+/// Containers per task definition, a fixed quota of the original that users ask to be lifted; here it only bounds work.
+pub const MAX_CONTAINERS: usize = 100;
+/// The least memory a container can be given. Source: `ContainerDefinition$memory`.
+pub const MIN_CONTAINER_MEMORY: MemoryMib = MemoryMib(6);
+/// Ranges one definition may publish. Source: `PortMapping$containerPortRange`.
+pub const MAX_PORT_RANGES: usize = 100;
+/// Ports that the agent and the system keep. Source: `PortMapping$hostPort`.
+pub const RESERVED_PORTS: [u16; 5] = [22, 2375, 2376, 51678, 51679];
+/// The smallest and largest task-level CPU on container instances. Source: `Task$cpu`, 2026.
+pub const TASK_CPU: std::ops::RangeInclusive<u32> = 128..=196_608;
+
+impl TaskDefinitionSpec {
+    /// Checks everything that the types do not already make unsayable.
+    pub fn check(&self) -> Result<(), InvalidDefinition> {
+        if self.containers.is_empty() {
+            return refuse("Task definition does not have any container definitions.");
+        }
+        if self.containers.len() > MAX_CONTAINERS {
+            return refuse("Too many containers.");
+        }
+        if !self.containers.iter().any(|c| c.essential) {
+            return refuse("A task definition must have at least one essential container.");
+        }
+        if self.cpu.is_some_and(|CpuUnits(cpu)| !TASK_CPU.contains(&cpu)) {
+            return refuse(
+                "Invalid 'cpu' setting for task. For more information, see the Troubleshooting section of the Amazon \
+                 ECS Developer Guide.",
+            );
+        }
+        let mut names = BTreeSet::new();
+        for container in &self.containers {
+            if !names.insert(container.name.as_str()) {
+                return refuse(format!("Container names must be unique: '{}' is used twice.", container.name));
+            }
+            self.check_container(container)?;
+        }
+        self.check_sums()?;
+        self.check_ports()
+    }
+
+    fn check_sums(&self) -> Result<(), InvalidDefinition> {
+        if let Some(CpuUnits(task)) = self.cpu {
+            let sum: u64 = self.containers.iter().map(|c| u64::from(c.cpu.0)).sum();
+            if sum > u64::from(task) {
+                return refuse("The sum of the containers' 'cpu' is greater than the task's.");
+            }
+        }
+        if let Some(task) = self.memory {
+            let sum: u64 = self.containers.iter().map(|c| u64::from(c.memory_reservation.unwrap_or_default().0)).sum();
+            if sum > u64::from(task.0) || self.containers.iter().any(|c| c.memory.is_some_and(|m| m > task)) {
+                return refuse("The containers' memory is greater than the task's.");
+            }
+        }
+        Ok(())
+    }
+
+    fn check_container(&self, c: &ContainerDefinition) -> Result<(), InvalidDefinition> {
+        let name = &c.name;
+        if name.is_empty() {
+            return refuse("Container.name should not be null or empty.");
+        }
+        if !crate::names::is_ecs_name(name) {
+            return refuse(format!(
+                "Container.name '{name}' is not valid: up to 255 letters, numbers, hyphens and underscores."
+            ));
+        }
+        if c.image.is_empty() {
+            return refuse("Container.image should not be null or empty.");
+        }
+        if c.image.len() > 255 || c.image.contains(char::is_whitespace) {
+            return refuse(format!("Container.image of container '{name}' contains invalid characters."));
+        }
+        if self.memory.is_none() && c.memory.is_none() && c.memory_reservation.is_none() {
+            return refuse(format!(
+                "Invalid setting for container '{name}'. At least one of 'memory' or 'memoryReservation' must be specified."
+            ));
+        }
+        if c.memory.is_some_and(|m| m < MIN_CONTAINER_MEMORY)
+            || c.memory_reservation.is_some_and(|m| m < MIN_CONTAINER_MEMORY)
+        {
+            return refuse(format!("Invalid setting for container '{name}'. 'memory' must be at least 6 MiB."));
+        }
+        if let (Some(hard), Some(soft)) = (c.memory, c.memory_reservation)
+            && hard < soft
+        {
+            return refuse(format!(
+                "Invalid setting for container '{name}'. 'memory' must not be less than 'memoryReservation'."
+            ));
+        }
+        for (key, _) in &c.environment {
+            if key.is_empty() || key.contains(['=', '\0']) {
+                return refuse(format!("Container '{name}' has an environment variable with an invalid name."));
+            }
+        }
+        if c.ulimits.iter().any(|u| u.soft > u.hard) {
+            return refuse(format!("Container '{name}' has a ulimit whose softLimit is above its hardLimit."));
+        }
+        if c.hostname.is_some() && self.effective_network_mode() == NetworkMode::Host {
+            return refuse("hostname is not supported on container when networkMode=host.");
+        }
+        if let Some(linux) = &c.linux_parameters
+            && let Some(bad) = linux.tmpfs.iter().find(|t| !t.container_path.starts_with('/') || t.size.0 == 0)
+        {
+            return refuse(format!(
+                "Container '{name}' has a tmpfs mount without an absolute path or a size: '{}'.",
+                bad.container_path
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_ports(&self) -> Result<(), InvalidDefinition> {
+        let mode = self.effective_network_mode();
+        let mut hosts: BTreeSet<Port> = BTreeSet::new();
+        let mut ranges = 0;
+        for c in &self.containers {
+            let name = &c.name;
+            if mode == NetworkMode::None && !c.port_mappings.is_empty() {
+                return refuse(format!(
+                    "Port mappings are not allowed when network mode is none (container '{name}')."
+                ));
+            }
+            let mut own: BTreeSet<(Protocol, u16)> = BTreeSet::new();
+            for mapping in &c.port_mappings {
+                let protocol = mapping.effective_protocol();
+                match mapping.spec {
+                    PortSpec::Single { container, host } => {
+                        if container == 0 && mode != NetworkMode::Bridge || container == 0 {
+                            return refuse(format!("Invalid containerPort 0 for container '{name}'."));
+                        }
+                        if mode == NetworkMode::Host && host.is_some_and(|h| h != 0 && h != container) {
+                            return refuse(
+                                "When networkMode=host, the host ports and container ports in port mappings must match.",
+                            );
+                        }
+                        let same = own.contains(&(protocol, container));
+                        own.insert((protocol, container));
+                        if same && host.is_none_or(|h| h == 0) {
+                            return refuse(format!(
+                                "Container '{name}' maps container port {container} more than once."
+                            ));
+                        }
+                    }
+                    PortSpec::Range { first, last } => {
+                        ranges += 1;
+                        if first == 0 || last < first {
+                            return refuse(format!(
+                                "Invalid containerPortRange {first}-{last} for container '{name}'."
+                            ));
+                        }
+                    }
+                }
+                let Some(port) = mapping.static_port(mode) else { continue };
+                if RESERVED_PORTS.contains(&port.number) {
+                    return refuse(format!(
+                        "Host port {} is reserved on container instances (container '{name}').",
+                        port.number
+                    ));
+                }
+                if !hosts.insert(port) {
+                    return refuse(format!("Host port {} is used more than once in the task definition.", port.number));
+                }
+            }
+        }
+        if ranges > MAX_PORT_RANGES {
+            return refuse("A task definition can have at most 100 container port ranges.");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,122 @@
+use super::*;
+use crate::*;
+use proptest::prelude::*;
+
+fn task() -> Task {
+    let cluster: ClusterArn = "arn:aws:ecs:us-east-1:123456789012:cluster/default".parse().unwrap();
+    let arn = TaskArn { cluster, id: TaskId::parse("0123456789abcdef0123456789abcdef").unwrap() };
+    let container = Container {
+        arn: ContainerArn { task: arn.clone(), id: "b0a1".into() },
+        name: "web".into(),
+        image: "web:1".into(),
+        image_digest: None,
+        runtime_id: None,
+        status: ContainerStatus::Pending,
+        exit_code: None,
+        reason: None,
+        network_bindings: vec![],
+    };
+    Task {
+        definition: "arn:aws:ecs:us-east-1:123456789012:task-definition/web:1".parse().unwrap(),
+        container_instance: ContainerInstanceId::parse("fedcba9876543210fedcba9876543210").unwrap(),
+        availability_zone: None,
+        launch_type: LaunchType::Ec2,
+        group: "family:web".into(),
+        started_by: None,
+        overrides: TaskOverrides::default(),
+        reservation: Reservation::default(),
+        desired: Desired::Running,
+        phase: Phase::Pending,
+        version: 1,
+        containers: vec![container],
+        times: TaskTimes::default(),
+        tags: Tags::default(),
+        arn,
+    }
+}
+
+fn observation() -> impl Strategy<Value = TaskObservation> {
+    let status = prop_oneof![
+        Just(ObservedStatus::Pending),
+        Just(ObservedStatus::Running),
+        Just(ObservedStatus::Stopping(Stop::essential_exited())),
+        Just(ObservedStatus::Stopped(Stop::essential_exited())),
+    ];
+    let container =
+        prop_oneof![Just(ContainerStatus::Pending), Just(ContainerStatus::Running), Just(ContainerStatus::Stopped)];
+    (status, container, proptest::option::of(0..256i32)).prop_map(|(status, c, exit_code)| TaskObservation {
+        task: task().arn,
+        status,
+        containers: vec![ContainerObservation {
+            name: "web".into(),
+            status: c,
+            runtime_id: None,
+            image_digest: None,
+            exit_code,
+            reason: None,
+            network_bindings: vec![],
+        }],
+        pull_started: None,
+        pull_stopped: None,
+        execution_stopped: None,
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_task_never_goes_back(seen in proptest::collection::vec(observation(), 1..12), stop_after in 0usize..12) {
+        let mut task = task();
+        for (i, one) in seen.iter().enumerate() {
+            let before = task.clone();
+            if i == stop_after {
+                task.request_stop(Stop { code: StopCode::UserInitiated, reason: "r".into() }, Timestamp(i as i64));
+            }
+            let asked = task.stop().cloned();
+            task.advance(one, Timestamp(i as i64));
+            prop_assert!(task.last_status() >= before.last_status());
+            prop_assert!(task.containers[0].status >= before.containers[0].status);
+            prop_assert!(!before.is_to_stop() || task.is_to_stop());
+            if before.containers[0].exit_code.is_some() {
+                prop_assert_eq!(task.containers[0].exit_code, before.containers[0].exit_code);
+            }
+            // The first cause of a stop stays the cause.
+            if asked.is_some() {
+                prop_assert_eq!(task.stop().cloned(), asked);
+            }
+            prop_assert_eq!(task.version > before.version, task != before);
+        }
+    }
+
+    #[test]
+    fn a_repeated_observation_changes_nothing(one in observation()) {
+        let mut task = task();
+        task.advance(&one, Timestamp(1));
+        let after = task.clone();
+        prop_assert!(!task.advance(&one, Timestamp(2)));
+        prop_assert_eq!(task, after);
+    }
+}
+
+#[test]
+fn a_stop_asked_for_before_the_node_heard_of_the_task_keeps_its_cause() {
+    let mut task = task();
+    task.request_stop(Stop { code: StopCode::UserInitiated, reason: "bye".into() }, Timestamp(5));
+    assert_eq!(task.last_status(), TaskStatus::Pending);
+    let seen = TaskObservation {
+        task: task.arn.clone(),
+        status: ObservedStatus::Stopped(Stop::failed_to_start()),
+        containers: vec![],
+        pull_started: None,
+        pull_stopped: None,
+        execution_stopped: None,
+    };
+    assert!(task.advance(&seen, Timestamp(9)));
+    assert_eq!(task.stop().map(|s| s.code), Some(StopCode::UserInitiated));
+    assert_eq!(task.stopped_at(), Some(Timestamp(9)));
+    assert_eq!(task.times.execution_stopped, None);
+}
+
+#[test]
+fn a_reason_is_cut_on_a_character() {
+    assert_eq!(trim_reason(&"é".repeat(2000)).chars().count(), MAX_REASON_CHARS);
+}

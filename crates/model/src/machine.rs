@@ -1,0 +1,93 @@
+//! A local instance: what `RunInstances` makes on the server's own host. EC2 calls it an instance; inside the house that
+//! word belongs to container instances, so it is a machine here.
+
+use crate::{ClusterName, Scope, Tags, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+
+/// EC2's instance states. `Pending`, `Stopping` and `ShuttingDown` are on their way to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum MachineState {
+    Pending,
+    Running,
+    Stopping,
+    Stopped,
+    ShuttingDown,
+    Terminated,
+}
+
+impl MachineState {
+    /// EC2's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::ShuttingDown => "shutting-down",
+            Self::Terminated => "terminated",
+        }
+    }
+    /// EC2's number.
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Pending => 0,
+            Self::Running => 16,
+            Self::ShuttingDown => 32,
+            Self::Terminated => 48,
+            Self::Stopping => 64,
+            Self::Stopped => 80,
+        }
+    }
+}
+
+/// A local instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Account and region.
+    pub scope: Scope,
+    /// `i-` and 17 hexadecimal digits.
+    pub id: String,
+    /// `r-` and 17 hexadecimal digits: the RunInstances call it came from.
+    pub reservation_id: String,
+    /// A name from `instance_type`.
+    pub instance_type: String,
+    /// Where it is.
+    pub availability_zone: String,
+    /// Its subnet.
+    pub subnet_id: String,
+    /// Its address, unique on this host over all regions.
+    pub private_ip: Ipv4Addr,
+    /// The cluster its user data names.
+    pub cluster: ClusterName,
+    /// `ECS_INSTANCE_ATTRIBUTES` of its user data.
+    #[serde(default)]
+    pub attributes: crate::Attributes,
+    /// `ECS_RESERVED_MEMORY` of its user data, MiB.
+    #[serde(default)]
+    pub reserved_memory: u32,
+    /// What it is; the API moves it to the states on the way, the host's loop on from there.
+    pub state: MachineState,
+    /// EC2's reason for the last change, e.g. `Client.UserInitiatedShutdown: User initiated shutdown`.
+    #[serde(default)]
+    pub state_reason: Option<String>,
+    /// Its image id, as asked for.
+    #[serde(default)]
+    pub image_id: String,
+    /// Its key pair, as asked for.
+    #[serde(default)]
+    pub key_name: Option<String>,
+    /// When it was asked for.
+    pub launched_at: Timestamp,
+    /// RunInstances' idempotency token.
+    #[serde(default)]
+    pub client_token: Option<String>,
+    /// Position within its launch.
+    #[serde(default)]
+    pub launch_index: u32,
+    /// Tags.
+    #[serde(default)]
+    pub tags: Tags,
+}

@@ -1,0 +1,132 @@
+//! Resource arithmetic: what an instance has, what a task holds, whether the one fits into the other.
+//!
+//! Units live in types; subtraction can not wrap, and ports are sets.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// CPU units: 1,024 are one virtual CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[serde(transparent)]
+pub struct CpuUnits(pub u32);
+
+/// Memory in mebibytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[serde(transparent)]
+pub struct MemoryMib(pub u32);
+
+impl MemoryMib {
+    /// The same amount in bytes.
+    pub fn bytes(self) -> u64 {
+        u64::from(self.0) << 20
+    }
+}
+
+/// Transport protocol of a port. AWS: anything that is not `udp` counts as `tcp`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    /// `tcp` or `udp`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+/// A port of a protocol on an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Port {
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Its number, 1 to 65535.
+    pub number: u16,
+}
+
+/// What a container instance has registered, or has left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Resources {
+    /// CPU units.
+    pub cpu: CpuUnits,
+    /// Memory.
+    pub memory: MemoryMib,
+    /// Number of GPUs.
+    #[serde(default)]
+    pub gpus: u32,
+    /// Ports that are taken (by the system or by tasks), not those that are free.
+    pub ports: BTreeSet<Port>,
+}
+
+/// What one task holds on its instance from placement until it has stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Reservation {
+    /// CPU units.
+    pub cpu: CpuUnits,
+    /// Memory: the sum over containers of reservation, else hard limit; or the task-level size.
+    pub memory: MemoryMib,
+    /// Number of GPUs.
+    #[serde(default)]
+    pub gpus: u32,
+    /// Static host ports. Dynamic ones are chosen by the agent and reserve nothing here.
+    #[serde(default)]
+    pub ports: BTreeSet<Port>,
+}
+
+/// The first resource that a reservation does not find, in the order in which ECS names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lacking {
+    /// `RESOURCE:CPU`
+    Cpu,
+    /// `RESOURCE:MEMORY`
+    Memory,
+    /// `RESOURCE:PORTS`
+    Ports,
+    /// `RESOURCE:GPU`
+    Gpu,
+}
+
+impl Lacking {
+    /// The reason text in `failures[]`.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Cpu => "RESOURCE:CPU",
+            Self::Memory => "RESOURCE:MEMORY",
+            Self::Ports => "RESOURCE:PORTS",
+            Self::Gpu => "RESOURCE:GPU",
+        }
+    }
+}
+
+impl Resources {
+    /// `None` if `want` fits into what is left here, else the first resource that is short.
+    pub fn lacks(&self, want: &Reservation) -> Option<Lacking> {
+        if self.cpu < want.cpu {
+            Some(Lacking::Cpu)
+        } else if self.memory < want.memory {
+            Some(Lacking::Memory)
+        } else if want.ports.iter().any(|p| self.ports.contains(p)) {
+            Some(Lacking::Ports)
+        } else if self.gpus < want.gpus {
+            Some(Lacking::Gpu)
+        } else {
+            None
+        }
+    }
+
+    /// Takes `held` out of what is left. Never below zero: an instance that came back smaller than its tasks
+    /// simply has nothing left.
+    pub fn take(&mut self, held: &Reservation) {
+        self.cpu.0 = self.cpu.0.saturating_sub(held.cpu.0);
+        self.memory.0 = self.memory.0.saturating_sub(held.memory.0);
+        self.gpus = self.gpus.saturating_sub(held.gpus);
+        self.ports.extend(held.ports.iter().copied());
+    }
+}

@@ -1,0 +1,301 @@
+//! A task: containers that run together on one instance, once.
+//!
+//! Two facts with two writers: `desired` belongs to the API and the planners, `phase` to the node's reports. What AWS
+//! shows as `desiredStatus` is derived from both, because an essential container's exit also ends a task's desire to run.
+
+use crate::{
+    ContainerArn, ContainerInstanceId, CpuUnits, MemoryMib, Protocol, Reservation, Tags, TaskArn, TaskDefinitionArn,
+    Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A task. The instance named by `container_instance` is in the task's own cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// Its ARN.
+    pub arn: TaskArn,
+    /// The revision it runs.
+    pub definition: TaskDefinitionArn,
+    /// Where it was placed.
+    pub container_instance: ContainerInstanceId,
+    /// The zone of that instance.
+    #[serde(default)]
+    pub availability_zone: Option<Arc<str>>,
+    /// How it was launched.
+    pub launch_type: LaunchType,
+    /// `family:…`, `service:…` or what the caller chose.
+    pub group: Arc<str>,
+    /// Who started it, as given.
+    #[serde(default)]
+    pub started_by: Option<Arc<str>>,
+    /// What its caller changed.
+    #[serde(default)]
+    pub overrides: TaskOverrides,
+    /// What it holds on the instance until it has stopped.
+    pub reservation: Reservation,
+    /// What the control plane wants of it.
+    pub desired: Desired,
+    /// How far it has come.
+    pub phase: Phase,
+    /// Counts every visible change, from 1.
+    pub version: u64,
+    /// In the definition's order.
+    pub containers: Vec<Container>,
+    /// When things happened.
+    pub times: TaskTimes,
+    /// Tags.
+    #[serde(default)]
+    pub tags: Tags,
+}
+
+/// How a task was launched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum LaunchType {
+    /// On container instances.
+    Ec2,
+    /// On machines an operator attached.
+    External,
+}
+
+impl LaunchType {
+    /// AWS's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ec2 => "EC2",
+            Self::External => "EXTERNAL",
+        }
+    }
+}
+
+/// Why a task stops, as a code. Source: `TaskStopCode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // AWS's names say it.
+pub enum StopCode {
+    TaskFailedToStart,
+    EssentialContainerExited,
+    UserInitiated,
+    ServiceSchedulerInitiated,
+    TerminationNotice,
+}
+
+impl StopCode {
+    /// AWS's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TaskFailedToStart => "TaskFailedToStart",
+            Self::EssentialContainerExited => "EssentialContainerExited",
+            Self::UserInitiated => "UserInitiated",
+            Self::ServiceSchedulerInitiated => "ServiceSchedulerInitiated",
+            Self::TerminationNotice => "TerminationNotice",
+        }
+    }
+}
+
+/// Why a task stops: the code and the words shown with it, at most 1,024 characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// The code.
+    pub code: StopCode,
+    /// The words.
+    pub reason: Arc<str>,
+}
+
+/// What the control plane wants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Desired {
+    /// That it runs.
+    Running,
+    /// That it stops, and why. Never taken back.
+    Stopped(Stop),
+}
+
+/// How far a task has come. It only moves down this list; `lifecycle` holds the one function that moves it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Placed; the agent has yet to start it.
+    Pending,
+    /// All essential containers run.
+    Running,
+    /// The agent is stopping its containers.
+    Stopping {
+        /// Why.
+        why: Stop,
+    },
+    /// Nothing of it is left on the instance.
+    Stopped {
+        /// When the server learned it.
+        at: Timestamp,
+        /// Why.
+        why: Stop,
+    },
+}
+
+/// AWS's `lastStatus` words that occur here, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum TaskStatus {
+    Pending,
+    Running,
+    Stopping,
+    Stopped,
+}
+
+impl TaskStatus {
+    /// AWS's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Running => "RUNNING",
+            Self::Stopping => "STOPPING",
+            Self::Stopped => "STOPPED",
+        }
+    }
+}
+
+/// When things happened to a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+#[allow(missing_docs)] // AWS's members of the same names.
+pub struct TaskTimes {
+    pub created: Timestamp,
+    pub pull_started: Option<Timestamp>,
+    pub pull_stopped: Option<Timestamp>,
+    pub started: Option<Timestamp>,
+    /// The moment its stop was asked for or an essential container ended.
+    pub stopping: Option<Timestamp>,
+    /// When the first essential container ended.
+    pub execution_stopped: Option<Timestamp>,
+    /// When the agent first confirmed that it holds the task.
+    pub connectivity: Option<Timestamp>,
+}
+
+/// What a caller changed for one run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+#[allow(missing_docs)] // AWS's members of the same names.
+pub struct TaskOverrides {
+    pub containers: Vec<ContainerOverride>,
+    pub cpu: Option<CpuUnits>,
+    pub memory: Option<MemoryMib>,
+    pub execution_role_arn: Option<String>,
+}
+
+/// What a caller changed for one container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct ContainerOverride {
+    pub name: String,
+    pub command: Option<Vec<String>>,
+    pub environment: Vec<(String, String)>,
+    pub cpu: Option<CpuUnits>,
+    pub memory: Option<MemoryMib>,
+    pub memory_reservation: Option<MemoryMib>,
+}
+
+/// One container of a task, as last reported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// Its ARN.
+    pub arn: ContainerArn,
+    /// Its name in the definition.
+    pub name: Arc<str>,
+    /// Its image as the definition names it.
+    pub image: Arc<str>,
+    /// The digest that was run.
+    #[serde(default)]
+    pub image_digest: Option<Arc<str>>,
+    /// The runtime's id of it.
+    #[serde(default)]
+    pub runtime_id: Option<Arc<str>>,
+    /// How far it has come.
+    pub status: ContainerStatus,
+    /// Its exit code, if it ever ran.
+    #[serde(default)]
+    pub exit_code: Option<i32>,
+    /// `Name: message` of what went wrong, at most 1,024 characters.
+    #[serde(default)]
+    pub reason: Option<Arc<str>>,
+    /// Published ports.
+    #[serde(default)]
+    pub network_bindings: Vec<NetworkBinding>,
+}
+
+/// How far a container has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum ContainerStatus {
+    Pending,
+    Running,
+    Stopped,
+}
+
+impl ContainerStatus {
+    /// AWS's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Running => "RUNNING",
+            Self::Stopped => "STOPPED",
+        }
+    }
+}
+
+/// A published port as the agent made it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct NetworkBinding {
+    pub bind_ip: Arc<str>,
+    pub container_port: u16,
+    pub host_port: u16,
+    pub protocol: Protocol,
+    /// `first-last` in the container, for a mapping that was a range; the two ports above are then the range's first.
+    #[serde(default)]
+    pub container_port_range: Option<Arc<str>>,
+    /// `first-last` on the host.
+    #[serde(default)]
+    pub host_port_range: Option<Arc<str>>,
+}
+
+impl Task {
+    /// AWS's `lastStatus`.
+    pub fn last_status(&self) -> TaskStatus {
+        match self.phase {
+            Phase::Pending => TaskStatus::Pending,
+            Phase::Running => TaskStatus::Running,
+            Phase::Stopping { .. } => TaskStatus::Stopping,
+            Phase::Stopped { .. } => TaskStatus::Stopped,
+        }
+    }
+
+    /// AWS's `desiredStatus` is STOPPED: the control plane wants it stopped, or it is ending by itself.
+    pub fn is_to_stop(&self) -> bool {
+        self.stop().is_some()
+    }
+
+    /// Why it stops or stopped; the first cause counts.
+    pub fn stop(&self) -> Option<&Stop> {
+        match (&self.phase, &self.desired) {
+            (Phase::Stopping { why } | Phase::Stopped { why, .. }, Desired::Running | Desired::Stopped(_)) => Some(why),
+            (Phase::Pending | Phase::Running, Desired::Stopped(why)) => Some(why),
+            (Phase::Pending | Phase::Running, Desired::Running) => None,
+        }
+    }
+
+    /// When it stopped.
+    pub fn stopped_at(&self) -> Option<Timestamp> {
+        match self.phase {
+            Phase::Stopped { at, .. } => Some(at),
+            Phase::Pending | Phase::Running | Phase::Stopping { .. } => None,
+        }
+    }
+
+    /// Whether it still holds its reservation.
+    pub fn holds_resources(&self) -> bool {
+        self.stopped_at().is_none()
+    }
+}
