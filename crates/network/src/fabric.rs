@@ -1,0 +1,79 @@
+//! The host's side of local instances: a bridge they all plug into, and masquerading from there to the outside.
+//!
+//! A host whose own firewall drops forwarded packets is left as it is; opening it is the operator's decision.
+
+use crate::names::{IfName, Mac, TableName};
+use crate::netlink::Netlink;
+use crate::{Error, NetContext, Result, nft, overlap, sysctl};
+use ipnet::Ipv4Net;
+
+/// The flag that an overlap error tells the operator to change.
+pub const FABRIC_FLAG: &str = "--fabric-cidr";
+
+/// The fabric that joins local instances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FabricSpec {
+    /// The bridge; `longshore0` unless configured.
+    pub bridge: IfName,
+    /// The bridge's own address and the range instances get theirs from.
+    pub gateway: Ipv4Net,
+    /// The nftables table (family `ip`); `longshore_fabric` unless configured.
+    pub table: TableName,
+}
+
+impl FabricSpec {
+    /// The defaults: `longshore0`, 172.31.0.1/16, `longshore_fabric`.
+    pub fn standard() -> Self {
+        Self {
+            bridge: IfName::new("longshore0").expect("fits the rules"),
+            gateway: Ipv4Net::new([172, 31, 0, 1].into(), 16).expect("16 is at most 32"),
+            table: TableName::new("longshore_fabric").expect("fits the rules"),
+        }
+    }
+}
+
+/// Makes the fabric in the context's namespace (the server's own, as a rule) and turns forwarding on there.
+/// Errors with [`Error::Overlap`] when the range is in use by another interface, [`Error::NameTaken`] when the bridge's name is.
+pub async fn ensure_fabric(context: &NetContext, spec: &FabricSpec) -> Result<()> {
+    let mut netlink = Netlink::open(context).await?;
+    overlap::refuse(&mut netlink, spec.gateway, spec.bridge.as_str(), FABRIC_FLAG).await?;
+    ensure_bridge(&mut netlink, &spec.bridge, spec.gateway).await?;
+    let rules = nft::masquerade_table(&spec.table, spec.gateway);
+    context
+        .enter(move || {
+            sysctl::set("ipv4/ip_forward", "1")?;
+            nft::apply_here(&rules)
+        })
+        .await
+}
+
+/// Takes bridge and table away; fine when they are not there. Forwarding stays on: others may have come to rely on it.
+pub async fn remove_fabric(context: &NetContext, spec: &FabricSpec) -> Result<()> {
+    remove_bridge_and_table(context, &spec.bridge, &spec.table).await
+}
+
+/// A bridge, up, with exactly this address and a hardware address that does not change as ports come and go.
+pub(crate) async fn ensure_bridge(netlink: &mut Netlink, name: &IfName, address: Ipv4Net) -> Result<()> {
+    if netlink.link(name.as_str()).await?.is_none() {
+        netlink.add_bridge(name, Mac::for_ipv4(address.addr())).await?;
+    }
+    let link = netlink.link(name.as_str()).await?.ok_or_else(|| Error::NoSuchLink(name.to_string()))?;
+    if link.kind != "bridge" {
+        let kind = if link.kind.is_empty() { "plain interface".to_owned() } else { link.kind };
+        return Err(Error::NameTaken { name: name.to_string(), kind, expected: "bridge" });
+    }
+    if !link.up {
+        netlink.set_up(link.index).await?;
+    }
+    netlink.set_address(link.index, address).await
+}
+
+pub(crate) async fn remove_bridge_and_table(context: &NetContext, bridge: &IfName, table: &TableName) -> Result<()> {
+    let mut netlink = Netlink::open(context).await?;
+    // Only ever a bridge: an interface of that name and another kind is somebody else's.
+    if netlink.link(bridge.as_str()).await?.is_some_and(|link| link.kind == "bridge") {
+        netlink.delete_link(bridge.as_str()).await?;
+    }
+    let rules = nft::delete_table(table);
+    context.enter(move || nft::apply_here(&rules)).await
+}

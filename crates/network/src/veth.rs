@@ -1,0 +1,136 @@
+//! A namespace with one `eth0` on a bridge: the shape an instance and a task's endpoint share.
+
+use crate::context::open_netns;
+use crate::names::{IfName, Mac};
+use crate::netlink::{Netlink, VethPair};
+use crate::{Error, NetContext, NetnsPath, Result, sysctl};
+use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
+
+/// What the namespace is to look like.
+#[derive(Debug, Clone)]
+pub(crate) struct Attachment {
+    pub(crate) netns: NetnsPath,
+    pub(crate) ifname: IfName,
+    pub(crate) host_veth: IfName,
+    pub(crate) bridge: IfName,
+    pub(crate) address: Ipv4Net,
+    pub(crate) gateway: Ipv4Addr,
+    pub(crate) mac: Mac,
+    /// Settings inside the namespace, written before any interface is made.
+    pub(crate) sysctls: &'static [(&'static str, &'static str)],
+}
+
+/// The inside of one namespace, opened.
+struct Inside {
+    netns: OwnedFd,
+    netlink: Netlink,
+    /// Made just now: whatever carries its names outside belongs to an older one.
+    fresh: bool,
+}
+
+/// Makes each namespace and joins it to its bridge in `context`. One thread and one connection outside serve the whole batch.
+pub(crate) async fn ensure(context: &NetContext, wanted: &[Attachment]) -> Result<()> {
+    let (mut outside, insides) = open(context, wanted).await?;
+    for (attachment, inside) in wanted.iter().zip(insides) {
+        join(&mut outside, attachment, inside).await?;
+    }
+    Ok(())
+}
+
+async fn open(context: &NetContext, wanted: &[Attachment]) -> Result<(Netlink, Vec<Inside>)> {
+    let runtime = tokio::runtime::Handle::current();
+    let wanted: Vec<_> = wanted.iter().map(|attachment| (attachment.netns.clone(), attachment.sysctls)).collect();
+    context
+        .enter(move || {
+            let outside = Netlink::open_here(&runtime)?;
+            let mut insides = Vec::with_capacity(wanted.len());
+            for (netns, sysctls) in wanted {
+                let fresh = netns.create_here()?;
+                for (name, value) in sysctls {
+                    sysctl::set_if_there(name, value)?;
+                }
+                let netlink = Netlink::open_here(&runtime)?;
+                insides.push(Inside { netns: open_netns(netns.as_path())?, netlink, fresh });
+            }
+            Ok((outside, insides))
+        })
+        .await
+}
+
+async fn join(outside: &mut Netlink, wanted: &Attachment, mut inside: Inside) -> Result<()> {
+    let bridge =
+        outside.link(wanted.bridge.as_str()).await?.ok_or_else(|| Error::NoSuchLink(wanted.bridge.to_string()))?;
+    if !pair_is_right(outside, wanted, &mut inside, bridge.index).await? {
+        outside.delete_link(wanted.host_veth.as_str()).await?;
+        if !inside.fresh {
+            inside.netlink.delete_link(wanted.ifname.as_str()).await?;
+        }
+        let pair = VethPair {
+            near: &wanted.host_veth,
+            bridge: bridge.index,
+            far: &wanted.ifname,
+            far_netns: &inside.netns,
+            far_mac: wanted.mac,
+        };
+        outside.add_veth(&pair).await?;
+    }
+    let port = outside
+        .link(wanted.host_veth.as_str())
+        .await?
+        .ok_or_else(|| Error::NoSuchLink(wanted.host_veth.to_string()))?;
+    outside.set_hairpin(port.index).await?;
+    let inner = &mut inside.netlink;
+    // lo is number 1 in every namespace.
+    inner.set_up(1).await?;
+    let eth = inner.link(wanted.ifname.as_str()).await?.ok_or_else(|| Error::NoSuchLink(wanted.ifname.to_string()))?;
+    if !eth.up {
+        inner.set_up(eth.index).await?;
+    }
+    inner.set_address(eth.index, wanted.address).await?;
+    if inside.fresh || inner.default_gateway(eth.index).await? != Some(wanted.gateway) {
+        inner.set_default_route(eth.index, wanted.gateway).await?;
+    }
+    Ok(())
+}
+
+/// Is the pair there, and its two ends each other's? Repairs a port that has left its bridge.
+async fn pair_is_right(outside: &mut Netlink, wanted: &Attachment, inside: &mut Inside, bridge: u32) -> Result<bool> {
+    if inside.fresh {
+        return Ok(false);
+    }
+    let (Some(near), Some(far)) =
+        (outside.link(wanted.host_veth.as_str()).await?, inside.netlink.link(wanted.ifname.as_str()).await?)
+    else {
+        return Ok(false);
+    };
+    // Numbers are per namespace, so the address, which is unique on the bridge, has to agree as well.
+    let joined = near.kind == "veth" && near.peer == Some(far.index) && far.peer == Some(near.index);
+    if !joined || far.mac != Some(wanted.mac) {
+        return Ok(false);
+    }
+    if near.master != Some(bridge) || !near.up {
+        outside.set_master(near.index, bridge).await?;
+    }
+    Ok(true)
+}
+
+/// Takes namespaces away, then whatever is left of their pairs outside. Removing all namespaces first lets the kernel
+/// tear their interfaces down together, which costs it one grace period instead of one each.
+pub(crate) async fn remove(context: &NetContext, gone: &[(NetnsPath, IfName)]) -> Result<()> {
+    let paths: Vec<_> = gone.iter().map(|(netns, _)| netns.clone()).collect();
+    let runtime = tokio::runtime::Handle::current();
+    let mut outside = context
+        .enter(move || {
+            for netns in &paths {
+                netns.remove_here()?;
+            }
+            Netlink::open_here(&runtime)
+        })
+        .await?;
+    for (_, host_veth) in gone {
+        outside.delete_link(host_veth.as_str()).await?;
+    }
+    Ok(())
+}
