@@ -1,0 +1,179 @@
+//! The model's constraints, in the words of AWS's validation framework.
+
+use serde_json::Value;
+
+use crate::error::WireError;
+use crate::schema::{Map, Member, Protocol, Service, Shape, Struct, Text};
+
+/// One broken constraint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Where: `containerDefinitions.1.member.name`.
+    pub path: String,
+    /// The value as the message quotes it, `None` for a missing one.
+    pub value: Option<String>,
+    /// What it must be: `Member must not be null`.
+    pub constraint: String,
+}
+
+/// Longest part of a value that a message quotes; enough to recognise it, too little to flood a terminal.
+const MAX_QUOTED_CHARS: usize = 256;
+
+/// Every broken constraint of a canonical value. Optional members that are empty (`""`, `[]`, `{}`) are taken as unset.
+pub fn validate(value: &Value, shape: &Struct) -> Vec<Violation> {
+    let mut found = Vec::new();
+    structure(value, shape, "", &mut found);
+    found
+}
+
+/// The error that tells of violations; `None` when there are none.
+pub fn validation_error(service: &'static Service, violations: &[Violation]) -> Option<WireError> {
+    let first = violations.first()?;
+    if service.protocol == Protocol::Ec2Query {
+        return Some(ec2_error(first));
+    }
+    let said: Vec<String> = violations
+        .iter()
+        .map(|violation| {
+            let value = violation.value.as_ref().map_or("null".to_owned(), |value| format!("'{value}'"));
+            format!("Value {value} at '{}' failed to satisfy constraint: {}", violation.path, violation.constraint)
+        })
+        .collect();
+    let plural = if said.len() == 1 { "" } else { "s" };
+    let message = format!("{} validation error{plural} detected: {}", said.len(), said.join("; "));
+    Some(WireError::of(service, service.validation_code, message))
+}
+
+/// AWS: EC2 tells of one parameter at a time, in words of its own.
+fn ec2_error(violation: &Violation) -> WireError {
+    let parameter = &violation.path;
+    match &violation.value {
+        None => WireError::new("MissingParameter", format!("The request must contain the parameter {parameter}")),
+        Some(value) => WireError::new(
+            "InvalidParameterValue",
+            format!("Value ({value}) for parameter {parameter} is invalid. {}.", violation.constraint),
+        ),
+    }
+}
+
+fn structure(value: &Value, shape: &Struct, prefix: &str, found: &mut Vec<Violation>) {
+    let Value::Object(members) = value else { return };
+    for member in shape.members {
+        let path = member_path(prefix, member);
+        match members.get(member.name).filter(|value| !value.is_null()) {
+            Some(value) if member.required || !is_empty(value) => check(value, member.shape, &path, found),
+            Some(_) => {}
+            None if member.required => {
+                found.push(Violation { path, value: None, constraint: "Member must not be null".to_owned() });
+            }
+            None => {}
+        }
+    }
+}
+
+/// AWS: the framework spells members with a small first letter, whatever the model says; EC2's own words keep it.
+fn member_path(prefix: &str, member: &Member) -> String {
+    let name = if member.name == member.query { uncapitalised(member.name) } else { member.query.to_owned() };
+    if prefix.is_empty() { name } else { format!("{prefix}.{name}") }
+}
+
+fn uncapitalised(name: &str) -> String {
+    let mut chars = name.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// Empty as a client that sets everything sends it. Unlike a path's "unset", zero and false are values to check.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.values().all(is_empty),
+        Value::Null => true,
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+fn check(value: &Value, shape: Shape, path: &str, found: &mut Vec<Violation>) {
+    match shape {
+        Shape::Structure(shape) => structure(value, shape, path, found),
+        Shape::List(list) => {
+            let Value::Array(items) = value else { return };
+            length(value, items.len(), (list.min, list.max), path, found);
+            for (i, item) in items.iter().enumerate() {
+                check(item, list.item, &format!("{path}.{}.member", i + 1), found);
+            }
+        }
+        Shape::Map(map) => entries(value, map, path, found),
+        Shape::String(text) => string(value, text, path, found),
+        Shape::Integer(range) | Shape::Long(range) => {
+            let Some(number) = value.as_i64() else { return };
+            bound(value, range.min.filter(|min| number < *min), "greater", path, found);
+            bound(value, range.max.filter(|max| number > *max), "less", path, found);
+        }
+        Shape::Double(range) => {
+            let Some(number) = value.as_f64() else { return };
+            bound(value, range.min.filter(|min| number < *min), "greater", path, found);
+            bound(value, range.max.filter(|max| number > *max), "less", path, found);
+        }
+        Shape::Blob(range) => {
+            let bound = |bound: Option<i64>| bound.and_then(|bound| u32::try_from(bound).ok());
+            let bytes = value.as_str().map_or(0, |text| text.trim_end_matches('=').len() * 3 / 4);
+            length(value, bytes, (bound(range.min), bound(range.max)), path, found);
+        }
+        Shape::Boolean | Shape::Timestamp(_) | Shape::Document => {}
+    }
+}
+
+fn entries(value: &Value, map: &Map, path: &str, found: &mut Vec<Violation>) {
+    let Value::Object(entries) = value else { return };
+    length(value, entries.len(), (map.min, map.max), path, found);
+    for (key, value) in entries {
+        check(&Value::from(key.as_str()), map.key, &format!("{path}.{key}.key"), found);
+        check(value, map.value, &format!("{path}.{key}.member"), found);
+    }
+}
+
+fn string(value: &Value, text: &Text, path: &str, found: &mut Vec<Violation>) {
+    let Value::String(content) = value else { return };
+    if !text.values.is_empty() && !text.values.contains(&content.as_str()) {
+        let set = text.values.join(", ");
+        violation(value, format!("Member must satisfy enum value set: [{set}]"), path, found);
+    }
+    length(value, content.chars().count(), (text.min, text.max), path, found);
+    if let Some(pattern) = &text.pattern
+        && pattern.regex().is_some_and(|regex| !regex.is_match(content))
+    {
+        let source = pattern.source;
+        violation(value, format!("Member must satisfy regular expression pattern: {source}"), path, found);
+    }
+}
+
+fn length(
+    value: &Value,
+    length: usize,
+    (min, max): (Option<u32>, Option<u32>),
+    path: &str,
+    found: &mut Vec<Violation>,
+) {
+    if let Some(max) = max.filter(|max| length > *max as usize) {
+        violation(value, format!("Member must have length less than or equal to {max}"), path, found);
+    }
+    if let Some(min) = min.filter(|min| length < *min as usize) {
+        violation(value, format!("Member must have length greater than or equal to {min}"), path, found);
+    }
+}
+
+fn bound(value: &Value, broken: Option<impl std::fmt::Display>, side: &str, path: &str, found: &mut Vec<Violation>) {
+    if let Some(bound) = broken {
+        violation(value, format!("Member must have value {side} than or equal to {bound}"), path, found);
+    }
+}
+
+fn violation(value: &Value, constraint: String, path: &str, found: &mut Vec<Violation>) {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let quoted: String = text.chars().take(MAX_QUOTED_CHARS).collect();
+    found.push(Violation { path: path.to_owned(), value: Some(quoted), constraint });
+}
