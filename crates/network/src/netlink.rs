@@ -81,7 +81,7 @@ impl Netlink {
     /// Makes one request and moves the connection until it is answered.
     async fn drive<T>(&mut self, what: &str, work: impl Future<Output = Result<T, rtnetlink::Error>>) -> Result<T> {
         match future::select(pin!(work), &mut self.connection).await {
-            future::Either::Left((answer, _)) => answer.map_err(|source| explain(what, source)),
+            future::Either::Left((answer, _)) => answer.map_err(|source| explain(what, &source)),
             future::Either::Right(((), _)) => Err(Error::Netlink {
                 what: format!("{what}: connection closed"),
                 source: std::io::ErrorKind::BrokenPipe.into(),
@@ -159,13 +159,13 @@ impl Netlink {
         self.drive(&format!("making bridge {name}"), request).await
     }
 
-    /// Makes a veth pair in one step: near end on the bridge, both ends up.
+    /// Makes a veth pair in one step: near end on the bridge and up. The far end cannot be made up:
+    /// veth refuses to open an end whose other end is not there yet (ENOTCONN).
     pub(crate) async fn add_veth(&mut self, pair: &VethPair<'_>) -> Result<()> {
         let far = LinkMessageBuilder::<LinkUnspec>::new()
             .name(pair.far.as_str())
             .address(pair.far_mac.0.to_vec())
             .setns_by_fd(pair.far_netns.as_raw_fd())
-            .up()
             .build();
         let message = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
             .name(pair.near.as_str())
@@ -246,8 +246,8 @@ fn tolerate(result: Result<()>, errno: Errno) -> Result<()> {
     }
 }
 
-fn explain(what: &str, error: rtnetlink::Error) -> Error {
-    let source = if let rtnetlink::Error::NetlinkError(message) = &error {
+fn explain(what: &str, error: &rtnetlink::Error) -> Error {
+    let source = if let rtnetlink::Error::NetlinkError(message) = error {
         message.to_io()
     } else {
         std::io::Error::other(error.to_string())
