@@ -3,6 +3,7 @@
 //! Nothing listens on a host port. Mapped ports answer from outside, from the instance, from its 127.0.0.1, and from
 //! containers including the target itself.
 
+use crate::conntrack::Change;
 use crate::names::{IfName, TableName};
 use crate::{Error, NetContext, Result, conntrack, nft};
 use ipnet::Ipv4Net;
@@ -107,7 +108,7 @@ pub async fn add_ports(context: &NetContext, table: &TableName, ports: &[PortMap
                 outcome = nft::apply_here(&(delete_text(&table, &in_the_way) + &add_text(&table, &ports)));
             }
             outcome?;
-            conntrack::forget_here(&ports);
+            conntrack::forget_here(&ports, Change::Added);
             Ok(())
         })
         .await
@@ -132,7 +133,7 @@ pub async fn remove_ports(context: &NetContext, table: &TableName, ports: &[Port
                 let Err(Error::Nft { .. }) = outcome else { break };
             }
             outcome?;
-            conntrack::forget_here(&ports);
+            conntrack::forget_here(&ports, Change::Removed);
             Ok(())
         })
         .await

@@ -1,6 +1,6 @@
 //! A small world of namespaces for the tests: its "host" is itself a namespace, so the machine's own is never touched, and
 //! everything goes when the test ends, however it ends.
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
 use network::{
     BridgeSpec, EndpointSpec, FabricSpec, IfName, InstanceNetSpec, Ipv4Net, Mac, NetContext, NetnsPath, PortMap,
