@@ -46,39 +46,41 @@ impl BridgeSpec {
 /// The range the bridge already has, when that is one of the candidates; otherwise the first candidate nobody else uses.
 /// Errors with [`Error::NoFreeRange`].
 pub async fn choose_task_net(context: &NetContext, bridge: &IfName, candidates: &[Ipv4Net]) -> Result<Ipv4Net> {
-    let mut netlink = Netlink::open(context).await?;
-    if let Some(link) = netlink.link(bridge.as_str()).await? {
-        let addresses = netlink.addresses().await?;
-        let has = |net: &&Ipv4Net| addresses.contains(&(link.index, **net));
-        if let Some(kept) = candidates.iter().find(has) {
-            return Ok(*kept);
+    let (bridge, candidates) = (bridge.clone(), candidates.to_vec());
+    let work = async move || {
+        let mut netlink = Netlink::open_here()?;
+        if let Some(link) = netlink.link(bridge.as_str()).await? {
+            let addresses = netlink.addresses().await?;
+            let has = |net: &&Ipv4Net| addresses.contains(&(link.index, **net));
+            if let Some(kept) = candidates.iter().find(has) {
+                return Ok(*kept);
+            }
         }
-    }
-    for candidate in candidates {
-        if overlap::find(&mut netlink, *candidate, bridge.as_str()).await?.is_none() {
-            return Ok(*candidate);
+        for candidate in &candidates {
+            if overlap::find(&mut netlink, *candidate, bridge.as_str()).await?.is_none() {
+                return Ok(*candidate);
+            }
         }
-    }
-    Err(Error::NoFreeRange { candidates: candidates.to_vec(), flag: BRIDGE_FLAG })
+        Err(Error::NoFreeRange { candidates, flag: BRIDGE_FLAG })
+    };
+    context.run(work).await
 }
 
 /// Makes the bridge in the context's namespace, with masquerading, forwarding on, and 127.0.0.1 routable over this one bridge
 /// (host ports are reachable from the instance's own localhost).
 /// Errors with [`Error::Overlap`] or [`Error::NameTaken`] as [`crate::ensure_fabric`] does.
 pub async fn ensure_task_bridge(context: &NetContext, spec: &BridgeSpec) -> Result<()> {
-    let mut netlink = Netlink::open(context).await?;
-    overlap::refuse(&mut netlink, spec.gateway, spec.bridge.as_str(), BRIDGE_FLAG).await?;
-    ensure_bridge(&mut netlink, &spec.bridge, spec.gateway).await?;
-    let rules = nft::task_table(&spec.table, &spec.bridge, spec.gateway);
-    let localnet = format!("ipv4/conf/{}/route_localnet", spec.bridge);
-    context
-        .enter(move || {
-            // Rules first: the guard against containers reaching 127.0.0.1 must stand before it becomes routable.
-            nft::apply_here(&rules)?;
-            sysctl::set("ipv4/ip_forward", "1")?;
-            sysctl::set(&localnet, "1")
-        })
-        .await
+    let BridgeSpec { bridge, gateway, table } = spec.clone();
+    let work = async move || {
+        let mut netlink = Netlink::open_here()?;
+        overlap::refuse(&mut netlink, gateway, bridge.as_str(), BRIDGE_FLAG).await?;
+        ensure_bridge(&mut netlink, &bridge, gateway).await?;
+        // Rules first: the guard against containers reaching 127.0.0.1 must stand before it becomes routable.
+        nft::apply_here(&nft::task_table(&table, &bridge, gateway))?;
+        sysctl::set("ipv4/ip_forward", "1")?;
+        sysctl::set(&format!("ipv4/conf/{bridge}/route_localnet"), "1")
+    };
+    context.run(work).await
 }
 
 /// Takes bridge and table away; fine when they are not there.

@@ -50,6 +50,24 @@ impl NetContext {
     }
 }
 
+impl NetContext {
+    /// As [`Self::enter`] for async work, on a runtime that lives and dies with the thread. The kernel does a netlink request
+    /// inside the call that sends it, waiting for its one big lock and, for deletions, for grace periods of tens of
+    /// milliseconds: on a shared worker that would hold up everyone else.
+    pub(crate) async fn run<T, F, W>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> W + Send + 'static,
+        W: Future<Output = Result<T>>,
+    {
+        self.enter(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+            runtime.map_err(|source| Error::os("starting a runtime on", "network thread", source))?.block_on(work())
+        })
+        .await
+    }
+}
+
 /// Opens a namespace file, whatever the namespace.
 pub(crate) fn open_netns(path: &Path) -> Result<OwnedFd> {
     rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())

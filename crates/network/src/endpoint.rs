@@ -1,6 +1,7 @@
 //! A task's or container's own namespace: on the task bridge for network mode `bridge`, isolated for mode `none`.
 
 use crate::names::{IfName, Mac};
+use crate::netlink::LO;
 use crate::veth::{self, Attachment};
 use crate::{NetContext, Netlink, NetnsPath, Result, sysctl};
 use ipnet::Ipv4Net;
@@ -48,31 +49,28 @@ pub async fn ensure_endpoints(context: &NetContext, specs: &[EndpointSpec]) -> R
             sysctls: SYSCTLS,
         })
         .collect();
-    veth::ensure(context, &wanted).await
+    veth::ensure(context, wanted).await
 }
 
 /// Takes one endpoint away; fine when it, or half of it, is not there.
 pub async fn remove_endpoint(context: &NetContext, netns: &NetnsPath, host_veth: &IfName) -> Result<()> {
-    veth::remove(context, &[(netns.clone(), host_veth.clone())]).await
+    veth::remove(context, vec![(netns.clone(), host_veth.clone())]).await
 }
 
 /// Takes several endpoints away; much cheaper per endpoint than one at a time.
 pub async fn remove_endpoints(context: &NetContext, gone: &[(NetnsPath, IfName)]) -> Result<()> {
-    veth::remove(context, gone).await
+    veth::remove(context, gone.to_vec()).await
 }
 
 /// A namespace with nothing but `lo`, up: network mode `none`. Take it away with [`NetnsPath::remove`].
 pub async fn ensure_isolated(netns: &NetnsPath) -> Result<()> {
-    let runtime = tokio::runtime::Handle::current();
     let netns = netns.clone();
-    let open = move || {
+    let work = async move || {
         netns.create_here()?;
         for (name, value) in SYSCTLS {
             sysctl::set_if_there(name, value)?;
         }
-        Netlink::open_here(&runtime)
+        Netlink::open_here()?.set_up(LO).await
     };
-    let mut inside = NetContext::own().enter(open).await?;
-    // lo is number 1 in every namespace.
-    inside.set_up(1).await
+    NetContext::own().run(work).await
 }

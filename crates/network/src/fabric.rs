@@ -35,16 +35,15 @@ impl FabricSpec {
 /// Makes the fabric in the context's namespace (the server's own, as a rule) and turns forwarding on there.
 /// Errors with [`Error::Overlap`] when the range is in use by another interface, [`Error::NameTaken`] when the bridge's name is.
 pub async fn ensure_fabric(context: &NetContext, spec: &FabricSpec) -> Result<()> {
-    let mut netlink = Netlink::open(context).await?;
-    overlap::refuse(&mut netlink, spec.gateway, spec.bridge.as_str(), FABRIC_FLAG).await?;
-    ensure_bridge(&mut netlink, &spec.bridge, spec.gateway).await?;
-    let rules = nft::masquerade_table(&spec.table, spec.gateway);
-    context
-        .enter(move || {
-            sysctl::set("ipv4/ip_forward", "1")?;
-            nft::apply_here(&rules)
-        })
-        .await
+    let FabricSpec { bridge, gateway, table } = spec.clone();
+    let work = async move || {
+        let mut netlink = Netlink::open_here()?;
+        overlap::refuse(&mut netlink, gateway, bridge.as_str(), FABRIC_FLAG).await?;
+        ensure_bridge(&mut netlink, &bridge, gateway).await?;
+        sysctl::set("ipv4/ip_forward", "1")?;
+        nft::apply_here(&nft::masquerade_table(&table, gateway))
+    };
+    context.run(work).await
 }
 
 /// Takes bridge and table away; fine when they are not there. Forwarding stays on: others may have come to rely on it.
@@ -69,11 +68,14 @@ pub(crate) async fn ensure_bridge(netlink: &mut Netlink, name: &IfName, address:
 }
 
 pub(crate) async fn remove_bridge_and_table(context: &NetContext, bridge: &IfName, table: &TableName) -> Result<()> {
-    let mut netlink = Netlink::open(context).await?;
-    // Only ever a bridge: an interface of that name and another kind is somebody else's.
-    if netlink.link(bridge.as_str()).await?.is_some_and(|link| link.kind == "bridge") {
-        netlink.delete_link(bridge.as_str()).await?;
-    }
-    let rules = nft::delete_table(table);
-    context.enter(move || nft::apply_here(&rules)).await
+    let (bridge, table) = (bridge.clone(), table.clone());
+    let work = async move || {
+        let mut netlink = Netlink::open_here()?;
+        // Only ever a bridge: an interface of that name and another kind is somebody else's.
+        if netlink.link(bridge.as_str()).await?.is_some_and(|link| link.kind == "bridge") {
+            netlink.delete_link(bridge.as_str()).await?;
+        }
+        nft::apply_here(&nft::delete_table(&table))
+    };
+    context.run(work).await
 }

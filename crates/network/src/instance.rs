@@ -42,11 +42,11 @@ pub async fn ensure_instance(context: &NetContext, spec: &InstanceNetSpec) -> Re
         mac: spec.mac,
         sysctls: SYSCTLS,
     };
-    veth::ensure(context, &[attachment]).await
+    veth::ensure(context, vec![attachment]).await
 }
 
 /// Takes the namespace and its veth away; fine when they are not there. The instance's own tasks' namespaces are separate
 /// files: [`crate::sweep`] their folder as well. End the processes inside first, or they keep the namespace alive, unplugged.
 pub async fn remove_instance(context: &NetContext, netns: &NetnsPath, host_veth: &IfName) -> Result<()> {
-    veth::remove(context, &[(netns.clone(), host_veth.clone())]).await
+    veth::remove(context, vec![(netns.clone(), host_veth.clone())]).await
 }

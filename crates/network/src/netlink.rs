@@ -21,6 +21,9 @@ use std::pin::pin;
 /// The routing table of the machine's own addresses (linux/rtnetlink.h, RT_TABLE_LOCAL), which say nothing new.
 const LOCAL_TABLE: u8 = 255;
 
+/// The loopback interface's number, the same in every namespace.
+pub(crate) const LO: u32 = 1;
+
 type Connection = rtnetlink::proto::Connection<RouteNetlinkMessage>;
 
 /// An interface as the kernel tells it.
@@ -67,12 +70,15 @@ impl Netlink {
     /// Connects inside the context's namespace.
     pub async fn open(context: &NetContext) -> Result<Self> {
         let runtime = tokio::runtime::Handle::current();
-        context.enter(move || Self::open_here(&runtime)).await
+        let open = move || {
+            let _entered = runtime.enter();
+            Self::open_here()
+        };
+        context.enter(open).await
     }
 
-    /// Connects inside the calling thread's namespace; the socket's readiness is watched by `runtime`.
-    pub(crate) fn open_here(runtime: &tokio::runtime::Handle) -> Result<Self> {
-        let _entered = runtime.enter();
+    /// Connects inside the calling thread's namespace; the thread's current runtime watches the socket.
+    pub(crate) fn open_here() -> Result<Self> {
         let (connection, handle, _unsolicited) =
             rtnetlink::new_connection().map_err(|source| Error::Netlink { what: "connecting".into(), source })?;
         Ok(Self { handle, connection })

@@ -2,7 +2,7 @@
 
 use crate::context::open_netns;
 use crate::names::{IfName, Mac};
-use crate::netlink::{Netlink, VethPair};
+use crate::netlink::{LO, Netlink, VethPair};
 use crate::{Error, NetContext, NetnsPath, Result, sysctl};
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
@@ -31,32 +31,28 @@ struct Inside {
 }
 
 /// Makes each namespace and joins it to its bridge in `context`. One thread and one connection outside serve the whole batch.
-pub(crate) async fn ensure(context: &NetContext, wanted: &[Attachment]) -> Result<()> {
-    let (mut outside, insides) = open(context, wanted).await?;
-    for (attachment, inside) in wanted.iter().zip(insides) {
-        join(&mut outside, attachment, inside).await?;
-    }
-    Ok(())
+pub(crate) async fn ensure(context: &NetContext, wanted: Vec<Attachment>) -> Result<()> {
+    let work = async move || {
+        let mut outside = Netlink::open_here()?;
+        for attachment in &wanted {
+            let inside = Inside::open_here(attachment)?;
+            join(&mut outside, attachment, inside).await?;
+        }
+        Ok(())
+    };
+    context.run(work).await
 }
 
-async fn open(context: &NetContext, wanted: &[Attachment]) -> Result<(Netlink, Vec<Inside>)> {
-    let runtime = tokio::runtime::Handle::current();
-    let wanted: Vec<_> = wanted.iter().map(|attachment| (attachment.netns.clone(), attachment.sysctls)).collect();
-    context
-        .enter(move || {
-            let outside = Netlink::open_here(&runtime)?;
-            let mut insides = Vec::with_capacity(wanted.len());
-            for (netns, sysctls) in wanted {
-                let fresh = netns.create_here()?;
-                for (name, value) in sysctls {
-                    sysctl::set_if_there(name, value)?;
-                }
-                let netlink = Netlink::open_here(&runtime)?;
-                insides.push(Inside { netns: open_netns(netns.as_path())?, netlink, fresh });
-            }
-            Ok((outside, insides))
-        })
-        .await
+impl Inside {
+    /// Leaves the calling thread inside the namespace, which a batch's next namespace does not mind: a new one starts from
+    /// the kernel's defaults wherever it is made.
+    fn open_here(wanted: &Attachment) -> Result<Self> {
+        let fresh = wanted.netns.create_here()?;
+        for (name, value) in wanted.sysctls {
+            sysctl::set_if_there(name, value)?;
+        }
+        Ok(Self { netns: open_netns(wanted.netns.as_path())?, netlink: Netlink::open_here()?, fresh })
+    }
 }
 
 async fn join(outside: &mut Netlink, wanted: &Attachment, mut inside: Inside) -> Result<()> {
@@ -82,8 +78,7 @@ async fn join(outside: &mut Netlink, wanted: &Attachment, mut inside: Inside) ->
         .ok_or_else(|| Error::NoSuchLink(wanted.host_veth.to_string()))?;
     outside.set_hairpin(port.index).await?;
     let inner = &mut inside.netlink;
-    // lo is number 1 in every namespace.
-    inner.set_up(1).await?;
+    inner.set_up(LO).await?;
     let eth = inner.link(wanted.ifname.as_str()).await?.ok_or_else(|| Error::NoSuchLink(wanted.ifname.to_string()))?;
     if !eth.up {
         inner.set_up(eth.index).await?;
@@ -118,19 +113,16 @@ async fn pair_is_right(outside: &mut Netlink, wanted: &Attachment, inside: &mut 
 
 /// Takes namespaces away, then whatever is left of their pairs outside. Removing all namespaces first lets the kernel
 /// tear their interfaces down together, which costs it one grace period instead of one each.
-pub(crate) async fn remove(context: &NetContext, gone: &[(NetnsPath, IfName)]) -> Result<()> {
-    let paths: Vec<_> = gone.iter().map(|(netns, _)| netns.clone()).collect();
-    let runtime = tokio::runtime::Handle::current();
-    let mut outside = context
-        .enter(move || {
-            for netns in &paths {
-                netns.remove_here()?;
-            }
-            Netlink::open_here(&runtime)
-        })
-        .await?;
-    for (_, host_veth) in gone {
-        outside.delete_link(host_veth.as_str()).await?;
-    }
-    Ok(())
+pub(crate) async fn remove(context: &NetContext, gone: Vec<(NetnsPath, IfName)>) -> Result<()> {
+    let work = async move || {
+        for (netns, _) in &gone {
+            netns.remove_here()?;
+        }
+        let mut outside = Netlink::open_here()?;
+        for (_, host_veth) in &gone {
+            outside.delete_link(host_veth.as_str()).await?;
+        }
+        Ok(())
+    };
+    context.run(work).await
 }
