@@ -3,2411 +3,2911 @@
 
 mod schema;
 
-use serde::{Deserialize, Serialize};
-use wire::{Request, Timestamp};
+use wire::{Request, Timestamp, structure};
 
 pub use schema::SERVICE;
 
 /// `AttachmentEnaSrdSpecification`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AttachmentEnaSrdSpecification {
-    #[serde(rename = "EnaSrdEnabled", skip_serializing_if = "Option::is_none")]
     pub ena_srd_enabled: Option<bool>,
-    #[serde(rename = "EnaSrdUdpSpecification", skip_serializing_if = "Option::is_none")]
     pub ena_srd_udp_specification: Option<AttachmentEnaSrdUdpSpecification>,
 }
 
+structure! { AttachmentEnaSrdSpecification {
+    ena_srd_enabled = "EnaSrdEnabled",
+    ena_srd_udp_specification = "EnaSrdUdpSpecification",
+} }
+
 /// `AttachmentEnaSrdUdpSpecification`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AttachmentEnaSrdUdpSpecification {
-    #[serde(rename = "EnaSrdUdpEnabled", skip_serializing_if = "Option::is_none")]
     pub ena_srd_udp_enabled: Option<bool>,
 }
 
+structure! { AttachmentEnaSrdUdpSpecification {
+    ena_srd_udp_enabled = "EnaSrdUdpEnabled",
+} }
+
 /// `AvailabilityZone`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AvailabilityZone {
-    #[serde(rename = "Geography", skip_serializing_if = "Option::is_none")]
     pub geography: Option<Vec<AvailabilityZoneGeography>>,
-    #[serde(rename = "GroupLongName", skip_serializing_if = "Option::is_none")]
     pub group_long_name: Option<String>,
-    #[serde(rename = "GroupName", skip_serializing_if = "Option::is_none")]
     pub group_name: Option<String>,
-    #[serde(rename = "Messages", skip_serializing_if = "Option::is_none")]
     pub messages: Option<Vec<AvailabilityZoneMessage>>,
-    #[serde(rename = "NetworkBorderGroup", skip_serializing_if = "Option::is_none")]
     pub network_border_group: Option<String>,
-    #[serde(rename = "OptInStatus", skip_serializing_if = "Option::is_none")]
     pub opt_in_status: Option<String>,
-    #[serde(rename = "ParentZoneId", skip_serializing_if = "Option::is_none")]
     pub parent_zone_id: Option<String>,
-    #[serde(rename = "ParentZoneName", skip_serializing_if = "Option::is_none")]
     pub parent_zone_name: Option<String>,
-    #[serde(rename = "RegionName", skip_serializing_if = "Option::is_none")]
     pub region_name: Option<String>,
-    #[serde(rename = "State", skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    #[serde(rename = "SubGeography", skip_serializing_if = "Option::is_none")]
     pub sub_geography: Option<Vec<AvailabilityZoneSubGeography>>,
-    #[serde(rename = "ZoneId", skip_serializing_if = "Option::is_none")]
     pub zone_id: Option<String>,
-    #[serde(rename = "ZoneName", skip_serializing_if = "Option::is_none")]
     pub zone_name: Option<String>,
-    #[serde(rename = "ZoneType", skip_serializing_if = "Option::is_none")]
     pub zone_type: Option<String>,
 }
 
+structure! { AvailabilityZone {
+    geography = "Geography",
+    group_long_name = "GroupLongName",
+    group_name = "GroupName",
+    messages = "Messages",
+    network_border_group = "NetworkBorderGroup",
+    opt_in_status = "OptInStatus",
+    parent_zone_id = "ParentZoneId",
+    parent_zone_name = "ParentZoneName",
+    region_name = "RegionName",
+    state = "State",
+    sub_geography = "SubGeography",
+    zone_id = "ZoneId",
+    zone_name = "ZoneName",
+    zone_type = "ZoneType",
+} }
+
 /// `AvailabilityZoneGeography`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AvailabilityZoneGeography {
-    #[serde(rename = "Name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
+structure! { AvailabilityZoneGeography {
+    name = "Name",
+} }
+
 /// `AvailabilityZoneMessage`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AvailabilityZoneMessage {
-    #[serde(rename = "Message", skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
+structure! { AvailabilityZoneMessage {
+    message = "Message",
+} }
+
 /// `AvailabilityZoneSubGeography`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AvailabilityZoneSubGeography {
-    #[serde(rename = "Name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
+structure! { AvailabilityZoneSubGeography {
+    name = "Name",
+} }
+
 /// `BlockDeviceMapping`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct BlockDeviceMapping {
-    #[serde(rename = "DeviceName", skip_serializing_if = "Option::is_none")]
     pub device_name: Option<String>,
-    #[serde(rename = "Ebs", skip_serializing_if = "Option::is_none")]
     pub ebs: Option<EbsBlockDevice>,
-    #[serde(rename = "NoDevice", skip_serializing_if = "Option::is_none")]
     pub no_device: Option<String>,
-    #[serde(rename = "VirtualName", skip_serializing_if = "Option::is_none")]
     pub virtual_name: Option<String>,
 }
 
+structure! { BlockDeviceMapping {
+    device_name = "DeviceName",
+    ebs = "Ebs",
+    no_device = "NoDevice",
+    virtual_name = "VirtualName",
+} }
+
 /// `BlockPublicAccessStates`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct BlockPublicAccessStates {
-    #[serde(rename = "InternetGatewayBlockMode", skip_serializing_if = "Option::is_none")]
     pub internet_gateway_block_mode: Option<String>,
 }
 
+structure! { BlockPublicAccessStates {
+    internet_gateway_block_mode = "InternetGatewayBlockMode",
+} }
+
 /// `CapacityReservationSpecification`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CapacityReservationSpecification {
-    #[serde(rename = "CapacityReservationPreference", skip_serializing_if = "Option::is_none")]
     pub capacity_reservation_preference: Option<String>,
-    #[serde(rename = "CapacityReservationTarget", skip_serializing_if = "Option::is_none")]
     pub capacity_reservation_target: Option<CapacityReservationTarget>,
 }
 
+structure! { CapacityReservationSpecification {
+    capacity_reservation_preference = "CapacityReservationPreference",
+    capacity_reservation_target = "CapacityReservationTarget",
+} }
+
 /// `CapacityReservationSpecificationResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CapacityReservationSpecificationResponse {
-    #[serde(rename = "CapacityReservationPreference", skip_serializing_if = "Option::is_none")]
     pub capacity_reservation_preference: Option<String>,
-    #[serde(rename = "CapacityReservationTarget", skip_serializing_if = "Option::is_none")]
     pub capacity_reservation_target: Option<CapacityReservationTargetResponse>,
 }
 
+structure! { CapacityReservationSpecificationResponse {
+    capacity_reservation_preference = "CapacityReservationPreference",
+    capacity_reservation_target = "CapacityReservationTarget",
+} }
+
 /// `CapacityReservationTarget`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CapacityReservationTarget {
-    #[serde(rename = "CapacityReservationId", skip_serializing_if = "Option::is_none")]
     pub capacity_reservation_id: Option<String>,
-    #[serde(rename = "CapacityReservationResourceGroupArn", skip_serializing_if = "Option::is_none")]
     pub capacity_reservation_resource_group_arn: Option<String>,
 }
+
+structure! { CapacityReservationTarget {
+    capacity_reservation_id = "CapacityReservationId",
+    capacity_reservation_resource_group_arn = "CapacityReservationResourceGroupArn",
+} }
 
 /// `CapacityReservationTargetResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CapacityReservationTargetResponse {
-    #[serde(rename = "CapacityReservationId", skip_serializing_if = "Option::is_none")]
     pub capacity_reservation_id: Option<String>,
-    #[serde(rename = "CapacityReservationResourceGroupArn", skip_serializing_if = "Option::is_none")]
     pub capacity_reservation_resource_group_arn: Option<String>,
 }
 
+structure! { CapacityReservationTargetResponse {
+    capacity_reservation_id = "CapacityReservationId",
+    capacity_reservation_resource_group_arn = "CapacityReservationResourceGroupArn",
+} }
+
 /// `ConnectionTrackingConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConnectionTrackingConfiguration {
-    #[serde(rename = "TcpEstablishedTimeout", skip_serializing_if = "Option::is_none")]
     pub tcp_established_timeout: Option<i32>,
-    #[serde(rename = "UdpStreamTimeout", skip_serializing_if = "Option::is_none")]
     pub udp_stream_timeout: Option<i32>,
-    #[serde(rename = "UdpTimeout", skip_serializing_if = "Option::is_none")]
     pub udp_timeout: Option<i32>,
 }
+
+structure! { ConnectionTrackingConfiguration {
+    tcp_established_timeout = "TcpEstablishedTimeout",
+    udp_stream_timeout = "UdpStreamTimeout",
+    udp_timeout = "UdpTimeout",
+} }
 
 /// `ConnectionTrackingSpecificationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConnectionTrackingSpecificationRequest {
-    #[serde(rename = "TcpEstablishedTimeout", skip_serializing_if = "Option::is_none")]
     pub tcp_established_timeout: Option<i32>,
-    #[serde(rename = "UdpStreamTimeout", skip_serializing_if = "Option::is_none")]
     pub udp_stream_timeout: Option<i32>,
-    #[serde(rename = "UdpTimeout", skip_serializing_if = "Option::is_none")]
     pub udp_timeout: Option<i32>,
 }
+
+structure! { ConnectionTrackingSpecificationRequest {
+    tcp_established_timeout = "TcpEstablishedTimeout",
+    udp_stream_timeout = "UdpStreamTimeout",
+    udp_timeout = "UdpTimeout",
+} }
 
 /// `ConnectionTrackingSpecificationResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConnectionTrackingSpecificationResponse {
-    #[serde(rename = "TcpEstablishedTimeout", skip_serializing_if = "Option::is_none")]
     pub tcp_established_timeout: Option<i32>,
-    #[serde(rename = "UdpStreamTimeout", skip_serializing_if = "Option::is_none")]
     pub udp_stream_timeout: Option<i32>,
-    #[serde(rename = "UdpTimeout", skip_serializing_if = "Option::is_none")]
     pub udp_timeout: Option<i32>,
 }
 
+structure! { ConnectionTrackingSpecificationResponse {
+    tcp_established_timeout = "TcpEstablishedTimeout",
+    udp_stream_timeout = "UdpStreamTimeout",
+    udp_timeout = "UdpTimeout",
+} }
+
 /// `CpuOptions`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CpuOptions {
-    #[serde(rename = "AmdSevSnp", skip_serializing_if = "Option::is_none")]
     pub amd_sev_snp: Option<String>,
-    #[serde(rename = "CoreCount", skip_serializing_if = "Option::is_none")]
     pub core_count: Option<i32>,
-    #[serde(rename = "NestedVirtualization", skip_serializing_if = "Option::is_none")]
     pub nested_virtualization: Option<String>,
-    #[serde(rename = "ThreadsPerCore", skip_serializing_if = "Option::is_none")]
     pub threads_per_core: Option<i32>,
 }
+
+structure! { CpuOptions {
+    amd_sev_snp = "AmdSevSnp",
+    core_count = "CoreCount",
+    nested_virtualization = "NestedVirtualization",
+    threads_per_core = "ThreadsPerCore",
+} }
 
 /// `CpuOptionsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CpuOptionsRequest {
-    #[serde(rename = "AmdSevSnp", skip_serializing_if = "Option::is_none")]
     pub amd_sev_snp: Option<String>,
-    #[serde(rename = "CoreCount", skip_serializing_if = "Option::is_none")]
     pub core_count: Option<i32>,
-    #[serde(rename = "NestedVirtualization", skip_serializing_if = "Option::is_none")]
     pub nested_virtualization: Option<String>,
-    #[serde(rename = "ThreadsPerCore", skip_serializing_if = "Option::is_none")]
     pub threads_per_core: Option<i32>,
 }
 
+structure! { CpuOptionsRequest {
+    amd_sev_snp = "AmdSevSnp",
+    core_count = "CoreCount",
+    nested_virtualization = "NestedVirtualization",
+    threads_per_core = "ThreadsPerCore",
+} }
+
 /// `CreateTagsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateTagsRequest {
-    #[serde(rename = "DryRun", skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
-    #[serde(rename = "Resources", skip_serializing_if = "Option::is_none")]
     pub resources: Option<Vec<String>>,
-    #[serde(rename = "Tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
 }
 
+structure! { CreateTagsRequest {
+    dry_run = "DryRun",
+    resources = "Resources",
+    tags = "Tags",
+} }
+
 /// `CreditSpecificationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreditSpecificationRequest {
-    #[serde(rename = "CpuCredits", skip_serializing_if = "Option::is_none")]
     pub cpu_credits: Option<String>,
 }
 
+structure! { CreditSpecificationRequest {
+    cpu_credits = "CpuCredits",
+} }
+
 /// `DefaultConnectionTrackingConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DefaultConnectionTrackingConfiguration {
-    #[serde(rename = "DefaultTcpEstablishedTimeout", skip_serializing_if = "Option::is_none")]
     pub default_tcp_established_timeout: Option<i32>,
-    #[serde(rename = "DefaultUdpStreamTimeout", skip_serializing_if = "Option::is_none")]
     pub default_udp_stream_timeout: Option<i32>,
-    #[serde(rename = "DefaultUdpTimeout", skip_serializing_if = "Option::is_none")]
     pub default_udp_timeout: Option<i32>,
 }
 
+structure! { DefaultConnectionTrackingConfiguration {
+    default_tcp_established_timeout = "DefaultTcpEstablishedTimeout",
+    default_udp_stream_timeout = "DefaultUdpStreamTimeout",
+    default_udp_timeout = "DefaultUdpTimeout",
+} }
+
 /// `DescribeAvailabilityZonesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeAvailabilityZonesRequest {
-    #[serde(rename = "AllAvailabilityZones", skip_serializing_if = "Option::is_none")]
     pub all_availability_zones: Option<bool>,
-    #[serde(rename = "DryRun", skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
-    #[serde(rename = "Filters", skip_serializing_if = "Option::is_none")]
     pub filters: Option<Vec<Filter>>,
-    #[serde(rename = "ZoneIds", skip_serializing_if = "Option::is_none")]
     pub zone_ids: Option<Vec<String>>,
-    #[serde(rename = "ZoneNames", skip_serializing_if = "Option::is_none")]
     pub zone_names: Option<Vec<String>>,
 }
 
+structure! { DescribeAvailabilityZonesRequest {
+    all_availability_zones = "AllAvailabilityZones",
+    dry_run = "DryRun",
+    filters = "Filters",
+    zone_ids = "ZoneIds",
+    zone_names = "ZoneNames",
+} }
+
 /// `DescribeAvailabilityZonesResult`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeAvailabilityZonesResult {
-    #[serde(rename = "AvailabilityZones", skip_serializing_if = "Option::is_none")]
     pub availability_zones: Option<Vec<AvailabilityZone>>,
 }
 
+structure! { DescribeAvailabilityZonesResult {
+    availability_zones = "AvailabilityZones",
+} }
+
 /// `DescribeInstanceTypeOfferingsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeInstanceTypeOfferingsRequest {
-    #[serde(rename = "DryRun", skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
-    #[serde(rename = "Filters", skip_serializing_if = "Option::is_none")]
     pub filters: Option<Vec<Filter>>,
-    #[serde(rename = "LocationType", skip_serializing_if = "Option::is_none")]
     pub location_type: Option<String>,
-    #[serde(rename = "MaxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "NextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeInstanceTypeOfferingsRequest {
+    dry_run = "DryRun",
+    filters = "Filters",
+    location_type = "LocationType",
+    max_results = "MaxResults",
+    next_token = "NextToken",
+} }
 
 /// `DescribeInstanceTypeOfferingsResult`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeInstanceTypeOfferingsResult {
-    #[serde(rename = "InstanceTypeOfferings", skip_serializing_if = "Option::is_none")]
     pub instance_type_offerings: Option<Vec<InstanceTypeOffering>>,
-    #[serde(rename = "NextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeInstanceTypeOfferingsResult {
+    instance_type_offerings = "InstanceTypeOfferings",
+    next_token = "NextToken",
+} }
 
 /// `DescribeInstanceTypesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeInstanceTypesRequest {
-    #[serde(rename = "DryRun", skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
-    #[serde(rename = "Filters", skip_serializing_if = "Option::is_none")]
     pub filters: Option<Vec<Filter>>,
-    #[serde(rename = "IncludeUnsupportedInRegion", skip_serializing_if = "Option::is_none")]
     pub include_unsupported_in_region: Option<bool>,
-    #[serde(rename = "InstanceTypes", skip_serializing_if = "Option::is_none")]
     pub instance_types: Option<Vec<String>>,
-    #[serde(rename = "MaxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "NextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeInstanceTypesRequest {
+    dry_run = "DryRun",
+    filters = "Filters",
+    include_unsupported_in_region = "IncludeUnsupportedInRegion",
+    instance_types = "InstanceTypes",
+    max_results = "MaxResults",
+    next_token = "NextToken",
+} }
 
 /// `DescribeInstanceTypesResult`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeInstanceTypesResult {
-    #[serde(rename = "InstanceTypes", skip_serializing_if = "Option::is_none")]
     pub instance_types: Option<Vec<InstanceTypeInfo>>,
-    #[serde(rename = "NextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeInstanceTypesResult {
+    instance_types = "InstanceTypes",
+    next_token = "NextToken",
+} }
 
 /// `DescribeInstancesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeInstancesRequest {
-    #[serde(rename = "DryRun", skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
-    #[serde(rename = "Filters", skip_serializing_if = "Option::is_none")]
     pub filters: Option<Vec<Filter>>,
-    #[serde(rename = "IncludeManagedResources", skip_serializing_if = "Option::is_none")]
     pub include_managed_resources: Option<bool>,
-    #[serde(rename = "InstanceIds", skip_serializing_if = "Option::is_none")]
     pub instance_ids: Option<Vec<String>>,
-    #[serde(rename = "MaxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "NextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
 
+structure! { DescribeInstancesRequest {
+    dry_run = "DryRun",
+    filters = "Filters",
+    include_managed_resources = "IncludeManagedResources",
+    instance_ids = "InstanceIds",
+    max_results = "MaxResults",
+    next_token = "NextToken",
+} }
+
 /// `DescribeInstancesResult`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeInstancesResult {
-    #[serde(rename = "NextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "Reservations", skip_serializing_if = "Option::is_none")]
     pub reservations: Option<Vec<Reservation>>,
 }
 
+structure! { DescribeInstancesResult {
+    next_token = "NextToken",
+    reservations = "Reservations",
+} }
+
 /// `DescribeNetworkInterfacesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeNetworkInterfacesRequest {
-    #[serde(rename = "DryRun", skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
-    #[serde(rename = "Filters", skip_serializing_if = "Option::is_none")]
     pub filters: Option<Vec<Filter>>,
-    #[serde(rename = "IncludeManagedResources", skip_serializing_if = "Option::is_none")]
     pub include_managed_resources: Option<bool>,
-    #[serde(rename = "MaxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "NetworkInterfaceIds", skip_serializing_if = "Option::is_none")]
     pub network_interface_ids: Option<Vec<String>>,
-    #[serde(rename = "NextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeNetworkInterfacesRequest {
+    dry_run = "DryRun",
+    filters = "Filters",
+    include_managed_resources = "IncludeManagedResources",
+    max_results = "MaxResults",
+    network_interface_ids = "NetworkInterfaceIds",
+    next_token = "NextToken",
+} }
 
 /// `DescribeNetworkInterfacesResult`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeNetworkInterfacesResult {
-    #[serde(rename = "NetworkInterfaces", skip_serializing_if = "Option::is_none")]
     pub network_interfaces: Option<Vec<NetworkInterface>>,
-    #[serde(rename = "NextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
 
+structure! { DescribeNetworkInterfacesResult {
+    network_interfaces = "NetworkInterfaces",
+    next_token = "NextToken",
+} }
+
 /// `DescribeRegionsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeRegionsRequest {
-    #[serde(rename = "AllRegions", skip_serializing_if = "Option::is_none")]
     pub all_regions: Option<bool>,
-    #[serde(rename = "DryRun", skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
-    #[serde(rename = "Filters", skip_serializing_if = "Option::is_none")]
     pub filters: Option<Vec<Filter>>,
-    #[serde(rename = "RegionNames", skip_serializing_if = "Option::is_none")]
     pub region_names: Option<Vec<String>>,
 }
 
+structure! { DescribeRegionsRequest {
+    all_regions = "AllRegions",
+    dry_run = "DryRun",
+    filters = "Filters",
+    region_names = "RegionNames",
+} }
+
 /// `DescribeRegionsResult`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeRegionsResult {
-    #[serde(rename = "Regions", skip_serializing_if = "Option::is_none")]
     pub regions: Option<Vec<Region>>,
 }
 
+structure! { DescribeRegionsResult {
+    regions = "Regions",
+} }
+
 /// `DescribeSecurityGroupsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeSecurityGroupsRequest {
-    #[serde(rename = "DryRun", skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
-    #[serde(rename = "Filters", skip_serializing_if = "Option::is_none")]
     pub filters: Option<Vec<Filter>>,
-    #[serde(rename = "GroupIds", skip_serializing_if = "Option::is_none")]
     pub group_ids: Option<Vec<String>>,
-    #[serde(rename = "GroupNames", skip_serializing_if = "Option::is_none")]
     pub group_names: Option<Vec<String>>,
-    #[serde(rename = "MaxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "NextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
 
+structure! { DescribeSecurityGroupsRequest {
+    dry_run = "DryRun",
+    filters = "Filters",
+    group_ids = "GroupIds",
+    group_names = "GroupNames",
+    max_results = "MaxResults",
+    next_token = "NextToken",
+} }
+
 /// `DescribeSecurityGroupsResult`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeSecurityGroupsResult {
-    #[serde(rename = "NextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "SecurityGroups", skip_serializing_if = "Option::is_none")]
     pub security_groups: Option<Vec<SecurityGroup>>,
 }
 
+structure! { DescribeSecurityGroupsResult {
+    next_token = "NextToken",
+    security_groups = "SecurityGroups",
+} }
+
 /// `DescribeSubnetsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeSubnetsRequest {
-    #[serde(rename = "DryRun", skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
-    #[serde(rename = "Filters", skip_serializing_if = "Option::is_none")]
     pub filters: Option<Vec<Filter>>,
-    #[serde(rename = "MaxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "NextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "SubnetIds", skip_serializing_if = "Option::is_none")]
     pub subnet_ids: Option<Vec<String>>,
 }
 
+structure! { DescribeSubnetsRequest {
+    dry_run = "DryRun",
+    filters = "Filters",
+    max_results = "MaxResults",
+    next_token = "NextToken",
+    subnet_ids = "SubnetIds",
+} }
+
 /// `DescribeSubnetsResult`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeSubnetsResult {
-    #[serde(rename = "NextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "Subnets", skip_serializing_if = "Option::is_none")]
     pub subnets: Option<Vec<Subnet>>,
 }
 
+structure! { DescribeSubnetsResult {
+    next_token = "NextToken",
+    subnets = "Subnets",
+} }
+
 /// `DescribeTagsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeTagsRequest {
-    #[serde(rename = "DryRun", skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
-    #[serde(rename = "Filters", skip_serializing_if = "Option::is_none")]
     pub filters: Option<Vec<Filter>>,
-    #[serde(rename = "MaxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "NextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
 
+structure! { DescribeTagsRequest {
+    dry_run = "DryRun",
+    filters = "Filters",
+    max_results = "MaxResults",
+    next_token = "NextToken",
+} }
+
 /// `DescribeTagsResult`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeTagsResult {
-    #[serde(rename = "NextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "Tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<TagDescription>>,
 }
 
+structure! { DescribeTagsResult {
+    next_token = "NextToken",
+    tags = "Tags",
+} }
+
 /// `DescribeVpcsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeVpcsRequest {
-    #[serde(rename = "DryRun", skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
-    #[serde(rename = "Filters", skip_serializing_if = "Option::is_none")]
     pub filters: Option<Vec<Filter>>,
-    #[serde(rename = "MaxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "NextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "VpcIds", skip_serializing_if = "Option::is_none")]
     pub vpc_ids: Option<Vec<String>>,
 }
 
+structure! { DescribeVpcsRequest {
+    dry_run = "DryRun",
+    filters = "Filters",
+    max_results = "MaxResults",
+    next_token = "NextToken",
+    vpc_ids = "VpcIds",
+} }
+
 /// `DescribeVpcsResult`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeVpcsResult {
-    #[serde(rename = "NextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "Vpcs", skip_serializing_if = "Option::is_none")]
     pub vpcs: Option<Vec<Vpc>>,
 }
 
+structure! { DescribeVpcsResult {
+    next_token = "NextToken",
+    vpcs = "Vpcs",
+} }
+
 /// `DiskInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DiskInfo {
-    #[serde(rename = "Count", skip_serializing_if = "Option::is_none")]
     pub count: Option<i32>,
-    #[serde(rename = "SizeInGB", skip_serializing_if = "Option::is_none")]
     pub size_in_gb: Option<i64>,
-    #[serde(rename = "Type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
 }
 
+structure! { DiskInfo {
+    count = "Count",
+    size_in_gb = "SizeInGB",
+    r#type = "Type",
+} }
+
 /// `EbsBlockDevice`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct EbsBlockDevice {
-    #[serde(rename = "AvailabilityZone", skip_serializing_if = "Option::is_none")]
     pub availability_zone: Option<String>,
-    #[serde(rename = "AvailabilityZoneId", skip_serializing_if = "Option::is_none")]
     pub availability_zone_id: Option<String>,
-    #[serde(rename = "DeleteOnTermination", skip_serializing_if = "Option::is_none")]
     pub delete_on_termination: Option<bool>,
-    #[serde(rename = "EbsCardIndex", skip_serializing_if = "Option::is_none")]
     pub ebs_card_index: Option<i32>,
-    #[serde(rename = "Encrypted", skip_serializing_if = "Option::is_none")]
     pub encrypted: Option<bool>,
-    #[serde(rename = "Iops", skip_serializing_if = "Option::is_none")]
     pub iops: Option<i32>,
-    #[serde(rename = "KmsKeyId", skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
-    #[serde(rename = "OutpostArn", skip_serializing_if = "Option::is_none")]
     pub outpost_arn: Option<String>,
-    #[serde(rename = "SnapshotId", skip_serializing_if = "Option::is_none")]
     pub snapshot_id: Option<String>,
-    #[serde(rename = "Throughput", skip_serializing_if = "Option::is_none")]
     pub throughput: Option<i32>,
-    #[serde(rename = "VolumeInitializationRate", skip_serializing_if = "Option::is_none")]
     pub volume_initialization_rate: Option<i32>,
-    #[serde(rename = "VolumeSize", skip_serializing_if = "Option::is_none")]
     pub volume_size: Option<i32>,
-    #[serde(rename = "VolumeType", skip_serializing_if = "Option::is_none")]
     pub volume_type: Option<String>,
 }
 
+structure! { EbsBlockDevice {
+    availability_zone = "AvailabilityZone",
+    availability_zone_id = "AvailabilityZoneId",
+    delete_on_termination = "DeleteOnTermination",
+    ebs_card_index = "EbsCardIndex",
+    encrypted = "Encrypted",
+    iops = "Iops",
+    kms_key_id = "KmsKeyId",
+    outpost_arn = "OutpostArn",
+    snapshot_id = "SnapshotId",
+    throughput = "Throughput",
+    volume_initialization_rate = "VolumeInitializationRate",
+    volume_size = "VolumeSize",
+    volume_type = "VolumeType",
+} }
+
 /// `EbsCardInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct EbsCardInfo {
-    #[serde(rename = "BaselineBandwidthInMbps", skip_serializing_if = "Option::is_none")]
     pub baseline_bandwidth_in_mbps: Option<i32>,
-    #[serde(rename = "BaselineIops", skip_serializing_if = "Option::is_none")]
     pub baseline_iops: Option<i32>,
-    #[serde(rename = "BaselineThroughputInMBps", skip_serializing_if = "Option::is_none")]
     pub baseline_throughput_in_m_bps: Option<f64>,
-    #[serde(rename = "EbsCardIndex", skip_serializing_if = "Option::is_none")]
     pub ebs_card_index: Option<i32>,
-    #[serde(rename = "MaximumBandwidthInMbps", skip_serializing_if = "Option::is_none")]
     pub maximum_bandwidth_in_mbps: Option<i32>,
-    #[serde(rename = "MaximumIops", skip_serializing_if = "Option::is_none")]
     pub maximum_iops: Option<i32>,
-    #[serde(rename = "MaximumThroughputInMBps", skip_serializing_if = "Option::is_none")]
     pub maximum_throughput_in_m_bps: Option<f64>,
 }
 
+structure! { EbsCardInfo {
+    baseline_bandwidth_in_mbps = "BaselineBandwidthInMbps",
+    baseline_iops = "BaselineIops",
+    baseline_throughput_in_m_bps = "BaselineThroughputInMBps",
+    ebs_card_index = "EbsCardIndex",
+    maximum_bandwidth_in_mbps = "MaximumBandwidthInMbps",
+    maximum_iops = "MaximumIops",
+    maximum_throughput_in_m_bps = "MaximumThroughputInMBps",
+} }
+
 /// `EbsInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct EbsInfo {
-    #[serde(rename = "AttachmentLimitType", skip_serializing_if = "Option::is_none")]
     pub attachment_limit_type: Option<String>,
-    #[serde(rename = "EbsCards", skip_serializing_if = "Option::is_none")]
     pub ebs_cards: Option<Vec<EbsCardInfo>>,
-    #[serde(rename = "EbsOptimizedInfo", skip_serializing_if = "Option::is_none")]
     pub ebs_optimized_info: Option<EbsOptimizedInfo>,
-    #[serde(rename = "EbsOptimizedSupport", skip_serializing_if = "Option::is_none")]
     pub ebs_optimized_support: Option<String>,
-    #[serde(rename = "EncryptionSupport", skip_serializing_if = "Option::is_none")]
     pub encryption_support: Option<String>,
-    #[serde(rename = "MaximumEbsAttachments", skip_serializing_if = "Option::is_none")]
     pub maximum_ebs_attachments: Option<i32>,
-    #[serde(rename = "MaximumEbsCards", skip_serializing_if = "Option::is_none")]
     pub maximum_ebs_cards: Option<i32>,
-    #[serde(rename = "NvmeSupport", skip_serializing_if = "Option::is_none")]
     pub nvme_support: Option<String>,
 }
 
+structure! { EbsInfo {
+    attachment_limit_type = "AttachmentLimitType",
+    ebs_cards = "EbsCards",
+    ebs_optimized_info = "EbsOptimizedInfo",
+    ebs_optimized_support = "EbsOptimizedSupport",
+    encryption_support = "EncryptionSupport",
+    maximum_ebs_attachments = "MaximumEbsAttachments",
+    maximum_ebs_cards = "MaximumEbsCards",
+    nvme_support = "NvmeSupport",
+} }
+
 /// `EbsInstanceBlockDevice`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct EbsInstanceBlockDevice {
-    #[serde(rename = "AssociatedResource", skip_serializing_if = "Option::is_none")]
     pub associated_resource: Option<String>,
-    #[serde(rename = "AttachTime", skip_serializing_if = "Option::is_none")]
     pub attach_time: Option<Timestamp>,
-    #[serde(rename = "DeleteOnTermination", skip_serializing_if = "Option::is_none")]
     pub delete_on_termination: Option<bool>,
-    #[serde(rename = "EbsCardIndex", skip_serializing_if = "Option::is_none")]
     pub ebs_card_index: Option<i32>,
-    #[serde(rename = "Operator", skip_serializing_if = "Option::is_none")]
     pub operator: Option<OperatorResponse>,
-    #[serde(rename = "Status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "VolumeId", skip_serializing_if = "Option::is_none")]
     pub volume_id: Option<String>,
-    #[serde(rename = "VolumeOwnerId", skip_serializing_if = "Option::is_none")]
     pub volume_owner_id: Option<String>,
 }
 
+structure! { EbsInstanceBlockDevice {
+    associated_resource = "AssociatedResource",
+    attach_time = "AttachTime",
+    delete_on_termination = "DeleteOnTermination",
+    ebs_card_index = "EbsCardIndex",
+    operator = "Operator",
+    status = "Status",
+    volume_id = "VolumeId",
+    volume_owner_id = "VolumeOwnerId",
+} }
+
 /// `EbsOptimizedInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct EbsOptimizedInfo {
-    #[serde(rename = "BaselineBandwidthInMbps", skip_serializing_if = "Option::is_none")]
     pub baseline_bandwidth_in_mbps: Option<i32>,
-    #[serde(rename = "BaselineIops", skip_serializing_if = "Option::is_none")]
     pub baseline_iops: Option<i32>,
-    #[serde(rename = "BaselineThroughputInMBps", skip_serializing_if = "Option::is_none")]
     pub baseline_throughput_in_m_bps: Option<f64>,
-    #[serde(rename = "MaximumBandwidthInMbps", skip_serializing_if = "Option::is_none")]
     pub maximum_bandwidth_in_mbps: Option<i32>,
-    #[serde(rename = "MaximumIops", skip_serializing_if = "Option::is_none")]
     pub maximum_iops: Option<i32>,
-    #[serde(rename = "MaximumThroughputInMBps", skip_serializing_if = "Option::is_none")]
     pub maximum_throughput_in_m_bps: Option<f64>,
 }
 
+structure! { EbsOptimizedInfo {
+    baseline_bandwidth_in_mbps = "BaselineBandwidthInMbps",
+    baseline_iops = "BaselineIops",
+    baseline_throughput_in_m_bps = "BaselineThroughputInMBps",
+    maximum_bandwidth_in_mbps = "MaximumBandwidthInMbps",
+    maximum_iops = "MaximumIops",
+    maximum_throughput_in_m_bps = "MaximumThroughputInMBps",
+} }
+
 /// `EfaInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct EfaInfo {
-    #[serde(rename = "MaximumEfaInterfaces", skip_serializing_if = "Option::is_none")]
     pub maximum_efa_interfaces: Option<i32>,
 }
 
+structure! { EfaInfo {
+    maximum_efa_interfaces = "MaximumEfaInterfaces",
+} }
+
 /// `ElasticGpuAssociation`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ElasticGpuAssociation {
-    #[serde(rename = "ElasticGpuAssociationId", skip_serializing_if = "Option::is_none")]
     pub elastic_gpu_association_id: Option<String>,
-    #[serde(rename = "ElasticGpuAssociationState", skip_serializing_if = "Option::is_none")]
     pub elastic_gpu_association_state: Option<String>,
-    #[serde(rename = "ElasticGpuAssociationTime", skip_serializing_if = "Option::is_none")]
     pub elastic_gpu_association_time: Option<String>,
-    #[serde(rename = "ElasticGpuId", skip_serializing_if = "Option::is_none")]
     pub elastic_gpu_id: Option<String>,
 }
 
+structure! { ElasticGpuAssociation {
+    elastic_gpu_association_id = "ElasticGpuAssociationId",
+    elastic_gpu_association_state = "ElasticGpuAssociationState",
+    elastic_gpu_association_time = "ElasticGpuAssociationTime",
+    elastic_gpu_id = "ElasticGpuId",
+} }
+
 /// `ElasticGpuSpecification`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ElasticGpuSpecification {
-    #[serde(rename = "Type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
 }
+
+structure! { ElasticGpuSpecification {
+    r#type = "Type",
+} }
 
 /// `ElasticInferenceAccelerator`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ElasticInferenceAccelerator {
-    #[serde(rename = "Count", skip_serializing_if = "Option::is_none")]
     pub count: Option<i32>,
-    #[serde(rename = "Type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
 }
 
+structure! { ElasticInferenceAccelerator {
+    count = "Count",
+    r#type = "Type",
+} }
+
 /// `ElasticInferenceAcceleratorAssociation`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ElasticInferenceAcceleratorAssociation {
-    #[serde(rename = "ElasticInferenceAcceleratorArn", skip_serializing_if = "Option::is_none")]
     pub elastic_inference_accelerator_arn: Option<String>,
-    #[serde(rename = "ElasticInferenceAcceleratorAssociationId", skip_serializing_if = "Option::is_none")]
     pub elastic_inference_accelerator_association_id: Option<String>,
-    #[serde(rename = "ElasticInferenceAcceleratorAssociationState", skip_serializing_if = "Option::is_none")]
     pub elastic_inference_accelerator_association_state: Option<String>,
-    #[serde(rename = "ElasticInferenceAcceleratorAssociationTime", skip_serializing_if = "Option::is_none")]
     pub elastic_inference_accelerator_association_time: Option<Timestamp>,
 }
 
+structure! { ElasticInferenceAcceleratorAssociation {
+    elastic_inference_accelerator_arn = "ElasticInferenceAcceleratorArn",
+    elastic_inference_accelerator_association_id = "ElasticInferenceAcceleratorAssociationId",
+    elastic_inference_accelerator_association_state = "ElasticInferenceAcceleratorAssociationState",
+    elastic_inference_accelerator_association_time = "ElasticInferenceAcceleratorAssociationTime",
+} }
+
 /// `EnaSrdSpecificationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct EnaSrdSpecificationRequest {
-    #[serde(rename = "EnaSrdEnabled", skip_serializing_if = "Option::is_none")]
     pub ena_srd_enabled: Option<bool>,
-    #[serde(rename = "EnaSrdUdpSpecification", skip_serializing_if = "Option::is_none")]
     pub ena_srd_udp_specification: Option<EnaSrdUdpSpecificationRequest>,
 }
 
+structure! { EnaSrdSpecificationRequest {
+    ena_srd_enabled = "EnaSrdEnabled",
+    ena_srd_udp_specification = "EnaSrdUdpSpecification",
+} }
+
 /// `EnaSrdUdpSpecificationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct EnaSrdUdpSpecificationRequest {
-    #[serde(rename = "EnaSrdUdpEnabled", skip_serializing_if = "Option::is_none")]
     pub ena_srd_udp_enabled: Option<bool>,
 }
 
+structure! { EnaSrdUdpSpecificationRequest {
+    ena_srd_udp_enabled = "EnaSrdUdpEnabled",
+} }
+
 /// `EnclaveOptions`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct EnclaveOptions {
-    #[serde(rename = "Enabled", skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
 }
+
+structure! { EnclaveOptions {
+    enabled = "Enabled",
+} }
 
 /// `EnclaveOptionsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct EnclaveOptionsRequest {
-    #[serde(rename = "Enabled", skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
 }
 
+structure! { EnclaveOptionsRequest {
+    enabled = "Enabled",
+} }
+
 /// `Filter`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Filter {
-    #[serde(rename = "Name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "Values", skip_serializing_if = "Option::is_none")]
     pub values: Option<Vec<String>>,
 }
 
+structure! { Filter {
+    name = "Name",
+    values = "Values",
+} }
+
 /// `FpgaDeviceInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct FpgaDeviceInfo {
-    #[serde(rename = "Count", skip_serializing_if = "Option::is_none")]
     pub count: Option<i32>,
-    #[serde(rename = "Manufacturer", skip_serializing_if = "Option::is_none")]
     pub manufacturer: Option<String>,
-    #[serde(rename = "MemoryInfo", skip_serializing_if = "Option::is_none")]
     pub memory_info: Option<FpgaDeviceMemoryInfo>,
-    #[serde(rename = "Name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
+structure! { FpgaDeviceInfo {
+    count = "Count",
+    manufacturer = "Manufacturer",
+    memory_info = "MemoryInfo",
+    name = "Name",
+} }
+
 /// `FpgaDeviceMemoryInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct FpgaDeviceMemoryInfo {
-    #[serde(rename = "SizeInMiB", skip_serializing_if = "Option::is_none")]
     pub size_in_mi_b: Option<i32>,
 }
 
+structure! { FpgaDeviceMemoryInfo {
+    size_in_mi_b = "SizeInMiB",
+} }
+
 /// `FpgaInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct FpgaInfo {
-    #[serde(rename = "Fpgas", skip_serializing_if = "Option::is_none")]
     pub fpgas: Option<Vec<FpgaDeviceInfo>>,
-    #[serde(rename = "TotalFpgaMemoryInMiB", skip_serializing_if = "Option::is_none")]
     pub total_fpga_memory_in_mi_b: Option<i32>,
 }
 
+structure! { FpgaInfo {
+    fpgas = "Fpgas",
+    total_fpga_memory_in_mi_b = "TotalFpgaMemoryInMiB",
+} }
+
 /// `GpuDeviceInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GpuDeviceInfo {
-    #[serde(rename = "Count", skip_serializing_if = "Option::is_none")]
     pub count: Option<i32>,
-    #[serde(rename = "GpuPartitionSize", skip_serializing_if = "Option::is_none")]
     pub gpu_partition_size: Option<f64>,
-    #[serde(rename = "LogicalGpuCount", skip_serializing_if = "Option::is_none")]
     pub logical_gpu_count: Option<i32>,
-    #[serde(rename = "Manufacturer", skip_serializing_if = "Option::is_none")]
     pub manufacturer: Option<String>,
-    #[serde(rename = "MemoryInfo", skip_serializing_if = "Option::is_none")]
     pub memory_info: Option<GpuDeviceMemoryInfo>,
-    #[serde(rename = "Name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "Workloads", skip_serializing_if = "Option::is_none")]
     pub workloads: Option<Vec<String>>,
 }
 
+structure! { GpuDeviceInfo {
+    count = "Count",
+    gpu_partition_size = "GpuPartitionSize",
+    logical_gpu_count = "LogicalGpuCount",
+    manufacturer = "Manufacturer",
+    memory_info = "MemoryInfo",
+    name = "Name",
+    workloads = "Workloads",
+} }
+
 /// `GpuDeviceMemoryInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GpuDeviceMemoryInfo {
-    #[serde(rename = "SizeInMiB", skip_serializing_if = "Option::is_none")]
     pub size_in_mi_b: Option<i32>,
 }
 
+structure! { GpuDeviceMemoryInfo {
+    size_in_mi_b = "SizeInMiB",
+} }
+
 /// `GpuInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GpuInfo {
-    #[serde(rename = "Gpus", skip_serializing_if = "Option::is_none")]
     pub gpus: Option<Vec<GpuDeviceInfo>>,
-    #[serde(rename = "TotalGpuMemoryInMiB", skip_serializing_if = "Option::is_none")]
     pub total_gpu_memory_in_mi_b: Option<i32>,
 }
 
+structure! { GpuInfo {
+    gpus = "Gpus",
+    total_gpu_memory_in_mi_b = "TotalGpuMemoryInMiB",
+} }
+
 /// `GroupIdentifier`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GroupIdentifier {
-    #[serde(rename = "GroupId", skip_serializing_if = "Option::is_none")]
     pub group_id: Option<String>,
-    #[serde(rename = "GroupName", skip_serializing_if = "Option::is_none")]
     pub group_name: Option<String>,
 }
 
+structure! { GroupIdentifier {
+    group_id = "GroupId",
+    group_name = "GroupName",
+} }
+
 /// `HibernationOptions`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct HibernationOptions {
-    #[serde(rename = "Configured", skip_serializing_if = "Option::is_none")]
     pub configured: Option<bool>,
 }
+
+structure! { HibernationOptions {
+    configured = "Configured",
+} }
 
 /// `HibernationOptionsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct HibernationOptionsRequest {
-    #[serde(rename = "Configured", skip_serializing_if = "Option::is_none")]
     pub configured: Option<bool>,
 }
 
+structure! { HibernationOptionsRequest {
+    configured = "Configured",
+} }
+
 /// `IamInstanceProfile`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct IamInstanceProfile {
-    #[serde(rename = "Arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "Id", skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
 }
 
+structure! { IamInstanceProfile {
+    arn = "Arn",
+    id = "Id",
+} }
+
 /// `IamInstanceProfileSpecification`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct IamInstanceProfileSpecification {
-    #[serde(rename = "Arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "Name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
+structure! { IamInstanceProfileSpecification {
+    arn = "Arn",
+    name = "Name",
+} }
+
 /// `InferenceAcceleratorInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InferenceAcceleratorInfo {
-    #[serde(rename = "Accelerators", skip_serializing_if = "Option::is_none")]
     pub accelerators: Option<Vec<InferenceDeviceInfo>>,
-    #[serde(rename = "TotalInferenceMemoryInMiB", skip_serializing_if = "Option::is_none")]
     pub total_inference_memory_in_mi_b: Option<i32>,
 }
 
+structure! { InferenceAcceleratorInfo {
+    accelerators = "Accelerators",
+    total_inference_memory_in_mi_b = "TotalInferenceMemoryInMiB",
+} }
+
 /// `InferenceDeviceInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InferenceDeviceInfo {
-    #[serde(rename = "Count", skip_serializing_if = "Option::is_none")]
     pub count: Option<i32>,
-    #[serde(rename = "Manufacturer", skip_serializing_if = "Option::is_none")]
     pub manufacturer: Option<String>,
-    #[serde(rename = "MemoryInfo", skip_serializing_if = "Option::is_none")]
     pub memory_info: Option<InferenceDeviceMemoryInfo>,
-    #[serde(rename = "Name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
+structure! { InferenceDeviceInfo {
+    count = "Count",
+    manufacturer = "Manufacturer",
+    memory_info = "MemoryInfo",
+    name = "Name",
+} }
+
 /// `InferenceDeviceMemoryInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InferenceDeviceMemoryInfo {
-    #[serde(rename = "SizeInMiB", skip_serializing_if = "Option::is_none")]
     pub size_in_mi_b: Option<i32>,
 }
 
+structure! { InferenceDeviceMemoryInfo {
+    size_in_mi_b = "SizeInMiB",
+} }
+
 /// `Instance`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Instance {
-    #[serde(rename = "AmiLaunchIndex", skip_serializing_if = "Option::is_none")]
     pub ami_launch_index: Option<i32>,
-    #[serde(rename = "Architecture", skip_serializing_if = "Option::is_none")]
     pub architecture: Option<String>,
-    #[serde(rename = "BlockDeviceMappings", skip_serializing_if = "Option::is_none")]
     pub block_device_mappings: Option<Vec<InstanceBlockDeviceMapping>>,
-    #[serde(rename = "BootMode", skip_serializing_if = "Option::is_none")]
     pub boot_mode: Option<String>,
-    #[serde(rename = "CapacityBlockId", skip_serializing_if = "Option::is_none")]
     pub capacity_block_id: Option<String>,
-    #[serde(rename = "CapacityReservationId", skip_serializing_if = "Option::is_none")]
     pub capacity_reservation_id: Option<String>,
-    #[serde(rename = "CapacityReservationSpecification", skip_serializing_if = "Option::is_none")]
     pub capacity_reservation_specification: Option<CapacityReservationSpecificationResponse>,
-    #[serde(rename = "ClientToken", skip_serializing_if = "Option::is_none")]
     pub client_token: Option<String>,
-    #[serde(rename = "CpuOptions", skip_serializing_if = "Option::is_none")]
     pub cpu_options: Option<CpuOptions>,
-    #[serde(rename = "CurrentInstanceBootMode", skip_serializing_if = "Option::is_none")]
     pub current_instance_boot_mode: Option<String>,
-    #[serde(rename = "EbsOptimized", skip_serializing_if = "Option::is_none")]
     pub ebs_optimized: Option<bool>,
-    #[serde(rename = "ElasticGpuAssociations", skip_serializing_if = "Option::is_none")]
     pub elastic_gpu_associations: Option<Vec<ElasticGpuAssociation>>,
-    #[serde(rename = "ElasticInferenceAcceleratorAssociations", skip_serializing_if = "Option::is_none")]
     pub elastic_inference_accelerator_associations: Option<Vec<ElasticInferenceAcceleratorAssociation>>,
-    #[serde(rename = "EnaSupport", skip_serializing_if = "Option::is_none")]
     pub ena_support: Option<bool>,
-    #[serde(rename = "EnclaveOptions", skip_serializing_if = "Option::is_none")]
     pub enclave_options: Option<EnclaveOptions>,
-    #[serde(rename = "HibernationOptions", skip_serializing_if = "Option::is_none")]
     pub hibernation_options: Option<HibernationOptions>,
-    #[serde(rename = "Hypervisor", skip_serializing_if = "Option::is_none")]
     pub hypervisor: Option<String>,
-    #[serde(rename = "IamInstanceProfile", skip_serializing_if = "Option::is_none")]
     pub iam_instance_profile: Option<IamInstanceProfile>,
-    #[serde(rename = "ImageId", skip_serializing_if = "Option::is_none")]
     pub image_id: Option<String>,
-    #[serde(rename = "InstanceId", skip_serializing_if = "Option::is_none")]
     pub instance_id: Option<String>,
-    #[serde(rename = "InstanceLifecycle", skip_serializing_if = "Option::is_none")]
     pub instance_lifecycle: Option<String>,
-    #[serde(rename = "InstanceType", skip_serializing_if = "Option::is_none")]
     pub instance_type: Option<String>,
-    #[serde(rename = "Ipv6Address", skip_serializing_if = "Option::is_none")]
     pub ipv6_address: Option<String>,
-    #[serde(rename = "KernelId", skip_serializing_if = "Option::is_none")]
     pub kernel_id: Option<String>,
-    #[serde(rename = "KeyName", skip_serializing_if = "Option::is_none")]
     pub key_name: Option<String>,
-    #[serde(rename = "LaunchTime", skip_serializing_if = "Option::is_none")]
     pub launch_time: Option<Timestamp>,
-    #[serde(rename = "Licenses", skip_serializing_if = "Option::is_none")]
     pub licenses: Option<Vec<LicenseConfiguration>>,
-    #[serde(rename = "MaintenanceOptions", skip_serializing_if = "Option::is_none")]
     pub maintenance_options: Option<InstanceMaintenanceOptions>,
-    #[serde(rename = "MetadataOptions", skip_serializing_if = "Option::is_none")]
     pub metadata_options: Option<InstanceMetadataOptionsResponse>,
-    #[serde(rename = "Monitoring", skip_serializing_if = "Option::is_none")]
     pub monitoring: Option<Monitoring>,
-    #[serde(rename = "NetworkInterfaces", skip_serializing_if = "Option::is_none")]
     pub network_interfaces: Option<Vec<InstanceNetworkInterface>>,
-    #[serde(rename = "NetworkPerformanceOptions", skip_serializing_if = "Option::is_none")]
     pub network_performance_options: Option<InstanceNetworkPerformanceOptions>,
-    #[serde(rename = "Operator", skip_serializing_if = "Option::is_none")]
     pub operator: Option<OperatorResponse>,
-    #[serde(rename = "OutpostArn", skip_serializing_if = "Option::is_none")]
     pub outpost_arn: Option<String>,
-    #[serde(rename = "Placement", skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,
-    #[serde(rename = "Platform", skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
-    #[serde(rename = "PlatformDetails", skip_serializing_if = "Option::is_none")]
     pub platform_details: Option<String>,
-    #[serde(rename = "PrivateDnsName", skip_serializing_if = "Option::is_none")]
     pub private_dns_name: Option<String>,
-    #[serde(rename = "PrivateDnsNameOptions", skip_serializing_if = "Option::is_none")]
     pub private_dns_name_options: Option<PrivateDnsNameOptionsResponse>,
-    #[serde(rename = "PrivateIpAddress", skip_serializing_if = "Option::is_none")]
     pub private_ip_address: Option<String>,
-    #[serde(rename = "ProductCodes", skip_serializing_if = "Option::is_none")]
     pub product_codes: Option<Vec<ProductCode>>,
-    #[serde(rename = "PublicDnsName", skip_serializing_if = "Option::is_none")]
     pub public_dns_name: Option<String>,
-    #[serde(rename = "PublicIpAddress", skip_serializing_if = "Option::is_none")]
     pub public_ip_address: Option<String>,
-    #[serde(rename = "RamdiskId", skip_serializing_if = "Option::is_none")]
     pub ramdisk_id: Option<String>,
-    #[serde(rename = "RootDeviceName", skip_serializing_if = "Option::is_none")]
     pub root_device_name: Option<String>,
-    #[serde(rename = "RootDeviceType", skip_serializing_if = "Option::is_none")]
     pub root_device_type: Option<String>,
-    #[serde(rename = "SecondaryInterfaces", skip_serializing_if = "Option::is_none")]
     pub secondary_interfaces: Option<Vec<InstanceSecondaryInterface>>,
-    #[serde(rename = "SecurityGroups", skip_serializing_if = "Option::is_none")]
     pub security_groups: Option<Vec<GroupIdentifier>>,
-    #[serde(rename = "SourceDestCheck", skip_serializing_if = "Option::is_none")]
     pub source_dest_check: Option<bool>,
-    #[serde(rename = "SpotInstanceRequestId", skip_serializing_if = "Option::is_none")]
     pub spot_instance_request_id: Option<String>,
-    #[serde(rename = "SriovNetSupport", skip_serializing_if = "Option::is_none")]
     pub sriov_net_support: Option<String>,
-    #[serde(rename = "State", skip_serializing_if = "Option::is_none")]
     pub state: Option<InstanceState>,
-    #[serde(rename = "StateReason", skip_serializing_if = "Option::is_none")]
     pub state_reason: Option<StateReason>,
-    #[serde(rename = "StateTransitionReason", skip_serializing_if = "Option::is_none")]
     pub state_transition_reason: Option<String>,
-    #[serde(rename = "SubnetId", skip_serializing_if = "Option::is_none")]
     pub subnet_id: Option<String>,
-    #[serde(rename = "Tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
-    #[serde(rename = "TpmSupport", skip_serializing_if = "Option::is_none")]
     pub tpm_support: Option<String>,
-    #[serde(rename = "UsageOperation", skip_serializing_if = "Option::is_none")]
     pub usage_operation: Option<String>,
-    #[serde(rename = "UsageOperationUpdateTime", skip_serializing_if = "Option::is_none")]
     pub usage_operation_update_time: Option<Timestamp>,
-    #[serde(rename = "VirtualizationType", skip_serializing_if = "Option::is_none")]
     pub virtualization_type: Option<String>,
-    #[serde(rename = "VpcId", skip_serializing_if = "Option::is_none")]
     pub vpc_id: Option<String>,
 }
 
+structure! { Instance {
+    ami_launch_index = "AmiLaunchIndex",
+    architecture = "Architecture",
+    block_device_mappings = "BlockDeviceMappings",
+    boot_mode = "BootMode",
+    capacity_block_id = "CapacityBlockId",
+    capacity_reservation_id = "CapacityReservationId",
+    capacity_reservation_specification = "CapacityReservationSpecification",
+    client_token = "ClientToken",
+    cpu_options = "CpuOptions",
+    current_instance_boot_mode = "CurrentInstanceBootMode",
+    ebs_optimized = "EbsOptimized",
+    elastic_gpu_associations = "ElasticGpuAssociations",
+    elastic_inference_accelerator_associations = "ElasticInferenceAcceleratorAssociations",
+    ena_support = "EnaSupport",
+    enclave_options = "EnclaveOptions",
+    hibernation_options = "HibernationOptions",
+    hypervisor = "Hypervisor",
+    iam_instance_profile = "IamInstanceProfile",
+    image_id = "ImageId",
+    instance_id = "InstanceId",
+    instance_lifecycle = "InstanceLifecycle",
+    instance_type = "InstanceType",
+    ipv6_address = "Ipv6Address",
+    kernel_id = "KernelId",
+    key_name = "KeyName",
+    launch_time = "LaunchTime",
+    licenses = "Licenses",
+    maintenance_options = "MaintenanceOptions",
+    metadata_options = "MetadataOptions",
+    monitoring = "Monitoring",
+    network_interfaces = "NetworkInterfaces",
+    network_performance_options = "NetworkPerformanceOptions",
+    operator = "Operator",
+    outpost_arn = "OutpostArn",
+    placement = "Placement",
+    platform = "Platform",
+    platform_details = "PlatformDetails",
+    private_dns_name = "PrivateDnsName",
+    private_dns_name_options = "PrivateDnsNameOptions",
+    private_ip_address = "PrivateIpAddress",
+    product_codes = "ProductCodes",
+    public_dns_name = "PublicDnsName",
+    public_ip_address = "PublicIpAddress",
+    ramdisk_id = "RamdiskId",
+    root_device_name = "RootDeviceName",
+    root_device_type = "RootDeviceType",
+    secondary_interfaces = "SecondaryInterfaces",
+    security_groups = "SecurityGroups",
+    source_dest_check = "SourceDestCheck",
+    spot_instance_request_id = "SpotInstanceRequestId",
+    sriov_net_support = "SriovNetSupport",
+    state = "State",
+    state_reason = "StateReason",
+    state_transition_reason = "StateTransitionReason",
+    subnet_id = "SubnetId",
+    tags = "Tags",
+    tpm_support = "TpmSupport",
+    usage_operation = "UsageOperation",
+    usage_operation_update_time = "UsageOperationUpdateTime",
+    virtualization_type = "VirtualizationType",
+    vpc_id = "VpcId",
+} }
+
 /// `InstanceAttachmentEnaSrdSpecification`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceAttachmentEnaSrdSpecification {
-    #[serde(rename = "EnaSrdEnabled", skip_serializing_if = "Option::is_none")]
     pub ena_srd_enabled: Option<bool>,
-    #[serde(rename = "EnaSrdUdpSpecification", skip_serializing_if = "Option::is_none")]
     pub ena_srd_udp_specification: Option<InstanceAttachmentEnaSrdUdpSpecification>,
 }
 
+structure! { InstanceAttachmentEnaSrdSpecification {
+    ena_srd_enabled = "EnaSrdEnabled",
+    ena_srd_udp_specification = "EnaSrdUdpSpecification",
+} }
+
 /// `InstanceAttachmentEnaSrdUdpSpecification`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceAttachmentEnaSrdUdpSpecification {
-    #[serde(rename = "EnaSrdUdpEnabled", skip_serializing_if = "Option::is_none")]
     pub ena_srd_udp_enabled: Option<bool>,
 }
 
+structure! { InstanceAttachmentEnaSrdUdpSpecification {
+    ena_srd_udp_enabled = "EnaSrdUdpEnabled",
+} }
+
 /// `InstanceBlockDeviceMapping`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceBlockDeviceMapping {
-    #[serde(rename = "DeviceName", skip_serializing_if = "Option::is_none")]
     pub device_name: Option<String>,
-    #[serde(rename = "Ebs", skip_serializing_if = "Option::is_none")]
     pub ebs: Option<EbsInstanceBlockDevice>,
 }
 
+structure! { InstanceBlockDeviceMapping {
+    device_name = "DeviceName",
+    ebs = "Ebs",
+} }
+
 /// `InstanceIpv4Prefix`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceIpv4Prefix {
-    #[serde(rename = "Ipv4Prefix", skip_serializing_if = "Option::is_none")]
     pub ipv4_prefix: Option<String>,
 }
 
+structure! { InstanceIpv4Prefix {
+    ipv4_prefix = "Ipv4Prefix",
+} }
+
 /// `InstanceIpv6Address`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceIpv6Address {
-    #[serde(rename = "Ipv6Address", skip_serializing_if = "Option::is_none")]
     pub ipv6_address: Option<String>,
-    #[serde(rename = "IsPrimaryIpv6", skip_serializing_if = "Option::is_none")]
     pub is_primary_ipv6: Option<bool>,
 }
 
+structure! { InstanceIpv6Address {
+    ipv6_address = "Ipv6Address",
+    is_primary_ipv6 = "IsPrimaryIpv6",
+} }
+
 /// `InstanceIpv6Prefix`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceIpv6Prefix {
-    #[serde(rename = "Ipv6Prefix", skip_serializing_if = "Option::is_none")]
     pub ipv6_prefix: Option<String>,
 }
 
+structure! { InstanceIpv6Prefix {
+    ipv6_prefix = "Ipv6Prefix",
+} }
+
 /// `InstanceMaintenanceOptions`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceMaintenanceOptions {
-    #[serde(rename = "AutoRecovery", skip_serializing_if = "Option::is_none")]
     pub auto_recovery: Option<String>,
-    #[serde(rename = "RebootMigration", skip_serializing_if = "Option::is_none")]
     pub reboot_migration: Option<String>,
 }
 
+structure! { InstanceMaintenanceOptions {
+    auto_recovery = "AutoRecovery",
+    reboot_migration = "RebootMigration",
+} }
+
 /// `InstanceMaintenanceOptionsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceMaintenanceOptionsRequest {
-    #[serde(rename = "AutoRecovery", skip_serializing_if = "Option::is_none")]
     pub auto_recovery: Option<String>,
 }
 
+structure! { InstanceMaintenanceOptionsRequest {
+    auto_recovery = "AutoRecovery",
+} }
+
 /// `InstanceMarketOptionsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceMarketOptionsRequest {
-    #[serde(rename = "MarketType", skip_serializing_if = "Option::is_none")]
     pub market_type: Option<String>,
-    #[serde(rename = "SpotOptions", skip_serializing_if = "Option::is_none")]
     pub spot_options: Option<SpotMarketOptions>,
 }
 
+structure! { InstanceMarketOptionsRequest {
+    market_type = "MarketType",
+    spot_options = "SpotOptions",
+} }
+
 /// `InstanceMetadataOptionsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceMetadataOptionsRequest {
-    #[serde(rename = "HttpEndpoint", skip_serializing_if = "Option::is_none")]
     pub http_endpoint: Option<String>,
-    #[serde(rename = "HttpProtocolIpv6", skip_serializing_if = "Option::is_none")]
     pub http_protocol_ipv6: Option<String>,
-    #[serde(rename = "HttpPutResponseHopLimit", skip_serializing_if = "Option::is_none")]
     pub http_put_response_hop_limit: Option<i32>,
-    #[serde(rename = "HttpTokens", skip_serializing_if = "Option::is_none")]
     pub http_tokens: Option<String>,
-    #[serde(rename = "InstanceMetadataTags", skip_serializing_if = "Option::is_none")]
     pub instance_metadata_tags: Option<String>,
 }
 
+structure! { InstanceMetadataOptionsRequest {
+    http_endpoint = "HttpEndpoint",
+    http_protocol_ipv6 = "HttpProtocolIpv6",
+    http_put_response_hop_limit = "HttpPutResponseHopLimit",
+    http_tokens = "HttpTokens",
+    instance_metadata_tags = "InstanceMetadataTags",
+} }
+
 /// `InstanceMetadataOptionsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceMetadataOptionsResponse {
-    #[serde(rename = "HttpEndpoint", skip_serializing_if = "Option::is_none")]
     pub http_endpoint: Option<String>,
-    #[serde(rename = "HttpProtocolIpv6", skip_serializing_if = "Option::is_none")]
     pub http_protocol_ipv6: Option<String>,
-    #[serde(rename = "HttpPutResponseHopLimit", skip_serializing_if = "Option::is_none")]
     pub http_put_response_hop_limit: Option<i32>,
-    #[serde(rename = "HttpTokens", skip_serializing_if = "Option::is_none")]
     pub http_tokens: Option<String>,
-    #[serde(rename = "InstanceMetadataTags", skip_serializing_if = "Option::is_none")]
     pub instance_metadata_tags: Option<String>,
-    #[serde(rename = "State", skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
 }
 
+structure! { InstanceMetadataOptionsResponse {
+    http_endpoint = "HttpEndpoint",
+    http_protocol_ipv6 = "HttpProtocolIpv6",
+    http_put_response_hop_limit = "HttpPutResponseHopLimit",
+    http_tokens = "HttpTokens",
+    instance_metadata_tags = "InstanceMetadataTags",
+    state = "State",
+} }
+
 /// `InstanceNetworkInterface`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceNetworkInterface {
-    #[serde(rename = "Association", skip_serializing_if = "Option::is_none")]
     pub association: Option<InstanceNetworkInterfaceAssociation>,
-    #[serde(rename = "Attachment", skip_serializing_if = "Option::is_none")]
     pub attachment: Option<InstanceNetworkInterfaceAttachment>,
-    #[serde(rename = "ConnectionTrackingConfiguration", skip_serializing_if = "Option::is_none")]
     pub connection_tracking_configuration: Option<ConnectionTrackingSpecificationResponse>,
-    #[serde(rename = "Description", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    #[serde(rename = "Groups", skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<GroupIdentifier>>,
-    #[serde(rename = "InterfaceType", skip_serializing_if = "Option::is_none")]
     pub interface_type: Option<String>,
-    #[serde(rename = "Ipv4Prefixes", skip_serializing_if = "Option::is_none")]
     pub ipv4_prefixes: Option<Vec<InstanceIpv4Prefix>>,
-    #[serde(rename = "Ipv6Addresses", skip_serializing_if = "Option::is_none")]
     pub ipv6_addresses: Option<Vec<InstanceIpv6Address>>,
-    #[serde(rename = "Ipv6Prefixes", skip_serializing_if = "Option::is_none")]
     pub ipv6_prefixes: Option<Vec<InstanceIpv6Prefix>>,
-    #[serde(rename = "MacAddress", skip_serializing_if = "Option::is_none")]
     pub mac_address: Option<String>,
-    #[serde(rename = "NetworkInterfaceId", skip_serializing_if = "Option::is_none")]
     pub network_interface_id: Option<String>,
-    #[serde(rename = "Operator", skip_serializing_if = "Option::is_none")]
     pub operator: Option<OperatorResponse>,
-    #[serde(rename = "OwnerId", skip_serializing_if = "Option::is_none")]
     pub owner_id: Option<String>,
-    #[serde(rename = "PrivateDnsName", skip_serializing_if = "Option::is_none")]
     pub private_dns_name: Option<String>,
-    #[serde(rename = "PrivateIpAddress", skip_serializing_if = "Option::is_none")]
     pub private_ip_address: Option<String>,
-    #[serde(rename = "PrivateIpAddresses", skip_serializing_if = "Option::is_none")]
     pub private_ip_addresses: Option<Vec<InstancePrivateIpAddress>>,
-    #[serde(rename = "SourceDestCheck", skip_serializing_if = "Option::is_none")]
     pub source_dest_check: Option<bool>,
-    #[serde(rename = "Status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "SubnetId", skip_serializing_if = "Option::is_none")]
     pub subnet_id: Option<String>,
-    #[serde(rename = "VpcId", skip_serializing_if = "Option::is_none")]
     pub vpc_id: Option<String>,
 }
 
+structure! { InstanceNetworkInterface {
+    association = "Association",
+    attachment = "Attachment",
+    connection_tracking_configuration = "ConnectionTrackingConfiguration",
+    description = "Description",
+    groups = "Groups",
+    interface_type = "InterfaceType",
+    ipv4_prefixes = "Ipv4Prefixes",
+    ipv6_addresses = "Ipv6Addresses",
+    ipv6_prefixes = "Ipv6Prefixes",
+    mac_address = "MacAddress",
+    network_interface_id = "NetworkInterfaceId",
+    operator = "Operator",
+    owner_id = "OwnerId",
+    private_dns_name = "PrivateDnsName",
+    private_ip_address = "PrivateIpAddress",
+    private_ip_addresses = "PrivateIpAddresses",
+    source_dest_check = "SourceDestCheck",
+    status = "Status",
+    subnet_id = "SubnetId",
+    vpc_id = "VpcId",
+} }
+
 /// `InstanceNetworkInterfaceAssociation`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceNetworkInterfaceAssociation {
-    #[serde(rename = "CarrierIp", skip_serializing_if = "Option::is_none")]
     pub carrier_ip: Option<String>,
-    #[serde(rename = "CustomerOwnedIp", skip_serializing_if = "Option::is_none")]
     pub customer_owned_ip: Option<String>,
-    #[serde(rename = "IpOwnerId", skip_serializing_if = "Option::is_none")]
     pub ip_owner_id: Option<String>,
-    #[serde(rename = "PublicDnsName", skip_serializing_if = "Option::is_none")]
     pub public_dns_name: Option<String>,
-    #[serde(rename = "PublicIp", skip_serializing_if = "Option::is_none")]
     pub public_ip: Option<String>,
 }
 
+structure! { InstanceNetworkInterfaceAssociation {
+    carrier_ip = "CarrierIp",
+    customer_owned_ip = "CustomerOwnedIp",
+    ip_owner_id = "IpOwnerId",
+    public_dns_name = "PublicDnsName",
+    public_ip = "PublicIp",
+} }
+
 /// `InstanceNetworkInterfaceAttachment`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceNetworkInterfaceAttachment {
-    #[serde(rename = "AttachTime", skip_serializing_if = "Option::is_none")]
     pub attach_time: Option<Timestamp>,
-    #[serde(rename = "AttachmentId", skip_serializing_if = "Option::is_none")]
     pub attachment_id: Option<String>,
-    #[serde(rename = "DeleteOnTermination", skip_serializing_if = "Option::is_none")]
     pub delete_on_termination: Option<bool>,
-    #[serde(rename = "DeviceIndex", skip_serializing_if = "Option::is_none")]
     pub device_index: Option<i32>,
-    #[serde(rename = "EnaQueueCount", skip_serializing_if = "Option::is_none")]
     pub ena_queue_count: Option<i32>,
-    #[serde(rename = "EnaSrdSpecification", skip_serializing_if = "Option::is_none")]
     pub ena_srd_specification: Option<InstanceAttachmentEnaSrdSpecification>,
-    #[serde(rename = "NetworkCardIndex", skip_serializing_if = "Option::is_none")]
     pub network_card_index: Option<i32>,
-    #[serde(rename = "Status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
+structure! { InstanceNetworkInterfaceAttachment {
+    attach_time = "AttachTime",
+    attachment_id = "AttachmentId",
+    delete_on_termination = "DeleteOnTermination",
+    device_index = "DeviceIndex",
+    ena_queue_count = "EnaQueueCount",
+    ena_srd_specification = "EnaSrdSpecification",
+    network_card_index = "NetworkCardIndex",
+    status = "Status",
+} }
+
 /// `InstanceNetworkInterfaceSpecification`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceNetworkInterfaceSpecification {
-    #[serde(rename = "AssociateCarrierIpAddress", skip_serializing_if = "Option::is_none")]
     pub associate_carrier_ip_address: Option<bool>,
-    #[serde(rename = "AssociatePublicIpAddress", skip_serializing_if = "Option::is_none")]
     pub associate_public_ip_address: Option<bool>,
-    #[serde(rename = "ConnectionTrackingSpecification", skip_serializing_if = "Option::is_none")]
     pub connection_tracking_specification: Option<ConnectionTrackingSpecificationRequest>,
-    #[serde(rename = "DeleteOnTermination", skip_serializing_if = "Option::is_none")]
     pub delete_on_termination: Option<bool>,
-    #[serde(rename = "Description", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    #[serde(rename = "DeviceIndex", skip_serializing_if = "Option::is_none")]
     pub device_index: Option<i32>,
-    #[serde(rename = "EnaQueueCount", skip_serializing_if = "Option::is_none")]
     pub ena_queue_count: Option<i32>,
-    #[serde(rename = "EnaSrdSpecification", skip_serializing_if = "Option::is_none")]
     pub ena_srd_specification: Option<EnaSrdSpecificationRequest>,
-    #[serde(rename = "Groups", skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<String>>,
-    #[serde(rename = "InterfaceType", skip_serializing_if = "Option::is_none")]
     pub interface_type: Option<String>,
-    #[serde(rename = "Ipv4PrefixCount", skip_serializing_if = "Option::is_none")]
     pub ipv4_prefix_count: Option<i32>,
-    #[serde(rename = "Ipv4Prefixes", skip_serializing_if = "Option::is_none")]
     pub ipv4_prefixes: Option<Vec<Ipv4PrefixSpecificationRequest>>,
-    #[serde(rename = "Ipv6AddressCount", skip_serializing_if = "Option::is_none")]
     pub ipv6_address_count: Option<i32>,
-    #[serde(rename = "Ipv6Addresses", skip_serializing_if = "Option::is_none")]
     pub ipv6_addresses: Option<Vec<InstanceIpv6Address>>,
-    #[serde(rename = "Ipv6PrefixCount", skip_serializing_if = "Option::is_none")]
     pub ipv6_prefix_count: Option<i32>,
-    #[serde(rename = "Ipv6Prefixes", skip_serializing_if = "Option::is_none")]
     pub ipv6_prefixes: Option<Vec<Ipv6PrefixSpecificationRequest>>,
-    #[serde(rename = "NetworkCardIndex", skip_serializing_if = "Option::is_none")]
     pub network_card_index: Option<i32>,
-    #[serde(rename = "NetworkInterfaceId", skip_serializing_if = "Option::is_none")]
     pub network_interface_id: Option<String>,
-    #[serde(rename = "PrimaryIpv6", skip_serializing_if = "Option::is_none")]
     pub primary_ipv6: Option<bool>,
-    #[serde(rename = "PrivateIpAddress", skip_serializing_if = "Option::is_none")]
     pub private_ip_address: Option<String>,
-    #[serde(rename = "PrivateIpAddresses", skip_serializing_if = "Option::is_none")]
     pub private_ip_addresses: Option<Vec<PrivateIpAddressSpecification>>,
-    #[serde(rename = "SecondaryPrivateIpAddressCount", skip_serializing_if = "Option::is_none")]
     pub secondary_private_ip_address_count: Option<i32>,
-    #[serde(rename = "SubnetId", skip_serializing_if = "Option::is_none")]
     pub subnet_id: Option<String>,
 }
 
+structure! { InstanceNetworkInterfaceSpecification {
+    associate_carrier_ip_address = "AssociateCarrierIpAddress",
+    associate_public_ip_address = "AssociatePublicIpAddress",
+    connection_tracking_specification = "ConnectionTrackingSpecification",
+    delete_on_termination = "DeleteOnTermination",
+    description = "Description",
+    device_index = "DeviceIndex",
+    ena_queue_count = "EnaQueueCount",
+    ena_srd_specification = "EnaSrdSpecification",
+    groups = "Groups",
+    interface_type = "InterfaceType",
+    ipv4_prefix_count = "Ipv4PrefixCount",
+    ipv4_prefixes = "Ipv4Prefixes",
+    ipv6_address_count = "Ipv6AddressCount",
+    ipv6_addresses = "Ipv6Addresses",
+    ipv6_prefix_count = "Ipv6PrefixCount",
+    ipv6_prefixes = "Ipv6Prefixes",
+    network_card_index = "NetworkCardIndex",
+    network_interface_id = "NetworkInterfaceId",
+    primary_ipv6 = "PrimaryIpv6",
+    private_ip_address = "PrivateIpAddress",
+    private_ip_addresses = "PrivateIpAddresses",
+    secondary_private_ip_address_count = "SecondaryPrivateIpAddressCount",
+    subnet_id = "SubnetId",
+} }
+
 /// `InstanceNetworkPerformanceOptions`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceNetworkPerformanceOptions {
-    #[serde(rename = "BandwidthWeighting", skip_serializing_if = "Option::is_none")]
     pub bandwidth_weighting: Option<String>,
 }
+
+structure! { InstanceNetworkPerformanceOptions {
+    bandwidth_weighting = "BandwidthWeighting",
+} }
 
 /// `InstanceNetworkPerformanceOptionsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceNetworkPerformanceOptionsRequest {
-    #[serde(rename = "BandwidthWeighting", skip_serializing_if = "Option::is_none")]
     pub bandwidth_weighting: Option<String>,
 }
 
+structure! { InstanceNetworkPerformanceOptionsRequest {
+    bandwidth_weighting = "BandwidthWeighting",
+} }
+
 /// `InstancePrivateIpAddress`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstancePrivateIpAddress {
-    #[serde(rename = "Association", skip_serializing_if = "Option::is_none")]
     pub association: Option<InstanceNetworkInterfaceAssociation>,
-    #[serde(rename = "Primary", skip_serializing_if = "Option::is_none")]
     pub primary: Option<bool>,
-    #[serde(rename = "PrivateDnsName", skip_serializing_if = "Option::is_none")]
     pub private_dns_name: Option<String>,
-    #[serde(rename = "PrivateIpAddress", skip_serializing_if = "Option::is_none")]
     pub private_ip_address: Option<String>,
 }
+
+structure! { InstancePrivateIpAddress {
+    association = "Association",
+    primary = "Primary",
+    private_dns_name = "PrivateDnsName",
+    private_ip_address = "PrivateIpAddress",
+} }
 
 /// `InstanceSecondaryInterface`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceSecondaryInterface {
-    #[serde(rename = "Attachment", skip_serializing_if = "Option::is_none")]
     pub attachment: Option<InstanceSecondaryInterfaceAttachment>,
-    #[serde(rename = "InterfaceType", skip_serializing_if = "Option::is_none")]
     pub interface_type: Option<String>,
-    #[serde(rename = "MacAddress", skip_serializing_if = "Option::is_none")]
     pub mac_address: Option<String>,
-    #[serde(rename = "OwnerId", skip_serializing_if = "Option::is_none")]
     pub owner_id: Option<String>,
-    #[serde(rename = "PrivateIpAddresses", skip_serializing_if = "Option::is_none")]
     pub private_ip_addresses: Option<Vec<InstanceSecondaryInterfacePrivateIpAddress>>,
-    #[serde(rename = "SecondaryInterfaceId", skip_serializing_if = "Option::is_none")]
     pub secondary_interface_id: Option<String>,
-    #[serde(rename = "SecondaryNetworkId", skip_serializing_if = "Option::is_none")]
     pub secondary_network_id: Option<String>,
-    #[serde(rename = "SecondarySubnetId", skip_serializing_if = "Option::is_none")]
     pub secondary_subnet_id: Option<String>,
-    #[serde(rename = "SourceDestCheck", skip_serializing_if = "Option::is_none")]
     pub source_dest_check: Option<bool>,
-    #[serde(rename = "Status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
+
+structure! { InstanceSecondaryInterface {
+    attachment = "Attachment",
+    interface_type = "InterfaceType",
+    mac_address = "MacAddress",
+    owner_id = "OwnerId",
+    private_ip_addresses = "PrivateIpAddresses",
+    secondary_interface_id = "SecondaryInterfaceId",
+    secondary_network_id = "SecondaryNetworkId",
+    secondary_subnet_id = "SecondarySubnetId",
+    source_dest_check = "SourceDestCheck",
+    status = "Status",
+} }
 
 /// `InstanceSecondaryInterfaceAttachment`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceSecondaryInterfaceAttachment {
-    #[serde(rename = "AttachTime", skip_serializing_if = "Option::is_none")]
     pub attach_time: Option<Timestamp>,
-    #[serde(rename = "AttachmentId", skip_serializing_if = "Option::is_none")]
     pub attachment_id: Option<String>,
-    #[serde(rename = "DeleteOnTermination", skip_serializing_if = "Option::is_none")]
     pub delete_on_termination: Option<bool>,
-    #[serde(rename = "DeviceIndex", skip_serializing_if = "Option::is_none")]
     pub device_index: Option<i32>,
-    #[serde(rename = "NetworkCardIndex", skip_serializing_if = "Option::is_none")]
     pub network_card_index: Option<i32>,
-    #[serde(rename = "Status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
+structure! { InstanceSecondaryInterfaceAttachment {
+    attach_time = "AttachTime",
+    attachment_id = "AttachmentId",
+    delete_on_termination = "DeleteOnTermination",
+    device_index = "DeviceIndex",
+    network_card_index = "NetworkCardIndex",
+    status = "Status",
+} }
+
 /// `InstanceSecondaryInterfacePrivateIpAddress`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceSecondaryInterfacePrivateIpAddress {
-    #[serde(rename = "PrivateIpAddress", skip_serializing_if = "Option::is_none")]
     pub private_ip_address: Option<String>,
 }
+
+structure! { InstanceSecondaryInterfacePrivateIpAddress {
+    private_ip_address = "PrivateIpAddress",
+} }
 
 /// `InstanceSecondaryInterfacePrivateIpAddressRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceSecondaryInterfacePrivateIpAddressRequest {
-    #[serde(rename = "PrivateIpAddress", skip_serializing_if = "Option::is_none")]
     pub private_ip_address: Option<String>,
 }
 
+structure! { InstanceSecondaryInterfacePrivateIpAddressRequest {
+    private_ip_address = "PrivateIpAddress",
+} }
+
 /// `InstanceSecondaryInterfaceSpecificationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceSecondaryInterfaceSpecificationRequest {
-    #[serde(rename = "DeleteOnTermination", skip_serializing_if = "Option::is_none")]
     pub delete_on_termination: Option<bool>,
-    #[serde(rename = "DeviceIndex", skip_serializing_if = "Option::is_none")]
     pub device_index: Option<i32>,
-    #[serde(rename = "InterfaceType", skip_serializing_if = "Option::is_none")]
     pub interface_type: Option<String>,
-    #[serde(rename = "NetworkCardIndex", skip_serializing_if = "Option::is_none")]
     pub network_card_index: Option<i32>,
-    #[serde(rename = "PrivateIpAddressCount", skip_serializing_if = "Option::is_none")]
     pub private_ip_address_count: Option<i32>,
-    #[serde(rename = "PrivateIpAddresses", skip_serializing_if = "Option::is_none")]
     pub private_ip_addresses: Option<Vec<InstanceSecondaryInterfacePrivateIpAddressRequest>>,
-    #[serde(rename = "SecondarySubnetId", skip_serializing_if = "Option::is_none")]
     pub secondary_subnet_id: Option<String>,
 }
 
+structure! { InstanceSecondaryInterfaceSpecificationRequest {
+    delete_on_termination = "DeleteOnTermination",
+    device_index = "DeviceIndex",
+    interface_type = "InterfaceType",
+    network_card_index = "NetworkCardIndex",
+    private_ip_address_count = "PrivateIpAddressCount",
+    private_ip_addresses = "PrivateIpAddresses",
+    secondary_subnet_id = "SecondarySubnetId",
+} }
+
 /// `InstanceState`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceState {
-    #[serde(rename = "Code", skip_serializing_if = "Option::is_none")]
     pub code: Option<i32>,
-    #[serde(rename = "Name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
+structure! { InstanceState {
+    code = "Code",
+    name = "Name",
+} }
+
 /// `InstanceStateChange`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceStateChange {
-    #[serde(rename = "CurrentState", skip_serializing_if = "Option::is_none")]
     pub current_state: Option<InstanceState>,
-    #[serde(rename = "InstanceId", skip_serializing_if = "Option::is_none")]
     pub instance_id: Option<String>,
-    #[serde(rename = "PreviousState", skip_serializing_if = "Option::is_none")]
     pub previous_state: Option<InstanceState>,
 }
 
+structure! { InstanceStateChange {
+    current_state = "CurrentState",
+    instance_id = "InstanceId",
+    previous_state = "PreviousState",
+} }
+
 /// `InstanceStorageInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceStorageInfo {
-    #[serde(rename = "Disks", skip_serializing_if = "Option::is_none")]
     pub disks: Option<Vec<DiskInfo>>,
-    #[serde(rename = "EncryptionSupport", skip_serializing_if = "Option::is_none")]
     pub encryption_support: Option<String>,
-    #[serde(rename = "NvmeSupport", skip_serializing_if = "Option::is_none")]
     pub nvme_support: Option<String>,
-    #[serde(rename = "TotalSizeInGB", skip_serializing_if = "Option::is_none")]
     pub total_size_in_gb: Option<i64>,
 }
 
+structure! { InstanceStorageInfo {
+    disks = "Disks",
+    encryption_support = "EncryptionSupport",
+    nvme_support = "NvmeSupport",
+    total_size_in_gb = "TotalSizeInGB",
+} }
+
 /// `InstanceTypeInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceTypeInfo {
-    #[serde(rename = "AutoRecoverySupported", skip_serializing_if = "Option::is_none")]
     pub auto_recovery_supported: Option<bool>,
-    #[serde(rename = "BareMetal", skip_serializing_if = "Option::is_none")]
     pub bare_metal: Option<bool>,
-    #[serde(rename = "BurstablePerformanceSupported", skip_serializing_if = "Option::is_none")]
     pub burstable_performance_supported: Option<bool>,
-    #[serde(rename = "CurrentGeneration", skip_serializing_if = "Option::is_none")]
     pub current_generation: Option<bool>,
-    #[serde(rename = "DedicatedHostsSupported", skip_serializing_if = "Option::is_none")]
     pub dedicated_hosts_supported: Option<bool>,
-    #[serde(rename = "EbsInfo", skip_serializing_if = "Option::is_none")]
     pub ebs_info: Option<EbsInfo>,
-    #[serde(rename = "FpgaInfo", skip_serializing_if = "Option::is_none")]
     pub fpga_info: Option<FpgaInfo>,
-    #[serde(rename = "FreeTierEligible", skip_serializing_if = "Option::is_none")]
     pub free_tier_eligible: Option<bool>,
-    #[serde(rename = "GpuInfo", skip_serializing_if = "Option::is_none")]
     pub gpu_info: Option<GpuInfo>,
-    #[serde(rename = "HibernationSupported", skip_serializing_if = "Option::is_none")]
     pub hibernation_supported: Option<bool>,
-    #[serde(rename = "Hypervisor", skip_serializing_if = "Option::is_none")]
     pub hypervisor: Option<String>,
-    #[serde(rename = "InferenceAcceleratorInfo", skip_serializing_if = "Option::is_none")]
     pub inference_accelerator_info: Option<InferenceAcceleratorInfo>,
-    #[serde(rename = "InstanceStorageInfo", skip_serializing_if = "Option::is_none")]
     pub instance_storage_info: Option<InstanceStorageInfo>,
-    #[serde(rename = "InstanceStorageSupported", skip_serializing_if = "Option::is_none")]
     pub instance_storage_supported: Option<bool>,
-    #[serde(rename = "InstanceType", skip_serializing_if = "Option::is_none")]
     pub instance_type: Option<String>,
-    #[serde(rename = "MediaAcceleratorInfo", skip_serializing_if = "Option::is_none")]
     pub media_accelerator_info: Option<MediaAcceleratorInfo>,
-    #[serde(rename = "MemoryInfo", skip_serializing_if = "Option::is_none")]
     pub memory_info: Option<MemoryInfo>,
-    #[serde(rename = "NetworkInfo", skip_serializing_if = "Option::is_none")]
     pub network_info: Option<NetworkInfo>,
-    #[serde(rename = "NeuronInfo", skip_serializing_if = "Option::is_none")]
     pub neuron_info: Option<NeuronInfo>,
-    #[serde(rename = "NitroEnclavesSupport", skip_serializing_if = "Option::is_none")]
     pub nitro_enclaves_support: Option<String>,
-    #[serde(rename = "NitroTpmInfo", skip_serializing_if = "Option::is_none")]
     pub nitro_tpm_info: Option<NitroTpmInfo>,
-    #[serde(rename = "NitroTpmSupport", skip_serializing_if = "Option::is_none")]
     pub nitro_tpm_support: Option<String>,
-    #[serde(rename = "PhcSupport", skip_serializing_if = "Option::is_none")]
     pub phc_support: Option<String>,
-    #[serde(rename = "PlacementGroupInfo", skip_serializing_if = "Option::is_none")]
     pub placement_group_info: Option<PlacementGroupInfo>,
-    #[serde(rename = "ProcessorInfo", skip_serializing_if = "Option::is_none")]
     pub processor_info: Option<ProcessorInfo>,
-    #[serde(rename = "RebootMigrationSupport", skip_serializing_if = "Option::is_none")]
     pub reboot_migration_support: Option<String>,
-    #[serde(rename = "SupportedBootModes", skip_serializing_if = "Option::is_none")]
     pub supported_boot_modes: Option<Vec<String>>,
-    #[serde(rename = "SupportedInRegion", skip_serializing_if = "Option::is_none")]
     pub supported_in_region: Option<bool>,
-    #[serde(rename = "SupportedRootDeviceTypes", skip_serializing_if = "Option::is_none")]
     pub supported_root_device_types: Option<Vec<String>>,
-    #[serde(rename = "SupportedUsageClasses", skip_serializing_if = "Option::is_none")]
     pub supported_usage_classes: Option<Vec<String>>,
-    #[serde(rename = "SupportedVirtualizationTypes", skip_serializing_if = "Option::is_none")]
     pub supported_virtualization_types: Option<Vec<String>>,
-    #[serde(rename = "VCpuInfo", skip_serializing_if = "Option::is_none")]
     pub v_cpu_info: Option<VCpuInfo>,
 }
 
+structure! { InstanceTypeInfo {
+    auto_recovery_supported = "AutoRecoverySupported",
+    bare_metal = "BareMetal",
+    burstable_performance_supported = "BurstablePerformanceSupported",
+    current_generation = "CurrentGeneration",
+    dedicated_hosts_supported = "DedicatedHostsSupported",
+    ebs_info = "EbsInfo",
+    fpga_info = "FpgaInfo",
+    free_tier_eligible = "FreeTierEligible",
+    gpu_info = "GpuInfo",
+    hibernation_supported = "HibernationSupported",
+    hypervisor = "Hypervisor",
+    inference_accelerator_info = "InferenceAcceleratorInfo",
+    instance_storage_info = "InstanceStorageInfo",
+    instance_storage_supported = "InstanceStorageSupported",
+    instance_type = "InstanceType",
+    media_accelerator_info = "MediaAcceleratorInfo",
+    memory_info = "MemoryInfo",
+    network_info = "NetworkInfo",
+    neuron_info = "NeuronInfo",
+    nitro_enclaves_support = "NitroEnclavesSupport",
+    nitro_tpm_info = "NitroTpmInfo",
+    nitro_tpm_support = "NitroTpmSupport",
+    phc_support = "PhcSupport",
+    placement_group_info = "PlacementGroupInfo",
+    processor_info = "ProcessorInfo",
+    reboot_migration_support = "RebootMigrationSupport",
+    supported_boot_modes = "SupportedBootModes",
+    supported_in_region = "SupportedInRegion",
+    supported_root_device_types = "SupportedRootDeviceTypes",
+    supported_usage_classes = "SupportedUsageClasses",
+    supported_virtualization_types = "SupportedVirtualizationTypes",
+    v_cpu_info = "VCpuInfo",
+} }
+
 /// `InstanceTypeOffering`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceTypeOffering {
-    #[serde(rename = "InstanceType", skip_serializing_if = "Option::is_none")]
     pub instance_type: Option<String>,
-    #[serde(rename = "Location", skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
-    #[serde(rename = "LocationType", skip_serializing_if = "Option::is_none")]
     pub location_type: Option<String>,
 }
 
+structure! { InstanceTypeOffering {
+    instance_type = "InstanceType",
+    location = "Location",
+    location_type = "LocationType",
+} }
+
 /// `IpPermission`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct IpPermission {
-    #[serde(rename = "FromPort", skip_serializing_if = "Option::is_none")]
     pub from_port: Option<i32>,
-    #[serde(rename = "IpProtocol", skip_serializing_if = "Option::is_none")]
     pub ip_protocol: Option<String>,
-    #[serde(rename = "IpRanges", skip_serializing_if = "Option::is_none")]
     pub ip_ranges: Option<Vec<IpRange>>,
-    #[serde(rename = "Ipv6Ranges", skip_serializing_if = "Option::is_none")]
     pub ipv6_ranges: Option<Vec<Ipv6Range>>,
-    #[serde(rename = "PrefixListIds", skip_serializing_if = "Option::is_none")]
     pub prefix_list_ids: Option<Vec<PrefixListId>>,
-    #[serde(rename = "ToPort", skip_serializing_if = "Option::is_none")]
     pub to_port: Option<i32>,
-    #[serde(rename = "UserIdGroupPairs", skip_serializing_if = "Option::is_none")]
     pub user_id_group_pairs: Option<Vec<UserIdGroupPair>>,
 }
 
+structure! { IpPermission {
+    from_port = "FromPort",
+    ip_protocol = "IpProtocol",
+    ip_ranges = "IpRanges",
+    ipv6_ranges = "Ipv6Ranges",
+    prefix_list_ids = "PrefixListIds",
+    to_port = "ToPort",
+    user_id_group_pairs = "UserIdGroupPairs",
+} }
+
 /// `IpRange`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct IpRange {
-    #[serde(rename = "CidrIp", skip_serializing_if = "Option::is_none")]
     pub cidr_ip: Option<String>,
-    #[serde(rename = "Description", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 }
+
+structure! { IpRange {
+    cidr_ip = "CidrIp",
+    description = "Description",
+} }
 
 /// `Ipv4PrefixSpecification`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ipv4PrefixSpecification {
-    #[serde(rename = "Ipv4Prefix", skip_serializing_if = "Option::is_none")]
     pub ipv4_prefix: Option<String>,
 }
+
+structure! { Ipv4PrefixSpecification {
+    ipv4_prefix = "Ipv4Prefix",
+} }
 
 /// `Ipv4PrefixSpecificationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ipv4PrefixSpecificationRequest {
-    #[serde(rename = "Ipv4Prefix", skip_serializing_if = "Option::is_none")]
     pub ipv4_prefix: Option<String>,
 }
 
+structure! { Ipv4PrefixSpecificationRequest {
+    ipv4_prefix = "Ipv4Prefix",
+} }
+
 /// `Ipv6PrefixSpecification`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ipv6PrefixSpecification {
-    #[serde(rename = "Ipv6Prefix", skip_serializing_if = "Option::is_none")]
     pub ipv6_prefix: Option<String>,
 }
+
+structure! { Ipv6PrefixSpecification {
+    ipv6_prefix = "Ipv6Prefix",
+} }
 
 /// `Ipv6PrefixSpecificationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ipv6PrefixSpecificationRequest {
-    #[serde(rename = "Ipv6Prefix", skip_serializing_if = "Option::is_none")]
     pub ipv6_prefix: Option<String>,
 }
 
+structure! { Ipv6PrefixSpecificationRequest {
+    ipv6_prefix = "Ipv6Prefix",
+} }
+
 /// `Ipv6Range`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ipv6Range {
-    #[serde(rename = "CidrIpv6", skip_serializing_if = "Option::is_none")]
     pub cidr_ipv6: Option<String>,
-    #[serde(rename = "Description", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 }
 
+structure! { Ipv6Range {
+    cidr_ipv6 = "CidrIpv6",
+    description = "Description",
+} }
+
 /// `LaunchTemplateSpecification`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LaunchTemplateSpecification {
-    #[serde(rename = "LaunchTemplateId", skip_serializing_if = "Option::is_none")]
     pub launch_template_id: Option<String>,
-    #[serde(rename = "LaunchTemplateName", skip_serializing_if = "Option::is_none")]
     pub launch_template_name: Option<String>,
-    #[serde(rename = "Version", skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
 
+structure! { LaunchTemplateSpecification {
+    launch_template_id = "LaunchTemplateId",
+    launch_template_name = "LaunchTemplateName",
+    version = "Version",
+} }
+
 /// `LicenseConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LicenseConfiguration {
-    #[serde(rename = "LicenseConfigurationArn", skip_serializing_if = "Option::is_none")]
     pub license_configuration_arn: Option<String>,
 }
+
+structure! { LicenseConfiguration {
+    license_configuration_arn = "LicenseConfigurationArn",
+} }
 
 /// `LicenseConfigurationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LicenseConfigurationRequest {
-    #[serde(rename = "LicenseConfigurationArn", skip_serializing_if = "Option::is_none")]
     pub license_configuration_arn: Option<String>,
 }
 
+structure! { LicenseConfigurationRequest {
+    license_configuration_arn = "LicenseConfigurationArn",
+} }
+
 /// `MediaAcceleratorInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct MediaAcceleratorInfo {
-    #[serde(rename = "Accelerators", skip_serializing_if = "Option::is_none")]
     pub accelerators: Option<Vec<MediaDeviceInfo>>,
-    #[serde(rename = "TotalMediaMemoryInMiB", skip_serializing_if = "Option::is_none")]
     pub total_media_memory_in_mi_b: Option<i32>,
 }
 
+structure! { MediaAcceleratorInfo {
+    accelerators = "Accelerators",
+    total_media_memory_in_mi_b = "TotalMediaMemoryInMiB",
+} }
+
 /// `MediaDeviceInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct MediaDeviceInfo {
-    #[serde(rename = "Count", skip_serializing_if = "Option::is_none")]
     pub count: Option<i32>,
-    #[serde(rename = "Manufacturer", skip_serializing_if = "Option::is_none")]
     pub manufacturer: Option<String>,
-    #[serde(rename = "MemoryInfo", skip_serializing_if = "Option::is_none")]
     pub memory_info: Option<MediaDeviceMemoryInfo>,
-    #[serde(rename = "Name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
+structure! { MediaDeviceInfo {
+    count = "Count",
+    manufacturer = "Manufacturer",
+    memory_info = "MemoryInfo",
+    name = "Name",
+} }
+
 /// `MediaDeviceMemoryInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct MediaDeviceMemoryInfo {
-    #[serde(rename = "SizeInMiB", skip_serializing_if = "Option::is_none")]
     pub size_in_mi_b: Option<i32>,
 }
 
+structure! { MediaDeviceMemoryInfo {
+    size_in_mi_b = "SizeInMiB",
+} }
+
 /// `MemoryInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct MemoryInfo {
-    #[serde(rename = "SizeInMiB", skip_serializing_if = "Option::is_none")]
     pub size_in_mi_b: Option<i64>,
 }
 
+structure! { MemoryInfo {
+    size_in_mi_b = "SizeInMiB",
+} }
+
 /// `Monitoring`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Monitoring {
-    #[serde(rename = "MetricCategoryIds", skip_serializing_if = "Option::is_none")]
     pub metric_category_ids: Option<Vec<String>>,
-    #[serde(rename = "State", skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
 }
 
+structure! { Monitoring {
+    metric_category_ids = "MetricCategoryIds",
+    state = "State",
+} }
+
 /// `NetworkCardInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct NetworkCardInfo {
-    #[serde(rename = "AdditionalFlexibleNetworkInterfaces", skip_serializing_if = "Option::is_none")]
     pub additional_flexible_network_interfaces: Option<i32>,
-    #[serde(rename = "BaselineBandwidthInGbps", skip_serializing_if = "Option::is_none")]
     pub baseline_bandwidth_in_gbps: Option<f64>,
-    #[serde(rename = "DefaultEnaQueueCountPerInterface", skip_serializing_if = "Option::is_none")]
     pub default_ena_queue_count_per_interface: Option<i32>,
-    #[serde(rename = "InterfaceTypes", skip_serializing_if = "Option::is_none")]
     pub interface_types: Option<Vec<String>>,
-    #[serde(rename = "MaximumEnaQueueCount", skip_serializing_if = "Option::is_none")]
     pub maximum_ena_queue_count: Option<i32>,
-    #[serde(rename = "MaximumEnaQueueCountPerInterface", skip_serializing_if = "Option::is_none")]
     pub maximum_ena_queue_count_per_interface: Option<i32>,
-    #[serde(rename = "MaximumNetworkInterfaces", skip_serializing_if = "Option::is_none")]
     pub maximum_network_interfaces: Option<i32>,
-    #[serde(rename = "NetworkCardIndex", skip_serializing_if = "Option::is_none")]
     pub network_card_index: Option<i32>,
-    #[serde(rename = "NetworkPerformance", skip_serializing_if = "Option::is_none")]
     pub network_performance: Option<String>,
-    #[serde(rename = "PeakBandwidthInGbps", skip_serializing_if = "Option::is_none")]
     pub peak_bandwidth_in_gbps: Option<f64>,
 }
 
+structure! { NetworkCardInfo {
+    additional_flexible_network_interfaces = "AdditionalFlexibleNetworkInterfaces",
+    baseline_bandwidth_in_gbps = "BaselineBandwidthInGbps",
+    default_ena_queue_count_per_interface = "DefaultEnaQueueCountPerInterface",
+    interface_types = "InterfaceTypes",
+    maximum_ena_queue_count = "MaximumEnaQueueCount",
+    maximum_ena_queue_count_per_interface = "MaximumEnaQueueCountPerInterface",
+    maximum_network_interfaces = "MaximumNetworkInterfaces",
+    network_card_index = "NetworkCardIndex",
+    network_performance = "NetworkPerformance",
+    peak_bandwidth_in_gbps = "PeakBandwidthInGbps",
+} }
+
 /// `NetworkInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct NetworkInfo {
-    #[serde(rename = "BandwidthWeightings", skip_serializing_if = "Option::is_none")]
     pub bandwidth_weightings: Option<Vec<String>>,
-    #[serde(rename = "ConnectionTrackingConfiguration", skip_serializing_if = "Option::is_none")]
     pub connection_tracking_configuration: Option<DefaultConnectionTrackingConfiguration>,
-    #[serde(rename = "DefaultNetworkCardIndex", skip_serializing_if = "Option::is_none")]
     pub default_network_card_index: Option<i32>,
-    #[serde(rename = "EfaInfo", skip_serializing_if = "Option::is_none")]
     pub efa_info: Option<EfaInfo>,
-    #[serde(rename = "EfaSupported", skip_serializing_if = "Option::is_none")]
     pub efa_supported: Option<bool>,
-    #[serde(rename = "EnaSrdSupported", skip_serializing_if = "Option::is_none")]
     pub ena_srd_supported: Option<bool>,
-    #[serde(rename = "EnaSupport", skip_serializing_if = "Option::is_none")]
     pub ena_support: Option<String>,
-    #[serde(rename = "EncryptionInTransitSupported", skip_serializing_if = "Option::is_none")]
     pub encryption_in_transit_supported: Option<bool>,
-    #[serde(rename = "FlexibleEnaQueuesSupport", skip_serializing_if = "Option::is_none")]
     pub flexible_ena_queues_support: Option<String>,
-    #[serde(rename = "Ipv4AddressesPerInterface", skip_serializing_if = "Option::is_none")]
     pub ipv4_addresses_per_interface: Option<i32>,
-    #[serde(rename = "Ipv4AddressesPerSecondaryInterface", skip_serializing_if = "Option::is_none")]
     pub ipv4_addresses_per_secondary_interface: Option<i32>,
-    #[serde(rename = "Ipv6AddressesPerInterface", skip_serializing_if = "Option::is_none")]
     pub ipv6_addresses_per_interface: Option<i32>,
-    #[serde(rename = "Ipv6Supported", skip_serializing_if = "Option::is_none")]
     pub ipv6_supported: Option<bool>,
-    #[serde(rename = "MaximumNetworkCards", skip_serializing_if = "Option::is_none")]
     pub maximum_network_cards: Option<i32>,
-    #[serde(rename = "MaximumNetworkInterfaces", skip_serializing_if = "Option::is_none")]
     pub maximum_network_interfaces: Option<i32>,
-    #[serde(rename = "MaximumSecondaryNetworkInterfaces", skip_serializing_if = "Option::is_none")]
     pub maximum_secondary_network_interfaces: Option<i32>,
-    #[serde(rename = "NetworkCards", skip_serializing_if = "Option::is_none")]
     pub network_cards: Option<Vec<NetworkCardInfo>>,
-    #[serde(rename = "NetworkPerformance", skip_serializing_if = "Option::is_none")]
     pub network_performance: Option<String>,
-    #[serde(rename = "SecondaryNetworkSupported", skip_serializing_if = "Option::is_none")]
     pub secondary_network_supported: Option<bool>,
 }
 
+structure! { NetworkInfo {
+    bandwidth_weightings = "BandwidthWeightings",
+    connection_tracking_configuration = "ConnectionTrackingConfiguration",
+    default_network_card_index = "DefaultNetworkCardIndex",
+    efa_info = "EfaInfo",
+    efa_supported = "EfaSupported",
+    ena_srd_supported = "EnaSrdSupported",
+    ena_support = "EnaSupport",
+    encryption_in_transit_supported = "EncryptionInTransitSupported",
+    flexible_ena_queues_support = "FlexibleEnaQueuesSupport",
+    ipv4_addresses_per_interface = "Ipv4AddressesPerInterface",
+    ipv4_addresses_per_secondary_interface = "Ipv4AddressesPerSecondaryInterface",
+    ipv6_addresses_per_interface = "Ipv6AddressesPerInterface",
+    ipv6_supported = "Ipv6Supported",
+    maximum_network_cards = "MaximumNetworkCards",
+    maximum_network_interfaces = "MaximumNetworkInterfaces",
+    maximum_secondary_network_interfaces = "MaximumSecondaryNetworkInterfaces",
+    network_cards = "NetworkCards",
+    network_performance = "NetworkPerformance",
+    secondary_network_supported = "SecondaryNetworkSupported",
+} }
+
 /// `NetworkInterface`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct NetworkInterface {
-    #[serde(rename = "AssociatedSubnets", skip_serializing_if = "Option::is_none")]
     pub associated_subnets: Option<Vec<String>>,
-    #[serde(rename = "Association", skip_serializing_if = "Option::is_none")]
     pub association: Option<NetworkInterfaceAssociation>,
-    #[serde(rename = "Attachment", skip_serializing_if = "Option::is_none")]
     pub attachment: Option<NetworkInterfaceAttachment>,
-    #[serde(rename = "AvailabilityZone", skip_serializing_if = "Option::is_none")]
     pub availability_zone: Option<String>,
-    #[serde(rename = "AvailabilityZoneId", skip_serializing_if = "Option::is_none")]
     pub availability_zone_id: Option<String>,
-    #[serde(rename = "ConnectionTrackingConfiguration", skip_serializing_if = "Option::is_none")]
     pub connection_tracking_configuration: Option<ConnectionTrackingConfiguration>,
-    #[serde(rename = "DenyAllIgwTraffic", skip_serializing_if = "Option::is_none")]
     pub deny_all_igw_traffic: Option<bool>,
-    #[serde(rename = "Description", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    #[serde(rename = "Groups", skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<GroupIdentifier>>,
-    #[serde(rename = "InterfaceType", skip_serializing_if = "Option::is_none")]
     pub interface_type: Option<String>,
-    #[serde(rename = "Ipv4Prefixes", skip_serializing_if = "Option::is_none")]
     pub ipv4_prefixes: Option<Vec<Ipv4PrefixSpecification>>,
-    #[serde(rename = "Ipv6Address", skip_serializing_if = "Option::is_none")]
     pub ipv6_address: Option<String>,
-    #[serde(rename = "Ipv6Addresses", skip_serializing_if = "Option::is_none")]
     pub ipv6_addresses: Option<Vec<NetworkInterfaceIpv6Address>>,
-    #[serde(rename = "Ipv6Native", skip_serializing_if = "Option::is_none")]
     pub ipv6_native: Option<bool>,
-    #[serde(rename = "Ipv6Prefixes", skip_serializing_if = "Option::is_none")]
     pub ipv6_prefixes: Option<Vec<Ipv6PrefixSpecification>>,
-    #[serde(rename = "MacAddress", skip_serializing_if = "Option::is_none")]
     pub mac_address: Option<String>,
-    #[serde(rename = "NetworkInterfaceId", skip_serializing_if = "Option::is_none")]
     pub network_interface_id: Option<String>,
-    #[serde(rename = "Operator", skip_serializing_if = "Option::is_none")]
     pub operator: Option<OperatorResponse>,
-    #[serde(rename = "OutpostArn", skip_serializing_if = "Option::is_none")]
     pub outpost_arn: Option<String>,
-    #[serde(rename = "OwnerId", skip_serializing_if = "Option::is_none")]
     pub owner_id: Option<String>,
-    #[serde(rename = "PrivateDnsName", skip_serializing_if = "Option::is_none")]
     pub private_dns_name: Option<String>,
-    #[serde(rename = "PrivateIpAddress", skip_serializing_if = "Option::is_none")]
     pub private_ip_address: Option<String>,
-    #[serde(rename = "PrivateIpAddresses", skip_serializing_if = "Option::is_none")]
     pub private_ip_addresses: Option<Vec<NetworkInterfacePrivateIpAddress>>,
-    #[serde(rename = "PublicDnsName", skip_serializing_if = "Option::is_none")]
     pub public_dns_name: Option<String>,
-    #[serde(rename = "PublicIpDnsNameOptions", skip_serializing_if = "Option::is_none")]
     pub public_ip_dns_name_options: Option<PublicIpDnsNameOptions>,
-    #[serde(rename = "RequesterId", skip_serializing_if = "Option::is_none")]
     pub requester_id: Option<String>,
-    #[serde(rename = "RequesterManaged", skip_serializing_if = "Option::is_none")]
     pub requester_managed: Option<bool>,
-    #[serde(rename = "SourceDestCheck", skip_serializing_if = "Option::is_none")]
     pub source_dest_check: Option<bool>,
-    #[serde(rename = "Status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "SubnetId", skip_serializing_if = "Option::is_none")]
     pub subnet_id: Option<String>,
-    #[serde(rename = "TagSet", skip_serializing_if = "Option::is_none")]
     pub tag_set: Option<Vec<Tag>>,
-    #[serde(rename = "VpcId", skip_serializing_if = "Option::is_none")]
     pub vpc_id: Option<String>,
 }
 
+structure! { NetworkInterface {
+    associated_subnets = "AssociatedSubnets",
+    association = "Association",
+    attachment = "Attachment",
+    availability_zone = "AvailabilityZone",
+    availability_zone_id = "AvailabilityZoneId",
+    connection_tracking_configuration = "ConnectionTrackingConfiguration",
+    deny_all_igw_traffic = "DenyAllIgwTraffic",
+    description = "Description",
+    groups = "Groups",
+    interface_type = "InterfaceType",
+    ipv4_prefixes = "Ipv4Prefixes",
+    ipv6_address = "Ipv6Address",
+    ipv6_addresses = "Ipv6Addresses",
+    ipv6_native = "Ipv6Native",
+    ipv6_prefixes = "Ipv6Prefixes",
+    mac_address = "MacAddress",
+    network_interface_id = "NetworkInterfaceId",
+    operator = "Operator",
+    outpost_arn = "OutpostArn",
+    owner_id = "OwnerId",
+    private_dns_name = "PrivateDnsName",
+    private_ip_address = "PrivateIpAddress",
+    private_ip_addresses = "PrivateIpAddresses",
+    public_dns_name = "PublicDnsName",
+    public_ip_dns_name_options = "PublicIpDnsNameOptions",
+    requester_id = "RequesterId",
+    requester_managed = "RequesterManaged",
+    source_dest_check = "SourceDestCheck",
+    status = "Status",
+    subnet_id = "SubnetId",
+    tag_set = "TagSet",
+    vpc_id = "VpcId",
+} }
+
 /// `NetworkInterfaceAssociation`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct NetworkInterfaceAssociation {
-    #[serde(rename = "AllocationId", skip_serializing_if = "Option::is_none")]
     pub allocation_id: Option<String>,
-    #[serde(rename = "AssociationId", skip_serializing_if = "Option::is_none")]
     pub association_id: Option<String>,
-    #[serde(rename = "CarrierIp", skip_serializing_if = "Option::is_none")]
     pub carrier_ip: Option<String>,
-    #[serde(rename = "CustomerOwnedIp", skip_serializing_if = "Option::is_none")]
     pub customer_owned_ip: Option<String>,
-    #[serde(rename = "IpOwnerId", skip_serializing_if = "Option::is_none")]
     pub ip_owner_id: Option<String>,
-    #[serde(rename = "PublicDnsName", skip_serializing_if = "Option::is_none")]
     pub public_dns_name: Option<String>,
-    #[serde(rename = "PublicIp", skip_serializing_if = "Option::is_none")]
     pub public_ip: Option<String>,
 }
 
+structure! { NetworkInterfaceAssociation {
+    allocation_id = "AllocationId",
+    association_id = "AssociationId",
+    carrier_ip = "CarrierIp",
+    customer_owned_ip = "CustomerOwnedIp",
+    ip_owner_id = "IpOwnerId",
+    public_dns_name = "PublicDnsName",
+    public_ip = "PublicIp",
+} }
+
 /// `NetworkInterfaceAttachment`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct NetworkInterfaceAttachment {
-    #[serde(rename = "AttachTime", skip_serializing_if = "Option::is_none")]
     pub attach_time: Option<Timestamp>,
-    #[serde(rename = "AttachmentId", skip_serializing_if = "Option::is_none")]
     pub attachment_id: Option<String>,
-    #[serde(rename = "DeleteOnTermination", skip_serializing_if = "Option::is_none")]
     pub delete_on_termination: Option<bool>,
-    #[serde(rename = "DeviceIndex", skip_serializing_if = "Option::is_none")]
     pub device_index: Option<i32>,
-    #[serde(rename = "EnaQueueCount", skip_serializing_if = "Option::is_none")]
     pub ena_queue_count: Option<i32>,
-    #[serde(rename = "EnaSrdSpecification", skip_serializing_if = "Option::is_none")]
     pub ena_srd_specification: Option<AttachmentEnaSrdSpecification>,
-    #[serde(rename = "InstanceId", skip_serializing_if = "Option::is_none")]
     pub instance_id: Option<String>,
-    #[serde(rename = "InstanceOwnerId", skip_serializing_if = "Option::is_none")]
     pub instance_owner_id: Option<String>,
-    #[serde(rename = "NetworkCardIndex", skip_serializing_if = "Option::is_none")]
     pub network_card_index: Option<i32>,
-    #[serde(rename = "Status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
+structure! { NetworkInterfaceAttachment {
+    attach_time = "AttachTime",
+    attachment_id = "AttachmentId",
+    delete_on_termination = "DeleteOnTermination",
+    device_index = "DeviceIndex",
+    ena_queue_count = "EnaQueueCount",
+    ena_srd_specification = "EnaSrdSpecification",
+    instance_id = "InstanceId",
+    instance_owner_id = "InstanceOwnerId",
+    network_card_index = "NetworkCardIndex",
+    status = "Status",
+} }
+
 /// `NetworkInterfaceIpv6Address`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct NetworkInterfaceIpv6Address {
-    #[serde(rename = "Ipv6Address", skip_serializing_if = "Option::is_none")]
     pub ipv6_address: Option<String>,
-    #[serde(rename = "IsPrimaryIpv6", skip_serializing_if = "Option::is_none")]
     pub is_primary_ipv6: Option<bool>,
-    #[serde(rename = "PublicIpv6DnsName", skip_serializing_if = "Option::is_none")]
     pub public_ipv6_dns_name: Option<String>,
 }
 
+structure! { NetworkInterfaceIpv6Address {
+    ipv6_address = "Ipv6Address",
+    is_primary_ipv6 = "IsPrimaryIpv6",
+    public_ipv6_dns_name = "PublicIpv6DnsName",
+} }
+
 /// `NetworkInterfacePrivateIpAddress`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct NetworkInterfacePrivateIpAddress {
-    #[serde(rename = "Association", skip_serializing_if = "Option::is_none")]
     pub association: Option<NetworkInterfaceAssociation>,
-    #[serde(rename = "Primary", skip_serializing_if = "Option::is_none")]
     pub primary: Option<bool>,
-    #[serde(rename = "PrivateDnsName", skip_serializing_if = "Option::is_none")]
     pub private_dns_name: Option<String>,
-    #[serde(rename = "PrivateIpAddress", skip_serializing_if = "Option::is_none")]
     pub private_ip_address: Option<String>,
 }
 
+structure! { NetworkInterfacePrivateIpAddress {
+    association = "Association",
+    primary = "Primary",
+    private_dns_name = "PrivateDnsName",
+    private_ip_address = "PrivateIpAddress",
+} }
+
 /// `NeuronDeviceCoreInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct NeuronDeviceCoreInfo {
-    #[serde(rename = "Count", skip_serializing_if = "Option::is_none")]
     pub count: Option<i32>,
-    #[serde(rename = "Version", skip_serializing_if = "Option::is_none")]
     pub version: Option<i32>,
 }
 
+structure! { NeuronDeviceCoreInfo {
+    count = "Count",
+    version = "Version",
+} }
+
 /// `NeuronDeviceInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct NeuronDeviceInfo {
-    #[serde(rename = "CoreInfo", skip_serializing_if = "Option::is_none")]
     pub core_info: Option<NeuronDeviceCoreInfo>,
-    #[serde(rename = "Count", skip_serializing_if = "Option::is_none")]
     pub count: Option<i32>,
-    #[serde(rename = "MemoryInfo", skip_serializing_if = "Option::is_none")]
     pub memory_info: Option<NeuronDeviceMemoryInfo>,
-    #[serde(rename = "Name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
+structure! { NeuronDeviceInfo {
+    core_info = "CoreInfo",
+    count = "Count",
+    memory_info = "MemoryInfo",
+    name = "Name",
+} }
+
 /// `NeuronDeviceMemoryInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct NeuronDeviceMemoryInfo {
-    #[serde(rename = "SizeInMiB", skip_serializing_if = "Option::is_none")]
     pub size_in_mi_b: Option<i32>,
 }
 
+structure! { NeuronDeviceMemoryInfo {
+    size_in_mi_b = "SizeInMiB",
+} }
+
 /// `NeuronInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct NeuronInfo {
-    #[serde(rename = "NeuronDevices", skip_serializing_if = "Option::is_none")]
     pub neuron_devices: Option<Vec<NeuronDeviceInfo>>,
-    #[serde(rename = "TotalNeuronDeviceMemoryInMiB", skip_serializing_if = "Option::is_none")]
     pub total_neuron_device_memory_in_mi_b: Option<i32>,
 }
 
+structure! { NeuronInfo {
+    neuron_devices = "NeuronDevices",
+    total_neuron_device_memory_in_mi_b = "TotalNeuronDeviceMemoryInMiB",
+} }
+
 /// `NitroTpmInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct NitroTpmInfo {
-    #[serde(rename = "SupportedVersions", skip_serializing_if = "Option::is_none")]
     pub supported_versions: Option<Vec<String>>,
 }
 
+structure! { NitroTpmInfo {
+    supported_versions = "SupportedVersions",
+} }
+
 /// `OperatorRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct OperatorRequest {
-    #[serde(rename = "Principal", skip_serializing_if = "Option::is_none")]
     pub principal: Option<String>,
 }
+
+structure! { OperatorRequest {
+    principal = "Principal",
+} }
 
 /// `OperatorResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct OperatorResponse {
-    #[serde(rename = "HiddenByDefault", skip_serializing_if = "Option::is_none")]
     pub hidden_by_default: Option<bool>,
-    #[serde(rename = "Managed", skip_serializing_if = "Option::is_none")]
     pub managed: Option<bool>,
-    #[serde(rename = "Principal", skip_serializing_if = "Option::is_none")]
     pub principal: Option<String>,
 }
 
+structure! { OperatorResponse {
+    hidden_by_default = "HiddenByDefault",
+    managed = "Managed",
+    principal = "Principal",
+} }
+
 /// `Placement`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Placement {
-    #[serde(rename = "Affinity", skip_serializing_if = "Option::is_none")]
     pub affinity: Option<String>,
-    #[serde(rename = "AvailabilityZone", skip_serializing_if = "Option::is_none")]
     pub availability_zone: Option<String>,
-    #[serde(rename = "AvailabilityZoneId", skip_serializing_if = "Option::is_none")]
     pub availability_zone_id: Option<String>,
-    #[serde(rename = "GroupId", skip_serializing_if = "Option::is_none")]
     pub group_id: Option<String>,
-    #[serde(rename = "GroupName", skip_serializing_if = "Option::is_none")]
     pub group_name: Option<String>,
-    #[serde(rename = "HostId", skip_serializing_if = "Option::is_none")]
     pub host_id: Option<String>,
-    #[serde(rename = "HostResourceGroupArn", skip_serializing_if = "Option::is_none")]
     pub host_resource_group_arn: Option<String>,
-    #[serde(rename = "PartitionNumber", skip_serializing_if = "Option::is_none")]
     pub partition_number: Option<i32>,
-    #[serde(rename = "SpreadDomain", skip_serializing_if = "Option::is_none")]
     pub spread_domain: Option<String>,
-    #[serde(rename = "Tenancy", skip_serializing_if = "Option::is_none")]
     pub tenancy: Option<String>,
 }
 
+structure! { Placement {
+    affinity = "Affinity",
+    availability_zone = "AvailabilityZone",
+    availability_zone_id = "AvailabilityZoneId",
+    group_id = "GroupId",
+    group_name = "GroupName",
+    host_id = "HostId",
+    host_resource_group_arn = "HostResourceGroupArn",
+    partition_number = "PartitionNumber",
+    spread_domain = "SpreadDomain",
+    tenancy = "Tenancy",
+} }
+
 /// `PlacementGroupInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PlacementGroupInfo {
-    #[serde(rename = "SupportedStrategies", skip_serializing_if = "Option::is_none")]
     pub supported_strategies: Option<Vec<String>>,
 }
 
+structure! { PlacementGroupInfo {
+    supported_strategies = "SupportedStrategies",
+} }
+
 /// `PrefixListId`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PrefixListId {
-    #[serde(rename = "Description", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    #[serde(rename = "PrefixListId", skip_serializing_if = "Option::is_none")]
     pub prefix_list_id: Option<String>,
 }
 
+structure! { PrefixListId {
+    description = "Description",
+    prefix_list_id = "PrefixListId",
+} }
+
 /// `PrivateDnsNameOptionsOnLaunch`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PrivateDnsNameOptionsOnLaunch {
-    #[serde(rename = "EnableResourceNameDnsAAAARecord", skip_serializing_if = "Option::is_none")]
     pub enable_resource_name_dns_aaaa_record: Option<bool>,
-    #[serde(rename = "EnableResourceNameDnsARecord", skip_serializing_if = "Option::is_none")]
     pub enable_resource_name_dns_a_record: Option<bool>,
-    #[serde(rename = "HostnameType", skip_serializing_if = "Option::is_none")]
     pub hostname_type: Option<String>,
 }
+
+structure! { PrivateDnsNameOptionsOnLaunch {
+    enable_resource_name_dns_aaaa_record = "EnableResourceNameDnsAAAARecord",
+    enable_resource_name_dns_a_record = "EnableResourceNameDnsARecord",
+    hostname_type = "HostnameType",
+} }
 
 /// `PrivateDnsNameOptionsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PrivateDnsNameOptionsRequest {
-    #[serde(rename = "EnableResourceNameDnsAAAARecord", skip_serializing_if = "Option::is_none")]
     pub enable_resource_name_dns_aaaa_record: Option<bool>,
-    #[serde(rename = "EnableResourceNameDnsARecord", skip_serializing_if = "Option::is_none")]
     pub enable_resource_name_dns_a_record: Option<bool>,
-    #[serde(rename = "HostnameType", skip_serializing_if = "Option::is_none")]
     pub hostname_type: Option<String>,
 }
+
+structure! { PrivateDnsNameOptionsRequest {
+    enable_resource_name_dns_aaaa_record = "EnableResourceNameDnsAAAARecord",
+    enable_resource_name_dns_a_record = "EnableResourceNameDnsARecord",
+    hostname_type = "HostnameType",
+} }
 
 /// `PrivateDnsNameOptionsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PrivateDnsNameOptionsResponse {
-    #[serde(rename = "EnableResourceNameDnsAAAARecord", skip_serializing_if = "Option::is_none")]
     pub enable_resource_name_dns_aaaa_record: Option<bool>,
-    #[serde(rename = "EnableResourceNameDnsARecord", skip_serializing_if = "Option::is_none")]
     pub enable_resource_name_dns_a_record: Option<bool>,
-    #[serde(rename = "HostnameType", skip_serializing_if = "Option::is_none")]
     pub hostname_type: Option<String>,
 }
 
+structure! { PrivateDnsNameOptionsResponse {
+    enable_resource_name_dns_aaaa_record = "EnableResourceNameDnsAAAARecord",
+    enable_resource_name_dns_a_record = "EnableResourceNameDnsARecord",
+    hostname_type = "HostnameType",
+} }
+
 /// `PrivateIpAddressSpecification`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PrivateIpAddressSpecification {
-    #[serde(rename = "Primary", skip_serializing_if = "Option::is_none")]
     pub primary: Option<bool>,
-    #[serde(rename = "PrivateIpAddress", skip_serializing_if = "Option::is_none")]
     pub private_ip_address: Option<String>,
 }
 
+structure! { PrivateIpAddressSpecification {
+    primary = "Primary",
+    private_ip_address = "PrivateIpAddress",
+} }
+
 /// `ProcessorInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ProcessorInfo {
-    #[serde(rename = "Manufacturer", skip_serializing_if = "Option::is_none")]
     pub manufacturer: Option<String>,
-    #[serde(rename = "SupportedArchitectures", skip_serializing_if = "Option::is_none")]
     pub supported_architectures: Option<Vec<String>>,
-    #[serde(rename = "SupportedFeatures", skip_serializing_if = "Option::is_none")]
     pub supported_features: Option<Vec<String>>,
-    #[serde(rename = "SustainedClockSpeedInGhz", skip_serializing_if = "Option::is_none")]
     pub sustained_clock_speed_in_ghz: Option<f64>,
 }
 
+structure! { ProcessorInfo {
+    manufacturer = "Manufacturer",
+    supported_architectures = "SupportedArchitectures",
+    supported_features = "SupportedFeatures",
+    sustained_clock_speed_in_ghz = "SustainedClockSpeedInGhz",
+} }
+
 /// `ProductCode`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ProductCode {
-    #[serde(rename = "ProductCodeId", skip_serializing_if = "Option::is_none")]
     pub product_code_id: Option<String>,
-    #[serde(rename = "ProductCodeType", skip_serializing_if = "Option::is_none")]
     pub product_code_type: Option<String>,
 }
 
+structure! { ProductCode {
+    product_code_id = "ProductCodeId",
+    product_code_type = "ProductCodeType",
+} }
+
 /// `PublicIpDnsNameOptions`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PublicIpDnsNameOptions {
-    #[serde(rename = "DnsHostnameType", skip_serializing_if = "Option::is_none")]
     pub dns_hostname_type: Option<String>,
-    #[serde(rename = "PublicDualStackDnsName", skip_serializing_if = "Option::is_none")]
     pub public_dual_stack_dns_name: Option<String>,
-    #[serde(rename = "PublicIpv4DnsName", skip_serializing_if = "Option::is_none")]
     pub public_ipv4_dns_name: Option<String>,
-    #[serde(rename = "PublicIpv6DnsName", skip_serializing_if = "Option::is_none")]
     pub public_ipv6_dns_name: Option<String>,
 }
 
+structure! { PublicIpDnsNameOptions {
+    dns_hostname_type = "DnsHostnameType",
+    public_dual_stack_dns_name = "PublicDualStackDnsName",
+    public_ipv4_dns_name = "PublicIpv4DnsName",
+    public_ipv6_dns_name = "PublicIpv6DnsName",
+} }
+
 /// `Region`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Region {
-    #[serde(rename = "Endpoint", skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
-    #[serde(rename = "Geography", skip_serializing_if = "Option::is_none")]
     pub geography: Option<Vec<RegionGeography>>,
-    #[serde(rename = "OptInStatus", skip_serializing_if = "Option::is_none")]
     pub opt_in_status: Option<String>,
-    #[serde(rename = "RegionName", skip_serializing_if = "Option::is_none")]
     pub region_name: Option<String>,
 }
 
+structure! { Region {
+    endpoint = "Endpoint",
+    geography = "Geography",
+    opt_in_status = "OptInStatus",
+    region_name = "RegionName",
+} }
+
 /// `RegionGeography`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RegionGeography {
-    #[serde(rename = "Name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
+structure! { RegionGeography {
+    name = "Name",
+} }
+
 /// `Reservation`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Reservation {
-    #[serde(rename = "Groups", skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<GroupIdentifier>>,
-    #[serde(rename = "Instances", skip_serializing_if = "Option::is_none")]
     pub instances: Option<Vec<Instance>>,
-    #[serde(rename = "OwnerId", skip_serializing_if = "Option::is_none")]
     pub owner_id: Option<String>,
-    #[serde(rename = "RequesterId", skip_serializing_if = "Option::is_none")]
     pub requester_id: Option<String>,
-    #[serde(rename = "ReservationId", skip_serializing_if = "Option::is_none")]
     pub reservation_id: Option<String>,
 }
 
+structure! { Reservation {
+    groups = "Groups",
+    instances = "Instances",
+    owner_id = "OwnerId",
+    requester_id = "RequesterId",
+    reservation_id = "ReservationId",
+} }
+
 /// `RunInstancesMonitoringEnabled`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunInstancesMonitoringEnabled {
-    #[serde(rename = "Enabled", skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    #[serde(rename = "MetricCategoryIds", skip_serializing_if = "Option::is_none")]
     pub metric_category_ids: Option<Vec<String>>,
 }
 
+structure! { RunInstancesMonitoringEnabled {
+    enabled = "Enabled",
+    metric_category_ids = "MetricCategoryIds",
+} }
+
 /// `RunInstancesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunInstancesRequest {
-    #[serde(rename = "AdditionalInfo", skip_serializing_if = "Option::is_none")]
     pub additional_info: Option<String>,
-    #[serde(rename = "BlockDeviceMappings", skip_serializing_if = "Option::is_none")]
     pub block_device_mappings: Option<Vec<BlockDeviceMapping>>,
-    #[serde(rename = "CapacityReservationSpecification", skip_serializing_if = "Option::is_none")]
     pub capacity_reservation_specification: Option<CapacityReservationSpecification>,
-    #[serde(rename = "ClientToken", skip_serializing_if = "Option::is_none")]
     pub client_token: Option<String>,
-    #[serde(rename = "CpuOptions", skip_serializing_if = "Option::is_none")]
     pub cpu_options: Option<CpuOptionsRequest>,
-    #[serde(rename = "CreditSpecification", skip_serializing_if = "Option::is_none")]
     pub credit_specification: Option<CreditSpecificationRequest>,
-    #[serde(rename = "DisableApiStop", skip_serializing_if = "Option::is_none")]
     pub disable_api_stop: Option<bool>,
-    #[serde(rename = "DisableApiTermination", skip_serializing_if = "Option::is_none")]
     pub disable_api_termination: Option<bool>,
-    #[serde(rename = "DryRun", skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
-    #[serde(rename = "EbsOptimized", skip_serializing_if = "Option::is_none")]
     pub ebs_optimized: Option<bool>,
-    #[serde(rename = "ElasticGpuSpecification", skip_serializing_if = "Option::is_none")]
     pub elastic_gpu_specification: Option<Vec<ElasticGpuSpecification>>,
-    #[serde(rename = "ElasticInferenceAccelerators", skip_serializing_if = "Option::is_none")]
     pub elastic_inference_accelerators: Option<Vec<ElasticInferenceAccelerator>>,
-    #[serde(rename = "EnablePrimaryIpv6", skip_serializing_if = "Option::is_none")]
     pub enable_primary_ipv6: Option<bool>,
-    #[serde(rename = "EnclaveOptions", skip_serializing_if = "Option::is_none")]
     pub enclave_options: Option<EnclaveOptionsRequest>,
-    #[serde(rename = "HibernationOptions", skip_serializing_if = "Option::is_none")]
     pub hibernation_options: Option<HibernationOptionsRequest>,
-    #[serde(rename = "IamInstanceProfile", skip_serializing_if = "Option::is_none")]
     pub iam_instance_profile: Option<IamInstanceProfileSpecification>,
-    #[serde(rename = "ImageId", skip_serializing_if = "Option::is_none")]
     pub image_id: Option<String>,
-    #[serde(rename = "InstanceInitiatedShutdownBehavior", skip_serializing_if = "Option::is_none")]
     pub instance_initiated_shutdown_behavior: Option<String>,
-    #[serde(rename = "InstanceMarketOptions", skip_serializing_if = "Option::is_none")]
     pub instance_market_options: Option<InstanceMarketOptionsRequest>,
-    #[serde(rename = "InstanceType", skip_serializing_if = "Option::is_none")]
     pub instance_type: Option<String>,
-    #[serde(rename = "Ipv6AddressCount", skip_serializing_if = "Option::is_none")]
     pub ipv6_address_count: Option<i32>,
-    #[serde(rename = "Ipv6Addresses", skip_serializing_if = "Option::is_none")]
     pub ipv6_addresses: Option<Vec<InstanceIpv6Address>>,
-    #[serde(rename = "KernelId", skip_serializing_if = "Option::is_none")]
     pub kernel_id: Option<String>,
-    #[serde(rename = "KeyName", skip_serializing_if = "Option::is_none")]
     pub key_name: Option<String>,
-    #[serde(rename = "LaunchTemplate", skip_serializing_if = "Option::is_none")]
     pub launch_template: Option<LaunchTemplateSpecification>,
-    #[serde(rename = "LicenseSpecifications", skip_serializing_if = "Option::is_none")]
     pub license_specifications: Option<Vec<LicenseConfigurationRequest>>,
-    #[serde(rename = "MaintenanceOptions", skip_serializing_if = "Option::is_none")]
     pub maintenance_options: Option<InstanceMaintenanceOptionsRequest>,
-    #[serde(rename = "MaxCount", skip_serializing_if = "Option::is_none")]
     pub max_count: Option<i32>,
-    #[serde(rename = "MetadataOptions", skip_serializing_if = "Option::is_none")]
     pub metadata_options: Option<InstanceMetadataOptionsRequest>,
-    #[serde(rename = "MinCount", skip_serializing_if = "Option::is_none")]
     pub min_count: Option<i32>,
-    #[serde(rename = "Monitoring", skip_serializing_if = "Option::is_none")]
     pub monitoring: Option<RunInstancesMonitoringEnabled>,
-    #[serde(rename = "NetworkInterfaces", skip_serializing_if = "Option::is_none")]
     pub network_interfaces: Option<Vec<InstanceNetworkInterfaceSpecification>>,
-    #[serde(rename = "NetworkPerformanceOptions", skip_serializing_if = "Option::is_none")]
     pub network_performance_options: Option<InstanceNetworkPerformanceOptionsRequest>,
-    #[serde(rename = "Operator", skip_serializing_if = "Option::is_none")]
     pub operator: Option<OperatorRequest>,
-    #[serde(rename = "Placement", skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,
-    #[serde(rename = "PrivateDnsNameOptions", skip_serializing_if = "Option::is_none")]
     pub private_dns_name_options: Option<PrivateDnsNameOptionsRequest>,
-    #[serde(rename = "PrivateIpAddress", skip_serializing_if = "Option::is_none")]
     pub private_ip_address: Option<String>,
-    #[serde(rename = "RamdiskId", skip_serializing_if = "Option::is_none")]
     pub ramdisk_id: Option<String>,
-    #[serde(rename = "SecondaryInterfaces", skip_serializing_if = "Option::is_none")]
     pub secondary_interfaces: Option<Vec<InstanceSecondaryInterfaceSpecificationRequest>>,
-    #[serde(rename = "SecurityGroupIds", skip_serializing_if = "Option::is_none")]
     pub security_group_ids: Option<Vec<String>>,
-    #[serde(rename = "SecurityGroups", skip_serializing_if = "Option::is_none")]
     pub security_groups: Option<Vec<String>>,
-    #[serde(rename = "SubnetId", skip_serializing_if = "Option::is_none")]
     pub subnet_id: Option<String>,
-    #[serde(rename = "TagSpecifications", skip_serializing_if = "Option::is_none")]
     pub tag_specifications: Option<Vec<TagSpecification>>,
-    #[serde(rename = "UserData", skip_serializing_if = "Option::is_none")]
     pub user_data: Option<String>,
 }
 
+structure! { RunInstancesRequest {
+    additional_info = "AdditionalInfo",
+    block_device_mappings = "BlockDeviceMappings",
+    capacity_reservation_specification = "CapacityReservationSpecification",
+    client_token = "ClientToken",
+    cpu_options = "CpuOptions",
+    credit_specification = "CreditSpecification",
+    disable_api_stop = "DisableApiStop",
+    disable_api_termination = "DisableApiTermination",
+    dry_run = "DryRun",
+    ebs_optimized = "EbsOptimized",
+    elastic_gpu_specification = "ElasticGpuSpecification",
+    elastic_inference_accelerators = "ElasticInferenceAccelerators",
+    enable_primary_ipv6 = "EnablePrimaryIpv6",
+    enclave_options = "EnclaveOptions",
+    hibernation_options = "HibernationOptions",
+    iam_instance_profile = "IamInstanceProfile",
+    image_id = "ImageId",
+    instance_initiated_shutdown_behavior = "InstanceInitiatedShutdownBehavior",
+    instance_market_options = "InstanceMarketOptions",
+    instance_type = "InstanceType",
+    ipv6_address_count = "Ipv6AddressCount",
+    ipv6_addresses = "Ipv6Addresses",
+    kernel_id = "KernelId",
+    key_name = "KeyName",
+    launch_template = "LaunchTemplate",
+    license_specifications = "LicenseSpecifications",
+    maintenance_options = "MaintenanceOptions",
+    max_count = "MaxCount",
+    metadata_options = "MetadataOptions",
+    min_count = "MinCount",
+    monitoring = "Monitoring",
+    network_interfaces = "NetworkInterfaces",
+    network_performance_options = "NetworkPerformanceOptions",
+    operator = "Operator",
+    placement = "Placement",
+    private_dns_name_options = "PrivateDnsNameOptions",
+    private_ip_address = "PrivateIpAddress",
+    ramdisk_id = "RamdiskId",
+    secondary_interfaces = "SecondaryInterfaces",
+    security_group_ids = "SecurityGroupIds",
+    security_groups = "SecurityGroups",
+    subnet_id = "SubnetId",
+    tag_specifications = "TagSpecifications",
+    user_data = "UserData",
+} }
+
 /// `SecurityGroup`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SecurityGroup {
-    #[serde(rename = "Description", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    #[serde(rename = "GroupId", skip_serializing_if = "Option::is_none")]
     pub group_id: Option<String>,
-    #[serde(rename = "GroupName", skip_serializing_if = "Option::is_none")]
     pub group_name: Option<String>,
-    #[serde(rename = "IpPermissions", skip_serializing_if = "Option::is_none")]
     pub ip_permissions: Option<Vec<IpPermission>>,
-    #[serde(rename = "IpPermissionsEgress", skip_serializing_if = "Option::is_none")]
     pub ip_permissions_egress: Option<Vec<IpPermission>>,
-    #[serde(rename = "OwnerId", skip_serializing_if = "Option::is_none")]
     pub owner_id: Option<String>,
-    #[serde(rename = "SecurityGroupArn", skip_serializing_if = "Option::is_none")]
     pub security_group_arn: Option<String>,
-    #[serde(rename = "Tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
-    #[serde(rename = "VpcId", skip_serializing_if = "Option::is_none")]
     pub vpc_id: Option<String>,
 }
 
+structure! { SecurityGroup {
+    description = "Description",
+    group_id = "GroupId",
+    group_name = "GroupName",
+    ip_permissions = "IpPermissions",
+    ip_permissions_egress = "IpPermissionsEgress",
+    owner_id = "OwnerId",
+    security_group_arn = "SecurityGroupArn",
+    tags = "Tags",
+    vpc_id = "VpcId",
+} }
+
 /// `SpotMarketOptions`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SpotMarketOptions {
-    #[serde(rename = "BlockDurationMinutes", skip_serializing_if = "Option::is_none")]
     pub block_duration_minutes: Option<i32>,
-    #[serde(rename = "InstanceInterruptionBehavior", skip_serializing_if = "Option::is_none")]
     pub instance_interruption_behavior: Option<String>,
-    #[serde(rename = "MaxPrice", skip_serializing_if = "Option::is_none")]
     pub max_price: Option<String>,
-    #[serde(rename = "SpotInstanceType", skip_serializing_if = "Option::is_none")]
     pub spot_instance_type: Option<String>,
-    #[serde(rename = "ValidUntil", skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<Timestamp>,
 }
 
+structure! { SpotMarketOptions {
+    block_duration_minutes = "BlockDurationMinutes",
+    instance_interruption_behavior = "InstanceInterruptionBehavior",
+    max_price = "MaxPrice",
+    spot_instance_type = "SpotInstanceType",
+    valid_until = "ValidUntil",
+} }
+
 /// `StartInstancesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StartInstancesRequest {
-    #[serde(rename = "AdditionalInfo", skip_serializing_if = "Option::is_none")]
     pub additional_info: Option<String>,
-    #[serde(rename = "DryRun", skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
-    #[serde(rename = "InstanceIds", skip_serializing_if = "Option::is_none")]
     pub instance_ids: Option<Vec<String>>,
 }
 
+structure! { StartInstancesRequest {
+    additional_info = "AdditionalInfo",
+    dry_run = "DryRun",
+    instance_ids = "InstanceIds",
+} }
+
 /// `StartInstancesResult`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StartInstancesResult {
-    #[serde(rename = "StartingInstances", skip_serializing_if = "Option::is_none")]
     pub starting_instances: Option<Vec<InstanceStateChange>>,
 }
 
+structure! { StartInstancesResult {
+    starting_instances = "StartingInstances",
+} }
+
 /// `StateReason`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StateReason {
-    #[serde(rename = "Code", skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    #[serde(rename = "Message", skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
+structure! { StateReason {
+    code = "Code",
+    message = "Message",
+} }
+
 /// `StopInstancesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StopInstancesRequest {
-    #[serde(rename = "DryRun", skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
-    #[serde(rename = "Force", skip_serializing_if = "Option::is_none")]
     pub force: Option<bool>,
-    #[serde(rename = "Hibernate", skip_serializing_if = "Option::is_none")]
     pub hibernate: Option<bool>,
-    #[serde(rename = "InstanceIds", skip_serializing_if = "Option::is_none")]
     pub instance_ids: Option<Vec<String>>,
-    #[serde(rename = "SkipOsShutdown", skip_serializing_if = "Option::is_none")]
     pub skip_os_shutdown: Option<bool>,
 }
 
+structure! { StopInstancesRequest {
+    dry_run = "DryRun",
+    force = "Force",
+    hibernate = "Hibernate",
+    instance_ids = "InstanceIds",
+    skip_os_shutdown = "SkipOsShutdown",
+} }
+
 /// `StopInstancesResult`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StopInstancesResult {
-    #[serde(rename = "StoppingInstances", skip_serializing_if = "Option::is_none")]
     pub stopping_instances: Option<Vec<InstanceStateChange>>,
 }
 
+structure! { StopInstancesResult {
+    stopping_instances = "StoppingInstances",
+} }
+
 /// `Subnet`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Subnet {
-    #[serde(rename = "AssignIpv6AddressOnCreation", skip_serializing_if = "Option::is_none")]
     pub assign_ipv6_address_on_creation: Option<bool>,
-    #[serde(rename = "AvailabilityZone", skip_serializing_if = "Option::is_none")]
     pub availability_zone: Option<String>,
-    #[serde(rename = "AvailabilityZoneId", skip_serializing_if = "Option::is_none")]
     pub availability_zone_id: Option<String>,
-    #[serde(rename = "AvailableIpAddressCount", skip_serializing_if = "Option::is_none")]
     pub available_ip_address_count: Option<i32>,
-    #[serde(rename = "BlockPublicAccessStates", skip_serializing_if = "Option::is_none")]
     pub block_public_access_states: Option<BlockPublicAccessStates>,
-    #[serde(rename = "CidrBlock", skip_serializing_if = "Option::is_none")]
     pub cidr_block: Option<String>,
-    #[serde(rename = "CustomerOwnedIpv4Pool", skip_serializing_if = "Option::is_none")]
     pub customer_owned_ipv4_pool: Option<String>,
-    #[serde(rename = "DefaultForAz", skip_serializing_if = "Option::is_none")]
     pub default_for_az: Option<bool>,
-    #[serde(rename = "EnableDns64", skip_serializing_if = "Option::is_none")]
     pub enable_dns64: Option<bool>,
-    #[serde(rename = "EnableLniAtDeviceIndex", skip_serializing_if = "Option::is_none")]
     pub enable_lni_at_device_index: Option<i32>,
-    #[serde(rename = "Ipv6CidrBlockAssociationSet", skip_serializing_if = "Option::is_none")]
     pub ipv6_cidr_block_association_set: Option<Vec<SubnetIpv6CidrBlockAssociation>>,
-    #[serde(rename = "Ipv6Native", skip_serializing_if = "Option::is_none")]
     pub ipv6_native: Option<bool>,
-    #[serde(rename = "MapCustomerOwnedIpOnLaunch", skip_serializing_if = "Option::is_none")]
     pub map_customer_owned_ip_on_launch: Option<bool>,
-    #[serde(rename = "MapPublicIpOnLaunch", skip_serializing_if = "Option::is_none")]
     pub map_public_ip_on_launch: Option<bool>,
-    #[serde(rename = "OutpostArn", skip_serializing_if = "Option::is_none")]
     pub outpost_arn: Option<String>,
-    #[serde(rename = "OwnerId", skip_serializing_if = "Option::is_none")]
     pub owner_id: Option<String>,
-    #[serde(rename = "PrivateDnsNameOptionsOnLaunch", skip_serializing_if = "Option::is_none")]
     pub private_dns_name_options_on_launch: Option<PrivateDnsNameOptionsOnLaunch>,
-    #[serde(rename = "State", skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    #[serde(rename = "SubnetArn", skip_serializing_if = "Option::is_none")]
     pub subnet_arn: Option<String>,
-    #[serde(rename = "SubnetId", skip_serializing_if = "Option::is_none")]
     pub subnet_id: Option<String>,
-    #[serde(rename = "Tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
-    #[serde(rename = "Type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
-    #[serde(rename = "VpcId", skip_serializing_if = "Option::is_none")]
     pub vpc_id: Option<String>,
 }
 
+structure! { Subnet {
+    assign_ipv6_address_on_creation = "AssignIpv6AddressOnCreation",
+    availability_zone = "AvailabilityZone",
+    availability_zone_id = "AvailabilityZoneId",
+    available_ip_address_count = "AvailableIpAddressCount",
+    block_public_access_states = "BlockPublicAccessStates",
+    cidr_block = "CidrBlock",
+    customer_owned_ipv4_pool = "CustomerOwnedIpv4Pool",
+    default_for_az = "DefaultForAz",
+    enable_dns64 = "EnableDns64",
+    enable_lni_at_device_index = "EnableLniAtDeviceIndex",
+    ipv6_cidr_block_association_set = "Ipv6CidrBlockAssociationSet",
+    ipv6_native = "Ipv6Native",
+    map_customer_owned_ip_on_launch = "MapCustomerOwnedIpOnLaunch",
+    map_public_ip_on_launch = "MapPublicIpOnLaunch",
+    outpost_arn = "OutpostArn",
+    owner_id = "OwnerId",
+    private_dns_name_options_on_launch = "PrivateDnsNameOptionsOnLaunch",
+    state = "State",
+    subnet_arn = "SubnetArn",
+    subnet_id = "SubnetId",
+    tags = "Tags",
+    r#type = "Type",
+    vpc_id = "VpcId",
+} }
+
 /// `SubnetCidrBlockState`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SubnetCidrBlockState {
-    #[serde(rename = "State", skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    #[serde(rename = "StatusMessage", skip_serializing_if = "Option::is_none")]
     pub status_message: Option<String>,
 }
 
+structure! { SubnetCidrBlockState {
+    state = "State",
+    status_message = "StatusMessage",
+} }
+
 /// `SubnetIpv6CidrBlockAssociation`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SubnetIpv6CidrBlockAssociation {
-    #[serde(rename = "AssociationId", skip_serializing_if = "Option::is_none")]
     pub association_id: Option<String>,
-    #[serde(rename = "IpSource", skip_serializing_if = "Option::is_none")]
     pub ip_source: Option<String>,
-    #[serde(rename = "Ipv6AddressAttribute", skip_serializing_if = "Option::is_none")]
     pub ipv6_address_attribute: Option<String>,
-    #[serde(rename = "Ipv6CidrBlock", skip_serializing_if = "Option::is_none")]
     pub ipv6_cidr_block: Option<String>,
-    #[serde(rename = "Ipv6CidrBlockState", skip_serializing_if = "Option::is_none")]
     pub ipv6_cidr_block_state: Option<SubnetCidrBlockState>,
 }
 
+structure! { SubnetIpv6CidrBlockAssociation {
+    association_id = "AssociationId",
+    ip_source = "IpSource",
+    ipv6_address_attribute = "Ipv6AddressAttribute",
+    ipv6_cidr_block = "Ipv6CidrBlock",
+    ipv6_cidr_block_state = "Ipv6CidrBlockState",
+} }
+
 /// `Tag`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tag {
-    #[serde(rename = "Key", skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    #[serde(rename = "Value", skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }
+
+structure! { Tag {
+    key = "Key",
+    value = "Value",
+} }
 
 /// `TagDescription`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TagDescription {
-    #[serde(rename = "Key", skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    #[serde(rename = "ResourceId", skip_serializing_if = "Option::is_none")]
     pub resource_id: Option<String>,
-    #[serde(rename = "ResourceType", skip_serializing_if = "Option::is_none")]
     pub resource_type: Option<String>,
-    #[serde(rename = "Value", skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }
 
+structure! { TagDescription {
+    key = "Key",
+    resource_id = "ResourceId",
+    resource_type = "ResourceType",
+    value = "Value",
+} }
+
 /// `TagSpecification`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TagSpecification {
-    #[serde(rename = "ResourceType", skip_serializing_if = "Option::is_none")]
     pub resource_type: Option<String>,
-    #[serde(rename = "Tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
 }
 
+structure! { TagSpecification {
+    resource_type = "ResourceType",
+    tags = "Tags",
+} }
+
 /// `TerminateInstancesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TerminateInstancesRequest {
-    #[serde(rename = "DryRun", skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
-    #[serde(rename = "Force", skip_serializing_if = "Option::is_none")]
     pub force: Option<bool>,
-    #[serde(rename = "InstanceIds", skip_serializing_if = "Option::is_none")]
     pub instance_ids: Option<Vec<String>>,
-    #[serde(rename = "SkipOsShutdown", skip_serializing_if = "Option::is_none")]
     pub skip_os_shutdown: Option<bool>,
 }
 
+structure! { TerminateInstancesRequest {
+    dry_run = "DryRun",
+    force = "Force",
+    instance_ids = "InstanceIds",
+    skip_os_shutdown = "SkipOsShutdown",
+} }
+
 /// `TerminateInstancesResult`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TerminateInstancesResult {
-    #[serde(rename = "TerminatingInstances", skip_serializing_if = "Option::is_none")]
     pub terminating_instances: Option<Vec<InstanceStateChange>>,
 }
 
+structure! { TerminateInstancesResult {
+    terminating_instances = "TerminatingInstances",
+} }
+
 /// `UserIdGroupPair`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UserIdGroupPair {
-    #[serde(rename = "Description", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    #[serde(rename = "GroupId", skip_serializing_if = "Option::is_none")]
     pub group_id: Option<String>,
-    #[serde(rename = "GroupName", skip_serializing_if = "Option::is_none")]
     pub group_name: Option<String>,
-    #[serde(rename = "PeeringStatus", skip_serializing_if = "Option::is_none")]
     pub peering_status: Option<String>,
-    #[serde(rename = "UserId", skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
-    #[serde(rename = "VpcId", skip_serializing_if = "Option::is_none")]
     pub vpc_id: Option<String>,
-    #[serde(rename = "VpcPeeringConnectionId", skip_serializing_if = "Option::is_none")]
     pub vpc_peering_connection_id: Option<String>,
 }
 
+structure! { UserIdGroupPair {
+    description = "Description",
+    group_id = "GroupId",
+    group_name = "GroupName",
+    peering_status = "PeeringStatus",
+    user_id = "UserId",
+    vpc_id = "VpcId",
+    vpc_peering_connection_id = "VpcPeeringConnectionId",
+} }
+
 /// `VCpuInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct VCpuInfo {
-    #[serde(rename = "DefaultCores", skip_serializing_if = "Option::is_none")]
     pub default_cores: Option<i32>,
-    #[serde(rename = "DefaultThreadsPerCore", skip_serializing_if = "Option::is_none")]
     pub default_threads_per_core: Option<i32>,
-    #[serde(rename = "DefaultVCpus", skip_serializing_if = "Option::is_none")]
     pub default_v_cpus: Option<i32>,
-    #[serde(rename = "ValidCores", skip_serializing_if = "Option::is_none")]
     pub valid_cores: Option<Vec<i32>>,
-    #[serde(rename = "ValidThreadsPerCore", skip_serializing_if = "Option::is_none")]
     pub valid_threads_per_core: Option<Vec<i32>>,
 }
 
+structure! { VCpuInfo {
+    default_cores = "DefaultCores",
+    default_threads_per_core = "DefaultThreadsPerCore",
+    default_v_cpus = "DefaultVCpus",
+    valid_cores = "ValidCores",
+    valid_threads_per_core = "ValidThreadsPerCore",
+} }
+
 /// `Vpc`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Vpc {
-    #[serde(rename = "BlockPublicAccessStates", skip_serializing_if = "Option::is_none")]
     pub block_public_access_states: Option<BlockPublicAccessStates>,
-    #[serde(rename = "CidrBlock", skip_serializing_if = "Option::is_none")]
     pub cidr_block: Option<String>,
-    #[serde(rename = "CidrBlockAssociationSet", skip_serializing_if = "Option::is_none")]
     pub cidr_block_association_set: Option<Vec<VpcCidrBlockAssociation>>,
-    #[serde(rename = "DhcpOptionsId", skip_serializing_if = "Option::is_none")]
     pub dhcp_options_id: Option<String>,
-    #[serde(rename = "EncryptionControl", skip_serializing_if = "Option::is_none")]
     pub encryption_control: Option<VpcEncryptionControl>,
-    #[serde(rename = "InstanceTenancy", skip_serializing_if = "Option::is_none")]
     pub instance_tenancy: Option<String>,
-    #[serde(rename = "Ipv6CidrBlockAssociationSet", skip_serializing_if = "Option::is_none")]
     pub ipv6_cidr_block_association_set: Option<Vec<VpcIpv6CidrBlockAssociation>>,
-    #[serde(rename = "IsDefault", skip_serializing_if = "Option::is_none")]
     pub is_default: Option<bool>,
-    #[serde(rename = "OwnerId", skip_serializing_if = "Option::is_none")]
     pub owner_id: Option<String>,
-    #[serde(rename = "State", skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    #[serde(rename = "Tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
-    #[serde(rename = "VpcId", skip_serializing_if = "Option::is_none")]
     pub vpc_id: Option<String>,
 }
 
+structure! { Vpc {
+    block_public_access_states = "BlockPublicAccessStates",
+    cidr_block = "CidrBlock",
+    cidr_block_association_set = "CidrBlockAssociationSet",
+    dhcp_options_id = "DhcpOptionsId",
+    encryption_control = "EncryptionControl",
+    instance_tenancy = "InstanceTenancy",
+    ipv6_cidr_block_association_set = "Ipv6CidrBlockAssociationSet",
+    is_default = "IsDefault",
+    owner_id = "OwnerId",
+    state = "State",
+    tags = "Tags",
+    vpc_id = "VpcId",
+} }
+
 /// `VpcCidrBlockAssociation`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct VpcCidrBlockAssociation {
-    #[serde(rename = "AssociationId", skip_serializing_if = "Option::is_none")]
     pub association_id: Option<String>,
-    #[serde(rename = "CidrBlock", skip_serializing_if = "Option::is_none")]
     pub cidr_block: Option<String>,
-    #[serde(rename = "CidrBlockState", skip_serializing_if = "Option::is_none")]
     pub cidr_block_state: Option<VpcCidrBlockState>,
 }
 
+structure! { VpcCidrBlockAssociation {
+    association_id = "AssociationId",
+    cidr_block = "CidrBlock",
+    cidr_block_state = "CidrBlockState",
+} }
+
 /// `VpcCidrBlockState`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct VpcCidrBlockState {
-    #[serde(rename = "State", skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    #[serde(rename = "StatusMessage", skip_serializing_if = "Option::is_none")]
     pub status_message: Option<String>,
 }
 
+structure! { VpcCidrBlockState {
+    state = "State",
+    status_message = "StatusMessage",
+} }
+
 /// `VpcEncryptionControl`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct VpcEncryptionControl {
-    #[serde(rename = "Mode", skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
-    #[serde(rename = "ResourceExclusions", skip_serializing_if = "Option::is_none")]
     pub resource_exclusions: Option<VpcEncryptionControlExclusions>,
-    #[serde(rename = "State", skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    #[serde(rename = "StateMessage", skip_serializing_if = "Option::is_none")]
     pub state_message: Option<String>,
-    #[serde(rename = "Tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
-    #[serde(rename = "VpcEncryptionControlId", skip_serializing_if = "Option::is_none")]
     pub vpc_encryption_control_id: Option<String>,
-    #[serde(rename = "VpcId", skip_serializing_if = "Option::is_none")]
     pub vpc_id: Option<String>,
 }
 
+structure! { VpcEncryptionControl {
+    mode = "Mode",
+    resource_exclusions = "ResourceExclusions",
+    state = "State",
+    state_message = "StateMessage",
+    tags = "Tags",
+    vpc_encryption_control_id = "VpcEncryptionControlId",
+    vpc_id = "VpcId",
+} }
+
 /// `VpcEncryptionControlExclusion`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct VpcEncryptionControlExclusion {
-    #[serde(rename = "State", skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    #[serde(rename = "StateMessage", skip_serializing_if = "Option::is_none")]
     pub state_message: Option<String>,
 }
 
+structure! { VpcEncryptionControlExclusion {
+    state = "State",
+    state_message = "StateMessage",
+} }
+
 /// `VpcEncryptionControlExclusions`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct VpcEncryptionControlExclusions {
-    #[serde(rename = "ApiGatewayV2", skip_serializing_if = "Option::is_none")]
     pub api_gateway_v2: Option<VpcEncryptionControlExclusion>,
-    #[serde(rename = "EgressOnlyInternetGateway", skip_serializing_if = "Option::is_none")]
     pub egress_only_internet_gateway: Option<VpcEncryptionControlExclusion>,
-    #[serde(rename = "ElasticFileSystem", skip_serializing_if = "Option::is_none")]
     pub elastic_file_system: Option<VpcEncryptionControlExclusion>,
-    #[serde(rename = "GlobalAccelerator", skip_serializing_if = "Option::is_none")]
     pub global_accelerator: Option<VpcEncryptionControlExclusion>,
-    #[serde(rename = "InternetGateway", skip_serializing_if = "Option::is_none")]
     pub internet_gateway: Option<VpcEncryptionControlExclusion>,
-    #[serde(rename = "Lambda", skip_serializing_if = "Option::is_none")]
     pub lambda: Option<VpcEncryptionControlExclusion>,
-    #[serde(rename = "NatGateway", skip_serializing_if = "Option::is_none")]
     pub nat_gateway: Option<VpcEncryptionControlExclusion>,
-    #[serde(rename = "VirtualPrivateGateway", skip_serializing_if = "Option::is_none")]
     pub virtual_private_gateway: Option<VpcEncryptionControlExclusion>,
-    #[serde(rename = "VpcLattice", skip_serializing_if = "Option::is_none")]
     pub vpc_lattice: Option<VpcEncryptionControlExclusion>,
-    #[serde(rename = "VpcPeering", skip_serializing_if = "Option::is_none")]
     pub vpc_peering: Option<VpcEncryptionControlExclusion>,
 }
 
+structure! { VpcEncryptionControlExclusions {
+    api_gateway_v2 = "ApiGatewayV2",
+    egress_only_internet_gateway = "EgressOnlyInternetGateway",
+    elastic_file_system = "ElasticFileSystem",
+    global_accelerator = "GlobalAccelerator",
+    internet_gateway = "InternetGateway",
+    lambda = "Lambda",
+    nat_gateway = "NatGateway",
+    virtual_private_gateway = "VirtualPrivateGateway",
+    vpc_lattice = "VpcLattice",
+    vpc_peering = "VpcPeering",
+} }
+
 /// `VpcIpv6CidrBlockAssociation`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct VpcIpv6CidrBlockAssociation {
-    #[serde(rename = "AssociationId", skip_serializing_if = "Option::is_none")]
     pub association_id: Option<String>,
-    #[serde(rename = "IpSource", skip_serializing_if = "Option::is_none")]
     pub ip_source: Option<String>,
-    #[serde(rename = "Ipv6AddressAttribute", skip_serializing_if = "Option::is_none")]
     pub ipv6_address_attribute: Option<String>,
-    #[serde(rename = "Ipv6CidrBlock", skip_serializing_if = "Option::is_none")]
     pub ipv6_cidr_block: Option<String>,
-    #[serde(rename = "Ipv6CidrBlockState", skip_serializing_if = "Option::is_none")]
     pub ipv6_cidr_block_state: Option<VpcCidrBlockState>,
-    #[serde(rename = "Ipv6Pool", skip_serializing_if = "Option::is_none")]
     pub ipv6_pool: Option<String>,
-    #[serde(rename = "NetworkBorderGroup", skip_serializing_if = "Option::is_none")]
     pub network_border_group: Option<String>,
 }
+
+structure! { VpcIpv6CidrBlockAssociation {
+    association_id = "AssociationId",
+    ip_source = "IpSource",
+    ipv6_address_attribute = "Ipv6AddressAttribute",
+    ipv6_cidr_block = "Ipv6CidrBlock",
+    ipv6_cidr_block_state = "Ipv6CidrBlockState",
+    ipv6_pool = "Ipv6Pool",
+    network_border_group = "NetworkBorderGroup",
+} }
 
 impl Request for CreateTagsRequest {
     type Response = wire::NoOutput;

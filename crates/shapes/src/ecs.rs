@@ -5,5560 +5,6801 @@ mod schema;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use wire::{Request, Timestamp};
+use wire::{Request, Timestamp, structure};
 
 pub use schema::SERVICE;
 
 /// `AcceleratorCountRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AcceleratorCountRequest {
-    #[serde(rename = "max", skip_serializing_if = "Option::is_none")]
     pub max: Option<i32>,
-    #[serde(rename = "min", skip_serializing_if = "Option::is_none")]
     pub min: Option<i32>,
 }
+
+structure! { AcceleratorCountRequest {
+    max = "max",
+    min = "min",
+} }
 
 /// `AcceleratorTotalMemoryMiBRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AcceleratorTotalMemoryMiBRequest {
-    #[serde(rename = "max", skip_serializing_if = "Option::is_none")]
     pub max: Option<i32>,
-    #[serde(rename = "min", skip_serializing_if = "Option::is_none")]
     pub min: Option<i32>,
 }
 
+structure! { AcceleratorTotalMemoryMiBRequest {
+    max = "max",
+    min = "min",
+} }
+
 /// `AdvancedConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AdvancedConfiguration {
-    #[serde(rename = "alternateTargetGroupArn", skip_serializing_if = "Option::is_none")]
     pub alternate_target_group_arn: Option<String>,
-    #[serde(rename = "productionListenerRule", skip_serializing_if = "Option::is_none")]
     pub production_listener_rule: Option<String>,
-    #[serde(rename = "roleArn", skip_serializing_if = "Option::is_none")]
     pub role_arn: Option<String>,
-    #[serde(rename = "testListenerRule", skip_serializing_if = "Option::is_none")]
     pub test_listener_rule: Option<String>,
 }
 
+structure! { AdvancedConfiguration {
+    alternate_target_group_arn = "alternateTargetGroupArn",
+    production_listener_rule = "productionListenerRule",
+    role_arn = "roleArn",
+    test_listener_rule = "testListenerRule",
+} }
+
 /// `AssociateGatewayWithClusterRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AssociateGatewayWithClusterRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "gateway", skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,
 }
 
+structure! { AssociateGatewayWithClusterRequest {
+    cluster = "cluster",
+    gateway = "gateway",
+} }
+
 /// `AssociateGatewayWithClusterResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AssociateGatewayWithClusterResponse {
-    #[serde(rename = "clusterArn", skip_serializing_if = "Option::is_none")]
     pub cluster_arn: Option<String>,
-    #[serde(rename = "gatewayArn", skip_serializing_if = "Option::is_none")]
     pub gateway_arn: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
+structure! { AssociateGatewayWithClusterResponse {
+    cluster_arn = "clusterArn",
+    gateway_arn = "gatewayArn",
+    status = "status",
+} }
+
 /// `Attachment`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Attachment {
-    #[serde(rename = "details", skip_serializing_if = "Option::is_none")]
     pub details: Option<Vec<KeyValuePair>>,
-    #[serde(rename = "id", skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
 }
 
+structure! { Attachment {
+    details = "details",
+    id = "id",
+    status = "status",
+    r#type = "type",
+} }
+
 /// `AttachmentStateChange`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AttachmentStateChange {
-    #[serde(rename = "attachmentArn", skip_serializing_if = "Option::is_none")]
     pub attachment_arn: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
+structure! { AttachmentStateChange {
+    attachment_arn = "attachmentArn",
+    status = "status",
+} }
+
 /// `Attribute`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Attribute {
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "targetId", skip_serializing_if = "Option::is_none")]
     pub target_id: Option<String>,
-    #[serde(rename = "targetType", skip_serializing_if = "Option::is_none")]
     pub target_type: Option<String>,
-    #[serde(rename = "value", skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }
 
+structure! { Attribute {
+    name = "name",
+    target_id = "targetId",
+    target_type = "targetType",
+    value = "value",
+} }
+
 /// `AutoRepairConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AutoRepairConfiguration {
-    #[serde(rename = "actionsStatus", skip_serializing_if = "Option::is_none")]
     pub actions_status: Option<String>,
 }
 
+structure! { AutoRepairConfiguration {
+    actions_status = "actionsStatus",
+} }
+
 /// `AutoScalingGroupProvider`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AutoScalingGroupProvider {
-    #[serde(rename = "autoScalingGroupArn", skip_serializing_if = "Option::is_none")]
     pub auto_scaling_group_arn: Option<String>,
-    #[serde(rename = "managedDraining", skip_serializing_if = "Option::is_none")]
     pub managed_draining: Option<String>,
-    #[serde(rename = "managedScaling", skip_serializing_if = "Option::is_none")]
     pub managed_scaling: Option<ManagedScaling>,
-    #[serde(rename = "managedTerminationProtection", skip_serializing_if = "Option::is_none")]
     pub managed_termination_protection: Option<String>,
 }
+
+structure! { AutoScalingGroupProvider {
+    auto_scaling_group_arn = "autoScalingGroupArn",
+    managed_draining = "managedDraining",
+    managed_scaling = "managedScaling",
+    managed_termination_protection = "managedTerminationProtection",
+} }
 
 /// `AutoScalingGroupProviderUpdate`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AutoScalingGroupProviderUpdate {
-    #[serde(rename = "managedDraining", skip_serializing_if = "Option::is_none")]
     pub managed_draining: Option<String>,
-    #[serde(rename = "managedScaling", skip_serializing_if = "Option::is_none")]
     pub managed_scaling: Option<ManagedScaling>,
-    #[serde(rename = "managedTerminationProtection", skip_serializing_if = "Option::is_none")]
     pub managed_termination_protection: Option<String>,
 }
 
+structure! { AutoScalingGroupProviderUpdate {
+    managed_draining = "managedDraining",
+    managed_scaling = "managedScaling",
+    managed_termination_protection = "managedTerminationProtection",
+} }
+
 /// `AwsVpcConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AwsVpcConfiguration {
-    #[serde(rename = "assignPublicIp", skip_serializing_if = "Option::is_none")]
     pub assign_public_ip: Option<String>,
-    #[serde(rename = "securityGroups", skip_serializing_if = "Option::is_none")]
     pub security_groups: Option<Vec<String>>,
-    #[serde(rename = "subnets", skip_serializing_if = "Option::is_none")]
     pub subnets: Option<Vec<String>>,
 }
 
+structure! { AwsVpcConfiguration {
+    assign_public_ip = "assignPublicIp",
+    security_groups = "securityGroups",
+    subnets = "subnets",
+} }
+
 /// `BaselineEbsBandwidthMbpsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct BaselineEbsBandwidthMbpsRequest {
-    #[serde(rename = "max", skip_serializing_if = "Option::is_none")]
     pub max: Option<i32>,
-    #[serde(rename = "min", skip_serializing_if = "Option::is_none")]
     pub min: Option<i32>,
 }
 
+structure! { BaselineEbsBandwidthMbpsRequest {
+    max = "max",
+    min = "min",
+} }
+
 /// `CanaryConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CanaryConfiguration {
-    #[serde(rename = "canaryBakeTimeInMinutes", skip_serializing_if = "Option::is_none")]
     pub canary_bake_time_in_minutes: Option<i32>,
-    #[serde(rename = "canaryPercent", skip_serializing_if = "Option::is_none")]
     pub canary_percent: Option<f64>,
 }
 
+structure! { CanaryConfiguration {
+    canary_bake_time_in_minutes = "canaryBakeTimeInMinutes",
+    canary_percent = "canaryPercent",
+} }
+
 /// `CapacityProvider`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CapacityProvider {
-    #[serde(rename = "autoScalingGroupProvider", skip_serializing_if = "Option::is_none")]
     pub auto_scaling_group_provider: Option<AutoScalingGroupProvider>,
-    #[serde(rename = "capacityProviderArn", skip_serializing_if = "Option::is_none")]
     pub capacity_provider_arn: Option<String>,
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "managedInstancesProvider", skip_serializing_if = "Option::is_none")]
     pub managed_instances_provider: Option<ManagedInstancesProvider>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
-    #[serde(rename = "updateStatus", skip_serializing_if = "Option::is_none")]
     pub update_status: Option<String>,
-    #[serde(rename = "updateStatusReason", skip_serializing_if = "Option::is_none")]
     pub update_status_reason: Option<String>,
 }
 
+structure! { CapacityProvider {
+    auto_scaling_group_provider = "autoScalingGroupProvider",
+    capacity_provider_arn = "capacityProviderArn",
+    cluster = "cluster",
+    managed_instances_provider = "managedInstancesProvider",
+    name = "name",
+    status = "status",
+    tags = "tags",
+    r#type = "type",
+    update_status = "updateStatus",
+    update_status_reason = "updateStatusReason",
+} }
+
 /// `CapacityProviderStrategyItem`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CapacityProviderStrategyItem {
-    #[serde(rename = "base", skip_serializing_if = "Option::is_none")]
     pub base: Option<i32>,
-    #[serde(rename = "capacityProvider", skip_serializing_if = "Option::is_none")]
     pub capacity_provider: Option<String>,
-    #[serde(rename = "weight", skip_serializing_if = "Option::is_none")]
     pub weight: Option<i32>,
 }
 
+structure! { CapacityProviderStrategyItem {
+    base = "base",
+    capacity_provider = "capacityProvider",
+    weight = "weight",
+} }
+
 /// `CapacityReservationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CapacityReservationRequest {
-    #[serde(rename = "reservationGroupArn", skip_serializing_if = "Option::is_none")]
     pub reservation_group_arn: Option<String>,
-    #[serde(rename = "reservationPreference", skip_serializing_if = "Option::is_none")]
     pub reservation_preference: Option<String>,
 }
 
+structure! { CapacityReservationRequest {
+    reservation_group_arn = "reservationGroupArn",
+    reservation_preference = "reservationPreference",
+} }
+
 /// `Cluster`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Cluster {
-    #[serde(rename = "activeServicesCount", skip_serializing_if = "Option::is_none")]
     pub active_services_count: Option<i32>,
-    #[serde(rename = "attachments", skip_serializing_if = "Option::is_none")]
     pub attachments: Option<Vec<Attachment>>,
-    #[serde(rename = "attachmentsStatus", skip_serializing_if = "Option::is_none")]
     pub attachments_status: Option<String>,
-    #[serde(rename = "capacityProviders", skip_serializing_if = "Option::is_none")]
     pub capacity_providers: Option<Vec<String>>,
-    #[serde(rename = "clusterArn", skip_serializing_if = "Option::is_none")]
     pub cluster_arn: Option<String>,
-    #[serde(rename = "clusterName", skip_serializing_if = "Option::is_none")]
     pub cluster_name: Option<String>,
-    #[serde(rename = "configuration", skip_serializing_if = "Option::is_none")]
     pub configuration: Option<ClusterConfiguration>,
-    #[serde(rename = "defaultCapacityProviderStrategy", skip_serializing_if = "Option::is_none")]
     pub default_capacity_provider_strategy: Option<Vec<CapacityProviderStrategyItem>>,
-    #[serde(rename = "pendingTasksCount", skip_serializing_if = "Option::is_none")]
     pub pending_tasks_count: Option<i32>,
-    #[serde(rename = "registeredContainerInstancesCount", skip_serializing_if = "Option::is_none")]
     pub registered_container_instances_count: Option<i32>,
-    #[serde(rename = "runningTasksCount", skip_serializing_if = "Option::is_none")]
     pub running_tasks_count: Option<i32>,
-    #[serde(rename = "serviceConnectDefaults", skip_serializing_if = "Option::is_none")]
     pub service_connect_defaults: Option<ClusterServiceConnectDefaults>,
-    #[serde(rename = "settings", skip_serializing_if = "Option::is_none")]
     pub settings: Option<Vec<ClusterSetting>>,
-    #[serde(rename = "statistics", skip_serializing_if = "Option::is_none")]
     pub statistics: Option<Vec<KeyValuePair>>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
 }
 
+structure! { Cluster {
+    active_services_count = "activeServicesCount",
+    attachments = "attachments",
+    attachments_status = "attachmentsStatus",
+    capacity_providers = "capacityProviders",
+    cluster_arn = "clusterArn",
+    cluster_name = "clusterName",
+    configuration = "configuration",
+    default_capacity_provider_strategy = "defaultCapacityProviderStrategy",
+    pending_tasks_count = "pendingTasksCount",
+    registered_container_instances_count = "registeredContainerInstancesCount",
+    running_tasks_count = "runningTasksCount",
+    service_connect_defaults = "serviceConnectDefaults",
+    settings = "settings",
+    statistics = "statistics",
+    status = "status",
+    tags = "tags",
+} }
+
 /// `ClusterConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ClusterConfiguration {
-    #[serde(rename = "executeCommandConfiguration", skip_serializing_if = "Option::is_none")]
     pub execute_command_configuration: Option<ExecuteCommandConfiguration>,
-    #[serde(rename = "managedStorageConfiguration", skip_serializing_if = "Option::is_none")]
     pub managed_storage_configuration: Option<ManagedStorageConfiguration>,
 }
 
+structure! { ClusterConfiguration {
+    execute_command_configuration = "executeCommandConfiguration",
+    managed_storage_configuration = "managedStorageConfiguration",
+} }
+
 /// `ClusterServiceConnectDefaults`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ClusterServiceConnectDefaults {
-    #[serde(rename = "namespace", skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
 }
+
+structure! { ClusterServiceConnectDefaults {
+    namespace = "namespace",
+} }
 
 /// `ClusterServiceConnectDefaultsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ClusterServiceConnectDefaultsRequest {
-    #[serde(rename = "namespace", skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
 }
 
+structure! { ClusterServiceConnectDefaultsRequest {
+    namespace = "namespace",
+} }
+
 /// `ClusterSetting`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ClusterSetting {
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "value", skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }
 
+structure! { ClusterSetting {
+    name = "name",
+    value = "value",
+} }
+
 /// `Container`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Container {
-    #[serde(rename = "containerArn", skip_serializing_if = "Option::is_none")]
     pub container_arn: Option<String>,
-    #[serde(rename = "cpu", skip_serializing_if = "Option::is_none")]
     pub cpu: Option<String>,
-    #[serde(rename = "exitCode", skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    #[serde(rename = "gpuIds", skip_serializing_if = "Option::is_none")]
     pub gpu_ids: Option<Vec<String>>,
-    #[serde(rename = "gpuSharingStrategy", skip_serializing_if = "Option::is_none")]
     pub gpu_sharing_strategy: Option<SharingStrategy>,
-    #[serde(rename = "healthStatus", skip_serializing_if = "Option::is_none")]
     pub health_status: Option<String>,
-    #[serde(rename = "image", skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    #[serde(rename = "imageDigest", skip_serializing_if = "Option::is_none")]
     pub image_digest: Option<String>,
-    #[serde(rename = "lastStatus", skip_serializing_if = "Option::is_none")]
     pub last_status: Option<String>,
-    #[serde(rename = "managedAgents", skip_serializing_if = "Option::is_none")]
     pub managed_agents: Option<Vec<ManagedAgent>>,
-    #[serde(rename = "memory", skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
-    #[serde(rename = "memoryReservation", skip_serializing_if = "Option::is_none")]
     pub memory_reservation: Option<String>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "networkBindings", skip_serializing_if = "Option::is_none")]
     pub network_bindings: Option<Vec<NetworkBinding>>,
-    #[serde(rename = "networkInterfaces", skip_serializing_if = "Option::is_none")]
     pub network_interfaces: Option<Vec<NetworkInterface>>,
-    #[serde(rename = "neuronDeviceIds", skip_serializing_if = "Option::is_none")]
     pub neuron_device_ids: Option<Vec<String>>,
-    #[serde(rename = "reason", skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    #[serde(rename = "runtimeId", skip_serializing_if = "Option::is_none")]
     pub runtime_id: Option<String>,
-    #[serde(rename = "taskArn", skip_serializing_if = "Option::is_none")]
     pub task_arn: Option<String>,
 }
 
+structure! { Container {
+    container_arn = "containerArn",
+    cpu = "cpu",
+    exit_code = "exitCode",
+    gpu_ids = "gpuIds",
+    gpu_sharing_strategy = "gpuSharingStrategy",
+    health_status = "healthStatus",
+    image = "image",
+    image_digest = "imageDigest",
+    last_status = "lastStatus",
+    managed_agents = "managedAgents",
+    memory = "memory",
+    memory_reservation = "memoryReservation",
+    name = "name",
+    network_bindings = "networkBindings",
+    network_interfaces = "networkInterfaces",
+    neuron_device_ids = "neuronDeviceIds",
+    reason = "reason",
+    runtime_id = "runtimeId",
+    task_arn = "taskArn",
+} }
+
 /// `ContainerDefinition`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ContainerDefinition {
-    #[serde(rename = "command", skip_serializing_if = "Option::is_none")]
     pub command: Option<Vec<String>>,
-    #[serde(rename = "cpu", skip_serializing_if = "Option::is_none")]
     pub cpu: Option<i32>,
-    #[serde(rename = "credentialSpecs", skip_serializing_if = "Option::is_none")]
     pub credential_specs: Option<Vec<String>>,
-    #[serde(rename = "dependsOn", skip_serializing_if = "Option::is_none")]
     pub depends_on: Option<Vec<ContainerDependency>>,
-    #[serde(rename = "disableNetworking", skip_serializing_if = "Option::is_none")]
     pub disable_networking: Option<bool>,
-    #[serde(rename = "dnsSearchDomains", skip_serializing_if = "Option::is_none")]
     pub dns_search_domains: Option<Vec<String>>,
-    #[serde(rename = "dnsServers", skip_serializing_if = "Option::is_none")]
     pub dns_servers: Option<Vec<String>>,
-    #[serde(rename = "dockerLabels", skip_serializing_if = "Option::is_none")]
     pub docker_labels: Option<BTreeMap<String, String>>,
-    #[serde(rename = "dockerSecurityOptions", skip_serializing_if = "Option::is_none")]
     pub docker_security_options: Option<Vec<String>>,
-    #[serde(rename = "entryPoint", skip_serializing_if = "Option::is_none")]
     pub entry_point: Option<Vec<String>>,
-    #[serde(rename = "environment", skip_serializing_if = "Option::is_none")]
     pub environment: Option<Vec<KeyValuePair>>,
-    #[serde(rename = "environmentFiles", skip_serializing_if = "Option::is_none")]
     pub environment_files: Option<Vec<EnvironmentFile>>,
-    #[serde(rename = "essential", skip_serializing_if = "Option::is_none")]
     pub essential: Option<bool>,
-    #[serde(rename = "extraHosts", skip_serializing_if = "Option::is_none")]
     pub extra_hosts: Option<Vec<HostEntry>>,
-    #[serde(rename = "firelensConfiguration", skip_serializing_if = "Option::is_none")]
     pub firelens_configuration: Option<FirelensConfiguration>,
-    #[serde(rename = "healthCheck", skip_serializing_if = "Option::is_none")]
     pub health_check: Option<HealthCheck>,
-    #[serde(rename = "hostname", skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
-    #[serde(rename = "image", skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    #[serde(rename = "interactive", skip_serializing_if = "Option::is_none")]
     pub interactive: Option<bool>,
-    #[serde(rename = "links", skip_serializing_if = "Option::is_none")]
     pub links: Option<Vec<String>>,
-    #[serde(rename = "linuxParameters", skip_serializing_if = "Option::is_none")]
     pub linux_parameters: Option<LinuxParameters>,
-    #[serde(rename = "logConfiguration", skip_serializing_if = "Option::is_none")]
     pub log_configuration: Option<LogConfiguration>,
-    #[serde(rename = "memory", skip_serializing_if = "Option::is_none")]
     pub memory: Option<i32>,
-    #[serde(rename = "memoryReservation", skip_serializing_if = "Option::is_none")]
     pub memory_reservation: Option<i32>,
-    #[serde(rename = "mountPoints", skip_serializing_if = "Option::is_none")]
     pub mount_points: Option<Vec<MountPoint>>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "portMappings", skip_serializing_if = "Option::is_none")]
     pub port_mappings: Option<Vec<PortMapping>>,
-    #[serde(rename = "privileged", skip_serializing_if = "Option::is_none")]
     pub privileged: Option<bool>,
-    #[serde(rename = "pseudoTerminal", skip_serializing_if = "Option::is_none")]
     pub pseudo_terminal: Option<bool>,
-    #[serde(rename = "readonlyRootFilesystem", skip_serializing_if = "Option::is_none")]
     pub readonly_root_filesystem: Option<bool>,
-    #[serde(rename = "repositoryCredentials", skip_serializing_if = "Option::is_none")]
     pub repository_credentials: Option<RepositoryCredentials>,
-    #[serde(rename = "resourceRequirements", skip_serializing_if = "Option::is_none")]
     pub resource_requirements: Option<Vec<ResourceRequirement>>,
-    #[serde(rename = "restartPolicy", skip_serializing_if = "Option::is_none")]
     pub restart_policy: Option<ContainerRestartPolicy>,
-    #[serde(rename = "secrets", skip_serializing_if = "Option::is_none")]
     pub secrets: Option<Vec<Secret>>,
-    #[serde(rename = "startTimeout", skip_serializing_if = "Option::is_none")]
     pub start_timeout: Option<i32>,
-    #[serde(rename = "stopTimeout", skip_serializing_if = "Option::is_none")]
     pub stop_timeout: Option<i32>,
-    #[serde(rename = "systemControls", skip_serializing_if = "Option::is_none")]
     pub system_controls: Option<Vec<SystemControl>>,
-    #[serde(rename = "ulimits", skip_serializing_if = "Option::is_none")]
     pub ulimits: Option<Vec<Ulimit>>,
-    #[serde(rename = "user", skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    #[serde(rename = "versionConsistency", skip_serializing_if = "Option::is_none")]
     pub version_consistency: Option<String>,
-    #[serde(rename = "volumesFrom", skip_serializing_if = "Option::is_none")]
     pub volumes_from: Option<Vec<VolumeFrom>>,
-    #[serde(rename = "workingDirectory", skip_serializing_if = "Option::is_none")]
     pub working_directory: Option<String>,
 }
 
+structure! { ContainerDefinition {
+    command = "command",
+    cpu = "cpu",
+    credential_specs = "credentialSpecs",
+    depends_on = "dependsOn",
+    disable_networking = "disableNetworking",
+    dns_search_domains = "dnsSearchDomains",
+    dns_servers = "dnsServers",
+    docker_labels = "dockerLabels",
+    docker_security_options = "dockerSecurityOptions",
+    entry_point = "entryPoint",
+    environment = "environment",
+    environment_files = "environmentFiles",
+    essential = "essential",
+    extra_hosts = "extraHosts",
+    firelens_configuration = "firelensConfiguration",
+    health_check = "healthCheck",
+    hostname = "hostname",
+    image = "image",
+    interactive = "interactive",
+    links = "links",
+    linux_parameters = "linuxParameters",
+    log_configuration = "logConfiguration",
+    memory = "memory",
+    memory_reservation = "memoryReservation",
+    mount_points = "mountPoints",
+    name = "name",
+    port_mappings = "portMappings",
+    privileged = "privileged",
+    pseudo_terminal = "pseudoTerminal",
+    readonly_root_filesystem = "readonlyRootFilesystem",
+    repository_credentials = "repositoryCredentials",
+    resource_requirements = "resourceRequirements",
+    restart_policy = "restartPolicy",
+    secrets = "secrets",
+    start_timeout = "startTimeout",
+    stop_timeout = "stopTimeout",
+    system_controls = "systemControls",
+    ulimits = "ulimits",
+    user = "user",
+    version_consistency = "versionConsistency",
+    volumes_from = "volumesFrom",
+    working_directory = "workingDirectory",
+} }
+
 /// `ContainerDependency`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ContainerDependency {
-    #[serde(rename = "condition", skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
-    #[serde(rename = "containerName", skip_serializing_if = "Option::is_none")]
     pub container_name: Option<String>,
 }
 
+structure! { ContainerDependency {
+    condition = "condition",
+    container_name = "containerName",
+} }
+
 /// `ContainerImage`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ContainerImage {
-    #[serde(rename = "containerName", skip_serializing_if = "Option::is_none")]
     pub container_name: Option<String>,
-    #[serde(rename = "image", skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    #[serde(rename = "imageDigest", skip_serializing_if = "Option::is_none")]
     pub image_digest: Option<String>,
 }
 
+structure! { ContainerImage {
+    container_name = "containerName",
+    image = "image",
+    image_digest = "imageDigest",
+} }
+
 /// `ContainerInstance`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ContainerInstance {
-    #[serde(rename = "agentConnected", skip_serializing_if = "Option::is_none")]
     pub agent_connected: Option<bool>,
-    #[serde(rename = "agentUpdateStatus", skip_serializing_if = "Option::is_none")]
     pub agent_update_status: Option<String>,
-    #[serde(rename = "attachments", skip_serializing_if = "Option::is_none")]
     pub attachments: Option<Vec<Attachment>>,
-    #[serde(rename = "attributes", skip_serializing_if = "Option::is_none")]
     pub attributes: Option<Vec<Attribute>>,
-    #[serde(rename = "capacityProviderName", skip_serializing_if = "Option::is_none")]
     pub capacity_provider_name: Option<String>,
-    #[serde(rename = "containerInstanceArn", skip_serializing_if = "Option::is_none")]
     pub container_instance_arn: Option<String>,
-    #[serde(rename = "ec2InstanceId", skip_serializing_if = "Option::is_none")]
     pub ec2_instance_id: Option<String>,
-    #[serde(rename = "gpuDevices", skip_serializing_if = "Option::is_none")]
     pub gpu_devices: Option<Vec<GpuDevice>>,
-    #[serde(rename = "healthStatus", skip_serializing_if = "Option::is_none")]
     pub health_status: Option<ContainerInstanceHealthStatus>,
-    #[serde(rename = "pendingTasksCount", skip_serializing_if = "Option::is_none")]
     pub pending_tasks_count: Option<i32>,
-    #[serde(rename = "registeredAt", skip_serializing_if = "Option::is_none")]
     pub registered_at: Option<Timestamp>,
-    #[serde(rename = "registeredResources", skip_serializing_if = "Option::is_none")]
     pub registered_resources: Option<Vec<Resource>>,
-    #[serde(rename = "remainingResources", skip_serializing_if = "Option::is_none")]
     pub remaining_resources: Option<Vec<Resource>>,
-    #[serde(rename = "runningTasksCount", skip_serializing_if = "Option::is_none")]
     pub running_tasks_count: Option<i32>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "statusReason", skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
-    #[serde(rename = "version", skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
-    #[serde(rename = "versionInfo", skip_serializing_if = "Option::is_none")]
     pub version_info: Option<VersionInfo>,
 }
 
+structure! { ContainerInstance {
+    agent_connected = "agentConnected",
+    agent_update_status = "agentUpdateStatus",
+    attachments = "attachments",
+    attributes = "attributes",
+    capacity_provider_name = "capacityProviderName",
+    container_instance_arn = "containerInstanceArn",
+    ec2_instance_id = "ec2InstanceId",
+    gpu_devices = "gpuDevices",
+    health_status = "healthStatus",
+    pending_tasks_count = "pendingTasksCount",
+    registered_at = "registeredAt",
+    registered_resources = "registeredResources",
+    remaining_resources = "remainingResources",
+    running_tasks_count = "runningTasksCount",
+    status = "status",
+    status_reason = "statusReason",
+    tags = "tags",
+    version = "version",
+    version_info = "versionInfo",
+} }
+
 /// `ContainerInstanceHealthStatus`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ContainerInstanceHealthStatus {
-    #[serde(rename = "details", skip_serializing_if = "Option::is_none")]
     pub details: Option<Vec<InstanceHealthCheckResult>>,
-    #[serde(rename = "overallStatus", skip_serializing_if = "Option::is_none")]
     pub overall_status: Option<String>,
 }
 
+structure! { ContainerInstanceHealthStatus {
+    details = "details",
+    overall_status = "overallStatus",
+} }
+
 /// `ContainerOverride`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ContainerOverride {
-    #[serde(rename = "command", skip_serializing_if = "Option::is_none")]
     pub command: Option<Vec<String>>,
-    #[serde(rename = "cpu", skip_serializing_if = "Option::is_none")]
     pub cpu: Option<i32>,
-    #[serde(rename = "environment", skip_serializing_if = "Option::is_none")]
     pub environment: Option<Vec<KeyValuePair>>,
-    #[serde(rename = "environmentFiles", skip_serializing_if = "Option::is_none")]
     pub environment_files: Option<Vec<EnvironmentFile>>,
-    #[serde(rename = "memory", skip_serializing_if = "Option::is_none")]
     pub memory: Option<i32>,
-    #[serde(rename = "memoryReservation", skip_serializing_if = "Option::is_none")]
     pub memory_reservation: Option<i32>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "resourceRequirements", skip_serializing_if = "Option::is_none")]
     pub resource_requirements: Option<Vec<ResourceRequirement>>,
 }
 
+structure! { ContainerOverride {
+    command = "command",
+    cpu = "cpu",
+    environment = "environment",
+    environment_files = "environmentFiles",
+    memory = "memory",
+    memory_reservation = "memoryReservation",
+    name = "name",
+    resource_requirements = "resourceRequirements",
+} }
+
 /// `ContainerRestartPolicy`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ContainerRestartPolicy {
-    #[serde(rename = "enabled", skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    #[serde(rename = "ignoredExitCodes", skip_serializing_if = "Option::is_none")]
     pub ignored_exit_codes: Option<Vec<i32>>,
-    #[serde(rename = "restartAttemptPeriod", skip_serializing_if = "Option::is_none")]
     pub restart_attempt_period: Option<i32>,
 }
 
+structure! { ContainerRestartPolicy {
+    enabled = "enabled",
+    ignored_exit_codes = "ignoredExitCodes",
+    restart_attempt_period = "restartAttemptPeriod",
+} }
+
 /// `ContainerStateChange`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ContainerStateChange {
-    #[serde(rename = "containerName", skip_serializing_if = "Option::is_none")]
     pub container_name: Option<String>,
-    #[serde(rename = "exitCode", skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    #[serde(rename = "imageDigest", skip_serializing_if = "Option::is_none")]
     pub image_digest: Option<String>,
-    #[serde(rename = "networkBindings", skip_serializing_if = "Option::is_none")]
     pub network_bindings: Option<Vec<NetworkBinding>>,
-    #[serde(rename = "reason", skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    #[serde(rename = "runtimeId", skip_serializing_if = "Option::is_none")]
     pub runtime_id: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
+structure! { ContainerStateChange {
+    container_name = "containerName",
+    exit_code = "exitCode",
+    image_digest = "imageDigest",
+    network_bindings = "networkBindings",
+    reason = "reason",
+    runtime_id = "runtimeId",
+    status = "status",
+} }
+
 /// `ContinueServiceDeploymentRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ContinueServiceDeploymentRequest {
-    #[serde(rename = "action", skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
-    #[serde(rename = "hookId", skip_serializing_if = "Option::is_none")]
     pub hook_id: Option<String>,
-    #[serde(rename = "serviceDeploymentArn", skip_serializing_if = "Option::is_none")]
     pub service_deployment_arn: Option<String>,
 }
+
+structure! { ContinueServiceDeploymentRequest {
+    action = "action",
+    hook_id = "hookId",
+    service_deployment_arn = "serviceDeploymentArn",
+} }
 
 /// `ContinueServiceDeploymentResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ContinueServiceDeploymentResponse {
-    #[serde(rename = "serviceDeploymentArn", skip_serializing_if = "Option::is_none")]
     pub service_deployment_arn: Option<String>,
 }
 
+structure! { ContinueServiceDeploymentResponse {
+    service_deployment_arn = "serviceDeploymentArn",
+} }
+
 /// `CreateCapacityProviderRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateCapacityProviderRequest {
-    #[serde(rename = "autoScalingGroupProvider", skip_serializing_if = "Option::is_none")]
     pub auto_scaling_group_provider: Option<AutoScalingGroupProvider>,
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "managedInstancesProvider", skip_serializing_if = "Option::is_none")]
     pub managed_instances_provider: Option<CreateManagedInstancesProviderConfiguration>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
 }
 
+structure! { CreateCapacityProviderRequest {
+    auto_scaling_group_provider = "autoScalingGroupProvider",
+    cluster = "cluster",
+    managed_instances_provider = "managedInstancesProvider",
+    name = "name",
+    tags = "tags",
+} }
+
 /// `CreateCapacityProviderResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateCapacityProviderResponse {
-    #[serde(rename = "capacityProvider", skip_serializing_if = "Option::is_none")]
     pub capacity_provider: Option<CapacityProvider>,
 }
 
+structure! { CreateCapacityProviderResponse {
+    capacity_provider = "capacityProvider",
+} }
+
 /// `CreateClusterRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateClusterRequest {
-    #[serde(rename = "capacityProviders", skip_serializing_if = "Option::is_none")]
     pub capacity_providers: Option<Vec<String>>,
-    #[serde(rename = "clusterName", skip_serializing_if = "Option::is_none")]
     pub cluster_name: Option<String>,
-    #[serde(rename = "configuration", skip_serializing_if = "Option::is_none")]
     pub configuration: Option<ClusterConfiguration>,
-    #[serde(rename = "defaultCapacityProviderStrategy", skip_serializing_if = "Option::is_none")]
     pub default_capacity_provider_strategy: Option<Vec<CapacityProviderStrategyItem>>,
-    #[serde(rename = "serviceConnectDefaults", skip_serializing_if = "Option::is_none")]
     pub service_connect_defaults: Option<ClusterServiceConnectDefaultsRequest>,
-    #[serde(rename = "settings", skip_serializing_if = "Option::is_none")]
     pub settings: Option<Vec<ClusterSetting>>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
 }
 
+structure! { CreateClusterRequest {
+    capacity_providers = "capacityProviders",
+    cluster_name = "clusterName",
+    configuration = "configuration",
+    default_capacity_provider_strategy = "defaultCapacityProviderStrategy",
+    service_connect_defaults = "serviceConnectDefaults",
+    settings = "settings",
+    tags = "tags",
+} }
+
 /// `CreateClusterResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateClusterResponse {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<Cluster>,
 }
 
+structure! { CreateClusterResponse {
+    cluster = "cluster",
+} }
+
 /// `CreateDaemonRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateDaemonRequest {
-    #[serde(rename = "capacityProviderArns", skip_serializing_if = "Option::is_none")]
     pub capacity_provider_arns: Option<Vec<String>>,
-    #[serde(rename = "clientToken", skip_serializing_if = "Option::is_none")]
     pub client_token: Option<String>,
-    #[serde(rename = "clusterArn", skip_serializing_if = "Option::is_none")]
     pub cluster_arn: Option<String>,
-    #[serde(rename = "critical", skip_serializing_if = "Option::is_none")]
     pub critical: Option<bool>,
-    #[serde(rename = "daemonName", skip_serializing_if = "Option::is_none")]
     pub daemon_name: Option<String>,
-    #[serde(rename = "daemonTaskDefinitionArn", skip_serializing_if = "Option::is_none")]
     pub daemon_task_definition_arn: Option<String>,
-    #[serde(rename = "deploymentConfiguration", skip_serializing_if = "Option::is_none")]
     pub deployment_configuration: Option<DaemonDeploymentConfiguration>,
-    #[serde(rename = "enableECSManagedTags", skip_serializing_if = "Option::is_none")]
     pub enable_ecs_managed_tags: Option<bool>,
-    #[serde(rename = "enableExecuteCommand", skip_serializing_if = "Option::is_none")]
     pub enable_execute_command: Option<bool>,
-    #[serde(rename = "propagateTags", skip_serializing_if = "Option::is_none")]
     pub propagate_tags: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
 }
 
+structure! { CreateDaemonRequest {
+    capacity_provider_arns = "capacityProviderArns",
+    client_token = "clientToken",
+    cluster_arn = "clusterArn",
+    critical = "critical",
+    daemon_name = "daemonName",
+    daemon_task_definition_arn = "daemonTaskDefinitionArn",
+    deployment_configuration = "deploymentConfiguration",
+    enable_ecs_managed_tags = "enableECSManagedTags",
+    enable_execute_command = "enableExecuteCommand",
+    propagate_tags = "propagateTags",
+    tags = "tags",
+} }
+
 /// `CreateDaemonResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateDaemonResponse {
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    #[serde(rename = "daemonArn", skip_serializing_if = "Option::is_none")]
     pub daemon_arn: Option<String>,
-    #[serde(rename = "deploymentArn", skip_serializing_if = "Option::is_none")]
     pub deployment_arn: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
+structure! { CreateDaemonResponse {
+    created_at = "createdAt",
+    daemon_arn = "daemonArn",
+    deployment_arn = "deploymentArn",
+    status = "status",
+} }
+
 /// `CreateExpressGatewayServiceRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateExpressGatewayServiceRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "cpu", skip_serializing_if = "Option::is_none")]
     pub cpu: Option<String>,
-    #[serde(rename = "cpuArchitecture", skip_serializing_if = "Option::is_none")]
     pub cpu_architecture: Option<String>,
-    #[serde(rename = "executionRoleArn", skip_serializing_if = "Option::is_none")]
     pub execution_role_arn: Option<String>,
-    #[serde(rename = "healthCheckPath", skip_serializing_if = "Option::is_none")]
     pub health_check_path: Option<String>,
-    #[serde(rename = "infrastructureRoleArn", skip_serializing_if = "Option::is_none")]
     pub infrastructure_role_arn: Option<String>,
-    #[serde(rename = "memory", skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
-    #[serde(rename = "networkConfiguration", skip_serializing_if = "Option::is_none")]
     pub network_configuration: Option<ExpressGatewayServiceNetworkConfiguration>,
-    #[serde(rename = "primaryContainer", skip_serializing_if = "Option::is_none")]
     pub primary_container: Option<ExpressGatewayContainer>,
-    #[serde(rename = "scalingTarget", skip_serializing_if = "Option::is_none")]
     pub scaling_target: Option<ExpressGatewayScalingTarget>,
-    #[serde(rename = "serviceName", skip_serializing_if = "Option::is_none")]
     pub service_name: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
-    #[serde(rename = "taskDefinitionArn", skip_serializing_if = "Option::is_none")]
     pub task_definition_arn: Option<String>,
-    #[serde(rename = "taskRoleArn", skip_serializing_if = "Option::is_none")]
     pub task_role_arn: Option<String>,
 }
 
+structure! { CreateExpressGatewayServiceRequest {
+    cluster = "cluster",
+    cpu = "cpu",
+    cpu_architecture = "cpuArchitecture",
+    execution_role_arn = "executionRoleArn",
+    health_check_path = "healthCheckPath",
+    infrastructure_role_arn = "infrastructureRoleArn",
+    memory = "memory",
+    network_configuration = "networkConfiguration",
+    primary_container = "primaryContainer",
+    scaling_target = "scalingTarget",
+    service_name = "serviceName",
+    tags = "tags",
+    task_definition_arn = "taskDefinitionArn",
+    task_role_arn = "taskRoleArn",
+} }
+
 /// `CreateExpressGatewayServiceResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateExpressGatewayServiceResponse {
-    #[serde(rename = "service", skip_serializing_if = "Option::is_none")]
     pub service: Option<ECSExpressGatewayService>,
 }
 
+structure! { CreateExpressGatewayServiceResponse {
+    service = "service",
+} }
+
 /// `CreateGatewayRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateGatewayRequest {
-    #[serde(rename = "clientToken", skip_serializing_if = "Option::is_none")]
     pub client_token: Option<String>,
-    #[serde(rename = "configuration", skip_serializing_if = "Option::is_none")]
     pub configuration: Option<GatewayConfiguration>,
-    #[serde(rename = "deletionProtection", skip_serializing_if = "Option::is_none")]
     pub deletion_protection: Option<bool>,
-    #[serde(rename = "infrastructureRoleArn", skip_serializing_if = "Option::is_none")]
     pub infrastructure_role_arn: Option<String>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "propagateTags", skip_serializing_if = "Option::is_none")]
     pub propagate_tags: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
 }
 
+structure! { CreateGatewayRequest {
+    client_token = "clientToken",
+    configuration = "configuration",
+    deletion_protection = "deletionProtection",
+    infrastructure_role_arn = "infrastructureRoleArn",
+    name = "name",
+    propagate_tags = "propagateTags",
+    tags = "tags",
+} }
+
 /// `CreateGatewayResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateGatewayResponse {
-    #[serde(rename = "gatewayArn", skip_serializing_if = "Option::is_none")]
     pub gateway_arn: Option<String>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
+structure! { CreateGatewayResponse {
+    gateway_arn = "gatewayArn",
+    name = "name",
+    status = "status",
+} }
+
 /// `CreateManagedInstancesProviderConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateManagedInstancesProviderConfiguration {
-    #[serde(rename = "autoRepairConfiguration", skip_serializing_if = "Option::is_none")]
     pub auto_repair_configuration: Option<AutoRepairConfiguration>,
-    #[serde(rename = "infrastructureOptimization", skip_serializing_if = "Option::is_none")]
     pub infrastructure_optimization: Option<InfrastructureOptimization>,
-    #[serde(rename = "infrastructureRoleArn", skip_serializing_if = "Option::is_none")]
     pub infrastructure_role_arn: Option<String>,
-    #[serde(rename = "instanceLaunchTemplate", skip_serializing_if = "Option::is_none")]
     pub instance_launch_template: Option<InstanceLaunchTemplate>,
-    #[serde(rename = "propagateTags", skip_serializing_if = "Option::is_none")]
     pub propagate_tags: Option<String>,
 }
 
+structure! { CreateManagedInstancesProviderConfiguration {
+    auto_repair_configuration = "autoRepairConfiguration",
+    infrastructure_optimization = "infrastructureOptimization",
+    infrastructure_role_arn = "infrastructureRoleArn",
+    instance_launch_template = "instanceLaunchTemplate",
+    propagate_tags = "propagateTags",
+} }
+
 /// `CreateServiceRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateServiceRequest {
-    #[serde(rename = "availabilityZoneRebalancing", skip_serializing_if = "Option::is_none")]
     pub availability_zone_rebalancing: Option<String>,
-    #[serde(rename = "capacityProviderStrategy", skip_serializing_if = "Option::is_none")]
     pub capacity_provider_strategy: Option<Vec<CapacityProviderStrategyItem>>,
-    #[serde(rename = "clientToken", skip_serializing_if = "Option::is_none")]
     pub client_token: Option<String>,
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "deploymentConfiguration", skip_serializing_if = "Option::is_none")]
     pub deployment_configuration: Option<DeploymentConfiguration>,
-    #[serde(rename = "deploymentController", skip_serializing_if = "Option::is_none")]
     pub deployment_controller: Option<DeploymentController>,
-    #[serde(rename = "desiredCount", skip_serializing_if = "Option::is_none")]
     pub desired_count: Option<i32>,
-    #[serde(rename = "enableECSManagedTags", skip_serializing_if = "Option::is_none")]
     pub enable_ecs_managed_tags: Option<bool>,
-    #[serde(rename = "enableExecuteCommand", skip_serializing_if = "Option::is_none")]
     pub enable_execute_command: Option<bool>,
-    #[serde(rename = "gatewayConnectors", skip_serializing_if = "Option::is_none")]
     pub gateway_connectors: Option<Vec<GatewayConnector>>,
-    #[serde(rename = "healthCheckGracePeriodSeconds", skip_serializing_if = "Option::is_none")]
     pub health_check_grace_period_seconds: Option<i32>,
-    #[serde(rename = "launchType", skip_serializing_if = "Option::is_none")]
     pub launch_type: Option<String>,
-    #[serde(rename = "loadBalancers", skip_serializing_if = "Option::is_none")]
     pub load_balancers: Option<Vec<LoadBalancer>>,
-    #[serde(rename = "monitoring", skip_serializing_if = "Option::is_none")]
     pub monitoring: Option<MonitoringConfiguration>,
-    #[serde(rename = "networkConfiguration", skip_serializing_if = "Option::is_none")]
     pub network_configuration: Option<NetworkConfiguration>,
-    #[serde(rename = "placementConstraints", skip_serializing_if = "Option::is_none")]
     pub placement_constraints: Option<Vec<PlacementConstraint>>,
-    #[serde(rename = "placementStrategy", skip_serializing_if = "Option::is_none")]
     pub placement_strategy: Option<Vec<PlacementStrategy>>,
-    #[serde(rename = "platformVersion", skip_serializing_if = "Option::is_none")]
     pub platform_version: Option<String>,
-    #[serde(rename = "propagateTags", skip_serializing_if = "Option::is_none")]
     pub propagate_tags: Option<String>,
-    #[serde(rename = "role", skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
-    #[serde(rename = "schedulingStrategy", skip_serializing_if = "Option::is_none")]
     pub scheduling_strategy: Option<String>,
-    #[serde(rename = "serviceConnectConfiguration", skip_serializing_if = "Option::is_none")]
     pub service_connect_configuration: Option<ServiceConnectConfiguration>,
-    #[serde(rename = "serviceName", skip_serializing_if = "Option::is_none")]
     pub service_name: Option<String>,
-    #[serde(rename = "serviceRegistries", skip_serializing_if = "Option::is_none")]
     pub service_registries: Option<Vec<ServiceRegistry>>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
-    #[serde(rename = "taskDefinition", skip_serializing_if = "Option::is_none")]
     pub task_definition: Option<String>,
-    #[serde(rename = "volumeConfigurations", skip_serializing_if = "Option::is_none")]
     pub volume_configurations: Option<Vec<ServiceVolumeConfiguration>>,
-    #[serde(rename = "vpcLatticeConfigurations", skip_serializing_if = "Option::is_none")]
     pub vpc_lattice_configurations: Option<Vec<VpcLatticeConfiguration>>,
 }
 
+structure! { CreateServiceRequest {
+    availability_zone_rebalancing = "availabilityZoneRebalancing",
+    capacity_provider_strategy = "capacityProviderStrategy",
+    client_token = "clientToken",
+    cluster = "cluster",
+    deployment_configuration = "deploymentConfiguration",
+    deployment_controller = "deploymentController",
+    desired_count = "desiredCount",
+    enable_ecs_managed_tags = "enableECSManagedTags",
+    enable_execute_command = "enableExecuteCommand",
+    gateway_connectors = "gatewayConnectors",
+    health_check_grace_period_seconds = "healthCheckGracePeriodSeconds",
+    launch_type = "launchType",
+    load_balancers = "loadBalancers",
+    monitoring = "monitoring",
+    network_configuration = "networkConfiguration",
+    placement_constraints = "placementConstraints",
+    placement_strategy = "placementStrategy",
+    platform_version = "platformVersion",
+    propagate_tags = "propagateTags",
+    role = "role",
+    scheduling_strategy = "schedulingStrategy",
+    service_connect_configuration = "serviceConnectConfiguration",
+    service_name = "serviceName",
+    service_registries = "serviceRegistries",
+    tags = "tags",
+    task_definition = "taskDefinition",
+    volume_configurations = "volumeConfigurations",
+    vpc_lattice_configurations = "vpcLatticeConfigurations",
+} }
+
 /// `CreateServiceResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateServiceResponse {
-    #[serde(rename = "service", skip_serializing_if = "Option::is_none")]
     pub service: Option<Service>,
 }
 
+structure! { CreateServiceResponse {
+    service = "service",
+} }
+
 /// `CreateTaskSetRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateTaskSetRequest {
-    #[serde(rename = "capacityProviderStrategy", skip_serializing_if = "Option::is_none")]
     pub capacity_provider_strategy: Option<Vec<CapacityProviderStrategyItem>>,
-    #[serde(rename = "clientToken", skip_serializing_if = "Option::is_none")]
     pub client_token: Option<String>,
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "externalId", skip_serializing_if = "Option::is_none")]
     pub external_id: Option<String>,
-    #[serde(rename = "launchType", skip_serializing_if = "Option::is_none")]
     pub launch_type: Option<String>,
-    #[serde(rename = "loadBalancers", skip_serializing_if = "Option::is_none")]
     pub load_balancers: Option<Vec<LoadBalancer>>,
-    #[serde(rename = "networkConfiguration", skip_serializing_if = "Option::is_none")]
     pub network_configuration: Option<NetworkConfiguration>,
-    #[serde(rename = "platformVersion", skip_serializing_if = "Option::is_none")]
     pub platform_version: Option<String>,
-    #[serde(rename = "scale", skip_serializing_if = "Option::is_none")]
     pub scale: Option<Scale>,
-    #[serde(rename = "service", skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    #[serde(rename = "serviceRegistries", skip_serializing_if = "Option::is_none")]
     pub service_registries: Option<Vec<ServiceRegistry>>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
-    #[serde(rename = "taskDefinition", skip_serializing_if = "Option::is_none")]
     pub task_definition: Option<String>,
 }
 
+structure! { CreateTaskSetRequest {
+    capacity_provider_strategy = "capacityProviderStrategy",
+    client_token = "clientToken",
+    cluster = "cluster",
+    external_id = "externalId",
+    launch_type = "launchType",
+    load_balancers = "loadBalancers",
+    network_configuration = "networkConfiguration",
+    platform_version = "platformVersion",
+    scale = "scale",
+    service = "service",
+    service_registries = "serviceRegistries",
+    tags = "tags",
+    task_definition = "taskDefinition",
+} }
+
 /// `CreateTaskSetResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateTaskSetResponse {
-    #[serde(rename = "taskSet", skip_serializing_if = "Option::is_none")]
     pub task_set: Option<TaskSet>,
 }
 
+structure! { CreateTaskSetResponse {
+    task_set = "taskSet",
+} }
+
 /// `CreatedAt`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreatedAt {
-    #[serde(rename = "after", skip_serializing_if = "Option::is_none")]
     pub after: Option<Timestamp>,
-    #[serde(rename = "before", skip_serializing_if = "Option::is_none")]
     pub before: Option<Timestamp>,
 }
 
+structure! { CreatedAt {
+    after = "after",
+    before = "before",
+} }
+
 /// `DaemonAlarmConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DaemonAlarmConfiguration {
-    #[serde(rename = "alarmNames", skip_serializing_if = "Option::is_none")]
     pub alarm_names: Option<Vec<String>>,
-    #[serde(rename = "enable", skip_serializing_if = "Option::is_none")]
     pub enable: Option<bool>,
 }
 
+structure! { DaemonAlarmConfiguration {
+    alarm_names = "alarmNames",
+    enable = "enable",
+} }
+
 /// `DaemonCapacityProvider`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DaemonCapacityProvider {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "runningCount", skip_serializing_if = "Option::is_none")]
     pub running_count: Option<i32>,
-    #[serde(rename = "withoutDaemonCount", skip_serializing_if = "Option::is_none")]
     pub without_daemon_count: Option<i32>,
 }
 
+structure! { DaemonCapacityProvider {
+    arn = "arn",
+    running_count = "runningCount",
+    without_daemon_count = "withoutDaemonCount",
+} }
+
 /// `DaemonCircuitBreaker`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DaemonCircuitBreaker {
-    #[serde(rename = "failureCount", skip_serializing_if = "Option::is_none")]
     pub failure_count: Option<i32>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "threshold", skip_serializing_if = "Option::is_none")]
     pub threshold: Option<i32>,
 }
 
+structure! { DaemonCircuitBreaker {
+    failure_count = "failureCount",
+    status = "status",
+    threshold = "threshold",
+} }
+
 /// `DaemonContainerDefinition`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DaemonContainerDefinition {
-    #[serde(rename = "command", skip_serializing_if = "Option::is_none")]
     pub command: Option<Vec<String>>,
-    #[serde(rename = "cpu", skip_serializing_if = "Option::is_none")]
     pub cpu: Option<i32>,
-    #[serde(rename = "dependsOn", skip_serializing_if = "Option::is_none")]
     pub depends_on: Option<Vec<ContainerDependency>>,
-    #[serde(rename = "entryPoint", skip_serializing_if = "Option::is_none")]
     pub entry_point: Option<Vec<String>>,
-    #[serde(rename = "environment", skip_serializing_if = "Option::is_none")]
     pub environment: Option<Vec<KeyValuePair>>,
-    #[serde(rename = "environmentFiles", skip_serializing_if = "Option::is_none")]
     pub environment_files: Option<Vec<EnvironmentFile>>,
-    #[serde(rename = "essential", skip_serializing_if = "Option::is_none")]
     pub essential: Option<bool>,
-    #[serde(rename = "firelensConfiguration", skip_serializing_if = "Option::is_none")]
     pub firelens_configuration: Option<FirelensConfiguration>,
-    #[serde(rename = "healthCheck", skip_serializing_if = "Option::is_none")]
     pub health_check: Option<HealthCheck>,
-    #[serde(rename = "image", skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    #[serde(rename = "interactive", skip_serializing_if = "Option::is_none")]
     pub interactive: Option<bool>,
-    #[serde(rename = "linuxParameters", skip_serializing_if = "Option::is_none")]
     pub linux_parameters: Option<DaemonLinuxParameters>,
-    #[serde(rename = "logConfiguration", skip_serializing_if = "Option::is_none")]
     pub log_configuration: Option<LogConfiguration>,
-    #[serde(rename = "memory", skip_serializing_if = "Option::is_none")]
     pub memory: Option<i32>,
-    #[serde(rename = "memoryReservation", skip_serializing_if = "Option::is_none")]
     pub memory_reservation: Option<i32>,
-    #[serde(rename = "mountPoints", skip_serializing_if = "Option::is_none")]
     pub mount_points: Option<Vec<MountPoint>>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "privileged", skip_serializing_if = "Option::is_none")]
     pub privileged: Option<bool>,
-    #[serde(rename = "pseudoTerminal", skip_serializing_if = "Option::is_none")]
     pub pseudo_terminal: Option<bool>,
-    #[serde(rename = "readonlyRootFilesystem", skip_serializing_if = "Option::is_none")]
     pub readonly_root_filesystem: Option<bool>,
-    #[serde(rename = "repositoryCredentials", skip_serializing_if = "Option::is_none")]
     pub repository_credentials: Option<RepositoryCredentials>,
-    #[serde(rename = "restartPolicy", skip_serializing_if = "Option::is_none")]
     pub restart_policy: Option<ContainerRestartPolicy>,
-    #[serde(rename = "secrets", skip_serializing_if = "Option::is_none")]
     pub secrets: Option<Vec<Secret>>,
-    #[serde(rename = "startTimeout", skip_serializing_if = "Option::is_none")]
     pub start_timeout: Option<i32>,
-    #[serde(rename = "stopTimeout", skip_serializing_if = "Option::is_none")]
     pub stop_timeout: Option<i32>,
-    #[serde(rename = "systemControls", skip_serializing_if = "Option::is_none")]
     pub system_controls: Option<Vec<SystemControl>>,
-    #[serde(rename = "ulimits", skip_serializing_if = "Option::is_none")]
     pub ulimits: Option<Vec<Ulimit>>,
-    #[serde(rename = "user", skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    #[serde(rename = "workingDirectory", skip_serializing_if = "Option::is_none")]
     pub working_directory: Option<String>,
 }
 
+structure! { DaemonContainerDefinition {
+    command = "command",
+    cpu = "cpu",
+    depends_on = "dependsOn",
+    entry_point = "entryPoint",
+    environment = "environment",
+    environment_files = "environmentFiles",
+    essential = "essential",
+    firelens_configuration = "firelensConfiguration",
+    health_check = "healthCheck",
+    image = "image",
+    interactive = "interactive",
+    linux_parameters = "linuxParameters",
+    log_configuration = "logConfiguration",
+    memory = "memory",
+    memory_reservation = "memoryReservation",
+    mount_points = "mountPoints",
+    name = "name",
+    privileged = "privileged",
+    pseudo_terminal = "pseudoTerminal",
+    readonly_root_filesystem = "readonlyRootFilesystem",
+    repository_credentials = "repositoryCredentials",
+    restart_policy = "restartPolicy",
+    secrets = "secrets",
+    start_timeout = "startTimeout",
+    stop_timeout = "stopTimeout",
+    system_controls = "systemControls",
+    ulimits = "ulimits",
+    user = "user",
+    working_directory = "workingDirectory",
+} }
+
 /// `DaemonContainerImage`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DaemonContainerImage {
-    #[serde(rename = "containerName", skip_serializing_if = "Option::is_none")]
     pub container_name: Option<String>,
-    #[serde(rename = "image", skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    #[serde(rename = "imageDigest", skip_serializing_if = "Option::is_none")]
     pub image_digest: Option<String>,
 }
 
+structure! { DaemonContainerImage {
+    container_name = "containerName",
+    image = "image",
+    image_digest = "imageDigest",
+} }
+
 /// `DaemonDeployment`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DaemonDeployment {
-    #[serde(rename = "alarms", skip_serializing_if = "Option::is_none")]
     pub alarms: Option<DaemonDeploymentAlarms>,
-    #[serde(rename = "circuitBreaker", skip_serializing_if = "Option::is_none")]
     pub circuit_breaker: Option<DaemonCircuitBreaker>,
-    #[serde(rename = "clusterArn", skip_serializing_if = "Option::is_none")]
     pub cluster_arn: Option<String>,
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    #[serde(rename = "daemonDeploymentArn", skip_serializing_if = "Option::is_none")]
     pub daemon_deployment_arn: Option<String>,
-    #[serde(rename = "deploymentConfiguration", skip_serializing_if = "Option::is_none")]
     pub deployment_configuration: Option<DaemonDeploymentConfiguration>,
-    #[serde(rename = "finishedAt", skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
-    #[serde(rename = "rollback", skip_serializing_if = "Option::is_none")]
     pub rollback: Option<DaemonRollback>,
-    #[serde(rename = "sourceDaemonRevisions", skip_serializing_if = "Option::is_none")]
     pub source_daemon_revisions: Option<Vec<DaemonDeploymentRevisionDetail>>,
-    #[serde(rename = "startedAt", skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "statusReason", skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    #[serde(rename = "stoppedAt", skip_serializing_if = "Option::is_none")]
     pub stopped_at: Option<Timestamp>,
-    #[serde(rename = "targetDaemonRevision", skip_serializing_if = "Option::is_none")]
     pub target_daemon_revision: Option<DaemonDeploymentRevisionDetail>,
 }
 
+structure! { DaemonDeployment {
+    alarms = "alarms",
+    circuit_breaker = "circuitBreaker",
+    cluster_arn = "clusterArn",
+    created_at = "createdAt",
+    daemon_deployment_arn = "daemonDeploymentArn",
+    deployment_configuration = "deploymentConfiguration",
+    finished_at = "finishedAt",
+    rollback = "rollback",
+    source_daemon_revisions = "sourceDaemonRevisions",
+    started_at = "startedAt",
+    status = "status",
+    status_reason = "statusReason",
+    stopped_at = "stoppedAt",
+    target_daemon_revision = "targetDaemonRevision",
+} }
+
 /// `DaemonDeploymentAlarms`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DaemonDeploymentAlarms {
-    #[serde(rename = "alarmNames", skip_serializing_if = "Option::is_none")]
     pub alarm_names: Option<Vec<String>>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "triggeredAlarmNames", skip_serializing_if = "Option::is_none")]
     pub triggered_alarm_names: Option<Vec<String>>,
 }
 
+structure! { DaemonDeploymentAlarms {
+    alarm_names = "alarmNames",
+    status = "status",
+    triggered_alarm_names = "triggeredAlarmNames",
+} }
+
 /// `DaemonDeploymentCapacityProvider`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DaemonDeploymentCapacityProvider {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "drainingInstanceCount", skip_serializing_if = "Option::is_none")]
     pub draining_instance_count: Option<i32>,
-    #[serde(rename = "runningInstanceCount", skip_serializing_if = "Option::is_none")]
     pub running_instance_count: Option<i32>,
-    #[serde(rename = "withoutDaemonInstanceCount", skip_serializing_if = "Option::is_none")]
     pub without_daemon_instance_count: Option<i32>,
 }
 
+structure! { DaemonDeploymentCapacityProvider {
+    arn = "arn",
+    draining_instance_count = "drainingInstanceCount",
+    running_instance_count = "runningInstanceCount",
+    without_daemon_instance_count = "withoutDaemonInstanceCount",
+} }
+
 /// `DaemonDeploymentConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DaemonDeploymentConfiguration {
-    #[serde(rename = "alarms", skip_serializing_if = "Option::is_none")]
     pub alarms: Option<DaemonAlarmConfiguration>,
-    #[serde(rename = "bakeTimeInMinutes", skip_serializing_if = "Option::is_none")]
     pub bake_time_in_minutes: Option<i32>,
-    #[serde(rename = "drainPercent", skip_serializing_if = "Option::is_none")]
     pub drain_percent: Option<f64>,
 }
 
+structure! { DaemonDeploymentConfiguration {
+    alarms = "alarms",
+    bake_time_in_minutes = "bakeTimeInMinutes",
+    drain_percent = "drainPercent",
+} }
+
 /// `DaemonDeploymentRevisionDetail`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DaemonDeploymentRevisionDetail {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "capacityProviders", skip_serializing_if = "Option::is_none")]
     pub capacity_providers: Option<Vec<DaemonDeploymentCapacityProvider>>,
-    #[serde(rename = "totalDrainingInstanceCount", skip_serializing_if = "Option::is_none")]
     pub total_draining_instance_count: Option<i32>,
-    #[serde(rename = "totalRunningInstanceCount", skip_serializing_if = "Option::is_none")]
     pub total_running_instance_count: Option<i32>,
-    #[serde(rename = "totalWithoutDaemonInstanceCount", skip_serializing_if = "Option::is_none")]
     pub total_without_daemon_instance_count: Option<i32>,
 }
 
+structure! { DaemonDeploymentRevisionDetail {
+    arn = "arn",
+    capacity_providers = "capacityProviders",
+    total_draining_instance_count = "totalDrainingInstanceCount",
+    total_running_instance_count = "totalRunningInstanceCount",
+    total_without_daemon_instance_count = "totalWithoutDaemonInstanceCount",
+} }
+
 /// `DaemonDeploymentSummary`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DaemonDeploymentSummary {
-    #[serde(rename = "clusterArn", skip_serializing_if = "Option::is_none")]
     pub cluster_arn: Option<String>,
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    #[serde(rename = "daemonArn", skip_serializing_if = "Option::is_none")]
     pub daemon_arn: Option<String>,
-    #[serde(rename = "daemonDeploymentArn", skip_serializing_if = "Option::is_none")]
     pub daemon_deployment_arn: Option<String>,
-    #[serde(rename = "finishedAt", skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
-    #[serde(rename = "startedAt", skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "statusReason", skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    #[serde(rename = "stoppedAt", skip_serializing_if = "Option::is_none")]
     pub stopped_at: Option<Timestamp>,
-    #[serde(rename = "targetDaemonRevisionArn", skip_serializing_if = "Option::is_none")]
     pub target_daemon_revision_arn: Option<String>,
 }
 
+structure! { DaemonDeploymentSummary {
+    cluster_arn = "clusterArn",
+    created_at = "createdAt",
+    daemon_arn = "daemonArn",
+    daemon_deployment_arn = "daemonDeploymentArn",
+    finished_at = "finishedAt",
+    started_at = "startedAt",
+    status = "status",
+    status_reason = "statusReason",
+    stopped_at = "stoppedAt",
+    target_daemon_revision_arn = "targetDaemonRevisionArn",
+} }
+
 /// `DaemonDetail`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DaemonDetail {
-    #[serde(rename = "clusterArn", skip_serializing_if = "Option::is_none")]
     pub cluster_arn: Option<String>,
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    #[serde(rename = "currentRevisions", skip_serializing_if = "Option::is_none")]
     pub current_revisions: Option<Vec<DaemonRevisionDetail>>,
-    #[serde(rename = "daemonArn", skip_serializing_if = "Option::is_none")]
     pub daemon_arn: Option<String>,
-    #[serde(rename = "deploymentArn", skip_serializing_if = "Option::is_none")]
     pub deployment_arn: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "updatedAt", skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
 }
 
+structure! { DaemonDetail {
+    cluster_arn = "clusterArn",
+    created_at = "createdAt",
+    current_revisions = "currentRevisions",
+    daemon_arn = "daemonArn",
+    deployment_arn = "deploymentArn",
+    status = "status",
+    updated_at = "updatedAt",
+} }
+
 /// `DaemonLinuxParameters`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DaemonLinuxParameters {
-    #[serde(rename = "capabilities", skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<KernelCapabilities>,
-    #[serde(rename = "devices", skip_serializing_if = "Option::is_none")]
     pub devices: Option<Vec<Device>>,
-    #[serde(rename = "initProcessEnabled", skip_serializing_if = "Option::is_none")]
     pub init_process_enabled: Option<bool>,
-    #[serde(rename = "tmpfs", skip_serializing_if = "Option::is_none")]
     pub tmpfs: Option<Vec<Tmpfs>>,
 }
 
+structure! { DaemonLinuxParameters {
+    capabilities = "capabilities",
+    devices = "devices",
+    init_process_enabled = "initProcessEnabled",
+    tmpfs = "tmpfs",
+} }
+
 /// `DaemonRevision`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DaemonRevision {
-    #[serde(rename = "clusterArn", skip_serializing_if = "Option::is_none")]
     pub cluster_arn: Option<String>,
-    #[serde(rename = "containerImages", skip_serializing_if = "Option::is_none")]
     pub container_images: Option<Vec<DaemonContainerImage>>,
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    #[serde(rename = "critical", skip_serializing_if = "Option::is_none")]
     pub critical: Option<bool>,
-    #[serde(rename = "daemonArn", skip_serializing_if = "Option::is_none")]
     pub daemon_arn: Option<String>,
-    #[serde(rename = "daemonRevisionArn", skip_serializing_if = "Option::is_none")]
     pub daemon_revision_arn: Option<String>,
-    #[serde(rename = "daemonTaskDefinitionArn", skip_serializing_if = "Option::is_none")]
     pub daemon_task_definition_arn: Option<String>,
-    #[serde(rename = "enableECSManagedTags", skip_serializing_if = "Option::is_none")]
     pub enable_ecs_managed_tags: Option<bool>,
-    #[serde(rename = "enableExecuteCommand", skip_serializing_if = "Option::is_none")]
     pub enable_execute_command: Option<bool>,
-    #[serde(rename = "propagateTags", skip_serializing_if = "Option::is_none")]
     pub propagate_tags: Option<String>,
 }
 
+structure! { DaemonRevision {
+    cluster_arn = "clusterArn",
+    container_images = "containerImages",
+    created_at = "createdAt",
+    critical = "critical",
+    daemon_arn = "daemonArn",
+    daemon_revision_arn = "daemonRevisionArn",
+    daemon_task_definition_arn = "daemonTaskDefinitionArn",
+    enable_ecs_managed_tags = "enableECSManagedTags",
+    enable_execute_command = "enableExecuteCommand",
+    propagate_tags = "propagateTags",
+} }
+
 /// `DaemonRevisionDetail`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DaemonRevisionDetail {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "capacityProviders", skip_serializing_if = "Option::is_none")]
     pub capacity_providers: Option<Vec<DaemonCapacityProvider>>,
-    #[serde(rename = "totalRunningCount", skip_serializing_if = "Option::is_none")]
     pub total_running_count: Option<i32>,
-    #[serde(rename = "totalWithoutDaemonCount", skip_serializing_if = "Option::is_none")]
     pub total_without_daemon_count: Option<i32>,
 }
 
+structure! { DaemonRevisionDetail {
+    arn = "arn",
+    capacity_providers = "capacityProviders",
+    total_running_count = "totalRunningCount",
+    total_without_daemon_count = "totalWithoutDaemonCount",
+} }
+
 /// `DaemonRollback`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DaemonRollback {
-    #[serde(rename = "reason", skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    #[serde(rename = "rollbackCapacityProviders", skip_serializing_if = "Option::is_none")]
     pub rollback_capacity_providers: Option<Vec<String>>,
-    #[serde(rename = "rollbackTargetDaemonRevisionArn", skip_serializing_if = "Option::is_none")]
     pub rollback_target_daemon_revision_arn: Option<String>,
-    #[serde(rename = "startedAt", skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
 }
 
+structure! { DaemonRollback {
+    reason = "reason",
+    rollback_capacity_providers = "rollbackCapacityProviders",
+    rollback_target_daemon_revision_arn = "rollbackTargetDaemonRevisionArn",
+    started_at = "startedAt",
+} }
+
 /// `DaemonSummary`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DaemonSummary {
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    #[serde(rename = "daemonArn", skip_serializing_if = "Option::is_none")]
     pub daemon_arn: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "updatedAt", skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
 }
 
+structure! { DaemonSummary {
+    created_at = "createdAt",
+    daemon_arn = "daemonArn",
+    status = "status",
+    updated_at = "updatedAt",
+} }
+
 /// `DaemonTaskDefinition`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DaemonTaskDefinition {
-    #[serde(rename = "containerDefinitions", skip_serializing_if = "Option::is_none")]
     pub container_definitions: Option<Vec<DaemonContainerDefinition>>,
-    #[serde(rename = "cpu", skip_serializing_if = "Option::is_none")]
     pub cpu: Option<String>,
-    #[serde(rename = "daemonTaskDefinitionArn", skip_serializing_if = "Option::is_none")]
     pub daemon_task_definition_arn: Option<String>,
-    #[serde(rename = "deleteRequestedAt", skip_serializing_if = "Option::is_none")]
     pub delete_requested_at: Option<Timestamp>,
-    #[serde(rename = "executionRoleArn", skip_serializing_if = "Option::is_none")]
     pub execution_role_arn: Option<String>,
-    #[serde(rename = "family", skip_serializing_if = "Option::is_none")]
     pub family: Option<String>,
-    #[serde(rename = "ipcMode", skip_serializing_if = "Option::is_none")]
     pub ipc_mode: Option<String>,
-    #[serde(rename = "memory", skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
-    #[serde(rename = "pidMode", skip_serializing_if = "Option::is_none")]
     pub pid_mode: Option<String>,
-    #[serde(rename = "registeredAt", skip_serializing_if = "Option::is_none")]
     pub registered_at: Option<Timestamp>,
-    #[serde(rename = "registeredBy", skip_serializing_if = "Option::is_none")]
     pub registered_by: Option<String>,
-    #[serde(rename = "revision", skip_serializing_if = "Option::is_none")]
     pub revision: Option<i32>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "taskRoleArn", skip_serializing_if = "Option::is_none")]
     pub task_role_arn: Option<String>,
-    #[serde(rename = "volumes", skip_serializing_if = "Option::is_none")]
     pub volumes: Option<Vec<DaemonVolume>>,
 }
 
+structure! { DaemonTaskDefinition {
+    container_definitions = "containerDefinitions",
+    cpu = "cpu",
+    daemon_task_definition_arn = "daemonTaskDefinitionArn",
+    delete_requested_at = "deleteRequestedAt",
+    execution_role_arn = "executionRoleArn",
+    family = "family",
+    ipc_mode = "ipcMode",
+    memory = "memory",
+    pid_mode = "pidMode",
+    registered_at = "registeredAt",
+    registered_by = "registeredBy",
+    revision = "revision",
+    status = "status",
+    task_role_arn = "taskRoleArn",
+    volumes = "volumes",
+} }
+
 /// `DaemonTaskDefinitionSummary`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DaemonTaskDefinitionSummary {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "deleteRequestedAt", skip_serializing_if = "Option::is_none")]
     pub delete_requested_at: Option<Timestamp>,
-    #[serde(rename = "registeredAt", skip_serializing_if = "Option::is_none")]
     pub registered_at: Option<Timestamp>,
-    #[serde(rename = "registeredBy", skip_serializing_if = "Option::is_none")]
     pub registered_by: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
+structure! { DaemonTaskDefinitionSummary {
+    arn = "arn",
+    delete_requested_at = "deleteRequestedAt",
+    registered_at = "registeredAt",
+    registered_by = "registeredBy",
+    status = "status",
+} }
+
 /// `DaemonVolume`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DaemonVolume {
-    #[serde(rename = "host", skip_serializing_if = "Option::is_none")]
     pub host: Option<HostVolumeProperties>,
-    #[serde(rename = "logDriverVolumeConfiguration", skip_serializing_if = "Option::is_none")]
     pub log_driver_volume_configuration: Option<LogDriverVolumeConfiguration>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
+structure! { DaemonVolume {
+    host = "host",
+    log_driver_volume_configuration = "logDriverVolumeConfiguration",
+    name = "name",
+} }
+
 /// `DeleteAccountSettingRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteAccountSettingRequest {
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "principalArn", skip_serializing_if = "Option::is_none")]
     pub principal_arn: Option<String>,
 }
 
+structure! { DeleteAccountSettingRequest {
+    name = "name",
+    principal_arn = "principalArn",
+} }
+
 /// `DeleteAccountSettingResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteAccountSettingResponse {
-    #[serde(rename = "setting", skip_serializing_if = "Option::is_none")]
     pub setting: Option<Setting>,
 }
 
+structure! { DeleteAccountSettingResponse {
+    setting = "setting",
+} }
+
 /// `DeleteAttributesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteAttributesRequest {
-    #[serde(rename = "attributes", skip_serializing_if = "Option::is_none")]
     pub attributes: Option<Vec<Attribute>>,
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
 }
+
+structure! { DeleteAttributesRequest {
+    attributes = "attributes",
+    cluster = "cluster",
+} }
 
 /// `DeleteAttributesResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteAttributesResponse {
-    #[serde(rename = "attributes", skip_serializing_if = "Option::is_none")]
     pub attributes: Option<Vec<Attribute>>,
 }
 
+structure! { DeleteAttributesResponse {
+    attributes = "attributes",
+} }
+
 /// `DeleteCapacityProviderRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteCapacityProviderRequest {
-    #[serde(rename = "capacityProvider", skip_serializing_if = "Option::is_none")]
     pub capacity_provider: Option<String>,
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
 }
 
+structure! { DeleteCapacityProviderRequest {
+    capacity_provider = "capacityProvider",
+    cluster = "cluster",
+} }
+
 /// `DeleteCapacityProviderResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteCapacityProviderResponse {
-    #[serde(rename = "capacityProvider", skip_serializing_if = "Option::is_none")]
     pub capacity_provider: Option<CapacityProvider>,
 }
 
+structure! { DeleteCapacityProviderResponse {
+    capacity_provider = "capacityProvider",
+} }
+
 /// `DeleteClusterRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteClusterRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
 }
 
+structure! { DeleteClusterRequest {
+    cluster = "cluster",
+} }
+
 /// `DeleteClusterResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteClusterResponse {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<Cluster>,
 }
 
+structure! { DeleteClusterResponse {
+    cluster = "cluster",
+} }
+
 /// `DeleteDaemonRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteDaemonRequest {
-    #[serde(rename = "daemonArn", skip_serializing_if = "Option::is_none")]
     pub daemon_arn: Option<String>,
 }
 
+structure! { DeleteDaemonRequest {
+    daemon_arn = "daemonArn",
+} }
+
 /// `DeleteDaemonResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteDaemonResponse {
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    #[serde(rename = "daemonArn", skip_serializing_if = "Option::is_none")]
     pub daemon_arn: Option<String>,
-    #[serde(rename = "deploymentArn", skip_serializing_if = "Option::is_none")]
     pub deployment_arn: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "updatedAt", skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
 }
 
+structure! { DeleteDaemonResponse {
+    created_at = "createdAt",
+    daemon_arn = "daemonArn",
+    deployment_arn = "deploymentArn",
+    status = "status",
+    updated_at = "updatedAt",
+} }
+
 /// `DeleteDaemonTaskDefinitionRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteDaemonTaskDefinitionRequest {
-    #[serde(rename = "daemonTaskDefinition", skip_serializing_if = "Option::is_none")]
     pub daemon_task_definition: Option<String>,
 }
 
+structure! { DeleteDaemonTaskDefinitionRequest {
+    daemon_task_definition = "daemonTaskDefinition",
+} }
+
 /// `DeleteDaemonTaskDefinitionResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteDaemonTaskDefinitionResponse {
-    #[serde(rename = "daemonTaskDefinitionArn", skip_serializing_if = "Option::is_none")]
     pub daemon_task_definition_arn: Option<String>,
 }
 
+structure! { DeleteDaemonTaskDefinitionResponse {
+    daemon_task_definition_arn = "daemonTaskDefinitionArn",
+} }
+
 /// `DeleteExpressGatewayServiceRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteExpressGatewayServiceRequest {
-    #[serde(rename = "serviceArn", skip_serializing_if = "Option::is_none")]
     pub service_arn: Option<String>,
 }
 
+structure! { DeleteExpressGatewayServiceRequest {
+    service_arn = "serviceArn",
+} }
+
 /// `DeleteExpressGatewayServiceResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteExpressGatewayServiceResponse {
-    #[serde(rename = "service", skip_serializing_if = "Option::is_none")]
     pub service: Option<ECSExpressGatewayService>,
 }
 
+structure! { DeleteExpressGatewayServiceResponse {
+    service = "service",
+} }
+
 /// `DeleteGatewayRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteGatewayRequest {
-    #[serde(rename = "gateway", skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,
 }
 
+structure! { DeleteGatewayRequest {
+    gateway = "gateway",
+} }
+
 /// `DeleteGatewayResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteGatewayResponse {
-    #[serde(rename = "gatewayArn", skip_serializing_if = "Option::is_none")]
     pub gateway_arn: Option<String>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
+structure! { DeleteGatewayResponse {
+    gateway_arn = "gatewayArn",
+    name = "name",
+    status = "status",
+} }
+
 /// `DeleteServiceRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteServiceRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "force", skip_serializing_if = "Option::is_none")]
     pub force: Option<bool>,
-    #[serde(rename = "service", skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
 }
 
+structure! { DeleteServiceRequest {
+    cluster = "cluster",
+    force = "force",
+    service = "service",
+} }
+
 /// `DeleteServiceResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteServiceResponse {
-    #[serde(rename = "service", skip_serializing_if = "Option::is_none")]
     pub service: Option<Service>,
 }
 
+structure! { DeleteServiceResponse {
+    service = "service",
+} }
+
 /// `DeleteTaskDefinitionsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteTaskDefinitionsRequest {
-    #[serde(rename = "taskDefinitions", skip_serializing_if = "Option::is_none")]
     pub task_definitions: Option<Vec<String>>,
 }
 
+structure! { DeleteTaskDefinitionsRequest {
+    task_definitions = "taskDefinitions",
+} }
+
 /// `DeleteTaskDefinitionsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteTaskDefinitionsResponse {
-    #[serde(rename = "failures", skip_serializing_if = "Option::is_none")]
     pub failures: Option<Vec<Failure>>,
-    #[serde(rename = "taskDefinitions", skip_serializing_if = "Option::is_none")]
     pub task_definitions: Option<Vec<TaskDefinition>>,
 }
 
+structure! { DeleteTaskDefinitionsResponse {
+    failures = "failures",
+    task_definitions = "taskDefinitions",
+} }
+
 /// `DeleteTaskSetRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteTaskSetRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "force", skip_serializing_if = "Option::is_none")]
     pub force: Option<bool>,
-    #[serde(rename = "service", skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    #[serde(rename = "taskSet", skip_serializing_if = "Option::is_none")]
     pub task_set: Option<String>,
 }
 
+structure! { DeleteTaskSetRequest {
+    cluster = "cluster",
+    force = "force",
+    service = "service",
+    task_set = "taskSet",
+} }
+
 /// `DeleteTaskSetResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteTaskSetResponse {
-    #[serde(rename = "taskSet", skip_serializing_if = "Option::is_none")]
     pub task_set: Option<TaskSet>,
 }
 
+structure! { DeleteTaskSetResponse {
+    task_set = "taskSet",
+} }
+
 /// `Deployment`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Deployment {
-    #[serde(rename = "capacityProviderStrategy", skip_serializing_if = "Option::is_none")]
     pub capacity_provider_strategy: Option<Vec<CapacityProviderStrategyItem>>,
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    #[serde(rename = "desiredCount", skip_serializing_if = "Option::is_none")]
     pub desired_count: Option<i32>,
-    #[serde(rename = "failedTasks", skip_serializing_if = "Option::is_none")]
     pub failed_tasks: Option<i32>,
-    #[serde(rename = "fargateEphemeralStorage", skip_serializing_if = "Option::is_none")]
     pub fargate_ephemeral_storage: Option<DeploymentEphemeralStorage>,
-    #[serde(rename = "id", skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    #[serde(rename = "launchType", skip_serializing_if = "Option::is_none")]
     pub launch_type: Option<String>,
-    #[serde(rename = "networkConfiguration", skip_serializing_if = "Option::is_none")]
     pub network_configuration: Option<NetworkConfiguration>,
-    #[serde(rename = "pendingCount", skip_serializing_if = "Option::is_none")]
     pub pending_count: Option<i32>,
-    #[serde(rename = "platformFamily", skip_serializing_if = "Option::is_none")]
     pub platform_family: Option<String>,
-    #[serde(rename = "platformVersion", skip_serializing_if = "Option::is_none")]
     pub platform_version: Option<String>,
-    #[serde(rename = "rolloutState", skip_serializing_if = "Option::is_none")]
     pub rollout_state: Option<String>,
-    #[serde(rename = "rolloutStateReason", skip_serializing_if = "Option::is_none")]
     pub rollout_state_reason: Option<String>,
-    #[serde(rename = "runningCount", skip_serializing_if = "Option::is_none")]
     pub running_count: Option<i32>,
-    #[serde(rename = "serviceConnectConfiguration", skip_serializing_if = "Option::is_none")]
     pub service_connect_configuration: Option<ServiceConnectConfiguration>,
-    #[serde(rename = "serviceConnectResources", skip_serializing_if = "Option::is_none")]
     pub service_connect_resources: Option<Vec<ServiceConnectServiceResource>>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "taskDefinition", skip_serializing_if = "Option::is_none")]
     pub task_definition: Option<String>,
-    #[serde(rename = "updatedAt", skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
-    #[serde(rename = "volumeConfigurations", skip_serializing_if = "Option::is_none")]
     pub volume_configurations: Option<Vec<ServiceVolumeConfiguration>>,
-    #[serde(rename = "vpcLatticeConfigurations", skip_serializing_if = "Option::is_none")]
     pub vpc_lattice_configurations: Option<Vec<VpcLatticeConfiguration>>,
 }
 
+structure! { Deployment {
+    capacity_provider_strategy = "capacityProviderStrategy",
+    created_at = "createdAt",
+    desired_count = "desiredCount",
+    failed_tasks = "failedTasks",
+    fargate_ephemeral_storage = "fargateEphemeralStorage",
+    id = "id",
+    launch_type = "launchType",
+    network_configuration = "networkConfiguration",
+    pending_count = "pendingCount",
+    platform_family = "platformFamily",
+    platform_version = "platformVersion",
+    rollout_state = "rolloutState",
+    rollout_state_reason = "rolloutStateReason",
+    running_count = "runningCount",
+    service_connect_configuration = "serviceConnectConfiguration",
+    service_connect_resources = "serviceConnectResources",
+    status = "status",
+    task_definition = "taskDefinition",
+    updated_at = "updatedAt",
+    volume_configurations = "volumeConfigurations",
+    vpc_lattice_configurations = "vpcLatticeConfigurations",
+} }
+
 /// `DeploymentAlarms`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeploymentAlarms {
-    #[serde(rename = "alarmNames", skip_serializing_if = "Option::is_none")]
     pub alarm_names: Option<Vec<String>>,
-    #[serde(rename = "enable", skip_serializing_if = "Option::is_none")]
     pub enable: Option<bool>,
-    #[serde(rename = "rollback", skip_serializing_if = "Option::is_none")]
     pub rollback: Option<bool>,
 }
 
+structure! { DeploymentAlarms {
+    alarm_names = "alarmNames",
+    enable = "enable",
+    rollback = "rollback",
+} }
+
 /// `DeploymentCircuitBreaker`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeploymentCircuitBreaker {
-    #[serde(rename = "enable", skip_serializing_if = "Option::is_none")]
     pub enable: Option<bool>,
-    #[serde(rename = "resetOnHealthyTask", skip_serializing_if = "Option::is_none")]
     pub reset_on_healthy_task: Option<bool>,
-    #[serde(rename = "rollback", skip_serializing_if = "Option::is_none")]
     pub rollback: Option<bool>,
-    #[serde(rename = "thresholdConfiguration", skip_serializing_if = "Option::is_none")]
     pub threshold_configuration: Option<ThresholdConfiguration>,
 }
 
+structure! { DeploymentCircuitBreaker {
+    enable = "enable",
+    reset_on_healthy_task = "resetOnHealthyTask",
+    rollback = "rollback",
+    threshold_configuration = "thresholdConfiguration",
+} }
+
 /// `DeploymentConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeploymentConfiguration {
-    #[serde(rename = "alarms", skip_serializing_if = "Option::is_none")]
     pub alarms: Option<DeploymentAlarms>,
-    #[serde(rename = "bakeTimeInMinutes", skip_serializing_if = "Option::is_none")]
     pub bake_time_in_minutes: Option<i32>,
-    #[serde(rename = "canaryConfiguration", skip_serializing_if = "Option::is_none")]
     pub canary_configuration: Option<CanaryConfiguration>,
-    #[serde(rename = "deploymentCircuitBreaker", skip_serializing_if = "Option::is_none")]
     pub deployment_circuit_breaker: Option<DeploymentCircuitBreaker>,
-    #[serde(rename = "earlySuccessCriteria", skip_serializing_if = "Option::is_none")]
     pub early_success_criteria: Option<DeploymentEarlySuccessCriteria>,
-    #[serde(rename = "lifecycleHooks", skip_serializing_if = "Option::is_none")]
     pub lifecycle_hooks: Option<Vec<DeploymentLifecycleHook>>,
-    #[serde(rename = "linearConfiguration", skip_serializing_if = "Option::is_none")]
     pub linear_configuration: Option<LinearConfiguration>,
-    #[serde(rename = "maximumPercent", skip_serializing_if = "Option::is_none")]
     pub maximum_percent: Option<i32>,
-    #[serde(rename = "minimumHealthyPercent", skip_serializing_if = "Option::is_none")]
     pub minimum_healthy_percent: Option<i32>,
-    #[serde(rename = "strategy", skip_serializing_if = "Option::is_none")]
     pub strategy: Option<String>,
 }
 
+structure! { DeploymentConfiguration {
+    alarms = "alarms",
+    bake_time_in_minutes = "bakeTimeInMinutes",
+    canary_configuration = "canaryConfiguration",
+    deployment_circuit_breaker = "deploymentCircuitBreaker",
+    early_success_criteria = "earlySuccessCriteria",
+    lifecycle_hooks = "lifecycleHooks",
+    linear_configuration = "linearConfiguration",
+    maximum_percent = "maximumPercent",
+    minimum_healthy_percent = "minimumHealthyPercent",
+    strategy = "strategy",
+} }
+
 /// `DeploymentController`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeploymentController {
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
 }
 
+structure! { DeploymentController {
+    r#type = "type",
+} }
+
 /// `DeploymentEarlySuccessCriteria`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeploymentEarlySuccessCriteria {
-    #[serde(rename = "enable", skip_serializing_if = "Option::is_none")]
     pub enable: Option<bool>,
-    #[serde(rename = "healthyPercent", skip_serializing_if = "Option::is_none")]
     pub healthy_percent: Option<i32>,
-    #[serde(rename = "sourceServiceRevisionCleanup", skip_serializing_if = "Option::is_none")]
     pub source_service_revision_cleanup: Option<String>,
 }
 
+structure! { DeploymentEarlySuccessCriteria {
+    enable = "enable",
+    healthy_percent = "healthyPercent",
+    source_service_revision_cleanup = "sourceServiceRevisionCleanup",
+} }
+
 /// `DeploymentEphemeralStorage`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeploymentEphemeralStorage {
-    #[serde(rename = "kmsKeyId", skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
 }
 
+structure! { DeploymentEphemeralStorage {
+    kms_key_id = "kmsKeyId",
+} }
+
 /// `DeploymentLifecycleHook`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeploymentLifecycleHook {
-    #[serde(rename = "hookDetails", skip_serializing_if = "Option::is_none")]
     pub hook_details: Option<serde_json::Value>,
-    #[serde(rename = "hookTargetArn", skip_serializing_if = "Option::is_none")]
     pub hook_target_arn: Option<String>,
-    #[serde(rename = "lifecycleStages", skip_serializing_if = "Option::is_none")]
     pub lifecycle_stages: Option<Vec<String>>,
-    #[serde(rename = "roleArn", skip_serializing_if = "Option::is_none")]
     pub role_arn: Option<String>,
-    #[serde(rename = "targetType", skip_serializing_if = "Option::is_none")]
     pub target_type: Option<String>,
-    #[serde(rename = "timeoutConfiguration", skip_serializing_if = "Option::is_none")]
     pub timeout_configuration: Option<DeploymentLifecycleHookTimeoutConfiguration>,
 }
 
+structure! { DeploymentLifecycleHook {
+    hook_details = "hookDetails",
+    hook_target_arn = "hookTargetArn",
+    lifecycle_stages = "lifecycleStages",
+    role_arn = "roleArn",
+    target_type = "targetType",
+    timeout_configuration = "timeoutConfiguration",
+} }
+
 /// `DeploymentLifecycleHookDetail`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeploymentLifecycleHookDetail {
-    #[serde(rename = "expiresAt", skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    #[serde(rename = "hookId", skip_serializing_if = "Option::is_none")]
     pub hook_id: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "targetArn", skip_serializing_if = "Option::is_none")]
     pub target_arn: Option<String>,
-    #[serde(rename = "targetType", skip_serializing_if = "Option::is_none")]
     pub target_type: Option<String>,
-    #[serde(rename = "timeoutAction", skip_serializing_if = "Option::is_none")]
     pub timeout_action: Option<String>,
 }
 
+structure! { DeploymentLifecycleHookDetail {
+    expires_at = "expiresAt",
+    hook_id = "hookId",
+    status = "status",
+    target_arn = "targetArn",
+    target_type = "targetType",
+    timeout_action = "timeoutAction",
+} }
+
 /// `DeploymentLifecycleHookTimeoutConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeploymentLifecycleHookTimeoutConfiguration {
-    #[serde(rename = "action", skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
-    #[serde(rename = "timeoutInMinutes", skip_serializing_if = "Option::is_none")]
     pub timeout_in_minutes: Option<i32>,
 }
 
+structure! { DeploymentLifecycleHookTimeoutConfiguration {
+    action = "action",
+    timeout_in_minutes = "timeoutInMinutes",
+} }
+
 /// `DeregisterContainerInstanceRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeregisterContainerInstanceRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "containerInstance", skip_serializing_if = "Option::is_none")]
     pub container_instance: Option<String>,
-    #[serde(rename = "force", skip_serializing_if = "Option::is_none")]
     pub force: Option<bool>,
 }
 
+structure! { DeregisterContainerInstanceRequest {
+    cluster = "cluster",
+    container_instance = "containerInstance",
+    force = "force",
+} }
+
 /// `DeregisterContainerInstanceResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeregisterContainerInstanceResponse {
-    #[serde(rename = "containerInstance", skip_serializing_if = "Option::is_none")]
     pub container_instance: Option<ContainerInstance>,
 }
 
+structure! { DeregisterContainerInstanceResponse {
+    container_instance = "containerInstance",
+} }
+
 /// `DeregisterTaskDefinitionRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeregisterTaskDefinitionRequest {
-    #[serde(rename = "taskDefinition", skip_serializing_if = "Option::is_none")]
     pub task_definition: Option<String>,
 }
 
+structure! { DeregisterTaskDefinitionRequest {
+    task_definition = "taskDefinition",
+} }
+
 /// `DeregisterTaskDefinitionResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeregisterTaskDefinitionResponse {
-    #[serde(rename = "taskDefinition", skip_serializing_if = "Option::is_none")]
     pub task_definition: Option<TaskDefinition>,
 }
 
+structure! { DeregisterTaskDefinitionResponse {
+    task_definition = "taskDefinition",
+} }
+
 /// `DescribeCapacityProvidersRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeCapacityProvidersRequest {
-    #[serde(rename = "capacityProviders", skip_serializing_if = "Option::is_none")]
     pub capacity_providers: Option<Vec<String>>,
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "include", skip_serializing_if = "Option::is_none")]
     pub include: Option<Vec<String>>,
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeCapacityProvidersRequest {
+    capacity_providers = "capacityProviders",
+    cluster = "cluster",
+    include = "include",
+    max_results = "maxResults",
+    next_token = "nextToken",
+} }
 
 /// `DescribeCapacityProvidersResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeCapacityProvidersResponse {
-    #[serde(rename = "capacityProviders", skip_serializing_if = "Option::is_none")]
     pub capacity_providers: Option<Vec<CapacityProvider>>,
-    #[serde(rename = "failures", skip_serializing_if = "Option::is_none")]
     pub failures: Option<Vec<Failure>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
 
+structure! { DescribeCapacityProvidersResponse {
+    capacity_providers = "capacityProviders",
+    failures = "failures",
+    next_token = "nextToken",
+} }
+
 /// `DescribeClustersRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeClustersRequest {
-    #[serde(rename = "clusters", skip_serializing_if = "Option::is_none")]
     pub clusters: Option<Vec<String>>,
-    #[serde(rename = "include", skip_serializing_if = "Option::is_none")]
     pub include: Option<Vec<String>>,
 }
+
+structure! { DescribeClustersRequest {
+    clusters = "clusters",
+    include = "include",
+} }
 
 /// `DescribeClustersResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeClustersResponse {
-    #[serde(rename = "clusters", skip_serializing_if = "Option::is_none")]
     pub clusters: Option<Vec<Cluster>>,
-    #[serde(rename = "failures", skip_serializing_if = "Option::is_none")]
     pub failures: Option<Vec<Failure>>,
 }
 
+structure! { DescribeClustersResponse {
+    clusters = "clusters",
+    failures = "failures",
+} }
+
 /// `DescribeContainerInstancesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeContainerInstancesRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "containerInstances", skip_serializing_if = "Option::is_none")]
     pub container_instances: Option<Vec<String>>,
-    #[serde(rename = "include", skip_serializing_if = "Option::is_none")]
     pub include: Option<Vec<String>>,
 }
 
+structure! { DescribeContainerInstancesRequest {
+    cluster = "cluster",
+    container_instances = "containerInstances",
+    include = "include",
+} }
+
 /// `DescribeContainerInstancesResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeContainerInstancesResponse {
-    #[serde(rename = "containerInstances", skip_serializing_if = "Option::is_none")]
     pub container_instances: Option<Vec<ContainerInstance>>,
-    #[serde(rename = "failures", skip_serializing_if = "Option::is_none")]
     pub failures: Option<Vec<Failure>>,
 }
 
+structure! { DescribeContainerInstancesResponse {
+    container_instances = "containerInstances",
+    failures = "failures",
+} }
+
 /// `DescribeDaemonDeploymentsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeDaemonDeploymentsRequest {
-    #[serde(rename = "daemonDeploymentArns", skip_serializing_if = "Option::is_none")]
     pub daemon_deployment_arns: Option<Vec<String>>,
 }
 
+structure! { DescribeDaemonDeploymentsRequest {
+    daemon_deployment_arns = "daemonDeploymentArns",
+} }
+
 /// `DescribeDaemonDeploymentsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeDaemonDeploymentsResponse {
-    #[serde(rename = "daemonDeployments", skip_serializing_if = "Option::is_none")]
     pub daemon_deployments: Option<Vec<DaemonDeployment>>,
-    #[serde(rename = "failures", skip_serializing_if = "Option::is_none")]
     pub failures: Option<Vec<Failure>>,
 }
 
+structure! { DescribeDaemonDeploymentsResponse {
+    daemon_deployments = "daemonDeployments",
+    failures = "failures",
+} }
+
 /// `DescribeDaemonRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeDaemonRequest {
-    #[serde(rename = "daemonArn", skip_serializing_if = "Option::is_none")]
     pub daemon_arn: Option<String>,
 }
 
+structure! { DescribeDaemonRequest {
+    daemon_arn = "daemonArn",
+} }
+
 /// `DescribeDaemonResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeDaemonResponse {
-    #[serde(rename = "daemon", skip_serializing_if = "Option::is_none")]
     pub daemon: Option<DaemonDetail>,
 }
 
+structure! { DescribeDaemonResponse {
+    daemon = "daemon",
+} }
+
 /// `DescribeDaemonRevisionsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeDaemonRevisionsRequest {
-    #[serde(rename = "daemonRevisionArns", skip_serializing_if = "Option::is_none")]
     pub daemon_revision_arns: Option<Vec<String>>,
 }
 
+structure! { DescribeDaemonRevisionsRequest {
+    daemon_revision_arns = "daemonRevisionArns",
+} }
+
 /// `DescribeDaemonRevisionsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeDaemonRevisionsResponse {
-    #[serde(rename = "daemonRevisions", skip_serializing_if = "Option::is_none")]
     pub daemon_revisions: Option<Vec<DaemonRevision>>,
-    #[serde(rename = "failures", skip_serializing_if = "Option::is_none")]
     pub failures: Option<Vec<Failure>>,
 }
 
+structure! { DescribeDaemonRevisionsResponse {
+    daemon_revisions = "daemonRevisions",
+    failures = "failures",
+} }
+
 /// `DescribeDaemonTaskDefinitionRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeDaemonTaskDefinitionRequest {
-    #[serde(rename = "daemonTaskDefinition", skip_serializing_if = "Option::is_none")]
     pub daemon_task_definition: Option<String>,
 }
 
+structure! { DescribeDaemonTaskDefinitionRequest {
+    daemon_task_definition = "daemonTaskDefinition",
+} }
+
 /// `DescribeDaemonTaskDefinitionResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeDaemonTaskDefinitionResponse {
-    #[serde(rename = "daemonTaskDefinition", skip_serializing_if = "Option::is_none")]
     pub daemon_task_definition: Option<DaemonTaskDefinition>,
 }
 
+structure! { DescribeDaemonTaskDefinitionResponse {
+    daemon_task_definition = "daemonTaskDefinition",
+} }
+
 /// `DescribeExpressGatewayServiceRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeExpressGatewayServiceRequest {
-    #[serde(rename = "include", skip_serializing_if = "Option::is_none")]
     pub include: Option<Vec<String>>,
-    #[serde(rename = "serviceArn", skip_serializing_if = "Option::is_none")]
     pub service_arn: Option<String>,
 }
 
+structure! { DescribeExpressGatewayServiceRequest {
+    include = "include",
+    service_arn = "serviceArn",
+} }
+
 /// `DescribeExpressGatewayServiceResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeExpressGatewayServiceResponse {
-    #[serde(rename = "service", skip_serializing_if = "Option::is_none")]
     pub service: Option<ECSExpressGatewayService>,
 }
 
+structure! { DescribeExpressGatewayServiceResponse {
+    service = "service",
+} }
+
 /// `DescribeGatewayAlbConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeGatewayAlbConfiguration {
-    #[serde(rename = "accessLogs", skip_serializing_if = "Option::is_none")]
     pub access_logs: Option<GatewayElbAccessLogConfiguration>,
-    #[serde(rename = "currentAlbCount", skip_serializing_if = "Option::is_none")]
     pub current_alb_count: Option<i32>,
-    #[serde(rename = "httpDesync", skip_serializing_if = "Option::is_none")]
     pub http_desync: Option<String>,
-    #[serde(rename = "maxAlbCount", skip_serializing_if = "Option::is_none")]
     pub max_alb_count: Option<i32>,
-    #[serde(rename = "networkConfiguration", skip_serializing_if = "Option::is_none")]
     pub network_configuration: Option<GatewayElbNetworkConfiguration>,
-    #[serde(rename = "port", skip_serializing_if = "Option::is_none")]
     pub port: Option<i32>,
-    #[serde(rename = "protocol", skip_serializing_if = "Option::is_none")]
     pub protocol: Option<String>,
-    #[serde(rename = "scheme", skip_serializing_if = "Option::is_none")]
     pub scheme: Option<String>,
-    #[serde(rename = "testTrafficRules", skip_serializing_if = "Option::is_none")]
     pub test_traffic_rules: Option<GatewayAlbTestTrafficRules>,
-    #[serde(rename = "webACLArn", skip_serializing_if = "Option::is_none")]
     pub web_acl_arn: Option<String>,
 }
 
+structure! { DescribeGatewayAlbConfiguration {
+    access_logs = "accessLogs",
+    current_alb_count = "currentAlbCount",
+    http_desync = "httpDesync",
+    max_alb_count = "maxAlbCount",
+    network_configuration = "networkConfiguration",
+    port = "port",
+    protocol = "protocol",
+    scheme = "scheme",
+    test_traffic_rules = "testTrafficRules",
+    web_acl_arn = "webACLArn",
+} }
+
 /// `DescribeGatewayConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeGatewayConfiguration {
-    #[serde(rename = "hostSharedAlb", skip_serializing_if = "Option::is_none")]
     pub host_shared_alb: Option<DescribeGatewayAlbConfiguration>,
 }
 
+structure! { DescribeGatewayConfiguration {
+    host_shared_alb = "hostSharedAlb",
+} }
+
 /// `DescribeGatewayRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeGatewayRequest {
-    #[serde(rename = "gateway", skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,
 }
+
+structure! { DescribeGatewayRequest {
+    gateway = "gateway",
+} }
 
 /// `DescribeGatewayResourcesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeGatewayResourcesRequest {
-    #[serde(rename = "gateway", skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeGatewayResourcesRequest {
+    gateway = "gateway",
+    max_results = "maxResults",
+    next_token = "nextToken",
+} }
 
 /// `DescribeGatewayResourcesResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeGatewayResourcesResponse {
-    #[serde(rename = "gatewayResources", skip_serializing_if = "Option::is_none")]
     pub gateway_resources: Option<GatewayResources>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
 
+structure! { DescribeGatewayResourcesResponse {
+    gateway_resources = "gatewayResources",
+    next_token = "nextToken",
+} }
+
 /// `DescribeGatewayResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeGatewayResponse {
-    #[serde(rename = "gateway", skip_serializing_if = "Option::is_none")]
     pub gateway: Option<Gateway>,
 }
 
+structure! { DescribeGatewayResponse {
+    gateway = "gateway",
+} }
+
 /// `DescribeGatewayRouteRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeGatewayRouteRequest {
-    #[serde(rename = "gatewayRouteArn", skip_serializing_if = "Option::is_none")]
     pub gateway_route_arn: Option<String>,
 }
 
+structure! { DescribeGatewayRouteRequest {
+    gateway_route_arn = "gatewayRouteArn",
+} }
+
 /// `DescribeGatewayRouteResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeGatewayRouteResponse {
-    #[serde(rename = "gatewayRoute", skip_serializing_if = "Option::is_none")]
     pub gateway_route: Option<GatewayRoute>,
 }
 
+structure! { DescribeGatewayRouteResponse {
+    gateway_route = "gatewayRoute",
+} }
+
 /// `DescribeServiceDeploymentsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeServiceDeploymentsRequest {
-    #[serde(rename = "serviceDeploymentArns", skip_serializing_if = "Option::is_none")]
     pub service_deployment_arns: Option<Vec<String>>,
 }
 
+structure! { DescribeServiceDeploymentsRequest {
+    service_deployment_arns = "serviceDeploymentArns",
+} }
+
 /// `DescribeServiceDeploymentsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeServiceDeploymentsResponse {
-    #[serde(rename = "failures", skip_serializing_if = "Option::is_none")]
     pub failures: Option<Vec<Failure>>,
-    #[serde(rename = "serviceDeployments", skip_serializing_if = "Option::is_none")]
     pub service_deployments: Option<Vec<ServiceDeployment>>,
 }
 
+structure! { DescribeServiceDeploymentsResponse {
+    failures = "failures",
+    service_deployments = "serviceDeployments",
+} }
+
 /// `DescribeServiceRevisionsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeServiceRevisionsRequest {
-    #[serde(rename = "serviceRevisionArns", skip_serializing_if = "Option::is_none")]
     pub service_revision_arns: Option<Vec<String>>,
 }
 
+structure! { DescribeServiceRevisionsRequest {
+    service_revision_arns = "serviceRevisionArns",
+} }
+
 /// `DescribeServiceRevisionsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeServiceRevisionsResponse {
-    #[serde(rename = "failures", skip_serializing_if = "Option::is_none")]
     pub failures: Option<Vec<Failure>>,
-    #[serde(rename = "serviceRevisions", skip_serializing_if = "Option::is_none")]
     pub service_revisions: Option<Vec<ServiceRevision>>,
 }
 
+structure! { DescribeServiceRevisionsResponse {
+    failures = "failures",
+    service_revisions = "serviceRevisions",
+} }
+
 /// `DescribeServicesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeServicesRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "include", skip_serializing_if = "Option::is_none")]
     pub include: Option<Vec<String>>,
-    #[serde(rename = "services", skip_serializing_if = "Option::is_none")]
     pub services: Option<Vec<String>>,
 }
 
+structure! { DescribeServicesRequest {
+    cluster = "cluster",
+    include = "include",
+    services = "services",
+} }
+
 /// `DescribeServicesResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeServicesResponse {
-    #[serde(rename = "failures", skip_serializing_if = "Option::is_none")]
     pub failures: Option<Vec<Failure>>,
-    #[serde(rename = "services", skip_serializing_if = "Option::is_none")]
     pub services: Option<Vec<Service>>,
 }
 
+structure! { DescribeServicesResponse {
+    failures = "failures",
+    services = "services",
+} }
+
 /// `DescribeTaskDefinitionRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeTaskDefinitionRequest {
-    #[serde(rename = "include", skip_serializing_if = "Option::is_none")]
     pub include: Option<Vec<String>>,
-    #[serde(rename = "taskDefinition", skip_serializing_if = "Option::is_none")]
     pub task_definition: Option<String>,
 }
 
+structure! { DescribeTaskDefinitionRequest {
+    include = "include",
+    task_definition = "taskDefinition",
+} }
+
 /// `DescribeTaskDefinitionResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeTaskDefinitionResponse {
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
-    #[serde(rename = "taskDefinition", skip_serializing_if = "Option::is_none")]
     pub task_definition: Option<TaskDefinition>,
 }
 
+structure! { DescribeTaskDefinitionResponse {
+    tags = "tags",
+    task_definition = "taskDefinition",
+} }
+
 /// `DescribeTaskSetsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeTaskSetsRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "include", skip_serializing_if = "Option::is_none")]
     pub include: Option<Vec<String>>,
-    #[serde(rename = "service", skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    #[serde(rename = "taskSets", skip_serializing_if = "Option::is_none")]
     pub task_sets: Option<Vec<String>>,
 }
 
+structure! { DescribeTaskSetsRequest {
+    cluster = "cluster",
+    include = "include",
+    service = "service",
+    task_sets = "taskSets",
+} }
+
 /// `DescribeTaskSetsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeTaskSetsResponse {
-    #[serde(rename = "failures", skip_serializing_if = "Option::is_none")]
     pub failures: Option<Vec<Failure>>,
-    #[serde(rename = "taskSets", skip_serializing_if = "Option::is_none")]
     pub task_sets: Option<Vec<TaskSet>>,
 }
 
+structure! { DescribeTaskSetsResponse {
+    failures = "failures",
+    task_sets = "taskSets",
+} }
+
 /// `DescribeTasksRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeTasksRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "include", skip_serializing_if = "Option::is_none")]
     pub include: Option<Vec<String>>,
-    #[serde(rename = "tasks", skip_serializing_if = "Option::is_none")]
     pub tasks: Option<Vec<String>>,
 }
 
+structure! { DescribeTasksRequest {
+    cluster = "cluster",
+    include = "include",
+    tasks = "tasks",
+} }
+
 /// `DescribeTasksResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeTasksResponse {
-    #[serde(rename = "failures", skip_serializing_if = "Option::is_none")]
     pub failures: Option<Vec<Failure>>,
-    #[serde(rename = "tasks", skip_serializing_if = "Option::is_none")]
     pub tasks: Option<Vec<Task>>,
 }
 
+structure! { DescribeTasksResponse {
+    failures = "failures",
+    tasks = "tasks",
+} }
+
 /// `Device`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Device {
-    #[serde(rename = "containerPath", skip_serializing_if = "Option::is_none")]
     pub container_path: Option<String>,
-    #[serde(rename = "hostPath", skip_serializing_if = "Option::is_none")]
     pub host_path: Option<String>,
-    #[serde(rename = "permissions", skip_serializing_if = "Option::is_none")]
     pub permissions: Option<Vec<String>>,
 }
 
+structure! { Device {
+    container_path = "containerPath",
+    host_path = "hostPath",
+    permissions = "permissions",
+} }
+
 /// `DisassociateGatewayFromClusterRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DisassociateGatewayFromClusterRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "gateway", skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,
 }
 
+structure! { DisassociateGatewayFromClusterRequest {
+    cluster = "cluster",
+    gateway = "gateway",
+} }
+
 /// `DisassociateGatewayFromClusterResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DisassociateGatewayFromClusterResponse {
-    #[serde(rename = "clusterArn", skip_serializing_if = "Option::is_none")]
     pub cluster_arn: Option<String>,
-    #[serde(rename = "gatewayArn", skip_serializing_if = "Option::is_none")]
     pub gateway_arn: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
+structure! { DisassociateGatewayFromClusterResponse {
+    cluster_arn = "clusterArn",
+    gateway_arn = "gatewayArn",
+    status = "status",
+} }
+
 /// `DiscoverPollEndpointRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DiscoverPollEndpointRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "containerInstance", skip_serializing_if = "Option::is_none")]
     pub container_instance: Option<String>,
 }
 
+structure! { DiscoverPollEndpointRequest {
+    cluster = "cluster",
+    container_instance = "containerInstance",
+} }
+
 /// `DiscoverPollEndpointResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DiscoverPollEndpointResponse {
-    #[serde(rename = "endpoint", skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
-    #[serde(rename = "serviceConnectEndpoint", skip_serializing_if = "Option::is_none")]
     pub service_connect_endpoint: Option<String>,
-    #[serde(rename = "telemetryEndpoint", skip_serializing_if = "Option::is_none")]
     pub telemetry_endpoint: Option<String>,
 }
 
+structure! { DiscoverPollEndpointResponse {
+    endpoint = "endpoint",
+    service_connect_endpoint = "serviceConnectEndpoint",
+    telemetry_endpoint = "telemetryEndpoint",
+} }
+
 /// `DockerVolumeConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DockerVolumeConfiguration {
-    #[serde(rename = "autoprovision", skip_serializing_if = "Option::is_none")]
     pub autoprovision: Option<bool>,
-    #[serde(rename = "driver", skip_serializing_if = "Option::is_none")]
     pub driver: Option<String>,
-    #[serde(rename = "driverOpts", skip_serializing_if = "Option::is_none")]
     pub driver_opts: Option<BTreeMap<String, String>>,
-    #[serde(rename = "labels", skip_serializing_if = "Option::is_none")]
     pub labels: Option<BTreeMap<String, String>>,
-    #[serde(rename = "scope", skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
 }
 
+structure! { DockerVolumeConfiguration {
+    autoprovision = "autoprovision",
+    driver = "driver",
+    driver_opts = "driverOpts",
+    labels = "labels",
+    scope = "scope",
+} }
+
 /// `EBSTagSpecification`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct EBSTagSpecification {
-    #[serde(rename = "propagateTags", skip_serializing_if = "Option::is_none")]
     pub propagate_tags: Option<String>,
-    #[serde(rename = "resourceType", skip_serializing_if = "Option::is_none")]
     pub resource_type: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
 }
 
+structure! { EBSTagSpecification {
+    propagate_tags = "propagateTags",
+    resource_type = "resourceType",
+    tags = "tags",
+} }
+
 /// `ECSExpressGatewayService`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ECSExpressGatewayService {
-    #[serde(rename = "activeConfigurations", skip_serializing_if = "Option::is_none")]
     pub active_configurations: Option<Vec<ExpressGatewayServiceConfiguration>>,
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    #[serde(rename = "currentDeployment", skip_serializing_if = "Option::is_none")]
     pub current_deployment: Option<String>,
-    #[serde(rename = "infrastructureRoleArn", skip_serializing_if = "Option::is_none")]
     pub infrastructure_role_arn: Option<String>,
-    #[serde(rename = "serviceArn", skip_serializing_if = "Option::is_none")]
     pub service_arn: Option<String>,
-    #[serde(rename = "serviceName", skip_serializing_if = "Option::is_none")]
     pub service_name: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<ExpressGatewayServiceStatus>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
-    #[serde(rename = "updatedAt", skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
 }
 
+structure! { ECSExpressGatewayService {
+    active_configurations = "activeConfigurations",
+    cluster = "cluster",
+    created_at = "createdAt",
+    current_deployment = "currentDeployment",
+    infrastructure_role_arn = "infrastructureRoleArn",
+    service_arn = "serviceArn",
+    service_name = "serviceName",
+    status = "status",
+    tags = "tags",
+    updated_at = "updatedAt",
+} }
+
 /// `ECSManagedResources`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ECSManagedResources {
-    #[serde(rename = "autoScaling", skip_serializing_if = "Option::is_none")]
     pub auto_scaling: Option<ManagedAutoScaling>,
-    #[serde(rename = "gatewayConnections", skip_serializing_if = "Option::is_none")]
     pub gateway_connections: Option<Vec<GatewayConnection>>,
-    #[serde(rename = "ingressPaths", skip_serializing_if = "Option::is_none")]
     pub ingress_paths: Option<Vec<ManagedIngressPath>>,
-    #[serde(rename = "logGroups", skip_serializing_if = "Option::is_none")]
     pub log_groups: Option<Vec<ManagedLogGroup>>,
-    #[serde(rename = "metricAlarms", skip_serializing_if = "Option::is_none")]
     pub metric_alarms: Option<Vec<ManagedMetricAlarm>>,
-    #[serde(rename = "serviceSecurityGroups", skip_serializing_if = "Option::is_none")]
     pub service_security_groups: Option<Vec<ManagedSecurityGroup>>,
 }
 
+structure! { ECSManagedResources {
+    auto_scaling = "autoScaling",
+    gateway_connections = "gatewayConnections",
+    ingress_paths = "ingressPaths",
+    log_groups = "logGroups",
+    metric_alarms = "metricAlarms",
+    service_security_groups = "serviceSecurityGroups",
+} }
+
 /// `EFSAuthorizationConfig`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct EFSAuthorizationConfig {
-    #[serde(rename = "accessPointId", skip_serializing_if = "Option::is_none")]
     pub access_point_id: Option<String>,
-    #[serde(rename = "iam", skip_serializing_if = "Option::is_none")]
     pub iam: Option<String>,
 }
 
+structure! { EFSAuthorizationConfig {
+    access_point_id = "accessPointId",
+    iam = "iam",
+} }
+
 /// `EFSVolumeConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct EFSVolumeConfiguration {
-    #[serde(rename = "authorizationConfig", skip_serializing_if = "Option::is_none")]
     pub authorization_config: Option<EFSAuthorizationConfig>,
-    #[serde(rename = "fileSystemId", skip_serializing_if = "Option::is_none")]
     pub file_system_id: Option<String>,
-    #[serde(rename = "rootDirectory", skip_serializing_if = "Option::is_none")]
     pub root_directory: Option<String>,
-    #[serde(rename = "transitEncryption", skip_serializing_if = "Option::is_none")]
     pub transit_encryption: Option<String>,
-    #[serde(rename = "transitEncryptionPort", skip_serializing_if = "Option::is_none")]
     pub transit_encryption_port: Option<i32>,
 }
 
+structure! { EFSVolumeConfiguration {
+    authorization_config = "authorizationConfig",
+    file_system_id = "fileSystemId",
+    root_directory = "rootDirectory",
+    transit_encryption = "transitEncryption",
+    transit_encryption_port = "transitEncryptionPort",
+} }
+
 /// `ElbGatewayResources`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ElbGatewayResources {
-    #[serde(rename = "gatewayRouteArns", skip_serializing_if = "Option::is_none")]
     pub gateway_route_arns: Option<Vec<String>>,
-    #[serde(rename = "listenerArn", skip_serializing_if = "Option::is_none")]
     pub listener_arn: Option<String>,
-    #[serde(rename = "loadBalancerArn", skip_serializing_if = "Option::is_none")]
     pub load_balancer_arn: Option<String>,
-    #[serde(rename = "securityGroup", skip_serializing_if = "Option::is_none")]
     pub security_group: Option<String>,
 }
 
+structure! { ElbGatewayResources {
+    gateway_route_arns = "gatewayRouteArns",
+    listener_arn = "listenerArn",
+    load_balancer_arn = "loadBalancerArn",
+    security_group = "securityGroup",
+} }
+
 /// `EnvironmentFile`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct EnvironmentFile {
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
-    #[serde(rename = "value", skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }
 
+structure! { EnvironmentFile {
+    r#type = "type",
+    value = "value",
+} }
+
 /// `EphemeralStorage`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct EphemeralStorage {
-    #[serde(rename = "sizeInGiB", skip_serializing_if = "Option::is_none")]
     pub size_in_gi_b: Option<i32>,
 }
 
+structure! { EphemeralStorage {
+    size_in_gi_b = "sizeInGiB",
+} }
+
 /// `ExecuteCommandConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExecuteCommandConfiguration {
-    #[serde(rename = "kmsKeyId", skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
-    #[serde(rename = "logConfiguration", skip_serializing_if = "Option::is_none")]
     pub log_configuration: Option<ExecuteCommandLogConfiguration>,
-    #[serde(rename = "logging", skip_serializing_if = "Option::is_none")]
     pub logging: Option<String>,
 }
 
+structure! { ExecuteCommandConfiguration {
+    kms_key_id = "kmsKeyId",
+    log_configuration = "logConfiguration",
+    logging = "logging",
+} }
+
 /// `ExecuteCommandLogConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExecuteCommandLogConfiguration {
-    #[serde(rename = "cloudWatchEncryptionEnabled", skip_serializing_if = "Option::is_none")]
     pub cloud_watch_encryption_enabled: Option<bool>,
-    #[serde(rename = "cloudWatchLogGroupName", skip_serializing_if = "Option::is_none")]
     pub cloud_watch_log_group_name: Option<String>,
-    #[serde(rename = "s3BucketName", skip_serializing_if = "Option::is_none")]
     pub s3_bucket_name: Option<String>,
-    #[serde(rename = "s3EncryptionEnabled", skip_serializing_if = "Option::is_none")]
     pub s3_encryption_enabled: Option<bool>,
-    #[serde(rename = "s3KeyPrefix", skip_serializing_if = "Option::is_none")]
     pub s3_key_prefix: Option<String>,
 }
 
+structure! { ExecuteCommandLogConfiguration {
+    cloud_watch_encryption_enabled = "cloudWatchEncryptionEnabled",
+    cloud_watch_log_group_name = "cloudWatchLogGroupName",
+    s3_bucket_name = "s3BucketName",
+    s3_encryption_enabled = "s3EncryptionEnabled",
+    s3_key_prefix = "s3KeyPrefix",
+} }
+
 /// `ExecuteCommandRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExecuteCommandRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "command", skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
-    #[serde(rename = "container", skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
-    #[serde(rename = "interactive", skip_serializing_if = "Option::is_none")]
     pub interactive: Option<bool>,
-    #[serde(rename = "task", skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
 }
 
+structure! { ExecuteCommandRequest {
+    cluster = "cluster",
+    command = "command",
+    container = "container",
+    interactive = "interactive",
+    task = "task",
+} }
+
 /// `ExecuteCommandResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExecuteCommandResponse {
-    #[serde(rename = "clusterArn", skip_serializing_if = "Option::is_none")]
     pub cluster_arn: Option<String>,
-    #[serde(rename = "containerArn", skip_serializing_if = "Option::is_none")]
     pub container_arn: Option<String>,
-    #[serde(rename = "containerName", skip_serializing_if = "Option::is_none")]
     pub container_name: Option<String>,
-    #[serde(rename = "interactive", skip_serializing_if = "Option::is_none")]
     pub interactive: Option<bool>,
-    #[serde(rename = "session", skip_serializing_if = "Option::is_none")]
     pub session: Option<Session>,
-    #[serde(rename = "taskArn", skip_serializing_if = "Option::is_none")]
     pub task_arn: Option<String>,
 }
 
+structure! { ExecuteCommandResponse {
+    cluster_arn = "clusterArn",
+    container_arn = "containerArn",
+    container_name = "containerName",
+    interactive = "interactive",
+    session = "session",
+    task_arn = "taskArn",
+} }
+
 /// `ExpressGatewayContainer`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExpressGatewayContainer {
-    #[serde(rename = "awsLogsConfiguration", skip_serializing_if = "Option::is_none")]
     pub aws_logs_configuration: Option<ExpressGatewayServiceAwsLogsConfiguration>,
-    #[serde(rename = "command", skip_serializing_if = "Option::is_none")]
     pub command: Option<Vec<String>>,
-    #[serde(rename = "containerPort", skip_serializing_if = "Option::is_none")]
     pub container_port: Option<i32>,
-    #[serde(rename = "environment", skip_serializing_if = "Option::is_none")]
     pub environment: Option<Vec<KeyValuePair>>,
-    #[serde(rename = "image", skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    #[serde(rename = "repositoryCredentials", skip_serializing_if = "Option::is_none")]
     pub repository_credentials: Option<ExpressGatewayRepositoryCredentials>,
-    #[serde(rename = "secrets", skip_serializing_if = "Option::is_none")]
     pub secrets: Option<Vec<Secret>>,
 }
 
+structure! { ExpressGatewayContainer {
+    aws_logs_configuration = "awsLogsConfiguration",
+    command = "command",
+    container_port = "containerPort",
+    environment = "environment",
+    image = "image",
+    repository_credentials = "repositoryCredentials",
+    secrets = "secrets",
+} }
+
 /// `ExpressGatewayRepositoryCredentials`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExpressGatewayRepositoryCredentials {
-    #[serde(rename = "credentialsParameter", skip_serializing_if = "Option::is_none")]
     pub credentials_parameter: Option<String>,
 }
 
+structure! { ExpressGatewayRepositoryCredentials {
+    credentials_parameter = "credentialsParameter",
+} }
+
 /// `ExpressGatewayScalingTarget`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExpressGatewayScalingTarget {
-    #[serde(rename = "autoScalingMetric", skip_serializing_if = "Option::is_none")]
     pub auto_scaling_metric: Option<String>,
-    #[serde(rename = "autoScalingTargetValue", skip_serializing_if = "Option::is_none")]
     pub auto_scaling_target_value: Option<i32>,
-    #[serde(rename = "maxTaskCount", skip_serializing_if = "Option::is_none")]
     pub max_task_count: Option<i32>,
-    #[serde(rename = "minTaskCount", skip_serializing_if = "Option::is_none")]
     pub min_task_count: Option<i32>,
 }
 
+structure! { ExpressGatewayScalingTarget {
+    auto_scaling_metric = "autoScalingMetric",
+    auto_scaling_target_value = "autoScalingTargetValue",
+    max_task_count = "maxTaskCount",
+    min_task_count = "minTaskCount",
+} }
+
 /// `ExpressGatewayServiceAwsLogsConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExpressGatewayServiceAwsLogsConfiguration {
-    #[serde(rename = "logGroup", skip_serializing_if = "Option::is_none")]
     pub log_group: Option<String>,
-    #[serde(rename = "logStreamPrefix", skip_serializing_if = "Option::is_none")]
     pub log_stream_prefix: Option<String>,
 }
 
+structure! { ExpressGatewayServiceAwsLogsConfiguration {
+    log_group = "logGroup",
+    log_stream_prefix = "logStreamPrefix",
+} }
+
 /// `ExpressGatewayServiceConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExpressGatewayServiceConfiguration {
-    #[serde(rename = "cpu", skip_serializing_if = "Option::is_none")]
     pub cpu: Option<String>,
-    #[serde(rename = "cpuArchitecture", skip_serializing_if = "Option::is_none")]
     pub cpu_architecture: Option<String>,
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    #[serde(rename = "executionRoleArn", skip_serializing_if = "Option::is_none")]
     pub execution_role_arn: Option<String>,
-    #[serde(rename = "healthCheckPath", skip_serializing_if = "Option::is_none")]
     pub health_check_path: Option<String>,
-    #[serde(rename = "ingressPaths", skip_serializing_if = "Option::is_none")]
     pub ingress_paths: Option<Vec<IngressPathSummary>>,
-    #[serde(rename = "memory", skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
-    #[serde(rename = "networkConfiguration", skip_serializing_if = "Option::is_none")]
     pub network_configuration: Option<ExpressGatewayServiceNetworkConfiguration>,
-    #[serde(rename = "primaryContainer", skip_serializing_if = "Option::is_none")]
     pub primary_container: Option<ExpressGatewayContainer>,
-    #[serde(rename = "scalingTarget", skip_serializing_if = "Option::is_none")]
     pub scaling_target: Option<ExpressGatewayScalingTarget>,
-    #[serde(rename = "serviceRevisionArn", skip_serializing_if = "Option::is_none")]
     pub service_revision_arn: Option<String>,
-    #[serde(rename = "taskDefinitionArn", skip_serializing_if = "Option::is_none")]
     pub task_definition_arn: Option<String>,
-    #[serde(rename = "taskRoleArn", skip_serializing_if = "Option::is_none")]
     pub task_role_arn: Option<String>,
 }
 
+structure! { ExpressGatewayServiceConfiguration {
+    cpu = "cpu",
+    cpu_architecture = "cpuArchitecture",
+    created_at = "createdAt",
+    execution_role_arn = "executionRoleArn",
+    health_check_path = "healthCheckPath",
+    ingress_paths = "ingressPaths",
+    memory = "memory",
+    network_configuration = "networkConfiguration",
+    primary_container = "primaryContainer",
+    scaling_target = "scalingTarget",
+    service_revision_arn = "serviceRevisionArn",
+    task_definition_arn = "taskDefinitionArn",
+    task_role_arn = "taskRoleArn",
+} }
+
 /// `ExpressGatewayServiceNetworkConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExpressGatewayServiceNetworkConfiguration {
-    #[serde(rename = "securityGroups", skip_serializing_if = "Option::is_none")]
     pub security_groups: Option<Vec<String>>,
-    #[serde(rename = "subnets", skip_serializing_if = "Option::is_none")]
     pub subnets: Option<Vec<String>>,
 }
 
+structure! { ExpressGatewayServiceNetworkConfiguration {
+    security_groups = "securityGroups",
+    subnets = "subnets",
+} }
+
 /// `ExpressGatewayServiceStatus`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExpressGatewayServiceStatus {
-    #[serde(rename = "statusCode", skip_serializing_if = "Option::is_none")]
     pub status_code: Option<String>,
-    #[serde(rename = "statusReason", skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
 }
 
+structure! { ExpressGatewayServiceStatus {
+    status_code = "statusCode",
+    status_reason = "statusReason",
+} }
+
 /// `FSxWindowsFileServerAuthorizationConfig`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct FSxWindowsFileServerAuthorizationConfig {
-    #[serde(rename = "credentialsParameter", skip_serializing_if = "Option::is_none")]
     pub credentials_parameter: Option<String>,
-    #[serde(rename = "domain", skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
 }
 
+structure! { FSxWindowsFileServerAuthorizationConfig {
+    credentials_parameter = "credentialsParameter",
+    domain = "domain",
+} }
+
 /// `FSxWindowsFileServerVolumeConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct FSxWindowsFileServerVolumeConfiguration {
-    #[serde(rename = "authorizationConfig", skip_serializing_if = "Option::is_none")]
     pub authorization_config: Option<FSxWindowsFileServerAuthorizationConfig>,
-    #[serde(rename = "fileSystemId", skip_serializing_if = "Option::is_none")]
     pub file_system_id: Option<String>,
-    #[serde(rename = "rootDirectory", skip_serializing_if = "Option::is_none")]
     pub root_directory: Option<String>,
 }
 
+structure! { FSxWindowsFileServerVolumeConfiguration {
+    authorization_config = "authorizationConfig",
+    file_system_id = "fileSystemId",
+    root_directory = "rootDirectory",
+} }
+
 /// `Failure`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Failure {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "detail", skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    #[serde(rename = "reason", skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
+structure! { Failure {
+    arn = "arn",
+    detail = "detail",
+    reason = "reason",
+} }
+
 /// `FirelensConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct FirelensConfiguration {
-    #[serde(rename = "options", skip_serializing_if = "Option::is_none")]
     pub options: Option<BTreeMap<String, String>>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
 }
 
+structure! { FirelensConfiguration {
+    options = "options",
+    r#type = "type",
+} }
+
 /// `Gateway`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Gateway {
-    #[serde(rename = "accessType", skip_serializing_if = "Option::is_none")]
     pub access_type: Option<String>,
-    #[serde(rename = "configuration", skip_serializing_if = "Option::is_none")]
     pub configuration: Option<DescribeGatewayConfiguration>,
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    #[serde(rename = "deletionProtection", skip_serializing_if = "Option::is_none")]
     pub deletion_protection: Option<bool>,
-    #[serde(rename = "failures", skip_serializing_if = "Option::is_none")]
     pub failures: Option<Vec<GatewayResourceFailure>>,
-    #[serde(rename = "gatewayArn", skip_serializing_if = "Option::is_none")]
     pub gateway_arn: Option<String>,
-    #[serde(rename = "infrastructureRoleArn", skip_serializing_if = "Option::is_none")]
     pub infrastructure_role_arn: Option<String>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "propagateTags", skip_serializing_if = "Option::is_none")]
     pub propagate_tags: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "statusReason", skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
-    #[serde(rename = "updatedAt", skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
 }
 
+structure! { Gateway {
+    access_type = "accessType",
+    configuration = "configuration",
+    created_at = "createdAt",
+    deletion_protection = "deletionProtection",
+    failures = "failures",
+    gateway_arn = "gatewayArn",
+    infrastructure_role_arn = "infrastructureRoleArn",
+    name = "name",
+    propagate_tags = "propagateTags",
+    status = "status",
+    status_reason = "statusReason",
+    tags = "tags",
+    updated_at = "updatedAt",
+} }
+
 /// `GatewayAlbTestTrafficRules`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayAlbTestTrafficRules {
-    #[serde(rename = "header", skip_serializing_if = "Option::is_none")]
     pub header: Option<GatewayTestTrafficHeader>,
 }
 
+structure! { GatewayAlbTestTrafficRules {
+    header = "header",
+} }
+
 /// `GatewayClusterAssociationSummary`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayClusterAssociationSummary {
-    #[serde(rename = "clusterArn", skip_serializing_if = "Option::is_none")]
     pub cluster_arn: Option<String>,
-    #[serde(rename = "gatewayArn", skip_serializing_if = "Option::is_none")]
     pub gateway_arn: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
+structure! { GatewayClusterAssociationSummary {
+    cluster_arn = "clusterArn",
+    gateway_arn = "gatewayArn",
+    status = "status",
+} }
+
 /// `GatewayConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayConfiguration {
-    #[serde(rename = "hostSharedAlb", skip_serializing_if = "Option::is_none")]
     pub host_shared_alb: Option<HostSharedAlbConfiguration>,
 }
 
+structure! { GatewayConfiguration {
+    host_shared_alb = "hostSharedAlb",
+} }
+
 /// `GatewayConnection`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayConnection {
-    #[serde(rename = "accessType", skip_serializing_if = "Option::is_none")]
     pub access_type: Option<String>,
-    #[serde(rename = "gatewayArn", skip_serializing_if = "Option::is_none")]
     pub gateway_arn: Option<String>,
-    #[serde(rename = "gatewayRouteArn", skip_serializing_if = "Option::is_none")]
     pub gateway_route_arn: Option<String>,
-    #[serde(rename = "portName", skip_serializing_if = "Option::is_none")]
     pub port_name: Option<String>,
-    #[serde(rename = "resources", skip_serializing_if = "Option::is_none")]
     pub resources: Option<GatewayConnectionResources>,
-    #[serde(rename = "serviceUrl", skip_serializing_if = "Option::is_none")]
     pub service_url: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
+structure! { GatewayConnection {
+    access_type = "accessType",
+    gateway_arn = "gatewayArn",
+    gateway_route_arn = "gatewayRouteArn",
+    port_name = "portName",
+    resources = "resources",
+    service_url = "serviceUrl",
+    status = "status",
+} }
+
 /// `GatewayConnectionAlbResources`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayConnectionAlbResources {
-    #[serde(rename = "acmCertificateArn", skip_serializing_if = "Option::is_none")]
     pub acm_certificate_arn: Option<String>,
-    #[serde(rename = "alternateTargetGroupArn", skip_serializing_if = "Option::is_none")]
     pub alternate_target_group_arn: Option<String>,
-    #[serde(rename = "listenerArn", skip_serializing_if = "Option::is_none")]
     pub listener_arn: Option<String>,
-    #[serde(rename = "listenerRuleArn", skip_serializing_if = "Option::is_none")]
     pub listener_rule_arn: Option<String>,
-    #[serde(rename = "loadBalancerArn", skip_serializing_if = "Option::is_none")]
     pub load_balancer_arn: Option<String>,
-    #[serde(rename = "loadBalancerSecurityGroupArns", skip_serializing_if = "Option::is_none")]
     pub load_balancer_security_group_arns: Option<Vec<String>>,
-    #[serde(rename = "targetGroupArn", skip_serializing_if = "Option::is_none")]
     pub target_group_arn: Option<String>,
-    #[serde(rename = "testListenerRuleArn", skip_serializing_if = "Option::is_none")]
     pub test_listener_rule_arn: Option<String>,
 }
 
+structure! { GatewayConnectionAlbResources {
+    acm_certificate_arn = "acmCertificateArn",
+    alternate_target_group_arn = "alternateTargetGroupArn",
+    listener_arn = "listenerArn",
+    listener_rule_arn = "listenerRuleArn",
+    load_balancer_arn = "loadBalancerArn",
+    load_balancer_security_group_arns = "loadBalancerSecurityGroupArns",
+    target_group_arn = "targetGroupArn",
+    test_listener_rule_arn = "testListenerRuleArn",
+} }
+
 /// `GatewayConnectionResources`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayConnectionResources {
-    #[serde(rename = "hostSharedAlb", skip_serializing_if = "Option::is_none")]
     pub host_shared_alb: Option<Vec<GatewayConnectionAlbResources>>,
 }
 
+structure! { GatewayConnectionResources {
+    host_shared_alb = "hostSharedAlb",
+} }
+
 /// `GatewayConnector`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayConnector {
-    #[serde(rename = "deregistrationDelay", skip_serializing_if = "Option::is_none")]
     pub deregistration_delay: Option<GatewayConnectorDeregistrationDelay>,
-    #[serde(rename = "filters", skip_serializing_if = "Option::is_none")]
     pub filters: Option<GatewayConnectorFilters>,
-    #[serde(rename = "healthCheck", skip_serializing_if = "Option::is_none")]
     pub health_check: Option<GatewayConnectorHealthCheck>,
-    #[serde(rename = "portName", skip_serializing_if = "Option::is_none")]
     pub port_name: Option<String>,
 }
 
+structure! { GatewayConnector {
+    deregistration_delay = "deregistrationDelay",
+    filters = "filters",
+    health_check = "healthCheck",
+    port_name = "portName",
+} }
+
 /// `GatewayConnectorDeregistrationDelay`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayConnectorDeregistrationDelay {
-    #[serde(rename = "timeoutSeconds", skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<i32>,
 }
 
+structure! { GatewayConnectorDeregistrationDelay {
+    timeout_seconds = "timeoutSeconds",
+} }
+
 /// `GatewayConnectorFilters`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayConnectorFilters {
-    #[serde(rename = "accessTypes", skip_serializing_if = "Option::is_none")]
     pub access_types: Option<Vec<String>>,
 }
 
+structure! { GatewayConnectorFilters {
+    access_types = "accessTypes",
+} }
+
 /// `GatewayConnectorHealthCheck`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayConnectorHealthCheck {
-    #[serde(rename = "healthCheckIntervalSeconds", skip_serializing_if = "Option::is_none")]
     pub health_check_interval_seconds: Option<i32>,
-    #[serde(rename = "healthCheckPath", skip_serializing_if = "Option::is_none")]
     pub health_check_path: Option<String>,
-    #[serde(rename = "healthCheckPort", skip_serializing_if = "Option::is_none")]
     pub health_check_port: Option<i32>,
-    #[serde(rename = "healthCheckProtocol", skip_serializing_if = "Option::is_none")]
     pub health_check_protocol: Option<String>,
-    #[serde(rename = "healthCheckTimeoutSeconds", skip_serializing_if = "Option::is_none")]
     pub health_check_timeout_seconds: Option<i32>,
-    #[serde(rename = "healthyThresholdCount", skip_serializing_if = "Option::is_none")]
     pub healthy_threshold_count: Option<i32>,
-    #[serde(rename = "matcher", skip_serializing_if = "Option::is_none")]
     pub matcher: Option<GatewayConnectorHealthCheckMatcher>,
-    #[serde(rename = "unhealthyThresholdCount", skip_serializing_if = "Option::is_none")]
     pub unhealthy_threshold_count: Option<i32>,
 }
 
+structure! { GatewayConnectorHealthCheck {
+    health_check_interval_seconds = "healthCheckIntervalSeconds",
+    health_check_path = "healthCheckPath",
+    health_check_port = "healthCheckPort",
+    health_check_protocol = "healthCheckProtocol",
+    health_check_timeout_seconds = "healthCheckTimeoutSeconds",
+    healthy_threshold_count = "healthyThresholdCount",
+    matcher = "matcher",
+    unhealthy_threshold_count = "unhealthyThresholdCount",
+} }
+
 /// `GatewayConnectorHealthCheckMatcher`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayConnectorHealthCheckMatcher {
-    #[serde(rename = "grpcCode", skip_serializing_if = "Option::is_none")]
     pub grpc_code: Option<String>,
-    #[serde(rename = "httpCode", skip_serializing_if = "Option::is_none")]
     pub http_code: Option<String>,
 }
 
+structure! { GatewayConnectorHealthCheckMatcher {
+    grpc_code = "grpcCode",
+    http_code = "httpCode",
+} }
+
 /// `GatewayElbAccessLogConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayElbAccessLogConfiguration {
-    #[serde(rename = "destination", skip_serializing_if = "Option::is_none")]
     pub destination: Option<GatewayElbAccessLogDestination>,
 }
 
+structure! { GatewayElbAccessLogConfiguration {
+    destination = "destination",
+} }
+
 /// `GatewayElbAccessLogDestination`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayElbAccessLogDestination {
-    #[serde(rename = "s3", skip_serializing_if = "Option::is_none")]
     pub s3: Option<GatewayElbAccessLogS3Destination>,
 }
 
+structure! { GatewayElbAccessLogDestination {
+    s3 = "s3",
+} }
+
 /// `GatewayElbAccessLogS3Destination`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayElbAccessLogS3Destination {
-    #[serde(rename = "bucket", skip_serializing_if = "Option::is_none")]
     pub bucket: Option<String>,
-    #[serde(rename = "prefix", skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
 }
 
+structure! { GatewayElbAccessLogS3Destination {
+    bucket = "bucket",
+    prefix = "prefix",
+} }
+
 /// `GatewayElbNetworkConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayElbNetworkConfiguration {
-    #[serde(rename = "inboundSecurityGroup", skip_serializing_if = "Option::is_none")]
     pub inbound_security_group: Option<String>,
-    #[serde(rename = "ipAddressType", skip_serializing_if = "Option::is_none")]
     pub ip_address_type: Option<String>,
-    #[serde(rename = "subnets", skip_serializing_if = "Option::is_none")]
     pub subnets: Option<Vec<String>>,
 }
 
+structure! { GatewayElbNetworkConfiguration {
+    inbound_security_group = "inboundSecurityGroup",
+    ip_address_type = "ipAddressType",
+    subnets = "subnets",
+} }
+
 /// `GatewayInfrastructureResources`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayInfrastructureResources {
-    #[serde(rename = "hostSharedAlb", skip_serializing_if = "Option::is_none")]
     pub host_shared_alb: Option<Vec<ElbGatewayResources>>,
 }
 
+structure! { GatewayInfrastructureResources {
+    host_shared_alb = "hostSharedAlb",
+} }
+
 /// `GatewayOperationError`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayOperationError {
-    #[serde(rename = "code", skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    #[serde(rename = "message", skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    #[serde(rename = "operation", skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
 }
 
+structure! { GatewayOperationError {
+    code = "code",
+    message = "message",
+    operation = "operation",
+} }
+
 /// `GatewayResourceFailure`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayResourceFailure {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "errors", skip_serializing_if = "Option::is_none")]
     pub errors: Option<Vec<GatewayOperationError>>,
 }
 
+structure! { GatewayResourceFailure {
+    arn = "arn",
+    errors = "errors",
+} }
+
 /// `GatewayResources`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayResources {
-    #[serde(rename = "gatewayArn", skip_serializing_if = "Option::is_none")]
     pub gateway_arn: Option<String>,
-    #[serde(rename = "resources", skip_serializing_if = "Option::is_none")]
     pub resources: Option<GatewayInfrastructureResources>,
 }
 
+structure! { GatewayResources {
+    gateway_arn = "gatewayArn",
+    resources = "resources",
+} }
+
 /// `GatewayRoute`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayRoute {
-    #[serde(rename = "gatewayRouteArn", skip_serializing_if = "Option::is_none")]
     pub gateway_route_arn: Option<String>,
-    #[serde(rename = "resources", skip_serializing_if = "Option::is_none")]
     pub resources: Option<GatewayRouteResources>,
-    #[serde(rename = "serviceArn", skip_serializing_if = "Option::is_none")]
     pub service_arn: Option<String>,
-    #[serde(rename = "serviceContainerPortName", skip_serializing_if = "Option::is_none")]
     pub service_container_port_name: Option<String>,
-    #[serde(rename = "serviceUrl", skip_serializing_if = "Option::is_none")]
     pub service_url: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
+structure! { GatewayRoute {
+    gateway_route_arn = "gatewayRouteArn",
+    resources = "resources",
+    service_arn = "serviceArn",
+    service_container_port_name = "serviceContainerPortName",
+    service_url = "serviceUrl",
+    status = "status",
+} }
+
 /// `GatewayRouteAlbResources`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayRouteAlbResources {
-    #[serde(rename = "acmCertificateArn", skip_serializing_if = "Option::is_none")]
     pub acm_certificate_arn: Option<String>,
-    #[serde(rename = "listenerArn", skip_serializing_if = "Option::is_none")]
     pub listener_arn: Option<String>,
-    #[serde(rename = "listenerRuleArn", skip_serializing_if = "Option::is_none")]
     pub listener_rule_arn: Option<String>,
-    #[serde(rename = "loadBalancerArn", skip_serializing_if = "Option::is_none")]
     pub load_balancer_arn: Option<String>,
-    #[serde(rename = "loadBalancerSecurityGroups", skip_serializing_if = "Option::is_none")]
     pub load_balancer_security_groups: Option<Vec<GatewayRouteLoadBalancerSecurityGroup>>,
-    #[serde(rename = "serviceSecurityGroupArn", skip_serializing_if = "Option::is_none")]
     pub service_security_group_arn: Option<String>,
-    #[serde(rename = "testListenerRuleArns", skip_serializing_if = "Option::is_none")]
     pub test_listener_rule_arns: Option<Vec<String>>,
 }
 
+structure! { GatewayRouteAlbResources {
+    acm_certificate_arn = "acmCertificateArn",
+    listener_arn = "listenerArn",
+    listener_rule_arn = "listenerRuleArn",
+    load_balancer_arn = "loadBalancerArn",
+    load_balancer_security_groups = "loadBalancerSecurityGroups",
+    service_security_group_arn = "serviceSecurityGroupArn",
+    test_listener_rule_arns = "testListenerRuleArns",
+} }
+
 /// `GatewayRouteLoadBalancerSecurityGroup`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayRouteLoadBalancerSecurityGroup {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "ruleArns", skip_serializing_if = "Option::is_none")]
     pub rule_arns: Option<Vec<String>>,
 }
 
+structure! { GatewayRouteLoadBalancerSecurityGroup {
+    arn = "arn",
+    rule_arns = "ruleArns",
+} }
+
 /// `GatewayRouteResources`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayRouteResources {
-    #[serde(rename = "hostSharedAlb", skip_serializing_if = "Option::is_none")]
     pub host_shared_alb: Option<Vec<GatewayRouteAlbResources>>,
 }
 
+structure! { GatewayRouteResources {
+    host_shared_alb = "hostSharedAlb",
+} }
+
 /// `GatewayRouteSummary`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayRouteSummary {
-    #[serde(rename = "clusterArn", skip_serializing_if = "Option::is_none")]
     pub cluster_arn: Option<String>,
-    #[serde(rename = "gatewayArn", skip_serializing_if = "Option::is_none")]
     pub gateway_arn: Option<String>,
-    #[serde(rename = "gatewayRouteArn", skip_serializing_if = "Option::is_none")]
     pub gateway_route_arn: Option<String>,
-    #[serde(rename = "serviceArn", skip_serializing_if = "Option::is_none")]
     pub service_arn: Option<String>,
-    #[serde(rename = "serviceContainerPortName", skip_serializing_if = "Option::is_none")]
     pub service_container_port_name: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
+
+structure! { GatewayRouteSummary {
+    cluster_arn = "clusterArn",
+    gateway_arn = "gatewayArn",
+    gateway_route_arn = "gatewayRouteArn",
+    service_arn = "serviceArn",
+    service_container_port_name = "serviceContainerPortName",
+    status = "status",
+} }
 
 /// `GatewaySummary`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewaySummary {
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    #[serde(rename = "gatewayArn", skip_serializing_if = "Option::is_none")]
     pub gateway_arn: Option<String>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
+structure! { GatewaySummary {
+    created_at = "createdAt",
+    gateway_arn = "gatewayArn",
+    name = "name",
+    status = "status",
+} }
+
 /// `GatewayTestTrafficHeader`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GatewayTestTrafficHeader {
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "values", skip_serializing_if = "Option::is_none")]
     pub values: Option<Vec<String>>,
 }
 
+structure! { GatewayTestTrafficHeader {
+    name = "name",
+    values = "values",
+} }
+
 /// `GetTaskProtectionRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetTaskProtectionRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "tasks", skip_serializing_if = "Option::is_none")]
     pub tasks: Option<Vec<String>>,
 }
 
+structure! { GetTaskProtectionRequest {
+    cluster = "cluster",
+    tasks = "tasks",
+} }
+
 /// `GetTaskProtectionResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetTaskProtectionResponse {
-    #[serde(rename = "failures", skip_serializing_if = "Option::is_none")]
     pub failures: Option<Vec<Failure>>,
-    #[serde(rename = "protectedTasks", skip_serializing_if = "Option::is_none")]
     pub protected_tasks: Option<Vec<ProtectedTask>>,
 }
 
+structure! { GetTaskProtectionResponse {
+    failures = "failures",
+    protected_tasks = "protectedTasks",
+} }
+
 /// `GpuDevice`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GpuDevice {
-    #[serde(rename = "containerCount", skip_serializing_if = "Option::is_none")]
     pub container_count: Option<i32>,
-    #[serde(rename = "gpuId", skip_serializing_if = "Option::is_none")]
     pub gpu_id: Option<String>,
-    #[serde(rename = "remainingMemoryInMiB", skip_serializing_if = "Option::is_none")]
     pub remaining_memory_in_mi_b: Option<i32>,
-    #[serde(rename = "sharingMode", skip_serializing_if = "Option::is_none")]
     pub sharing_mode: Option<String>,
-    #[serde(rename = "totalMemoryInMiB", skip_serializing_if = "Option::is_none")]
     pub total_memory_in_mi_b: Option<i32>,
 }
 
+structure! { GpuDevice {
+    container_count = "containerCount",
+    gpu_id = "gpuId",
+    remaining_memory_in_mi_b = "remainingMemoryInMiB",
+    sharing_mode = "sharingMode",
+    total_memory_in_mi_b = "totalMemoryInMiB",
+} }
+
 /// `HealthCheck`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct HealthCheck {
-    #[serde(rename = "command", skip_serializing_if = "Option::is_none")]
     pub command: Option<Vec<String>>,
-    #[serde(rename = "interval", skip_serializing_if = "Option::is_none")]
     pub interval: Option<i32>,
-    #[serde(rename = "retries", skip_serializing_if = "Option::is_none")]
     pub retries: Option<i32>,
-    #[serde(rename = "startPeriod", skip_serializing_if = "Option::is_none")]
     pub start_period: Option<i32>,
-    #[serde(rename = "timeout", skip_serializing_if = "Option::is_none")]
     pub timeout: Option<i32>,
 }
 
+structure! { HealthCheck {
+    command = "command",
+    interval = "interval",
+    retries = "retries",
+    start_period = "startPeriod",
+    timeout = "timeout",
+} }
+
 /// `HostEntry`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct HostEntry {
-    #[serde(rename = "hostname", skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
-    #[serde(rename = "ipAddress", skip_serializing_if = "Option::is_none")]
     pub ip_address: Option<String>,
 }
 
+structure! { HostEntry {
+    hostname = "hostname",
+    ip_address = "ipAddress",
+} }
+
 /// `HostSharedAlbConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct HostSharedAlbConfiguration {
-    #[serde(rename = "accessLogs", skip_serializing_if = "Option::is_none")]
     pub access_logs: Option<GatewayElbAccessLogConfiguration>,
-    #[serde(rename = "httpDesync", skip_serializing_if = "Option::is_none")]
     pub http_desync: Option<String>,
-    #[serde(rename = "maxAlbCount", skip_serializing_if = "Option::is_none")]
     pub max_alb_count: Option<i32>,
-    #[serde(rename = "networkConfiguration", skip_serializing_if = "Option::is_none")]
     pub network_configuration: Option<GatewayElbNetworkConfiguration>,
-    #[serde(rename = "port", skip_serializing_if = "Option::is_none")]
     pub port: Option<i32>,
-    #[serde(rename = "protocol", skip_serializing_if = "Option::is_none")]
     pub protocol: Option<String>,
-    #[serde(rename = "scheme", skip_serializing_if = "Option::is_none")]
     pub scheme: Option<String>,
-    #[serde(rename = "testTrafficRules", skip_serializing_if = "Option::is_none")]
     pub test_traffic_rules: Option<GatewayAlbTestTrafficRules>,
-    #[serde(rename = "webACLArn", skip_serializing_if = "Option::is_none")]
     pub web_acl_arn: Option<String>,
 }
 
+structure! { HostSharedAlbConfiguration {
+    access_logs = "accessLogs",
+    http_desync = "httpDesync",
+    max_alb_count = "maxAlbCount",
+    network_configuration = "networkConfiguration",
+    port = "port",
+    protocol = "protocol",
+    scheme = "scheme",
+    test_traffic_rules = "testTrafficRules",
+    web_acl_arn = "webACLArn",
+} }
+
 /// `HostVolumeProperties`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct HostVolumeProperties {
-    #[serde(rename = "sourcePath", skip_serializing_if = "Option::is_none")]
     pub source_path: Option<String>,
 }
 
+structure! { HostVolumeProperties {
+    source_path = "sourcePath",
+} }
+
 /// `InferenceAccelerator`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InferenceAccelerator {
-    #[serde(rename = "deviceName", skip_serializing_if = "Option::is_none")]
     pub device_name: Option<String>,
-    #[serde(rename = "deviceType", skip_serializing_if = "Option::is_none")]
     pub device_type: Option<String>,
 }
+
+structure! { InferenceAccelerator {
+    device_name = "deviceName",
+    device_type = "deviceType",
+} }
 
 /// `InferenceAcceleratorOverride`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InferenceAcceleratorOverride {
-    #[serde(rename = "deviceName", skip_serializing_if = "Option::is_none")]
     pub device_name: Option<String>,
-    #[serde(rename = "deviceType", skip_serializing_if = "Option::is_none")]
     pub device_type: Option<String>,
 }
 
+structure! { InferenceAcceleratorOverride {
+    device_name = "deviceName",
+    device_type = "deviceType",
+} }
+
 /// `InfrastructureOptimization`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InfrastructureOptimization {
-    #[serde(rename = "scaleInAfter", skip_serializing_if = "Option::is_none")]
     pub scale_in_after: Option<i32>,
 }
 
+structure! { InfrastructureOptimization {
+    scale_in_after = "scaleInAfter",
+} }
+
 /// `IngressPathSummary`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct IngressPathSummary {
-    #[serde(rename = "accessType", skip_serializing_if = "Option::is_none")]
     pub access_type: Option<String>,
-    #[serde(rename = "endpoint", skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
 }
 
+structure! { IngressPathSummary {
+    access_type = "accessType",
+    endpoint = "endpoint",
+} }
+
 /// `InstanceHealthCheckResult`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceHealthCheckResult {
-    #[serde(rename = "lastStatusChange", skip_serializing_if = "Option::is_none")]
     pub last_status_change: Option<Timestamp>,
-    #[serde(rename = "lastUpdated", skip_serializing_if = "Option::is_none")]
     pub last_updated: Option<Timestamp>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "statusReason", skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
 }
 
+structure! { InstanceHealthCheckResult {
+    last_status_change = "lastStatusChange",
+    last_updated = "lastUpdated",
+    status = "status",
+    status_reason = "statusReason",
+    r#type = "type",
+} }
+
 /// `InstanceLaunchTemplate`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceLaunchTemplate {
-    #[serde(rename = "capacityOptionType", skip_serializing_if = "Option::is_none")]
     pub capacity_option_type: Option<String>,
-    #[serde(rename = "capacityReservations", skip_serializing_if = "Option::is_none")]
     pub capacity_reservations: Option<CapacityReservationRequest>,
-    #[serde(rename = "ec2InstanceProfileArn", skip_serializing_if = "Option::is_none")]
     pub ec2_instance_profile_arn: Option<String>,
-    #[serde(rename = "fipsEnabled", skip_serializing_if = "Option::is_none")]
     pub fips_enabled: Option<bool>,
-    #[serde(rename = "instanceMetadataTagsPropagation", skip_serializing_if = "Option::is_none")]
     pub instance_metadata_tags_propagation: Option<bool>,
-    #[serde(rename = "instanceRequirements", skip_serializing_if = "Option::is_none")]
     pub instance_requirements: Option<InstanceRequirementsRequest>,
-    #[serde(rename = "localStorageConfiguration", skip_serializing_if = "Option::is_none")]
     pub local_storage_configuration: Option<ManagedInstancesLocalStorageConfiguration>,
-    #[serde(rename = "monitoring", skip_serializing_if = "Option::is_none")]
     pub monitoring: Option<String>,
-    #[serde(rename = "networkConfiguration", skip_serializing_if = "Option::is_none")]
     pub network_configuration: Option<ManagedInstancesNetworkConfiguration>,
-    #[serde(rename = "nitroEnclavesEnabled", skip_serializing_if = "Option::is_none")]
     pub nitro_enclaves_enabled: Option<bool>,
-    #[serde(rename = "storageConfiguration", skip_serializing_if = "Option::is_none")]
     pub storage_configuration: Option<ManagedInstancesStorageConfiguration>,
 }
+
+structure! { InstanceLaunchTemplate {
+    capacity_option_type = "capacityOptionType",
+    capacity_reservations = "capacityReservations",
+    ec2_instance_profile_arn = "ec2InstanceProfileArn",
+    fips_enabled = "fipsEnabled",
+    instance_metadata_tags_propagation = "instanceMetadataTagsPropagation",
+    instance_requirements = "instanceRequirements",
+    local_storage_configuration = "localStorageConfiguration",
+    monitoring = "monitoring",
+    network_configuration = "networkConfiguration",
+    nitro_enclaves_enabled = "nitroEnclavesEnabled",
+    storage_configuration = "storageConfiguration",
+} }
 
 /// `InstanceLaunchTemplateUpdate`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceLaunchTemplateUpdate {
-    #[serde(rename = "capacityReservations", skip_serializing_if = "Option::is_none")]
     pub capacity_reservations: Option<CapacityReservationRequest>,
-    #[serde(rename = "ec2InstanceProfileArn", skip_serializing_if = "Option::is_none")]
     pub ec2_instance_profile_arn: Option<String>,
-    #[serde(rename = "instanceMetadataTagsPropagation", skip_serializing_if = "Option::is_none")]
     pub instance_metadata_tags_propagation: Option<bool>,
-    #[serde(rename = "instanceRequirements", skip_serializing_if = "Option::is_none")]
     pub instance_requirements: Option<InstanceRequirementsRequest>,
-    #[serde(rename = "localStorageConfiguration", skip_serializing_if = "Option::is_none")]
     pub local_storage_configuration: Option<ManagedInstancesLocalStorageConfiguration>,
-    #[serde(rename = "monitoring", skip_serializing_if = "Option::is_none")]
     pub monitoring: Option<String>,
-    #[serde(rename = "networkConfiguration", skip_serializing_if = "Option::is_none")]
     pub network_configuration: Option<ManagedInstancesNetworkConfiguration>,
-    #[serde(rename = "storageConfiguration", skip_serializing_if = "Option::is_none")]
     pub storage_configuration: Option<ManagedInstancesStorageConfiguration>,
 }
 
+structure! { InstanceLaunchTemplateUpdate {
+    capacity_reservations = "capacityReservations",
+    ec2_instance_profile_arn = "ec2InstanceProfileArn",
+    instance_metadata_tags_propagation = "instanceMetadataTagsPropagation",
+    instance_requirements = "instanceRequirements",
+    local_storage_configuration = "localStorageConfiguration",
+    monitoring = "monitoring",
+    network_configuration = "networkConfiguration",
+    storage_configuration = "storageConfiguration",
+} }
+
 /// `InstanceRequirementsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceRequirementsRequest {
-    #[serde(rename = "acceleratorCount", skip_serializing_if = "Option::is_none")]
     pub accelerator_count: Option<AcceleratorCountRequest>,
-    #[serde(rename = "acceleratorManufacturers", skip_serializing_if = "Option::is_none")]
     pub accelerator_manufacturers: Option<Vec<String>>,
-    #[serde(rename = "acceleratorNames", skip_serializing_if = "Option::is_none")]
     pub accelerator_names: Option<Vec<String>>,
-    #[serde(rename = "acceleratorTotalMemoryMiB", skip_serializing_if = "Option::is_none")]
     pub accelerator_total_memory_mi_b: Option<AcceleratorTotalMemoryMiBRequest>,
-    #[serde(rename = "acceleratorTypes", skip_serializing_if = "Option::is_none")]
     pub accelerator_types: Option<Vec<String>>,
-    #[serde(rename = "allowedInstanceTypes", skip_serializing_if = "Option::is_none")]
     pub allowed_instance_types: Option<Vec<String>>,
-    #[serde(rename = "bareMetal", skip_serializing_if = "Option::is_none")]
     pub bare_metal: Option<String>,
-    #[serde(rename = "baselineEbsBandwidthMbps", skip_serializing_if = "Option::is_none")]
     pub baseline_ebs_bandwidth_mbps: Option<BaselineEbsBandwidthMbpsRequest>,
-    #[serde(rename = "burstablePerformance", skip_serializing_if = "Option::is_none")]
     pub burstable_performance: Option<String>,
-    #[serde(rename = "cpuManufacturers", skip_serializing_if = "Option::is_none")]
     pub cpu_manufacturers: Option<Vec<String>>,
-    #[serde(rename = "excludedInstanceTypes", skip_serializing_if = "Option::is_none")]
     pub excluded_instance_types: Option<Vec<String>>,
-    #[serde(rename = "instanceGenerations", skip_serializing_if = "Option::is_none")]
     pub instance_generations: Option<Vec<String>>,
-    #[serde(rename = "localStorage", skip_serializing_if = "Option::is_none")]
     pub local_storage: Option<String>,
-    #[serde(rename = "localStorageTypes", skip_serializing_if = "Option::is_none")]
     pub local_storage_types: Option<Vec<String>>,
-    #[serde(rename = "maxSpotPriceAsPercentageOfOptimalOnDemandPrice", skip_serializing_if = "Option::is_none")]
     pub max_spot_price_as_percentage_of_optimal_on_demand_price: Option<i32>,
-    #[serde(rename = "memoryGiBPerVCpu", skip_serializing_if = "Option::is_none")]
     pub memory_gi_b_per_v_cpu: Option<MemoryGiBPerVCpuRequest>,
-    #[serde(rename = "memoryMiB", skip_serializing_if = "Option::is_none")]
     pub memory_mi_b: Option<MemoryMiBRequest>,
-    #[serde(rename = "networkBandwidthGbps", skip_serializing_if = "Option::is_none")]
     pub network_bandwidth_gbps: Option<NetworkBandwidthGbpsRequest>,
-    #[serde(rename = "networkInterfaceCount", skip_serializing_if = "Option::is_none")]
     pub network_interface_count: Option<NetworkInterfaceCountRequest>,
-    #[serde(rename = "onDemandMaxPricePercentageOverLowestPrice", skip_serializing_if = "Option::is_none")]
     pub on_demand_max_price_percentage_over_lowest_price: Option<i32>,
-    #[serde(rename = "requireHibernateSupport", skip_serializing_if = "Option::is_none")]
     pub require_hibernate_support: Option<bool>,
-    #[serde(rename = "spotMaxPricePercentageOverLowestPrice", skip_serializing_if = "Option::is_none")]
     pub spot_max_price_percentage_over_lowest_price: Option<i32>,
-    #[serde(rename = "totalLocalStorageGB", skip_serializing_if = "Option::is_none")]
     pub total_local_storage_gb: Option<TotalLocalStorageGBRequest>,
-    #[serde(rename = "vCpuCount", skip_serializing_if = "Option::is_none")]
     pub v_cpu_count: Option<VCpuCountRangeRequest>,
 }
 
+structure! { InstanceRequirementsRequest {
+    accelerator_count = "acceleratorCount",
+    accelerator_manufacturers = "acceleratorManufacturers",
+    accelerator_names = "acceleratorNames",
+    accelerator_total_memory_mi_b = "acceleratorTotalMemoryMiB",
+    accelerator_types = "acceleratorTypes",
+    allowed_instance_types = "allowedInstanceTypes",
+    bare_metal = "bareMetal",
+    baseline_ebs_bandwidth_mbps = "baselineEbsBandwidthMbps",
+    burstable_performance = "burstablePerformance",
+    cpu_manufacturers = "cpuManufacturers",
+    excluded_instance_types = "excludedInstanceTypes",
+    instance_generations = "instanceGenerations",
+    local_storage = "localStorage",
+    local_storage_types = "localStorageTypes",
+    max_spot_price_as_percentage_of_optimal_on_demand_price = "maxSpotPriceAsPercentageOfOptimalOnDemandPrice",
+    memory_gi_b_per_v_cpu = "memoryGiBPerVCpu",
+    memory_mi_b = "memoryMiB",
+    network_bandwidth_gbps = "networkBandwidthGbps",
+    network_interface_count = "networkInterfaceCount",
+    on_demand_max_price_percentage_over_lowest_price = "onDemandMaxPricePercentageOverLowestPrice",
+    require_hibernate_support = "requireHibernateSupport",
+    spot_max_price_percentage_over_lowest_price = "spotMaxPricePercentageOverLowestPrice",
+    total_local_storage_gb = "totalLocalStorageGB",
+    v_cpu_count = "vCpuCount",
+} }
+
 /// `KernelCapabilities`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct KernelCapabilities {
-    #[serde(rename = "add", skip_serializing_if = "Option::is_none")]
     pub add: Option<Vec<String>>,
-    #[serde(rename = "drop", skip_serializing_if = "Option::is_none")]
     pub drop: Option<Vec<String>>,
 }
 
+structure! { KernelCapabilities {
+    add = "add",
+    drop = "drop",
+} }
+
 /// `KeyValuePair`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct KeyValuePair {
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "value", skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }
 
+structure! { KeyValuePair {
+    name = "name",
+    value = "value",
+} }
+
 /// `LinearConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LinearConfiguration {
-    #[serde(rename = "stepBakeTimeInMinutes", skip_serializing_if = "Option::is_none")]
     pub step_bake_time_in_minutes: Option<i32>,
-    #[serde(rename = "stepPercent", skip_serializing_if = "Option::is_none")]
     pub step_percent: Option<f64>,
 }
 
+structure! { LinearConfiguration {
+    step_bake_time_in_minutes = "stepBakeTimeInMinutes",
+    step_percent = "stepPercent",
+} }
+
 /// `LinuxParameters`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LinuxParameters {
-    #[serde(rename = "capabilities", skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<KernelCapabilities>,
-    #[serde(rename = "devices", skip_serializing_if = "Option::is_none")]
     pub devices: Option<Vec<Device>>,
-    #[serde(rename = "initProcessEnabled", skip_serializing_if = "Option::is_none")]
     pub init_process_enabled: Option<bool>,
-    #[serde(rename = "maxSwap", skip_serializing_if = "Option::is_none")]
     pub max_swap: Option<i32>,
-    #[serde(rename = "sharedMemorySize", skip_serializing_if = "Option::is_none")]
     pub shared_memory_size: Option<i32>,
-    #[serde(rename = "swappiness", skip_serializing_if = "Option::is_none")]
     pub swappiness: Option<i32>,
-    #[serde(rename = "tmpfs", skip_serializing_if = "Option::is_none")]
     pub tmpfs: Option<Vec<Tmpfs>>,
 }
 
+structure! { LinuxParameters {
+    capabilities = "capabilities",
+    devices = "devices",
+    init_process_enabled = "initProcessEnabled",
+    max_swap = "maxSwap",
+    shared_memory_size = "sharedMemorySize",
+    swappiness = "swappiness",
+    tmpfs = "tmpfs",
+} }
+
 /// `ListAccountSettingsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListAccountSettingsRequest {
-    #[serde(rename = "effectiveSettings", skip_serializing_if = "Option::is_none")]
     pub effective_settings: Option<bool>,
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "principalArn", skip_serializing_if = "Option::is_none")]
     pub principal_arn: Option<String>,
-    #[serde(rename = "value", skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }
 
+structure! { ListAccountSettingsRequest {
+    effective_settings = "effectiveSettings",
+    max_results = "maxResults",
+    name = "name",
+    next_token = "nextToken",
+    principal_arn = "principalArn",
+    value = "value",
+} }
+
 /// `ListAccountSettingsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListAccountSettingsResponse {
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "settings", skip_serializing_if = "Option::is_none")]
     pub settings: Option<Vec<Setting>>,
 }
 
+structure! { ListAccountSettingsResponse {
+    next_token = "nextToken",
+    settings = "settings",
+} }
+
 /// `ListAttributesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListAttributesRequest {
-    #[serde(rename = "attributeName", skip_serializing_if = "Option::is_none")]
     pub attribute_name: Option<String>,
-    #[serde(rename = "attributeValue", skip_serializing_if = "Option::is_none")]
     pub attribute_value: Option<String>,
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "targetType", skip_serializing_if = "Option::is_none")]
     pub target_type: Option<String>,
 }
 
+structure! { ListAttributesRequest {
+    attribute_name = "attributeName",
+    attribute_value = "attributeValue",
+    cluster = "cluster",
+    max_results = "maxResults",
+    next_token = "nextToken",
+    target_type = "targetType",
+} }
+
 /// `ListAttributesResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListAttributesResponse {
-    #[serde(rename = "attributes", skip_serializing_if = "Option::is_none")]
     pub attributes: Option<Vec<Attribute>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { ListAttributesResponse {
+    attributes = "attributes",
+    next_token = "nextToken",
+} }
 
 /// `ListClustersRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListClustersRequest {
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { ListClustersRequest {
+    max_results = "maxResults",
+    next_token = "nextToken",
+} }
 
 /// `ListClustersResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListClustersResponse {
-    #[serde(rename = "clusterArns", skip_serializing_if = "Option::is_none")]
     pub cluster_arns: Option<Vec<String>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { ListClustersResponse {
+    cluster_arns = "clusterArns",
+    next_token = "nextToken",
+} }
 
 /// `ListContainerInstancesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListContainerInstancesRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "filter", skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
+
+structure! { ListContainerInstancesRequest {
+    cluster = "cluster",
+    filter = "filter",
+    max_results = "maxResults",
+    next_token = "nextToken",
+    status = "status",
+} }
 
 /// `ListContainerInstancesResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListContainerInstancesResponse {
-    #[serde(rename = "containerInstanceArns", skip_serializing_if = "Option::is_none")]
     pub container_instance_arns: Option<Vec<String>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
 
+structure! { ListContainerInstancesResponse {
+    container_instance_arns = "containerInstanceArns",
+    next_token = "nextToken",
+} }
+
 /// `ListDaemonDeploymentsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListDaemonDeploymentsRequest {
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<CreatedAt>,
-    #[serde(rename = "daemonArn", skip_serializing_if = "Option::is_none")]
     pub daemon_arn: Option<String>,
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<Vec<String>>,
 }
 
+structure! { ListDaemonDeploymentsRequest {
+    created_at = "createdAt",
+    daemon_arn = "daemonArn",
+    max_results = "maxResults",
+    next_token = "nextToken",
+    status = "status",
+} }
+
 /// `ListDaemonDeploymentsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListDaemonDeploymentsResponse {
-    #[serde(rename = "daemonDeployments", skip_serializing_if = "Option::is_none")]
     pub daemon_deployments: Option<Vec<DaemonDeploymentSummary>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
 
+structure! { ListDaemonDeploymentsResponse {
+    daemon_deployments = "daemonDeployments",
+    next_token = "nextToken",
+} }
+
 /// `ListDaemonTaskDefinitionsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListDaemonTaskDefinitionsRequest {
-    #[serde(rename = "family", skip_serializing_if = "Option::is_none")]
     pub family: Option<String>,
-    #[serde(rename = "familyPrefix", skip_serializing_if = "Option::is_none")]
     pub family_prefix: Option<String>,
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "revision", skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    #[serde(rename = "sort", skip_serializing_if = "Option::is_none")]
     pub sort: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
+structure! { ListDaemonTaskDefinitionsRequest {
+    family = "family",
+    family_prefix = "familyPrefix",
+    max_results = "maxResults",
+    next_token = "nextToken",
+    revision = "revision",
+    sort = "sort",
+    status = "status",
+} }
+
 /// `ListDaemonTaskDefinitionsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListDaemonTaskDefinitionsResponse {
-    #[serde(rename = "daemonTaskDefinitions", skip_serializing_if = "Option::is_none")]
     pub daemon_task_definitions: Option<Vec<DaemonTaskDefinitionSummary>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { ListDaemonTaskDefinitionsResponse {
+    daemon_task_definitions = "daemonTaskDefinitions",
+    next_token = "nextToken",
+} }
 
 /// `ListDaemonsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListDaemonsRequest {
-    #[serde(rename = "capacityProviderArns", skip_serializing_if = "Option::is_none")]
     pub capacity_provider_arns: Option<Vec<String>>,
-    #[serde(rename = "clusterArn", skip_serializing_if = "Option::is_none")]
     pub cluster_arn: Option<String>,
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { ListDaemonsRequest {
+    capacity_provider_arns = "capacityProviderArns",
+    cluster_arn = "clusterArn",
+    max_results = "maxResults",
+    next_token = "nextToken",
+} }
 
 /// `ListDaemonsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListDaemonsResponse {
-    #[serde(rename = "daemonSummariesList", skip_serializing_if = "Option::is_none")]
     pub daemon_summaries_list: Option<Vec<DaemonSummary>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { ListDaemonsResponse {
+    daemon_summaries_list = "daemonSummariesList",
+    next_token = "nextToken",
+} }
 
 /// `ListGatewayClusterAssociationsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListGatewayClusterAssociationsRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "gateway", skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<Vec<String>>,
 }
+
+structure! { ListGatewayClusterAssociationsRequest {
+    cluster = "cluster",
+    gateway = "gateway",
+    max_results = "maxResults",
+    next_token = "nextToken",
+    status = "status",
+} }
 
 /// `ListGatewayClusterAssociationsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListGatewayClusterAssociationsResponse {
-    #[serde(rename = "gatewayClusterAssociations", skip_serializing_if = "Option::is_none")]
     pub gateway_cluster_associations: Option<Vec<GatewayClusterAssociationSummary>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { ListGatewayClusterAssociationsResponse {
+    gateway_cluster_associations = "gatewayClusterAssociations",
+    next_token = "nextToken",
+} }
 
 /// `ListGatewayRoutesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListGatewayRoutesRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "gateway", skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "service", skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    #[serde(rename = "serviceContainerPortName", skip_serializing_if = "Option::is_none")]
     pub service_container_port_name: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<Vec<String>>,
 }
+
+structure! { ListGatewayRoutesRequest {
+    cluster = "cluster",
+    gateway = "gateway",
+    max_results = "maxResults",
+    next_token = "nextToken",
+    service = "service",
+    service_container_port_name = "serviceContainerPortName",
+    status = "status",
+} }
 
 /// `ListGatewayRoutesResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListGatewayRoutesResponse {
-    #[serde(rename = "gatewayRoutes", skip_serializing_if = "Option::is_none")]
     pub gateway_routes: Option<Vec<GatewayRouteSummary>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { ListGatewayRoutesResponse {
+    gateway_routes = "gatewayRoutes",
+    next_token = "nextToken",
+} }
 
 /// `ListGatewaysRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListGatewaysRequest {
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "names", skip_serializing_if = "Option::is_none")]
     pub names: Option<Vec<String>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<Vec<String>>,
 }
+
+structure! { ListGatewaysRequest {
+    max_results = "maxResults",
+    names = "names",
+    next_token = "nextToken",
+    status = "status",
+} }
 
 /// `ListGatewaysResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListGatewaysResponse {
-    #[serde(rename = "gateways", skip_serializing_if = "Option::is_none")]
     pub gateways: Option<Vec<GatewaySummary>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
 
+structure! { ListGatewaysResponse {
+    gateways = "gateways",
+    next_token = "nextToken",
+} }
+
 /// `ListServiceDeploymentsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListServiceDeploymentsRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<CreatedAt>,
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "service", skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<Vec<String>>,
 }
 
+structure! { ListServiceDeploymentsRequest {
+    cluster = "cluster",
+    created_at = "createdAt",
+    max_results = "maxResults",
+    next_token = "nextToken",
+    service = "service",
+    status = "status",
+} }
+
 /// `ListServiceDeploymentsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListServiceDeploymentsResponse {
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "serviceDeployments", skip_serializing_if = "Option::is_none")]
     pub service_deployments: Option<Vec<ServiceDeploymentBrief>>,
 }
 
+structure! { ListServiceDeploymentsResponse {
+    next_token = "nextToken",
+    service_deployments = "serviceDeployments",
+} }
+
 /// `ListServicesByNamespaceRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListServicesByNamespaceRequest {
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "namespace", skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
 
+structure! { ListServicesByNamespaceRequest {
+    max_results = "maxResults",
+    namespace = "namespace",
+    next_token = "nextToken",
+} }
+
 /// `ListServicesByNamespaceResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListServicesByNamespaceResponse {
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "serviceArns", skip_serializing_if = "Option::is_none")]
     pub service_arns: Option<Vec<String>>,
 }
 
+structure! { ListServicesByNamespaceResponse {
+    next_token = "nextToken",
+    service_arns = "serviceArns",
+} }
+
 /// `ListServicesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListServicesRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "launchType", skip_serializing_if = "Option::is_none")]
     pub launch_type: Option<String>,
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "resourceManagementType", skip_serializing_if = "Option::is_none")]
     pub resource_management_type: Option<String>,
-    #[serde(rename = "schedulingStrategy", skip_serializing_if = "Option::is_none")]
     pub scheduling_strategy: Option<String>,
 }
 
+structure! { ListServicesRequest {
+    cluster = "cluster",
+    launch_type = "launchType",
+    max_results = "maxResults",
+    next_token = "nextToken",
+    resource_management_type = "resourceManagementType",
+    scheduling_strategy = "schedulingStrategy",
+} }
+
 /// `ListServicesResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListServicesResponse {
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "serviceArns", skip_serializing_if = "Option::is_none")]
     pub service_arns: Option<Vec<String>>,
 }
 
+structure! { ListServicesResponse {
+    next_token = "nextToken",
+    service_arns = "serviceArns",
+} }
+
 /// `ListTagsForResourceRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListTagsForResourceRequest {
-    #[serde(rename = "resourceArn", skip_serializing_if = "Option::is_none")]
     pub resource_arn: Option<String>,
 }
 
+structure! { ListTagsForResourceRequest {
+    resource_arn = "resourceArn",
+} }
+
 /// `ListTagsForResourceResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListTagsForResourceResponse {
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
 }
 
+structure! { ListTagsForResourceResponse {
+    tags = "tags",
+} }
+
 /// `ListTaskDefinitionFamiliesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListTaskDefinitionFamiliesRequest {
-    #[serde(rename = "familyPrefix", skip_serializing_if = "Option::is_none")]
     pub family_prefix: Option<String>,
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
+
+structure! { ListTaskDefinitionFamiliesRequest {
+    family_prefix = "familyPrefix",
+    max_results = "maxResults",
+    next_token = "nextToken",
+    status = "status",
+} }
 
 /// `ListTaskDefinitionFamiliesResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListTaskDefinitionFamiliesResponse {
-    #[serde(rename = "families", skip_serializing_if = "Option::is_none")]
     pub families: Option<Vec<String>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
 
+structure! { ListTaskDefinitionFamiliesResponse {
+    families = "families",
+    next_token = "nextToken",
+} }
+
 /// `ListTaskDefinitionsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListTaskDefinitionsRequest {
-    #[serde(rename = "familyPrefix", skip_serializing_if = "Option::is_none")]
     pub family_prefix: Option<String>,
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "sort", skip_serializing_if = "Option::is_none")]
     pub sort: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
+structure! { ListTaskDefinitionsRequest {
+    family_prefix = "familyPrefix",
+    max_results = "maxResults",
+    next_token = "nextToken",
+    sort = "sort",
+    status = "status",
+} }
+
 /// `ListTaskDefinitionsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListTaskDefinitionsResponse {
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "taskDefinitionArns", skip_serializing_if = "Option::is_none")]
     pub task_definition_arns: Option<Vec<String>>,
 }
 
+structure! { ListTaskDefinitionsResponse {
+    next_token = "nextToken",
+    task_definition_arns = "taskDefinitionArns",
+} }
+
 /// `ListTasksRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListTasksRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "containerInstance", skip_serializing_if = "Option::is_none")]
     pub container_instance: Option<String>,
-    #[serde(rename = "daemonName", skip_serializing_if = "Option::is_none")]
     pub daemon_name: Option<String>,
-    #[serde(rename = "desiredStatus", skip_serializing_if = "Option::is_none")]
     pub desired_status: Option<String>,
-    #[serde(rename = "family", skip_serializing_if = "Option::is_none")]
     pub family: Option<String>,
-    #[serde(rename = "launchType", skip_serializing_if = "Option::is_none")]
     pub launch_type: Option<String>,
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "serviceName", skip_serializing_if = "Option::is_none")]
     pub service_name: Option<String>,
-    #[serde(rename = "startedBy", skip_serializing_if = "Option::is_none")]
     pub started_by: Option<String>,
 }
 
+structure! { ListTasksRequest {
+    cluster = "cluster",
+    container_instance = "containerInstance",
+    daemon_name = "daemonName",
+    desired_status = "desiredStatus",
+    family = "family",
+    launch_type = "launchType",
+    max_results = "maxResults",
+    next_token = "nextToken",
+    service_name = "serviceName",
+    started_by = "startedBy",
+} }
+
 /// `ListTasksResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListTasksResponse {
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "taskArns", skip_serializing_if = "Option::is_none")]
     pub task_arns: Option<Vec<String>>,
 }
 
+structure! { ListTasksResponse {
+    next_token = "nextToken",
+    task_arns = "taskArns",
+} }
+
 /// `LoadBalancer`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LoadBalancer {
-    #[serde(rename = "advancedConfiguration", skip_serializing_if = "Option::is_none")]
     pub advanced_configuration: Option<AdvancedConfiguration>,
-    #[serde(rename = "containerName", skip_serializing_if = "Option::is_none")]
     pub container_name: Option<String>,
-    #[serde(rename = "containerPort", skip_serializing_if = "Option::is_none")]
     pub container_port: Option<i32>,
-    #[serde(rename = "loadBalancerName", skip_serializing_if = "Option::is_none")]
     pub load_balancer_name: Option<String>,
-    #[serde(rename = "targetGroupArn", skip_serializing_if = "Option::is_none")]
     pub target_group_arn: Option<String>,
 }
 
+structure! { LoadBalancer {
+    advanced_configuration = "advancedConfiguration",
+    container_name = "containerName",
+    container_port = "containerPort",
+    load_balancer_name = "loadBalancerName",
+    target_group_arn = "targetGroupArn",
+} }
+
 /// `LogConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LogConfiguration {
-    #[serde(rename = "logDriver", skip_serializing_if = "Option::is_none")]
     pub log_driver: Option<String>,
-    #[serde(rename = "options", skip_serializing_if = "Option::is_none")]
     pub options: Option<BTreeMap<String, String>>,
-    #[serde(rename = "secretOptions", skip_serializing_if = "Option::is_none")]
     pub secret_options: Option<Vec<Secret>>,
 }
 
+structure! { LogConfiguration {
+    log_driver = "logDriver",
+    options = "options",
+    secret_options = "secretOptions",
+} }
+
 /// `LogDriverVolumeConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LogDriverVolumeConfiguration {
-    #[serde(rename = "driver", skip_serializing_if = "Option::is_none")]
     pub driver: Option<String>,
 }
 
+structure! { LogDriverVolumeConfiguration {
+    driver = "driver",
+} }
+
 /// `ManagedAgent`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ManagedAgent {
-    #[serde(rename = "lastStartedAt", skip_serializing_if = "Option::is_none")]
     pub last_started_at: Option<Timestamp>,
-    #[serde(rename = "lastStatus", skip_serializing_if = "Option::is_none")]
     pub last_status: Option<String>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "reason", skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
+
+structure! { ManagedAgent {
+    last_started_at = "lastStartedAt",
+    last_status = "lastStatus",
+    name = "name",
+    reason = "reason",
+} }
 
 /// `ManagedAgentStateChange`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ManagedAgentStateChange {
-    #[serde(rename = "containerName", skip_serializing_if = "Option::is_none")]
     pub container_name: Option<String>,
-    #[serde(rename = "managedAgentName", skip_serializing_if = "Option::is_none")]
     pub managed_agent_name: Option<String>,
-    #[serde(rename = "reason", skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
+structure! { ManagedAgentStateChange {
+    container_name = "containerName",
+    managed_agent_name = "managedAgentName",
+    reason = "reason",
+    status = "status",
+} }
+
 /// `ManagedApplicationAutoScalingPolicy`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ManagedApplicationAutoScalingPolicy {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "metric", skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
-    #[serde(rename = "policyType", skip_serializing_if = "Option::is_none")]
     pub policy_type: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "statusReason", skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    #[serde(rename = "targetValue", skip_serializing_if = "Option::is_none")]
     pub target_value: Option<f64>,
-    #[serde(rename = "updatedAt", skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
 }
 
+structure! { ManagedApplicationAutoScalingPolicy {
+    arn = "arn",
+    metric = "metric",
+    policy_type = "policyType",
+    status = "status",
+    status_reason = "statusReason",
+    target_value = "targetValue",
+    updated_at = "updatedAt",
+} }
+
 /// `ManagedAutoScaling`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ManagedAutoScaling {
-    #[serde(rename = "applicationAutoScalingPolicies", skip_serializing_if = "Option::is_none")]
     pub application_auto_scaling_policies: Option<Vec<ManagedApplicationAutoScalingPolicy>>,
-    #[serde(rename = "scalableTarget", skip_serializing_if = "Option::is_none")]
     pub scalable_target: Option<ManagedScalableTarget>,
 }
 
+structure! { ManagedAutoScaling {
+    application_auto_scaling_policies = "applicationAutoScalingPolicies",
+    scalable_target = "scalableTarget",
+} }
+
 /// `ManagedCertificate`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ManagedCertificate {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "domainName", skip_serializing_if = "Option::is_none")]
     pub domain_name: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "statusReason", skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    #[serde(rename = "updatedAt", skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
 }
 
+structure! { ManagedCertificate {
+    arn = "arn",
+    domain_name = "domainName",
+    status = "status",
+    status_reason = "statusReason",
+    updated_at = "updatedAt",
+} }
+
 /// `ManagedIngressPath`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ManagedIngressPath {
-    #[serde(rename = "accessType", skip_serializing_if = "Option::is_none")]
     pub access_type: Option<String>,
-    #[serde(rename = "certificate", skip_serializing_if = "Option::is_none")]
     pub certificate: Option<ManagedCertificate>,
-    #[serde(rename = "endpoint", skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
-    #[serde(rename = "listener", skip_serializing_if = "Option::is_none")]
     pub listener: Option<ManagedListener>,
-    #[serde(rename = "loadBalancer", skip_serializing_if = "Option::is_none")]
     pub load_balancer: Option<ManagedLoadBalancer>,
-    #[serde(rename = "loadBalancerSecurityGroups", skip_serializing_if = "Option::is_none")]
     pub load_balancer_security_groups: Option<Vec<ManagedSecurityGroup>>,
-    #[serde(rename = "rule", skip_serializing_if = "Option::is_none")]
     pub rule: Option<ManagedListenerRule>,
-    #[serde(rename = "targetGroups", skip_serializing_if = "Option::is_none")]
     pub target_groups: Option<Vec<ManagedTargetGroup>>,
 }
 
+structure! { ManagedIngressPath {
+    access_type = "accessType",
+    certificate = "certificate",
+    endpoint = "endpoint",
+    listener = "listener",
+    load_balancer = "loadBalancer",
+    load_balancer_security_groups = "loadBalancerSecurityGroups",
+    rule = "rule",
+    target_groups = "targetGroups",
+} }
+
 /// `ManagedInstancesLocalStorageConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ManagedInstancesLocalStorageConfiguration {
-    #[serde(rename = "useLocalStorage", skip_serializing_if = "Option::is_none")]
     pub use_local_storage: Option<bool>,
 }
 
+structure! { ManagedInstancesLocalStorageConfiguration {
+    use_local_storage = "useLocalStorage",
+} }
+
 /// `ManagedInstancesNetworkConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ManagedInstancesNetworkConfiguration {
-    #[serde(rename = "securityGroups", skip_serializing_if = "Option::is_none")]
     pub security_groups: Option<Vec<String>>,
-    #[serde(rename = "subnets", skip_serializing_if = "Option::is_none")]
     pub subnets: Option<Vec<String>>,
 }
 
+structure! { ManagedInstancesNetworkConfiguration {
+    security_groups = "securityGroups",
+    subnets = "subnets",
+} }
+
 /// `ManagedInstancesProvider`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ManagedInstancesProvider {
-    #[serde(rename = "autoRepairConfiguration", skip_serializing_if = "Option::is_none")]
     pub auto_repair_configuration: Option<AutoRepairConfiguration>,
-    #[serde(rename = "infrastructureOptimization", skip_serializing_if = "Option::is_none")]
     pub infrastructure_optimization: Option<InfrastructureOptimization>,
-    #[serde(rename = "infrastructureRoleArn", skip_serializing_if = "Option::is_none")]
     pub infrastructure_role_arn: Option<String>,
-    #[serde(rename = "instanceLaunchTemplate", skip_serializing_if = "Option::is_none")]
     pub instance_launch_template: Option<InstanceLaunchTemplate>,
-    #[serde(rename = "propagateTags", skip_serializing_if = "Option::is_none")]
     pub propagate_tags: Option<String>,
 }
 
+structure! { ManagedInstancesProvider {
+    auto_repair_configuration = "autoRepairConfiguration",
+    infrastructure_optimization = "infrastructureOptimization",
+    infrastructure_role_arn = "infrastructureRoleArn",
+    instance_launch_template = "instanceLaunchTemplate",
+    propagate_tags = "propagateTags",
+} }
+
 /// `ManagedInstancesStorageConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ManagedInstancesStorageConfiguration {
-    #[serde(rename = "storageSizeGiB", skip_serializing_if = "Option::is_none")]
     pub storage_size_gi_b: Option<i32>,
 }
 
+structure! { ManagedInstancesStorageConfiguration {
+    storage_size_gi_b = "storageSizeGiB",
+} }
+
 /// `ManagedListener`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ManagedListener {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "statusReason", skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    #[serde(rename = "updatedAt", skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
 }
+
+structure! { ManagedListener {
+    arn = "arn",
+    status = "status",
+    status_reason = "statusReason",
+    updated_at = "updatedAt",
+} }
 
 /// `ManagedListenerRule`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ManagedListenerRule {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "statusReason", skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    #[serde(rename = "updatedAt", skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
 }
+
+structure! { ManagedListenerRule {
+    arn = "arn",
+    status = "status",
+    status_reason = "statusReason",
+    updated_at = "updatedAt",
+} }
 
 /// `ManagedLoadBalancer`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ManagedLoadBalancer {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "scheme", skip_serializing_if = "Option::is_none")]
     pub scheme: Option<String>,
-    #[serde(rename = "securityGroupIds", skip_serializing_if = "Option::is_none")]
     pub security_group_ids: Option<Vec<String>>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "statusReason", skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    #[serde(rename = "subnetIds", skip_serializing_if = "Option::is_none")]
     pub subnet_ids: Option<Vec<String>>,
-    #[serde(rename = "updatedAt", skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
 }
+
+structure! { ManagedLoadBalancer {
+    arn = "arn",
+    scheme = "scheme",
+    security_group_ids = "securityGroupIds",
+    status = "status",
+    status_reason = "statusReason",
+    subnet_ids = "subnetIds",
+    updated_at = "updatedAt",
+} }
 
 /// `ManagedLogGroup`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ManagedLogGroup {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "statusReason", skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    #[serde(rename = "updatedAt", skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
 }
+
+structure! { ManagedLogGroup {
+    arn = "arn",
+    log_group_name = "logGroupName",
+    status = "status",
+    status_reason = "statusReason",
+    updated_at = "updatedAt",
+} }
 
 /// `ManagedMetricAlarm`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ManagedMetricAlarm {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "statusReason", skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    #[serde(rename = "updatedAt", skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
 }
+
+structure! { ManagedMetricAlarm {
+    arn = "arn",
+    status = "status",
+    status_reason = "statusReason",
+    updated_at = "updatedAt",
+} }
 
 /// `ManagedScalableTarget`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ManagedScalableTarget {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "maxCapacity", skip_serializing_if = "Option::is_none")]
     pub max_capacity: Option<i32>,
-    #[serde(rename = "minCapacity", skip_serializing_if = "Option::is_none")]
     pub min_capacity: Option<i32>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "statusReason", skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    #[serde(rename = "updatedAt", skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
 }
 
+structure! { ManagedScalableTarget {
+    arn = "arn",
+    max_capacity = "maxCapacity",
+    min_capacity = "minCapacity",
+    status = "status",
+    status_reason = "statusReason",
+    updated_at = "updatedAt",
+} }
+
 /// `ManagedScaling`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ManagedScaling {
-    #[serde(rename = "instanceWarmupPeriod", skip_serializing_if = "Option::is_none")]
     pub instance_warmup_period: Option<i32>,
-    #[serde(rename = "maximumScalingStepSize", skip_serializing_if = "Option::is_none")]
     pub maximum_scaling_step_size: Option<i32>,
-    #[serde(rename = "minimumScalingStepSize", skip_serializing_if = "Option::is_none")]
     pub minimum_scaling_step_size: Option<i32>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "targetCapacity", skip_serializing_if = "Option::is_none")]
     pub target_capacity: Option<i32>,
 }
 
+structure! { ManagedScaling {
+    instance_warmup_period = "instanceWarmupPeriod",
+    maximum_scaling_step_size = "maximumScalingStepSize",
+    minimum_scaling_step_size = "minimumScalingStepSize",
+    status = "status",
+    target_capacity = "targetCapacity",
+} }
+
 /// `ManagedSecurityGroup`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ManagedSecurityGroup {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "statusReason", skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    #[serde(rename = "updatedAt", skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
 }
 
+structure! { ManagedSecurityGroup {
+    arn = "arn",
+    status = "status",
+    status_reason = "statusReason",
+    updated_at = "updatedAt",
+} }
+
 /// `ManagedStorageConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ManagedStorageConfiguration {
-    #[serde(rename = "fargateEphemeralStorageKmsKeyId", skip_serializing_if = "Option::is_none")]
     pub fargate_ephemeral_storage_kms_key_id: Option<String>,
-    #[serde(rename = "kmsKeyId", skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
 }
 
+structure! { ManagedStorageConfiguration {
+    fargate_ephemeral_storage_kms_key_id = "fargateEphemeralStorageKmsKeyId",
+    kms_key_id = "kmsKeyId",
+} }
+
 /// `ManagedTargetGroup`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ManagedTargetGroup {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "healthCheckPath", skip_serializing_if = "Option::is_none")]
     pub health_check_path: Option<String>,
-    #[serde(rename = "healthCheckPort", skip_serializing_if = "Option::is_none")]
     pub health_check_port: Option<i32>,
-    #[serde(rename = "port", skip_serializing_if = "Option::is_none")]
     pub port: Option<i32>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "statusReason", skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    #[serde(rename = "updatedAt", skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
 }
 
+structure! { ManagedTargetGroup {
+    arn = "arn",
+    health_check_path = "healthCheckPath",
+    health_check_port = "healthCheckPort",
+    port = "port",
+    status = "status",
+    status_reason = "statusReason",
+    updated_at = "updatedAt",
+} }
+
 /// `MemoryGiBPerVCpuRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct MemoryGiBPerVCpuRequest {
-    #[serde(rename = "max", skip_serializing_if = "Option::is_none")]
     pub max: Option<f64>,
-    #[serde(rename = "min", skip_serializing_if = "Option::is_none")]
     pub min: Option<f64>,
 }
 
+structure! { MemoryGiBPerVCpuRequest {
+    max = "max",
+    min = "min",
+} }
+
 /// `MemoryMiBRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct MemoryMiBRequest {
-    #[serde(rename = "max", skip_serializing_if = "Option::is_none")]
     pub max: Option<i32>,
-    #[serde(rename = "min", skip_serializing_if = "Option::is_none")]
     pub min: Option<i32>,
 }
 
+structure! { MemoryMiBRequest {
+    max = "max",
+    min = "min",
+} }
+
 /// `MetricConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct MetricConfiguration {
-    #[serde(rename = "metricNames", skip_serializing_if = "Option::is_none")]
     pub metric_names: Option<Vec<String>>,
-    #[serde(rename = "resolutionSeconds", skip_serializing_if = "Option::is_none")]
     pub resolution_seconds: Option<i32>,
 }
 
+structure! { MetricConfiguration {
+    metric_names = "metricNames",
+    resolution_seconds = "resolutionSeconds",
+} }
+
 /// `MonitoringConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct MonitoringConfiguration {
-    #[serde(rename = "metricConfigurations", skip_serializing_if = "Option::is_none")]
     pub metric_configurations: Option<Vec<MetricConfiguration>>,
 }
 
+structure! { MonitoringConfiguration {
+    metric_configurations = "metricConfigurations",
+} }
+
 /// `MountPoint`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct MountPoint {
-    #[serde(rename = "containerPath", skip_serializing_if = "Option::is_none")]
     pub container_path: Option<String>,
-    #[serde(rename = "readOnly", skip_serializing_if = "Option::is_none")]
     pub read_only: Option<bool>,
-    #[serde(rename = "sourceVolume", skip_serializing_if = "Option::is_none")]
     pub source_volume: Option<String>,
 }
 
+structure! { MountPoint {
+    container_path = "containerPath",
+    read_only = "readOnly",
+    source_volume = "sourceVolume",
+} }
+
 /// `NetworkBandwidthGbpsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct NetworkBandwidthGbpsRequest {
-    #[serde(rename = "max", skip_serializing_if = "Option::is_none")]
     pub max: Option<f64>,
-    #[serde(rename = "min", skip_serializing_if = "Option::is_none")]
     pub min: Option<f64>,
 }
 
+structure! { NetworkBandwidthGbpsRequest {
+    max = "max",
+    min = "min",
+} }
+
 /// `NetworkBinding`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct NetworkBinding {
-    #[serde(rename = "bindIP", skip_serializing_if = "Option::is_none")]
     pub bind_ip: Option<String>,
-    #[serde(rename = "containerPort", skip_serializing_if = "Option::is_none")]
     pub container_port: Option<i32>,
-    #[serde(rename = "containerPortRange", skip_serializing_if = "Option::is_none")]
     pub container_port_range: Option<String>,
-    #[serde(rename = "hostPort", skip_serializing_if = "Option::is_none")]
     pub host_port: Option<i32>,
-    #[serde(rename = "hostPortRange", skip_serializing_if = "Option::is_none")]
     pub host_port_range: Option<String>,
-    #[serde(rename = "protocol", skip_serializing_if = "Option::is_none")]
     pub protocol: Option<String>,
 }
 
+structure! { NetworkBinding {
+    bind_ip = "bindIP",
+    container_port = "containerPort",
+    container_port_range = "containerPortRange",
+    host_port = "hostPort",
+    host_port_range = "hostPortRange",
+    protocol = "protocol",
+} }
+
 /// `NetworkConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct NetworkConfiguration {
-    #[serde(rename = "awsvpcConfiguration", skip_serializing_if = "Option::is_none")]
     pub awsvpc_configuration: Option<AwsVpcConfiguration>,
 }
 
+structure! { NetworkConfiguration {
+    awsvpc_configuration = "awsvpcConfiguration",
+} }
+
 /// `NetworkInterface`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct NetworkInterface {
-    #[serde(rename = "attachmentId", skip_serializing_if = "Option::is_none")]
     pub attachment_id: Option<String>,
-    #[serde(rename = "ipv6Address", skip_serializing_if = "Option::is_none")]
     pub ipv6_address: Option<String>,
-    #[serde(rename = "privateIpv4Address", skip_serializing_if = "Option::is_none")]
     pub private_ipv4_address: Option<String>,
 }
 
+structure! { NetworkInterface {
+    attachment_id = "attachmentId",
+    ipv6_address = "ipv6Address",
+    private_ipv4_address = "privateIpv4Address",
+} }
+
 /// `NetworkInterfaceCountRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct NetworkInterfaceCountRequest {
-    #[serde(rename = "max", skip_serializing_if = "Option::is_none")]
     pub max: Option<i32>,
-    #[serde(rename = "min", skip_serializing_if = "Option::is_none")]
     pub min: Option<i32>,
 }
 
+structure! { NetworkInterfaceCountRequest {
+    max = "max",
+    min = "min",
+} }
+
 /// `NvidiaMpsAllocation`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct NvidiaMpsAllocation {
-    #[serde(rename = "maxComputePercent", skip_serializing_if = "Option::is_none")]
     pub max_compute_percent: Option<i32>,
-    #[serde(rename = "memory", skip_serializing_if = "Option::is_none")]
     pub memory: Option<i32>,
 }
 
+structure! { NvidiaMpsAllocation {
+    max_compute_percent = "maxComputePercent",
+    memory = "memory",
+} }
+
 /// `PlacementConstraint`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PlacementConstraint {
-    #[serde(rename = "expression", skip_serializing_if = "Option::is_none")]
     pub expression: Option<String>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
 }
+
+structure! { PlacementConstraint {
+    expression = "expression",
+    r#type = "type",
+} }
 
 /// `PlacementStrategy`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PlacementStrategy {
-    #[serde(rename = "field", skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
 }
+
+structure! { PlacementStrategy {
+    field = "field",
+    r#type = "type",
+} }
 
 /// `PlatformDevice`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PlatformDevice {
-    #[serde(rename = "id", skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
 }
 
+structure! { PlatformDevice {
+    id = "id",
+    r#type = "type",
+} }
+
 /// `PortMapping`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PortMapping {
-    #[serde(rename = "appProtocol", skip_serializing_if = "Option::is_none")]
     pub app_protocol: Option<String>,
-    #[serde(rename = "containerPort", skip_serializing_if = "Option::is_none")]
     pub container_port: Option<i32>,
-    #[serde(rename = "containerPortRange", skip_serializing_if = "Option::is_none")]
     pub container_port_range: Option<String>,
-    #[serde(rename = "hostPort", skip_serializing_if = "Option::is_none")]
     pub host_port: Option<i32>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "protocol", skip_serializing_if = "Option::is_none")]
     pub protocol: Option<String>,
 }
 
+structure! { PortMapping {
+    app_protocol = "appProtocol",
+    container_port = "containerPort",
+    container_port_range = "containerPortRange",
+    host_port = "hostPort",
+    name = "name",
+    protocol = "protocol",
+} }
+
 /// `ProtectedTask`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ProtectedTask {
-    #[serde(rename = "expirationDate", skip_serializing_if = "Option::is_none")]
     pub expiration_date: Option<Timestamp>,
-    #[serde(rename = "protectionEnabled", skip_serializing_if = "Option::is_none")]
     pub protection_enabled: Option<bool>,
-    #[serde(rename = "taskArn", skip_serializing_if = "Option::is_none")]
     pub task_arn: Option<String>,
 }
 
+structure! { ProtectedTask {
+    expiration_date = "expirationDate",
+    protection_enabled = "protectionEnabled",
+    task_arn = "taskArn",
+} }
+
 /// `ProxyConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ProxyConfiguration {
-    #[serde(rename = "containerName", skip_serializing_if = "Option::is_none")]
     pub container_name: Option<String>,
-    #[serde(rename = "properties", skip_serializing_if = "Option::is_none")]
     pub properties: Option<Vec<KeyValuePair>>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
 }
 
+structure! { ProxyConfiguration {
+    container_name = "containerName",
+    properties = "properties",
+    r#type = "type",
+} }
+
 /// `PutAccountSettingDefaultRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutAccountSettingDefaultRequest {
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "value", skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }
+
+structure! { PutAccountSettingDefaultRequest {
+    name = "name",
+    value = "value",
+} }
 
 /// `PutAccountSettingDefaultResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutAccountSettingDefaultResponse {
-    #[serde(rename = "setting", skip_serializing_if = "Option::is_none")]
     pub setting: Option<Setting>,
 }
 
+structure! { PutAccountSettingDefaultResponse {
+    setting = "setting",
+} }
+
 /// `PutAccountSettingRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutAccountSettingRequest {
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "principalArn", skip_serializing_if = "Option::is_none")]
     pub principal_arn: Option<String>,
-    #[serde(rename = "value", skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }
 
+structure! { PutAccountSettingRequest {
+    name = "name",
+    principal_arn = "principalArn",
+    value = "value",
+} }
+
 /// `PutAccountSettingResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutAccountSettingResponse {
-    #[serde(rename = "setting", skip_serializing_if = "Option::is_none")]
     pub setting: Option<Setting>,
 }
 
+structure! { PutAccountSettingResponse {
+    setting = "setting",
+} }
+
 /// `PutAttributesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutAttributesRequest {
-    #[serde(rename = "attributes", skip_serializing_if = "Option::is_none")]
     pub attributes: Option<Vec<Attribute>>,
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
 }
+
+structure! { PutAttributesRequest {
+    attributes = "attributes",
+    cluster = "cluster",
+} }
 
 /// `PutAttributesResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutAttributesResponse {
-    #[serde(rename = "attributes", skip_serializing_if = "Option::is_none")]
     pub attributes: Option<Vec<Attribute>>,
 }
 
+structure! { PutAttributesResponse {
+    attributes = "attributes",
+} }
+
 /// `PutClusterCapacityProvidersRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutClusterCapacityProvidersRequest {
-    #[serde(rename = "capacityProviders", skip_serializing_if = "Option::is_none")]
     pub capacity_providers: Option<Vec<String>>,
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "defaultCapacityProviderStrategy", skip_serializing_if = "Option::is_none")]
     pub default_capacity_provider_strategy: Option<Vec<CapacityProviderStrategyItem>>,
 }
 
+structure! { PutClusterCapacityProvidersRequest {
+    capacity_providers = "capacityProviders",
+    cluster = "cluster",
+    default_capacity_provider_strategy = "defaultCapacityProviderStrategy",
+} }
+
 /// `PutClusterCapacityProvidersResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutClusterCapacityProvidersResponse {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<Cluster>,
 }
 
+structure! { PutClusterCapacityProvidersResponse {
+    cluster = "cluster",
+} }
+
 /// `RegisterContainerInstanceRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RegisterContainerInstanceRequest {
-    #[serde(rename = "attributes", skip_serializing_if = "Option::is_none")]
     pub attributes: Option<Vec<Attribute>>,
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "containerInstanceArn", skip_serializing_if = "Option::is_none")]
     pub container_instance_arn: Option<String>,
-    #[serde(rename = "instanceIdentityDocument", skip_serializing_if = "Option::is_none")]
     pub instance_identity_document: Option<String>,
-    #[serde(rename = "instanceIdentityDocumentSignature", skip_serializing_if = "Option::is_none")]
     pub instance_identity_document_signature: Option<String>,
-    #[serde(rename = "platformDevices", skip_serializing_if = "Option::is_none")]
     pub platform_devices: Option<Vec<PlatformDevice>>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
-    #[serde(rename = "totalResources", skip_serializing_if = "Option::is_none")]
     pub total_resources: Option<Vec<Resource>>,
-    #[serde(rename = "versionInfo", skip_serializing_if = "Option::is_none")]
     pub version_info: Option<VersionInfo>,
 }
 
+structure! { RegisterContainerInstanceRequest {
+    attributes = "attributes",
+    cluster = "cluster",
+    container_instance_arn = "containerInstanceArn",
+    instance_identity_document = "instanceIdentityDocument",
+    instance_identity_document_signature = "instanceIdentityDocumentSignature",
+    platform_devices = "platformDevices",
+    tags = "tags",
+    total_resources = "totalResources",
+    version_info = "versionInfo",
+} }
+
 /// `RegisterContainerInstanceResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RegisterContainerInstanceResponse {
-    #[serde(rename = "containerInstance", skip_serializing_if = "Option::is_none")]
     pub container_instance: Option<ContainerInstance>,
 }
 
+structure! { RegisterContainerInstanceResponse {
+    container_instance = "containerInstance",
+} }
+
 /// `RegisterDaemonTaskDefinitionRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RegisterDaemonTaskDefinitionRequest {
-    #[serde(rename = "containerDefinitions", skip_serializing_if = "Option::is_none")]
     pub container_definitions: Option<Vec<DaemonContainerDefinition>>,
-    #[serde(rename = "cpu", skip_serializing_if = "Option::is_none")]
     pub cpu: Option<String>,
-    #[serde(rename = "executionRoleArn", skip_serializing_if = "Option::is_none")]
     pub execution_role_arn: Option<String>,
-    #[serde(rename = "family", skip_serializing_if = "Option::is_none")]
     pub family: Option<String>,
-    #[serde(rename = "ipcMode", skip_serializing_if = "Option::is_none")]
     pub ipc_mode: Option<String>,
-    #[serde(rename = "memory", skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
-    #[serde(rename = "pidMode", skip_serializing_if = "Option::is_none")]
     pub pid_mode: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
-    #[serde(rename = "taskRoleArn", skip_serializing_if = "Option::is_none")]
     pub task_role_arn: Option<String>,
-    #[serde(rename = "volumes", skip_serializing_if = "Option::is_none")]
     pub volumes: Option<Vec<DaemonVolume>>,
 }
 
+structure! { RegisterDaemonTaskDefinitionRequest {
+    container_definitions = "containerDefinitions",
+    cpu = "cpu",
+    execution_role_arn = "executionRoleArn",
+    family = "family",
+    ipc_mode = "ipcMode",
+    memory = "memory",
+    pid_mode = "pidMode",
+    tags = "tags",
+    task_role_arn = "taskRoleArn",
+    volumes = "volumes",
+} }
+
 /// `RegisterDaemonTaskDefinitionResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RegisterDaemonTaskDefinitionResponse {
-    #[serde(rename = "daemonTaskDefinitionArn", skip_serializing_if = "Option::is_none")]
     pub daemon_task_definition_arn: Option<String>,
 }
 
+structure! { RegisterDaemonTaskDefinitionResponse {
+    daemon_task_definition_arn = "daemonTaskDefinitionArn",
+} }
+
 /// `RegisterTaskDefinitionRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RegisterTaskDefinitionRequest {
-    #[serde(rename = "containerDefinitions", skip_serializing_if = "Option::is_none")]
     pub container_definitions: Option<Vec<ContainerDefinition>>,
-    #[serde(rename = "cpu", skip_serializing_if = "Option::is_none")]
     pub cpu: Option<String>,
-    #[serde(rename = "enableFaultInjection", skip_serializing_if = "Option::is_none")]
     pub enable_fault_injection: Option<bool>,
-    #[serde(rename = "ephemeralStorage", skip_serializing_if = "Option::is_none")]
     pub ephemeral_storage: Option<EphemeralStorage>,
-    #[serde(rename = "executionRoleArn", skip_serializing_if = "Option::is_none")]
     pub execution_role_arn: Option<String>,
-    #[serde(rename = "family", skip_serializing_if = "Option::is_none")]
     pub family: Option<String>,
-    #[serde(rename = "inferenceAccelerators", skip_serializing_if = "Option::is_none")]
     pub inference_accelerators: Option<Vec<InferenceAccelerator>>,
-    #[serde(rename = "ipcMode", skip_serializing_if = "Option::is_none")]
     pub ipc_mode: Option<String>,
-    #[serde(rename = "memory", skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
-    #[serde(rename = "networkMode", skip_serializing_if = "Option::is_none")]
     pub network_mode: Option<String>,
-    #[serde(rename = "pidMode", skip_serializing_if = "Option::is_none")]
     pub pid_mode: Option<String>,
-    #[serde(rename = "placementConstraints", skip_serializing_if = "Option::is_none")]
     pub placement_constraints: Option<Vec<TaskDefinitionPlacementConstraint>>,
-    #[serde(rename = "proxyConfiguration", skip_serializing_if = "Option::is_none")]
     pub proxy_configuration: Option<ProxyConfiguration>,
-    #[serde(rename = "requiresCompatibilities", skip_serializing_if = "Option::is_none")]
     pub requires_compatibilities: Option<Vec<String>>,
-    #[serde(rename = "runtimePlatform", skip_serializing_if = "Option::is_none")]
     pub runtime_platform: Option<RuntimePlatform>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
-    #[serde(rename = "taskRoleArn", skip_serializing_if = "Option::is_none")]
     pub task_role_arn: Option<String>,
-    #[serde(rename = "trustedExecutionConfiguration", skip_serializing_if = "Option::is_none")]
     pub trusted_execution_configuration: Option<TrustedExecutionConfiguration>,
-    #[serde(rename = "volumes", skip_serializing_if = "Option::is_none")]
     pub volumes: Option<Vec<Volume>>,
 }
 
+structure! { RegisterTaskDefinitionRequest {
+    container_definitions = "containerDefinitions",
+    cpu = "cpu",
+    enable_fault_injection = "enableFaultInjection",
+    ephemeral_storage = "ephemeralStorage",
+    execution_role_arn = "executionRoleArn",
+    family = "family",
+    inference_accelerators = "inferenceAccelerators",
+    ipc_mode = "ipcMode",
+    memory = "memory",
+    network_mode = "networkMode",
+    pid_mode = "pidMode",
+    placement_constraints = "placementConstraints",
+    proxy_configuration = "proxyConfiguration",
+    requires_compatibilities = "requiresCompatibilities",
+    runtime_platform = "runtimePlatform",
+    tags = "tags",
+    task_role_arn = "taskRoleArn",
+    trusted_execution_configuration = "trustedExecutionConfiguration",
+    volumes = "volumes",
+} }
+
 /// `RegisterTaskDefinitionResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RegisterTaskDefinitionResponse {
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
-    #[serde(rename = "taskDefinition", skip_serializing_if = "Option::is_none")]
     pub task_definition: Option<TaskDefinition>,
 }
 
+structure! { RegisterTaskDefinitionResponse {
+    tags = "tags",
+    task_definition = "taskDefinition",
+} }
+
 /// `RepositoryCredentials`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RepositoryCredentials {
-    #[serde(rename = "credentialsParameter", skip_serializing_if = "Option::is_none")]
     pub credentials_parameter: Option<String>,
 }
 
+structure! { RepositoryCredentials {
+    credentials_parameter = "credentialsParameter",
+} }
+
 /// `ResolvedConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ResolvedConfiguration {
-    #[serde(rename = "loadBalancers", skip_serializing_if = "Option::is_none")]
     pub load_balancers: Option<Vec<ServiceRevisionLoadBalancer>>,
-    #[serde(rename = "vpcLatticeConfigurations", skip_serializing_if = "Option::is_none")]
     pub vpc_lattice_configurations: Option<Vec<ServiceRevisionVpcLatticeConfiguration>>,
 }
 
+structure! { ResolvedConfiguration {
+    load_balancers = "loadBalancers",
+    vpc_lattice_configurations = "vpcLatticeConfigurations",
+} }
+
 /// `Resource`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Resource {
-    #[serde(rename = "doubleValue", skip_serializing_if = "Option::is_none")]
     pub double_value: Option<f64>,
-    #[serde(rename = "integerValue", skip_serializing_if = "Option::is_none")]
     pub integer_value: Option<i32>,
-    #[serde(rename = "longValue", skip_serializing_if = "Option::is_none")]
     pub long_value: Option<i64>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "stringSetValue", skip_serializing_if = "Option::is_none")]
     pub string_set_value: Option<Vec<String>>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
 }
 
+structure! { Resource {
+    double_value = "doubleValue",
+    integer_value = "integerValue",
+    long_value = "longValue",
+    name = "name",
+    string_set_value = "stringSetValue",
+    r#type = "type",
+} }
+
 /// `ResourceRequirement`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ResourceRequirement {
-    #[serde(rename = "sharingStrategy", skip_serializing_if = "Option::is_none")]
     pub sharing_strategy: Option<SharingStrategy>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
-    #[serde(rename = "value", skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }
 
+structure! { ResourceRequirement {
+    sharing_strategy = "sharingStrategy",
+    r#type = "type",
+    value = "value",
+} }
+
 /// `Rollback`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rollback {
-    #[serde(rename = "reason", skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    #[serde(rename = "serviceRevisionArn", skip_serializing_if = "Option::is_none")]
     pub service_revision_arn: Option<String>,
-    #[serde(rename = "startedAt", skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
 }
 
+structure! { Rollback {
+    reason = "reason",
+    service_revision_arn = "serviceRevisionArn",
+    started_at = "startedAt",
+} }
+
 /// `RunTaskRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunTaskRequest {
-    #[serde(rename = "capacityProviderStrategy", skip_serializing_if = "Option::is_none")]
     pub capacity_provider_strategy: Option<Vec<CapacityProviderStrategyItem>>,
-    #[serde(rename = "clientToken", skip_serializing_if = "Option::is_none")]
     pub client_token: Option<String>,
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "count", skip_serializing_if = "Option::is_none")]
     pub count: Option<i32>,
-    #[serde(rename = "enableECSManagedTags", skip_serializing_if = "Option::is_none")]
     pub enable_ecs_managed_tags: Option<bool>,
-    #[serde(rename = "enableExecuteCommand", skip_serializing_if = "Option::is_none")]
     pub enable_execute_command: Option<bool>,
-    #[serde(rename = "group", skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    #[serde(rename = "launchType", skip_serializing_if = "Option::is_none")]
     pub launch_type: Option<String>,
-    #[serde(rename = "networkConfiguration", skip_serializing_if = "Option::is_none")]
     pub network_configuration: Option<NetworkConfiguration>,
-    #[serde(rename = "overrides", skip_serializing_if = "Option::is_none")]
     pub overrides: Option<TaskOverride>,
-    #[serde(rename = "placementConstraints", skip_serializing_if = "Option::is_none")]
     pub placement_constraints: Option<Vec<PlacementConstraint>>,
-    #[serde(rename = "placementStrategy", skip_serializing_if = "Option::is_none")]
     pub placement_strategy: Option<Vec<PlacementStrategy>>,
-    #[serde(rename = "platformVersion", skip_serializing_if = "Option::is_none")]
     pub platform_version: Option<String>,
-    #[serde(rename = "propagateTags", skip_serializing_if = "Option::is_none")]
     pub propagate_tags: Option<String>,
-    #[serde(rename = "referenceId", skip_serializing_if = "Option::is_none")]
     pub reference_id: Option<String>,
-    #[serde(rename = "startedBy", skip_serializing_if = "Option::is_none")]
     pub started_by: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
-    #[serde(rename = "taskDefinition", skip_serializing_if = "Option::is_none")]
     pub task_definition: Option<String>,
-    #[serde(rename = "volumeConfigurations", skip_serializing_if = "Option::is_none")]
     pub volume_configurations: Option<Vec<TaskVolumeConfiguration>>,
 }
 
+structure! { RunTaskRequest {
+    capacity_provider_strategy = "capacityProviderStrategy",
+    client_token = "clientToken",
+    cluster = "cluster",
+    count = "count",
+    enable_ecs_managed_tags = "enableECSManagedTags",
+    enable_execute_command = "enableExecuteCommand",
+    group = "group",
+    launch_type = "launchType",
+    network_configuration = "networkConfiguration",
+    overrides = "overrides",
+    placement_constraints = "placementConstraints",
+    placement_strategy = "placementStrategy",
+    platform_version = "platformVersion",
+    propagate_tags = "propagateTags",
+    reference_id = "referenceId",
+    started_by = "startedBy",
+    tags = "tags",
+    task_definition = "taskDefinition",
+    volume_configurations = "volumeConfigurations",
+} }
+
 /// `RunTaskResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunTaskResponse {
-    #[serde(rename = "failures", skip_serializing_if = "Option::is_none")]
     pub failures: Option<Vec<Failure>>,
-    #[serde(rename = "tasks", skip_serializing_if = "Option::is_none")]
     pub tasks: Option<Vec<Task>>,
 }
 
+structure! { RunTaskResponse {
+    failures = "failures",
+    tasks = "tasks",
+} }
+
 /// `RuntimePlatform`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RuntimePlatform {
-    #[serde(rename = "cpuArchitecture", skip_serializing_if = "Option::is_none")]
     pub cpu_architecture: Option<String>,
-    #[serde(rename = "operatingSystemFamily", skip_serializing_if = "Option::is_none")]
     pub operating_system_family: Option<String>,
 }
 
+structure! { RuntimePlatform {
+    cpu_architecture = "cpuArchitecture",
+    operating_system_family = "operatingSystemFamily",
+} }
+
 /// `RuntimePlatformOverride`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RuntimePlatformOverride {
-    #[serde(rename = "cpuArchitecture", skip_serializing_if = "Option::is_none")]
     pub cpu_architecture: Option<String>,
 }
 
+structure! { RuntimePlatformOverride {
+    cpu_architecture = "cpuArchitecture",
+} }
+
 /// `S3FilesVolumeConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct S3FilesVolumeConfiguration {
-    #[serde(rename = "accessPointArn", skip_serializing_if = "Option::is_none")]
     pub access_point_arn: Option<String>,
-    #[serde(rename = "fileSystemArn", skip_serializing_if = "Option::is_none")]
     pub file_system_arn: Option<String>,
-    #[serde(rename = "rootDirectory", skip_serializing_if = "Option::is_none")]
     pub root_directory: Option<String>,
-    #[serde(rename = "transitEncryptionPort", skip_serializing_if = "Option::is_none")]
     pub transit_encryption_port: Option<i32>,
 }
 
+structure! { S3FilesVolumeConfiguration {
+    access_point_arn = "accessPointArn",
+    file_system_arn = "fileSystemArn",
+    root_directory = "rootDirectory",
+    transit_encryption_port = "transitEncryptionPort",
+} }
+
 /// `Scale`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scale {
-    #[serde(rename = "unit", skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
-    #[serde(rename = "value", skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
 }
 
+structure! { Scale {
+    unit = "unit",
+    value = "value",
+} }
+
 /// `Secret`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Secret {
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "valueFrom", skip_serializing_if = "Option::is_none")]
     pub value_from: Option<String>,
 }
 
+structure! { Secret {
+    name = "name",
+    value_from = "valueFrom",
+} }
+
 /// `Service`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Service {
-    #[serde(rename = "availabilityZoneRebalancing", skip_serializing_if = "Option::is_none")]
     pub availability_zone_rebalancing: Option<String>,
-    #[serde(rename = "capacityProviderStrategy", skip_serializing_if = "Option::is_none")]
     pub capacity_provider_strategy: Option<Vec<CapacityProviderStrategyItem>>,
-    #[serde(rename = "clusterArn", skip_serializing_if = "Option::is_none")]
     pub cluster_arn: Option<String>,
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    #[serde(rename = "createdBy", skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
-    #[serde(rename = "currentServiceDeployment", skip_serializing_if = "Option::is_none")]
     pub current_service_deployment: Option<String>,
-    #[serde(rename = "currentServiceRevisions", skip_serializing_if = "Option::is_none")]
     pub current_service_revisions: Option<Vec<ServiceCurrentRevisionSummary>>,
-    #[serde(rename = "deploymentConfiguration", skip_serializing_if = "Option::is_none")]
     pub deployment_configuration: Option<DeploymentConfiguration>,
-    #[serde(rename = "deploymentController", skip_serializing_if = "Option::is_none")]
     pub deployment_controller: Option<DeploymentController>,
-    #[serde(rename = "deployments", skip_serializing_if = "Option::is_none")]
     pub deployments: Option<Vec<Deployment>>,
-    #[serde(rename = "desiredCount", skip_serializing_if = "Option::is_none")]
     pub desired_count: Option<i32>,
-    #[serde(rename = "enableECSManagedTags", skip_serializing_if = "Option::is_none")]
     pub enable_ecs_managed_tags: Option<bool>,
-    #[serde(rename = "enableExecuteCommand", skip_serializing_if = "Option::is_none")]
     pub enable_execute_command: Option<bool>,
-    #[serde(rename = "events", skip_serializing_if = "Option::is_none")]
     pub events: Option<Vec<ServiceEvent>>,
-    #[serde(rename = "healthCheckGracePeriodSeconds", skip_serializing_if = "Option::is_none")]
     pub health_check_grace_period_seconds: Option<i32>,
-    #[serde(rename = "launchType", skip_serializing_if = "Option::is_none")]
     pub launch_type: Option<String>,
-    #[serde(rename = "loadBalancers", skip_serializing_if = "Option::is_none")]
     pub load_balancers: Option<Vec<LoadBalancer>>,
-    #[serde(rename = "networkConfiguration", skip_serializing_if = "Option::is_none")]
     pub network_configuration: Option<NetworkConfiguration>,
-    #[serde(rename = "pendingCount", skip_serializing_if = "Option::is_none")]
     pub pending_count: Option<i32>,
-    #[serde(rename = "placementConstraints", skip_serializing_if = "Option::is_none")]
     pub placement_constraints: Option<Vec<PlacementConstraint>>,
-    #[serde(rename = "placementStrategy", skip_serializing_if = "Option::is_none")]
     pub placement_strategy: Option<Vec<PlacementStrategy>>,
-    #[serde(rename = "platformFamily", skip_serializing_if = "Option::is_none")]
     pub platform_family: Option<String>,
-    #[serde(rename = "platformVersion", skip_serializing_if = "Option::is_none")]
     pub platform_version: Option<String>,
-    #[serde(rename = "propagateTags", skip_serializing_if = "Option::is_none")]
     pub propagate_tags: Option<String>,
-    #[serde(rename = "resourceManagementType", skip_serializing_if = "Option::is_none")]
     pub resource_management_type: Option<String>,
-    #[serde(rename = "roleArn", skip_serializing_if = "Option::is_none")]
     pub role_arn: Option<String>,
-    #[serde(rename = "runningCount", skip_serializing_if = "Option::is_none")]
     pub running_count: Option<i32>,
-    #[serde(rename = "schedulingStrategy", skip_serializing_if = "Option::is_none")]
     pub scheduling_strategy: Option<String>,
-    #[serde(rename = "serviceArn", skip_serializing_if = "Option::is_none")]
     pub service_arn: Option<String>,
-    #[serde(rename = "serviceName", skip_serializing_if = "Option::is_none")]
     pub service_name: Option<String>,
-    #[serde(rename = "serviceRegistries", skip_serializing_if = "Option::is_none")]
     pub service_registries: Option<Vec<ServiceRegistry>>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
-    #[serde(rename = "taskDefinition", skip_serializing_if = "Option::is_none")]
     pub task_definition: Option<String>,
-    #[serde(rename = "taskSets", skip_serializing_if = "Option::is_none")]
     pub task_sets: Option<Vec<TaskSet>>,
 }
 
+structure! { Service {
+    availability_zone_rebalancing = "availabilityZoneRebalancing",
+    capacity_provider_strategy = "capacityProviderStrategy",
+    cluster_arn = "clusterArn",
+    created_at = "createdAt",
+    created_by = "createdBy",
+    current_service_deployment = "currentServiceDeployment",
+    current_service_revisions = "currentServiceRevisions",
+    deployment_configuration = "deploymentConfiguration",
+    deployment_controller = "deploymentController",
+    deployments = "deployments",
+    desired_count = "desiredCount",
+    enable_ecs_managed_tags = "enableECSManagedTags",
+    enable_execute_command = "enableExecuteCommand",
+    events = "events",
+    health_check_grace_period_seconds = "healthCheckGracePeriodSeconds",
+    launch_type = "launchType",
+    load_balancers = "loadBalancers",
+    network_configuration = "networkConfiguration",
+    pending_count = "pendingCount",
+    placement_constraints = "placementConstraints",
+    placement_strategy = "placementStrategy",
+    platform_family = "platformFamily",
+    platform_version = "platformVersion",
+    propagate_tags = "propagateTags",
+    resource_management_type = "resourceManagementType",
+    role_arn = "roleArn",
+    running_count = "runningCount",
+    scheduling_strategy = "schedulingStrategy",
+    service_arn = "serviceArn",
+    service_name = "serviceName",
+    service_registries = "serviceRegistries",
+    status = "status",
+    tags = "tags",
+    task_definition = "taskDefinition",
+    task_sets = "taskSets",
+} }
+
 /// `ServiceConnectAccessLogConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceConnectAccessLogConfiguration {
-    #[serde(rename = "format", skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
-    #[serde(rename = "includeQueryParameters", skip_serializing_if = "Option::is_none")]
     pub include_query_parameters: Option<String>,
 }
 
+structure! { ServiceConnectAccessLogConfiguration {
+    format = "format",
+    include_query_parameters = "includeQueryParameters",
+} }
+
 /// `ServiceConnectClientAlias`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceConnectClientAlias {
-    #[serde(rename = "dnsName", skip_serializing_if = "Option::is_none")]
     pub dns_name: Option<String>,
-    #[serde(rename = "port", skip_serializing_if = "Option::is_none")]
     pub port: Option<i32>,
-    #[serde(rename = "testTrafficRules", skip_serializing_if = "Option::is_none")]
     pub test_traffic_rules: Option<ServiceConnectTestTrafficRules>,
 }
 
+structure! { ServiceConnectClientAlias {
+    dns_name = "dnsName",
+    port = "port",
+    test_traffic_rules = "testTrafficRules",
+} }
+
 /// `ServiceConnectConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceConnectConfiguration {
-    #[serde(rename = "accessLogConfiguration", skip_serializing_if = "Option::is_none")]
     pub access_log_configuration: Option<ServiceConnectAccessLogConfiguration>,
-    #[serde(rename = "containerConfigurations", skip_serializing_if = "Option::is_none")]
     pub container_configurations: Option<Vec<ServiceConnectContainerConfiguration>>,
-    #[serde(rename = "enabled", skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    #[serde(rename = "logConfiguration", skip_serializing_if = "Option::is_none")]
     pub log_configuration: Option<LogConfiguration>,
-    #[serde(rename = "namespace", skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    #[serde(rename = "services", skip_serializing_if = "Option::is_none")]
     pub services: Option<Vec<ServiceConnectService>>,
 }
 
+structure! { ServiceConnectConfiguration {
+    access_log_configuration = "accessLogConfiguration",
+    container_configurations = "containerConfigurations",
+    enabled = "enabled",
+    log_configuration = "logConfiguration",
+    namespace = "namespace",
+    services = "services",
+} }
+
 /// `ServiceConnectContainerConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceConnectContainerConfiguration {
-    #[serde(rename = "logLevel", skip_serializing_if = "Option::is_none")]
     pub log_level: Option<String>,
 }
 
+structure! { ServiceConnectContainerConfiguration {
+    log_level = "logLevel",
+} }
+
 /// `ServiceConnectService`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceConnectService {
-    #[serde(rename = "clientAliases", skip_serializing_if = "Option::is_none")]
     pub client_aliases: Option<Vec<ServiceConnectClientAlias>>,
-    #[serde(rename = "discoveryName", skip_serializing_if = "Option::is_none")]
     pub discovery_name: Option<String>,
-    #[serde(rename = "ingressPortOverride", skip_serializing_if = "Option::is_none")]
     pub ingress_port_override: Option<i32>,
-    #[serde(rename = "portName", skip_serializing_if = "Option::is_none")]
     pub port_name: Option<String>,
-    #[serde(rename = "timeout", skip_serializing_if = "Option::is_none")]
     pub timeout: Option<TimeoutConfiguration>,
-    #[serde(rename = "tls", skip_serializing_if = "Option::is_none")]
     pub tls: Option<ServiceConnectTlsConfiguration>,
 }
 
+structure! { ServiceConnectService {
+    client_aliases = "clientAliases",
+    discovery_name = "discoveryName",
+    ingress_port_override = "ingressPortOverride",
+    port_name = "portName",
+    timeout = "timeout",
+    tls = "tls",
+} }
+
 /// `ServiceConnectServiceResource`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceConnectServiceResource {
-    #[serde(rename = "discoveryArn", skip_serializing_if = "Option::is_none")]
     pub discovery_arn: Option<String>,
-    #[serde(rename = "discoveryName", skip_serializing_if = "Option::is_none")]
     pub discovery_name: Option<String>,
 }
 
+structure! { ServiceConnectServiceResource {
+    discovery_arn = "discoveryArn",
+    discovery_name = "discoveryName",
+} }
+
 /// `ServiceConnectTestTrafficHeaderMatchRules`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceConnectTestTrafficHeaderMatchRules {
-    #[serde(rename = "exact", skip_serializing_if = "Option::is_none")]
     pub exact: Option<String>,
 }
 
+structure! { ServiceConnectTestTrafficHeaderMatchRules {
+    exact = "exact",
+} }
+
 /// `ServiceConnectTestTrafficHeaderRules`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceConnectTestTrafficHeaderRules {
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "value", skip_serializing_if = "Option::is_none")]
     pub value: Option<ServiceConnectTestTrafficHeaderMatchRules>,
 }
 
+structure! { ServiceConnectTestTrafficHeaderRules {
+    name = "name",
+    value = "value",
+} }
+
 /// `ServiceConnectTestTrafficRules`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceConnectTestTrafficRules {
-    #[serde(rename = "header", skip_serializing_if = "Option::is_none")]
     pub header: Option<ServiceConnectTestTrafficHeaderRules>,
 }
 
+structure! { ServiceConnectTestTrafficRules {
+    header = "header",
+} }
+
 /// `ServiceConnectTlsCertificateAuthority`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceConnectTlsCertificateAuthority {
-    #[serde(rename = "awsPcaAuthorityArn", skip_serializing_if = "Option::is_none")]
     pub aws_pca_authority_arn: Option<String>,
 }
 
+structure! { ServiceConnectTlsCertificateAuthority {
+    aws_pca_authority_arn = "awsPcaAuthorityArn",
+} }
+
 /// `ServiceConnectTlsConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceConnectTlsConfiguration {
-    #[serde(rename = "issuerCertificateAuthority", skip_serializing_if = "Option::is_none")]
     pub issuer_certificate_authority: Option<ServiceConnectTlsCertificateAuthority>,
-    #[serde(rename = "kmsKey", skip_serializing_if = "Option::is_none")]
     pub kms_key: Option<String>,
-    #[serde(rename = "roleArn", skip_serializing_if = "Option::is_none")]
     pub role_arn: Option<String>,
 }
 
+structure! { ServiceConnectTlsConfiguration {
+    issuer_certificate_authority = "issuerCertificateAuthority",
+    kms_key = "kmsKey",
+    role_arn = "roleArn",
+} }
+
 /// `ServiceCurrentRevisionSummary`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceCurrentRevisionSummary {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "pendingTaskCount", skip_serializing_if = "Option::is_none")]
     pub pending_task_count: Option<i32>,
-    #[serde(rename = "requestedTaskCount", skip_serializing_if = "Option::is_none")]
     pub requested_task_count: Option<i32>,
-    #[serde(rename = "runningTaskCount", skip_serializing_if = "Option::is_none")]
     pub running_task_count: Option<i32>,
 }
 
+structure! { ServiceCurrentRevisionSummary {
+    arn = "arn",
+    pending_task_count = "pendingTaskCount",
+    requested_task_count = "requestedTaskCount",
+    running_task_count = "runningTaskCount",
+} }
+
 /// `ServiceDeployment`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceDeployment {
-    #[serde(rename = "alarms", skip_serializing_if = "Option::is_none")]
     pub alarms: Option<ServiceDeploymentAlarms>,
-    #[serde(rename = "clusterArn", skip_serializing_if = "Option::is_none")]
     pub cluster_arn: Option<String>,
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    #[serde(rename = "deploymentCircuitBreaker", skip_serializing_if = "Option::is_none")]
     pub deployment_circuit_breaker: Option<ServiceDeploymentCircuitBreaker>,
-    #[serde(rename = "deploymentConfiguration", skip_serializing_if = "Option::is_none")]
     pub deployment_configuration: Option<DeploymentConfiguration>,
-    #[serde(rename = "finishedAt", skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
-    #[serde(rename = "lifecycleHookDetails", skip_serializing_if = "Option::is_none")]
     pub lifecycle_hook_details: Option<Vec<DeploymentLifecycleHookDetail>>,
-    #[serde(rename = "lifecycleStage", skip_serializing_if = "Option::is_none")]
     pub lifecycle_stage: Option<String>,
-    #[serde(rename = "rollback", skip_serializing_if = "Option::is_none")]
     pub rollback: Option<Rollback>,
-    #[serde(rename = "serviceArn", skip_serializing_if = "Option::is_none")]
     pub service_arn: Option<String>,
-    #[serde(rename = "serviceDeploymentArn", skip_serializing_if = "Option::is_none")]
     pub service_deployment_arn: Option<String>,
-    #[serde(rename = "sourceServiceRevisions", skip_serializing_if = "Option::is_none")]
     pub source_service_revisions: Option<Vec<ServiceRevisionSummary>>,
-    #[serde(rename = "startedAt", skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "statusReason", skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    #[serde(rename = "stoppedAt", skip_serializing_if = "Option::is_none")]
     pub stopped_at: Option<Timestamp>,
-    #[serde(rename = "targetServiceRevision", skip_serializing_if = "Option::is_none")]
     pub target_service_revision: Option<ServiceRevisionSummary>,
-    #[serde(rename = "updatedAt", skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
 }
 
+structure! { ServiceDeployment {
+    alarms = "alarms",
+    cluster_arn = "clusterArn",
+    created_at = "createdAt",
+    deployment_circuit_breaker = "deploymentCircuitBreaker",
+    deployment_configuration = "deploymentConfiguration",
+    finished_at = "finishedAt",
+    lifecycle_hook_details = "lifecycleHookDetails",
+    lifecycle_stage = "lifecycleStage",
+    rollback = "rollback",
+    service_arn = "serviceArn",
+    service_deployment_arn = "serviceDeploymentArn",
+    source_service_revisions = "sourceServiceRevisions",
+    started_at = "startedAt",
+    status = "status",
+    status_reason = "statusReason",
+    stopped_at = "stoppedAt",
+    target_service_revision = "targetServiceRevision",
+    updated_at = "updatedAt",
+} }
+
 /// `ServiceDeploymentAlarms`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceDeploymentAlarms {
-    #[serde(rename = "alarmNames", skip_serializing_if = "Option::is_none")]
     pub alarm_names: Option<Vec<String>>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "triggeredAlarmNames", skip_serializing_if = "Option::is_none")]
     pub triggered_alarm_names: Option<Vec<String>>,
 }
 
+structure! { ServiceDeploymentAlarms {
+    alarm_names = "alarmNames",
+    status = "status",
+    triggered_alarm_names = "triggeredAlarmNames",
+} }
+
 /// `ServiceDeploymentBrief`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceDeploymentBrief {
-    #[serde(rename = "clusterArn", skip_serializing_if = "Option::is_none")]
     pub cluster_arn: Option<String>,
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    #[serde(rename = "finishedAt", skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
-    #[serde(rename = "serviceArn", skip_serializing_if = "Option::is_none")]
     pub service_arn: Option<String>,
-    #[serde(rename = "serviceDeploymentArn", skip_serializing_if = "Option::is_none")]
     pub service_deployment_arn: Option<String>,
-    #[serde(rename = "startedAt", skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "statusReason", skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    #[serde(rename = "targetServiceRevisionArn", skip_serializing_if = "Option::is_none")]
     pub target_service_revision_arn: Option<String>,
 }
 
+structure! { ServiceDeploymentBrief {
+    cluster_arn = "clusterArn",
+    created_at = "createdAt",
+    finished_at = "finishedAt",
+    service_arn = "serviceArn",
+    service_deployment_arn = "serviceDeploymentArn",
+    started_at = "startedAt",
+    status = "status",
+    status_reason = "statusReason",
+    target_service_revision_arn = "targetServiceRevisionArn",
+} }
+
 /// `ServiceDeploymentCircuitBreaker`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceDeploymentCircuitBreaker {
-    #[serde(rename = "failureCount", skip_serializing_if = "Option::is_none")]
     pub failure_count: Option<i32>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "threshold", skip_serializing_if = "Option::is_none")]
     pub threshold: Option<i32>,
 }
 
+structure! { ServiceDeploymentCircuitBreaker {
+    failure_count = "failureCount",
+    status = "status",
+    threshold = "threshold",
+} }
+
 /// `ServiceEvent`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceEvent {
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    #[serde(rename = "id", skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    #[serde(rename = "message", skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
+structure! { ServiceEvent {
+    created_at = "createdAt",
+    id = "id",
+    message = "message",
+} }
+
 /// `ServiceManagedEBSVolumeConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceManagedEBSVolumeConfiguration {
-    #[serde(rename = "encrypted", skip_serializing_if = "Option::is_none")]
     pub encrypted: Option<bool>,
-    #[serde(rename = "filesystemType", skip_serializing_if = "Option::is_none")]
     pub filesystem_type: Option<String>,
-    #[serde(rename = "iops", skip_serializing_if = "Option::is_none")]
     pub iops: Option<i32>,
-    #[serde(rename = "kmsKeyId", skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
-    #[serde(rename = "roleArn", skip_serializing_if = "Option::is_none")]
     pub role_arn: Option<String>,
-    #[serde(rename = "sizeInGiB", skip_serializing_if = "Option::is_none")]
     pub size_in_gi_b: Option<i32>,
-    #[serde(rename = "snapshotId", skip_serializing_if = "Option::is_none")]
     pub snapshot_id: Option<String>,
-    #[serde(rename = "tagSpecifications", skip_serializing_if = "Option::is_none")]
     pub tag_specifications: Option<Vec<EBSTagSpecification>>,
-    #[serde(rename = "throughput", skip_serializing_if = "Option::is_none")]
     pub throughput: Option<i32>,
-    #[serde(rename = "volumeInitializationRate", skip_serializing_if = "Option::is_none")]
     pub volume_initialization_rate: Option<i32>,
-    #[serde(rename = "volumeType", skip_serializing_if = "Option::is_none")]
     pub volume_type: Option<String>,
 }
 
+structure! { ServiceManagedEBSVolumeConfiguration {
+    encrypted = "encrypted",
+    filesystem_type = "filesystemType",
+    iops = "iops",
+    kms_key_id = "kmsKeyId",
+    role_arn = "roleArn",
+    size_in_gi_b = "sizeInGiB",
+    snapshot_id = "snapshotId",
+    tag_specifications = "tagSpecifications",
+    throughput = "throughput",
+    volume_initialization_rate = "volumeInitializationRate",
+    volume_type = "volumeType",
+} }
+
 /// `ServiceRegistry`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceRegistry {
-    #[serde(rename = "containerName", skip_serializing_if = "Option::is_none")]
     pub container_name: Option<String>,
-    #[serde(rename = "containerPort", skip_serializing_if = "Option::is_none")]
     pub container_port: Option<i32>,
-    #[serde(rename = "port", skip_serializing_if = "Option::is_none")]
     pub port: Option<i32>,
-    #[serde(rename = "registryArn", skip_serializing_if = "Option::is_none")]
     pub registry_arn: Option<String>,
 }
 
+structure! { ServiceRegistry {
+    container_name = "containerName",
+    container_port = "containerPort",
+    port = "port",
+    registry_arn = "registryArn",
+} }
+
 /// `ServiceRevision`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceRevision {
-    #[serde(rename = "capacityProviderStrategy", skip_serializing_if = "Option::is_none")]
     pub capacity_provider_strategy: Option<Vec<CapacityProviderStrategyItem>>,
-    #[serde(rename = "clusterArn", skip_serializing_if = "Option::is_none")]
     pub cluster_arn: Option<String>,
-    #[serde(rename = "containerImages", skip_serializing_if = "Option::is_none")]
     pub container_images: Option<Vec<ContainerImage>>,
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    #[serde(rename = "ecsManagedResources", skip_serializing_if = "Option::is_none")]
     pub ecs_managed_resources: Option<ECSManagedResources>,
-    #[serde(rename = "fargateEphemeralStorage", skip_serializing_if = "Option::is_none")]
     pub fargate_ephemeral_storage: Option<DeploymentEphemeralStorage>,
-    #[serde(rename = "gatewayConnectors", skip_serializing_if = "Option::is_none")]
     pub gateway_connectors: Option<Vec<GatewayConnector>>,
-    #[serde(rename = "guardDutyEnabled", skip_serializing_if = "Option::is_none")]
     pub guard_duty_enabled: Option<bool>,
-    #[serde(rename = "launchType", skip_serializing_if = "Option::is_none")]
     pub launch_type: Option<String>,
-    #[serde(rename = "loadBalancers", skip_serializing_if = "Option::is_none")]
     pub load_balancers: Option<Vec<LoadBalancer>>,
-    #[serde(rename = "monitoring", skip_serializing_if = "Option::is_none")]
     pub monitoring: Option<MonitoringConfiguration>,
-    #[serde(rename = "networkConfiguration", skip_serializing_if = "Option::is_none")]
     pub network_configuration: Option<NetworkConfiguration>,
-    #[serde(rename = "overrides", skip_serializing_if = "Option::is_none")]
     pub overrides: Option<ServiceRevisionOverrides>,
-    #[serde(rename = "platformFamily", skip_serializing_if = "Option::is_none")]
     pub platform_family: Option<String>,
-    #[serde(rename = "platformVersion", skip_serializing_if = "Option::is_none")]
     pub platform_version: Option<String>,
-    #[serde(rename = "resolvedConfiguration", skip_serializing_if = "Option::is_none")]
     pub resolved_configuration: Option<ResolvedConfiguration>,
-    #[serde(rename = "serviceArn", skip_serializing_if = "Option::is_none")]
     pub service_arn: Option<String>,
-    #[serde(rename = "serviceConnectConfiguration", skip_serializing_if = "Option::is_none")]
     pub service_connect_configuration: Option<ServiceConnectConfiguration>,
-    #[serde(rename = "serviceRegistries", skip_serializing_if = "Option::is_none")]
     pub service_registries: Option<Vec<ServiceRegistry>>,
-    #[serde(rename = "serviceRevisionArn", skip_serializing_if = "Option::is_none")]
     pub service_revision_arn: Option<String>,
-    #[serde(rename = "taskDefinition", skip_serializing_if = "Option::is_none")]
     pub task_definition: Option<String>,
-    #[serde(rename = "volumeConfigurations", skip_serializing_if = "Option::is_none")]
     pub volume_configurations: Option<Vec<ServiceVolumeConfiguration>>,
-    #[serde(rename = "vpcLatticeConfigurations", skip_serializing_if = "Option::is_none")]
     pub vpc_lattice_configurations: Option<Vec<VpcLatticeConfiguration>>,
 }
 
+structure! { ServiceRevision {
+    capacity_provider_strategy = "capacityProviderStrategy",
+    cluster_arn = "clusterArn",
+    container_images = "containerImages",
+    created_at = "createdAt",
+    ecs_managed_resources = "ecsManagedResources",
+    fargate_ephemeral_storage = "fargateEphemeralStorage",
+    gateway_connectors = "gatewayConnectors",
+    guard_duty_enabled = "guardDutyEnabled",
+    launch_type = "launchType",
+    load_balancers = "loadBalancers",
+    monitoring = "monitoring",
+    network_configuration = "networkConfiguration",
+    overrides = "overrides",
+    platform_family = "platformFamily",
+    platform_version = "platformVersion",
+    resolved_configuration = "resolvedConfiguration",
+    service_arn = "serviceArn",
+    service_connect_configuration = "serviceConnectConfiguration",
+    service_registries = "serviceRegistries",
+    service_revision_arn = "serviceRevisionArn",
+    task_definition = "taskDefinition",
+    volume_configurations = "volumeConfigurations",
+    vpc_lattice_configurations = "vpcLatticeConfigurations",
+} }
+
 /// `ServiceRevisionLoadBalancer`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceRevisionLoadBalancer {
-    #[serde(rename = "productionListenerRule", skip_serializing_if = "Option::is_none")]
     pub production_listener_rule: Option<String>,
-    #[serde(rename = "targetGroupArn", skip_serializing_if = "Option::is_none")]
     pub target_group_arn: Option<String>,
 }
 
+structure! { ServiceRevisionLoadBalancer {
+    production_listener_rule = "productionListenerRule",
+    target_group_arn = "targetGroupArn",
+} }
+
 /// `ServiceRevisionOverrides`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceRevisionOverrides {
-    #[serde(rename = "runtimePlatform", skip_serializing_if = "Option::is_none")]
     pub runtime_platform: Option<RuntimePlatformOverride>,
 }
 
+structure! { ServiceRevisionOverrides {
+    runtime_platform = "runtimePlatform",
+} }
+
 /// `ServiceRevisionSummary`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceRevisionSummary {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "pendingTaskCount", skip_serializing_if = "Option::is_none")]
     pub pending_task_count: Option<i32>,
-    #[serde(rename = "requestedProductionTrafficWeight", skip_serializing_if = "Option::is_none")]
     pub requested_production_traffic_weight: Option<f64>,
-    #[serde(rename = "requestedTaskCount", skip_serializing_if = "Option::is_none")]
     pub requested_task_count: Option<i32>,
-    #[serde(rename = "requestedTestTrafficWeight", skip_serializing_if = "Option::is_none")]
     pub requested_test_traffic_weight: Option<f64>,
-    #[serde(rename = "runningTaskCount", skip_serializing_if = "Option::is_none")]
     pub running_task_count: Option<i32>,
 }
 
+structure! { ServiceRevisionSummary {
+    arn = "arn",
+    pending_task_count = "pendingTaskCount",
+    requested_production_traffic_weight = "requestedProductionTrafficWeight",
+    requested_task_count = "requestedTaskCount",
+    requested_test_traffic_weight = "requestedTestTrafficWeight",
+    running_task_count = "runningTaskCount",
+} }
+
 /// `ServiceRevisionVpcLatticeConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceRevisionVpcLatticeConfiguration {
-    #[serde(rename = "productionListenerRule", skip_serializing_if = "Option::is_none")]
     pub production_listener_rule: Option<String>,
-    #[serde(rename = "targetGroupArn", skip_serializing_if = "Option::is_none")]
     pub target_group_arn: Option<String>,
 }
 
+structure! { ServiceRevisionVpcLatticeConfiguration {
+    production_listener_rule = "productionListenerRule",
+    target_group_arn = "targetGroupArn",
+} }
+
 /// `ServiceVolumeConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ServiceVolumeConfiguration {
-    #[serde(rename = "managedEBSVolume", skip_serializing_if = "Option::is_none")]
     pub managed_ebs_volume: Option<ServiceManagedEBSVolumeConfiguration>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
+structure! { ServiceVolumeConfiguration {
+    managed_ebs_volume = "managedEBSVolume",
+    name = "name",
+} }
+
 /// `Session`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Session {
-    #[serde(rename = "sessionId", skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
-    #[serde(rename = "streamUrl", skip_serializing_if = "Option::is_none")]
     pub stream_url: Option<String>,
-    #[serde(rename = "tokenValue", skip_serializing_if = "Option::is_none")]
     pub token_value: Option<String>,
 }
 
+structure! { Session {
+    session_id = "sessionId",
+    stream_url = "streamUrl",
+    token_value = "tokenValue",
+} }
+
 /// `Setting`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Setting {
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "principalArn", skip_serializing_if = "Option::is_none")]
     pub principal_arn: Option<String>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
-    #[serde(rename = "value", skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }
 
+structure! { Setting {
+    name = "name",
+    principal_arn = "principalArn",
+    r#type = "type",
+    value = "value",
+} }
+
 /// `SharingStrategy`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SharingStrategy {
-    #[serde(rename = "nvidiaMps", skip_serializing_if = "Option::is_none")]
     pub nvidia_mps: Option<NvidiaMpsAllocation>,
 }
 
+structure! { SharingStrategy {
+    nvidia_mps = "nvidiaMps",
+} }
+
 /// `StartTaskRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StartTaskRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "containerInstances", skip_serializing_if = "Option::is_none")]
     pub container_instances: Option<Vec<String>>,
-    #[serde(rename = "enableECSManagedTags", skip_serializing_if = "Option::is_none")]
     pub enable_ecs_managed_tags: Option<bool>,
-    #[serde(rename = "enableExecuteCommand", skip_serializing_if = "Option::is_none")]
     pub enable_execute_command: Option<bool>,
-    #[serde(rename = "group", skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    #[serde(rename = "networkConfiguration", skip_serializing_if = "Option::is_none")]
     pub network_configuration: Option<NetworkConfiguration>,
-    #[serde(rename = "overrides", skip_serializing_if = "Option::is_none")]
     pub overrides: Option<TaskOverride>,
-    #[serde(rename = "propagateTags", skip_serializing_if = "Option::is_none")]
     pub propagate_tags: Option<String>,
-    #[serde(rename = "referenceId", skip_serializing_if = "Option::is_none")]
     pub reference_id: Option<String>,
-    #[serde(rename = "startedBy", skip_serializing_if = "Option::is_none")]
     pub started_by: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
-    #[serde(rename = "taskDefinition", skip_serializing_if = "Option::is_none")]
     pub task_definition: Option<String>,
-    #[serde(rename = "volumeConfigurations", skip_serializing_if = "Option::is_none")]
     pub volume_configurations: Option<Vec<TaskVolumeConfiguration>>,
 }
 
+structure! { StartTaskRequest {
+    cluster = "cluster",
+    container_instances = "containerInstances",
+    enable_ecs_managed_tags = "enableECSManagedTags",
+    enable_execute_command = "enableExecuteCommand",
+    group = "group",
+    network_configuration = "networkConfiguration",
+    overrides = "overrides",
+    propagate_tags = "propagateTags",
+    reference_id = "referenceId",
+    started_by = "startedBy",
+    tags = "tags",
+    task_definition = "taskDefinition",
+    volume_configurations = "volumeConfigurations",
+} }
+
 /// `StartTaskResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StartTaskResponse {
-    #[serde(rename = "failures", skip_serializing_if = "Option::is_none")]
     pub failures: Option<Vec<Failure>>,
-    #[serde(rename = "tasks", skip_serializing_if = "Option::is_none")]
     pub tasks: Option<Vec<Task>>,
 }
 
+structure! { StartTaskResponse {
+    failures = "failures",
+    tasks = "tasks",
+} }
+
 /// `StopServiceDeploymentRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StopServiceDeploymentRequest {
-    #[serde(rename = "serviceDeploymentArn", skip_serializing_if = "Option::is_none")]
     pub service_deployment_arn: Option<String>,
-    #[serde(rename = "stopType", skip_serializing_if = "Option::is_none")]
     pub stop_type: Option<String>,
 }
 
+structure! { StopServiceDeploymentRequest {
+    service_deployment_arn = "serviceDeploymentArn",
+    stop_type = "stopType",
+} }
+
 /// `StopServiceDeploymentResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StopServiceDeploymentResponse {
-    #[serde(rename = "serviceDeploymentArn", skip_serializing_if = "Option::is_none")]
     pub service_deployment_arn: Option<String>,
 }
 
+structure! { StopServiceDeploymentResponse {
+    service_deployment_arn = "serviceDeploymentArn",
+} }
+
 /// `StopTaskRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StopTaskRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "reason", skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    #[serde(rename = "task", skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
 }
 
+structure! { StopTaskRequest {
+    cluster = "cluster",
+    reason = "reason",
+    task = "task",
+} }
+
 /// `StopTaskResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StopTaskResponse {
-    #[serde(rename = "task", skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
 }
 
+structure! { StopTaskResponse {
+    task = "task",
+} }
+
 /// `SubmitAttachmentStateChangesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SubmitAttachmentStateChangesRequest {
-    #[serde(rename = "attachments", skip_serializing_if = "Option::is_none")]
     pub attachments: Option<Vec<AttachmentStateChange>>,
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
 }
+
+structure! { SubmitAttachmentStateChangesRequest {
+    attachments = "attachments",
+    cluster = "cluster",
+} }
 
 /// `SubmitAttachmentStateChangesResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SubmitAttachmentStateChangesResponse {
-    #[serde(rename = "acknowledgment", skip_serializing_if = "Option::is_none")]
     pub acknowledgment: Option<String>,
 }
+
+structure! { SubmitAttachmentStateChangesResponse {
+    acknowledgment = "acknowledgment",
+} }
 
 /// `SubmitContainerStateChangeRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SubmitContainerStateChangeRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "containerName", skip_serializing_if = "Option::is_none")]
     pub container_name: Option<String>,
-    #[serde(rename = "exitCode", skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    #[serde(rename = "networkBindings", skip_serializing_if = "Option::is_none")]
     pub network_bindings: Option<Vec<NetworkBinding>>,
-    #[serde(rename = "reason", skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    #[serde(rename = "runtimeId", skip_serializing_if = "Option::is_none")]
     pub runtime_id: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "task", skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
 }
+
+structure! { SubmitContainerStateChangeRequest {
+    cluster = "cluster",
+    container_name = "containerName",
+    exit_code = "exitCode",
+    network_bindings = "networkBindings",
+    reason = "reason",
+    runtime_id = "runtimeId",
+    status = "status",
+    task = "task",
+} }
 
 /// `SubmitContainerStateChangeResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SubmitContainerStateChangeResponse {
-    #[serde(rename = "acknowledgment", skip_serializing_if = "Option::is_none")]
     pub acknowledgment: Option<String>,
 }
 
+structure! { SubmitContainerStateChangeResponse {
+    acknowledgment = "acknowledgment",
+} }
+
 /// `SubmitTaskStateChangeRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SubmitTaskStateChangeRequest {
-    #[serde(rename = "attachments", skip_serializing_if = "Option::is_none")]
     pub attachments: Option<Vec<AttachmentStateChange>>,
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "containers", skip_serializing_if = "Option::is_none")]
     pub containers: Option<Vec<ContainerStateChange>>,
-    #[serde(rename = "executionStoppedAt", skip_serializing_if = "Option::is_none")]
     pub execution_stopped_at: Option<Timestamp>,
-    #[serde(rename = "managedAgents", skip_serializing_if = "Option::is_none")]
     pub managed_agents: Option<Vec<ManagedAgentStateChange>>,
-    #[serde(rename = "pullStartedAt", skip_serializing_if = "Option::is_none")]
     pub pull_started_at: Option<Timestamp>,
-    #[serde(rename = "pullStoppedAt", skip_serializing_if = "Option::is_none")]
     pub pull_stopped_at: Option<Timestamp>,
-    #[serde(rename = "reason", skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "task", skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
 }
 
+structure! { SubmitTaskStateChangeRequest {
+    attachments = "attachments",
+    cluster = "cluster",
+    containers = "containers",
+    execution_stopped_at = "executionStoppedAt",
+    managed_agents = "managedAgents",
+    pull_started_at = "pullStartedAt",
+    pull_stopped_at = "pullStoppedAt",
+    reason = "reason",
+    status = "status",
+    task = "task",
+} }
+
 /// `SubmitTaskStateChangeResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SubmitTaskStateChangeResponse {
-    #[serde(rename = "acknowledgment", skip_serializing_if = "Option::is_none")]
     pub acknowledgment: Option<String>,
 }
 
+structure! { SubmitTaskStateChangeResponse {
+    acknowledgment = "acknowledgment",
+} }
+
 /// `SystemControl`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SystemControl {
-    #[serde(rename = "namespace", skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    #[serde(rename = "value", skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }
+
+structure! { SystemControl {
+    namespace = "namespace",
+    value = "value",
+} }
 
 /// `Tag`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tag {
-    #[serde(rename = "key", skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    #[serde(rename = "value", skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }
 
+structure! { Tag {
+    key = "key",
+    value = "value",
+} }
+
 /// `TagResourceRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TagResourceRequest {
-    #[serde(rename = "resourceArn", skip_serializing_if = "Option::is_none")]
     pub resource_arn: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
 }
 
+structure! { TagResourceRequest {
+    resource_arn = "resourceArn",
+    tags = "tags",
+} }
+
 /// `TagResourceResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TagResourceResponse {}
 
+structure! { TagResourceResponse {
+} }
+
 /// `Task`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Task {
-    #[serde(rename = "attachments", skip_serializing_if = "Option::is_none")]
     pub attachments: Option<Vec<Attachment>>,
-    #[serde(rename = "attributes", skip_serializing_if = "Option::is_none")]
     pub attributes: Option<Vec<Attribute>>,
-    #[serde(rename = "availabilityZone", skip_serializing_if = "Option::is_none")]
     pub availability_zone: Option<String>,
-    #[serde(rename = "capacityProviderName", skip_serializing_if = "Option::is_none")]
     pub capacity_provider_name: Option<String>,
-    #[serde(rename = "clusterArn", skip_serializing_if = "Option::is_none")]
     pub cluster_arn: Option<String>,
-    #[serde(rename = "connectivity", skip_serializing_if = "Option::is_none")]
     pub connectivity: Option<String>,
-    #[serde(rename = "connectivityAt", skip_serializing_if = "Option::is_none")]
     pub connectivity_at: Option<Timestamp>,
-    #[serde(rename = "containerInstanceArn", skip_serializing_if = "Option::is_none")]
     pub container_instance_arn: Option<String>,
-    #[serde(rename = "containers", skip_serializing_if = "Option::is_none")]
     pub containers: Option<Vec<Container>>,
-    #[serde(rename = "cpu", skip_serializing_if = "Option::is_none")]
     pub cpu: Option<String>,
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    #[serde(rename = "desiredStatus", skip_serializing_if = "Option::is_none")]
     pub desired_status: Option<String>,
-    #[serde(rename = "enableExecuteCommand", skip_serializing_if = "Option::is_none")]
     pub enable_execute_command: Option<bool>,
-    #[serde(rename = "ephemeralStorage", skip_serializing_if = "Option::is_none")]
     pub ephemeral_storage: Option<EphemeralStorage>,
-    #[serde(rename = "executionStoppedAt", skip_serializing_if = "Option::is_none")]
     pub execution_stopped_at: Option<Timestamp>,
-    #[serde(rename = "fargateEphemeralStorage", skip_serializing_if = "Option::is_none")]
     pub fargate_ephemeral_storage: Option<TaskEphemeralStorage>,
-    #[serde(rename = "group", skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    #[serde(rename = "healthStatus", skip_serializing_if = "Option::is_none")]
     pub health_status: Option<String>,
-    #[serde(rename = "inferenceAccelerators", skip_serializing_if = "Option::is_none")]
     pub inference_accelerators: Option<Vec<InferenceAccelerator>>,
-    #[serde(rename = "lastStatus", skip_serializing_if = "Option::is_none")]
     pub last_status: Option<String>,
-    #[serde(rename = "launchType", skip_serializing_if = "Option::is_none")]
     pub launch_type: Option<String>,
-    #[serde(rename = "memory", skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
-    #[serde(rename = "overrides", skip_serializing_if = "Option::is_none")]
     pub overrides: Option<TaskOverride>,
-    #[serde(rename = "platformFamily", skip_serializing_if = "Option::is_none")]
     pub platform_family: Option<String>,
-    #[serde(rename = "platformVersion", skip_serializing_if = "Option::is_none")]
     pub platform_version: Option<String>,
-    #[serde(rename = "pullStartedAt", skip_serializing_if = "Option::is_none")]
     pub pull_started_at: Option<Timestamp>,
-    #[serde(rename = "pullStoppedAt", skip_serializing_if = "Option::is_none")]
     pub pull_stopped_at: Option<Timestamp>,
-    #[serde(rename = "startedAt", skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    #[serde(rename = "startedBy", skip_serializing_if = "Option::is_none")]
     pub started_by: Option<String>,
-    #[serde(rename = "stopCode", skip_serializing_if = "Option::is_none")]
     pub stop_code: Option<String>,
-    #[serde(rename = "stoppedAt", skip_serializing_if = "Option::is_none")]
     pub stopped_at: Option<Timestamp>,
-    #[serde(rename = "stoppedReason", skip_serializing_if = "Option::is_none")]
     pub stopped_reason: Option<String>,
-    #[serde(rename = "stoppingAt", skip_serializing_if = "Option::is_none")]
     pub stopping_at: Option<Timestamp>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
-    #[serde(rename = "taskArn", skip_serializing_if = "Option::is_none")]
     pub task_arn: Option<String>,
-    #[serde(rename = "taskDefinitionArn", skip_serializing_if = "Option::is_none")]
     pub task_definition_arn: Option<String>,
-    #[serde(rename = "trustedExecutionSummary", skip_serializing_if = "Option::is_none")]
     pub trusted_execution_summary: Option<TrustedExecutionSummary>,
-    #[serde(rename = "version", skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
 }
 
+structure! { Task {
+    attachments = "attachments",
+    attributes = "attributes",
+    availability_zone = "availabilityZone",
+    capacity_provider_name = "capacityProviderName",
+    cluster_arn = "clusterArn",
+    connectivity = "connectivity",
+    connectivity_at = "connectivityAt",
+    container_instance_arn = "containerInstanceArn",
+    containers = "containers",
+    cpu = "cpu",
+    created_at = "createdAt",
+    desired_status = "desiredStatus",
+    enable_execute_command = "enableExecuteCommand",
+    ephemeral_storage = "ephemeralStorage",
+    execution_stopped_at = "executionStoppedAt",
+    fargate_ephemeral_storage = "fargateEphemeralStorage",
+    group = "group",
+    health_status = "healthStatus",
+    inference_accelerators = "inferenceAccelerators",
+    last_status = "lastStatus",
+    launch_type = "launchType",
+    memory = "memory",
+    overrides = "overrides",
+    platform_family = "platformFamily",
+    platform_version = "platformVersion",
+    pull_started_at = "pullStartedAt",
+    pull_stopped_at = "pullStoppedAt",
+    started_at = "startedAt",
+    started_by = "startedBy",
+    stop_code = "stopCode",
+    stopped_at = "stoppedAt",
+    stopped_reason = "stoppedReason",
+    stopping_at = "stoppingAt",
+    tags = "tags",
+    task_arn = "taskArn",
+    task_definition_arn = "taskDefinitionArn",
+    trusted_execution_summary = "trustedExecutionSummary",
+    version = "version",
+} }
+
 /// `TaskDefinition`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TaskDefinition {
-    #[serde(rename = "compatibilities", skip_serializing_if = "Option::is_none")]
     pub compatibilities: Option<Vec<String>>,
-    #[serde(rename = "containerDefinitions", skip_serializing_if = "Option::is_none")]
     pub container_definitions: Option<Vec<ContainerDefinition>>,
-    #[serde(rename = "cpu", skip_serializing_if = "Option::is_none")]
     pub cpu: Option<String>,
-    #[serde(rename = "deleteRequestedAt", skip_serializing_if = "Option::is_none")]
     pub delete_requested_at: Option<Timestamp>,
-    #[serde(rename = "deregisteredAt", skip_serializing_if = "Option::is_none")]
     pub deregistered_at: Option<Timestamp>,
-    #[serde(rename = "enableFaultInjection", skip_serializing_if = "Option::is_none")]
     pub enable_fault_injection: Option<bool>,
-    #[serde(rename = "ephemeralStorage", skip_serializing_if = "Option::is_none")]
     pub ephemeral_storage: Option<EphemeralStorage>,
-    #[serde(rename = "executionRoleArn", skip_serializing_if = "Option::is_none")]
     pub execution_role_arn: Option<String>,
-    #[serde(rename = "family", skip_serializing_if = "Option::is_none")]
     pub family: Option<String>,
-    #[serde(rename = "inferenceAccelerators", skip_serializing_if = "Option::is_none")]
     pub inference_accelerators: Option<Vec<InferenceAccelerator>>,
-    #[serde(rename = "ipcMode", skip_serializing_if = "Option::is_none")]
     pub ipc_mode: Option<String>,
-    #[serde(rename = "memory", skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
-    #[serde(rename = "networkMode", skip_serializing_if = "Option::is_none")]
     pub network_mode: Option<String>,
-    #[serde(rename = "pidMode", skip_serializing_if = "Option::is_none")]
     pub pid_mode: Option<String>,
-    #[serde(rename = "placementConstraints", skip_serializing_if = "Option::is_none")]
     pub placement_constraints: Option<Vec<TaskDefinitionPlacementConstraint>>,
-    #[serde(rename = "proxyConfiguration", skip_serializing_if = "Option::is_none")]
     pub proxy_configuration: Option<ProxyConfiguration>,
-    #[serde(rename = "registeredAt", skip_serializing_if = "Option::is_none")]
     pub registered_at: Option<Timestamp>,
-    #[serde(rename = "registeredBy", skip_serializing_if = "Option::is_none")]
     pub registered_by: Option<String>,
-    #[serde(rename = "requiresAttributes", skip_serializing_if = "Option::is_none")]
     pub requires_attributes: Option<Vec<Attribute>>,
-    #[serde(rename = "requiresCompatibilities", skip_serializing_if = "Option::is_none")]
     pub requires_compatibilities: Option<Vec<String>>,
-    #[serde(rename = "revision", skip_serializing_if = "Option::is_none")]
     pub revision: Option<i32>,
-    #[serde(rename = "runtimePlatform", skip_serializing_if = "Option::is_none")]
     pub runtime_platform: Option<RuntimePlatform>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "taskDefinitionArn", skip_serializing_if = "Option::is_none")]
     pub task_definition_arn: Option<String>,
-    #[serde(rename = "taskRoleArn", skip_serializing_if = "Option::is_none")]
     pub task_role_arn: Option<String>,
-    #[serde(rename = "trustedExecutionConfiguration", skip_serializing_if = "Option::is_none")]
     pub trusted_execution_configuration: Option<TrustedExecutionConfiguration>,
-    #[serde(rename = "volumes", skip_serializing_if = "Option::is_none")]
     pub volumes: Option<Vec<Volume>>,
 }
 
+structure! { TaskDefinition {
+    compatibilities = "compatibilities",
+    container_definitions = "containerDefinitions",
+    cpu = "cpu",
+    delete_requested_at = "deleteRequestedAt",
+    deregistered_at = "deregisteredAt",
+    enable_fault_injection = "enableFaultInjection",
+    ephemeral_storage = "ephemeralStorage",
+    execution_role_arn = "executionRoleArn",
+    family = "family",
+    inference_accelerators = "inferenceAccelerators",
+    ipc_mode = "ipcMode",
+    memory = "memory",
+    network_mode = "networkMode",
+    pid_mode = "pidMode",
+    placement_constraints = "placementConstraints",
+    proxy_configuration = "proxyConfiguration",
+    registered_at = "registeredAt",
+    registered_by = "registeredBy",
+    requires_attributes = "requiresAttributes",
+    requires_compatibilities = "requiresCompatibilities",
+    revision = "revision",
+    runtime_platform = "runtimePlatform",
+    status = "status",
+    task_definition_arn = "taskDefinitionArn",
+    task_role_arn = "taskRoleArn",
+    trusted_execution_configuration = "trustedExecutionConfiguration",
+    volumes = "volumes",
+} }
+
 /// `TaskDefinitionPlacementConstraint`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TaskDefinitionPlacementConstraint {
-    #[serde(rename = "expression", skip_serializing_if = "Option::is_none")]
     pub expression: Option<String>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
 }
 
+structure! { TaskDefinitionPlacementConstraint {
+    expression = "expression",
+    r#type = "type",
+} }
+
 /// `TaskEphemeralStorage`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TaskEphemeralStorage {
-    #[serde(rename = "kmsKeyId", skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
-    #[serde(rename = "sizeInGiB", skip_serializing_if = "Option::is_none")]
     pub size_in_gi_b: Option<i32>,
 }
 
+structure! { TaskEphemeralStorage {
+    kms_key_id = "kmsKeyId",
+    size_in_gi_b = "sizeInGiB",
+} }
+
 /// `TaskManagedEBSVolumeConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TaskManagedEBSVolumeConfiguration {
-    #[serde(rename = "encrypted", skip_serializing_if = "Option::is_none")]
     pub encrypted: Option<bool>,
-    #[serde(rename = "filesystemType", skip_serializing_if = "Option::is_none")]
     pub filesystem_type: Option<String>,
-    #[serde(rename = "iops", skip_serializing_if = "Option::is_none")]
     pub iops: Option<i32>,
-    #[serde(rename = "kmsKeyId", skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
-    #[serde(rename = "roleArn", skip_serializing_if = "Option::is_none")]
     pub role_arn: Option<String>,
-    #[serde(rename = "sizeInGiB", skip_serializing_if = "Option::is_none")]
     pub size_in_gi_b: Option<i32>,
-    #[serde(rename = "snapshotId", skip_serializing_if = "Option::is_none")]
     pub snapshot_id: Option<String>,
-    #[serde(rename = "tagSpecifications", skip_serializing_if = "Option::is_none")]
     pub tag_specifications: Option<Vec<EBSTagSpecification>>,
-    #[serde(rename = "terminationPolicy", skip_serializing_if = "Option::is_none")]
     pub termination_policy: Option<TaskManagedEBSVolumeTerminationPolicy>,
-    #[serde(rename = "throughput", skip_serializing_if = "Option::is_none")]
     pub throughput: Option<i32>,
-    #[serde(rename = "volumeInitializationRate", skip_serializing_if = "Option::is_none")]
     pub volume_initialization_rate: Option<i32>,
-    #[serde(rename = "volumeType", skip_serializing_if = "Option::is_none")]
     pub volume_type: Option<String>,
 }
 
+structure! { TaskManagedEBSVolumeConfiguration {
+    encrypted = "encrypted",
+    filesystem_type = "filesystemType",
+    iops = "iops",
+    kms_key_id = "kmsKeyId",
+    role_arn = "roleArn",
+    size_in_gi_b = "sizeInGiB",
+    snapshot_id = "snapshotId",
+    tag_specifications = "tagSpecifications",
+    termination_policy = "terminationPolicy",
+    throughput = "throughput",
+    volume_initialization_rate = "volumeInitializationRate",
+    volume_type = "volumeType",
+} }
+
 /// `TaskManagedEBSVolumeTerminationPolicy`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TaskManagedEBSVolumeTerminationPolicy {
-    #[serde(rename = "deleteOnTermination", skip_serializing_if = "Option::is_none")]
     pub delete_on_termination: Option<bool>,
 }
 
+structure! { TaskManagedEBSVolumeTerminationPolicy {
+    delete_on_termination = "deleteOnTermination",
+} }
+
 /// `TaskOverride`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TaskOverride {
-    #[serde(rename = "containerOverrides", skip_serializing_if = "Option::is_none")]
     pub container_overrides: Option<Vec<ContainerOverride>>,
-    #[serde(rename = "cpu", skip_serializing_if = "Option::is_none")]
     pub cpu: Option<String>,
-    #[serde(rename = "ephemeralStorage", skip_serializing_if = "Option::is_none")]
     pub ephemeral_storage: Option<EphemeralStorage>,
-    #[serde(rename = "executionRoleArn", skip_serializing_if = "Option::is_none")]
     pub execution_role_arn: Option<String>,
-    #[serde(rename = "inferenceAcceleratorOverrides", skip_serializing_if = "Option::is_none")]
     pub inference_accelerator_overrides: Option<Vec<InferenceAcceleratorOverride>>,
-    #[serde(rename = "memory", skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
-    #[serde(rename = "taskRoleArn", skip_serializing_if = "Option::is_none")]
     pub task_role_arn: Option<String>,
 }
 
+structure! { TaskOverride {
+    container_overrides = "containerOverrides",
+    cpu = "cpu",
+    ephemeral_storage = "ephemeralStorage",
+    execution_role_arn = "executionRoleArn",
+    inference_accelerator_overrides = "inferenceAcceleratorOverrides",
+    memory = "memory",
+    task_role_arn = "taskRoleArn",
+} }
+
 /// `TaskSet`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TaskSet {
-    #[serde(rename = "capacityProviderStrategy", skip_serializing_if = "Option::is_none")]
     pub capacity_provider_strategy: Option<Vec<CapacityProviderStrategyItem>>,
-    #[serde(rename = "clusterArn", skip_serializing_if = "Option::is_none")]
     pub cluster_arn: Option<String>,
-    #[serde(rename = "computedDesiredCount", skip_serializing_if = "Option::is_none")]
     pub computed_desired_count: Option<i32>,
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    #[serde(rename = "externalId", skip_serializing_if = "Option::is_none")]
     pub external_id: Option<String>,
-    #[serde(rename = "fargateEphemeralStorage", skip_serializing_if = "Option::is_none")]
     pub fargate_ephemeral_storage: Option<DeploymentEphemeralStorage>,
-    #[serde(rename = "id", skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    #[serde(rename = "launchType", skip_serializing_if = "Option::is_none")]
     pub launch_type: Option<String>,
-    #[serde(rename = "loadBalancers", skip_serializing_if = "Option::is_none")]
     pub load_balancers: Option<Vec<LoadBalancer>>,
-    #[serde(rename = "networkConfiguration", skip_serializing_if = "Option::is_none")]
     pub network_configuration: Option<NetworkConfiguration>,
-    #[serde(rename = "pendingCount", skip_serializing_if = "Option::is_none")]
     pub pending_count: Option<i32>,
-    #[serde(rename = "platformFamily", skip_serializing_if = "Option::is_none")]
     pub platform_family: Option<String>,
-    #[serde(rename = "platformVersion", skip_serializing_if = "Option::is_none")]
     pub platform_version: Option<String>,
-    #[serde(rename = "runningCount", skip_serializing_if = "Option::is_none")]
     pub running_count: Option<i32>,
-    #[serde(rename = "scale", skip_serializing_if = "Option::is_none")]
     pub scale: Option<Scale>,
-    #[serde(rename = "serviceArn", skip_serializing_if = "Option::is_none")]
     pub service_arn: Option<String>,
-    #[serde(rename = "serviceRegistries", skip_serializing_if = "Option::is_none")]
     pub service_registries: Option<Vec<ServiceRegistry>>,
-    #[serde(rename = "stabilityStatus", skip_serializing_if = "Option::is_none")]
     pub stability_status: Option<String>,
-    #[serde(rename = "stabilityStatusAt", skip_serializing_if = "Option::is_none")]
     pub stability_status_at: Option<Timestamp>,
-    #[serde(rename = "startedBy", skip_serializing_if = "Option::is_none")]
     pub started_by: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
-    #[serde(rename = "taskDefinition", skip_serializing_if = "Option::is_none")]
     pub task_definition: Option<String>,
-    #[serde(rename = "taskSetArn", skip_serializing_if = "Option::is_none")]
     pub task_set_arn: Option<String>,
-    #[serde(rename = "updatedAt", skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
 }
 
+structure! { TaskSet {
+    capacity_provider_strategy = "capacityProviderStrategy",
+    cluster_arn = "clusterArn",
+    computed_desired_count = "computedDesiredCount",
+    created_at = "createdAt",
+    external_id = "externalId",
+    fargate_ephemeral_storage = "fargateEphemeralStorage",
+    id = "id",
+    launch_type = "launchType",
+    load_balancers = "loadBalancers",
+    network_configuration = "networkConfiguration",
+    pending_count = "pendingCount",
+    platform_family = "platformFamily",
+    platform_version = "platformVersion",
+    running_count = "runningCount",
+    scale = "scale",
+    service_arn = "serviceArn",
+    service_registries = "serviceRegistries",
+    stability_status = "stabilityStatus",
+    stability_status_at = "stabilityStatusAt",
+    started_by = "startedBy",
+    status = "status",
+    tags = "tags",
+    task_definition = "taskDefinition",
+    task_set_arn = "taskSetArn",
+    updated_at = "updatedAt",
+} }
+
 /// `TaskVolumeConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TaskVolumeConfiguration {
-    #[serde(rename = "managedEBSVolume", skip_serializing_if = "Option::is_none")]
     pub managed_ebs_volume: Option<TaskManagedEBSVolumeConfiguration>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
+structure! { TaskVolumeConfiguration {
+    managed_ebs_volume = "managedEBSVolume",
+    name = "name",
+} }
+
 /// `ThresholdConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ThresholdConfiguration {
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
-    #[serde(rename = "value", skip_serializing_if = "Option::is_none")]
     pub value: Option<i32>,
 }
 
+structure! { ThresholdConfiguration {
+    r#type = "type",
+    value = "value",
+} }
+
 /// `TimeoutConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TimeoutConfiguration {
-    #[serde(rename = "idleTimeoutSeconds", skip_serializing_if = "Option::is_none")]
     pub idle_timeout_seconds: Option<i32>,
-    #[serde(rename = "perRequestTimeoutSeconds", skip_serializing_if = "Option::is_none")]
     pub per_request_timeout_seconds: Option<i32>,
 }
 
+structure! { TimeoutConfiguration {
+    idle_timeout_seconds = "idleTimeoutSeconds",
+    per_request_timeout_seconds = "perRequestTimeoutSeconds",
+} }
+
 /// `Tmpfs`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tmpfs {
-    #[serde(rename = "containerPath", skip_serializing_if = "Option::is_none")]
     pub container_path: Option<String>,
-    #[serde(rename = "mountOptions", skip_serializing_if = "Option::is_none")]
     pub mount_options: Option<Vec<String>>,
-    #[serde(rename = "size", skip_serializing_if = "Option::is_none")]
     pub size: Option<i32>,
 }
 
+structure! { Tmpfs {
+    container_path = "containerPath",
+    mount_options = "mountOptions",
+    size = "size",
+} }
+
 /// `TotalLocalStorageGBRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TotalLocalStorageGBRequest {
-    #[serde(rename = "max", skip_serializing_if = "Option::is_none")]
     pub max: Option<f64>,
-    #[serde(rename = "min", skip_serializing_if = "Option::is_none")]
     pub min: Option<f64>,
 }
 
+structure! { TotalLocalStorageGBRequest {
+    max = "max",
+    min = "min",
+} }
+
 /// `TrustedExecutionConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TrustedExecutionConfiguration {
-    #[serde(rename = "attestationPolicy", skip_serializing_if = "Option::is_none")]
     pub attestation_policy: Option<String>,
-    #[serde(rename = "isolationMode", skip_serializing_if = "Option::is_none")]
     pub isolation_mode: Option<String>,
 }
+
+structure! { TrustedExecutionConfiguration {
+    attestation_policy = "attestationPolicy",
+    isolation_mode = "isolationMode",
+} }
 
 /// `TrustedExecutionSummary`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TrustedExecutionSummary {
-    #[serde(rename = "attestationPolicyStatus", skip_serializing_if = "Option::is_none")]
     pub attestation_policy_status: Option<String>,
-    #[serde(rename = "isolationMode", skip_serializing_if = "Option::is_none")]
     pub isolation_mode: Option<String>,
 }
 
+structure! { TrustedExecutionSummary {
+    attestation_policy_status = "attestationPolicyStatus",
+    isolation_mode = "isolationMode",
+} }
+
 /// `Ulimit`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ulimit {
-    #[serde(rename = "hardLimit", skip_serializing_if = "Option::is_none")]
     pub hard_limit: Option<i32>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "softLimit", skip_serializing_if = "Option::is_none")]
     pub soft_limit: Option<i32>,
 }
 
+structure! { Ulimit {
+    hard_limit = "hardLimit",
+    name = "name",
+    soft_limit = "softLimit",
+} }
+
 /// `UntagResourceRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UntagResourceRequest {
-    #[serde(rename = "resourceArn", skip_serializing_if = "Option::is_none")]
     pub resource_arn: Option<String>,
-    #[serde(rename = "tagKeys", skip_serializing_if = "Option::is_none")]
     pub tag_keys: Option<Vec<String>>,
 }
 
+structure! { UntagResourceRequest {
+    resource_arn = "resourceArn",
+    tag_keys = "tagKeys",
+} }
+
 /// `UntagResourceResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UntagResourceResponse {}
 
+structure! { UntagResourceResponse {
+} }
+
 /// `UpdateCapacityProviderRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateCapacityProviderRequest {
-    #[serde(rename = "autoScalingGroupProvider", skip_serializing_if = "Option::is_none")]
     pub auto_scaling_group_provider: Option<AutoScalingGroupProviderUpdate>,
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "managedInstancesProvider", skip_serializing_if = "Option::is_none")]
     pub managed_instances_provider: Option<UpdateManagedInstancesProviderConfiguration>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
+structure! { UpdateCapacityProviderRequest {
+    auto_scaling_group_provider = "autoScalingGroupProvider",
+    cluster = "cluster",
+    managed_instances_provider = "managedInstancesProvider",
+    name = "name",
+} }
+
 /// `UpdateCapacityProviderResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateCapacityProviderResponse {
-    #[serde(rename = "capacityProvider", skip_serializing_if = "Option::is_none")]
     pub capacity_provider: Option<CapacityProvider>,
 }
 
+structure! { UpdateCapacityProviderResponse {
+    capacity_provider = "capacityProvider",
+} }
+
 /// `UpdateClusterRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateClusterRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "configuration", skip_serializing_if = "Option::is_none")]
     pub configuration: Option<ClusterConfiguration>,
-    #[serde(rename = "serviceConnectDefaults", skip_serializing_if = "Option::is_none")]
     pub service_connect_defaults: Option<ClusterServiceConnectDefaultsRequest>,
-    #[serde(rename = "settings", skip_serializing_if = "Option::is_none")]
     pub settings: Option<Vec<ClusterSetting>>,
 }
+
+structure! { UpdateClusterRequest {
+    cluster = "cluster",
+    configuration = "configuration",
+    service_connect_defaults = "serviceConnectDefaults",
+    settings = "settings",
+} }
 
 /// `UpdateClusterResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateClusterResponse {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<Cluster>,
 }
 
+structure! { UpdateClusterResponse {
+    cluster = "cluster",
+} }
+
 /// `UpdateClusterSettingsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateClusterSettingsRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "settings", skip_serializing_if = "Option::is_none")]
     pub settings: Option<Vec<ClusterSetting>>,
 }
 
+structure! { UpdateClusterSettingsRequest {
+    cluster = "cluster",
+    settings = "settings",
+} }
+
 /// `UpdateClusterSettingsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateClusterSettingsResponse {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<Cluster>,
 }
 
+structure! { UpdateClusterSettingsResponse {
+    cluster = "cluster",
+} }
+
 /// `UpdateContainerAgentRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateContainerAgentRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "containerInstance", skip_serializing_if = "Option::is_none")]
     pub container_instance: Option<String>,
 }
 
+structure! { UpdateContainerAgentRequest {
+    cluster = "cluster",
+    container_instance = "containerInstance",
+} }
+
 /// `UpdateContainerAgentResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateContainerAgentResponse {
-    #[serde(rename = "containerInstance", skip_serializing_if = "Option::is_none")]
     pub container_instance: Option<ContainerInstance>,
 }
 
+structure! { UpdateContainerAgentResponse {
+    container_instance = "containerInstance",
+} }
+
 /// `UpdateContainerInstancesStateRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateContainerInstancesStateRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "containerInstances", skip_serializing_if = "Option::is_none")]
     pub container_instances: Option<Vec<String>>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
+structure! { UpdateContainerInstancesStateRequest {
+    cluster = "cluster",
+    container_instances = "containerInstances",
+    status = "status",
+} }
+
 /// `UpdateContainerInstancesStateResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateContainerInstancesStateResponse {
-    #[serde(rename = "containerInstances", skip_serializing_if = "Option::is_none")]
     pub container_instances: Option<Vec<ContainerInstance>>,
-    #[serde(rename = "failures", skip_serializing_if = "Option::is_none")]
     pub failures: Option<Vec<Failure>>,
 }
 
+structure! { UpdateContainerInstancesStateResponse {
+    container_instances = "containerInstances",
+    failures = "failures",
+} }
+
 /// `UpdateDaemonRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateDaemonRequest {
-    #[serde(rename = "capacityProviderArns", skip_serializing_if = "Option::is_none")]
     pub capacity_provider_arns: Option<Vec<String>>,
-    #[serde(rename = "critical", skip_serializing_if = "Option::is_none")]
     pub critical: Option<bool>,
-    #[serde(rename = "daemonArn", skip_serializing_if = "Option::is_none")]
     pub daemon_arn: Option<String>,
-    #[serde(rename = "daemonTaskDefinitionArn", skip_serializing_if = "Option::is_none")]
     pub daemon_task_definition_arn: Option<String>,
-    #[serde(rename = "deploymentConfiguration", skip_serializing_if = "Option::is_none")]
     pub deployment_configuration: Option<DaemonDeploymentConfiguration>,
-    #[serde(rename = "enableECSManagedTags", skip_serializing_if = "Option::is_none")]
     pub enable_ecs_managed_tags: Option<bool>,
-    #[serde(rename = "enableExecuteCommand", skip_serializing_if = "Option::is_none")]
     pub enable_execute_command: Option<bool>,
-    #[serde(rename = "propagateTags", skip_serializing_if = "Option::is_none")]
     pub propagate_tags: Option<String>,
 }
 
+structure! { UpdateDaemonRequest {
+    capacity_provider_arns = "capacityProviderArns",
+    critical = "critical",
+    daemon_arn = "daemonArn",
+    daemon_task_definition_arn = "daemonTaskDefinitionArn",
+    deployment_configuration = "deploymentConfiguration",
+    enable_ecs_managed_tags = "enableECSManagedTags",
+    enable_execute_command = "enableExecuteCommand",
+    propagate_tags = "propagateTags",
+} }
+
 /// `UpdateDaemonResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateDaemonResponse {
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    #[serde(rename = "daemonArn", skip_serializing_if = "Option::is_none")]
     pub daemon_arn: Option<String>,
-    #[serde(rename = "deploymentArn", skip_serializing_if = "Option::is_none")]
     pub deployment_arn: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "updatedAt", skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
 }
 
+structure! { UpdateDaemonResponse {
+    created_at = "createdAt",
+    daemon_arn = "daemonArn",
+    deployment_arn = "deploymentArn",
+    status = "status",
+    updated_at = "updatedAt",
+} }
+
 /// `UpdateExpressGatewayServiceRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateExpressGatewayServiceRequest {
-    #[serde(rename = "cpu", skip_serializing_if = "Option::is_none")]
     pub cpu: Option<String>,
-    #[serde(rename = "cpuArchitecture", skip_serializing_if = "Option::is_none")]
     pub cpu_architecture: Option<String>,
-    #[serde(rename = "executionRoleArn", skip_serializing_if = "Option::is_none")]
     pub execution_role_arn: Option<String>,
-    #[serde(rename = "healthCheckPath", skip_serializing_if = "Option::is_none")]
     pub health_check_path: Option<String>,
-    #[serde(rename = "memory", skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
-    #[serde(rename = "networkConfiguration", skip_serializing_if = "Option::is_none")]
     pub network_configuration: Option<ExpressGatewayServiceNetworkConfiguration>,
-    #[serde(rename = "primaryContainer", skip_serializing_if = "Option::is_none")]
     pub primary_container: Option<ExpressGatewayContainer>,
-    #[serde(rename = "scalingTarget", skip_serializing_if = "Option::is_none")]
     pub scaling_target: Option<ExpressGatewayScalingTarget>,
-    #[serde(rename = "serviceArn", skip_serializing_if = "Option::is_none")]
     pub service_arn: Option<String>,
-    #[serde(rename = "taskDefinitionArn", skip_serializing_if = "Option::is_none")]
     pub task_definition_arn: Option<String>,
-    #[serde(rename = "taskRoleArn", skip_serializing_if = "Option::is_none")]
     pub task_role_arn: Option<String>,
 }
 
+structure! { UpdateExpressGatewayServiceRequest {
+    cpu = "cpu",
+    cpu_architecture = "cpuArchitecture",
+    execution_role_arn = "executionRoleArn",
+    health_check_path = "healthCheckPath",
+    memory = "memory",
+    network_configuration = "networkConfiguration",
+    primary_container = "primaryContainer",
+    scaling_target = "scalingTarget",
+    service_arn = "serviceArn",
+    task_definition_arn = "taskDefinitionArn",
+    task_role_arn = "taskRoleArn",
+} }
+
 /// `UpdateExpressGatewayServiceResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateExpressGatewayServiceResponse {
-    #[serde(rename = "service", skip_serializing_if = "Option::is_none")]
     pub service: Option<UpdatedExpressGatewayService>,
 }
 
+structure! { UpdateExpressGatewayServiceResponse {
+    service = "service",
+} }
+
 /// `UpdateGatewayAlbConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateGatewayAlbConfiguration {
-    #[serde(rename = "accessLogs", skip_serializing_if = "Option::is_none")]
     pub access_logs: Option<GatewayElbAccessLogConfiguration>,
-    #[serde(rename = "httpDesync", skip_serializing_if = "Option::is_none")]
     pub http_desync: Option<String>,
-    #[serde(rename = "maxAlbCount", skip_serializing_if = "Option::is_none")]
     pub max_alb_count: Option<i32>,
-    #[serde(rename = "networkConfiguration", skip_serializing_if = "Option::is_none")]
     pub network_configuration: Option<UpdateGatewayNetworkConfiguration>,
-    #[serde(rename = "testTrafficRules", skip_serializing_if = "Option::is_none")]
     pub test_traffic_rules: Option<GatewayAlbTestTrafficRules>,
-    #[serde(rename = "webACLArn", skip_serializing_if = "Option::is_none")]
     pub web_acl_arn: Option<String>,
 }
 
+structure! { UpdateGatewayAlbConfiguration {
+    access_logs = "accessLogs",
+    http_desync = "httpDesync",
+    max_alb_count = "maxAlbCount",
+    network_configuration = "networkConfiguration",
+    test_traffic_rules = "testTrafficRules",
+    web_acl_arn = "webACLArn",
+} }
+
 /// `UpdateGatewayConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateGatewayConfiguration {
-    #[serde(rename = "hostSharedAlb", skip_serializing_if = "Option::is_none")]
     pub host_shared_alb: Option<UpdateGatewayAlbConfiguration>,
 }
 
+structure! { UpdateGatewayConfiguration {
+    host_shared_alb = "hostSharedAlb",
+} }
+
 /// `UpdateGatewayNetworkConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateGatewayNetworkConfiguration {
-    #[serde(rename = "inboundSecurityGroup", skip_serializing_if = "Option::is_none")]
     pub inbound_security_group: Option<String>,
 }
 
+structure! { UpdateGatewayNetworkConfiguration {
+    inbound_security_group = "inboundSecurityGroup",
+} }
+
 /// `UpdateGatewayRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateGatewayRequest {
-    #[serde(rename = "configuration", skip_serializing_if = "Option::is_none")]
     pub configuration: Option<UpdateGatewayConfiguration>,
-    #[serde(rename = "deletionProtection", skip_serializing_if = "Option::is_none")]
     pub deletion_protection: Option<bool>,
-    #[serde(rename = "gateway", skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,
-    #[serde(rename = "infrastructureRoleArn", skip_serializing_if = "Option::is_none")]
     pub infrastructure_role_arn: Option<String>,
-    #[serde(rename = "propagateTags", skip_serializing_if = "Option::is_none")]
     pub propagate_tags: Option<String>,
 }
 
+structure! { UpdateGatewayRequest {
+    configuration = "configuration",
+    deletion_protection = "deletionProtection",
+    gateway = "gateway",
+    infrastructure_role_arn = "infrastructureRoleArn",
+    propagate_tags = "propagateTags",
+} }
+
 /// `UpdateGatewayResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateGatewayResponse {
-    #[serde(rename = "gatewayArn", skip_serializing_if = "Option::is_none")]
     pub gateway_arn: Option<String>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
+structure! { UpdateGatewayResponse {
+    gateway_arn = "gatewayArn",
+    name = "name",
+    status = "status",
+} }
+
 /// `UpdateManagedInstancesProviderConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateManagedInstancesProviderConfiguration {
-    #[serde(rename = "autoRepairConfiguration", skip_serializing_if = "Option::is_none")]
     pub auto_repair_configuration: Option<AutoRepairConfiguration>,
-    #[serde(rename = "infrastructureOptimization", skip_serializing_if = "Option::is_none")]
     pub infrastructure_optimization: Option<InfrastructureOptimization>,
-    #[serde(rename = "infrastructureRoleArn", skip_serializing_if = "Option::is_none")]
     pub infrastructure_role_arn: Option<String>,
-    #[serde(rename = "instanceLaunchTemplate", skip_serializing_if = "Option::is_none")]
     pub instance_launch_template: Option<InstanceLaunchTemplateUpdate>,
-    #[serde(rename = "propagateTags", skip_serializing_if = "Option::is_none")]
     pub propagate_tags: Option<String>,
 }
 
+structure! { UpdateManagedInstancesProviderConfiguration {
+    auto_repair_configuration = "autoRepairConfiguration",
+    infrastructure_optimization = "infrastructureOptimization",
+    infrastructure_role_arn = "infrastructureRoleArn",
+    instance_launch_template = "instanceLaunchTemplate",
+    propagate_tags = "propagateTags",
+} }
+
 /// `UpdateServicePrimaryTaskSetRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateServicePrimaryTaskSetRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "primaryTaskSet", skip_serializing_if = "Option::is_none")]
     pub primary_task_set: Option<String>,
-    #[serde(rename = "service", skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
 }
 
+structure! { UpdateServicePrimaryTaskSetRequest {
+    cluster = "cluster",
+    primary_task_set = "primaryTaskSet",
+    service = "service",
+} }
+
 /// `UpdateServicePrimaryTaskSetResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateServicePrimaryTaskSetResponse {
-    #[serde(rename = "taskSet", skip_serializing_if = "Option::is_none")]
     pub task_set: Option<TaskSet>,
 }
 
+structure! { UpdateServicePrimaryTaskSetResponse {
+    task_set = "taskSet",
+} }
+
 /// `UpdateServiceRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateServiceRequest {
-    #[serde(rename = "availabilityZoneRebalancing", skip_serializing_if = "Option::is_none")]
     pub availability_zone_rebalancing: Option<String>,
-    #[serde(rename = "capacityProviderStrategy", skip_serializing_if = "Option::is_none")]
     pub capacity_provider_strategy: Option<Vec<CapacityProviderStrategyItem>>,
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "deploymentConfiguration", skip_serializing_if = "Option::is_none")]
     pub deployment_configuration: Option<DeploymentConfiguration>,
-    #[serde(rename = "deploymentController", skip_serializing_if = "Option::is_none")]
     pub deployment_controller: Option<DeploymentController>,
-    #[serde(rename = "desiredCount", skip_serializing_if = "Option::is_none")]
     pub desired_count: Option<i32>,
-    #[serde(rename = "enableECSManagedTags", skip_serializing_if = "Option::is_none")]
     pub enable_ecs_managed_tags: Option<bool>,
-    #[serde(rename = "enableExecuteCommand", skip_serializing_if = "Option::is_none")]
     pub enable_execute_command: Option<bool>,
-    #[serde(rename = "forceNewDeployment", skip_serializing_if = "Option::is_none")]
     pub force_new_deployment: Option<bool>,
-    #[serde(rename = "gatewayConnectors", skip_serializing_if = "Option::is_none")]
     pub gateway_connectors: Option<Vec<GatewayConnector>>,
-    #[serde(rename = "healthCheckGracePeriodSeconds", skip_serializing_if = "Option::is_none")]
     pub health_check_grace_period_seconds: Option<i32>,
-    #[serde(rename = "loadBalancers", skip_serializing_if = "Option::is_none")]
     pub load_balancers: Option<Vec<LoadBalancer>>,
-    #[serde(rename = "monitoring", skip_serializing_if = "Option::is_none")]
     pub monitoring: Option<MonitoringConfiguration>,
-    #[serde(rename = "networkConfiguration", skip_serializing_if = "Option::is_none")]
     pub network_configuration: Option<NetworkConfiguration>,
-    #[serde(rename = "placementConstraints", skip_serializing_if = "Option::is_none")]
     pub placement_constraints: Option<Vec<PlacementConstraint>>,
-    #[serde(rename = "placementStrategy", skip_serializing_if = "Option::is_none")]
     pub placement_strategy: Option<Vec<PlacementStrategy>>,
-    #[serde(rename = "platformVersion", skip_serializing_if = "Option::is_none")]
     pub platform_version: Option<String>,
-    #[serde(rename = "propagateTags", skip_serializing_if = "Option::is_none")]
     pub propagate_tags: Option<String>,
-    #[serde(rename = "service", skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    #[serde(rename = "serviceConnectConfiguration", skip_serializing_if = "Option::is_none")]
     pub service_connect_configuration: Option<ServiceConnectConfiguration>,
-    #[serde(rename = "serviceRegistries", skip_serializing_if = "Option::is_none")]
     pub service_registries: Option<Vec<ServiceRegistry>>,
-    #[serde(rename = "taskDefinition", skip_serializing_if = "Option::is_none")]
     pub task_definition: Option<String>,
-    #[serde(rename = "volumeConfigurations", skip_serializing_if = "Option::is_none")]
     pub volume_configurations: Option<Vec<ServiceVolumeConfiguration>>,
-    #[serde(rename = "vpcLatticeConfigurations", skip_serializing_if = "Option::is_none")]
     pub vpc_lattice_configurations: Option<Vec<VpcLatticeConfiguration>>,
 }
 
+structure! { UpdateServiceRequest {
+    availability_zone_rebalancing = "availabilityZoneRebalancing",
+    capacity_provider_strategy = "capacityProviderStrategy",
+    cluster = "cluster",
+    deployment_configuration = "deploymentConfiguration",
+    deployment_controller = "deploymentController",
+    desired_count = "desiredCount",
+    enable_ecs_managed_tags = "enableECSManagedTags",
+    enable_execute_command = "enableExecuteCommand",
+    force_new_deployment = "forceNewDeployment",
+    gateway_connectors = "gatewayConnectors",
+    health_check_grace_period_seconds = "healthCheckGracePeriodSeconds",
+    load_balancers = "loadBalancers",
+    monitoring = "monitoring",
+    network_configuration = "networkConfiguration",
+    placement_constraints = "placementConstraints",
+    placement_strategy = "placementStrategy",
+    platform_version = "platformVersion",
+    propagate_tags = "propagateTags",
+    service = "service",
+    service_connect_configuration = "serviceConnectConfiguration",
+    service_registries = "serviceRegistries",
+    task_definition = "taskDefinition",
+    volume_configurations = "volumeConfigurations",
+    vpc_lattice_configurations = "vpcLatticeConfigurations",
+} }
+
 /// `UpdateServiceResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateServiceResponse {
-    #[serde(rename = "service", skip_serializing_if = "Option::is_none")]
     pub service: Option<Service>,
 }
 
+structure! { UpdateServiceResponse {
+    service = "service",
+} }
+
 /// `UpdateTaskProtectionRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateTaskProtectionRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "expiresInMinutes", skip_serializing_if = "Option::is_none")]
     pub expires_in_minutes: Option<i32>,
-    #[serde(rename = "protectionEnabled", skip_serializing_if = "Option::is_none")]
     pub protection_enabled: Option<bool>,
-    #[serde(rename = "tasks", skip_serializing_if = "Option::is_none")]
     pub tasks: Option<Vec<String>>,
 }
 
+structure! { UpdateTaskProtectionRequest {
+    cluster = "cluster",
+    expires_in_minutes = "expiresInMinutes",
+    protection_enabled = "protectionEnabled",
+    tasks = "tasks",
+} }
+
 /// `UpdateTaskProtectionResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateTaskProtectionResponse {
-    #[serde(rename = "failures", skip_serializing_if = "Option::is_none")]
     pub failures: Option<Vec<Failure>>,
-    #[serde(rename = "protectedTasks", skip_serializing_if = "Option::is_none")]
     pub protected_tasks: Option<Vec<ProtectedTask>>,
 }
 
+structure! { UpdateTaskProtectionResponse {
+    failures = "failures",
+    protected_tasks = "protectedTasks",
+} }
+
 /// `UpdateTaskSetRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateTaskSetRequest {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "scale", skip_serializing_if = "Option::is_none")]
     pub scale: Option<Scale>,
-    #[serde(rename = "service", skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    #[serde(rename = "taskSet", skip_serializing_if = "Option::is_none")]
     pub task_set: Option<String>,
 }
 
+structure! { UpdateTaskSetRequest {
+    cluster = "cluster",
+    scale = "scale",
+    service = "service",
+    task_set = "taskSet",
+} }
+
 /// `UpdateTaskSetResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateTaskSetResponse {
-    #[serde(rename = "taskSet", skip_serializing_if = "Option::is_none")]
     pub task_set: Option<TaskSet>,
 }
 
+structure! { UpdateTaskSetResponse {
+    task_set = "taskSet",
+} }
+
 /// `UpdatedExpressGatewayService`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdatedExpressGatewayService {
-    #[serde(rename = "cluster", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    #[serde(rename = "serviceArn", skip_serializing_if = "Option::is_none")]
     pub service_arn: Option<String>,
-    #[serde(rename = "serviceName", skip_serializing_if = "Option::is_none")]
     pub service_name: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<ExpressGatewayServiceStatus>,
-    #[serde(rename = "targetConfiguration", skip_serializing_if = "Option::is_none")]
     pub target_configuration: Option<ExpressGatewayServiceConfiguration>,
-    #[serde(rename = "updatedAt", skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<Timestamp>,
 }
 
+structure! { UpdatedExpressGatewayService {
+    cluster = "cluster",
+    created_at = "createdAt",
+    service_arn = "serviceArn",
+    service_name = "serviceName",
+    status = "status",
+    target_configuration = "targetConfiguration",
+    updated_at = "updatedAt",
+} }
+
 /// `VCpuCountRangeRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct VCpuCountRangeRequest {
-    #[serde(rename = "max", skip_serializing_if = "Option::is_none")]
     pub max: Option<i32>,
-    #[serde(rename = "min", skip_serializing_if = "Option::is_none")]
     pub min: Option<i32>,
 }
 
+structure! { VCpuCountRangeRequest {
+    max = "max",
+    min = "min",
+} }
+
 /// `VersionInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct VersionInfo {
-    #[serde(rename = "agentHash", skip_serializing_if = "Option::is_none")]
     pub agent_hash: Option<String>,
-    #[serde(rename = "agentVersion", skip_serializing_if = "Option::is_none")]
     pub agent_version: Option<String>,
-    #[serde(rename = "dockerVersion", skip_serializing_if = "Option::is_none")]
     pub docker_version: Option<String>,
 }
 
+structure! { VersionInfo {
+    agent_hash = "agentHash",
+    agent_version = "agentVersion",
+    docker_version = "dockerVersion",
+} }
+
 /// `Volume`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Volume {
-    #[serde(rename = "configuredAtLaunch", skip_serializing_if = "Option::is_none")]
     pub configured_at_launch: Option<bool>,
-    #[serde(rename = "dockerVolumeConfiguration", skip_serializing_if = "Option::is_none")]
     pub docker_volume_configuration: Option<DockerVolumeConfiguration>,
-    #[serde(rename = "efsVolumeConfiguration", skip_serializing_if = "Option::is_none")]
     pub efs_volume_configuration: Option<EFSVolumeConfiguration>,
-    #[serde(rename = "fsxWindowsFileServerVolumeConfiguration", skip_serializing_if = "Option::is_none")]
     pub fsx_windows_file_server_volume_configuration: Option<FSxWindowsFileServerVolumeConfiguration>,
-    #[serde(rename = "host", skip_serializing_if = "Option::is_none")]
     pub host: Option<HostVolumeProperties>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "s3filesVolumeConfiguration", skip_serializing_if = "Option::is_none")]
     pub s3files_volume_configuration: Option<S3FilesVolumeConfiguration>,
 }
 
+structure! { Volume {
+    configured_at_launch = "configuredAtLaunch",
+    docker_volume_configuration = "dockerVolumeConfiguration",
+    efs_volume_configuration = "efsVolumeConfiguration",
+    fsx_windows_file_server_volume_configuration = "fsxWindowsFileServerVolumeConfiguration",
+    host = "host",
+    name = "name",
+    s3files_volume_configuration = "s3filesVolumeConfiguration",
+} }
+
 /// `VolumeFrom`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct VolumeFrom {
-    #[serde(rename = "readOnly", skip_serializing_if = "Option::is_none")]
     pub read_only: Option<bool>,
-    #[serde(rename = "sourceContainer", skip_serializing_if = "Option::is_none")]
     pub source_container: Option<String>,
 }
 
+structure! { VolumeFrom {
+    read_only = "readOnly",
+    source_container = "sourceContainer",
+} }
+
 /// `VpcLatticeAdvancedConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct VpcLatticeAdvancedConfiguration {
-    #[serde(rename = "alternateTargetGroupArn", skip_serializing_if = "Option::is_none")]
     pub alternate_target_group_arn: Option<String>,
-    #[serde(rename = "productionListenerRule", skip_serializing_if = "Option::is_none")]
     pub production_listener_rule: Option<String>,
-    #[serde(rename = "testListenerRule", skip_serializing_if = "Option::is_none")]
     pub test_listener_rule: Option<String>,
 }
 
+structure! { VpcLatticeAdvancedConfiguration {
+    alternate_target_group_arn = "alternateTargetGroupArn",
+    production_listener_rule = "productionListenerRule",
+    test_listener_rule = "testListenerRule",
+} }
+
 /// `VpcLatticeConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct VpcLatticeConfiguration {
-    #[serde(rename = "advancedConfiguration", skip_serializing_if = "Option::is_none")]
     pub advanced_configuration: Option<VpcLatticeAdvancedConfiguration>,
-    #[serde(rename = "portName", skip_serializing_if = "Option::is_none")]
     pub port_name: Option<String>,
-    #[serde(rename = "roleArn", skip_serializing_if = "Option::is_none")]
     pub role_arn: Option<String>,
-    #[serde(rename = "targetGroupArn", skip_serializing_if = "Option::is_none")]
     pub target_group_arn: Option<String>,
 }
+
+structure! { VpcLatticeConfiguration {
+    advanced_configuration = "advancedConfiguration",
+    port_name = "portName",
+    role_arn = "roleArn",
+    target_group_arn = "targetGroupArn",
+} }
 
 impl Request for AssociateGatewayWithClusterRequest {
     type Response = AssociateGatewayWithClusterResponse;

@@ -5,3798 +5,4772 @@ mod schema;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use wire::{Blob, Request};
+use wire::{Blob, Request, structure};
 
 pub use schema::SERVICE;
 
 /// `AccountPolicy`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AccountPolicy {
-    #[serde(rename = "accountId", skip_serializing_if = "Option::is_none")]
     pub account_id: Option<String>,
-    #[serde(rename = "lastUpdatedTime", skip_serializing_if = "Option::is_none")]
     pub last_updated_time: Option<i64>,
-    #[serde(rename = "policyDocument", skip_serializing_if = "Option::is_none")]
     pub policy_document: Option<String>,
-    #[serde(rename = "policyName", skip_serializing_if = "Option::is_none")]
     pub policy_name: Option<String>,
-    #[serde(rename = "policyType", skip_serializing_if = "Option::is_none")]
     pub policy_type: Option<String>,
-    #[serde(rename = "scope", skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
-    #[serde(rename = "selectionCriteria", skip_serializing_if = "Option::is_none")]
     pub selection_criteria: Option<String>,
 }
 
+structure! { AccountPolicy {
+    account_id = "accountId",
+    last_updated_time = "lastUpdatedTime",
+    policy_document = "policyDocument",
+    policy_name = "policyName",
+    policy_type = "policyType",
+    scope = "scope",
+    selection_criteria = "selectionCriteria",
+} }
+
 /// `AddKeyEntry`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AddKeyEntry {
-    #[serde(rename = "key", skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    #[serde(rename = "overwriteIfExists", skip_serializing_if = "Option::is_none")]
     pub overwrite_if_exists: Option<bool>,
-    #[serde(rename = "value", skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }
 
+structure! { AddKeyEntry {
+    key = "key",
+    overwrite_if_exists = "overwriteIfExists",
+    value = "value",
+} }
+
 /// `AddKeys`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AddKeys {
-    #[serde(rename = "entries", skip_serializing_if = "Option::is_none")]
     pub entries: Option<Vec<AddKeyEntry>>,
 }
 
+structure! { AddKeys {
+    entries = "entries",
+} }
+
 /// `AggregateLogGroupSummary`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AggregateLogGroupSummary {
-    #[serde(rename = "groupingIdentifiers", skip_serializing_if = "Option::is_none")]
     pub grouping_identifiers: Option<Vec<GroupingIdentifier>>,
-    #[serde(rename = "logGroupCount", skip_serializing_if = "Option::is_none")]
     pub log_group_count: Option<i32>,
 }
 
+structure! { AggregateLogGroupSummary {
+    grouping_identifiers = "groupingIdentifiers",
+    log_group_count = "logGroupCount",
+} }
+
 /// `Anomaly`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Anomaly {
-    #[serde(rename = "active", skip_serializing_if = "Option::is_none")]
     pub active: Option<bool>,
-    #[serde(rename = "anomalyDetectorArn", skip_serializing_if = "Option::is_none")]
     pub anomaly_detector_arn: Option<String>,
-    #[serde(rename = "anomalyId", skip_serializing_if = "Option::is_none")]
     pub anomaly_id: Option<String>,
-    #[serde(rename = "description", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    #[serde(rename = "firstSeen", skip_serializing_if = "Option::is_none")]
     pub first_seen: Option<i64>,
-    #[serde(rename = "histogram", skip_serializing_if = "Option::is_none")]
     pub histogram: Option<BTreeMap<String, i64>>,
-    #[serde(rename = "isPatternLevelSuppression", skip_serializing_if = "Option::is_none")]
     pub is_pattern_level_suppression: Option<bool>,
-    #[serde(rename = "lastSeen", skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<i64>,
-    #[serde(rename = "logGroupArnList", skip_serializing_if = "Option::is_none")]
     pub log_group_arn_list: Option<Vec<String>>,
-    #[serde(rename = "logSamples", skip_serializing_if = "Option::is_none")]
     pub log_samples: Option<Vec<LogEvent>>,
-    #[serde(rename = "patternId", skip_serializing_if = "Option::is_none")]
     pub pattern_id: Option<String>,
-    #[serde(rename = "patternRegex", skip_serializing_if = "Option::is_none")]
     pub pattern_regex: Option<String>,
-    #[serde(rename = "patternString", skip_serializing_if = "Option::is_none")]
     pub pattern_string: Option<String>,
-    #[serde(rename = "patternTokens", skip_serializing_if = "Option::is_none")]
     pub pattern_tokens: Option<Vec<PatternToken>>,
-    #[serde(rename = "priority", skip_serializing_if = "Option::is_none")]
     pub priority: Option<String>,
-    #[serde(rename = "state", skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    #[serde(rename = "suppressed", skip_serializing_if = "Option::is_none")]
     pub suppressed: Option<bool>,
-    #[serde(rename = "suppressedDate", skip_serializing_if = "Option::is_none")]
     pub suppressed_date: Option<i64>,
-    #[serde(rename = "suppressedUntil", skip_serializing_if = "Option::is_none")]
     pub suppressed_until: Option<i64>,
 }
 
+structure! { Anomaly {
+    active = "active",
+    anomaly_detector_arn = "anomalyDetectorArn",
+    anomaly_id = "anomalyId",
+    description = "description",
+    first_seen = "firstSeen",
+    histogram = "histogram",
+    is_pattern_level_suppression = "isPatternLevelSuppression",
+    last_seen = "lastSeen",
+    log_group_arn_list = "logGroupArnList",
+    log_samples = "logSamples",
+    pattern_id = "patternId",
+    pattern_regex = "patternRegex",
+    pattern_string = "patternString",
+    pattern_tokens = "patternTokens",
+    priority = "priority",
+    state = "state",
+    suppressed = "suppressed",
+    suppressed_date = "suppressedDate",
+    suppressed_until = "suppressedUntil",
+} }
+
 /// `AnomalyDetector`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AnomalyDetector {
-    #[serde(rename = "anomalyDetectorArn", skip_serializing_if = "Option::is_none")]
     pub anomaly_detector_arn: Option<String>,
-    #[serde(rename = "anomalyDetectorStatus", skip_serializing_if = "Option::is_none")]
     pub anomaly_detector_status: Option<String>,
-    #[serde(rename = "anomalyVisibilityTime", skip_serializing_if = "Option::is_none")]
     pub anomaly_visibility_time: Option<i64>,
-    #[serde(rename = "creationTimeStamp", skip_serializing_if = "Option::is_none")]
     pub creation_time_stamp: Option<i64>,
-    #[serde(rename = "detectorName", skip_serializing_if = "Option::is_none")]
     pub detector_name: Option<String>,
-    #[serde(rename = "evaluationFrequency", skip_serializing_if = "Option::is_none")]
     pub evaluation_frequency: Option<String>,
-    #[serde(rename = "filterPattern", skip_serializing_if = "Option::is_none")]
     pub filter_pattern: Option<String>,
-    #[serde(rename = "kmsKeyId", skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
-    #[serde(rename = "lastModifiedTimeStamp", skip_serializing_if = "Option::is_none")]
     pub last_modified_time_stamp: Option<i64>,
-    #[serde(rename = "logGroupArnList", skip_serializing_if = "Option::is_none")]
     pub log_group_arn_list: Option<Vec<String>>,
 }
 
+structure! { AnomalyDetector {
+    anomaly_detector_arn = "anomalyDetectorArn",
+    anomaly_detector_status = "anomalyDetectorStatus",
+    anomaly_visibility_time = "anomalyVisibilityTime",
+    creation_time_stamp = "creationTimeStamp",
+    detector_name = "detectorName",
+    evaluation_frequency = "evaluationFrequency",
+    filter_pattern = "filterPattern",
+    kms_key_id = "kmsKeyId",
+    last_modified_time_stamp = "lastModifiedTimeStamp",
+    log_group_arn_list = "logGroupArnList",
+} }
+
 /// `AssociateKmsKeyRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AssociateKmsKeyRequest {
-    #[serde(rename = "kmsKeyId", skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "resourceIdentifier", skip_serializing_if = "Option::is_none")]
     pub resource_identifier: Option<String>,
 }
 
+structure! { AssociateKmsKeyRequest {
+    kms_key_id = "kmsKeyId",
+    log_group_name = "logGroupName",
+    resource_identifier = "resourceIdentifier",
+} }
+
 /// `AssociateSourceToS3TableIntegrationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AssociateSourceToS3TableIntegrationRequest {
-    #[serde(rename = "dataSource", skip_serializing_if = "Option::is_none")]
     pub data_source: Option<DataSource>,
-    #[serde(rename = "integrationArn", skip_serializing_if = "Option::is_none")]
     pub integration_arn: Option<String>,
 }
 
+structure! { AssociateSourceToS3TableIntegrationRequest {
+    data_source = "dataSource",
+    integration_arn = "integrationArn",
+} }
+
 /// `AssociateSourceToS3TableIntegrationResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AssociateSourceToS3TableIntegrationResponse {
-    #[serde(rename = "identifier", skip_serializing_if = "Option::is_none")]
     pub identifier: Option<String>,
 }
 
+structure! { AssociateSourceToS3TableIntegrationResponse {
+    identifier = "identifier",
+} }
+
 /// `CSV`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CSV {
-    #[serde(rename = "columns", skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<String>>,
-    #[serde(rename = "delimiter", skip_serializing_if = "Option::is_none")]
     pub delimiter: Option<String>,
-    #[serde(rename = "destination", skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
-    #[serde(rename = "quoteCharacter", skip_serializing_if = "Option::is_none")]
     pub quote_character: Option<String>,
-    #[serde(rename = "source", skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
 
+structure! { CSV {
+    columns = "columns",
+    delimiter = "delimiter",
+    destination = "destination",
+    quote_character = "quoteCharacter",
+    source = "source",
+} }
+
 /// `CancelExportTaskRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CancelExportTaskRequest {
-    #[serde(rename = "taskId", skip_serializing_if = "Option::is_none")]
     pub task_id: Option<String>,
 }
 
+structure! { CancelExportTaskRequest {
+    task_id = "taskId",
+} }
+
 /// `CancelImportTaskRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CancelImportTaskRequest {
-    #[serde(rename = "importId", skip_serializing_if = "Option::is_none")]
     pub import_id: Option<String>,
 }
 
+structure! { CancelImportTaskRequest {
+    import_id = "importId",
+} }
+
 /// `CancelImportTaskResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CancelImportTaskResponse {
-    #[serde(rename = "creationTime", skip_serializing_if = "Option::is_none")]
     pub creation_time: Option<i64>,
-    #[serde(rename = "importId", skip_serializing_if = "Option::is_none")]
     pub import_id: Option<String>,
-    #[serde(rename = "importStatistics", skip_serializing_if = "Option::is_none")]
     pub import_statistics: Option<ImportStatistics>,
-    #[serde(rename = "importStatus", skip_serializing_if = "Option::is_none")]
     pub import_status: Option<String>,
-    #[serde(rename = "lastUpdatedTime", skip_serializing_if = "Option::is_none")]
     pub last_updated_time: Option<i64>,
 }
 
+structure! { CancelImportTaskResponse {
+    creation_time = "creationTime",
+    import_id = "importId",
+    import_statistics = "importStatistics",
+    import_status = "importStatus",
+    last_updated_time = "lastUpdatedTime",
+} }
+
 /// `ConfigurationTemplate`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConfigurationTemplate {
-    #[serde(rename = "allowedActionForAllowVendedLogsDeliveryForResource", skip_serializing_if = "Option::is_none")]
     pub allowed_action_for_allow_vended_logs_delivery_for_resource: Option<String>,
-    #[serde(rename = "allowedFieldDelimiters", skip_serializing_if = "Option::is_none")]
     pub allowed_field_delimiters: Option<Vec<String>>,
-    #[serde(rename = "allowedFields", skip_serializing_if = "Option::is_none")]
     pub allowed_fields: Option<Vec<RecordField>>,
-    #[serde(rename = "allowedOutputFormats", skip_serializing_if = "Option::is_none")]
     pub allowed_output_formats: Option<Vec<String>>,
-    #[serde(rename = "allowedSuffixPathFields", skip_serializing_if = "Option::is_none")]
     pub allowed_suffix_path_fields: Option<Vec<String>>,
-    #[serde(rename = "defaultDeliveryConfigValues", skip_serializing_if = "Option::is_none")]
     pub default_delivery_config_values: Option<ConfigurationTemplateDeliveryConfigValues>,
-    #[serde(rename = "deliveryDestinationType", skip_serializing_if = "Option::is_none")]
     pub delivery_destination_type: Option<String>,
-    #[serde(rename = "deliverySourceConfiguration", skip_serializing_if = "Option::is_none")]
     pub delivery_source_configuration: Option<Vec<DeliverySourceConfigurationSchema>>,
-    #[serde(rename = "logType", skip_serializing_if = "Option::is_none")]
     pub log_type: Option<String>,
-    #[serde(rename = "resourceType", skip_serializing_if = "Option::is_none")]
     pub resource_type: Option<String>,
-    #[serde(rename = "s3TablesIntegration", skip_serializing_if = "Option::is_none")]
     pub s3_tables_integration: Option<S3TablesIntegration>,
-    #[serde(rename = "service", skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
 }
 
+structure! { ConfigurationTemplate {
+    allowed_action_for_allow_vended_logs_delivery_for_resource = "allowedActionForAllowVendedLogsDeliveryForResource",
+    allowed_field_delimiters = "allowedFieldDelimiters",
+    allowed_fields = "allowedFields",
+    allowed_output_formats = "allowedOutputFormats",
+    allowed_suffix_path_fields = "allowedSuffixPathFields",
+    default_delivery_config_values = "defaultDeliveryConfigValues",
+    delivery_destination_type = "deliveryDestinationType",
+    delivery_source_configuration = "deliverySourceConfiguration",
+    log_type = "logType",
+    resource_type = "resourceType",
+    s3_tables_integration = "s3TablesIntegration",
+    service = "service",
+} }
+
 /// `ConfigurationTemplateDeliveryConfigValues`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConfigurationTemplateDeliveryConfigValues {
-    #[serde(rename = "fieldDelimiter", skip_serializing_if = "Option::is_none")]
     pub field_delimiter: Option<String>,
-    #[serde(rename = "recordFields", skip_serializing_if = "Option::is_none")]
     pub record_fields: Option<Vec<String>>,
-    #[serde(rename = "s3DeliveryConfiguration", skip_serializing_if = "Option::is_none")]
     pub s3_delivery_configuration: Option<S3DeliveryConfiguration>,
 }
 
+structure! { ConfigurationTemplateDeliveryConfigValues {
+    field_delimiter = "fieldDelimiter",
+    record_fields = "recordFields",
+    s3_delivery_configuration = "s3DeliveryConfiguration",
+} }
+
 /// `CopyValue`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CopyValue {
-    #[serde(rename = "entries", skip_serializing_if = "Option::is_none")]
     pub entries: Option<Vec<CopyValueEntry>>,
 }
 
+structure! { CopyValue {
+    entries = "entries",
+} }
+
 /// `CopyValueEntry`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CopyValueEntry {
-    #[serde(rename = "overwriteIfExists", skip_serializing_if = "Option::is_none")]
     pub overwrite_if_exists: Option<bool>,
-    #[serde(rename = "source", skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    #[serde(rename = "target", skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
 }
 
+structure! { CopyValueEntry {
+    overwrite_if_exists = "overwriteIfExists",
+    source = "source",
+    target = "target",
+} }
+
 /// `CreateDeliveryRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateDeliveryRequest {
-    #[serde(rename = "deliveryDestinationArn", skip_serializing_if = "Option::is_none")]
     pub delivery_destination_arn: Option<String>,
-    #[serde(rename = "deliverySourceName", skip_serializing_if = "Option::is_none")]
     pub delivery_source_name: Option<String>,
-    #[serde(rename = "fieldDelimiter", skip_serializing_if = "Option::is_none")]
     pub field_delimiter: Option<String>,
-    #[serde(rename = "recordFields", skip_serializing_if = "Option::is_none")]
     pub record_fields: Option<Vec<String>>,
-    #[serde(rename = "s3DeliveryConfiguration", skip_serializing_if = "Option::is_none")]
     pub s3_delivery_configuration: Option<S3DeliveryConfiguration>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
 }
 
+structure! { CreateDeliveryRequest {
+    delivery_destination_arn = "deliveryDestinationArn",
+    delivery_source_name = "deliverySourceName",
+    field_delimiter = "fieldDelimiter",
+    record_fields = "recordFields",
+    s3_delivery_configuration = "s3DeliveryConfiguration",
+    tags = "tags",
+} }
+
 /// `CreateDeliveryResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateDeliveryResponse {
-    #[serde(rename = "delivery", skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
 }
 
+structure! { CreateDeliveryResponse {
+    delivery = "delivery",
+} }
+
 /// `CreateExportTaskRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateExportTaskRequest {
-    #[serde(rename = "destination", skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
-    #[serde(rename = "destinationPrefix", skip_serializing_if = "Option::is_none")]
     pub destination_prefix: Option<String>,
-    #[serde(rename = "from", skip_serializing_if = "Option::is_none")]
     pub from: Option<i64>,
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "logStreamNamePrefix", skip_serializing_if = "Option::is_none")]
     pub log_stream_name_prefix: Option<String>,
-    #[serde(rename = "taskName", skip_serializing_if = "Option::is_none")]
     pub task_name: Option<String>,
-    #[serde(rename = "to", skip_serializing_if = "Option::is_none")]
     pub to: Option<i64>,
 }
 
+structure! { CreateExportTaskRequest {
+    destination = "destination",
+    destination_prefix = "destinationPrefix",
+    from = "from",
+    log_group_name = "logGroupName",
+    log_stream_name_prefix = "logStreamNamePrefix",
+    task_name = "taskName",
+    to = "to",
+} }
+
 /// `CreateExportTaskResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateExportTaskResponse {
-    #[serde(rename = "taskId", skip_serializing_if = "Option::is_none")]
     pub task_id: Option<String>,
 }
 
+structure! { CreateExportTaskResponse {
+    task_id = "taskId",
+} }
+
 /// `CreateImportTaskRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateImportTaskRequest {
-    #[serde(rename = "importFilter", skip_serializing_if = "Option::is_none")]
     pub import_filter: Option<ImportFilter>,
-    #[serde(rename = "importRoleArn", skip_serializing_if = "Option::is_none")]
     pub import_role_arn: Option<String>,
-    #[serde(rename = "importSourceArn", skip_serializing_if = "Option::is_none")]
     pub import_source_arn: Option<String>,
 }
 
+structure! { CreateImportTaskRequest {
+    import_filter = "importFilter",
+    import_role_arn = "importRoleArn",
+    import_source_arn = "importSourceArn",
+} }
+
 /// `CreateImportTaskResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateImportTaskResponse {
-    #[serde(rename = "creationTime", skip_serializing_if = "Option::is_none")]
     pub creation_time: Option<i64>,
-    #[serde(rename = "importDestinationArn", skip_serializing_if = "Option::is_none")]
     pub import_destination_arn: Option<String>,
-    #[serde(rename = "importId", skip_serializing_if = "Option::is_none")]
     pub import_id: Option<String>,
 }
 
+structure! { CreateImportTaskResponse {
+    creation_time = "creationTime",
+    import_destination_arn = "importDestinationArn",
+    import_id = "importId",
+} }
+
 /// `CreateLogAnomalyDetectorRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateLogAnomalyDetectorRequest {
-    #[serde(rename = "anomalyVisibilityTime", skip_serializing_if = "Option::is_none")]
     pub anomaly_visibility_time: Option<i64>,
-    #[serde(rename = "detectorName", skip_serializing_if = "Option::is_none")]
     pub detector_name: Option<String>,
-    #[serde(rename = "evaluationFrequency", skip_serializing_if = "Option::is_none")]
     pub evaluation_frequency: Option<String>,
-    #[serde(rename = "filterPattern", skip_serializing_if = "Option::is_none")]
     pub filter_pattern: Option<String>,
-    #[serde(rename = "kmsKeyId", skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
-    #[serde(rename = "logGroupArnList", skip_serializing_if = "Option::is_none")]
     pub log_group_arn_list: Option<Vec<String>>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
 }
 
+structure! { CreateLogAnomalyDetectorRequest {
+    anomaly_visibility_time = "anomalyVisibilityTime",
+    detector_name = "detectorName",
+    evaluation_frequency = "evaluationFrequency",
+    filter_pattern = "filterPattern",
+    kms_key_id = "kmsKeyId",
+    log_group_arn_list = "logGroupArnList",
+    tags = "tags",
+} }
+
 /// `CreateLogAnomalyDetectorResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateLogAnomalyDetectorResponse {
-    #[serde(rename = "anomalyDetectorArn", skip_serializing_if = "Option::is_none")]
     pub anomaly_detector_arn: Option<String>,
 }
 
+structure! { CreateLogAnomalyDetectorResponse {
+    anomaly_detector_arn = "anomalyDetectorArn",
+} }
+
 /// `CreateLogGroupRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateLogGroupRequest {
-    #[serde(rename = "deletionProtectionEnabled", skip_serializing_if = "Option::is_none")]
     pub deletion_protection_enabled: Option<bool>,
-    #[serde(rename = "kmsKeyId", skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
-    #[serde(rename = "logGroupClass", skip_serializing_if = "Option::is_none")]
     pub log_group_class: Option<String>,
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
 }
 
+structure! { CreateLogGroupRequest {
+    deletion_protection_enabled = "deletionProtectionEnabled",
+    kms_key_id = "kmsKeyId",
+    log_group_class = "logGroupClass",
+    log_group_name = "logGroupName",
+    tags = "tags",
+} }
+
 /// `CreateLogStreamRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateLogStreamRequest {
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "logStreamName", skip_serializing_if = "Option::is_none")]
     pub log_stream_name: Option<String>,
 }
 
+structure! { CreateLogStreamRequest {
+    log_group_name = "logGroupName",
+    log_stream_name = "logStreamName",
+} }
+
 /// `CreateLookupTableRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateLookupTableRequest {
-    #[serde(rename = "description", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    #[serde(rename = "kmsKeyId", skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
-    #[serde(rename = "lookupTableName", skip_serializing_if = "Option::is_none")]
     pub lookup_table_name: Option<String>,
-    #[serde(rename = "queryId", skip_serializing_if = "Option::is_none")]
     pub query_id: Option<String>,
-    #[serde(rename = "tableBody", skip_serializing_if = "Option::is_none")]
     pub table_body: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
 }
 
+structure! { CreateLookupTableRequest {
+    description = "description",
+    kms_key_id = "kmsKeyId",
+    lookup_table_name = "lookupTableName",
+    query_id = "queryId",
+    table_body = "tableBody",
+    tags = "tags",
+} }
+
 /// `CreateLookupTableResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateLookupTableResponse {
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<i64>,
-    #[serde(rename = "lookupTableArn", skip_serializing_if = "Option::is_none")]
     pub lookup_table_arn: Option<String>,
 }
 
+structure! { CreateLookupTableResponse {
+    created_at = "createdAt",
+    lookup_table_arn = "lookupTableArn",
+} }
+
 /// `CreateScheduledQueryRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateScheduledQueryRequest {
-    #[serde(rename = "description", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    #[serde(rename = "destinationConfiguration", skip_serializing_if = "Option::is_none")]
     pub destination_configuration: Option<DestinationConfiguration>,
-    #[serde(rename = "endTimeOffset", skip_serializing_if = "Option::is_none")]
     pub end_time_offset: Option<i64>,
-    #[serde(rename = "executionRoleArn", skip_serializing_if = "Option::is_none")]
     pub execution_role_arn: Option<String>,
-    #[serde(rename = "logGroupIdentifiers", skip_serializing_if = "Option::is_none")]
     pub log_group_identifiers: Option<Vec<String>>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "queryLanguage", skip_serializing_if = "Option::is_none")]
     pub query_language: Option<String>,
-    #[serde(rename = "queryString", skip_serializing_if = "Option::is_none")]
     pub query_string: Option<String>,
-    #[serde(rename = "scheduleEndTime", skip_serializing_if = "Option::is_none")]
     pub schedule_end_time: Option<i64>,
-    #[serde(rename = "scheduleExpression", skip_serializing_if = "Option::is_none")]
     pub schedule_expression: Option<String>,
-    #[serde(rename = "scheduleStartTime", skip_serializing_if = "Option::is_none")]
     pub schedule_start_time: Option<i64>,
-    #[serde(rename = "startTimeOffset", skip_serializing_if = "Option::is_none")]
     pub start_time_offset: Option<i64>,
-    #[serde(rename = "state", skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
-    #[serde(rename = "timezone", skip_serializing_if = "Option::is_none")]
     pub timezone: Option<String>,
 }
 
+structure! { CreateScheduledQueryRequest {
+    description = "description",
+    destination_configuration = "destinationConfiguration",
+    end_time_offset = "endTimeOffset",
+    execution_role_arn = "executionRoleArn",
+    log_group_identifiers = "logGroupIdentifiers",
+    name = "name",
+    query_language = "queryLanguage",
+    query_string = "queryString",
+    schedule_end_time = "scheduleEndTime",
+    schedule_expression = "scheduleExpression",
+    schedule_start_time = "scheduleStartTime",
+    start_time_offset = "startTimeOffset",
+    state = "state",
+    tags = "tags",
+    timezone = "timezone",
+} }
+
 /// `CreateScheduledQueryResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateScheduledQueryResponse {
-    #[serde(rename = "scheduledQueryArn", skip_serializing_if = "Option::is_none")]
     pub scheduled_query_arn: Option<String>,
-    #[serde(rename = "state", skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
 }
 
+structure! { CreateScheduledQueryResponse {
+    scheduled_query_arn = "scheduledQueryArn",
+    state = "state",
+} }
+
 /// `DataSource`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DataSource {
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
 }
+
+structure! { DataSource {
+    name = "name",
+    r#type = "type",
+} }
 
 /// `DataSourceFilter`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DataSourceFilter {
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
 }
 
+structure! { DataSourceFilter {
+    name = "name",
+    r#type = "type",
+} }
+
 /// `DateTimeConverter`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DateTimeConverter {
-    #[serde(rename = "locale", skip_serializing_if = "Option::is_none")]
     pub locale: Option<String>,
-    #[serde(rename = "matchPatterns", skip_serializing_if = "Option::is_none")]
     pub match_patterns: Option<Vec<String>>,
-    #[serde(rename = "source", skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    #[serde(rename = "sourceTimezone", skip_serializing_if = "Option::is_none")]
     pub source_timezone: Option<String>,
-    #[serde(rename = "target", skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    #[serde(rename = "targetFormat", skip_serializing_if = "Option::is_none")]
     pub target_format: Option<String>,
-    #[serde(rename = "targetTimezone", skip_serializing_if = "Option::is_none")]
     pub target_timezone: Option<String>,
 }
 
+structure! { DateTimeConverter {
+    locale = "locale",
+    match_patterns = "matchPatterns",
+    source = "source",
+    source_timezone = "sourceTimezone",
+    target = "target",
+    target_format = "targetFormat",
+    target_timezone = "targetTimezone",
+} }
+
 /// `DeleteAccountPolicyRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteAccountPolicyRequest {
-    #[serde(rename = "dryRun", skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
-    #[serde(rename = "policyName", skip_serializing_if = "Option::is_none")]
     pub policy_name: Option<String>,
-    #[serde(rename = "policyType", skip_serializing_if = "Option::is_none")]
     pub policy_type: Option<String>,
 }
 
+structure! { DeleteAccountPolicyRequest {
+    dry_run = "dryRun",
+    policy_name = "policyName",
+    policy_type = "policyType",
+} }
+
 /// `DeleteAccountPolicyResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteAccountPolicyResponse {
-    #[serde(rename = "dryRunResult", skip_serializing_if = "Option::is_none")]
     pub dry_run_result: Option<DryRunResult>,
 }
 
+structure! { DeleteAccountPolicyResponse {
+    dry_run_result = "dryRunResult",
+} }
+
 /// `DeleteDataProtectionPolicyRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteDataProtectionPolicyRequest {
-    #[serde(rename = "logGroupIdentifier", skip_serializing_if = "Option::is_none")]
     pub log_group_identifier: Option<String>,
 }
 
+structure! { DeleteDataProtectionPolicyRequest {
+    log_group_identifier = "logGroupIdentifier",
+} }
+
 /// `DeleteDeliveryDestinationPolicyRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteDeliveryDestinationPolicyRequest {
-    #[serde(rename = "deliveryDestinationName", skip_serializing_if = "Option::is_none")]
     pub delivery_destination_name: Option<String>,
 }
 
+structure! { DeleteDeliveryDestinationPolicyRequest {
+    delivery_destination_name = "deliveryDestinationName",
+} }
+
 /// `DeleteDeliveryDestinationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteDeliveryDestinationRequest {
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
+structure! { DeleteDeliveryDestinationRequest {
+    name = "name",
+} }
+
 /// `DeleteDeliveryRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteDeliveryRequest {
-    #[serde(rename = "id", skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
 }
 
+structure! { DeleteDeliveryRequest {
+    id = "id",
+} }
+
 /// `DeleteDeliverySourceRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteDeliverySourceRequest {
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
+structure! { DeleteDeliverySourceRequest {
+    name = "name",
+} }
+
 /// `DeleteDestinationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteDestinationRequest {
-    #[serde(rename = "destinationName", skip_serializing_if = "Option::is_none")]
     pub destination_name: Option<String>,
 }
 
+structure! { DeleteDestinationRequest {
+    destination_name = "destinationName",
+} }
+
 /// `DeleteIndexPolicyRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteIndexPolicyRequest {
-    #[serde(rename = "logGroupIdentifier", skip_serializing_if = "Option::is_none")]
     pub log_group_identifier: Option<String>,
 }
 
+structure! { DeleteIndexPolicyRequest {
+    log_group_identifier = "logGroupIdentifier",
+} }
+
 /// `DeleteIndexPolicyResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteIndexPolicyResponse {}
 
+structure! { DeleteIndexPolicyResponse {
+} }
+
 /// `DeleteIntegrationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteIntegrationRequest {
-    #[serde(rename = "force", skip_serializing_if = "Option::is_none")]
     pub force: Option<bool>,
-    #[serde(rename = "integrationName", skip_serializing_if = "Option::is_none")]
     pub integration_name: Option<String>,
 }
 
+structure! { DeleteIntegrationRequest {
+    force = "force",
+    integration_name = "integrationName",
+} }
+
 /// `DeleteIntegrationResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteIntegrationResponse {}
 
+structure! { DeleteIntegrationResponse {
+} }
+
 /// `DeleteKeys`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteKeys {
-    #[serde(rename = "withKeys", skip_serializing_if = "Option::is_none")]
     pub with_keys: Option<Vec<String>>,
 }
 
+structure! { DeleteKeys {
+    with_keys = "withKeys",
+} }
+
 /// `DeleteLogAnomalyDetectorRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteLogAnomalyDetectorRequest {
-    #[serde(rename = "anomalyDetectorArn", skip_serializing_if = "Option::is_none")]
     pub anomaly_detector_arn: Option<String>,
 }
 
+structure! { DeleteLogAnomalyDetectorRequest {
+    anomaly_detector_arn = "anomalyDetectorArn",
+} }
+
 /// `DeleteLogGroupRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteLogGroupRequest {
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
 }
 
+structure! { DeleteLogGroupRequest {
+    log_group_name = "logGroupName",
+} }
+
 /// `DeleteLogStreamRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteLogStreamRequest {
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "logStreamName", skip_serializing_if = "Option::is_none")]
     pub log_stream_name: Option<String>,
 }
 
+structure! { DeleteLogStreamRequest {
+    log_group_name = "logGroupName",
+    log_stream_name = "logStreamName",
+} }
+
 /// `DeleteLookupTableRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteLookupTableRequest {
-    #[serde(rename = "lookupTableArn", skip_serializing_if = "Option::is_none")]
     pub lookup_table_arn: Option<String>,
 }
 
+structure! { DeleteLookupTableRequest {
+    lookup_table_arn = "lookupTableArn",
+} }
+
 /// `DeleteMetricFilterRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteMetricFilterRequest {
-    #[serde(rename = "filterName", skip_serializing_if = "Option::is_none")]
     pub filter_name: Option<String>,
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
 }
 
+structure! { DeleteMetricFilterRequest {
+    filter_name = "filterName",
+    log_group_name = "logGroupName",
+} }
+
 /// `DeleteQueryDefinitionRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteQueryDefinitionRequest {
-    #[serde(rename = "queryDefinitionId", skip_serializing_if = "Option::is_none")]
     pub query_definition_id: Option<String>,
 }
 
+structure! { DeleteQueryDefinitionRequest {
+    query_definition_id = "queryDefinitionId",
+} }
+
 /// `DeleteQueryDefinitionResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteQueryDefinitionResponse {
-    #[serde(rename = "success", skip_serializing_if = "Option::is_none")]
     pub success: Option<bool>,
 }
 
+structure! { DeleteQueryDefinitionResponse {
+    success = "success",
+} }
+
 /// `DeleteResourcePolicyRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteResourcePolicyRequest {
-    #[serde(rename = "expectedRevisionId", skip_serializing_if = "Option::is_none")]
     pub expected_revision_id: Option<String>,
-    #[serde(rename = "policyName", skip_serializing_if = "Option::is_none")]
     pub policy_name: Option<String>,
-    #[serde(rename = "resourceArn", skip_serializing_if = "Option::is_none")]
     pub resource_arn: Option<String>,
 }
 
+structure! { DeleteResourcePolicyRequest {
+    expected_revision_id = "expectedRevisionId",
+    policy_name = "policyName",
+    resource_arn = "resourceArn",
+} }
+
 /// `DeleteRetentionPolicyRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteRetentionPolicyRequest {
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
 }
 
+structure! { DeleteRetentionPolicyRequest {
+    log_group_name = "logGroupName",
+} }
+
 /// `DeleteScheduledQueryRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteScheduledQueryRequest {
-    #[serde(rename = "identifier", skip_serializing_if = "Option::is_none")]
     pub identifier: Option<String>,
 }
 
+structure! { DeleteScheduledQueryRequest {
+    identifier = "identifier",
+} }
+
 /// `DeleteScheduledQueryResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteScheduledQueryResponse {}
 
+structure! { DeleteScheduledQueryResponse {
+} }
+
 /// `DeleteSubscriptionFilterRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteSubscriptionFilterRequest {
-    #[serde(rename = "filterName", skip_serializing_if = "Option::is_none")]
     pub filter_name: Option<String>,
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
 }
 
+structure! { DeleteSubscriptionFilterRequest {
+    filter_name = "filterName",
+    log_group_name = "logGroupName",
+} }
+
 /// `DeleteSyslogConfigurationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteSyslogConfigurationRequest {
-    #[serde(rename = "logGroupIdentifier", skip_serializing_if = "Option::is_none")]
     pub log_group_identifier: Option<String>,
-    #[serde(rename = "vpcEndpointId", skip_serializing_if = "Option::is_none")]
     pub vpc_endpoint_id: Option<String>,
 }
 
+structure! { DeleteSyslogConfigurationRequest {
+    log_group_identifier = "logGroupIdentifier",
+    vpc_endpoint_id = "vpcEndpointId",
+} }
+
 /// `DeleteTransformerRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteTransformerRequest {
-    #[serde(rename = "logGroupIdentifier", skip_serializing_if = "Option::is_none")]
     pub log_group_identifier: Option<String>,
 }
 
+structure! { DeleteTransformerRequest {
+    log_group_identifier = "logGroupIdentifier",
+} }
+
 /// `Delivery`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Delivery {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "deliveryDestinationArn", skip_serializing_if = "Option::is_none")]
     pub delivery_destination_arn: Option<String>,
-    #[serde(rename = "deliveryDestinationType", skip_serializing_if = "Option::is_none")]
     pub delivery_destination_type: Option<String>,
-    #[serde(rename = "deliverySourceName", skip_serializing_if = "Option::is_none")]
     pub delivery_source_name: Option<String>,
-    #[serde(rename = "fieldDelimiter", skip_serializing_if = "Option::is_none")]
     pub field_delimiter: Option<String>,
-    #[serde(rename = "id", skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    #[serde(rename = "recordFields", skip_serializing_if = "Option::is_none")]
     pub record_fields: Option<Vec<String>>,
-    #[serde(rename = "s3DeliveryConfiguration", skip_serializing_if = "Option::is_none")]
     pub s3_delivery_configuration: Option<S3DeliveryConfiguration>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
 }
+
+structure! { Delivery {
+    arn = "arn",
+    delivery_destination_arn = "deliveryDestinationArn",
+    delivery_destination_type = "deliveryDestinationType",
+    delivery_source_name = "deliverySourceName",
+    field_delimiter = "fieldDelimiter",
+    id = "id",
+    record_fields = "recordFields",
+    s3_delivery_configuration = "s3DeliveryConfiguration",
+    tags = "tags",
+} }
 
 /// `DeliveryDestination`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeliveryDestination {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "deliveryDestinationConfiguration", skip_serializing_if = "Option::is_none")]
     pub delivery_destination_configuration: Option<DeliveryDestinationConfiguration>,
-    #[serde(rename = "deliveryDestinationType", skip_serializing_if = "Option::is_none")]
     pub delivery_destination_type: Option<String>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "outputFormat", skip_serializing_if = "Option::is_none")]
     pub output_format: Option<String>,
-    #[serde(rename = "roleArn", skip_serializing_if = "Option::is_none")]
     pub role_arn: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
 }
 
+structure! { DeliveryDestination {
+    arn = "arn",
+    delivery_destination_configuration = "deliveryDestinationConfiguration",
+    delivery_destination_type = "deliveryDestinationType",
+    name = "name",
+    output_format = "outputFormat",
+    role_arn = "roleArn",
+    tags = "tags",
+} }
+
 /// `DeliveryDestinationConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeliveryDestinationConfiguration {
-    #[serde(rename = "destinationResourceArn", skip_serializing_if = "Option::is_none")]
     pub destination_resource_arn: Option<String>,
 }
 
+structure! { DeliveryDestinationConfiguration {
+    destination_resource_arn = "destinationResourceArn",
+} }
+
 /// `DeliverySource`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeliverySource {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "deliverySourceConfiguration", skip_serializing_if = "Option::is_none")]
     pub delivery_source_configuration: Option<BTreeMap<String, String>>,
-    #[serde(rename = "logType", skip_serializing_if = "Option::is_none")]
     pub log_type: Option<String>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "resourceArns", skip_serializing_if = "Option::is_none")]
     pub resource_arns: Option<Vec<String>>,
-    #[serde(rename = "service", skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "statusReason", skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
 }
 
+structure! { DeliverySource {
+    arn = "arn",
+    delivery_source_configuration = "deliverySourceConfiguration",
+    log_type = "logType",
+    name = "name",
+    resource_arns = "resourceArns",
+    service = "service",
+    status = "status",
+    status_reason = "statusReason",
+    tags = "tags",
+} }
+
 /// `DeliverySourceConfigurationSchema`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeliverySourceConfigurationSchema {
-    #[serde(rename = "defaultValue", skip_serializing_if = "Option::is_none")]
     pub default_value: Option<String>,
-    #[serde(rename = "keyName", skip_serializing_if = "Option::is_none")]
     pub key_name: Option<String>,
-    #[serde(rename = "maxValue", skip_serializing_if = "Option::is_none")]
     pub max_value: Option<f64>,
-    #[serde(rename = "minValue", skip_serializing_if = "Option::is_none")]
     pub min_value: Option<f64>,
-    #[serde(rename = "supportedValues", skip_serializing_if = "Option::is_none")]
     pub supported_values: Option<Vec<String>>,
-    #[serde(rename = "valueType", skip_serializing_if = "Option::is_none")]
     pub value_type: Option<String>,
 }
 
+structure! { DeliverySourceConfigurationSchema {
+    default_value = "defaultValue",
+    key_name = "keyName",
+    max_value = "maxValue",
+    min_value = "minValue",
+    supported_values = "supportedValues",
+    value_type = "valueType",
+} }
+
 /// `DescribeAccountPoliciesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeAccountPoliciesRequest {
-    #[serde(rename = "accountIdentifiers", skip_serializing_if = "Option::is_none")]
     pub account_identifiers: Option<Vec<String>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "policyName", skip_serializing_if = "Option::is_none")]
     pub policy_name: Option<String>,
-    #[serde(rename = "policyType", skip_serializing_if = "Option::is_none")]
     pub policy_type: Option<String>,
 }
 
+structure! { DescribeAccountPoliciesRequest {
+    account_identifiers = "accountIdentifiers",
+    next_token = "nextToken",
+    policy_name = "policyName",
+    policy_type = "policyType",
+} }
+
 /// `DescribeAccountPoliciesResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeAccountPoliciesResponse {
-    #[serde(rename = "accountPolicies", skip_serializing_if = "Option::is_none")]
     pub account_policies: Option<Vec<AccountPolicy>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
 
+structure! { DescribeAccountPoliciesResponse {
+    account_policies = "accountPolicies",
+    next_token = "nextToken",
+} }
+
 /// `DescribeConfigurationTemplatesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeConfigurationTemplatesRequest {
-    #[serde(rename = "deliveryDestinationTypes", skip_serializing_if = "Option::is_none")]
     pub delivery_destination_types: Option<Vec<String>>,
-    #[serde(rename = "limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<i32>,
-    #[serde(rename = "logTypes", skip_serializing_if = "Option::is_none")]
     pub log_types: Option<Vec<String>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "resourceTypes", skip_serializing_if = "Option::is_none")]
     pub resource_types: Option<Vec<String>>,
-    #[serde(rename = "service", skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
 }
 
+structure! { DescribeConfigurationTemplatesRequest {
+    delivery_destination_types = "deliveryDestinationTypes",
+    limit = "limit",
+    log_types = "logTypes",
+    next_token = "nextToken",
+    resource_types = "resourceTypes",
+    service = "service",
+} }
+
 /// `DescribeConfigurationTemplatesResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeConfigurationTemplatesResponse {
-    #[serde(rename = "configurationTemplates", skip_serializing_if = "Option::is_none")]
     pub configuration_templates: Option<Vec<ConfigurationTemplate>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeConfigurationTemplatesResponse {
+    configuration_templates = "configurationTemplates",
+    next_token = "nextToken",
+} }
 
 /// `DescribeDeliveriesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeDeliveriesRequest {
-    #[serde(rename = "deliverySourceNames", skip_serializing_if = "Option::is_none")]
     pub delivery_source_names: Option<Vec<String>>,
-    #[serde(rename = "limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeDeliveriesRequest {
+    delivery_source_names = "deliverySourceNames",
+    limit = "limit",
+    next_token = "nextToken",
+} }
 
 /// `DescribeDeliveriesResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeDeliveriesResponse {
-    #[serde(rename = "deliveries", skip_serializing_if = "Option::is_none")]
     pub deliveries: Option<Vec<Delivery>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeDeliveriesResponse {
+    deliveries = "deliveries",
+    next_token = "nextToken",
+} }
 
 /// `DescribeDeliveryDestinationsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeDeliveryDestinationsRequest {
-    #[serde(rename = "limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<i32>,
-    #[serde(rename = "names", skip_serializing_if = "Option::is_none")]
     pub names: Option<Vec<String>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeDeliveryDestinationsRequest {
+    limit = "limit",
+    names = "names",
+    next_token = "nextToken",
+} }
 
 /// `DescribeDeliveryDestinationsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeDeliveryDestinationsResponse {
-    #[serde(rename = "deliveryDestinations", skip_serializing_if = "Option::is_none")]
     pub delivery_destinations: Option<Vec<DeliveryDestination>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
 
+structure! { DescribeDeliveryDestinationsResponse {
+    delivery_destinations = "deliveryDestinations",
+    next_token = "nextToken",
+} }
+
 /// `DescribeDeliverySourcesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeDeliverySourcesRequest {
-    #[serde(rename = "limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "resourceArns", skip_serializing_if = "Option::is_none")]
     pub resource_arns: Option<Vec<String>>,
 }
 
+structure! { DescribeDeliverySourcesRequest {
+    limit = "limit",
+    next_token = "nextToken",
+    resource_arns = "resourceArns",
+} }
+
 /// `DescribeDeliverySourcesResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeDeliverySourcesResponse {
-    #[serde(rename = "deliverySources", skip_serializing_if = "Option::is_none")]
     pub delivery_sources: Option<Vec<DeliverySource>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeDeliverySourcesResponse {
+    delivery_sources = "deliverySources",
+    next_token = "nextToken",
+} }
 
 /// `DescribeDestinationsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeDestinationsRequest {
-    #[serde(rename = "DestinationNamePrefix", skip_serializing_if = "Option::is_none")]
     pub destination_name_prefix: Option<String>,
-    #[serde(rename = "limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeDestinationsRequest {
+    destination_name_prefix = "DestinationNamePrefix",
+    limit = "limit",
+    next_token = "nextToken",
+} }
 
 /// `DescribeDestinationsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeDestinationsResponse {
-    #[serde(rename = "destinations", skip_serializing_if = "Option::is_none")]
     pub destinations: Option<Vec<Destination>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
 
+structure! { DescribeDestinationsResponse {
+    destinations = "destinations",
+    next_token = "nextToken",
+} }
+
 /// `DescribeExportTasksRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeExportTasksRequest {
-    #[serde(rename = "limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "statusCode", skip_serializing_if = "Option::is_none")]
     pub status_code: Option<String>,
-    #[serde(rename = "taskId", skip_serializing_if = "Option::is_none")]
     pub task_id: Option<String>,
 }
 
+structure! { DescribeExportTasksRequest {
+    limit = "limit",
+    next_token = "nextToken",
+    status_code = "statusCode",
+    task_id = "taskId",
+} }
+
 /// `DescribeExportTasksResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeExportTasksResponse {
-    #[serde(rename = "exportTasks", skip_serializing_if = "Option::is_none")]
     pub export_tasks: Option<Vec<ExportTask>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeExportTasksResponse {
+    export_tasks = "exportTasks",
+    next_token = "nextToken",
+} }
 
 /// `DescribeFieldIndexesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeFieldIndexesRequest {
-    #[serde(rename = "indexCategories", skip_serializing_if = "Option::is_none")]
     pub index_categories: Option<Vec<String>>,
-    #[serde(rename = "logGroupIdentifiers", skip_serializing_if = "Option::is_none")]
     pub log_group_identifiers: Option<Vec<String>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeFieldIndexesRequest {
+    index_categories = "indexCategories",
+    log_group_identifiers = "logGroupIdentifiers",
+    next_token = "nextToken",
+} }
 
 /// `DescribeFieldIndexesResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeFieldIndexesResponse {
-    #[serde(rename = "fieldIndexes", skip_serializing_if = "Option::is_none")]
     pub field_indexes: Option<Vec<FieldIndex>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeFieldIndexesResponse {
+    field_indexes = "fieldIndexes",
+    next_token = "nextToken",
+} }
 
 /// `DescribeImportTaskBatchesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeImportTaskBatchesRequest {
-    #[serde(rename = "batchImportStatus", skip_serializing_if = "Option::is_none")]
     pub batch_import_status: Option<Vec<String>>,
-    #[serde(rename = "importId", skip_serializing_if = "Option::is_none")]
     pub import_id: Option<String>,
-    #[serde(rename = "limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeImportTaskBatchesRequest {
+    batch_import_status = "batchImportStatus",
+    import_id = "importId",
+    limit = "limit",
+    next_token = "nextToken",
+} }
 
 /// `DescribeImportTaskBatchesResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeImportTaskBatchesResponse {
-    #[serde(rename = "importBatches", skip_serializing_if = "Option::is_none")]
     pub import_batches: Option<Vec<ImportBatch>>,
-    #[serde(rename = "importId", skip_serializing_if = "Option::is_none")]
     pub import_id: Option<String>,
-    #[serde(rename = "importSourceArn", skip_serializing_if = "Option::is_none")]
     pub import_source_arn: Option<String>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeImportTaskBatchesResponse {
+    import_batches = "importBatches",
+    import_id = "importId",
+    import_source_arn = "importSourceArn",
+    next_token = "nextToken",
+} }
 
 /// `DescribeImportTasksRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeImportTasksRequest {
-    #[serde(rename = "importId", skip_serializing_if = "Option::is_none")]
     pub import_id: Option<String>,
-    #[serde(rename = "importSourceArn", skip_serializing_if = "Option::is_none")]
     pub import_source_arn: Option<String>,
-    #[serde(rename = "importStatus", skip_serializing_if = "Option::is_none")]
     pub import_status: Option<String>,
-    #[serde(rename = "limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeImportTasksRequest {
+    import_id = "importId",
+    import_source_arn = "importSourceArn",
+    import_status = "importStatus",
+    limit = "limit",
+    next_token = "nextToken",
+} }
 
 /// `DescribeImportTasksResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeImportTasksResponse {
-    #[serde(rename = "imports", skip_serializing_if = "Option::is_none")]
     pub imports: Option<Vec<Import>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeImportTasksResponse {
+    imports = "imports",
+    next_token = "nextToken",
+} }
 
 /// `DescribeIndexPoliciesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeIndexPoliciesRequest {
-    #[serde(rename = "logGroupIdentifiers", skip_serializing_if = "Option::is_none")]
     pub log_group_identifiers: Option<Vec<String>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeIndexPoliciesRequest {
+    log_group_identifiers = "logGroupIdentifiers",
+    next_token = "nextToken",
+} }
 
 /// `DescribeIndexPoliciesResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeIndexPoliciesResponse {
-    #[serde(rename = "indexPolicies", skip_serializing_if = "Option::is_none")]
     pub index_policies: Option<Vec<IndexPolicy>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeIndexPoliciesResponse {
+    index_policies = "indexPolicies",
+    next_token = "nextToken",
+} }
 
 /// `DescribeLogGroupsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeLogGroupsRequest {
-    #[serde(rename = "accountIdentifiers", skip_serializing_if = "Option::is_none")]
     pub account_identifiers: Option<Vec<String>>,
-    #[serde(rename = "includeLinkedAccounts", skip_serializing_if = "Option::is_none")]
     pub include_linked_accounts: Option<bool>,
-    #[serde(rename = "limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<i32>,
-    #[serde(rename = "logGroupClass", skip_serializing_if = "Option::is_none")]
     pub log_group_class: Option<String>,
-    #[serde(rename = "logGroupIdentifiers", skip_serializing_if = "Option::is_none")]
     pub log_group_identifiers: Option<Vec<String>>,
-    #[serde(rename = "logGroupNamePattern", skip_serializing_if = "Option::is_none")]
     pub log_group_name_pattern: Option<String>,
-    #[serde(rename = "logGroupNamePrefix", skip_serializing_if = "Option::is_none")]
     pub log_group_name_prefix: Option<String>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeLogGroupsRequest {
+    account_identifiers = "accountIdentifiers",
+    include_linked_accounts = "includeLinkedAccounts",
+    limit = "limit",
+    log_group_class = "logGroupClass",
+    log_group_identifiers = "logGroupIdentifiers",
+    log_group_name_pattern = "logGroupNamePattern",
+    log_group_name_prefix = "logGroupNamePrefix",
+    next_token = "nextToken",
+} }
 
 /// `DescribeLogGroupsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeLogGroupsResponse {
-    #[serde(rename = "logGroups", skip_serializing_if = "Option::is_none")]
     pub log_groups: Option<Vec<LogGroup>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
 
+structure! { DescribeLogGroupsResponse {
+    log_groups = "logGroups",
+    next_token = "nextToken",
+} }
+
 /// `DescribeLogStreamsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeLogStreamsRequest {
-    #[serde(rename = "descending", skip_serializing_if = "Option::is_none")]
     pub descending: Option<bool>,
-    #[serde(rename = "limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<i32>,
-    #[serde(rename = "logGroupIdentifier", skip_serializing_if = "Option::is_none")]
     pub log_group_identifier: Option<String>,
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "logStreamNamePrefix", skip_serializing_if = "Option::is_none")]
     pub log_stream_name_prefix: Option<String>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "orderBy", skip_serializing_if = "Option::is_none")]
     pub order_by: Option<String>,
 }
 
+structure! { DescribeLogStreamsRequest {
+    descending = "descending",
+    limit = "limit",
+    log_group_identifier = "logGroupIdentifier",
+    log_group_name = "logGroupName",
+    log_stream_name_prefix = "logStreamNamePrefix",
+    next_token = "nextToken",
+    order_by = "orderBy",
+} }
+
 /// `DescribeLogStreamsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeLogStreamsResponse {
-    #[serde(rename = "logStreams", skip_serializing_if = "Option::is_none")]
     pub log_streams: Option<Vec<LogStream>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeLogStreamsResponse {
+    log_streams = "logStreams",
+    next_token = "nextToken",
+} }
 
 /// `DescribeLookupTablesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeLookupTablesRequest {
-    #[serde(rename = "lookupTableNamePrefix", skip_serializing_if = "Option::is_none")]
     pub lookup_table_name_prefix: Option<String>,
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeLookupTablesRequest {
+    lookup_table_name_prefix = "lookupTableNamePrefix",
+    max_results = "maxResults",
+    next_token = "nextToken",
+} }
 
 /// `DescribeLookupTablesResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeLookupTablesResponse {
-    #[serde(rename = "lookupTables", skip_serializing_if = "Option::is_none")]
     pub lookup_tables: Option<Vec<LookupTable>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeLookupTablesResponse {
+    lookup_tables = "lookupTables",
+    next_token = "nextToken",
+} }
 
 /// `DescribeMetricFiltersRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeMetricFiltersRequest {
-    #[serde(rename = "filterNamePrefix", skip_serializing_if = "Option::is_none")]
     pub filter_name_prefix: Option<String>,
-    #[serde(rename = "limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<i32>,
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "metricName", skip_serializing_if = "Option::is_none")]
     pub metric_name: Option<String>,
-    #[serde(rename = "metricNamespace", skip_serializing_if = "Option::is_none")]
     pub metric_namespace: Option<String>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeMetricFiltersRequest {
+    filter_name_prefix = "filterNamePrefix",
+    limit = "limit",
+    log_group_name = "logGroupName",
+    metric_name = "metricName",
+    metric_namespace = "metricNamespace",
+    next_token = "nextToken",
+} }
 
 /// `DescribeMetricFiltersResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeMetricFiltersResponse {
-    #[serde(rename = "metricFilters", skip_serializing_if = "Option::is_none")]
     pub metric_filters: Option<Vec<MetricFilter>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
 
+structure! { DescribeMetricFiltersResponse {
+    metric_filters = "metricFilters",
+    next_token = "nextToken",
+} }
+
 /// `DescribeQueriesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeQueriesRequest {
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "queryLanguage", skip_serializing_if = "Option::is_none")]
     pub query_language: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
+structure! { DescribeQueriesRequest {
+    log_group_name = "logGroupName",
+    max_results = "maxResults",
+    next_token = "nextToken",
+    query_language = "queryLanguage",
+    status = "status",
+} }
+
 /// `DescribeQueriesResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeQueriesResponse {
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "queries", skip_serializing_if = "Option::is_none")]
     pub queries: Option<Vec<QueryInfo>>,
 }
 
+structure! { DescribeQueriesResponse {
+    next_token = "nextToken",
+    queries = "queries",
+} }
+
 /// `DescribeQueryDefinitionsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeQueryDefinitionsRequest {
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "queryDefinitionNamePrefix", skip_serializing_if = "Option::is_none")]
     pub query_definition_name_prefix: Option<String>,
-    #[serde(rename = "queryLanguage", skip_serializing_if = "Option::is_none")]
     pub query_language: Option<String>,
 }
 
+structure! { DescribeQueryDefinitionsRequest {
+    max_results = "maxResults",
+    next_token = "nextToken",
+    query_definition_name_prefix = "queryDefinitionNamePrefix",
+    query_language = "queryLanguage",
+} }
+
 /// `DescribeQueryDefinitionsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeQueryDefinitionsResponse {
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "queryDefinitions", skip_serializing_if = "Option::is_none")]
     pub query_definitions: Option<Vec<QueryDefinition>>,
 }
 
+structure! { DescribeQueryDefinitionsResponse {
+    next_token = "nextToken",
+    query_definitions = "queryDefinitions",
+} }
+
 /// `DescribeResourcePoliciesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeResourcePoliciesRequest {
-    #[serde(rename = "limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "policyScope", skip_serializing_if = "Option::is_none")]
     pub policy_scope: Option<String>,
-    #[serde(rename = "resourceArn", skip_serializing_if = "Option::is_none")]
     pub resource_arn: Option<String>,
 }
 
+structure! { DescribeResourcePoliciesRequest {
+    limit = "limit",
+    next_token = "nextToken",
+    policy_scope = "policyScope",
+    resource_arn = "resourceArn",
+} }
+
 /// `DescribeResourcePoliciesResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeResourcePoliciesResponse {
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "resourcePolicies", skip_serializing_if = "Option::is_none")]
     pub resource_policies: Option<Vec<ResourcePolicy>>,
 }
 
+structure! { DescribeResourcePoliciesResponse {
+    next_token = "nextToken",
+    resource_policies = "resourcePolicies",
+} }
+
 /// `DescribeSubscriptionFiltersRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeSubscriptionFiltersRequest {
-    #[serde(rename = "filterNamePrefix", skip_serializing_if = "Option::is_none")]
     pub filter_name_prefix: Option<String>,
-    #[serde(rename = "limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<i32>,
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
 
+structure! { DescribeSubscriptionFiltersRequest {
+    filter_name_prefix = "filterNamePrefix",
+    limit = "limit",
+    log_group_name = "logGroupName",
+    next_token = "nextToken",
+} }
+
 /// `DescribeSubscriptionFiltersResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeSubscriptionFiltersResponse {
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "subscriptionFilters", skip_serializing_if = "Option::is_none")]
     pub subscription_filters: Option<Vec<SubscriptionFilter>>,
 }
 
+structure! { DescribeSubscriptionFiltersResponse {
+    next_token = "nextToken",
+    subscription_filters = "subscriptionFilters",
+} }
+
 /// `Destination`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Destination {
-    #[serde(rename = "accessPolicy", skip_serializing_if = "Option::is_none")]
     pub access_policy: Option<String>,
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "creationTime", skip_serializing_if = "Option::is_none")]
     pub creation_time: Option<i64>,
-    #[serde(rename = "destinationName", skip_serializing_if = "Option::is_none")]
     pub destination_name: Option<String>,
-    #[serde(rename = "roleArn", skip_serializing_if = "Option::is_none")]
     pub role_arn: Option<String>,
-    #[serde(rename = "targetArn", skip_serializing_if = "Option::is_none")]
     pub target_arn: Option<String>,
 }
 
+structure! { Destination {
+    access_policy = "accessPolicy",
+    arn = "arn",
+    creation_time = "creationTime",
+    destination_name = "destinationName",
+    role_arn = "roleArn",
+    target_arn = "targetArn",
+} }
+
 /// `DestinationConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DestinationConfiguration {
-    #[serde(rename = "lookupTableConfiguration", skip_serializing_if = "Option::is_none")]
     pub lookup_table_configuration: Option<LookupTableConfiguration>,
-    #[serde(rename = "s3Configuration", skip_serializing_if = "Option::is_none")]
     pub s3_configuration: Option<S3Configuration>,
 }
 
+structure! { DestinationConfiguration {
+    lookup_table_configuration = "lookupTableConfiguration",
+    s3_configuration = "s3Configuration",
+} }
+
 /// `DisassociateKmsKeyRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DisassociateKmsKeyRequest {
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "resourceIdentifier", skip_serializing_if = "Option::is_none")]
     pub resource_identifier: Option<String>,
 }
 
+structure! { DisassociateKmsKeyRequest {
+    log_group_name = "logGroupName",
+    resource_identifier = "resourceIdentifier",
+} }
+
 /// `DisassociateSourceFromS3TableIntegrationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DisassociateSourceFromS3TableIntegrationRequest {
-    #[serde(rename = "identifier", skip_serializing_if = "Option::is_none")]
     pub identifier: Option<String>,
 }
+
+structure! { DisassociateSourceFromS3TableIntegrationRequest {
+    identifier = "identifier",
+} }
 
 /// `DisassociateSourceFromS3TableIntegrationResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DisassociateSourceFromS3TableIntegrationResponse {
-    #[serde(rename = "identifier", skip_serializing_if = "Option::is_none")]
     pub identifier: Option<String>,
 }
 
+structure! { DisassociateSourceFromS3TableIntegrationResponse {
+    identifier = "identifier",
+} }
+
 /// `DryRunResult`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DryRunResult {
-    #[serde(rename = "decreasedRetentionLogGroupCount", skip_serializing_if = "Option::is_none")]
     pub decreased_retention_log_group_count: Option<i32>,
-    #[serde(rename = "failedAnalysisCount", skip_serializing_if = "Option::is_none")]
     pub failed_analysis_count: Option<i32>,
-    #[serde(rename = "increasedRetentionLogGroupCount", skip_serializing_if = "Option::is_none")]
     pub increased_retention_log_group_count: Option<i32>,
-    #[serde(rename = "topLogGroupsImpacted", skip_serializing_if = "Option::is_none")]
     pub top_log_groups_impacted: Option<Vec<LogGroupImpact>>,
-    #[serde(rename = "totalMatchedLogGroups", skip_serializing_if = "Option::is_none")]
     pub total_matched_log_groups: Option<i32>,
-    #[serde(rename = "unchangedRetentionLogGroupCount", skip_serializing_if = "Option::is_none")]
     pub unchanged_retention_log_group_count: Option<i32>,
 }
 
+structure! { DryRunResult {
+    decreased_retention_log_group_count = "decreasedRetentionLogGroupCount",
+    failed_analysis_count = "failedAnalysisCount",
+    increased_retention_log_group_count = "increasedRetentionLogGroupCount",
+    top_log_groups_impacted = "topLogGroupsImpacted",
+    total_matched_log_groups = "totalMatchedLogGroups",
+    unchanged_retention_log_group_count = "unchangedRetentionLogGroupCount",
+} }
+
 /// `Entity`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Entity {
-    #[serde(rename = "attributes", skip_serializing_if = "Option::is_none")]
     pub attributes: Option<BTreeMap<String, String>>,
-    #[serde(rename = "keyAttributes", skip_serializing_if = "Option::is_none")]
     pub key_attributes: Option<BTreeMap<String, String>>,
 }
 
+structure! { Entity {
+    attributes = "attributes",
+    key_attributes = "keyAttributes",
+} }
+
 /// `ExportTask`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExportTask {
-    #[serde(rename = "destination", skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
-    #[serde(rename = "destinationPrefix", skip_serializing_if = "Option::is_none")]
     pub destination_prefix: Option<String>,
-    #[serde(rename = "executionInfo", skip_serializing_if = "Option::is_none")]
     pub execution_info: Option<ExportTaskExecutionInfo>,
-    #[serde(rename = "from", skip_serializing_if = "Option::is_none")]
     pub from: Option<i64>,
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<ExportTaskStatus>,
-    #[serde(rename = "taskId", skip_serializing_if = "Option::is_none")]
     pub task_id: Option<String>,
-    #[serde(rename = "taskName", skip_serializing_if = "Option::is_none")]
     pub task_name: Option<String>,
-    #[serde(rename = "to", skip_serializing_if = "Option::is_none")]
     pub to: Option<i64>,
 }
 
+structure! { ExportTask {
+    destination = "destination",
+    destination_prefix = "destinationPrefix",
+    execution_info = "executionInfo",
+    from = "from",
+    log_group_name = "logGroupName",
+    status = "status",
+    task_id = "taskId",
+    task_name = "taskName",
+    to = "to",
+} }
+
 /// `ExportTaskExecutionInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExportTaskExecutionInfo {
-    #[serde(rename = "completionTime", skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<i64>,
-    #[serde(rename = "creationTime", skip_serializing_if = "Option::is_none")]
     pub creation_time: Option<i64>,
 }
 
+structure! { ExportTaskExecutionInfo {
+    completion_time = "completionTime",
+    creation_time = "creationTime",
+} }
+
 /// `ExportTaskStatus`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExportTaskStatus {
-    #[serde(rename = "code", skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    #[serde(rename = "message", skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
+structure! { ExportTaskStatus {
+    code = "code",
+    message = "message",
+} }
+
 /// `FieldIndex`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct FieldIndex {
-    #[serde(rename = "fieldIndexName", skip_serializing_if = "Option::is_none")]
     pub field_index_name: Option<String>,
-    #[serde(rename = "firstEventTime", skip_serializing_if = "Option::is_none")]
     pub first_event_time: Option<i64>,
-    #[serde(rename = "indexCategory", skip_serializing_if = "Option::is_none")]
     pub index_category: Option<String>,
-    #[serde(rename = "lastEventTime", skip_serializing_if = "Option::is_none")]
     pub last_event_time: Option<i64>,
-    #[serde(rename = "lastScanTime", skip_serializing_if = "Option::is_none")]
     pub last_scan_time: Option<i64>,
-    #[serde(rename = "logGroupIdentifier", skip_serializing_if = "Option::is_none")]
     pub log_group_identifier: Option<String>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
 }
 
+structure! { FieldIndex {
+    field_index_name = "fieldIndexName",
+    first_event_time = "firstEventTime",
+    index_category = "indexCategory",
+    last_event_time = "lastEventTime",
+    last_scan_time = "lastScanTime",
+    log_group_identifier = "logGroupIdentifier",
+    r#type = "type",
+} }
+
 /// `FieldsData`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct FieldsData {
-    #[serde(rename = "data", skip_serializing_if = "Option::is_none")]
     pub data: Option<Blob>,
 }
 
+structure! { FieldsData {
+    data = "data",
+} }
+
 /// `FilterLogEventsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct FilterLogEventsRequest {
-    #[serde(rename = "endTime", skip_serializing_if = "Option::is_none")]
     pub end_time: Option<i64>,
-    #[serde(rename = "filterPattern", skip_serializing_if = "Option::is_none")]
     pub filter_pattern: Option<String>,
-    #[serde(rename = "interleaved", skip_serializing_if = "Option::is_none")]
     pub interleaved: Option<bool>,
-    #[serde(rename = "limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<i32>,
-    #[serde(rename = "logGroupIdentifier", skip_serializing_if = "Option::is_none")]
     pub log_group_identifier: Option<String>,
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "logStreamNamePrefix", skip_serializing_if = "Option::is_none")]
     pub log_stream_name_prefix: Option<String>,
-    #[serde(rename = "logStreamNames", skip_serializing_if = "Option::is_none")]
     pub log_stream_names: Option<Vec<String>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "startFromHead", skip_serializing_if = "Option::is_none")]
     pub start_from_head: Option<bool>,
-    #[serde(rename = "startTime", skip_serializing_if = "Option::is_none")]
     pub start_time: Option<i64>,
-    #[serde(rename = "unmask", skip_serializing_if = "Option::is_none")]
     pub unmask: Option<bool>,
 }
 
+structure! { FilterLogEventsRequest {
+    end_time = "endTime",
+    filter_pattern = "filterPattern",
+    interleaved = "interleaved",
+    limit = "limit",
+    log_group_identifier = "logGroupIdentifier",
+    log_group_name = "logGroupName",
+    log_stream_name_prefix = "logStreamNamePrefix",
+    log_stream_names = "logStreamNames",
+    next_token = "nextToken",
+    start_from_head = "startFromHead",
+    start_time = "startTime",
+    unmask = "unmask",
+} }
+
 /// `FilterLogEventsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct FilterLogEventsResponse {
-    #[serde(rename = "events", skip_serializing_if = "Option::is_none")]
     pub events: Option<Vec<FilteredLogEvent>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "searchedLogStreams", skip_serializing_if = "Option::is_none")]
     pub searched_log_streams: Option<Vec<SearchedLogStream>>,
 }
 
+structure! { FilterLogEventsResponse {
+    events = "events",
+    next_token = "nextToken",
+    searched_log_streams = "searchedLogStreams",
+} }
+
 /// `FilteredLogEvent`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct FilteredLogEvent {
-    #[serde(rename = "eventId", skip_serializing_if = "Option::is_none")]
     pub event_id: Option<String>,
-    #[serde(rename = "ingestionTime", skip_serializing_if = "Option::is_none")]
     pub ingestion_time: Option<i64>,
-    #[serde(rename = "logStreamName", skip_serializing_if = "Option::is_none")]
     pub log_stream_name: Option<String>,
-    #[serde(rename = "message", skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    #[serde(rename = "timestamp", skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<i64>,
 }
 
+structure! { FilteredLogEvent {
+    event_id = "eventId",
+    ingestion_time = "ingestionTime",
+    log_stream_name = "logStreamName",
+    message = "message",
+    timestamp = "timestamp",
+} }
+
 /// `GetDataProtectionPolicyRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetDataProtectionPolicyRequest {
-    #[serde(rename = "logGroupIdentifier", skip_serializing_if = "Option::is_none")]
     pub log_group_identifier: Option<String>,
 }
 
+structure! { GetDataProtectionPolicyRequest {
+    log_group_identifier = "logGroupIdentifier",
+} }
+
 /// `GetDataProtectionPolicyResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetDataProtectionPolicyResponse {
-    #[serde(rename = "lastUpdatedTime", skip_serializing_if = "Option::is_none")]
     pub last_updated_time: Option<i64>,
-    #[serde(rename = "logGroupIdentifier", skip_serializing_if = "Option::is_none")]
     pub log_group_identifier: Option<String>,
-    #[serde(rename = "policyDocument", skip_serializing_if = "Option::is_none")]
     pub policy_document: Option<String>,
 }
 
+structure! { GetDataProtectionPolicyResponse {
+    last_updated_time = "lastUpdatedTime",
+    log_group_identifier = "logGroupIdentifier",
+    policy_document = "policyDocument",
+} }
+
 /// `GetDeliveryDestinationPolicyRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetDeliveryDestinationPolicyRequest {
-    #[serde(rename = "deliveryDestinationName", skip_serializing_if = "Option::is_none")]
     pub delivery_destination_name: Option<String>,
 }
 
+structure! { GetDeliveryDestinationPolicyRequest {
+    delivery_destination_name = "deliveryDestinationName",
+} }
+
 /// `GetDeliveryDestinationPolicyResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetDeliveryDestinationPolicyResponse {
-    #[serde(rename = "policy", skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
 }
 
+structure! { GetDeliveryDestinationPolicyResponse {
+    policy = "policy",
+} }
+
 /// `GetDeliveryDestinationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetDeliveryDestinationRequest {
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
+structure! { GetDeliveryDestinationRequest {
+    name = "name",
+} }
+
 /// `GetDeliveryDestinationResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetDeliveryDestinationResponse {
-    #[serde(rename = "deliveryDestination", skip_serializing_if = "Option::is_none")]
     pub delivery_destination: Option<DeliveryDestination>,
 }
 
+structure! { GetDeliveryDestinationResponse {
+    delivery_destination = "deliveryDestination",
+} }
+
 /// `GetDeliveryRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetDeliveryRequest {
-    #[serde(rename = "id", skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
 }
 
+structure! { GetDeliveryRequest {
+    id = "id",
+} }
+
 /// `GetDeliveryResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetDeliveryResponse {
-    #[serde(rename = "delivery", skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
 }
 
+structure! { GetDeliveryResponse {
+    delivery = "delivery",
+} }
+
 /// `GetDeliverySourceRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetDeliverySourceRequest {
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
+structure! { GetDeliverySourceRequest {
+    name = "name",
+} }
+
 /// `GetDeliverySourceResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetDeliverySourceResponse {
-    #[serde(rename = "deliverySource", skip_serializing_if = "Option::is_none")]
     pub delivery_source: Option<DeliverySource>,
 }
 
+structure! { GetDeliverySourceResponse {
+    delivery_source = "deliverySource",
+} }
+
 /// `GetIntegrationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetIntegrationRequest {
-    #[serde(rename = "integrationName", skip_serializing_if = "Option::is_none")]
     pub integration_name: Option<String>,
 }
 
+structure! { GetIntegrationRequest {
+    integration_name = "integrationName",
+} }
+
 /// `GetIntegrationResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetIntegrationResponse {
-    #[serde(rename = "integrationDetails", skip_serializing_if = "Option::is_none")]
     pub integration_details: Option<IntegrationDetails>,
-    #[serde(rename = "integrationName", skip_serializing_if = "Option::is_none")]
     pub integration_name: Option<String>,
-    #[serde(rename = "integrationStatus", skip_serializing_if = "Option::is_none")]
     pub integration_status: Option<String>,
-    #[serde(rename = "integrationType", skip_serializing_if = "Option::is_none")]
     pub integration_type: Option<String>,
 }
 
+structure! { GetIntegrationResponse {
+    integration_details = "integrationDetails",
+    integration_name = "integrationName",
+    integration_status = "integrationStatus",
+    integration_type = "integrationType",
+} }
+
 /// `GetLogAnomalyDetectorRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetLogAnomalyDetectorRequest {
-    #[serde(rename = "anomalyDetectorArn", skip_serializing_if = "Option::is_none")]
     pub anomaly_detector_arn: Option<String>,
 }
 
+structure! { GetLogAnomalyDetectorRequest {
+    anomaly_detector_arn = "anomalyDetectorArn",
+} }
+
 /// `GetLogAnomalyDetectorResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetLogAnomalyDetectorResponse {
-    #[serde(rename = "anomalyDetectorStatus", skip_serializing_if = "Option::is_none")]
     pub anomaly_detector_status: Option<String>,
-    #[serde(rename = "anomalyVisibilityTime", skip_serializing_if = "Option::is_none")]
     pub anomaly_visibility_time: Option<i64>,
-    #[serde(rename = "creationTimeStamp", skip_serializing_if = "Option::is_none")]
     pub creation_time_stamp: Option<i64>,
-    #[serde(rename = "detectorName", skip_serializing_if = "Option::is_none")]
     pub detector_name: Option<String>,
-    #[serde(rename = "evaluationFrequency", skip_serializing_if = "Option::is_none")]
     pub evaluation_frequency: Option<String>,
-    #[serde(rename = "filterPattern", skip_serializing_if = "Option::is_none")]
     pub filter_pattern: Option<String>,
-    #[serde(rename = "kmsKeyId", skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
-    #[serde(rename = "lastModifiedTimeStamp", skip_serializing_if = "Option::is_none")]
     pub last_modified_time_stamp: Option<i64>,
-    #[serde(rename = "logGroupArnList", skip_serializing_if = "Option::is_none")]
     pub log_group_arn_list: Option<Vec<String>>,
 }
 
+structure! { GetLogAnomalyDetectorResponse {
+    anomaly_detector_status = "anomalyDetectorStatus",
+    anomaly_visibility_time = "anomalyVisibilityTime",
+    creation_time_stamp = "creationTimeStamp",
+    detector_name = "detectorName",
+    evaluation_frequency = "evaluationFrequency",
+    filter_pattern = "filterPattern",
+    kms_key_id = "kmsKeyId",
+    last_modified_time_stamp = "lastModifiedTimeStamp",
+    log_group_arn_list = "logGroupArnList",
+} }
+
 /// `GetLogEventsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetLogEventsRequest {
-    #[serde(rename = "endTime", skip_serializing_if = "Option::is_none")]
     pub end_time: Option<i64>,
-    #[serde(rename = "limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<i32>,
-    #[serde(rename = "logGroupIdentifier", skip_serializing_if = "Option::is_none")]
     pub log_group_identifier: Option<String>,
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "logStreamName", skip_serializing_if = "Option::is_none")]
     pub log_stream_name: Option<String>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "startFromHead", skip_serializing_if = "Option::is_none")]
     pub start_from_head: Option<bool>,
-    #[serde(rename = "startTime", skip_serializing_if = "Option::is_none")]
     pub start_time: Option<i64>,
-    #[serde(rename = "unmask", skip_serializing_if = "Option::is_none")]
     pub unmask: Option<bool>,
 }
 
+structure! { GetLogEventsRequest {
+    end_time = "endTime",
+    limit = "limit",
+    log_group_identifier = "logGroupIdentifier",
+    log_group_name = "logGroupName",
+    log_stream_name = "logStreamName",
+    next_token = "nextToken",
+    start_from_head = "startFromHead",
+    start_time = "startTime",
+    unmask = "unmask",
+} }
+
 /// `GetLogEventsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetLogEventsResponse {
-    #[serde(rename = "events", skip_serializing_if = "Option::is_none")]
     pub events: Option<Vec<OutputLogEvent>>,
-    #[serde(rename = "nextBackwardToken", skip_serializing_if = "Option::is_none")]
     pub next_backward_token: Option<String>,
-    #[serde(rename = "nextForwardToken", skip_serializing_if = "Option::is_none")]
     pub next_forward_token: Option<String>,
 }
 
+structure! { GetLogEventsResponse {
+    events = "events",
+    next_backward_token = "nextBackwardToken",
+    next_forward_token = "nextForwardToken",
+} }
+
 /// `GetLogFieldsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetLogFieldsRequest {
-    #[serde(rename = "dataSourceName", skip_serializing_if = "Option::is_none")]
     pub data_source_name: Option<String>,
-    #[serde(rename = "dataSourceType", skip_serializing_if = "Option::is_none")]
     pub data_source_type: Option<String>,
 }
 
+structure! { GetLogFieldsRequest {
+    data_source_name = "dataSourceName",
+    data_source_type = "dataSourceType",
+} }
+
 /// `GetLogFieldsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetLogFieldsResponse {
-    #[serde(rename = "logFields", skip_serializing_if = "Option::is_none")]
     pub log_fields: Option<Vec<LogFieldsListItem>>,
 }
 
+structure! { GetLogFieldsResponse {
+    log_fields = "logFields",
+} }
+
 /// `GetLogGroupFieldsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetLogGroupFieldsRequest {
-    #[serde(rename = "logGroupIdentifier", skip_serializing_if = "Option::is_none")]
     pub log_group_identifier: Option<String>,
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "time", skip_serializing_if = "Option::is_none")]
     pub time: Option<i64>,
 }
 
+structure! { GetLogGroupFieldsRequest {
+    log_group_identifier = "logGroupIdentifier",
+    log_group_name = "logGroupName",
+    time = "time",
+} }
+
 /// `GetLogGroupFieldsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetLogGroupFieldsResponse {
-    #[serde(rename = "logGroupFields", skip_serializing_if = "Option::is_none")]
     pub log_group_fields: Option<Vec<LogGroupField>>,
 }
 
+structure! { GetLogGroupFieldsResponse {
+    log_group_fields = "logGroupFields",
+} }
+
 /// `GetLogObjectRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetLogObjectRequest {
-    #[serde(rename = "logObjectPointer", skip_serializing_if = "Option::is_none")]
     pub log_object_pointer: Option<String>,
-    #[serde(rename = "unmask", skip_serializing_if = "Option::is_none")]
     pub unmask: Option<bool>,
 }
 
+structure! { GetLogObjectRequest {
+    log_object_pointer = "logObjectPointer",
+    unmask = "unmask",
+} }
+
 /// `GetLogObjectResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetLogObjectResponse {
-    #[serde(rename = "fieldStream", skip_serializing_if = "Option::is_none")]
     pub field_stream: Option<GetLogObjectResponseStream>,
 }
 
+structure! { GetLogObjectResponse {
+    field_stream = "fieldStream",
+} }
+
 /// `GetLogObjectResponseStream`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetLogObjectResponseStream {
-    #[serde(rename = "InternalStreamingException", skip_serializing_if = "Option::is_none")]
     pub internal_streaming_exception: Option<InternalStreamingException>,
-    #[serde(rename = "fields", skip_serializing_if = "Option::is_none")]
     pub fields: Option<FieldsData>,
 }
 
+structure! { GetLogObjectResponseStream {
+    internal_streaming_exception = "InternalStreamingException",
+    fields = "fields",
+} }
+
 /// `GetLogRecordRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetLogRecordRequest {
-    #[serde(rename = "logRecordPointer", skip_serializing_if = "Option::is_none")]
     pub log_record_pointer: Option<String>,
-    #[serde(rename = "unmask", skip_serializing_if = "Option::is_none")]
     pub unmask: Option<bool>,
 }
 
+structure! { GetLogRecordRequest {
+    log_record_pointer = "logRecordPointer",
+    unmask = "unmask",
+} }
+
 /// `GetLogRecordResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetLogRecordResponse {
-    #[serde(rename = "logRecord", skip_serializing_if = "Option::is_none")]
     pub log_record: Option<BTreeMap<String, String>>,
 }
 
+structure! { GetLogRecordResponse {
+    log_record = "logRecord",
+} }
+
 /// `GetLookupTableRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetLookupTableRequest {
-    #[serde(rename = "lookupTableArn", skip_serializing_if = "Option::is_none")]
     pub lookup_table_arn: Option<String>,
 }
 
+structure! { GetLookupTableRequest {
+    lookup_table_arn = "lookupTableArn",
+} }
+
 /// `GetLookupTableResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetLookupTableResponse {
-    #[serde(rename = "description", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    #[serde(rename = "kmsKeyId", skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
-    #[serde(rename = "lastUpdatedTime", skip_serializing_if = "Option::is_none")]
     pub last_updated_time: Option<i64>,
-    #[serde(rename = "lookupTableArn", skip_serializing_if = "Option::is_none")]
     pub lookup_table_arn: Option<String>,
-    #[serde(rename = "lookupTableName", skip_serializing_if = "Option::is_none")]
     pub lookup_table_name: Option<String>,
-    #[serde(rename = "sizeBytes", skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<i64>,
-    #[serde(rename = "tableBody", skip_serializing_if = "Option::is_none")]
     pub table_body: Option<String>,
 }
 
+structure! { GetLookupTableResponse {
+    description = "description",
+    kms_key_id = "kmsKeyId",
+    last_updated_time = "lastUpdatedTime",
+    lookup_table_arn = "lookupTableArn",
+    lookup_table_name = "lookupTableName",
+    size_bytes = "sizeBytes",
+    table_body = "tableBody",
+} }
+
 /// `GetQueryResultsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetQueryResultsRequest {
-    #[serde(rename = "maxItems", skip_serializing_if = "Option::is_none")]
     pub max_items: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "queryId", skip_serializing_if = "Option::is_none")]
     pub query_id: Option<String>,
 }
 
+structure! { GetQueryResultsRequest {
+    max_items = "maxItems",
+    next_token = "nextToken",
+    query_id = "queryId",
+} }
+
 /// `GetQueryResultsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetQueryResultsResponse {
-    #[serde(rename = "encryptionKey", skip_serializing_if = "Option::is_none")]
     pub encryption_key: Option<String>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "queryLanguage", skip_serializing_if = "Option::is_none")]
     pub query_language: Option<String>,
-    #[serde(rename = "results", skip_serializing_if = "Option::is_none")]
     pub results: Option<Vec<Vec<ResultField>>>,
-    #[serde(rename = "statistics", skip_serializing_if = "Option::is_none")]
     pub statistics: Option<QueryStatistics>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
+structure! { GetQueryResultsResponse {
+    encryption_key = "encryptionKey",
+    next_token = "nextToken",
+    query_language = "queryLanguage",
+    results = "results",
+    statistics = "statistics",
+    status = "status",
+} }
+
 /// `GetScheduledQueryHistoryRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetScheduledQueryHistoryRequest {
-    #[serde(rename = "endTime", skip_serializing_if = "Option::is_none")]
     pub end_time: Option<i64>,
-    #[serde(rename = "executionStatuses", skip_serializing_if = "Option::is_none")]
     pub execution_statuses: Option<Vec<String>>,
-    #[serde(rename = "identifier", skip_serializing_if = "Option::is_none")]
     pub identifier: Option<String>,
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "startTime", skip_serializing_if = "Option::is_none")]
     pub start_time: Option<i64>,
 }
 
+structure! { GetScheduledQueryHistoryRequest {
+    end_time = "endTime",
+    execution_statuses = "executionStatuses",
+    identifier = "identifier",
+    max_results = "maxResults",
+    next_token = "nextToken",
+    start_time = "startTime",
+} }
+
 /// `GetScheduledQueryHistoryResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetScheduledQueryHistoryResponse {
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "scheduledQueryArn", skip_serializing_if = "Option::is_none")]
     pub scheduled_query_arn: Option<String>,
-    #[serde(rename = "triggerHistory", skip_serializing_if = "Option::is_none")]
     pub trigger_history: Option<Vec<TriggerHistoryRecord>>,
 }
 
+structure! { GetScheduledQueryHistoryResponse {
+    name = "name",
+    next_token = "nextToken",
+    scheduled_query_arn = "scheduledQueryArn",
+    trigger_history = "triggerHistory",
+} }
+
 /// `GetScheduledQueryRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetScheduledQueryRequest {
-    #[serde(rename = "identifier", skip_serializing_if = "Option::is_none")]
     pub identifier: Option<String>,
 }
 
+structure! { GetScheduledQueryRequest {
+    identifier = "identifier",
+} }
+
 /// `GetScheduledQueryResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetScheduledQueryResponse {
-    #[serde(rename = "creationTime", skip_serializing_if = "Option::is_none")]
     pub creation_time: Option<i64>,
-    #[serde(rename = "description", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    #[serde(rename = "destinationConfiguration", skip_serializing_if = "Option::is_none")]
     pub destination_configuration: Option<DestinationConfiguration>,
-    #[serde(rename = "endTimeOffset", skip_serializing_if = "Option::is_none")]
     pub end_time_offset: Option<i64>,
-    #[serde(rename = "executionRoleArn", skip_serializing_if = "Option::is_none")]
     pub execution_role_arn: Option<String>,
-    #[serde(rename = "lastExecutionStatus", skip_serializing_if = "Option::is_none")]
     pub last_execution_status: Option<String>,
-    #[serde(rename = "lastTriggeredTime", skip_serializing_if = "Option::is_none")]
     pub last_triggered_time: Option<i64>,
-    #[serde(rename = "lastUpdatedTime", skip_serializing_if = "Option::is_none")]
     pub last_updated_time: Option<i64>,
-    #[serde(rename = "logGroupIdentifiers", skip_serializing_if = "Option::is_none")]
     pub log_group_identifiers: Option<Vec<String>>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "queryLanguage", skip_serializing_if = "Option::is_none")]
     pub query_language: Option<String>,
-    #[serde(rename = "queryString", skip_serializing_if = "Option::is_none")]
     pub query_string: Option<String>,
-    #[serde(rename = "scheduleEndTime", skip_serializing_if = "Option::is_none")]
     pub schedule_end_time: Option<i64>,
-    #[serde(rename = "scheduleExpression", skip_serializing_if = "Option::is_none")]
     pub schedule_expression: Option<String>,
-    #[serde(rename = "scheduleStartTime", skip_serializing_if = "Option::is_none")]
     pub schedule_start_time: Option<i64>,
-    #[serde(rename = "scheduleType", skip_serializing_if = "Option::is_none")]
     pub schedule_type: Option<String>,
-    #[serde(rename = "scheduledQueryArn", skip_serializing_if = "Option::is_none")]
     pub scheduled_query_arn: Option<String>,
-    #[serde(rename = "startTimeOffset", skip_serializing_if = "Option::is_none")]
     pub start_time_offset: Option<i64>,
-    #[serde(rename = "state", skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    #[serde(rename = "timezone", skip_serializing_if = "Option::is_none")]
     pub timezone: Option<String>,
 }
 
+structure! { GetScheduledQueryResponse {
+    creation_time = "creationTime",
+    description = "description",
+    destination_configuration = "destinationConfiguration",
+    end_time_offset = "endTimeOffset",
+    execution_role_arn = "executionRoleArn",
+    last_execution_status = "lastExecutionStatus",
+    last_triggered_time = "lastTriggeredTime",
+    last_updated_time = "lastUpdatedTime",
+    log_group_identifiers = "logGroupIdentifiers",
+    name = "name",
+    query_language = "queryLanguage",
+    query_string = "queryString",
+    schedule_end_time = "scheduleEndTime",
+    schedule_expression = "scheduleExpression",
+    schedule_start_time = "scheduleStartTime",
+    schedule_type = "scheduleType",
+    scheduled_query_arn = "scheduledQueryArn",
+    start_time_offset = "startTimeOffset",
+    state = "state",
+    timezone = "timezone",
+} }
+
 /// `GetStorageTierPolicyRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetStorageTierPolicyRequest {}
 
+structure! { GetStorageTierPolicyRequest {
+} }
+
 /// `GetStorageTierPolicyResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetStorageTierPolicyResponse {
-    #[serde(rename = "lastUpdatedTime", skip_serializing_if = "Option::is_none")]
     pub last_updated_time: Option<i64>,
-    #[serde(rename = "storageTier", skip_serializing_if = "Option::is_none")]
     pub storage_tier: Option<String>,
 }
 
+structure! { GetStorageTierPolicyResponse {
+    last_updated_time = "lastUpdatedTime",
+    storage_tier = "storageTier",
+} }
+
 /// `GetTransformerRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetTransformerRequest {
-    #[serde(rename = "logGroupIdentifier", skip_serializing_if = "Option::is_none")]
     pub log_group_identifier: Option<String>,
 }
 
+structure! { GetTransformerRequest {
+    log_group_identifier = "logGroupIdentifier",
+} }
+
 /// `GetTransformerResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetTransformerResponse {
-    #[serde(rename = "creationTime", skip_serializing_if = "Option::is_none")]
     pub creation_time: Option<i64>,
-    #[serde(rename = "lastModifiedTime", skip_serializing_if = "Option::is_none")]
     pub last_modified_time: Option<i64>,
-    #[serde(rename = "logGroupIdentifier", skip_serializing_if = "Option::is_none")]
     pub log_group_identifier: Option<String>,
-    #[serde(rename = "transformerConfig", skip_serializing_if = "Option::is_none")]
     pub transformer_config: Option<Vec<Processor>>,
 }
 
+structure! { GetTransformerResponse {
+    creation_time = "creationTime",
+    last_modified_time = "lastModifiedTime",
+    log_group_identifier = "logGroupIdentifier",
+    transformer_config = "transformerConfig",
+} }
+
 /// `Grok`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Grok {
-    #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
     pub r#match: Option<String>,
-    #[serde(rename = "source", skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
 
+structure! { Grok {
+    r#match = "match",
+    source = "source",
+} }
+
 /// `GroupingIdentifier`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GroupingIdentifier {
-    #[serde(rename = "key", skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    #[serde(rename = "value", skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }
 
+structure! { GroupingIdentifier {
+    key = "key",
+    value = "value",
+} }
+
 /// `Import`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Import {
-    #[serde(rename = "creationTime", skip_serializing_if = "Option::is_none")]
     pub creation_time: Option<i64>,
-    #[serde(rename = "errorMessage", skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
-    #[serde(rename = "importDestinationArn", skip_serializing_if = "Option::is_none")]
     pub import_destination_arn: Option<String>,
-    #[serde(rename = "importFilter", skip_serializing_if = "Option::is_none")]
     pub import_filter: Option<ImportFilter>,
-    #[serde(rename = "importId", skip_serializing_if = "Option::is_none")]
     pub import_id: Option<String>,
-    #[serde(rename = "importSourceArn", skip_serializing_if = "Option::is_none")]
     pub import_source_arn: Option<String>,
-    #[serde(rename = "importStatistics", skip_serializing_if = "Option::is_none")]
     pub import_statistics: Option<ImportStatistics>,
-    #[serde(rename = "importStatus", skip_serializing_if = "Option::is_none")]
     pub import_status: Option<String>,
-    #[serde(rename = "lastUpdatedTime", skip_serializing_if = "Option::is_none")]
     pub last_updated_time: Option<i64>,
 }
 
+structure! { Import {
+    creation_time = "creationTime",
+    error_message = "errorMessage",
+    import_destination_arn = "importDestinationArn",
+    import_filter = "importFilter",
+    import_id = "importId",
+    import_source_arn = "importSourceArn",
+    import_statistics = "importStatistics",
+    import_status = "importStatus",
+    last_updated_time = "lastUpdatedTime",
+} }
+
 /// `ImportBatch`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ImportBatch {
-    #[serde(rename = "batchId", skip_serializing_if = "Option::is_none")]
     pub batch_id: Option<String>,
-    #[serde(rename = "errorMessage", skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
+structure! { ImportBatch {
+    batch_id = "batchId",
+    error_message = "errorMessage",
+    status = "status",
+} }
+
 /// `ImportFilter`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ImportFilter {
-    #[serde(rename = "endEventTime", skip_serializing_if = "Option::is_none")]
     pub end_event_time: Option<i64>,
-    #[serde(rename = "startEventTime", skip_serializing_if = "Option::is_none")]
     pub start_event_time: Option<i64>,
 }
 
+structure! { ImportFilter {
+    end_event_time = "endEventTime",
+    start_event_time = "startEventTime",
+} }
+
 /// `ImportStatistics`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ImportStatistics {
-    #[serde(rename = "bytesImported", skip_serializing_if = "Option::is_none")]
     pub bytes_imported: Option<i64>,
 }
 
+structure! { ImportStatistics {
+    bytes_imported = "bytesImported",
+} }
+
 /// `IndexPolicy`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct IndexPolicy {
-    #[serde(rename = "lastUpdateTime", skip_serializing_if = "Option::is_none")]
     pub last_update_time: Option<i64>,
-    #[serde(rename = "logGroupIdentifier", skip_serializing_if = "Option::is_none")]
     pub log_group_identifier: Option<String>,
-    #[serde(rename = "policyDocument", skip_serializing_if = "Option::is_none")]
     pub policy_document: Option<String>,
-    #[serde(rename = "policyName", skip_serializing_if = "Option::is_none")]
     pub policy_name: Option<String>,
-    #[serde(rename = "source", skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
 
+structure! { IndexPolicy {
+    last_update_time = "lastUpdateTime",
+    log_group_identifier = "logGroupIdentifier",
+    policy_document = "policyDocument",
+    policy_name = "policyName",
+    source = "source",
+} }
+
 /// `InputLogEvent`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InputLogEvent {
-    #[serde(rename = "message", skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    #[serde(rename = "timestamp", skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<i64>,
 }
 
+structure! { InputLogEvent {
+    message = "message",
+    timestamp = "timestamp",
+} }
+
 /// `IntegrationDetails`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct IntegrationDetails {
-    #[serde(rename = "openSearchIntegrationDetails", skip_serializing_if = "Option::is_none")]
     pub open_search_integration_details: Option<OpenSearchIntegrationDetails>,
 }
 
+structure! { IntegrationDetails {
+    open_search_integration_details = "openSearchIntegrationDetails",
+} }
+
 /// `IntegrationSummary`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct IntegrationSummary {
-    #[serde(rename = "integrationName", skip_serializing_if = "Option::is_none")]
     pub integration_name: Option<String>,
-    #[serde(rename = "integrationStatus", skip_serializing_if = "Option::is_none")]
     pub integration_status: Option<String>,
-    #[serde(rename = "integrationType", skip_serializing_if = "Option::is_none")]
     pub integration_type: Option<String>,
 }
 
+structure! { IntegrationSummary {
+    integration_name = "integrationName",
+    integration_status = "integrationStatus",
+    integration_type = "integrationType",
+} }
+
 /// `InternalStreamingException`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InternalStreamingException {
-    #[serde(rename = "message", skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
+structure! { InternalStreamingException {
+    message = "message",
+} }
+
 /// `ListAggregateLogGroupSummariesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListAggregateLogGroupSummariesRequest {
-    #[serde(rename = "accountIdentifiers", skip_serializing_if = "Option::is_none")]
     pub account_identifiers: Option<Vec<String>>,
-    #[serde(rename = "dataSources", skip_serializing_if = "Option::is_none")]
     pub data_sources: Option<Vec<DataSourceFilter>>,
-    #[serde(rename = "groupBy", skip_serializing_if = "Option::is_none")]
     pub group_by: Option<String>,
-    #[serde(rename = "includeLinkedAccounts", skip_serializing_if = "Option::is_none")]
     pub include_linked_accounts: Option<bool>,
-    #[serde(rename = "limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<i32>,
-    #[serde(rename = "logGroupClass", skip_serializing_if = "Option::is_none")]
     pub log_group_class: Option<String>,
-    #[serde(rename = "logGroupNamePattern", skip_serializing_if = "Option::is_none")]
     pub log_group_name_pattern: Option<String>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { ListAggregateLogGroupSummariesRequest {
+    account_identifiers = "accountIdentifiers",
+    data_sources = "dataSources",
+    group_by = "groupBy",
+    include_linked_accounts = "includeLinkedAccounts",
+    limit = "limit",
+    log_group_class = "logGroupClass",
+    log_group_name_pattern = "logGroupNamePattern",
+    next_token = "nextToken",
+} }
 
 /// `ListAggregateLogGroupSummariesResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListAggregateLogGroupSummariesResponse {
-    #[serde(rename = "aggregateLogGroupSummaries", skip_serializing_if = "Option::is_none")]
     pub aggregate_log_group_summaries: Option<Vec<AggregateLogGroupSummary>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
 
+structure! { ListAggregateLogGroupSummariesResponse {
+    aggregate_log_group_summaries = "aggregateLogGroupSummaries",
+    next_token = "nextToken",
+} }
+
 /// `ListAnomaliesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListAnomaliesRequest {
-    #[serde(rename = "anomalyDetectorArn", skip_serializing_if = "Option::is_none")]
     pub anomaly_detector_arn: Option<String>,
-    #[serde(rename = "limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "suppressionState", skip_serializing_if = "Option::is_none")]
     pub suppression_state: Option<String>,
 }
 
+structure! { ListAnomaliesRequest {
+    anomaly_detector_arn = "anomalyDetectorArn",
+    limit = "limit",
+    next_token = "nextToken",
+    suppression_state = "suppressionState",
+} }
+
 /// `ListAnomaliesResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListAnomaliesResponse {
-    #[serde(rename = "anomalies", skip_serializing_if = "Option::is_none")]
     pub anomalies: Option<Vec<Anomaly>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
 
+structure! { ListAnomaliesResponse {
+    anomalies = "anomalies",
+    next_token = "nextToken",
+} }
+
 /// `ListIntegrationsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListIntegrationsRequest {
-    #[serde(rename = "integrationNamePrefix", skip_serializing_if = "Option::is_none")]
     pub integration_name_prefix: Option<String>,
-    #[serde(rename = "integrationStatus", skip_serializing_if = "Option::is_none")]
     pub integration_status: Option<String>,
-    #[serde(rename = "integrationType", skip_serializing_if = "Option::is_none")]
     pub integration_type: Option<String>,
 }
 
+structure! { ListIntegrationsRequest {
+    integration_name_prefix = "integrationNamePrefix",
+    integration_status = "integrationStatus",
+    integration_type = "integrationType",
+} }
+
 /// `ListIntegrationsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListIntegrationsResponse {
-    #[serde(rename = "integrationSummaries", skip_serializing_if = "Option::is_none")]
     pub integration_summaries: Option<Vec<IntegrationSummary>>,
 }
 
+structure! { ListIntegrationsResponse {
+    integration_summaries = "integrationSummaries",
+} }
+
 /// `ListLogAnomalyDetectorsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListLogAnomalyDetectorsRequest {
-    #[serde(rename = "filterLogGroupArn", skip_serializing_if = "Option::is_none")]
     pub filter_log_group_arn: Option<String>,
-    #[serde(rename = "limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { ListLogAnomalyDetectorsRequest {
+    filter_log_group_arn = "filterLogGroupArn",
+    limit = "limit",
+    next_token = "nextToken",
+} }
 
 /// `ListLogAnomalyDetectorsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListLogAnomalyDetectorsResponse {
-    #[serde(rename = "anomalyDetectors", skip_serializing_if = "Option::is_none")]
     pub anomaly_detectors: Option<Vec<AnomalyDetector>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
 
+structure! { ListLogAnomalyDetectorsResponse {
+    anomaly_detectors = "anomalyDetectors",
+    next_token = "nextToken",
+} }
+
 /// `ListLogGroupsForQueryRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListLogGroupsForQueryRequest {
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "queryId", skip_serializing_if = "Option::is_none")]
     pub query_id: Option<String>,
 }
 
+structure! { ListLogGroupsForQueryRequest {
+    max_results = "maxResults",
+    next_token = "nextToken",
+    query_id = "queryId",
+} }
+
 /// `ListLogGroupsForQueryResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListLogGroupsForQueryResponse {
-    #[serde(rename = "logGroupIdentifiers", skip_serializing_if = "Option::is_none")]
     pub log_group_identifiers: Option<Vec<String>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { ListLogGroupsForQueryResponse {
+    log_group_identifiers = "logGroupIdentifiers",
+    next_token = "nextToken",
+} }
 
 /// `ListLogGroupsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListLogGroupsRequest {
-    #[serde(rename = "accountIdentifiers", skip_serializing_if = "Option::is_none")]
     pub account_identifiers: Option<Vec<String>>,
-    #[serde(rename = "dataSources", skip_serializing_if = "Option::is_none")]
     pub data_sources: Option<Vec<DataSourceFilter>>,
-    #[serde(rename = "fieldIndexNames", skip_serializing_if = "Option::is_none")]
     pub field_index_names: Option<Vec<String>>,
-    #[serde(rename = "includeLinkedAccounts", skip_serializing_if = "Option::is_none")]
     pub include_linked_accounts: Option<bool>,
-    #[serde(rename = "limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<i32>,
-    #[serde(rename = "logGroupClass", skip_serializing_if = "Option::is_none")]
     pub log_group_class: Option<String>,
-    #[serde(rename = "logGroupNamePattern", skip_serializing_if = "Option::is_none")]
     pub log_group_name_pattern: Option<String>,
-    #[serde(rename = "logGroupTags", skip_serializing_if = "Option::is_none")]
     pub log_group_tags: Option<Vec<TagFilter>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { ListLogGroupsRequest {
+    account_identifiers = "accountIdentifiers",
+    data_sources = "dataSources",
+    field_index_names = "fieldIndexNames",
+    include_linked_accounts = "includeLinkedAccounts",
+    limit = "limit",
+    log_group_class = "logGroupClass",
+    log_group_name_pattern = "logGroupNamePattern",
+    log_group_tags = "logGroupTags",
+    next_token = "nextToken",
+} }
 
 /// `ListLogGroupsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListLogGroupsResponse {
-    #[serde(rename = "logGroups", skip_serializing_if = "Option::is_none")]
     pub log_groups: Option<Vec<LogGroupSummary>>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
 
+structure! { ListLogGroupsResponse {
+    log_groups = "logGroups",
+    next_token = "nextToken",
+} }
+
 /// `ListScheduledQueriesRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListScheduledQueriesRequest {
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "scheduleType", skip_serializing_if = "Option::is_none")]
     pub schedule_type: Option<String>,
-    #[serde(rename = "state", skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
 }
 
+structure! { ListScheduledQueriesRequest {
+    max_results = "maxResults",
+    next_token = "nextToken",
+    schedule_type = "scheduleType",
+    state = "state",
+} }
+
 /// `ListScheduledQueriesResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListScheduledQueriesResponse {
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "scheduledQueries", skip_serializing_if = "Option::is_none")]
     pub scheduled_queries: Option<Vec<ScheduledQuerySummary>>,
 }
 
+structure! { ListScheduledQueriesResponse {
+    next_token = "nextToken",
+    scheduled_queries = "scheduledQueries",
+} }
+
 /// `ListSourcesForS3TableIntegrationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListSourcesForS3TableIntegrationRequest {
-    #[serde(rename = "integrationArn", skip_serializing_if = "Option::is_none")]
     pub integration_arn: Option<String>,
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
 
+structure! { ListSourcesForS3TableIntegrationRequest {
+    integration_arn = "integrationArn",
+    max_results = "maxResults",
+    next_token = "nextToken",
+} }
+
 /// `ListSourcesForS3TableIntegrationResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListSourcesForS3TableIntegrationResponse {
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "sources", skip_serializing_if = "Option::is_none")]
     pub sources: Option<Vec<S3TableIntegrationSource>>,
 }
 
+structure! { ListSourcesForS3TableIntegrationResponse {
+    next_token = "nextToken",
+    sources = "sources",
+} }
+
 /// `ListSyslogConfigurationsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListSyslogConfigurationsRequest {
-    #[serde(rename = "logGroupIdentifier", skip_serializing_if = "Option::is_none")]
     pub log_group_identifier: Option<String>,
-    #[serde(rename = "maxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "vpcEndpointId", skip_serializing_if = "Option::is_none")]
     pub vpc_endpoint_id: Option<String>,
 }
 
+structure! { ListSyslogConfigurationsRequest {
+    log_group_identifier = "logGroupIdentifier",
+    max_results = "maxResults",
+    next_token = "nextToken",
+    vpc_endpoint_id = "vpcEndpointId",
+} }
+
 /// `ListSyslogConfigurationsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListSyslogConfigurationsResponse {
-    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
-    #[serde(rename = "syslogConfigurations", skip_serializing_if = "Option::is_none")]
     pub syslog_configurations: Option<Vec<SyslogConfiguration>>,
 }
 
+structure! { ListSyslogConfigurationsResponse {
+    next_token = "nextToken",
+    syslog_configurations = "syslogConfigurations",
+} }
+
 /// `ListTagsForResourceRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListTagsForResourceRequest {
-    #[serde(rename = "resourceArn", skip_serializing_if = "Option::is_none")]
     pub resource_arn: Option<String>,
 }
 
+structure! { ListTagsForResourceRequest {
+    resource_arn = "resourceArn",
+} }
+
 /// `ListTagsForResourceResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListTagsForResourceResponse {
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
 }
 
+structure! { ListTagsForResourceResponse {
+    tags = "tags",
+} }
+
 /// `ListTagsLogGroupRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListTagsLogGroupRequest {
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
 }
 
+structure! { ListTagsLogGroupRequest {
+    log_group_name = "logGroupName",
+} }
+
 /// `ListTagsLogGroupResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListTagsLogGroupResponse {
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
 }
 
+structure! { ListTagsLogGroupResponse {
+    tags = "tags",
+} }
+
 /// `ListToMap`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListToMap {
-    #[serde(rename = "flatten", skip_serializing_if = "Option::is_none")]
     pub flatten: Option<bool>,
-    #[serde(rename = "flattenedElement", skip_serializing_if = "Option::is_none")]
     pub flattened_element: Option<String>,
-    #[serde(rename = "key", skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    #[serde(rename = "source", skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    #[serde(rename = "target", skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    #[serde(rename = "valueKey", skip_serializing_if = "Option::is_none")]
     pub value_key: Option<String>,
 }
 
+structure! { ListToMap {
+    flatten = "flatten",
+    flattened_element = "flattenedElement",
+    key = "key",
+    source = "source",
+    target = "target",
+    value_key = "valueKey",
+} }
+
 /// `LiveTailSessionLogEvent`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LiveTailSessionLogEvent {
-    #[serde(rename = "ingestionTime", skip_serializing_if = "Option::is_none")]
     pub ingestion_time: Option<i64>,
-    #[serde(rename = "logGroupIdentifier", skip_serializing_if = "Option::is_none")]
     pub log_group_identifier: Option<String>,
-    #[serde(rename = "logStreamName", skip_serializing_if = "Option::is_none")]
     pub log_stream_name: Option<String>,
-    #[serde(rename = "message", skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    #[serde(rename = "timestamp", skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<i64>,
 }
 
+structure! { LiveTailSessionLogEvent {
+    ingestion_time = "ingestionTime",
+    log_group_identifier = "logGroupIdentifier",
+    log_stream_name = "logStreamName",
+    message = "message",
+    timestamp = "timestamp",
+} }
+
 /// `LiveTailSessionMetadata`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LiveTailSessionMetadata {
-    #[serde(rename = "sampled", skip_serializing_if = "Option::is_none")]
     pub sampled: Option<bool>,
 }
 
+structure! { LiveTailSessionMetadata {
+    sampled = "sampled",
+} }
+
 /// `LiveTailSessionStart`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LiveTailSessionStart {
-    #[serde(rename = "logEventFilterPattern", skip_serializing_if = "Option::is_none")]
     pub log_event_filter_pattern: Option<String>,
-    #[serde(rename = "logGroupIdentifiers", skip_serializing_if = "Option::is_none")]
     pub log_group_identifiers: Option<Vec<String>>,
-    #[serde(rename = "logStreamNamePrefixes", skip_serializing_if = "Option::is_none")]
     pub log_stream_name_prefixes: Option<Vec<String>>,
-    #[serde(rename = "logStreamNames", skip_serializing_if = "Option::is_none")]
     pub log_stream_names: Option<Vec<String>>,
-    #[serde(rename = "requestId", skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    #[serde(rename = "sessionId", skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
 }
 
+structure! { LiveTailSessionStart {
+    log_event_filter_pattern = "logEventFilterPattern",
+    log_group_identifiers = "logGroupIdentifiers",
+    log_stream_name_prefixes = "logStreamNamePrefixes",
+    log_stream_names = "logStreamNames",
+    request_id = "requestId",
+    session_id = "sessionId",
+} }
+
 /// `LiveTailSessionUpdate`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LiveTailSessionUpdate {
-    #[serde(rename = "sessionMetadata", skip_serializing_if = "Option::is_none")]
     pub session_metadata: Option<LiveTailSessionMetadata>,
-    #[serde(rename = "sessionResults", skip_serializing_if = "Option::is_none")]
     pub session_results: Option<Vec<LiveTailSessionLogEvent>>,
 }
 
+structure! { LiveTailSessionUpdate {
+    session_metadata = "sessionMetadata",
+    session_results = "sessionResults",
+} }
+
 /// `LogEvent`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LogEvent {
-    #[serde(rename = "message", skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    #[serde(rename = "timestamp", skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<i64>,
 }
 
+structure! { LogEvent {
+    message = "message",
+    timestamp = "timestamp",
+} }
+
 /// `LogFieldType`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LogFieldType {
-    #[serde(rename = "element", skip_serializing_if = "Option::is_none")]
     pub element: Option<Box<LogFieldType>>,
-    #[serde(rename = "fields", skip_serializing_if = "Option::is_none")]
     pub fields: Option<Vec<LogFieldsListItem>>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
 }
 
+structure! { LogFieldType {
+    element = "element",
+    fields = "fields",
+    r#type = "type",
+} }
+
 /// `LogFieldsListItem`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LogFieldsListItem {
-    #[serde(rename = "logFieldName", skip_serializing_if = "Option::is_none")]
     pub log_field_name: Option<String>,
-    #[serde(rename = "logFieldType", skip_serializing_if = "Option::is_none")]
     pub log_field_type: Option<LogFieldType>,
 }
 
+structure! { LogFieldsListItem {
+    log_field_name = "logFieldName",
+    log_field_type = "logFieldType",
+} }
+
 /// `LogGroup`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LogGroup {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "bearerTokenAuthenticationEnabled", skip_serializing_if = "Option::is_none")]
     pub bearer_token_authentication_enabled: Option<bool>,
-    #[serde(rename = "creationTime", skip_serializing_if = "Option::is_none")]
     pub creation_time: Option<i64>,
-    #[serde(rename = "dataProtectionStatus", skip_serializing_if = "Option::is_none")]
     pub data_protection_status: Option<String>,
-    #[serde(rename = "deletionProtectionEnabled", skip_serializing_if = "Option::is_none")]
     pub deletion_protection_enabled: Option<bool>,
-    #[serde(rename = "inheritedProperties", skip_serializing_if = "Option::is_none")]
     pub inherited_properties: Option<Vec<String>>,
-    #[serde(rename = "kmsKeyId", skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
-    #[serde(rename = "logGroupArn", skip_serializing_if = "Option::is_none")]
     pub log_group_arn: Option<String>,
-    #[serde(rename = "logGroupClass", skip_serializing_if = "Option::is_none")]
     pub log_group_class: Option<String>,
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "metricFilterCount", skip_serializing_if = "Option::is_none")]
     pub metric_filter_count: Option<i32>,
-    #[serde(rename = "retentionInDays", skip_serializing_if = "Option::is_none")]
     pub retention_in_days: Option<i32>,
-    #[serde(rename = "retentionPolicyName", skip_serializing_if = "Option::is_none")]
     pub retention_policy_name: Option<String>,
-    #[serde(rename = "storedBytes", skip_serializing_if = "Option::is_none")]
     pub stored_bytes: Option<i64>,
 }
 
+structure! { LogGroup {
+    arn = "arn",
+    bearer_token_authentication_enabled = "bearerTokenAuthenticationEnabled",
+    creation_time = "creationTime",
+    data_protection_status = "dataProtectionStatus",
+    deletion_protection_enabled = "deletionProtectionEnabled",
+    inherited_properties = "inheritedProperties",
+    kms_key_id = "kmsKeyId",
+    log_group_arn = "logGroupArn",
+    log_group_class = "logGroupClass",
+    log_group_name = "logGroupName",
+    metric_filter_count = "metricFilterCount",
+    retention_in_days = "retentionInDays",
+    retention_policy_name = "retentionPolicyName",
+    stored_bytes = "storedBytes",
+} }
+
 /// `LogGroupField`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LogGroupField {
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "percent", skip_serializing_if = "Option::is_none")]
     pub percent: Option<i32>,
 }
 
+structure! { LogGroupField {
+    name = "name",
+    percent = "percent",
+} }
+
 /// `LogGroupImpact`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LogGroupImpact {
-    #[serde(rename = "currentRetention", skip_serializing_if = "Option::is_none")]
     pub current_retention: Option<String>,
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "proposedRetention", skip_serializing_if = "Option::is_none")]
     pub proposed_retention: Option<String>,
-    #[serde(rename = "storedBytes", skip_serializing_if = "Option::is_none")]
     pub stored_bytes: Option<i64>,
 }
+
+structure! { LogGroupImpact {
+    current_retention = "currentRetention",
+    log_group_name = "logGroupName",
+    proposed_retention = "proposedRetention",
+    stored_bytes = "storedBytes",
+} }
 
 /// `LogGroupSummary`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LogGroupSummary {
-    #[serde(rename = "logGroupArn", skip_serializing_if = "Option::is_none")]
     pub log_group_arn: Option<String>,
-    #[serde(rename = "logGroupClass", skip_serializing_if = "Option::is_none")]
     pub log_group_class: Option<String>,
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
 }
 
+structure! { LogGroupSummary {
+    log_group_arn = "logGroupArn",
+    log_group_class = "logGroupClass",
+    log_group_name = "logGroupName",
+} }
+
 /// `LogStream`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LogStream {
-    #[serde(rename = "arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "creationTime", skip_serializing_if = "Option::is_none")]
     pub creation_time: Option<i64>,
-    #[serde(rename = "firstEventTimestamp", skip_serializing_if = "Option::is_none")]
     pub first_event_timestamp: Option<i64>,
-    #[serde(rename = "lastEventTimestamp", skip_serializing_if = "Option::is_none")]
     pub last_event_timestamp: Option<i64>,
-    #[serde(rename = "lastIngestionTime", skip_serializing_if = "Option::is_none")]
     pub last_ingestion_time: Option<i64>,
-    #[serde(rename = "logStreamName", skip_serializing_if = "Option::is_none")]
     pub log_stream_name: Option<String>,
-    #[serde(rename = "storedBytes", skip_serializing_if = "Option::is_none")]
     pub stored_bytes: Option<i64>,
-    #[serde(rename = "uploadSequenceToken", skip_serializing_if = "Option::is_none")]
     pub upload_sequence_token: Option<String>,
 }
 
+structure! { LogStream {
+    arn = "arn",
+    creation_time = "creationTime",
+    first_event_timestamp = "firstEventTimestamp",
+    last_event_timestamp = "lastEventTimestamp",
+    last_ingestion_time = "lastIngestionTime",
+    log_stream_name = "logStreamName",
+    stored_bytes = "storedBytes",
+    upload_sequence_token = "uploadSequenceToken",
+} }
+
 /// `LookupTable`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LookupTable {
-    #[serde(rename = "description", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    #[serde(rename = "kmsKeyId", skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
-    #[serde(rename = "lastUpdatedTime", skip_serializing_if = "Option::is_none")]
     pub last_updated_time: Option<i64>,
-    #[serde(rename = "lookupTableArn", skip_serializing_if = "Option::is_none")]
     pub lookup_table_arn: Option<String>,
-    #[serde(rename = "lookupTableName", skip_serializing_if = "Option::is_none")]
     pub lookup_table_name: Option<String>,
-    #[serde(rename = "recordsCount", skip_serializing_if = "Option::is_none")]
     pub records_count: Option<i64>,
-    #[serde(rename = "sizeBytes", skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<i64>,
-    #[serde(rename = "tableFields", skip_serializing_if = "Option::is_none")]
     pub table_fields: Option<Vec<String>>,
 }
 
+structure! { LookupTable {
+    description = "description",
+    kms_key_id = "kmsKeyId",
+    last_updated_time = "lastUpdatedTime",
+    lookup_table_arn = "lookupTableArn",
+    lookup_table_name = "lookupTableName",
+    records_count = "recordsCount",
+    size_bytes = "sizeBytes",
+    table_fields = "tableFields",
+} }
+
 /// `LookupTableConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LookupTableConfiguration {
-    #[serde(rename = "description", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    #[serde(rename = "kmsKeyId", skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
-    #[serde(rename = "roleArn", skip_serializing_if = "Option::is_none")]
     pub role_arn: Option<String>,
-    #[serde(rename = "tableName", skip_serializing_if = "Option::is_none")]
     pub table_name: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
 }
 
+structure! { LookupTableConfiguration {
+    description = "description",
+    kms_key_id = "kmsKeyId",
+    role_arn = "roleArn",
+    table_name = "tableName",
+    tags = "tags",
+} }
+
 /// `LowerCaseString`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LowerCaseString {
-    #[serde(rename = "withKeys", skip_serializing_if = "Option::is_none")]
     pub with_keys: Option<Vec<String>>,
 }
 
+structure! { LowerCaseString {
+    with_keys = "withKeys",
+} }
+
 /// `MetricFilter`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct MetricFilter {
-    #[serde(rename = "applyOnTransformedLogs", skip_serializing_if = "Option::is_none")]
     pub apply_on_transformed_logs: Option<bool>,
-    #[serde(rename = "creationTime", skip_serializing_if = "Option::is_none")]
     pub creation_time: Option<i64>,
-    #[serde(rename = "emitSystemFieldDimensions", skip_serializing_if = "Option::is_none")]
     pub emit_system_field_dimensions: Option<Vec<String>>,
-    #[serde(rename = "fieldSelectionCriteria", skip_serializing_if = "Option::is_none")]
     pub field_selection_criteria: Option<String>,
-    #[serde(rename = "filterName", skip_serializing_if = "Option::is_none")]
     pub filter_name: Option<String>,
-    #[serde(rename = "filterPattern", skip_serializing_if = "Option::is_none")]
     pub filter_pattern: Option<String>,
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "metricTransformations", skip_serializing_if = "Option::is_none")]
     pub metric_transformations: Option<Vec<MetricTransformation>>,
 }
 
+structure! { MetricFilter {
+    apply_on_transformed_logs = "applyOnTransformedLogs",
+    creation_time = "creationTime",
+    emit_system_field_dimensions = "emitSystemFieldDimensions",
+    field_selection_criteria = "fieldSelectionCriteria",
+    filter_name = "filterName",
+    filter_pattern = "filterPattern",
+    log_group_name = "logGroupName",
+    metric_transformations = "metricTransformations",
+} }
+
 /// `MetricFilterMatchRecord`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct MetricFilterMatchRecord {
-    #[serde(rename = "eventMessage", skip_serializing_if = "Option::is_none")]
     pub event_message: Option<String>,
-    #[serde(rename = "eventNumber", skip_serializing_if = "Option::is_none")]
     pub event_number: Option<i64>,
-    #[serde(rename = "extractedValues", skip_serializing_if = "Option::is_none")]
     pub extracted_values: Option<BTreeMap<String, String>>,
 }
 
+structure! { MetricFilterMatchRecord {
+    event_message = "eventMessage",
+    event_number = "eventNumber",
+    extracted_values = "extractedValues",
+} }
+
 /// `MetricTransformation`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct MetricTransformation {
-    #[serde(rename = "defaultValue", skip_serializing_if = "Option::is_none")]
     pub default_value: Option<f64>,
-    #[serde(rename = "dimensions", skip_serializing_if = "Option::is_none")]
     pub dimensions: Option<BTreeMap<String, String>>,
-    #[serde(rename = "metricName", skip_serializing_if = "Option::is_none")]
     pub metric_name: Option<String>,
-    #[serde(rename = "metricNamespace", skip_serializing_if = "Option::is_none")]
     pub metric_namespace: Option<String>,
-    #[serde(rename = "metricValue", skip_serializing_if = "Option::is_none")]
     pub metric_value: Option<String>,
-    #[serde(rename = "unit", skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
 }
 
+structure! { MetricTransformation {
+    default_value = "defaultValue",
+    dimensions = "dimensions",
+    metric_name = "metricName",
+    metric_namespace = "metricNamespace",
+    metric_value = "metricValue",
+    unit = "unit",
+} }
+
 /// `MoveKeyEntry`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct MoveKeyEntry {
-    #[serde(rename = "overwriteIfExists", skip_serializing_if = "Option::is_none")]
     pub overwrite_if_exists: Option<bool>,
-    #[serde(rename = "source", skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    #[serde(rename = "target", skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
 }
 
+structure! { MoveKeyEntry {
+    overwrite_if_exists = "overwriteIfExists",
+    source = "source",
+    target = "target",
+} }
+
 /// `MoveKeys`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct MoveKeys {
-    #[serde(rename = "entries", skip_serializing_if = "Option::is_none")]
     pub entries: Option<Vec<MoveKeyEntry>>,
 }
 
+structure! { MoveKeys {
+    entries = "entries",
+} }
+
 /// `OpenSearchApplication`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct OpenSearchApplication {
-    #[serde(rename = "applicationArn", skip_serializing_if = "Option::is_none")]
     pub application_arn: Option<String>,
-    #[serde(rename = "applicationEndpoint", skip_serializing_if = "Option::is_none")]
     pub application_endpoint: Option<String>,
-    #[serde(rename = "applicationId", skip_serializing_if = "Option::is_none")]
     pub application_id: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<OpenSearchResourceStatus>,
 }
+
+structure! { OpenSearchApplication {
+    application_arn = "applicationArn",
+    application_endpoint = "applicationEndpoint",
+    application_id = "applicationId",
+    status = "status",
+} }
 
 /// `OpenSearchCollection`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct OpenSearchCollection {
-    #[serde(rename = "collectionArn", skip_serializing_if = "Option::is_none")]
     pub collection_arn: Option<String>,
-    #[serde(rename = "collectionEndpoint", skip_serializing_if = "Option::is_none")]
     pub collection_endpoint: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<OpenSearchResourceStatus>,
 }
+
+structure! { OpenSearchCollection {
+    collection_arn = "collectionArn",
+    collection_endpoint = "collectionEndpoint",
+    status = "status",
+} }
 
 /// `OpenSearchDataAccessPolicy`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct OpenSearchDataAccessPolicy {
-    #[serde(rename = "policyName", skip_serializing_if = "Option::is_none")]
     pub policy_name: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<OpenSearchResourceStatus>,
 }
+
+structure! { OpenSearchDataAccessPolicy {
+    policy_name = "policyName",
+    status = "status",
+} }
 
 /// `OpenSearchDataSource`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct OpenSearchDataSource {
-    #[serde(rename = "dataSourceName", skip_serializing_if = "Option::is_none")]
     pub data_source_name: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<OpenSearchResourceStatus>,
 }
+
+structure! { OpenSearchDataSource {
+    data_source_name = "dataSourceName",
+    status = "status",
+} }
 
 /// `OpenSearchEncryptionPolicy`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct OpenSearchEncryptionPolicy {
-    #[serde(rename = "policyName", skip_serializing_if = "Option::is_none")]
     pub policy_name: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<OpenSearchResourceStatus>,
 }
 
+structure! { OpenSearchEncryptionPolicy {
+    policy_name = "policyName",
+    status = "status",
+} }
+
 /// `OpenSearchIntegrationDetails`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct OpenSearchIntegrationDetails {
-    #[serde(rename = "accessPolicy", skip_serializing_if = "Option::is_none")]
     pub access_policy: Option<OpenSearchDataAccessPolicy>,
-    #[serde(rename = "application", skip_serializing_if = "Option::is_none")]
     pub application: Option<OpenSearchApplication>,
-    #[serde(rename = "collection", skip_serializing_if = "Option::is_none")]
     pub collection: Option<OpenSearchCollection>,
-    #[serde(rename = "dataSource", skip_serializing_if = "Option::is_none")]
     pub data_source: Option<OpenSearchDataSource>,
-    #[serde(rename = "encryptionPolicy", skip_serializing_if = "Option::is_none")]
     pub encryption_policy: Option<OpenSearchEncryptionPolicy>,
-    #[serde(rename = "lifecyclePolicy", skip_serializing_if = "Option::is_none")]
     pub lifecycle_policy: Option<OpenSearchLifecyclePolicy>,
-    #[serde(rename = "networkPolicy", skip_serializing_if = "Option::is_none")]
     pub network_policy: Option<OpenSearchNetworkPolicy>,
-    #[serde(rename = "workspace", skip_serializing_if = "Option::is_none")]
     pub workspace: Option<OpenSearchWorkspace>,
 }
 
+structure! { OpenSearchIntegrationDetails {
+    access_policy = "accessPolicy",
+    application = "application",
+    collection = "collection",
+    data_source = "dataSource",
+    encryption_policy = "encryptionPolicy",
+    lifecycle_policy = "lifecyclePolicy",
+    network_policy = "networkPolicy",
+    workspace = "workspace",
+} }
+
 /// `OpenSearchLifecyclePolicy`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct OpenSearchLifecyclePolicy {
-    #[serde(rename = "policyName", skip_serializing_if = "Option::is_none")]
     pub policy_name: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<OpenSearchResourceStatus>,
 }
+
+structure! { OpenSearchLifecyclePolicy {
+    policy_name = "policyName",
+    status = "status",
+} }
 
 /// `OpenSearchNetworkPolicy`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct OpenSearchNetworkPolicy {
-    #[serde(rename = "policyName", skip_serializing_if = "Option::is_none")]
     pub policy_name: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<OpenSearchResourceStatus>,
 }
 
+structure! { OpenSearchNetworkPolicy {
+    policy_name = "policyName",
+    status = "status",
+} }
+
 /// `OpenSearchResourceConfig`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct OpenSearchResourceConfig {
-    #[serde(rename = "applicationArn", skip_serializing_if = "Option::is_none")]
     pub application_arn: Option<String>,
-    #[serde(rename = "dashboardViewerPrincipals", skip_serializing_if = "Option::is_none")]
     pub dashboard_viewer_principals: Option<Vec<String>>,
-    #[serde(rename = "dataSourceRoleArn", skip_serializing_if = "Option::is_none")]
     pub data_source_role_arn: Option<String>,
-    #[serde(rename = "kmsKeyArn", skip_serializing_if = "Option::is_none")]
     pub kms_key_arn: Option<String>,
-    #[serde(rename = "retentionDays", skip_serializing_if = "Option::is_none")]
     pub retention_days: Option<i32>,
 }
 
+structure! { OpenSearchResourceConfig {
+    application_arn = "applicationArn",
+    dashboard_viewer_principals = "dashboardViewerPrincipals",
+    data_source_role_arn = "dataSourceRoleArn",
+    kms_key_arn = "kmsKeyArn",
+    retention_days = "retentionDays",
+} }
+
 /// `OpenSearchResourceStatus`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct OpenSearchResourceStatus {
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "statusMessage", skip_serializing_if = "Option::is_none")]
     pub status_message: Option<String>,
 }
 
+structure! { OpenSearchResourceStatus {
+    status = "status",
+    status_message = "statusMessage",
+} }
+
 /// `OpenSearchWorkspace`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct OpenSearchWorkspace {
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<OpenSearchResourceStatus>,
-    #[serde(rename = "workspaceId", skip_serializing_if = "Option::is_none")]
     pub workspace_id: Option<String>,
 }
 
+structure! { OpenSearchWorkspace {
+    status = "status",
+    workspace_id = "workspaceId",
+} }
+
 /// `OutputLogEvent`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct OutputLogEvent {
-    #[serde(rename = "ingestionTime", skip_serializing_if = "Option::is_none")]
     pub ingestion_time: Option<i64>,
-    #[serde(rename = "message", skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    #[serde(rename = "timestamp", skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<i64>,
 }
 
+structure! { OutputLogEvent {
+    ingestion_time = "ingestionTime",
+    message = "message",
+    timestamp = "timestamp",
+} }
+
 /// `ParseCloudfront`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ParseCloudfront {
-    #[serde(rename = "source", skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
+
+structure! { ParseCloudfront {
+    source = "source",
+} }
 
 /// `ParseJSON`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ParseJSON {
-    #[serde(rename = "destination", skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
-    #[serde(rename = "source", skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
+
+structure! { ParseJSON {
+    destination = "destination",
+    source = "source",
+} }
 
 /// `ParseKeyValue`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ParseKeyValue {
-    #[serde(rename = "destination", skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
-    #[serde(rename = "fieldDelimiter", skip_serializing_if = "Option::is_none")]
     pub field_delimiter: Option<String>,
-    #[serde(rename = "keyPrefix", skip_serializing_if = "Option::is_none")]
     pub key_prefix: Option<String>,
-    #[serde(rename = "keyValueDelimiter", skip_serializing_if = "Option::is_none")]
     pub key_value_delimiter: Option<String>,
-    #[serde(rename = "nonMatchValue", skip_serializing_if = "Option::is_none")]
     pub non_match_value: Option<String>,
-    #[serde(rename = "overwriteIfExists", skip_serializing_if = "Option::is_none")]
     pub overwrite_if_exists: Option<bool>,
-    #[serde(rename = "source", skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
+
+structure! { ParseKeyValue {
+    destination = "destination",
+    field_delimiter = "fieldDelimiter",
+    key_prefix = "keyPrefix",
+    key_value_delimiter = "keyValueDelimiter",
+    non_match_value = "nonMatchValue",
+    overwrite_if_exists = "overwriteIfExists",
+    source = "source",
+} }
 
 /// `ParsePostgres`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ParsePostgres {
-    #[serde(rename = "source", skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
+
+structure! { ParsePostgres {
+    source = "source",
+} }
 
 /// `ParseRoute53`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ParseRoute53 {
-    #[serde(rename = "source", skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
+
+structure! { ParseRoute53 {
+    source = "source",
+} }
 
 /// `ParseToOCSF`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ParseToOCSF {
-    #[serde(rename = "eventSource", skip_serializing_if = "Option::is_none")]
     pub event_source: Option<String>,
-    #[serde(rename = "mappingVersion", skip_serializing_if = "Option::is_none")]
     pub mapping_version: Option<String>,
-    #[serde(rename = "ocsfVersion", skip_serializing_if = "Option::is_none")]
     pub ocsf_version: Option<String>,
-    #[serde(rename = "source", skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
+
+structure! { ParseToOCSF {
+    event_source = "eventSource",
+    mapping_version = "mappingVersion",
+    ocsf_version = "ocsfVersion",
+    source = "source",
+} }
 
 /// `ParseVPC`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ParseVPC {
-    #[serde(rename = "source", skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
+
+structure! { ParseVPC {
+    source = "source",
+} }
 
 /// `ParseWAF`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ParseWAF {
-    #[serde(rename = "source", skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
 
+structure! { ParseWAF {
+    source = "source",
+} }
+
 /// `PatternToken`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PatternToken {
-    #[serde(rename = "dynamicTokenPosition", skip_serializing_if = "Option::is_none")]
     pub dynamic_token_position: Option<i32>,
-    #[serde(rename = "enumerations", skip_serializing_if = "Option::is_none")]
     pub enumerations: Option<BTreeMap<String, i64>>,
-    #[serde(rename = "inferredTokenName", skip_serializing_if = "Option::is_none")]
     pub inferred_token_name: Option<String>,
-    #[serde(rename = "isDynamic", skip_serializing_if = "Option::is_none")]
     pub is_dynamic: Option<bool>,
-    #[serde(rename = "tokenString", skip_serializing_if = "Option::is_none")]
     pub token_string: Option<String>,
 }
 
+structure! { PatternToken {
+    dynamic_token_position = "dynamicTokenPosition",
+    enumerations = "enumerations",
+    inferred_token_name = "inferredTokenName",
+    is_dynamic = "isDynamic",
+    token_string = "tokenString",
+} }
+
 /// `Policy`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Policy {
-    #[serde(rename = "deliveryDestinationPolicy", skip_serializing_if = "Option::is_none")]
     pub delivery_destination_policy: Option<String>,
 }
 
+structure! { Policy {
+    delivery_destination_policy = "deliveryDestinationPolicy",
+} }
+
 /// `Processor`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Processor {
-    #[serde(rename = "addKeys", skip_serializing_if = "Option::is_none")]
     pub add_keys: Option<AddKeys>,
-    #[serde(rename = "copyValue", skip_serializing_if = "Option::is_none")]
     pub copy_value: Option<CopyValue>,
-    #[serde(rename = "csv", skip_serializing_if = "Option::is_none")]
     pub csv: Option<CSV>,
-    #[serde(rename = "dateTimeConverter", skip_serializing_if = "Option::is_none")]
     pub date_time_converter: Option<DateTimeConverter>,
-    #[serde(rename = "deleteKeys", skip_serializing_if = "Option::is_none")]
     pub delete_keys: Option<DeleteKeys>,
-    #[serde(rename = "grok", skip_serializing_if = "Option::is_none")]
     pub grok: Option<Grok>,
-    #[serde(rename = "listToMap", skip_serializing_if = "Option::is_none")]
     pub list_to_map: Option<ListToMap>,
-    #[serde(rename = "lowerCaseString", skip_serializing_if = "Option::is_none")]
     pub lower_case_string: Option<LowerCaseString>,
-    #[serde(rename = "moveKeys", skip_serializing_if = "Option::is_none")]
     pub move_keys: Option<MoveKeys>,
-    #[serde(rename = "parseCloudfront", skip_serializing_if = "Option::is_none")]
     pub parse_cloudfront: Option<ParseCloudfront>,
-    #[serde(rename = "parseJSON", skip_serializing_if = "Option::is_none")]
     pub parse_json: Option<ParseJSON>,
-    #[serde(rename = "parseKeyValue", skip_serializing_if = "Option::is_none")]
     pub parse_key_value: Option<ParseKeyValue>,
-    #[serde(rename = "parsePostgres", skip_serializing_if = "Option::is_none")]
     pub parse_postgres: Option<ParsePostgres>,
-    #[serde(rename = "parseRoute53", skip_serializing_if = "Option::is_none")]
     pub parse_route53: Option<ParseRoute53>,
-    #[serde(rename = "parseToOCSF", skip_serializing_if = "Option::is_none")]
     pub parse_to_ocsf: Option<ParseToOCSF>,
-    #[serde(rename = "parseVPC", skip_serializing_if = "Option::is_none")]
     pub parse_vpc: Option<ParseVPC>,
-    #[serde(rename = "parseWAF", skip_serializing_if = "Option::is_none")]
     pub parse_waf: Option<ParseWAF>,
-    #[serde(rename = "renameKeys", skip_serializing_if = "Option::is_none")]
     pub rename_keys: Option<RenameKeys>,
-    #[serde(rename = "splitString", skip_serializing_if = "Option::is_none")]
     pub split_string: Option<SplitString>,
-    #[serde(rename = "substituteString", skip_serializing_if = "Option::is_none")]
     pub substitute_string: Option<SubstituteString>,
-    #[serde(rename = "trimString", skip_serializing_if = "Option::is_none")]
     pub trim_string: Option<TrimString>,
-    #[serde(rename = "typeConverter", skip_serializing_if = "Option::is_none")]
     pub type_converter: Option<TypeConverter>,
-    #[serde(rename = "upperCaseString", skip_serializing_if = "Option::is_none")]
     pub upper_case_string: Option<UpperCaseString>,
 }
 
+structure! { Processor {
+    add_keys = "addKeys",
+    copy_value = "copyValue",
+    csv = "csv",
+    date_time_converter = "dateTimeConverter",
+    delete_keys = "deleteKeys",
+    grok = "grok",
+    list_to_map = "listToMap",
+    lower_case_string = "lowerCaseString",
+    move_keys = "moveKeys",
+    parse_cloudfront = "parseCloudfront",
+    parse_json = "parseJSON",
+    parse_key_value = "parseKeyValue",
+    parse_postgres = "parsePostgres",
+    parse_route53 = "parseRoute53",
+    parse_to_ocsf = "parseToOCSF",
+    parse_vpc = "parseVPC",
+    parse_waf = "parseWAF",
+    rename_keys = "renameKeys",
+    split_string = "splitString",
+    substitute_string = "substituteString",
+    trim_string = "trimString",
+    type_converter = "typeConverter",
+    upper_case_string = "upperCaseString",
+} }
+
 /// `PutAccountPolicyRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutAccountPolicyRequest {
-    #[serde(rename = "dryRun", skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
-    #[serde(rename = "policyDocument", skip_serializing_if = "Option::is_none")]
     pub policy_document: Option<String>,
-    #[serde(rename = "policyName", skip_serializing_if = "Option::is_none")]
     pub policy_name: Option<String>,
-    #[serde(rename = "policyType", skip_serializing_if = "Option::is_none")]
     pub policy_type: Option<String>,
-    #[serde(rename = "scope", skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
-    #[serde(rename = "selectionCriteria", skip_serializing_if = "Option::is_none")]
     pub selection_criteria: Option<String>,
 }
 
+structure! { PutAccountPolicyRequest {
+    dry_run = "dryRun",
+    policy_document = "policyDocument",
+    policy_name = "policyName",
+    policy_type = "policyType",
+    scope = "scope",
+    selection_criteria = "selectionCriteria",
+} }
+
 /// `PutAccountPolicyResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutAccountPolicyResponse {
-    #[serde(rename = "accountPolicy", skip_serializing_if = "Option::is_none")]
     pub account_policy: Option<AccountPolicy>,
-    #[serde(rename = "dryRunResult", skip_serializing_if = "Option::is_none")]
     pub dry_run_result: Option<DryRunResult>,
 }
 
+structure! { PutAccountPolicyResponse {
+    account_policy = "accountPolicy",
+    dry_run_result = "dryRunResult",
+} }
+
 /// `PutBearerTokenAuthenticationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutBearerTokenAuthenticationRequest {
-    #[serde(rename = "bearerTokenAuthenticationEnabled", skip_serializing_if = "Option::is_none")]
     pub bearer_token_authentication_enabled: Option<bool>,
-    #[serde(rename = "logGroupIdentifier", skip_serializing_if = "Option::is_none")]
     pub log_group_identifier: Option<String>,
 }
+
+structure! { PutBearerTokenAuthenticationRequest {
+    bearer_token_authentication_enabled = "bearerTokenAuthenticationEnabled",
+    log_group_identifier = "logGroupIdentifier",
+} }
 
 /// `PutDataProtectionPolicyRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutDataProtectionPolicyRequest {
-    #[serde(rename = "logGroupIdentifier", skip_serializing_if = "Option::is_none")]
     pub log_group_identifier: Option<String>,
-    #[serde(rename = "policyDocument", skip_serializing_if = "Option::is_none")]
     pub policy_document: Option<String>,
 }
+
+structure! { PutDataProtectionPolicyRequest {
+    log_group_identifier = "logGroupIdentifier",
+    policy_document = "policyDocument",
+} }
 
 /// `PutDataProtectionPolicyResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutDataProtectionPolicyResponse {
-    #[serde(rename = "lastUpdatedTime", skip_serializing_if = "Option::is_none")]
     pub last_updated_time: Option<i64>,
-    #[serde(rename = "logGroupIdentifier", skip_serializing_if = "Option::is_none")]
     pub log_group_identifier: Option<String>,
-    #[serde(rename = "policyDocument", skip_serializing_if = "Option::is_none")]
     pub policy_document: Option<String>,
 }
 
+structure! { PutDataProtectionPolicyResponse {
+    last_updated_time = "lastUpdatedTime",
+    log_group_identifier = "logGroupIdentifier",
+    policy_document = "policyDocument",
+} }
+
 /// `PutDeliveryDestinationPolicyRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutDeliveryDestinationPolicyRequest {
-    #[serde(rename = "deliveryDestinationName", skip_serializing_if = "Option::is_none")]
     pub delivery_destination_name: Option<String>,
-    #[serde(rename = "deliveryDestinationPolicy", skip_serializing_if = "Option::is_none")]
     pub delivery_destination_policy: Option<String>,
 }
 
+structure! { PutDeliveryDestinationPolicyRequest {
+    delivery_destination_name = "deliveryDestinationName",
+    delivery_destination_policy = "deliveryDestinationPolicy",
+} }
+
 /// `PutDeliveryDestinationPolicyResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutDeliveryDestinationPolicyResponse {
-    #[serde(rename = "policy", skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
 }
 
+structure! { PutDeliveryDestinationPolicyResponse {
+    policy = "policy",
+} }
+
 /// `PutDeliveryDestinationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutDeliveryDestinationRequest {
-    #[serde(rename = "deliveryDestinationConfiguration", skip_serializing_if = "Option::is_none")]
     pub delivery_destination_configuration: Option<DeliveryDestinationConfiguration>,
-    #[serde(rename = "deliveryDestinationType", skip_serializing_if = "Option::is_none")]
     pub delivery_destination_type: Option<String>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "outputFormat", skip_serializing_if = "Option::is_none")]
     pub output_format: Option<String>,
-    #[serde(rename = "roleArn", skip_serializing_if = "Option::is_none")]
     pub role_arn: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
 }
 
+structure! { PutDeliveryDestinationRequest {
+    delivery_destination_configuration = "deliveryDestinationConfiguration",
+    delivery_destination_type = "deliveryDestinationType",
+    name = "name",
+    output_format = "outputFormat",
+    role_arn = "roleArn",
+    tags = "tags",
+} }
+
 /// `PutDeliveryDestinationResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutDeliveryDestinationResponse {
-    #[serde(rename = "deliveryDestination", skip_serializing_if = "Option::is_none")]
     pub delivery_destination: Option<DeliveryDestination>,
 }
 
+structure! { PutDeliveryDestinationResponse {
+    delivery_destination = "deliveryDestination",
+} }
+
 /// `PutDeliverySourceRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutDeliverySourceRequest {
-    #[serde(rename = "deliverySourceConfiguration", skip_serializing_if = "Option::is_none")]
     pub delivery_source_configuration: Option<BTreeMap<String, String>>,
-    #[serde(rename = "logType", skip_serializing_if = "Option::is_none")]
     pub log_type: Option<String>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "resourceArn", skip_serializing_if = "Option::is_none")]
     pub resource_arn: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
 }
 
+structure! { PutDeliverySourceRequest {
+    delivery_source_configuration = "deliverySourceConfiguration",
+    log_type = "logType",
+    name = "name",
+    resource_arn = "resourceArn",
+    tags = "tags",
+} }
+
 /// `PutDeliverySourceResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutDeliverySourceResponse {
-    #[serde(rename = "deliverySource", skip_serializing_if = "Option::is_none")]
     pub delivery_source: Option<DeliverySource>,
 }
 
+structure! { PutDeliverySourceResponse {
+    delivery_source = "deliverySource",
+} }
+
 /// `PutDestinationPolicyRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutDestinationPolicyRequest {
-    #[serde(rename = "accessPolicy", skip_serializing_if = "Option::is_none")]
     pub access_policy: Option<String>,
-    #[serde(rename = "destinationName", skip_serializing_if = "Option::is_none")]
     pub destination_name: Option<String>,
-    #[serde(rename = "forceUpdate", skip_serializing_if = "Option::is_none")]
     pub force_update: Option<bool>,
 }
 
+structure! { PutDestinationPolicyRequest {
+    access_policy = "accessPolicy",
+    destination_name = "destinationName",
+    force_update = "forceUpdate",
+} }
+
 /// `PutDestinationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutDestinationRequest {
-    #[serde(rename = "destinationName", skip_serializing_if = "Option::is_none")]
     pub destination_name: Option<String>,
-    #[serde(rename = "roleArn", skip_serializing_if = "Option::is_none")]
     pub role_arn: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
-    #[serde(rename = "targetArn", skip_serializing_if = "Option::is_none")]
     pub target_arn: Option<String>,
 }
 
+structure! { PutDestinationRequest {
+    destination_name = "destinationName",
+    role_arn = "roleArn",
+    tags = "tags",
+    target_arn = "targetArn",
+} }
+
 /// `PutDestinationResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutDestinationResponse {
-    #[serde(rename = "destination", skip_serializing_if = "Option::is_none")]
     pub destination: Option<Destination>,
 }
 
+structure! { PutDestinationResponse {
+    destination = "destination",
+} }
+
 /// `PutIndexPolicyRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutIndexPolicyRequest {
-    #[serde(rename = "logGroupIdentifier", skip_serializing_if = "Option::is_none")]
     pub log_group_identifier: Option<String>,
-    #[serde(rename = "policyDocument", skip_serializing_if = "Option::is_none")]
     pub policy_document: Option<String>,
 }
 
+structure! { PutIndexPolicyRequest {
+    log_group_identifier = "logGroupIdentifier",
+    policy_document = "policyDocument",
+} }
+
 /// `PutIndexPolicyResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutIndexPolicyResponse {
-    #[serde(rename = "indexPolicy", skip_serializing_if = "Option::is_none")]
     pub index_policy: Option<IndexPolicy>,
 }
 
+structure! { PutIndexPolicyResponse {
+    index_policy = "indexPolicy",
+} }
+
 /// `PutIntegrationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutIntegrationRequest {
-    #[serde(rename = "integrationName", skip_serializing_if = "Option::is_none")]
     pub integration_name: Option<String>,
-    #[serde(rename = "integrationType", skip_serializing_if = "Option::is_none")]
     pub integration_type: Option<String>,
-    #[serde(rename = "resourceConfig", skip_serializing_if = "Option::is_none")]
     pub resource_config: Option<ResourceConfig>,
 }
 
+structure! { PutIntegrationRequest {
+    integration_name = "integrationName",
+    integration_type = "integrationType",
+    resource_config = "resourceConfig",
+} }
+
 /// `PutIntegrationResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutIntegrationResponse {
-    #[serde(rename = "integrationName", skip_serializing_if = "Option::is_none")]
     pub integration_name: Option<String>,
-    #[serde(rename = "integrationStatus", skip_serializing_if = "Option::is_none")]
     pub integration_status: Option<String>,
 }
 
+structure! { PutIntegrationResponse {
+    integration_name = "integrationName",
+    integration_status = "integrationStatus",
+} }
+
 /// `PutLogEventsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutLogEventsRequest {
-    #[serde(rename = "entity", skip_serializing_if = "Option::is_none")]
     pub entity: Option<Entity>,
-    #[serde(rename = "logEvents", skip_serializing_if = "Option::is_none")]
     pub log_events: Option<Vec<InputLogEvent>>,
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "logStreamName", skip_serializing_if = "Option::is_none")]
     pub log_stream_name: Option<String>,
-    #[serde(rename = "sequenceToken", skip_serializing_if = "Option::is_none")]
     pub sequence_token: Option<String>,
 }
 
+structure! { PutLogEventsRequest {
+    entity = "entity",
+    log_events = "logEvents",
+    log_group_name = "logGroupName",
+    log_stream_name = "logStreamName",
+    sequence_token = "sequenceToken",
+} }
+
 /// `PutLogEventsResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutLogEventsResponse {
-    #[serde(rename = "nextSequenceToken", skip_serializing_if = "Option::is_none")]
     pub next_sequence_token: Option<String>,
-    #[serde(rename = "rejectedEntityInfo", skip_serializing_if = "Option::is_none")]
     pub rejected_entity_info: Option<RejectedEntityInfo>,
-    #[serde(rename = "rejectedLogEventsInfo", skip_serializing_if = "Option::is_none")]
     pub rejected_log_events_info: Option<RejectedLogEventsInfo>,
 }
 
+structure! { PutLogEventsResponse {
+    next_sequence_token = "nextSequenceToken",
+    rejected_entity_info = "rejectedEntityInfo",
+    rejected_log_events_info = "rejectedLogEventsInfo",
+} }
+
 /// `PutLogGroupDeletionProtectionRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutLogGroupDeletionProtectionRequest {
-    #[serde(rename = "deletionProtectionEnabled", skip_serializing_if = "Option::is_none")]
     pub deletion_protection_enabled: Option<bool>,
-    #[serde(rename = "logGroupIdentifier", skip_serializing_if = "Option::is_none")]
     pub log_group_identifier: Option<String>,
 }
 
+structure! { PutLogGroupDeletionProtectionRequest {
+    deletion_protection_enabled = "deletionProtectionEnabled",
+    log_group_identifier = "logGroupIdentifier",
+} }
+
 /// `PutMetricFilterRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutMetricFilterRequest {
-    #[serde(rename = "applyOnTransformedLogs", skip_serializing_if = "Option::is_none")]
     pub apply_on_transformed_logs: Option<bool>,
-    #[serde(rename = "emitSystemFieldDimensions", skip_serializing_if = "Option::is_none")]
     pub emit_system_field_dimensions: Option<Vec<String>>,
-    #[serde(rename = "fieldSelectionCriteria", skip_serializing_if = "Option::is_none")]
     pub field_selection_criteria: Option<String>,
-    #[serde(rename = "filterName", skip_serializing_if = "Option::is_none")]
     pub filter_name: Option<String>,
-    #[serde(rename = "filterPattern", skip_serializing_if = "Option::is_none")]
     pub filter_pattern: Option<String>,
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "metricTransformations", skip_serializing_if = "Option::is_none")]
     pub metric_transformations: Option<Vec<MetricTransformation>>,
 }
 
+structure! { PutMetricFilterRequest {
+    apply_on_transformed_logs = "applyOnTransformedLogs",
+    emit_system_field_dimensions = "emitSystemFieldDimensions",
+    field_selection_criteria = "fieldSelectionCriteria",
+    filter_name = "filterName",
+    filter_pattern = "filterPattern",
+    log_group_name = "logGroupName",
+    metric_transformations = "metricTransformations",
+} }
+
 /// `PutQueryDefinitionRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutQueryDefinitionRequest {
-    #[serde(rename = "clientToken", skip_serializing_if = "Option::is_none")]
     pub client_token: Option<String>,
-    #[serde(rename = "logGroupNames", skip_serializing_if = "Option::is_none")]
     pub log_group_names: Option<Vec<String>>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "parameters", skip_serializing_if = "Option::is_none")]
     pub parameters: Option<Vec<QueryParameter>>,
-    #[serde(rename = "queryDefinitionId", skip_serializing_if = "Option::is_none")]
     pub query_definition_id: Option<String>,
-    #[serde(rename = "queryLanguage", skip_serializing_if = "Option::is_none")]
     pub query_language: Option<String>,
-    #[serde(rename = "queryString", skip_serializing_if = "Option::is_none")]
     pub query_string: Option<String>,
 }
 
+structure! { PutQueryDefinitionRequest {
+    client_token = "clientToken",
+    log_group_names = "logGroupNames",
+    name = "name",
+    parameters = "parameters",
+    query_definition_id = "queryDefinitionId",
+    query_language = "queryLanguage",
+    query_string = "queryString",
+} }
+
 /// `PutQueryDefinitionResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutQueryDefinitionResponse {
-    #[serde(rename = "queryDefinitionId", skip_serializing_if = "Option::is_none")]
     pub query_definition_id: Option<String>,
 }
 
+structure! { PutQueryDefinitionResponse {
+    query_definition_id = "queryDefinitionId",
+} }
+
 /// `PutResourcePolicyRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutResourcePolicyRequest {
-    #[serde(rename = "expectedRevisionId", skip_serializing_if = "Option::is_none")]
     pub expected_revision_id: Option<String>,
-    #[serde(rename = "policyDocument", skip_serializing_if = "Option::is_none")]
     pub policy_document: Option<String>,
-    #[serde(rename = "policyName", skip_serializing_if = "Option::is_none")]
     pub policy_name: Option<String>,
-    #[serde(rename = "resourceArn", skip_serializing_if = "Option::is_none")]
     pub resource_arn: Option<String>,
 }
 
+structure! { PutResourcePolicyRequest {
+    expected_revision_id = "expectedRevisionId",
+    policy_document = "policyDocument",
+    policy_name = "policyName",
+    resource_arn = "resourceArn",
+} }
+
 /// `PutResourcePolicyResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutResourcePolicyResponse {
-    #[serde(rename = "resourcePolicy", skip_serializing_if = "Option::is_none")]
     pub resource_policy: Option<ResourcePolicy>,
-    #[serde(rename = "revisionId", skip_serializing_if = "Option::is_none")]
     pub revision_id: Option<String>,
 }
 
+structure! { PutResourcePolicyResponse {
+    resource_policy = "resourcePolicy",
+    revision_id = "revisionId",
+} }
+
 /// `PutRetentionPolicyRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutRetentionPolicyRequest {
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "retentionInDays", skip_serializing_if = "Option::is_none")]
     pub retention_in_days: Option<i32>,
 }
 
+structure! { PutRetentionPolicyRequest {
+    log_group_name = "logGroupName",
+    retention_in_days = "retentionInDays",
+} }
+
 /// `PutStorageTierPolicyRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutStorageTierPolicyRequest {
-    #[serde(rename = "storageTier", skip_serializing_if = "Option::is_none")]
     pub storage_tier: Option<String>,
 }
+
+structure! { PutStorageTierPolicyRequest {
+    storage_tier = "storageTier",
+} }
 
 /// `PutStorageTierPolicyResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutStorageTierPolicyResponse {
-    #[serde(rename = "lastUpdatedTime", skip_serializing_if = "Option::is_none")]
     pub last_updated_time: Option<i64>,
-    #[serde(rename = "storageTier", skip_serializing_if = "Option::is_none")]
     pub storage_tier: Option<String>,
 }
 
+structure! { PutStorageTierPolicyResponse {
+    last_updated_time = "lastUpdatedTime",
+    storage_tier = "storageTier",
+} }
+
 /// `PutSubscriptionFilterRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutSubscriptionFilterRequest {
-    #[serde(rename = "applyOnTransformedLogs", skip_serializing_if = "Option::is_none")]
     pub apply_on_transformed_logs: Option<bool>,
-    #[serde(rename = "destinationArn", skip_serializing_if = "Option::is_none")]
     pub destination_arn: Option<String>,
-    #[serde(rename = "distribution", skip_serializing_if = "Option::is_none")]
     pub distribution: Option<String>,
-    #[serde(rename = "emitSystemFields", skip_serializing_if = "Option::is_none")]
     pub emit_system_fields: Option<Vec<String>>,
-    #[serde(rename = "fieldSelectionCriteria", skip_serializing_if = "Option::is_none")]
     pub field_selection_criteria: Option<String>,
-    #[serde(rename = "filterName", skip_serializing_if = "Option::is_none")]
     pub filter_name: Option<String>,
-    #[serde(rename = "filterPattern", skip_serializing_if = "Option::is_none")]
     pub filter_pattern: Option<String>,
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "roleArn", skip_serializing_if = "Option::is_none")]
     pub role_arn: Option<String>,
 }
 
+structure! { PutSubscriptionFilterRequest {
+    apply_on_transformed_logs = "applyOnTransformedLogs",
+    destination_arn = "destinationArn",
+    distribution = "distribution",
+    emit_system_fields = "emitSystemFields",
+    field_selection_criteria = "fieldSelectionCriteria",
+    filter_name = "filterName",
+    filter_pattern = "filterPattern",
+    log_group_name = "logGroupName",
+    role_arn = "roleArn",
+} }
+
 /// `PutSyslogConfigurationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutSyslogConfigurationRequest {
-    #[serde(rename = "logGroupIdentifier", skip_serializing_if = "Option::is_none")]
     pub log_group_identifier: Option<String>,
-    #[serde(rename = "vpcEndpointId", skip_serializing_if = "Option::is_none")]
     pub vpc_endpoint_id: Option<String>,
 }
 
+structure! { PutSyslogConfigurationRequest {
+    log_group_identifier = "logGroupIdentifier",
+    vpc_endpoint_id = "vpcEndpointId",
+} }
+
 /// `PutTransformerRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PutTransformerRequest {
-    #[serde(rename = "logGroupIdentifier", skip_serializing_if = "Option::is_none")]
     pub log_group_identifier: Option<String>,
-    #[serde(rename = "transformerConfig", skip_serializing_if = "Option::is_none")]
     pub transformer_config: Option<Vec<Processor>>,
 }
 
+structure! { PutTransformerRequest {
+    log_group_identifier = "logGroupIdentifier",
+    transformer_config = "transformerConfig",
+} }
+
 /// `QueryCompileError`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueryCompileError {
-    #[serde(rename = "location", skip_serializing_if = "Option::is_none")]
     pub location: Option<QueryCompileErrorLocation>,
-    #[serde(rename = "message", skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
+structure! { QueryCompileError {
+    location = "location",
+    message = "message",
+} }
+
 /// `QueryCompileErrorLocation`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueryCompileErrorLocation {
-    #[serde(rename = "endCharOffset", skip_serializing_if = "Option::is_none")]
     pub end_char_offset: Option<i32>,
-    #[serde(rename = "startCharOffset", skip_serializing_if = "Option::is_none")]
     pub start_char_offset: Option<i32>,
 }
 
+structure! { QueryCompileErrorLocation {
+    end_char_offset = "endCharOffset",
+    start_char_offset = "startCharOffset",
+} }
+
 /// `QueryDefinition`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueryDefinition {
-    #[serde(rename = "lastModified", skip_serializing_if = "Option::is_none")]
     pub last_modified: Option<i64>,
-    #[serde(rename = "logGroupNames", skip_serializing_if = "Option::is_none")]
     pub log_group_names: Option<Vec<String>>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "parameters", skip_serializing_if = "Option::is_none")]
     pub parameters: Option<Vec<QueryParameter>>,
-    #[serde(rename = "queryDefinitionId", skip_serializing_if = "Option::is_none")]
     pub query_definition_id: Option<String>,
-    #[serde(rename = "queryLanguage", skip_serializing_if = "Option::is_none")]
     pub query_language: Option<String>,
-    #[serde(rename = "queryString", skip_serializing_if = "Option::is_none")]
     pub query_string: Option<String>,
 }
 
+structure! { QueryDefinition {
+    last_modified = "lastModified",
+    log_group_names = "logGroupNames",
+    name = "name",
+    parameters = "parameters",
+    query_definition_id = "queryDefinitionId",
+    query_language = "queryLanguage",
+    query_string = "queryString",
+} }
+
 /// `QueryInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueryInfo {
-    #[serde(rename = "bytesScanned", skip_serializing_if = "Option::is_none")]
     pub bytes_scanned: Option<f64>,
-    #[serde(rename = "createTime", skip_serializing_if = "Option::is_none")]
     pub create_time: Option<i64>,
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "queryDuration", skip_serializing_if = "Option::is_none")]
     pub query_duration: Option<i64>,
-    #[serde(rename = "queryId", skip_serializing_if = "Option::is_none")]
     pub query_id: Option<String>,
-    #[serde(rename = "queryLanguage", skip_serializing_if = "Option::is_none")]
     pub query_language: Option<String>,
-    #[serde(rename = "queryString", skip_serializing_if = "Option::is_none")]
     pub query_string: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "userIdentity", skip_serializing_if = "Option::is_none")]
     pub user_identity: Option<String>,
 }
 
+structure! { QueryInfo {
+    bytes_scanned = "bytesScanned",
+    create_time = "createTime",
+    log_group_name = "logGroupName",
+    query_duration = "queryDuration",
+    query_id = "queryId",
+    query_language = "queryLanguage",
+    query_string = "queryString",
+    status = "status",
+    user_identity = "userIdentity",
+} }
+
 /// `QueryParameter`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueryParameter {
-    #[serde(rename = "defaultValue", skip_serializing_if = "Option::is_none")]
     pub default_value: Option<String>,
-    #[serde(rename = "description", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
+structure! { QueryParameter {
+    default_value = "defaultValue",
+    description = "description",
+    name = "name",
+} }
+
 /// `QueryStatistics`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueryStatistics {
-    #[serde(rename = "bytesScanned", skip_serializing_if = "Option::is_none")]
     pub bytes_scanned: Option<f64>,
-    #[serde(rename = "estimatedBytesSkipped", skip_serializing_if = "Option::is_none")]
     pub estimated_bytes_skipped: Option<f64>,
-    #[serde(rename = "estimatedRecordsSkipped", skip_serializing_if = "Option::is_none")]
     pub estimated_records_skipped: Option<f64>,
-    #[serde(rename = "logGroupsScanned", skip_serializing_if = "Option::is_none")]
     pub log_groups_scanned: Option<f64>,
-    #[serde(rename = "recordsMatched", skip_serializing_if = "Option::is_none")]
     pub records_matched: Option<f64>,
-    #[serde(rename = "recordsScanned", skip_serializing_if = "Option::is_none")]
     pub records_scanned: Option<f64>,
-    #[serde(rename = "resultCount", skip_serializing_if = "Option::is_none")]
     pub result_count: Option<f64>,
 }
 
+structure! { QueryStatistics {
+    bytes_scanned = "bytesScanned",
+    estimated_bytes_skipped = "estimatedBytesSkipped",
+    estimated_records_skipped = "estimatedRecordsSkipped",
+    log_groups_scanned = "logGroupsScanned",
+    records_matched = "recordsMatched",
+    records_scanned = "recordsScanned",
+    result_count = "resultCount",
+} }
+
 /// `RecordField`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RecordField {
-    #[serde(rename = "mandatory", skip_serializing_if = "Option::is_none")]
     pub mandatory: Option<bool>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
+structure! { RecordField {
+    mandatory = "mandatory",
+    name = "name",
+} }
+
 /// `RejectedEntityInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RejectedEntityInfo {
-    #[serde(rename = "errorType", skip_serializing_if = "Option::is_none")]
     pub error_type: Option<String>,
 }
 
+structure! { RejectedEntityInfo {
+    error_type = "errorType",
+} }
+
 /// `RejectedLogEventsInfo`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RejectedLogEventsInfo {
-    #[serde(rename = "expiredLogEventEndIndex", skip_serializing_if = "Option::is_none")]
     pub expired_log_event_end_index: Option<i32>,
-    #[serde(rename = "tooNewLogEventStartIndex", skip_serializing_if = "Option::is_none")]
     pub too_new_log_event_start_index: Option<i32>,
-    #[serde(rename = "tooOldLogEventEndIndex", skip_serializing_if = "Option::is_none")]
     pub too_old_log_event_end_index: Option<i32>,
 }
 
+structure! { RejectedLogEventsInfo {
+    expired_log_event_end_index = "expiredLogEventEndIndex",
+    too_new_log_event_start_index = "tooNewLogEventStartIndex",
+    too_old_log_event_end_index = "tooOldLogEventEndIndex",
+} }
+
 /// `RenameKeyEntry`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RenameKeyEntry {
-    #[serde(rename = "key", skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    #[serde(rename = "overwriteIfExists", skip_serializing_if = "Option::is_none")]
     pub overwrite_if_exists: Option<bool>,
-    #[serde(rename = "renameTo", skip_serializing_if = "Option::is_none")]
     pub rename_to: Option<String>,
 }
 
+structure! { RenameKeyEntry {
+    key = "key",
+    overwrite_if_exists = "overwriteIfExists",
+    rename_to = "renameTo",
+} }
+
 /// `RenameKeys`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RenameKeys {
-    #[serde(rename = "entries", skip_serializing_if = "Option::is_none")]
     pub entries: Option<Vec<RenameKeyEntry>>,
 }
 
+structure! { RenameKeys {
+    entries = "entries",
+} }
+
 /// `ResourceConfig`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ResourceConfig {
-    #[serde(rename = "openSearchResourceConfig", skip_serializing_if = "Option::is_none")]
     pub open_search_resource_config: Option<OpenSearchResourceConfig>,
 }
 
+structure! { ResourceConfig {
+    open_search_resource_config = "openSearchResourceConfig",
+} }
+
 /// `ResourcePolicy`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ResourcePolicy {
-    #[serde(rename = "lastUpdatedTime", skip_serializing_if = "Option::is_none")]
     pub last_updated_time: Option<i64>,
-    #[serde(rename = "policyDocument", skip_serializing_if = "Option::is_none")]
     pub policy_document: Option<String>,
-    #[serde(rename = "policyName", skip_serializing_if = "Option::is_none")]
     pub policy_name: Option<String>,
-    #[serde(rename = "policyScope", skip_serializing_if = "Option::is_none")]
     pub policy_scope: Option<String>,
-    #[serde(rename = "resourceArn", skip_serializing_if = "Option::is_none")]
     pub resource_arn: Option<String>,
-    #[serde(rename = "revisionId", skip_serializing_if = "Option::is_none")]
     pub revision_id: Option<String>,
 }
 
+structure! { ResourcePolicy {
+    last_updated_time = "lastUpdatedTime",
+    policy_document = "policyDocument",
+    policy_name = "policyName",
+    policy_scope = "policyScope",
+    resource_arn = "resourceArn",
+    revision_id = "revisionId",
+} }
+
 /// `ResultField`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ResultField {
-    #[serde(rename = "field", skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
-    #[serde(rename = "value", skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }
 
+structure! { ResultField {
+    field = "field",
+    value = "value",
+} }
+
 /// `S3Configuration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct S3Configuration {
-    #[serde(rename = "destinationIdentifier", skip_serializing_if = "Option::is_none")]
     pub destination_identifier: Option<String>,
-    #[serde(rename = "kmsKeyId", skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
-    #[serde(rename = "ownerAccountId", skip_serializing_if = "Option::is_none")]
     pub owner_account_id: Option<String>,
-    #[serde(rename = "roleArn", skip_serializing_if = "Option::is_none")]
     pub role_arn: Option<String>,
 }
 
+structure! { S3Configuration {
+    destination_identifier = "destinationIdentifier",
+    kms_key_id = "kmsKeyId",
+    owner_account_id = "ownerAccountId",
+    role_arn = "roleArn",
+} }
+
 /// `S3DeliveryConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct S3DeliveryConfiguration {
-    #[serde(rename = "enableHiveCompatiblePath", skip_serializing_if = "Option::is_none")]
     pub enable_hive_compatible_path: Option<bool>,
-    #[serde(rename = "suffixPath", skip_serializing_if = "Option::is_none")]
     pub suffix_path: Option<String>,
 }
 
+structure! { S3DeliveryConfiguration {
+    enable_hive_compatible_path = "enableHiveCompatiblePath",
+    suffix_path = "suffixPath",
+} }
+
 /// `S3TableIntegrationSource`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct S3TableIntegrationSource {
-    #[serde(rename = "createdTimeStamp", skip_serializing_if = "Option::is_none")]
     pub created_time_stamp: Option<i64>,
-    #[serde(rename = "dataSource", skip_serializing_if = "Option::is_none")]
     pub data_source: Option<DataSource>,
-    #[serde(rename = "identifier", skip_serializing_if = "Option::is_none")]
     pub identifier: Option<String>,
-    #[serde(rename = "parentSourceIdentifier", skip_serializing_if = "Option::is_none")]
     pub parent_source_identifier: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(rename = "statusReason", skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
 }
 
+structure! { S3TableIntegrationSource {
+    created_time_stamp = "createdTimeStamp",
+    data_source = "dataSource",
+    identifier = "identifier",
+    parent_source_identifier = "parentSourceIdentifier",
+    status = "status",
+    status_reason = "statusReason",
+} }
+
 /// `S3TablesIntegration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct S3TablesIntegration {
-    #[serde(rename = "datasourceName", skip_serializing_if = "Option::is_none")]
     pub datasource_name: Option<String>,
-    #[serde(rename = "datasourceType", skip_serializing_if = "Option::is_none")]
     pub datasource_type: Option<String>,
 }
 
+structure! { S3TablesIntegration {
+    datasource_name = "datasourceName",
+    datasource_type = "datasourceType",
+} }
+
 /// `ScheduledQueryDestination`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ScheduledQueryDestination {
-    #[serde(rename = "destinationIdentifier", skip_serializing_if = "Option::is_none")]
     pub destination_identifier: Option<String>,
-    #[serde(rename = "destinationType", skip_serializing_if = "Option::is_none")]
     pub destination_type: Option<String>,
-    #[serde(rename = "errorMessage", skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
-    #[serde(rename = "processedIdentifier", skip_serializing_if = "Option::is_none")]
     pub processed_identifier: Option<String>,
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
 
+structure! { ScheduledQueryDestination {
+    destination_identifier = "destinationIdentifier",
+    destination_type = "destinationType",
+    error_message = "errorMessage",
+    processed_identifier = "processedIdentifier",
+    status = "status",
+} }
+
 /// `ScheduledQuerySummary`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ScheduledQuerySummary {
-    #[serde(rename = "creationTime", skip_serializing_if = "Option::is_none")]
     pub creation_time: Option<i64>,
-    #[serde(rename = "destinationConfiguration", skip_serializing_if = "Option::is_none")]
     pub destination_configuration: Option<DestinationConfiguration>,
-    #[serde(rename = "lastExecutionStatus", skip_serializing_if = "Option::is_none")]
     pub last_execution_status: Option<String>,
-    #[serde(rename = "lastTriggeredTime", skip_serializing_if = "Option::is_none")]
     pub last_triggered_time: Option<i64>,
-    #[serde(rename = "lastUpdatedTime", skip_serializing_if = "Option::is_none")]
     pub last_updated_time: Option<i64>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "scheduleExpression", skip_serializing_if = "Option::is_none")]
     pub schedule_expression: Option<String>,
-    #[serde(rename = "scheduleType", skip_serializing_if = "Option::is_none")]
     pub schedule_type: Option<String>,
-    #[serde(rename = "scheduledQueryArn", skip_serializing_if = "Option::is_none")]
     pub scheduled_query_arn: Option<String>,
-    #[serde(rename = "state", skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    #[serde(rename = "timezone", skip_serializing_if = "Option::is_none")]
     pub timezone: Option<String>,
 }
 
+structure! { ScheduledQuerySummary {
+    creation_time = "creationTime",
+    destination_configuration = "destinationConfiguration",
+    last_execution_status = "lastExecutionStatus",
+    last_triggered_time = "lastTriggeredTime",
+    last_updated_time = "lastUpdatedTime",
+    name = "name",
+    schedule_expression = "scheduleExpression",
+    schedule_type = "scheduleType",
+    scheduled_query_arn = "scheduledQueryArn",
+    state = "state",
+    timezone = "timezone",
+} }
+
 /// `SearchedLogStream`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SearchedLogStream {
-    #[serde(rename = "logStreamName", skip_serializing_if = "Option::is_none")]
     pub log_stream_name: Option<String>,
-    #[serde(rename = "searchedCompletely", skip_serializing_if = "Option::is_none")]
     pub searched_completely: Option<bool>,
 }
 
+structure! { SearchedLogStream {
+    log_stream_name = "logStreamName",
+    searched_completely = "searchedCompletely",
+} }
+
 /// `SessionStreamingException`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SessionStreamingException {
-    #[serde(rename = "message", skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
+
+structure! { SessionStreamingException {
+    message = "message",
+} }
 
 /// `SessionTimeoutException`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SessionTimeoutException {
-    #[serde(rename = "message", skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
+structure! { SessionTimeoutException {
+    message = "message",
+} }
+
 /// `SplitString`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SplitString {
-    #[serde(rename = "entries", skip_serializing_if = "Option::is_none")]
     pub entries: Option<Vec<SplitStringEntry>>,
 }
 
+structure! { SplitString {
+    entries = "entries",
+} }
+
 /// `SplitStringEntry`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SplitStringEntry {
-    #[serde(rename = "delimiter", skip_serializing_if = "Option::is_none")]
     pub delimiter: Option<String>,
-    #[serde(rename = "source", skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
 
+structure! { SplitStringEntry {
+    delimiter = "delimiter",
+    source = "source",
+} }
+
 /// `StartLiveTailRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StartLiveTailRequest {
-    #[serde(rename = "logEventFilterPattern", skip_serializing_if = "Option::is_none")]
     pub log_event_filter_pattern: Option<String>,
-    #[serde(rename = "logGroupIdentifiers", skip_serializing_if = "Option::is_none")]
     pub log_group_identifiers: Option<Vec<String>>,
-    #[serde(rename = "logStreamNamePrefixes", skip_serializing_if = "Option::is_none")]
     pub log_stream_name_prefixes: Option<Vec<String>>,
-    #[serde(rename = "logStreamNames", skip_serializing_if = "Option::is_none")]
     pub log_stream_names: Option<Vec<String>>,
 }
 
+structure! { StartLiveTailRequest {
+    log_event_filter_pattern = "logEventFilterPattern",
+    log_group_identifiers = "logGroupIdentifiers",
+    log_stream_name_prefixes = "logStreamNamePrefixes",
+    log_stream_names = "logStreamNames",
+} }
+
 /// `StartLiveTailResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StartLiveTailResponse {
-    #[serde(rename = "responseStream", skip_serializing_if = "Option::is_none")]
     pub response_stream: Option<StartLiveTailResponseStream>,
 }
 
+structure! { StartLiveTailResponse {
+    response_stream = "responseStream",
+} }
+
 /// `StartLiveTailResponseStream`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StartLiveTailResponseStream {
-    #[serde(rename = "SessionStreamingException", skip_serializing_if = "Option::is_none")]
     pub session_streaming_exception: Option<SessionStreamingException>,
-    #[serde(rename = "SessionTimeoutException", skip_serializing_if = "Option::is_none")]
     pub session_timeout_exception: Option<SessionTimeoutException>,
-    #[serde(rename = "sessionStart", skip_serializing_if = "Option::is_none")]
     pub session_start: Option<LiveTailSessionStart>,
-    #[serde(rename = "sessionUpdate", skip_serializing_if = "Option::is_none")]
     pub session_update: Option<LiveTailSessionUpdate>,
 }
 
+structure! { StartLiveTailResponseStream {
+    session_streaming_exception = "SessionStreamingException",
+    session_timeout_exception = "SessionTimeoutException",
+    session_start = "sessionStart",
+    session_update = "sessionUpdate",
+} }
+
 /// `StartQueryRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StartQueryRequest {
-    #[serde(rename = "endTime", skip_serializing_if = "Option::is_none")]
     pub end_time: Option<i64>,
-    #[serde(rename = "limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<i32>,
-    #[serde(rename = "logGroupIdentifiers", skip_serializing_if = "Option::is_none")]
     pub log_group_identifiers: Option<Vec<String>>,
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "logGroupNames", skip_serializing_if = "Option::is_none")]
     pub log_group_names: Option<Vec<String>>,
-    #[serde(rename = "queryLanguage", skip_serializing_if = "Option::is_none")]
     pub query_language: Option<String>,
-    #[serde(rename = "queryString", skip_serializing_if = "Option::is_none")]
     pub query_string: Option<String>,
-    #[serde(rename = "startTime", skip_serializing_if = "Option::is_none")]
     pub start_time: Option<i64>,
 }
 
+structure! { StartQueryRequest {
+    end_time = "endTime",
+    limit = "limit",
+    log_group_identifiers = "logGroupIdentifiers",
+    log_group_name = "logGroupName",
+    log_group_names = "logGroupNames",
+    query_language = "queryLanguage",
+    query_string = "queryString",
+    start_time = "startTime",
+} }
+
 /// `StartQueryResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StartQueryResponse {
-    #[serde(rename = "queryId", skip_serializing_if = "Option::is_none")]
     pub query_id: Option<String>,
 }
+
+structure! { StartQueryResponse {
+    query_id = "queryId",
+} }
 
 /// `StopQueryRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StopQueryRequest {
-    #[serde(rename = "queryId", skip_serializing_if = "Option::is_none")]
     pub query_id: Option<String>,
 }
 
+structure! { StopQueryRequest {
+    query_id = "queryId",
+} }
+
 /// `StopQueryResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StopQueryResponse {
-    #[serde(rename = "success", skip_serializing_if = "Option::is_none")]
     pub success: Option<bool>,
 }
 
+structure! { StopQueryResponse {
+    success = "success",
+} }
+
 /// `SubscriptionFilter`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SubscriptionFilter {
-    #[serde(rename = "applyOnTransformedLogs", skip_serializing_if = "Option::is_none")]
     pub apply_on_transformed_logs: Option<bool>,
-    #[serde(rename = "creationTime", skip_serializing_if = "Option::is_none")]
     pub creation_time: Option<i64>,
-    #[serde(rename = "destinationArn", skip_serializing_if = "Option::is_none")]
     pub destination_arn: Option<String>,
-    #[serde(rename = "distribution", skip_serializing_if = "Option::is_none")]
     pub distribution: Option<String>,
-    #[serde(rename = "emitSystemFields", skip_serializing_if = "Option::is_none")]
     pub emit_system_fields: Option<Vec<String>>,
-    #[serde(rename = "fieldSelectionCriteria", skip_serializing_if = "Option::is_none")]
     pub field_selection_criteria: Option<String>,
-    #[serde(rename = "filterName", skip_serializing_if = "Option::is_none")]
     pub filter_name: Option<String>,
-    #[serde(rename = "filterPattern", skip_serializing_if = "Option::is_none")]
     pub filter_pattern: Option<String>,
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "roleArn", skip_serializing_if = "Option::is_none")]
     pub role_arn: Option<String>,
 }
 
+structure! { SubscriptionFilter {
+    apply_on_transformed_logs = "applyOnTransformedLogs",
+    creation_time = "creationTime",
+    destination_arn = "destinationArn",
+    distribution = "distribution",
+    emit_system_fields = "emitSystemFields",
+    field_selection_criteria = "fieldSelectionCriteria",
+    filter_name = "filterName",
+    filter_pattern = "filterPattern",
+    log_group_name = "logGroupName",
+    role_arn = "roleArn",
+} }
+
 /// `SubstituteString`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SubstituteString {
-    #[serde(rename = "entries", skip_serializing_if = "Option::is_none")]
     pub entries: Option<Vec<SubstituteStringEntry>>,
 }
 
+structure! { SubstituteString {
+    entries = "entries",
+} }
+
 /// `SubstituteStringEntry`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SubstituteStringEntry {
-    #[serde(rename = "from", skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    #[serde(rename = "source", skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    #[serde(rename = "to", skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
 }
 
+structure! { SubstituteStringEntry {
+    from = "from",
+    source = "source",
+    to = "to",
+} }
+
 /// `SuppressionPeriod`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SuppressionPeriod {
-    #[serde(rename = "suppressionUnit", skip_serializing_if = "Option::is_none")]
     pub suppression_unit: Option<String>,
-    #[serde(rename = "value", skip_serializing_if = "Option::is_none")]
     pub value: Option<i32>,
 }
 
+structure! { SuppressionPeriod {
+    suppression_unit = "suppressionUnit",
+    value = "value",
+} }
+
 /// `SyslogConfiguration`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SyslogConfiguration {
-    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
     pub created_at: Option<i64>,
-    #[serde(rename = "logGroupArn", skip_serializing_if = "Option::is_none")]
     pub log_group_arn: Option<String>,
-    #[serde(rename = "sourceType", skip_serializing_if = "Option::is_none")]
     pub source_type: Option<String>,
-    #[serde(rename = "vpcEndpointId", skip_serializing_if = "Option::is_none")]
     pub vpc_endpoint_id: Option<String>,
 }
 
+structure! { SyslogConfiguration {
+    created_at = "createdAt",
+    log_group_arn = "logGroupArn",
+    source_type = "sourceType",
+    vpc_endpoint_id = "vpcEndpointId",
+} }
+
 /// `TagFilter`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TagFilter {
-    #[serde(rename = "key", skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    #[serde(rename = "values", skip_serializing_if = "Option::is_none")]
     pub values: Option<Vec<String>>,
 }
 
+structure! { TagFilter {
+    key = "key",
+    values = "values",
+} }
+
 /// `TagLogGroupRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TagLogGroupRequest {
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
 }
+
+structure! { TagLogGroupRequest {
+    log_group_name = "logGroupName",
+    tags = "tags",
+} }
 
 /// `TagResourceRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TagResourceRequest {
-    #[serde(rename = "resourceArn", skip_serializing_if = "Option::is_none")]
     pub resource_arn: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
 }
 
+structure! { TagResourceRequest {
+    resource_arn = "resourceArn",
+    tags = "tags",
+} }
+
 /// `TestMetricFilterRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TestMetricFilterRequest {
-    #[serde(rename = "filterPattern", skip_serializing_if = "Option::is_none")]
     pub filter_pattern: Option<String>,
-    #[serde(rename = "logEventMessages", skip_serializing_if = "Option::is_none")]
     pub log_event_messages: Option<Vec<String>>,
 }
 
+structure! { TestMetricFilterRequest {
+    filter_pattern = "filterPattern",
+    log_event_messages = "logEventMessages",
+} }
+
 /// `TestMetricFilterResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TestMetricFilterResponse {
-    #[serde(rename = "matches", skip_serializing_if = "Option::is_none")]
     pub matches: Option<Vec<MetricFilterMatchRecord>>,
 }
 
+structure! { TestMetricFilterResponse {
+    matches = "matches",
+} }
+
 /// `TestTransformerRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TestTransformerRequest {
-    #[serde(rename = "logEventMessages", skip_serializing_if = "Option::is_none")]
     pub log_event_messages: Option<Vec<String>>,
-    #[serde(rename = "transformerConfig", skip_serializing_if = "Option::is_none")]
     pub transformer_config: Option<Vec<Processor>>,
 }
 
+structure! { TestTransformerRequest {
+    log_event_messages = "logEventMessages",
+    transformer_config = "transformerConfig",
+} }
+
 /// `TestTransformerResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TestTransformerResponse {
-    #[serde(rename = "transformedLogs", skip_serializing_if = "Option::is_none")]
     pub transformed_logs: Option<Vec<TransformedLogRecord>>,
 }
 
+structure! { TestTransformerResponse {
+    transformed_logs = "transformedLogs",
+} }
+
 /// `TransformedLogRecord`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TransformedLogRecord {
-    #[serde(rename = "eventMessage", skip_serializing_if = "Option::is_none")]
     pub event_message: Option<String>,
-    #[serde(rename = "eventNumber", skip_serializing_if = "Option::is_none")]
     pub event_number: Option<i64>,
-    #[serde(rename = "transformedEventMessage", skip_serializing_if = "Option::is_none")]
     pub transformed_event_message: Option<String>,
 }
 
+structure! { TransformedLogRecord {
+    event_message = "eventMessage",
+    event_number = "eventNumber",
+    transformed_event_message = "transformedEventMessage",
+} }
+
 /// `TriggerHistoryRecord`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TriggerHistoryRecord {
-    #[serde(rename = "destinations", skip_serializing_if = "Option::is_none")]
     pub destinations: Option<Vec<ScheduledQueryDestination>>,
-    #[serde(rename = "errorMessage", skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
-    #[serde(rename = "executionStatus", skip_serializing_if = "Option::is_none")]
     pub execution_status: Option<String>,
-    #[serde(rename = "queryId", skip_serializing_if = "Option::is_none")]
     pub query_id: Option<String>,
-    #[serde(rename = "triggeredTimestamp", skip_serializing_if = "Option::is_none")]
     pub triggered_timestamp: Option<i64>,
 }
 
+structure! { TriggerHistoryRecord {
+    destinations = "destinations",
+    error_message = "errorMessage",
+    execution_status = "executionStatus",
+    query_id = "queryId",
+    triggered_timestamp = "triggeredTimestamp",
+} }
+
 /// `TrimString`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TrimString {
-    #[serde(rename = "withKeys", skip_serializing_if = "Option::is_none")]
     pub with_keys: Option<Vec<String>>,
 }
 
+structure! { TrimString {
+    with_keys = "withKeys",
+} }
+
 /// `TypeConverter`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TypeConverter {
-    #[serde(rename = "entries", skip_serializing_if = "Option::is_none")]
     pub entries: Option<Vec<TypeConverterEntry>>,
 }
 
+structure! { TypeConverter {
+    entries = "entries",
+} }
+
 /// `TypeConverterEntry`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TypeConverterEntry {
-    #[serde(rename = "key", skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
 }
 
+structure! { TypeConverterEntry {
+    key = "key",
+    r#type = "type",
+} }
+
 /// `UntagLogGroupRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UntagLogGroupRequest {
-    #[serde(rename = "logGroupName", skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    #[serde(rename = "tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<String>>,
 }
 
+structure! { UntagLogGroupRequest {
+    log_group_name = "logGroupName",
+    tags = "tags",
+} }
+
 /// `UntagResourceRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UntagResourceRequest {
-    #[serde(rename = "resourceArn", skip_serializing_if = "Option::is_none")]
     pub resource_arn: Option<String>,
-    #[serde(rename = "tagKeys", skip_serializing_if = "Option::is_none")]
     pub tag_keys: Option<Vec<String>>,
 }
 
+structure! { UntagResourceRequest {
+    resource_arn = "resourceArn",
+    tag_keys = "tagKeys",
+} }
+
 /// `UpdateAnomalyRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateAnomalyRequest {
-    #[serde(rename = "anomalyDetectorArn", skip_serializing_if = "Option::is_none")]
     pub anomaly_detector_arn: Option<String>,
-    #[serde(rename = "anomalyId", skip_serializing_if = "Option::is_none")]
     pub anomaly_id: Option<String>,
-    #[serde(rename = "baseline", skip_serializing_if = "Option::is_none")]
     pub baseline: Option<bool>,
-    #[serde(rename = "patternId", skip_serializing_if = "Option::is_none")]
     pub pattern_id: Option<String>,
-    #[serde(rename = "suppressionPeriod", skip_serializing_if = "Option::is_none")]
     pub suppression_period: Option<SuppressionPeriod>,
-    #[serde(rename = "suppressionType", skip_serializing_if = "Option::is_none")]
     pub suppression_type: Option<String>,
 }
 
+structure! { UpdateAnomalyRequest {
+    anomaly_detector_arn = "anomalyDetectorArn",
+    anomaly_id = "anomalyId",
+    baseline = "baseline",
+    pattern_id = "patternId",
+    suppression_period = "suppressionPeriod",
+    suppression_type = "suppressionType",
+} }
+
 /// `UpdateDeliveryConfigurationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateDeliveryConfigurationRequest {
-    #[serde(rename = "fieldDelimiter", skip_serializing_if = "Option::is_none")]
     pub field_delimiter: Option<String>,
-    #[serde(rename = "id", skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    #[serde(rename = "recordFields", skip_serializing_if = "Option::is_none")]
     pub record_fields: Option<Vec<String>>,
-    #[serde(rename = "s3DeliveryConfiguration", skip_serializing_if = "Option::is_none")]
     pub s3_delivery_configuration: Option<S3DeliveryConfiguration>,
 }
 
+structure! { UpdateDeliveryConfigurationRequest {
+    field_delimiter = "fieldDelimiter",
+    id = "id",
+    record_fields = "recordFields",
+    s3_delivery_configuration = "s3DeliveryConfiguration",
+} }
+
 /// `UpdateDeliveryConfigurationResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateDeliveryConfigurationResponse {}
 
+structure! { UpdateDeliveryConfigurationResponse {
+} }
+
 /// `UpdateLogAnomalyDetectorRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateLogAnomalyDetectorRequest {
-    #[serde(rename = "anomalyDetectorArn", skip_serializing_if = "Option::is_none")]
     pub anomaly_detector_arn: Option<String>,
-    #[serde(rename = "anomalyVisibilityTime", skip_serializing_if = "Option::is_none")]
     pub anomaly_visibility_time: Option<i64>,
-    #[serde(rename = "enabled", skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    #[serde(rename = "evaluationFrequency", skip_serializing_if = "Option::is_none")]
     pub evaluation_frequency: Option<String>,
-    #[serde(rename = "filterPattern", skip_serializing_if = "Option::is_none")]
     pub filter_pattern: Option<String>,
 }
 
+structure! { UpdateLogAnomalyDetectorRequest {
+    anomaly_detector_arn = "anomalyDetectorArn",
+    anomaly_visibility_time = "anomalyVisibilityTime",
+    enabled = "enabled",
+    evaluation_frequency = "evaluationFrequency",
+    filter_pattern = "filterPattern",
+} }
+
 /// `UpdateLookupTableRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateLookupTableRequest {
-    #[serde(rename = "description", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    #[serde(rename = "kmsKeyId", skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
-    #[serde(rename = "lookupTableArn", skip_serializing_if = "Option::is_none")]
     pub lookup_table_arn: Option<String>,
-    #[serde(rename = "queryId", skip_serializing_if = "Option::is_none")]
     pub query_id: Option<String>,
-    #[serde(rename = "tableBody", skip_serializing_if = "Option::is_none")]
     pub table_body: Option<String>,
 }
 
+structure! { UpdateLookupTableRequest {
+    description = "description",
+    kms_key_id = "kmsKeyId",
+    lookup_table_arn = "lookupTableArn",
+    query_id = "queryId",
+    table_body = "tableBody",
+} }
+
 /// `UpdateLookupTableResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateLookupTableResponse {
-    #[serde(rename = "lastUpdatedTime", skip_serializing_if = "Option::is_none")]
     pub last_updated_time: Option<i64>,
-    #[serde(rename = "lookupTableArn", skip_serializing_if = "Option::is_none")]
     pub lookup_table_arn: Option<String>,
 }
 
+structure! { UpdateLookupTableResponse {
+    last_updated_time = "lastUpdatedTime",
+    lookup_table_arn = "lookupTableArn",
+} }
+
 /// `UpdateScheduledQueryRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateScheduledQueryRequest {
-    #[serde(rename = "description", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    #[serde(rename = "destinationConfiguration", skip_serializing_if = "Option::is_none")]
     pub destination_configuration: Option<DestinationConfiguration>,
-    #[serde(rename = "endTimeOffset", skip_serializing_if = "Option::is_none")]
     pub end_time_offset: Option<i64>,
-    #[serde(rename = "executionRoleArn", skip_serializing_if = "Option::is_none")]
     pub execution_role_arn: Option<String>,
-    #[serde(rename = "identifier", skip_serializing_if = "Option::is_none")]
     pub identifier: Option<String>,
-    #[serde(rename = "logGroupIdentifiers", skip_serializing_if = "Option::is_none")]
     pub log_group_identifiers: Option<Vec<String>>,
-    #[serde(rename = "queryLanguage", skip_serializing_if = "Option::is_none")]
     pub query_language: Option<String>,
-    #[serde(rename = "queryString", skip_serializing_if = "Option::is_none")]
     pub query_string: Option<String>,
-    #[serde(rename = "scheduleEndTime", skip_serializing_if = "Option::is_none")]
     pub schedule_end_time: Option<i64>,
-    #[serde(rename = "scheduleExpression", skip_serializing_if = "Option::is_none")]
     pub schedule_expression: Option<String>,
-    #[serde(rename = "scheduleStartTime", skip_serializing_if = "Option::is_none")]
     pub schedule_start_time: Option<i64>,
-    #[serde(rename = "startTimeOffset", skip_serializing_if = "Option::is_none")]
     pub start_time_offset: Option<i64>,
-    #[serde(rename = "state", skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    #[serde(rename = "timezone", skip_serializing_if = "Option::is_none")]
     pub timezone: Option<String>,
 }
+
+structure! { UpdateScheduledQueryRequest {
+    description = "description",
+    destination_configuration = "destinationConfiguration",
+    end_time_offset = "endTimeOffset",
+    execution_role_arn = "executionRoleArn",
+    identifier = "identifier",
+    log_group_identifiers = "logGroupIdentifiers",
+    query_language = "queryLanguage",
+    query_string = "queryString",
+    schedule_end_time = "scheduleEndTime",
+    schedule_expression = "scheduleExpression",
+    schedule_start_time = "scheduleStartTime",
+    start_time_offset = "startTimeOffset",
+    state = "state",
+    timezone = "timezone",
+} }
 
 /// `UpdateScheduledQueryResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateScheduledQueryResponse {
-    #[serde(rename = "creationTime", skip_serializing_if = "Option::is_none")]
     pub creation_time: Option<i64>,
-    #[serde(rename = "description", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    #[serde(rename = "destinationConfiguration", skip_serializing_if = "Option::is_none")]
     pub destination_configuration: Option<DestinationConfiguration>,
-    #[serde(rename = "endTimeOffset", skip_serializing_if = "Option::is_none")]
     pub end_time_offset: Option<i64>,
-    #[serde(rename = "executionRoleArn", skip_serializing_if = "Option::is_none")]
     pub execution_role_arn: Option<String>,
-    #[serde(rename = "lastExecutionStatus", skip_serializing_if = "Option::is_none")]
     pub last_execution_status: Option<String>,
-    #[serde(rename = "lastTriggeredTime", skip_serializing_if = "Option::is_none")]
     pub last_triggered_time: Option<i64>,
-    #[serde(rename = "lastUpdatedTime", skip_serializing_if = "Option::is_none")]
     pub last_updated_time: Option<i64>,
-    #[serde(rename = "logGroupIdentifiers", skip_serializing_if = "Option::is_none")]
     pub log_group_identifiers: Option<Vec<String>>,
-    #[serde(rename = "name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "queryLanguage", skip_serializing_if = "Option::is_none")]
     pub query_language: Option<String>,
-    #[serde(rename = "queryString", skip_serializing_if = "Option::is_none")]
     pub query_string: Option<String>,
-    #[serde(rename = "scheduleEndTime", skip_serializing_if = "Option::is_none")]
     pub schedule_end_time: Option<i64>,
-    #[serde(rename = "scheduleExpression", skip_serializing_if = "Option::is_none")]
     pub schedule_expression: Option<String>,
-    #[serde(rename = "scheduleStartTime", skip_serializing_if = "Option::is_none")]
     pub schedule_start_time: Option<i64>,
-    #[serde(rename = "scheduleType", skip_serializing_if = "Option::is_none")]
     pub schedule_type: Option<String>,
-    #[serde(rename = "scheduledQueryArn", skip_serializing_if = "Option::is_none")]
     pub scheduled_query_arn: Option<String>,
-    #[serde(rename = "startTimeOffset", skip_serializing_if = "Option::is_none")]
     pub start_time_offset: Option<i64>,
-    #[serde(rename = "state", skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    #[serde(rename = "timezone", skip_serializing_if = "Option::is_none")]
     pub timezone: Option<String>,
 }
 
+structure! { UpdateScheduledQueryResponse {
+    creation_time = "creationTime",
+    description = "description",
+    destination_configuration = "destinationConfiguration",
+    end_time_offset = "endTimeOffset",
+    execution_role_arn = "executionRoleArn",
+    last_execution_status = "lastExecutionStatus",
+    last_triggered_time = "lastTriggeredTime",
+    last_updated_time = "lastUpdatedTime",
+    log_group_identifiers = "logGroupIdentifiers",
+    name = "name",
+    query_language = "queryLanguage",
+    query_string = "queryString",
+    schedule_end_time = "scheduleEndTime",
+    schedule_expression = "scheduleExpression",
+    schedule_start_time = "scheduleStartTime",
+    schedule_type = "scheduleType",
+    scheduled_query_arn = "scheduledQueryArn",
+    start_time_offset = "startTimeOffset",
+    state = "state",
+    timezone = "timezone",
+} }
+
 /// `UpperCaseString`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpperCaseString {
-    #[serde(rename = "withKeys", skip_serializing_if = "Option::is_none")]
     pub with_keys: Option<Vec<String>>,
 }
+
+structure! { UpperCaseString {
+    with_keys = "withKeys",
+} }
 
 impl Request for AssociateKmsKeyRequest {
     type Response = wire::NoOutput;

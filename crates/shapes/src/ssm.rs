@@ -3,160 +3,198 @@
 
 mod schema;
 
-use serde::{Deserialize, Serialize};
-use wire::{Request, Timestamp};
+use wire::{Request, Timestamp, structure};
 
 pub use schema::SERVICE;
 
 /// `Activation`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Activation {
-    #[serde(rename = "ActivationId", skip_serializing_if = "Option::is_none")]
     pub activation_id: Option<String>,
-    #[serde(rename = "CreatedDate", skip_serializing_if = "Option::is_none")]
     pub created_date: Option<Timestamp>,
-    #[serde(rename = "DefaultInstanceName", skip_serializing_if = "Option::is_none")]
     pub default_instance_name: Option<String>,
-    #[serde(rename = "Description", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    #[serde(rename = "ExpirationDate", skip_serializing_if = "Option::is_none")]
     pub expiration_date: Option<Timestamp>,
-    #[serde(rename = "Expired", skip_serializing_if = "Option::is_none")]
     pub expired: Option<bool>,
-    #[serde(rename = "IamRole", skip_serializing_if = "Option::is_none")]
     pub iam_role: Option<String>,
-    #[serde(rename = "RegistrationLimit", skip_serializing_if = "Option::is_none")]
     pub registration_limit: Option<i32>,
-    #[serde(rename = "RegistrationsCount", skip_serializing_if = "Option::is_none")]
     pub registrations_count: Option<i32>,
-    #[serde(rename = "Tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
 }
+
+structure! { Activation {
+    activation_id = "ActivationId",
+    created_date = "CreatedDate",
+    default_instance_name = "DefaultInstanceName",
+    description = "Description",
+    expiration_date = "ExpirationDate",
+    expired = "Expired",
+    iam_role = "IamRole",
+    registration_limit = "RegistrationLimit",
+    registrations_count = "RegistrationsCount",
+    tags = "Tags",
+} }
 
 /// `CreateActivationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateActivationRequest {
-    #[serde(rename = "DefaultInstanceName", skip_serializing_if = "Option::is_none")]
     pub default_instance_name: Option<String>,
-    #[serde(rename = "Description", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    #[serde(rename = "ExpirationDate", skip_serializing_if = "Option::is_none")]
     pub expiration_date: Option<Timestamp>,
-    #[serde(rename = "IamRole", skip_serializing_if = "Option::is_none")]
     pub iam_role: Option<String>,
-    #[serde(rename = "RegistrationLimit", skip_serializing_if = "Option::is_none")]
     pub registration_limit: Option<i32>,
-    #[serde(rename = "RegistrationMetadata", skip_serializing_if = "Option::is_none")]
     pub registration_metadata: Option<Vec<RegistrationMetadataItem>>,
-    #[serde(rename = "Tags", skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<Tag>>,
 }
 
+structure! { CreateActivationRequest {
+    default_instance_name = "DefaultInstanceName",
+    description = "Description",
+    expiration_date = "ExpirationDate",
+    iam_role = "IamRole",
+    registration_limit = "RegistrationLimit",
+    registration_metadata = "RegistrationMetadata",
+    tags = "Tags",
+} }
+
 /// `CreateActivationResult`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateActivationResult {
-    #[serde(rename = "ActivationCode", skip_serializing_if = "Option::is_none")]
     pub activation_code: Option<String>,
-    #[serde(rename = "ActivationId", skip_serializing_if = "Option::is_none")]
     pub activation_id: Option<String>,
 }
+
+structure! { CreateActivationResult {
+    activation_code = "ActivationCode",
+    activation_id = "ActivationId",
+} }
 
 /// `DeleteActivationRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteActivationRequest {
-    #[serde(rename = "ActivationId", skip_serializing_if = "Option::is_none")]
     pub activation_id: Option<String>,
 }
 
+structure! { DeleteActivationRequest {
+    activation_id = "ActivationId",
+} }
+
 /// `DeleteActivationResult`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteActivationResult {}
 
+structure! { DeleteActivationResult {
+} }
+
 /// `DescribeActivationsFilter`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeActivationsFilter {
-    #[serde(rename = "FilterKey", skip_serializing_if = "Option::is_none")]
     pub filter_key: Option<String>,
-    #[serde(rename = "FilterValues", skip_serializing_if = "Option::is_none")]
     pub filter_values: Option<Vec<String>>,
 }
 
+structure! { DescribeActivationsFilter {
+    filter_key = "FilterKey",
+    filter_values = "FilterValues",
+} }
+
 /// `DescribeActivationsRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeActivationsRequest {
-    #[serde(rename = "Filters", skip_serializing_if = "Option::is_none")]
     pub filters: Option<Vec<DescribeActivationsFilter>>,
-    #[serde(rename = "MaxResults", skip_serializing_if = "Option::is_none")]
     pub max_results: Option<i32>,
-    #[serde(rename = "NextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
+
+structure! { DescribeActivationsRequest {
+    filters = "Filters",
+    max_results = "MaxResults",
+    next_token = "NextToken",
+} }
 
 /// `DescribeActivationsResult`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeActivationsResult {
-    #[serde(rename = "ActivationList", skip_serializing_if = "Option::is_none")]
     pub activation_list: Option<Vec<Activation>>,
-    #[serde(rename = "NextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
 
+structure! { DescribeActivationsResult {
+    activation_list = "ActivationList",
+    next_token = "NextToken",
+} }
+
 /// `GetParameterRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetParameterRequest {
-    #[serde(rename = "Name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "WithDecryption", skip_serializing_if = "Option::is_none")]
     pub with_decryption: Option<bool>,
 }
 
+structure! { GetParameterRequest {
+    name = "Name",
+    with_decryption = "WithDecryption",
+} }
+
 /// `GetParameterResult`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetParameterResult {
-    #[serde(rename = "Parameter", skip_serializing_if = "Option::is_none")]
     pub parameter: Option<Parameter>,
 }
 
+structure! { GetParameterResult {
+    parameter = "Parameter",
+} }
+
 /// `Parameter`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Parameter {
-    #[serde(rename = "ARN", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "DataType", skip_serializing_if = "Option::is_none")]
     pub data_type: Option<String>,
-    #[serde(rename = "LastModifiedDate", skip_serializing_if = "Option::is_none")]
     pub last_modified_date: Option<Timestamp>,
-    #[serde(rename = "Name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(rename = "Selector", skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
-    #[serde(rename = "SourceResult", skip_serializing_if = "Option::is_none")]
     pub source_result: Option<String>,
-    #[serde(rename = "Type", skip_serializing_if = "Option::is_none")]
     pub r#type: Option<String>,
-    #[serde(rename = "Value", skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    #[serde(rename = "Version", skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
 }
 
+structure! { Parameter {
+    arn = "ARN",
+    data_type = "DataType",
+    last_modified_date = "LastModifiedDate",
+    name = "Name",
+    selector = "Selector",
+    source_result = "SourceResult",
+    r#type = "Type",
+    value = "Value",
+    version = "Version",
+} }
+
 /// `RegistrationMetadataItem`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RegistrationMetadataItem {
-    #[serde(rename = "Key", skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    #[serde(rename = "Value", skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }
 
+structure! { RegistrationMetadataItem {
+    key = "Key",
+    value = "Value",
+} }
+
 /// `Tag`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tag {
-    #[serde(rename = "Key", skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    #[serde(rename = "Value", skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }
+
+structure! { Tag {
+    key = "Key",
+    value = "Value",
+} }
 
 impl Request for CreateActivationRequest {
     type Response = CreateActivationResult;

@@ -3,25 +3,30 @@
 
 mod schema;
 
-use serde::{Deserialize, Serialize};
-use wire::Request;
+use wire::{Request, structure};
 
 pub use schema::SERVICE;
 
 /// `GetCallerIdentityRequest`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetCallerIdentityRequest {}
 
+structure! { GetCallerIdentityRequest {
+} }
+
 /// `GetCallerIdentityResponse`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetCallerIdentityResponse {
-    #[serde(rename = "Account", skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    #[serde(rename = "Arn", skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    #[serde(rename = "UserId", skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
 }
+
+structure! { GetCallerIdentityResponse {
+    account = "Account",
+    arn = "Arn",
+    user_id = "UserId",
+} }
 
 impl Request for GetCallerIdentityRequest {
     type Response = GetCallerIdentityResponse;

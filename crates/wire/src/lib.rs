@@ -25,7 +25,7 @@ pub use present::present;
 pub use protocol::{Reply, decode, encode, encode_error};
 pub use route::{Routed, guess_protocol, route};
 pub use scalar::{Blob, Timestamp};
-pub use typed::{NoOutput, Request, from_value, to_value};
+pub use typed::{Canonical, NoOutput, Request, Slot, Structure, deserialize, from_value, serialize, to_value};
 pub use validate::{Violation, validate, validation_error};
 
 /// Deepest nesting a request or answer may have. ECS's deepest shape is about a dozen levels; the bound keeps a hostile

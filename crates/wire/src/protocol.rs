@@ -37,10 +37,13 @@ pub fn decode(service: &Service, operation: &Operation, payload: &[u8]) -> Resul
 pub fn encode(service: &Service, operation: &Operation, output: &Value, request_id: &str) -> Reply {
     let (name, namespace) = (operation.name, service.xml_namespace);
     let body = match service.protocol {
-        Protocol::AwsJson10 | Protocol::AwsJson11 => match output {
-            Value::Object(_) => output.to_string(),
-            _ => "{}".to_owned(),
-        },
+        Protocol::AwsJson10 | Protocol::AwsJson11 => {
+            if output.is_object() {
+                output.to_string()
+            } else {
+                "{}".to_owned()
+            }
+        }
         Protocol::AwsQuery => {
             let mut xml = format!("<{name}Response xmlns=\"{namespace}\">");
             if let Some(shape) = operation.output {

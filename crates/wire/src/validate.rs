@@ -170,10 +170,7 @@ fn bound(value: &Value, broken: Option<impl std::fmt::Display>, side: &str, path
 }
 
 fn violation(value: &Value, constraint: String, path: &str, found: &mut Vec<Violation>) {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let quoted: String = text.chars().take(MAX_QUOTED_CHARS).collect();
     found.push(Violation { path: path.to_owned(), value: Some(quoted), constraint });
 }

@@ -129,12 +129,9 @@ pub(crate) fn parse(text: &str) -> Result<Element, WireError> {
 pub(crate) fn read_structure(element: &Element, shape: &Struct) -> Result<Value, WireError> {
     let mut out = Map::new();
     for member in shape.members {
-        let repeated = match member.shape {
-            Shape::List(list) => list.flattened,
-            Shape::Map(map) => map.flattened,
-            _ => false,
-        };
-        let value = if repeated {
+        let flattened = matches!(member.shape, Shape::List(list) if list.flattened)
+            || matches!(member.shape, Shape::Map(map) if map.flattened);
+        let value = if flattened {
             let items: Vec<&Element> = element.children.iter().filter(|child| child.name == member.xml).collect();
             if items.is_empty() { None } else { Some(collection(&items, member.shape)?) }
         } else {
@@ -148,28 +145,28 @@ pub(crate) fn read_structure(element: &Element, shape: &Struct) -> Result<Value,
 }
 
 fn read(element: &Element, shape: Shape) -> Result<Value, WireError> {
-    match shape {
-        Shape::Structure(shape) => read_structure(element, shape),
-        Shape::List(_) | Shape::Map(_) => collection(&element.children.iter().collect::<Vec<_>>(), shape),
-        _ => scalar(&element.text, shape).ok_or_else(|| {
-            WireError::serialization(format!("Unexpected value '{}' of {}", element.text, element.name))
-        }),
+    if let Shape::Structure(shape) = shape {
+        return read_structure(element, shape);
     }
+    if matches!(shape, Shape::List(_) | Shape::Map(_)) {
+        return collection(&element.children.iter().collect::<Vec<_>>(), shape);
+    }
+    scalar(&element.text, shape)
+        .ok_or_else(|| WireError::serialization(format!("Unexpected value '{}' of {}", element.text, element.name)))
 }
 
+/// A list's items or a map's entries; nothing else is asked for.
 fn collection(items: &[&Element], shape: Shape) -> Result<Value, WireError> {
-    match shape {
-        Shape::List(list) => items.iter().map(|item| read(item, list.item)).collect(),
-        Shape::Map(map) => {
-            let mut out = Map::new();
-            for entry in items {
-                let (key, value) = (entry.child_text(map.key_name), entry.child(map.value_name));
-                if let (Some(key), Some(value)) = (key, value) {
-                    out.insert(key.to_owned(), read(value, map.value)?);
-                }
-            }
-            Ok(Value::Object(out))
-        }
-        _ => Ok(Value::Null),
+    if let Shape::List(list) = shape {
+        return items.iter().map(|item| read(item, list.item)).collect();
     }
+    let Shape::Map(map) = shape else { return Ok(Value::Null) };
+    let mut out = Map::new();
+    for entry in items {
+        let (key, value) = (entry.child_text(map.key_name), entry.child(map.value_name));
+        if let (Some(key), Some(value)) = (key, value) {
+            out.insert(key.to_owned(), read(value, map.value)?);
+        }
+    }
+    Ok(Value::Object(out))
 }

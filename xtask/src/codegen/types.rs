@@ -1,4 +1,4 @@
-//! Emits one service's typed structures: plain serde, every member optional, exactly the canonical JSON.
+//! Emits one service's typed structures: every member optional, and `wire::structure!` to make them serde's.
 
 use std::fmt::Write;
 
@@ -15,19 +15,17 @@ pub(crate) fn emit(service: &Named<'_>) -> String {
     let mut body = String::new();
     for (shape_name, shape) in service.structures() {
         let type_name = type_name(shape_name);
-        let _ =
-            writeln!(body, "/// `{shape_name}`\n#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]");
+        let _ = writeln!(body, "/// `{shape_name}`\n#[derive(Debug, Clone, Default, PartialEq)]");
         let _ = writeln!(body, "pub struct {type_name} {{");
         for (member_name, member) in &shape.members {
             let rust = rust_type(service, member, Some(shape_name));
-            let _ = writeln!(
-                body,
-                "#[serde(rename = \"{member_name}\", skip_serializing_if = \"Option::is_none\")]\n\
-                 pub {}: Option<{rust}>,",
-                field(member_name)
-            );
+            let _ = writeln!(body, "pub {}: Option<{rust}>,", field(member_name));
         }
-        body.push_str("}\n\n");
+        let _ = writeln!(body, "}}\n\nstructure! {{ {type_name} {{");
+        for name in shape.members.keys() {
+            let _ = writeln!(body, "    {} = {name:?},", field(name));
+        }
+        body.push_str("} }\n\n");
     }
     for (operation, model, input) in service.typed_operations() {
         let output = model.output.as_ref().map_or("wire::NoOutput".to_owned(), |o| type_name(&o.shape));
@@ -41,8 +39,7 @@ pub(crate) fn emit(service: &Named<'_>) -> String {
     if body.contains("BTreeMap<") {
         out.push_str("use std::collections::BTreeMap;\n\n");
     }
-    out.push_str("use serde::{Deserialize, Serialize};\n");
-    let mut imports = vec!["Request"];
+    let mut imports = vec!["Request", "structure"];
     imports.extend(["Blob", "Timestamp"].into_iter().filter(|name| body.contains(&format!("<{name}>"))));
     imports.sort_unstable();
     let _ = writeln!(out, "use wire::{{{}}};\n\npub use schema::SERVICE;\n", imports.join(", "));
