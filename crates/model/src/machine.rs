@@ -73,6 +73,12 @@ pub struct Machine {
     /// EC2's reason for the last change, e.g. `Client.UserInitiatedShutdown: User initiated shutdown`.
     #[serde(default)]
     pub state_reason: Option<String>,
+    /// When `state` last changed; a terminated machine is forgotten some time after it.
+    #[serde(default)]
+    pub state_changed_at: Timestamp,
+    /// When it came to this state.
+    #[serde(default)]
+    pub state_changed_at: Timestamp,
     /// Its image id, as asked for.
     #[serde(default)]
     pub image_id: String,

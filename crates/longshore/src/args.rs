@@ -1,0 +1,239 @@
+//! The commands and their flags. Each flag of a server or an agent can also be set by the environment variable it names, so
+//! that a test harness or a unit file needs no wrapper. Secrets have no flag: they come from files or the environment.
+
+use clap::{Args, Parser, Subcommand};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Amazon ECS on machines you own.
+#[derive(Debug, Parser)]
+#[command(name = "longshore", version, propagate_version = true, after_help = EXAMPLES)]
+pub(crate) struct Longshore {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  longshore dev                         a server and three local instances, one per zone, until Ctrl-C
+  eval \"$(longshore env)\"               point aws, boto3 and Terraform at it
+  aws ecs list-container-instances
+  longshore compose up                  run a compose file as a task
+  longshore ps                          what runs, and on which ports";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the control plane.
+    Server(ServerArgs),
+    /// Run the control plane and local instances in one go; Ctrl-C takes all of it down again.
+    Dev(DevArgs),
+    /// Run the agent that makes this machine a container instance.
+    Agent(Box<AgentArgs>),
+    /// Print shell exports that point AWS clients at a server on this machine.
+    Env(EnvArgs),
+    /// Make, list and delete the tokens with which machines join.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Check, back up and restore a server's state.
+    #[command(subcommand)]
+    State(StateCommand),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// What of AWS's API is served, for `cargo xtask coverage`.
+    #[command(hide = true)]
+    Coverage,
+    /// The init process of containers that ask for one.
+    #[command(hide = true, disable_help_flag = true)]
+    Init {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        argv: Vec<std::ffi::OsString>,
+    },
+    #[command(flatten)]
+    Ecs(crate::cli::EcsCommand),
+}
+
+/// Where a server keeps everything, unless told otherwise.
+pub(crate) const DATA_DIR: &str = "/var/lib/longshore";
+
+#[derive(Debug, Args, Clone)]
+pub(crate) struct ServerArgs {
+    /// Where the AWS endpoint listens; may be given more than once.
+    #[arg(long, env = "LONGSHORE_LISTEN", default_value = "127.0.0.1:4566", value_delimiter = ',')]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// Certificate chain (PEM) of the AWS endpoint; makes it HTTPS.
+    #[arg(long, env = "LONGSHORE_TLS_CERT", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Key (PEM) of the AWS endpoint.
+    #[arg(long, env = "LONGSHORE_TLS_KEY", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Where agents are accepted (always mutual TLS); may be given more than once.
+    #[arg(long, env = "LONGSHORE_LINK_LISTEN", default_value = "127.0.0.1:4567", value_delimiter = ',')]
+    pub(crate) link_listen: Vec<SocketAddr>,
+    /// Where state, logs, credentials and the certificate authority are kept.
+    #[arg(long, env = "LONGSHORE_DATA_DIR", default_value = DATA_DIR)]
+    pub(crate) data_dir: PathBuf,
+    /// The account id in ARNs.
+    #[arg(long, env = "LONGSHORE_ACCOUNT_ID", default_value = server::config::DEFAULT_ACCOUNT)]
+    pub(crate) account_id: String,
+    /// The region `longshore env` and the operator's commands use. Requests are served for the region they are signed for.
+    #[arg(long, env = "LONGSHORE_REGION", default_value = server::config::DEFAULT_REGION)]
+    pub(crate) region: String,
+    /// Network of the default VPC and of local instances.
+    #[arg(long, env = "LONGSHORE_VPC_CIDR", default_value = "172.31.0.0/16")]
+    pub(crate) vpc_cidr: ipnet::Ipv4Net,
+    /// How many hours a stopped task can still be described.
+    #[arg(long, env = "LONGSHORE_STOPPED_TASK_HOURS", default_value_t = 720)]
+    pub(crate) stopped_task_hours: u32,
+    /// Let RunInstances make instances on this machine (needs root).
+    #[arg(long, env = "LONGSHORE_LOCAL_INSTANCES")]
+    pub(crate) local_instances: bool,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+}
+
+#[derive(Debug, Args, Clone)]
+pub(crate) struct RuntimeArgs {
+    /// A containerd to use; without it one is started from a configuration of our own.
+    #[arg(long, env = "LONGSHORE_CONTAINERD_SOCKET")]
+    pub(crate) containerd_socket: Option<PathBuf>,
+    /// A registry (host[:port]) that may be spoken to in plain HTTP; may be given more than once. Loopback ones always may.
+    #[arg(long = "insecure-registry", env = "LONGSHORE_INSECURE_REGISTRIES", value_delimiter = ',')]
+    pub(crate) insecure_registries: Vec<String>,
+    /// A docker config.json with credentials for registries.
+    #[arg(long, env = "LONGSHORE_REGISTRY_AUTH")]
+    pub(crate) registry_auth: Option<PathBuf>,
+}
+
+#[derive(Debug, Args, Clone)]
+pub(crate) struct DevArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// How many local instances to run, spread over the zones.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) instances: u32,
+    /// Their type.
+    #[arg(long, default_value = "t3.medium")]
+    pub(crate) instance_type: String,
+    /// The cluster they join.
+    #[arg(long, default_value = "default")]
+    pub(crate) cluster: String,
+    /// Leave instances and tasks running when the server ends; the next `dev` finds them.
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+#[derive(Debug, Args, Clone)]
+pub(crate) struct AgentArgs {
+    /// The server's link, host:port.
+    #[arg(long, env = "LONGSHORE_SERVER", default_value = "127.0.0.1:4567")]
+    pub(crate) server: String,
+    /// The cluster to join; what the token says wins.
+    #[arg(long, env = "ECS_CLUSTER")]
+    pub(crate) cluster: Option<String>,
+    /// A file with the join token. Without it the environment variable LONGSHORE_JOIN_TOKEN is used. Only needed once.
+    #[arg(long, env = "LONGSHORE_JOIN_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Where the agent keeps its identity, ledger and logs.
+    #[arg(long, env = "LONGSHORE_AGENT_DATA_DIR", default_value = "/var/lib/longshore-agent")]
+    pub(crate) data_dir: PathBuf,
+    /// Where what does not survive a reboot is kept.
+    #[arg(long, default_value = "/run/longshore-agent")]
+    pub(crate) run_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+    /// An address at which this machine's published ports can be reached.
+    #[arg(long, env = "LONGSHORE_ADDRESS")]
+    pub(crate) address: Option<std::net::IpAddr>,
+    /// An attribute to register, name=value; may be given more than once.
+    #[arg(long = "attribute", value_parser = parse_attribute)]
+    pub(crate) attributes: Vec<(String, Option<String>)>,
+    /// MiB of memory that tasks must leave alone.
+    #[arg(long, env = "ECS_RESERVED_MEMORY", default_value_t = 0)]
+    pub(crate) reserved_memory: u32,
+    /// The cgroup that holds agent and containers.
+    #[arg(long, default_value = "/longshore-agent")]
+    pub(crate) cgroup: String,
+    /// Where introspection answers.
+    #[arg(long, default_value = "127.0.0.1:51678")]
+    pub(crate) introspection: SocketAddr,
+    /// Enter this network namespace first; registries are still reached from the one we came from.
+    #[arg(long, hide = true)]
+    pub(crate) netns: Option<PathBuf>,
+    /// Register as this instance type, with its vCPU and memory.
+    #[arg(long, hide = true)]
+    pub(crate) instance_type: Option<String>,
+}
+
+fn parse_attribute(text: &str) -> Result<(String, Option<String>), String> {
+    let (name, value) = text.split_once('=').map_or((text, None), |(n, v)| (n, Some(v)));
+    let value = value.filter(|v| !v.is_empty()).map(str::to_owned);
+    let attribute = model::Attribute { name: name.to_owned(), value };
+    attribute.check()?;
+    Ok((attribute.name, attribute.value))
+}
+
+#[derive(Debug, Args, Clone)]
+pub(crate) struct EnvArgs {
+    /// The server's data directory.
+    #[arg(long, env = "LONGSHORE_DATA_DIR", default_value = DATA_DIR)]
+    pub(crate) data_dir: PathBuf,
+    /// The endpoint to print.
+    #[arg(long, env = "LONGSHORE_ENDPOINT", default_value = "http://127.0.0.1:4566")]
+    pub(crate) endpoint: String,
+    /// The region to print.
+    #[arg(long, env = "LONGSHORE_REGION", default_value = server::config::DEFAULT_REGION)]
+    pub(crate) region: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token; it is printed once and kept only as a digest.
+    Create {
+        /// Let it join this cluster only.
+        #[arg(long)]
+        cluster: Option<String>,
+        /// How many hours it works.
+        #[arg(long, default_value_t = 1)]
+        hours: u32,
+        /// How many machines may join with it.
+        #[arg(long, default_value_t = 1)]
+        machines: i32,
+    },
+    /// List tokens.
+    List,
+    /// Delete a token; machines that joined stay.
+    Delete {
+        /// Its activation id.
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StateCommand {
+    /// Read a server's whole state and prove that it is whole. The server must be stopped.
+    Check {
+        /// The server's data directory.
+        #[arg(long, env = "LONGSHORE_DATA_DIR", default_value = DATA_DIR)]
+        data_dir: PathBuf,
+    },
+    /// Copy the state of a running or stopped server to a file.
+    Backup {
+        /// The server's data directory.
+        #[arg(long, env = "LONGSHORE_DATA_DIR", default_value = DATA_DIR)]
+        data_dir: PathBuf,
+        /// The file to write; it must not exist.
+        to: PathBuf,
+    },
+    /// Put a backup in the place of a stopped server's state.
+    Restore {
+        /// The server's data directory.
+        #[arg(long, env = "LONGSHORE_DATA_DIR", default_value = DATA_DIR)]
+        data_dir: PathBuf,
+        /// Replace the state that is there.
+        #[arg(long)]
+        force: bool,
+        /// The backup.
+        from: PathBuf,
+    },
+}

@@ -1,0 +1,314 @@
+//! Local instances: machines on the server's own host, each a network namespace, a cgroup and an agent.
+//!
+//! They outlive the server: an agent is a process of its own that holds a lock on its folder for as long as it lives, so a
+//! server that returns knows from the lock, not from memory, which ones run. Everything here is level-triggered and may be
+//! repeated after a crash at any point. One containerd serves all local instances, so that an image is pulled and unpacked
+//! once; what belongs to which instance is told by a label.
+
+mod lock;
+mod paths;
+
+pub(crate) use lock::InstanceLock;
+pub(crate) use paths::HostPaths;
+
+use effects::Effects;
+use futures::future::BoxFuture;
+use network::{FabricSpec, IfName, InstanceNetSpec, Ipv4Net, Mac, NetContext, NetnsPath, TableName};
+use runtime::{
+    Runtime,
+    cgroup::{self, Limits},
+    daemon,
+};
+use server::machines::{MachineError, MachineHost, MachineSpec};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs,
+    io::Write,
+    net::Ipv4Addr,
+    os::unix::fs::OpenOptionsExt,
+    path::PathBuf,
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::{Mutex, OnceCell};
+
+/// How long an agent may take to end after SIGTERM before it is killed. It only has to write its ledger.
+const AGENT_GRACE: Duration = Duration::from_secs(5);
+/// How often its lock is looked at meanwhile.
+const AGENT_POLL: Duration = Duration::from_millis(20);
+
+/// What local instances share, as the operator chose it.
+#[derive(Debug, Clone)]
+pub(crate) struct LocalOptions {
+    /// A containerd to use instead of one of our own.
+    pub(crate) containerd_socket: Option<PathBuf>,
+    /// Registries that are spoken to in plain HTTP besides loopback ones.
+    pub(crate) insecure_registries: Vec<String>,
+    /// A docker `config.json` with registry credentials.
+    pub(crate) registry_auth: Option<PathBuf>,
+}
+
+/// This host under local instances.
+pub(crate) struct LocalHost {
+    paths: HostPaths,
+    options: LocalOptions,
+    effects: Effects,
+    /// The containerd all local instances share, once [`MachineHost::prepare`] has it running.
+    runtime: OnceCell<(PathBuf, Arc<dyn Runtime>)>,
+    /// One change of the host at a time: `ensure` of one machine must not race with the sweep of another.
+    change: Mutex<()>,
+}
+
+/// Any failure, in words for the machine's state reason.
+fn failed(what: &str) -> impl Fn(&dyn std::fmt::Display) -> MachineError + '_ {
+    move |why| MachineError(format!("{what}: {why}"))
+}
+
+/// An error with all its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+impl LocalHost {
+    pub(crate) fn new(paths: HostPaths, options: LocalOptions, effects: Effects) -> Self {
+        Self { paths, options, effects, runtime: OnceCell::new(), change: Mutex::new(()) }
+    }
+
+    fn fabric(&self, gateway: Ipv4Addr, prefix_len: u8) -> Result<FabricSpec, MachineError> {
+        let bad = |e: network::Error| MachineError(chain(&e));
+        Ok(FabricSpec {
+            bridge: self.paths.bridge(),
+            gateway: Ipv4Net::new(gateway, prefix_len).map_err(|e| MachineError(e.to_string()))?,
+            table: TableName::new(format!("longshore_{}", self.paths.key())).map_err(bad)?,
+        })
+    }
+
+    async fn runtime(&self) -> Result<&(PathBuf, Arc<dyn Runtime>), MachineError> {
+        self.runtime
+            .get_or_try_init(|| async {
+                let socket = match &self.options.containerd_socket {
+                    Some(socket) => socket.clone(),
+                    None => daemon::ensure_containerd(&self.paths.containerd(), &self.effects)
+                        .await
+                        .map_err(|e| failed("containerd does not start")(&chain(&e)))?
+                        .socket,
+                };
+                let config = runtime::ContainerdConfig::new(socket.clone(), agent::CONTAINERD_NAMESPACE);
+                let runtime = runtime::Containerd::connect(config, &self.effects);
+                Ok((socket, Arc::new(runtime) as Arc<dyn Runtime>))
+            })
+            .await
+    }
+
+    /// Starts the machine's agent in its namespace and cgroup. The parent keeps nothing of it but the duty to reap it.
+    fn spawn_agent(&self, spec: &MachineSpec, socket: &std::path::Path) -> std::io::Result<()> {
+        let id = &spec.machine.id;
+        let dir = self.paths.instance(id);
+        let log = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(dir.join("agent.log"))?;
+        let mut command = std::process::Command::new(std::env::current_exe()?);
+        command
+            .arg("agent")
+            .args(["--server", &spec.server.to_string()])
+            .args(["--cluster", spec.machine.cluster.as_str()])
+            .arg("--data-dir")
+            .arg(&dir)
+            .arg("--netns")
+            .arg(self.paths.netns(id))
+            .arg("--run-dir")
+            .arg(self.paths.run_instance(id))
+            .arg("--containerd-socket")
+            .arg(socket)
+            .args(["--cgroup", &self.paths.cgroup(id)])
+            .args(["--address", &spec.machine.private_ip.to_string()])
+            .args(["--instance-type", &spec.machine.instance_type])
+            .args(["--reserved-memory", &spec.machine.reserved_memory.to_string()]);
+        for (name, value) in &spec.attributes {
+            command.args(["--attribute", &format!("{name}={}", value.as_deref().unwrap_or_default())]);
+        }
+        for registry in &self.options.insecure_registries {
+            command.args(["--insecure-registry", registry]);
+        }
+        if let Some(file) = &self.options.registry_auth {
+            command.arg("--registry-auth").arg(file);
+        }
+        if spec.token.is_some() {
+            command.arg("--token-file").arg(dir.join("token"));
+        }
+        // Its own process group, so that Ctrl-C at the server's terminal does not reach it: it outlives the server.
+        use std::os::unix::process::CommandExt;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
+        let mut child = tokio::process::Command::from(command).kill_on_drop(false).spawn()?;
+        if let Some(pid) = child.id() {
+            cgroup::add_pid(&format!("{}/agent", self.paths.cgroup(id)), pid)?;
+        }
+        let id = id.clone();
+        self.effects.spawn("reap agent", async move {
+            if let Ok(status) = child.wait().await {
+                tracing::warn!(instance = id, %status, "the agent of a local instance ended");
+            }
+        });
+        Ok(())
+    }
+
+    fn ensure_cgroup(&self, spec: &MachineSpec) -> std::io::Result<()> {
+        let id = &spec.machine.id;
+        let kind = model::instance_type::find(&spec.machine.instance_type);
+        let limits = Limits {
+            cpu_quota_us: kind.map(|k| i64::from(k.vcpus) * 100_000),
+            cpu_period_us: Some(100_000),
+            memory_limit: kind.map(|k| u64::from(k.memory_mib) << 20),
+            ..Limits::default()
+        };
+        cgroup::ensure(&self.paths.cgroup(id), &limits)?;
+        cgroup::ensure(&format!("{}/agent", self.paths.cgroup(id)), &Limits::default())
+    }
+
+    async fn ensure_running(&self, spec: &MachineSpec) -> Result<(), MachineError> {
+        let id = &spec.machine.id;
+        if self.is_running(id) {
+            return Ok(());
+        }
+        let (socket, _) = self.runtime().await?;
+        let dir = self.paths.instance(id);
+        let io = |e: std::io::Error| MachineError(format!("cannot prepare {}: {e}", dir.display()));
+        fs::create_dir_all(&dir).map_err(io)?;
+        let net = InstanceNetSpec {
+            netns: self.netns(id)?,
+            bridge: self.paths.bridge(),
+            address: Ipv4Net::new(spec.machine.private_ip, spec.prefix_len).map_err(|e| MachineError(e.to_string()))?,
+            gateway: spec.gateway,
+            mac: Mac::for_ipv4(spec.machine.private_ip),
+            host_veth: IfName::derive("li", id),
+        };
+        network::ensure_instance(&NetContext::own(), &net).await.map_err(|e| failed("network")(&chain(&e)))?;
+        self.ensure_cgroup(spec).map_err(|e| failed("cgroup")(&e))?;
+        if let Some(token) = &spec.token {
+            let mut file = fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(dir.join("token"))
+                .map_err(io)?;
+            file.write_all(token.as_bytes()).map_err(io)?;
+        }
+        self.spawn_agent(spec, socket).map_err(|e| failed("the agent does not start")(&e))
+    }
+
+    fn netns(&self, id: &str) -> Result<NetnsPath, MachineError> {
+        NetnsPath::new(self.paths.netns_dir(), id).map_err(|e| MachineError(chain(&e)))
+    }
+
+    /// Ends the agent first, so that nothing restarts what is taken away next.
+    async fn end_agent(&self, id: &str) -> Result<(), MachineError> {
+        let Some(pid) = InstanceLock::holder(&self.paths.instance(id)) else { return Ok(()) };
+        let pid = rustix::process::Pid::from_raw(pid).ok_or_else(|| MachineError("the agent's pid is 0".into()))?;
+        for signal in [rustix::process::Signal::TERM, rustix::process::Signal::KILL] {
+            // A process that is gone already is what we want.
+            let _ = rustix::process::kill_process(pid, signal);
+            let deadline = self.effects.monotonic() + AGENT_GRACE;
+            while self.effects.monotonic() < deadline {
+                if !self.is_running(id) {
+                    return Ok(());
+                }
+                self.effects.sleep(AGENT_POLL).await;
+            }
+        }
+        Err(MachineError(format!("the agent of {id} does not end")))
+    }
+
+    async fn end_containers(&self, id: &str) -> Result<(), MachineError> {
+        let why = failed("containers");
+        let (_, runtime) = self.runtime().await?;
+        let mine = BTreeMap::from([(agent::INSTANCE_LABEL.to_owned(), id.to_owned())]);
+        for container in runtime.list(&mine).await.map_err(|e| why(&chain(&e)))? {
+            runtime.remove(&container.id).await.map_err(|e| why(&chain(&e)))?;
+        }
+        Ok(())
+    }
+
+    async fn end_all(&self, id: &str) -> Result<(), MachineError> {
+        self.end_agent(id).await?;
+        self.end_containers(id).await?;
+        let inside = self.paths.run_instance(id).join("netns");
+        network::sweep(&inside, &HashSet::new()).await.map_err(|e| failed("network")(&chain(&e)))?;
+        let net = self.netns(id)?;
+        network::remove_instance(&NetContext::own(), &net, &IfName::derive("li", id))
+            .await
+            .map_err(|e| failed("network")(&chain(&e)))?;
+        cgroup::remove(&self.paths.cgroup(id)).map_err(|e| failed("cgroup")(&e))
+    }
+
+    /// Takes away what all local instances shared, when the last is gone and the server shall leave no trace.
+    pub(crate) async fn tear_down(&self, gateway: Ipv4Addr, prefix_len: u8) -> Result<(), MachineError> {
+        let _one = self.change.lock().await;
+        let fabric = self.fabric(gateway, prefix_len)?;
+        network::remove_fabric(&NetContext::own(), &fabric).await.map_err(|e| failed("network")(&chain(&e)))?;
+        if self.options.containerd_socket.is_none() {
+            daemon::stop(&self.paths.containerd(), &self.effects).await.map_err(|e| failed("containerd")(&chain(&e)))?;
+        }
+        cgroup::remove(&self.paths.cgroup_root()).map_err(|e| failed("cgroup")(&e))?;
+        let run = self.paths.run();
+        fs::remove_dir_all(&run).or_else(|e| if run.exists() { Err(e) } else { Ok(()) }).map_err(|e| failed("files")(&e))
+    }
+}
+
+impl MachineHost for LocalHost {
+    fn prepare(&self, gateway: Ipv4Addr, prefix_len: u8) -> BoxFuture<'_, Result<(), MachineError>> {
+        Box::pin(async move {
+            let _one = self.change.lock().await;
+            let fabric = self.fabric(gateway, prefix_len)?;
+            network::ensure_fabric(&NetContext::own(), &fabric).await.map_err(|e| MachineError(chain(&e)))?;
+            self.runtime().await.map(drop)
+        })
+    }
+
+    fn has_joined(&self, id: &str) -> bool {
+        agent::has_identity(&self.paths.instance(id))
+    }
+
+    fn is_running(&self, id: &str) -> bool {
+        InstanceLock::holder(&self.paths.instance(id)).is_some()
+    }
+
+    fn start<'a>(&'a self, spec: &'a MachineSpec) -> BoxFuture<'a, Result<(), MachineError>> {
+        Box::pin(async move {
+            let _one = self.change.lock().await;
+            self.ensure_running(spec).await
+        })
+    }
+
+    fn stop<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), MachineError>> {
+        Box::pin(async move {
+            let _one = self.change.lock().await;
+            self.end_all(id).await
+        })
+    }
+
+    fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), MachineError>> {
+        Box::pin(async move {
+            let _one = self.change.lock().await;
+            self.end_all(id).await?;
+            for dir in [self.paths.instance(id), self.paths.run_instance(id)] {
+                match fs::remove_dir_all(&dir) {
+                    Ok(()) => {}
+                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                    Err(e) => return Err(MachineError(format!("cannot remove {}: {e}", dir.display()))),
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn list(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.paths.instances()).into_iter().flatten().flatten();
+        entries.filter_map(|e| e.file_name().into_string().ok()).filter(|n| n.starts_with("i-")).collect()
+    }
+}

@@ -1,0 +1,84 @@
+//! Tasks: RunTask, StartTask, StopTask, DescribeTasks, ListTasks.
+
+mod query;
+mod render;
+mod request;
+mod run;
+mod stop;
+
+pub(crate) use query::{describe, list};
+pub(crate) use render::task;
+pub(crate) use run::{run_task, start_task};
+pub(crate) use stop::stop;
+
+use crate::api::honoured::{Row, row};
+
+/// What the task operations honour.
+pub(crate) const HONOURED: &[Row] = &[
+    row(
+        "RunTask",
+        &[
+            "clientToken",
+            "cluster",
+            "count",
+            "enableECSManagedTags",
+            "group",
+            "launchType",
+            "overrides.containerOverrides.name",
+            "overrides.containerOverrides.command",
+            "overrides.containerOverrides.environment.*",
+            "overrides.containerOverrides.cpu",
+            "overrides.containerOverrides.memory",
+            "overrides.containerOverrides.memoryReservation",
+            "overrides.cpu",
+            "overrides.memory",
+            "overrides.executionRoleArn",
+            "placementConstraints.*",
+            "placementStrategy.*",
+            "propagateTags",
+            "referenceId",
+            "startedBy",
+            "tags.*",
+            "taskDefinition",
+        ],
+    ),
+    row(
+        "StartTask",
+        &[
+            "cluster",
+            "containerInstances",
+            "enableECSManagedTags",
+            "group",
+            "overrides.containerOverrides.name",
+            "overrides.containerOverrides.command",
+            "overrides.containerOverrides.environment.*",
+            "overrides.containerOverrides.cpu",
+            "overrides.containerOverrides.memory",
+            "overrides.containerOverrides.memoryReservation",
+            "overrides.cpu",
+            "overrides.memory",
+            "overrides.executionRoleArn",
+            "propagateTags",
+            "referenceId",
+            "startedBy",
+            "tags.*",
+            "taskDefinition",
+        ],
+    ),
+    row("StopTask", &["cluster", "reason", "task"]),
+    row("DescribeTasks", &["cluster", "include", "tasks"]),
+    row(
+        "ListTasks",
+        &[
+            "cluster",
+            "containerInstance",
+            "desiredStatus",
+            "family",
+            "launchType",
+            "maxResults",
+            "nextToken",
+            "serviceName",
+            "startedBy",
+        ],
+    ),
+];

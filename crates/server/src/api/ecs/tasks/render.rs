@@ -1,0 +1,129 @@
+//! A task as clients see it. What is unset is absent; lists and counts stand where AWS shows them.
+
+use model::{Container, Tags, Task, TaskOverrides};
+use shapes::ecs as wire;
+use state::Snapshot;
+
+fn time(at: model::Timestamp) -> ::wire::Timestamp {
+    ::wire::Timestamp(at.as_epoch_seconds())
+}
+
+/// Tags in AWS's form.
+pub(crate) fn tags(tags: &Tags) -> Vec<wire::Tag> {
+    tags.0.iter().map(|(k, v)| wire::Tag { key: Some(k.clone()), value: Some(v.clone()) }).collect()
+}
+
+/// The whole task. Tags are shown when asked for.
+pub(crate) fn task(snapshot: &Snapshot, task: &Task, with_tags: bool) -> wire::Task {
+    let definition = snapshot.task_definition(&task.definition);
+    let spec = definition.map(|d| &*d.spec);
+    let instance = model::ContainerInstanceArn { cluster: task.arn.cluster.clone(), id: task.container_instance.clone() };
+    let connected = snapshot.instance(&instance).is_some_and(|row| row.instance.agent_connected);
+    let attribute = |name: &str| snapshot.instance(&instance).and_then(|r| r.instance.attribute(name)).map(str::to_owned);
+    let architecture = attribute("ecs.cpu-architecture").map(|value| wire::Attribute {
+        name: Some("ecs.cpu-architecture".to_owned()),
+        value: Some(value),
+        ..wire::Attribute::default()
+    });
+    let stop = task.stop();
+    let times = &task.times;
+    let sum = |cpu: u32| cpu.to_string();
+    wire::Task {
+        attachments: Some(Vec::new()),
+        attributes: Some(architecture.into_iter().collect()),
+        availability_zone: task.availability_zone.as_deref().map(str::to_owned),
+        cluster_arn: Some(task.arn.cluster.to_string()),
+        connectivity: times.connectivity.map(|_| if connected { "CONNECTED" } else { "DISCONNECTED" }.to_owned()),
+        connectivity_at: times.connectivity.map(time),
+        container_instance_arn: Some(instance.to_string()),
+        containers: Some(task.containers.iter().map(|c| container(task, c, spec)).collect()),
+        cpu: Some(sum(task.reservation.cpu.0)),
+        memory: Some(sum(task.reservation.memory.0)),
+        created_at: Some(time(times.created)),
+        desired_status: Some(if task.is_to_stop() { "STOPPED" } else { "RUNNING" }.to_owned()),
+        enable_execute_command: Some(false),
+        execution_stopped_at: times.execution_stopped.map(time),
+        group: Some(task.group.to_string()),
+        health_status: Some("UNKNOWN".to_owned()),
+        last_status: Some(task.last_status().as_str().to_owned()),
+        launch_type: Some(task.launch_type.as_str().to_owned()),
+        overrides: Some(overrides(&task.overrides, task)),
+        pull_started_at: times.pull_started.map(time),
+        pull_stopped_at: times.pull_stopped.map(time),
+        started_at: times.started.map(time),
+        started_by: task.started_by.as_deref().map(str::to_owned),
+        stop_code: stop.map(|s| s.code.as_str().to_owned()),
+        stopped_at: task.stopped_at().map(time),
+        stopped_reason: stop.map(|s| s.reason.to_string()),
+        stopping_at: times.stopping.map(time),
+        tags: Some(if with_tags { tags(&task.tags) } else { Vec::new() }),
+        task_arn: Some(task.arn.to_string()),
+        task_definition_arn: Some(task.definition.to_string()),
+        version: i64::try_from(task.version).ok(),
+        ..wire::Task::default()
+    }
+}
+
+fn container(task: &Task, container: &Container, spec: Option<&model::TaskDefinitionSpec>) -> wire::Container {
+    let definition = spec.and_then(|s| s.containers.iter().find(|c| c.name == *container.name));
+    let over = task.overrides.containers.iter().find(|o| o.name == *container.name);
+    let cpu = over.and_then(|o| o.cpu).or(definition.map(|d| d.cpu));
+    let memory = over.and_then(|o| o.memory).or(definition.and_then(|d| d.memory));
+    let reservation = over.and_then(|o| o.memory_reservation).or(definition.and_then(|d| d.memory_reservation));
+    let number = |n: u16| Some(i32::from(n));
+    let bindings = container.network_bindings.iter().map(|b| wire::NetworkBinding {
+        bind_ip: Some(b.bind_ip.to_string()),
+        container_port: if b.container_port_range.is_none() { number(b.container_port) } else { None },
+        host_port: if b.host_port_range.is_none() { number(b.host_port) } else { None },
+        container_port_range: b.container_port_range.as_deref().map(str::to_owned),
+        host_port_range: b.host_port_range.as_deref().map(str::to_owned),
+        protocol: Some(b.protocol.as_str().to_owned()),
+    });
+    wire::Container {
+        container_arn: Some(container.arn.to_string()),
+        task_arn: Some(task.arn.to_string()),
+        name: Some(container.name.to_string()),
+        image: Some(container.image.to_string()),
+        image_digest: container.image_digest.as_deref().map(str::to_owned),
+        runtime_id: container.runtime_id.as_deref().map(str::to_owned),
+        last_status: Some(container.status.as_str().to_owned()),
+        exit_code: container.exit_code,
+        reason: container.reason.as_deref().map(str::to_owned),
+        network_bindings: Some(bindings.collect()),
+        network_interfaces: Some(Vec::new()),
+        health_status: Some("UNKNOWN".to_owned()),
+        cpu: Some(cpu.unwrap_or_default().0.to_string()),
+        memory: memory.map(|m| m.0.to_string()),
+        memory_reservation: reservation.map(|m| m.0.to_string()),
+        ..wire::Container::default()
+    }
+}
+
+/// AWS shows one entry for every container, with or without overrides.
+fn overrides(overrides: &TaskOverrides, task: &Task) -> wire::TaskOverride {
+    let containers = task.containers.iter().map(|container| {
+        let over = overrides.containers.iter().find(|o| o.name == *container.name);
+        let units = |value: Option<u32>| value.and_then(|v| i32::try_from(v).ok());
+        let environment = over.filter(|o| !o.environment.is_empty()).map(|o| {
+            let pairs = o.environment.iter();
+            pairs.map(|(n, v)| wire::KeyValuePair { name: Some(n.clone()), value: Some(v.clone()) }).collect()
+        });
+        wire::ContainerOverride {
+            name: Some(container.name.to_string()),
+            command: over.and_then(|o| o.command.clone()),
+            environment,
+            cpu: units(over.and_then(|o| o.cpu).map(|c| c.0)),
+            memory: units(over.and_then(|o| o.memory).map(|m| m.0)),
+            memory_reservation: units(over.and_then(|o| o.memory_reservation).map(|m| m.0)),
+            ..wire::ContainerOverride::default()
+        }
+    });
+    wire::TaskOverride {
+        container_overrides: Some(containers.collect()),
+        cpu: overrides.cpu.map(|c| c.0.to_string()),
+        memory: overrides.memory.map(|m| m.0.to_string()),
+        execution_role_arn: overrides.execution_role_arn.clone(),
+        inference_accelerator_overrides: Some(Vec::new()),
+        ..wire::TaskOverride::default()
+    }
+}

@@ -1,0 +1,187 @@
+//! What RunTask and StartTask share: the request, parsed into what will be decided on.
+
+use crate::{
+    api::{ApiError, ecs::resolve},
+    context::{Caller, Context},
+};
+use model::{
+    Attribute, ClusterArn, Container, ContainerArn, ContainerInstance, ContainerOverride, ContainerStatus, CpuUnits, Desired,
+    LaunchType, MemoryMib, Phase, Reservation, Tags, Task, TaskArn, TaskDefinition, TaskId, TaskOverrides, TaskTimes,
+    Timestamp,
+};
+use shapes::ecs as wire;
+use state::Snapshot;
+use std::sync::Arc;
+
+/// Longest overrides of one request, as JSON. Source: the developer guide, `overrides total`.
+const MAX_OVERRIDES: usize = 8192;
+
+/// The members that RunTask and StartTask have in common.
+pub(super) struct Common {
+    pub(super) cluster: Option<String>,
+    pub(super) task_definition: Option<String>,
+    pub(super) group: Option<String>,
+    pub(super) started_by: Option<String>,
+    pub(super) overrides: Option<wire::TaskOverride>,
+    pub(super) propagate_tags: Option<String>,
+    pub(super) tags: Option<Vec<wire::Tag>>,
+    pub(super) managed_tags: bool,
+}
+
+/// What is to run, but not where.
+pub(super) struct Intent {
+    pub(super) cluster: ClusterArn,
+    pub(super) definition: Arc<TaskDefinition>,
+    pub(super) overrides: TaskOverrides,
+    pub(super) reservation: Reservation,
+    pub(super) required: Vec<Attribute>,
+    pub(super) group: Arc<str>,
+    started_by: Option<Arc<str>>,
+    tags: Tags,
+}
+
+fn set(text: Option<String>) -> Option<String> {
+    text.filter(|t| !t.is_empty())
+}
+
+impl Intent {
+    pub(super) fn parse(snapshot: &Snapshot, caller: &Caller, common: Common) -> Result<Self, ApiError> {
+        let cluster = resolve::active_cluster(snapshot, &caller.scope, common.cluster.as_deref())?;
+        let name = set(common.task_definition).ok_or_else(|| ApiError::invalid("TaskDefinition can not be blank."))?;
+        let definition = resolve::task_definition(snapshot, &caller.scope, &name)
+            .ok_or_else(|| ApiError::client("TaskDefinition not found."))?
+            .clone();
+        if definition.status != model::TaskDefinitionStatus::Active {
+            return Err(ApiError::client("TaskDefinition is inactive"));
+        }
+        let overrides = overrides(&definition, common.overrides.unwrap_or_default())?;
+        let group = group(&definition, set(common.group))?;
+        let started_by = set(common.started_by).map(Arc::from);
+        let tags = tags(&definition, &cluster, common.propagate_tags, common.tags, common.managed_tags)?;
+        let reservation = definition.spec.reservation(&overrides);
+        let required = definition.spec.requires_attributes();
+        Ok(Self { cluster, definition, overrides, reservation, required, group, started_by, tags })
+    }
+
+    /// One task of it on that instance. Ids and time come from outside the decision.
+    pub(super) fn task(&self, ctx: &Context, instance: &ContainerInstance, launch: LaunchType, now: Timestamp) -> Task {
+        let id = TaskId::parse(ctx.effects.hex32()).expect("32 hexadecimal digits");
+        let arn = TaskArn { cluster: self.cluster.clone(), id };
+        let containers = self.definition.spec.containers.iter().map(|container| Container {
+            arn: ContainerArn { task: arn.clone(), id: ctx.effects.uuid().into() },
+            name: container.name.as_str().into(),
+            image: container.image.as_str().into(),
+            image_digest: None,
+            runtime_id: None,
+            status: ContainerStatus::Pending,
+            exit_code: None,
+            reason: None,
+            network_bindings: Vec::new(),
+        });
+        Task {
+            definition: self.definition.arn.clone(),
+            container_instance: instance.arn.id.clone(),
+            availability_zone: instance.availability_zone().map(Arc::from),
+            launch_type: launch,
+            group: self.group.clone(),
+            started_by: self.started_by.clone(),
+            overrides: self.overrides.clone(),
+            reservation: self.reservation.clone(),
+            desired: Desired::Running,
+            phase: Phase::Pending,
+            version: 1,
+            containers: containers.collect(),
+            times: TaskTimes { created: now, ..TaskTimes::default() },
+            tags: self.tags.clone(),
+            arn,
+        }
+    }
+}
+
+fn group(definition: &TaskDefinition, given: Option<String>) -> Result<Arc<str>, ApiError> {
+    let Some(group) = given else { return Ok(format!("family:{}", definition.arn.family).into()) };
+    if group.len() > 255 {
+        return Err(ApiError::invalid("group must be at most 255 characters long."));
+    }
+    if group.starts_with("service:") {
+        return Err(ApiError::invalid("Invalid namespace for group. The group name prefix 'service:' is reserved."));
+    }
+    Ok(group.into())
+}
+
+fn tags(
+    definition: &TaskDefinition,
+    cluster: &ClusterArn,
+    propagate: Option<String>,
+    given: Option<Vec<wire::Tag>>,
+    managed: bool,
+) -> Result<Tags, ApiError> {
+    let pairs = given.unwrap_or_default().into_iter();
+    let own = Tags::parse(pairs.map(|t| (t.key.unwrap_or_default(), t.value.unwrap_or_default())))
+        .map_err(|e| ApiError::invalid(e.to_string()))?;
+    let mut tags = match set(propagate).as_deref() {
+        None | Some("NONE") => Tags::default(),
+        Some("TASK_DEFINITION") => definition.tags.clone(),
+        Some(_) => {
+            let text = "Invalid value for propagateTags. Only TASK_DEFINITION can be propagated to a standalone task.";
+            return Err(ApiError::invalid(text));
+        }
+    };
+    // AWS: a tag given with the request wins over a propagated one.
+    tags.merge(&own).map_err(|e| ApiError::invalid(e.to_string()))?;
+    if managed {
+        tags.0.insert("aws:ecs:clusterName".to_owned(), cluster.name.to_string());
+    }
+    Ok(tags)
+}
+
+/// A positive number of a JSON integer or, at task level, a string.
+fn units(what: &str, value: i64) -> Result<Option<u32>, ApiError> {
+    match u32::try_from(value) {
+        Ok(0) => Ok(None),
+        Ok(units) => Ok(Some(units)),
+        Err(_) => Err(ApiError::invalid(format!("Invalid '{what}' in overrides: {value}."))),
+    }
+}
+
+fn overrides(definition: &TaskDefinition, given: wire::TaskOverride) -> Result<TaskOverrides, ApiError> {
+    let too_long = serde_json::to_vec(&given).is_ok_and(|json| json.len() > MAX_OVERRIDES);
+    if too_long {
+        return Err(ApiError::invalid("Overrides length must be at most 8192 characters."));
+    }
+    let mut containers = Vec::new();
+    for over in given.container_overrides.unwrap_or_default() {
+        let name = over.name.unwrap_or_default();
+        if !definition.spec.containers.iter().any(|c| c.name == name) {
+            let text = format!("Override for container named {name} is not a container in the TaskDefinition.");
+            return Err(ApiError::invalid(text));
+        }
+        let number = |what, value: Option<i32>| units(what, i64::from(value.unwrap_or(0)));
+        let environment = over.environment.unwrap_or_default().into_iter();
+        containers.push(ContainerOverride {
+            name,
+            command: over.command.filter(|c| !c.is_empty()),
+            environment: environment.map(|e| (e.name.unwrap_or_default(), e.value.unwrap_or_default())).collect(),
+            cpu: number("cpu", over.cpu)?.map(CpuUnits),
+            memory: number("memory", over.memory)?.map(MemoryMib),
+            memory_reservation: number("memoryReservation", over.memory_reservation)?.map(MemoryMib),
+        });
+    }
+    let cpu = crate::api::ecs::size::cpu(given.cpu.as_deref()).map_err(ApiError::invalid)?;
+    let memory = crate::api::ecs::size::memory(given.memory.as_deref()).map_err(ApiError::invalid)?;
+    let overrides = TaskOverrides { containers, cpu, memory, execution_role_arn: set(given.execution_role_arn) };
+    check(definition, &overrides)?;
+    Ok(overrides)
+}
+
+/// What the overrides leave must still be a definition that could be registered.
+fn check(definition: &TaskDefinition, overrides: &TaskOverrides) -> Result<(), ApiError> {
+    if *overrides == TaskOverrides::default() {
+        return Ok(());
+    }
+    let mut spec = (*definition.spec).clone();
+    spec.containers = spec.containers_with(overrides);
+    spec.cpu = overrides.cpu.or(spec.cpu);
+    spec.memory = overrides.memory.or(spec.memory);
+    spec.check().map_err(|e| ApiError::invalid(e.to_string()))
+}

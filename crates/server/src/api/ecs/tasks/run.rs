@@ -1,0 +1,280 @@
+//! RunTask places, StartTask is told where; both commit the same command.
+
+use super::request::{Common, Intent};
+use crate::{
+    api::{ApiError, ecs::resolve},
+    context::{Caller, Context},
+};
+use model::{ClusterArn, LaunchType, Task};
+use scheduler::{Constraint, InstanceView, MAX_CONSTRAINTS, MAX_STRATEGIES, PlacementRequest, Plan, Reason, Strategy};
+use sha2::{Digest, Sha256};
+use shapes::ecs as wire;
+use state::{Command, CommitError, IdempotencyToken, InstanceRow, Outcome, Rejected, Snapshot};
+use std::sync::Arc;
+
+/// How often a plan is made anew when another request took the room it counted on. Each try sees the newest state, so
+/// only a cluster that is full and contended can need more; that is then told as what it is.
+const TRIES: usize = 8;
+/// Most container instances of one StartTask. Source: service model.
+const MAX_START: usize = 10;
+
+pub(crate) async fn run_task(
+    ctx: &Context,
+    caller: &Caller,
+    request: wire::RunTaskRequest,
+) -> Result<wire::RunTaskResponse, ApiError> {
+    let token = idempotency(ctx, caller, &request)?;
+    let placement = Placement::parse(&request)?;
+    let common = Common {
+        cluster: request.cluster,
+        task_definition: request.task_definition,
+        group: request.group,
+        started_by: request.started_by,
+        overrides: request.overrides,
+        propagate_tags: request.propagate_tags,
+        tags: request.tags,
+        managed_tags: request.enable_ecs_managed_tags == Some(true),
+    };
+    let snapshot = ctx.store.snapshot();
+    if let Some(answer) = replay(&snapshot, token.as_ref())? {
+        return Ok(answer);
+    }
+    let intent = Intent::parse(&snapshot, caller, common)?;
+    drop(snapshot);
+    for _ in 0..TRIES {
+        let snapshot = ctx.store.snapshot();
+        let rows = candidates(&snapshot, &intent.cluster, placement.launch);
+        let plan = placement.plan(&intent, &rows, ctx.effects.random())?;
+        if plan.placed.is_empty() {
+            return Ok(answer(Vec::new(), failures(&plan, &rows)));
+        }
+        let now = ctx.effects.now();
+        let placed = plan.placed.iter().map(|at| &rows[*at].instance);
+        let tasks = placed.map(|instance| intent.task(ctx, instance, placement.launch, now)).collect();
+        match ctx.store.commit(Command::StartTasks { tasks, token: token.clone() }).await {
+            Ok(committed) => match committed.outcome {
+                Outcome::Tasks(tasks) => return Ok(answer(render(&committed.snapshot, &tasks), failures(&plan, &rows))),
+                Outcome::Replayed(_) => {
+                    return replay(&committed.snapshot, token.as_ref())?.ok_or_else(|| ApiError::server("lost replay"));
+                }
+                _ => return Err(ApiError::server("StartTasks answered with something else than tasks")),
+            },
+            // Somebody was faster: look again.
+            Err(CommitError::Rejected(
+                Rejected::NoRoom { .. } | Rejected::InstanceNotFound(_) | Rejected::InstanceInactive(_) | Rejected::InstanceDraining(_),
+            )) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(ApiError::server("The cluster is too busy to place the tasks now; try again."))
+}
+
+/// Everything about where, parsed.
+struct Placement {
+    count: usize,
+    launch: LaunchType,
+    constraints: Vec<Constraint>,
+    strategy: Vec<Strategy>,
+}
+
+impl Placement {
+    fn parse(request: &wire::RunTaskRequest) -> Result<Self, ApiError> {
+        let count = request.count.unwrap_or(1);
+        let count = usize::try_from(count).ok().filter(|c| (1..=10).contains(c)).ok_or_else(|| {
+            ApiError::invalid("The count parameter must be between 1 and 10.")
+        })?;
+        let launch = match request.launch_type.as_deref() {
+            None | Some("" | "EC2") => LaunchType::Ec2,
+            Some("EXTERNAL") => LaunchType::External,
+            Some(other) => {
+                let text = format!("Longshore does not honour launchType {other} yet; see docs/coverage.md.");
+                return Err(ApiError::invalid(text));
+            }
+        };
+        let invalid = |e: scheduler::InvalidPlacement| ApiError::invalid(e.to_string());
+        let constraints = request.placement_constraints.iter().flatten();
+        let constraints = constraints
+            .map(|c| Constraint::parse(c.r#type.as_deref().unwrap_or_default(), c.expression.as_deref()))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(invalid)?;
+        let strategy = request.placement_strategy.iter().flatten();
+        let strategy = strategy
+            .map(|s| Strategy::parse(s.r#type.as_deref().unwrap_or_default(), s.field.as_deref()))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(invalid)?;
+        if constraints.len() > MAX_CONSTRAINTS {
+            return Err(ApiError::invalid("A task can have at most 10 placement constraints."));
+        }
+        if strategy.len() > MAX_STRATEGIES {
+            return Err(ApiError::invalid("A task can have at most 5 placement strategies."));
+        }
+        Ok(Self { count, launch, constraints, strategy })
+    }
+
+    fn plan(&self, intent: &Intent, rows: &[&Arc<InstanceRow>], seed: u64) -> Result<Plan, ApiError> {
+        let mut constraints = self.constraints.clone();
+        for expression in &intent.definition.spec.placement_constraints {
+            let constraint = Constraint::parse("memberOf", Some(expression));
+            constraints.push(constraint.map_err(|e| ApiError::invalid(e.to_string()))?);
+        }
+        let request = PlacementRequest {
+            count: self.count,
+            reservation: &intent.reservation,
+            required_attributes: &intent.required,
+            constraints: &constraints,
+            strategy: &self.strategy,
+            group: &intent.group,
+        };
+        let views: Vec<_> = rows.iter().map(|row| view(row)).collect();
+        let plan = scheduler::place(&views, &request, seed);
+        if plan.held.iter().any(|held| held.reason == Reason::NoInstances) {
+            return Err(ApiError::invalid(Reason::NoInstances.text()));
+        }
+        Ok(plan)
+    }
+}
+
+pub(in crate::api::ecs) fn view(row: &InstanceRow) -> InstanceView<'_> {
+    InstanceView {
+        instance: &row.instance,
+        remaining: &row.remaining,
+        running_tasks: row.running,
+        groups: &row.groups,
+        price_micro_usd_hour: scheduler::place::price_of(&row.instance),
+    }
+}
+
+/// The instances that the launch type means. AWS: EXTERNAL tasks go to attached machines only, EC2 tasks to any instance.
+fn candidates<'a>(snapshot: &'a Snapshot, cluster: &ClusterArn, launch: LaunchType) -> Vec<&'a Arc<InstanceRow>> {
+    let rows = snapshot.cluster(cluster).into_iter().flat_map(|c| c.instances());
+    let meant = |row: &&Arc<InstanceRow>| match launch {
+        LaunchType::Ec2 => true,
+        LaunchType::External => row.instance.attributes.contains_key("ecs.capability.external"),
+    };
+    rows.filter(|row| row.is_registered()).filter(meant).collect()
+}
+
+fn failures(plan: &Plan, rows: &[&Arc<InstanceRow>]) -> Vec<wire::Failure> {
+    let held = plan.held.iter();
+    held.map(|held| wire::Failure {
+        arn: held.instance.map(|at| rows[at].instance.arn.to_string()),
+        reason: Some(held.reason.text().to_owned()),
+        detail: None,
+    })
+    .collect()
+}
+
+fn render(snapshot: &Snapshot, tasks: &[Arc<Task>]) -> Vec<wire::Task> {
+    tasks.iter().map(|task| super::render::task(snapshot, task, true)).collect()
+}
+
+fn answer(tasks: Vec<wire::Task>, failures: Vec<wire::Failure>) -> wire::RunTaskResponse {
+    wire::RunTaskResponse { tasks: Some(tasks), failures: Some(failures) }
+}
+
+/// The request's token, with a digest of everything else it says.
+fn idempotency(
+    ctx: &Context,
+    caller: &Caller,
+    request: &wire::RunTaskRequest,
+) -> Result<Option<IdempotencyToken>, ApiError> {
+    let Some(token) = request.client_token.clone().filter(|t| !t.is_empty()) else { return Ok(None) };
+    if token.len() > 64 || !token.bytes().all(|b| (33..=126).contains(&b)) {
+        return Err(ApiError::invalid("clientToken must be up to 64 ASCII characters between 33 and 126."));
+    }
+    let rest = wire::RunTaskRequest { client_token: None, ..request.clone() };
+    let json = serde_json::to_vec(&rest).map_err(|e| ApiError::server(e.to_string()))?;
+    Ok(Some(IdempotencyToken {
+        scope: caller.scope.clone(),
+        operation: "RunTask".to_owned(),
+        token,
+        request_sha256: hex::encode(Sha256::digest(json)),
+        at: ctx.effects.now(),
+    }))
+}
+
+/// The answer to a request that was seen before: the tasks that came of it, as they are now.
+fn replay(snapshot: &Snapshot, token: Option<&IdempotencyToken>) -> Result<Option<wire::RunTaskResponse>, ApiError> {
+    let Some(token) = token else { return Ok(None) };
+    let Some(record) = snapshot.token(&token.scope, &token.operation, &token.token) else { return Ok(None) };
+    if record.token.request_sha256 != token.request_sha256 {
+        return Err(Rejected::TokenConflict(record.tasks.clone()).into());
+    }
+    let tasks: Vec<_> = record.tasks.iter().filter_map(|arn| snapshot.task(arn).cloned()).collect();
+    Ok(Some(answer(render(snapshot, &tasks), Vec::new())))
+}
+
+pub(crate) async fn start_task(
+    ctx: &Context,
+    caller: &Caller,
+    request: wire::StartTaskRequest,
+) -> Result<wire::StartTaskResponse, ApiError> {
+    let named = request.container_instances.unwrap_or_default();
+    if named.is_empty() {
+        return Err(ApiError::invalid("Container instances cannot be empty."));
+    }
+    if named.len() > MAX_START {
+        return Err(ApiError::invalid("A maximum of 10 container instances can be specified."));
+    }
+    let common = Common {
+        cluster: request.cluster,
+        task_definition: request.task_definition,
+        group: request.group,
+        started_by: request.started_by,
+        overrides: request.overrides,
+        propagate_tags: request.propagate_tags,
+        tags: request.tags,
+        managed_tags: request.enable_ecs_managed_tags == Some(true),
+    };
+    let intent = Intent::parse(&ctx.store.snapshot(), caller, common)?;
+    let (mut tasks, mut failures) = (Vec::new(), Vec::new());
+    for name in named {
+        match start_on(ctx, &intent, &name).await? {
+            Ok(task) => tasks.push(task),
+            Err((arn, reason)) => {
+                failures.push(wire::Failure { arn: Some(arn), reason: Some(reason), detail: None });
+            }
+        }
+    }
+    Ok(wire::StartTaskResponse { tasks: Some(tasks), failures: Some(failures) })
+}
+
+/// One task on one named instance, or the instance and the reason against it. Each is a decision of its own, as in AWS:
+/// an instance that is full does not keep the others from starting.
+async fn start_on(
+    ctx: &Context,
+    intent: &Intent,
+    name: &str,
+) -> Result<Result<wire::Task, (String, String)>, ApiError> {
+    let snapshot = ctx.store.snapshot();
+    let arn = resolve::container_instance_arn(&intent.cluster, name);
+    let shown = arn.as_ref().map_or_else(|| name.to_owned(), ToString::to_string);
+    let refuse = |reason: &str| Ok(Err((shown.clone(), reason.to_owned())));
+    let Some(row) = arn.as_ref().and_then(|arn| snapshot.instance(arn)) else { return refuse("MISSING") };
+    if row.instance.status != model::InstanceStatus::Active {
+        return refuse("INACTIVE");
+    }
+    let request = PlacementRequest {
+        count: 1,
+        reservation: &intent.reservation,
+        required_attributes: &intent.required,
+        constraints: &[],
+        strategy: &[],
+        group: &intent.group,
+    };
+    // AWS: StartTask asks neither constraints nor strategies, only whether the instance can.
+    if let Some(reason) = scheduler::obstacle(&view(row), &request) {
+        return refuse(reason.text());
+    }
+    let task = intent.task(ctx, &row.instance, LaunchType::Ec2, ctx.effects.now());
+    match ctx.store.commit(Command::StartTasks { tasks: vec![task], token: None }).await {
+        Ok(committed) => match &committed.outcome {
+            Outcome::Tasks(tasks) if tasks.len() == 1 => Ok(Ok(super::render::task(&committed.snapshot, &tasks[0], true))),
+            _ => Err(ApiError::server("StartTasks answered with something else than the task")),
+        },
+        Err(CommitError::Rejected(Rejected::NoRoom { lacking, .. })) => refuse(lacking.reason()),
+        Err(CommitError::Rejected(Rejected::InstanceInactive(_) | Rejected::InstanceDraining(_))) => refuse("INACTIVE"),
+        Err(CommitError::Rejected(Rejected::InstanceNotFound(_))) => refuse("MISSING"),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,62 @@
+//! Forgets what has been kept long enough, a bounded amount at a time.
+
+use crate::context::Context;
+use model::{InstanceStatus, MachineState, Scope, TaskDefinitionStatus, Timestamp};
+use state::{Command, Order, Snapshot};
+use std::time::Duration;
+
+/// How often the loop looks.
+const EVERY: Duration = Duration::from_secs(60);
+/// Tasks forgotten with one command: a few milliseconds of the writer's time.
+const BATCH: usize = 1_000;
+/// Commands per look, so that a flood of old tasks does not hold up everything else.
+const BATCHES: usize = 20;
+/// How long a client token is remembered. AWS: 24 hours for RunTask.
+const TOKEN_LIFE_MILLIS: i64 = 24 * 3_600_000;
+/// How long a terminated machine is described. AWS: about an hour.
+const MACHINE_LIFE_MILLIS: i64 = 3_600_000;
+
+pub(super) async fn run(ctx: Context) {
+    while ctx.effects.sleep_unless_stopped(EVERY).await {
+        let snapshot = ctx.store.snapshot();
+        let scopes: Vec<Scope> = snapshot.scopes().cloned().collect();
+        for scope in scopes {
+            for command in due(&ctx, &snapshot, &scope) {
+                if let Err(error) = ctx.store.commit(command).await {
+                    tracing::debug!(%error, "something to be forgotten stays until the next look");
+                }
+            }
+        }
+    }
+}
+
+/// What is to be forgotten in a scope now.
+fn due(ctx: &Context, snapshot: &Snapshot, scope: &Scope) -> Vec<Command> {
+    let now = ctx.effects.now();
+    let kept = i64::try_from(ctx.config.stopped_task_retention.as_millis()).unwrap_or(i64::MAX);
+    let before = Timestamp(now.0.saturating_sub(kept));
+    let mut commands = vec![Command::ForgetTokens { scope: scope.clone(), before: now.plus_millis(-TOKEN_LIFE_MILLIS) }];
+    for cluster in snapshot.clusters(scope, None) {
+        let arn = &cluster.cluster.arn;
+        let old: Vec<_> = snapshot.stopped_before(arn, before).take(BATCH * BATCHES).map(|t| t.arn.clone()).collect();
+        commands.extend(old.chunks(BATCH).map(|tasks| Command::ForgetTasks { tasks: tasks.to_vec() }));
+        let gone = |row: &&std::sync::Arc<state::InstanceRow>| {
+            row.instance.status == InstanceStatus::Inactive && row.instance.agent_changed_at < before && row.live == 0
+        };
+        let arns: Vec<_> = cluster.instances().filter(gone).map(|r| r.instance.arn.clone()).take(BATCH).collect();
+        if !arns.is_empty() {
+            commands.push(Command::ForgetContainerInstances { arns });
+        }
+    }
+    let deleting = TaskDefinitionStatus::DeleteInProgress;
+    for row in snapshot.task_definitions(scope, None, deleting, Order::Ascending, None).take(BATCH) {
+        commands.push(Command::ForgetTaskDefinition { arn: row.arn.clone() });
+    }
+    let old_machine =
+        |m: &&std::sync::Arc<model::Machine>| m.state == MachineState::Terminated && now.millis_since(m.state_changed_at) > MACHINE_LIFE_MILLIS;
+    let ids: Vec<_> = snapshot.machines(scope, None).filter(old_machine).map(|m| m.id.clone()).take(BATCH).collect();
+    if !ids.is_empty() {
+        commands.push(Command::ForgetMachines { scope: scope.clone(), ids });
+    }
+    commands
+}

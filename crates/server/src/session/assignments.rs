@@ -1,0 +1,32 @@
+//! What an instance shall hold, as one message.
+
+use link::{Assignment, Assignments};
+use model::{ContainerInstanceArn, Task, TaskDefinitionArn};
+use state::Snapshot;
+use std::collections::BTreeMap;
+
+/// The assignment of one task.
+fn assignment(task: &Task) -> Assignment {
+    Assignment {
+        task: task.arn.clone(),
+        definition: task.definition.clone(),
+        overrides: task.overrides.clone(),
+        desired: task.desired.clone(),
+        group: task.group.clone(),
+        container_ids: task.containers.iter().map(|c| (c.name.clone(), c.arn.id.clone())).collect(),
+    }
+}
+
+/// All tasks that have not been reported stopped, with the definitions they name. A definition cannot go while a live
+/// task uses it, so each is there.
+pub(crate) fn of(snapshot: &Snapshot, instance: &ContainerInstanceArn, epoch: u64) -> Assignments {
+    let tasks: Vec<_> = snapshot.live_tasks_on(instance).map(|task| assignment(task)).collect();
+    let mut definitions: BTreeMap<&TaskDefinitionArn, _> = BTreeMap::new();
+    for task in &tasks {
+        if let Some(definition) = snapshot.task_definition(&task.definition) {
+            definitions.insert(&task.definition, definition.spec.clone());
+        }
+    }
+    let definitions = definitions.into_iter().map(|(arn, spec)| (arn.clone(), spec)).collect();
+    Assignments { epoch, generation: snapshot.revision(), definitions, tasks }
+}

@@ -1,0 +1,256 @@
+//! One agent's session, from its Hello to its end.
+
+use super::{Link, PATIENCE, assignments, registry::Sessions};
+use crate::context::Context;
+use link::{
+    AgentMessage, Framed, FrameError, Goodbye, GoodbyeCode, Hello, Identity, JoinAnswer, JoinRefusal, LogBatch, LogOutcome,
+    Sender, ServerMessage, Welcome,
+};
+use model::{Cluster, ClusterStatus, ContainerInstance, ContainerInstanceArn, InstanceStatus, Tags, TaskObservation};
+use state::{Command, CommitError, Committed, Rejected, Subscription, Topic};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use tokio::{net::TcpStream, sync::mpsc};
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+/// Seconds of silence after which an agent sends a heartbeat.
+const HEARTBEAT_SECONDS: u32 = 10;
+/// After this much silence the session is dead: three heartbeats did not come.
+const SILENCE: Duration = Duration::from_secs(HEARTBEAT_SECONDS as u64 * 3);
+/// Answers that may wait for the writer: an agent has one report, one log message and one renewal in flight.
+const ANSWERS: usize = 8;
+
+type Stream = TlsStream<TcpStream>;
+
+/// Runs the session and records that it is over, unless a newer one of the same instance has begun.
+pub(super) async fn session(link: Link, stream: Stream, identity: Identity, peer: SocketAddr) {
+    let mut framed = link::framed(stream);
+    let hello = match tokio::time::timeout(PATIENCE, framed.receive::<AgentMessage>()).await {
+        Ok(Ok(AgentMessage::Hello(hello))) => hello,
+        Ok(Ok(_)) => return tracing::warn!(%peer, "an agent did not begin with Hello"),
+        Ok(Err(error)) => return tracing::debug!(%peer, %error, "a session ended before it began"),
+        Err(_) => return tracing::debug!(%peer, "an agent took too long to say Hello"),
+    };
+    let instance = identity.container_instance.clone();
+    if let Err(goodbye) = register(&link.ctx, &identity, hello).await {
+        tracing::warn!(%peer, %instance, reason = goodbye.message, "an agent's session was refused");
+        let _ = framed.send(&ServerMessage::Goodbye(goodbye)).await;
+        return;
+    }
+    let (number, superseded) = link.sessions.begin(&instance);
+    tracing::info!(%peer, %instance, "an agent's session began");
+    let end = converse(&link, framed, &identity, &superseded).await;
+    tracing::info!(%peer, %instance, reason = %end, "an agent's session ended");
+    disconnect(&link.ctx, &link.sessions, &instance, number).await;
+}
+
+async fn disconnect(ctx: &Context, sessions: &Sessions, instance: &ContainerInstanceArn, number: u64) {
+    if !sessions.end(instance, number) {
+        return;
+    }
+    let command = Command::SetAgentConnected { arn: instance.clone(), connected: false, at: ctx.effects.now() };
+    match ctx.store.commit(command).await {
+        Ok(_) | Err(CommitError::Rejected(_) | CommitError::Closed) => {}
+        // The liveness loop finds it again.
+        Err(error) => tracing::warn!(%instance, %error, "an agent's disconnection could not be recorded"),
+    }
+}
+
+/// The instance as its agent describes it. Those of no cluster join `default`, which comes to be when first needed.
+async fn register(ctx: &Context, identity: &Identity, hello: Hello) -> Result<(), Goodbye> {
+    let goodbye = |code, message: &str| Goodbye { code, message: message.to_owned() };
+    if hello.protocol != link::PROTOCOL {
+        return Err(goodbye(GoodbyeCode::Protocol, "this server speaks another version of the link; update the agent"));
+    }
+    let now = ctx.effects.now();
+    let instance = ContainerInstance {
+        arn: identity.container_instance.clone(),
+        status: InstanceStatus::Active,
+        version: 1,
+        ec2_instance_id: identity.ec2_instance_id.clone(),
+        registered: hello.resources,
+        attributes: hello.attributes,
+        agent: hello.agent,
+        agent_connected: true,
+        agent_changed_at: now,
+        address: hello.address,
+        registered_at: now,
+        tags: Tags::default(),
+    };
+    let mut result = ctx.store.commit(Command::RegisterContainerInstance { instance: instance.clone() }).await;
+    if let Err(CommitError::Rejected(Rejected::ClusterNotFound(arn) | Rejected::ClusterInactive(arn))) = &result
+        && arn.name.as_str() == "default"
+    {
+        let cluster = Cluster {
+            arn: arn.clone(),
+            status: ClusterStatus::Active,
+            settings: BTreeMap::new(),
+            tags: Tags::default(),
+            created_at: now,
+        };
+        result = match ctx.store.commit(Command::CreateCluster(cluster)).await {
+            Ok(_) => ctx.store.commit(Command::RegisterContainerInstance { instance }).await,
+            Err(error) => Err(error),
+        };
+    }
+    match result {
+        Ok(_) => Ok(()),
+        Err(CommitError::Rejected(Rejected::InstanceInactive(_))) => Err(goodbye(
+            GoodbyeCode::Inactive,
+            "this container instance was deregistered; join again with a new token",
+        )),
+        Err(error) => Err(goodbye(GoodbyeCode::ShuttingDown, &error.to_string())),
+    }
+}
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("{0}")]
+    Link(#[from] FrameError),
+    #[error("the agent fell silent")]
+    Silent,
+    #[error("a newer session of the instance began")]
+    Superseded,
+    #[error("the instance was deregistered")]
+    Deregistered,
+    #[error("the server stops")]
+    Stopping,
+    #[error("what the agent said could not be kept: {0}")]
+    Commit(CommitError),
+}
+
+async fn converse(link: &Link, framed: Framed<Stream>, identity: &Identity, superseded: &CancellationToken) -> End {
+    let instance = &identity.container_instance;
+    let (mut receiver, mut sender) = framed.split();
+    // Subscribe first, then look: nothing is missed in between.
+    let changes = link.ctx.store.subscribe(Topic::Instance(instance.clone()));
+    let (answers, waiting) = mpsc::channel(ANSWERS);
+    let listen = async {
+        loop {
+            let message = match tokio::time::timeout(SILENCE, receiver.receive::<AgentMessage>()).await {
+                Ok(Ok(message)) => message,
+                Ok(Err(error)) => return End::Link(error),
+                Err(_) => return End::Silent,
+            };
+            match take(link, identity, message).await {
+                Ok(Some(answer)) => {
+                    if answers.send(answer).await.is_err() {
+                        return End::Stopping;
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => return End::Commit(error),
+            }
+        }
+    };
+    let end = tokio::select! {
+        end = listen => end,
+        end = speak(link, instance, &mut sender, changes, waiting) => end,
+        () = superseded.cancelled() => End::Superseded,
+        () = link.ctx.effects.shutdown().cancelled() => End::Stopping,
+    };
+    let code = match end {
+        End::Superseded => GoodbyeCode::Superseded,
+        End::Deregistered => GoodbyeCode::Inactive,
+        End::Stopping | End::Commit(_) => GoodbyeCode::ShuttingDown,
+        End::Link(_) | End::Silent => return end,
+    };
+    let goodbye = ServerMessage::Goodbye(Goodbye { code, message: end.to_string() });
+    let _ = tokio::time::timeout(PATIENCE, sender.send(&goodbye)).await;
+    end
+}
+
+/// Sends the whole assignment whenever it is another one, and answers as they come.
+async fn speak(
+    link: &Link,
+    instance: &ContainerInstanceArn,
+    sender: &mut Sender<Stream>,
+    mut changes: Subscription,
+    mut answers: mpsc::Receiver<ServerMessage>,
+) -> End {
+    let ctx = &link.ctx;
+    let welcome = Welcome { heartbeat_seconds: HEARTBEAT_SECONDS, server_time: ctx.effects.now() };
+    if let Err(error) = sender.send(&ServerMessage::Welcome(welcome)).await {
+        return End::Link(error);
+    }
+    let mut sent = None;
+    loop {
+        let snapshot = ctx.store.snapshot();
+        match snapshot.instance(instance).map(|row| row.instance.status) {
+            Some(InstanceStatus::Active | InstanceStatus::Draining) => {}
+            Some(InstanceStatus::Inactive) | None => return End::Deregistered,
+        }
+        let set = assignments::of(&snapshot, instance, ctx.epoch());
+        drop(snapshot);
+        if sent.as_ref() != Some(&set.tasks) {
+            sent = Some(set.tasks.clone());
+            if let Err(error) = sender.send(&ServerMessage::Assignments(set)).await {
+                return End::Link(error);
+            }
+        }
+        loop {
+            let answer = tokio::select! {
+                changed = changes.changed() => match changed {
+                    Ok(_) => break,
+                    Err(_) => return End::Stopping,
+                },
+                Some(answer) = answers.recv() => answer,
+            };
+            if let Err(error) = sender.send(&answer).await {
+                return End::Link(error);
+            }
+        }
+    }
+}
+
+/// Takes one message; the answer is sent only when what it acknowledges is durable.
+async fn take(link: &Link, identity: &Identity, message: AgentMessage) -> Result<Option<ServerMessage>, CommitError> {
+    match message {
+        AgentMessage::Heartbeat => Ok(None),
+        AgentMessage::Hello(_) => {
+            tracing::warn!(instance = %identity.container_instance, "an agent said Hello twice; the second is ignored");
+            Ok(None)
+        }
+        AgentMessage::Report { seq, tasks } => {
+            observe(&link.ctx, &identity.container_instance, tasks).await?;
+            Ok(Some(ServerMessage::ReportAck { seq }))
+        }
+        AgentMessage::Logs { seq, batches } => {
+            let outcomes = keep_logs(&link.ctx, identity, batches).await;
+            Ok(Some(ServerMessage::LogsAck { seq, outcomes }))
+        }
+        AgentMessage::Renew { csr_pem } => Ok(Some(ServerMessage::Renewed(renew(link, identity, &csr_pem)))),
+    }
+}
+
+async fn observe(
+    ctx: &Context,
+    instance: &ContainerInstanceArn,
+    seen: Vec<TaskObservation>,
+) -> Result<Committed, CommitError> {
+    ctx.store.commit(Command::Observe { instance: instance.clone(), seen, at: ctx.effects.now() }).await
+}
+
+fn renew(link: &Link, identity: &Identity, csr_pem: &str) -> JoinAnswer {
+    match link.ca.issue_agent(csr_pem, identity, link.ctx.effects.now()) {
+        Ok(certificate_pem) => JoinAnswer::Joined { certificate_pem, ca_pem: link.ca.pem().to_owned() },
+        Err(error) => JoinAnswer::Refused(JoinRefusal { message: error.to_string(), retry: false }),
+    }
+}
+
+/// Keeps container output. The log store's files block, so the work leaves the async threads.
+async fn keep_logs(ctx: &Context, identity: &Identity, batches: Vec<LogBatch>) -> Vec<LogOutcome> {
+    let (logs, now) = (ctx.logs.clone(), ctx.effects.now());
+    let scope = identity.container_instance.cluster.scope.clone();
+    let count = batches.len();
+    let work = move || batches.into_iter().map(|batch| crate::api::logs::ship(&logs, &scope, batch, now)).collect();
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcomes) => outcomes,
+        Err(error) => {
+            tracing::error!(%error, "keeping container output failed; this is a defect, please report it");
+            vec![LogOutcome::Accepted { next_offset: 0 }; count]
+        }
+    }
+}
+
