@@ -1,1 +1,14 @@
 //! Decisions: where a task goes and what comes next. A view in, a plan out. Pure.
+//!
+//! Nothing here waits, reads a clock or keeps state between calls: the caller hands in what it knows (`Candidate`),
+//! what it wants (`PlacementRequest`) and a seed, and gets a `Plan` that also says what was held back and why. The
+//! same `query::Expression` serves `memberOf` constraints and the filter of ListContainerInstances.
+
+pub mod place;
+pub mod query;
+
+pub use place::{
+    Binpack, Candidate, Constraint, Held, InstanceView, InvalidPlacement, MAX_CONSTRAINTS, MAX_STRATEGIES,
+    PlacementRequest, Plan, Reason, SpreadField, Strategy, obstacle, place, price_of,
+};
+pub use query::{Expression, InvalidExpression, Subject};
