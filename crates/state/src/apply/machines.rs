@@ -1,0 +1,86 @@
+//! Machines: the local instances under EC2's names.
+
+use super::Applied;
+use crate::{
+    command::{Outcome, Rejected},
+    draft::Draft,
+};
+use model::{Machine, MachineState, Scope, Timestamp};
+use std::{collections::BTreeSet, sync::Arc};
+
+impl Draft<'_> {
+    pub(super) fn run_machines(&mut self, machines: Vec<Machine>) -> Applied {
+        let Some(first) = machines.first() else {
+            return Ok(Outcome::Machines { machines: Vec::new(), replayed: false });
+        };
+        if machines.iter().any(|m| m.scope != first.scope || m.client_token != first.client_token) {
+            return Err(Rejected::MachinesDiffer);
+        }
+        if first.client_token.is_some() {
+            let known = self.next.machines(&first.scope, None).filter(|m| m.client_token == first.client_token);
+            let mut known: Vec<Arc<Machine>> = known.cloned().collect();
+            if !known.is_empty() {
+                known.sort_by_key(|m| m.launch_index);
+                return Ok(Outcome::Machines { machines: known, replayed: true });
+            }
+        }
+        let (mut ids, mut addresses) = (BTreeSet::new(), BTreeSet::new());
+        for machine in &machines {
+            if !ids.insert(&machine.id) || self.next.machine(&machine.scope, &machine.id).is_some() {
+                return Err(Rejected::MachineExists(machine.id.clone()));
+            }
+            if !addresses.insert(machine.private_ip) || self.next.machine_at(machine.private_ip).is_some() {
+                return Err(Rejected::AddressTaken(machine.private_ip));
+            }
+        }
+        let machines = machines.into_iter().map(|machine| self.put_machine(machine)).collect();
+        Ok(Outcome::Machines { machines, replayed: false })
+    }
+
+    pub(super) fn set_machine_state(
+        &mut self,
+        scope: &Scope,
+        id: &str,
+        state: MachineState,
+        reason: Option<String>,
+        at: Timestamp,
+    ) -> Applied {
+        let known = self.next.machine(scope, id).ok_or_else(|| Rejected::MachineNotFound(id.to_owned()))?;
+        if known.state == state {
+            return Ok(Outcome::Machine(known.clone()));
+        }
+        if !may_follow(known.state, state) {
+            return Err(Rejected::MachineState { id: id.to_owned(), from: known.state, to: state });
+        }
+        let mut machine = Machine::clone(known);
+        machine.state = state;
+        machine.state_reason = reason;
+        machine.state_changed_at = at;
+        if state == MachineState::Pending {
+            machine.launched_at = at;
+        }
+        Ok(Outcome::Machine(self.put_machine(machine)))
+    }
+
+    pub(super) fn forget_machines(&mut self, scope: &Scope, ids: &[String]) -> Applied {
+        for id in ids {
+            if self.next.machine(scope, id).is_some_and(|m| m.state == MachineState::Terminated) {
+                self.remove_machine(scope, id);
+            }
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+/// EC2's instance lifecycle. A machine can fall from any state to the end of its way; only STOPPED leads back.
+fn may_follow(from: MachineState, to: MachineState) -> bool {
+    use MachineState::{Pending, Running, ShuttingDown, Stopped, Stopping, Terminated};
+    match from {
+        Pending => matches!(to, Running | Stopping | Stopped | ShuttingDown | Terminated),
+        Running => matches!(to, Stopping | Stopped | ShuttingDown | Terminated),
+        Stopping => matches!(to, Stopped | ShuttingDown | Terminated),
+        Stopped => matches!(to, Pending | ShuttingDown | Terminated),
+        ShuttingDown => matches!(to, Terminated),
+        Terminated => false,
+    }
+}

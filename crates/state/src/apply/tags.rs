@@ -1,0 +1,48 @@
+//! Tags, on every resource that carries them. AWS counts no version for a change of tags.
+
+use super::Applied;
+use crate::{
+    command::{Outcome, Rejected, Resource},
+    draft::Draft,
+};
+use model::{Cluster, ContainerInstance, Tags, Task, TaskDefinition};
+
+impl Draft<'_> {
+    pub(super) fn tag_resource(&mut self, resource: Resource, more: &Tags) -> Applied {
+        self.change_tags(resource, |tags| tags.merge(more).map_err(Rejected::Tags))
+    }
+
+    pub(super) fn untag_resource(&mut self, resource: Resource, keys: &[String]) -> Applied {
+        self.change_tags(resource, |tags| {
+            tags.0.retain(|key, _| !keys.contains(key));
+            Ok(())
+        })
+    }
+
+    fn change_tags(&mut self, resource: Resource, change: impl FnOnce(&mut Tags) -> Result<(), Rejected>) -> Applied {
+        match resource {
+            Resource::Cluster(arn) => {
+                let mut cluster = Cluster::clone(&self.active_cluster(&arn)?.cluster);
+                change(&mut cluster.tags)?;
+                self.put_cluster(cluster);
+            }
+            Resource::TaskDefinition(arn) => {
+                let mut definition = TaskDefinition::clone(self.definition(&arn)?);
+                change(&mut definition.tags)?;
+                self.put_definition(definition);
+            }
+            Resource::ContainerInstance(arn) => {
+                let mut instance = ContainerInstance::clone(&self.registered_instance(&arn)?.instance);
+                change(&mut instance.tags)?;
+                self.put_instance(instance);
+            }
+            Resource::Task(arn) => {
+                let known = self.next.task(&arn).ok_or_else(|| Rejected::TaskNotFound(arn.clone()))?;
+                let mut task = Task::clone(known);
+                change(&mut task.tags)?;
+                self.put_task(task);
+            }
+        }
+        Ok(Outcome::Done)
+    }
+}

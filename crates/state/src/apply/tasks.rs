@@ -1,0 +1,147 @@
+//! Tasks: started where they were placed if there is still room, moved on by what agents see, kept until forgotten.
+
+use super::Applied;
+use crate::{
+    command::{IdempotencyToken, Outcome, Rejected},
+    draft::Draft,
+    snapshot::TokenRecord,
+};
+use model::{
+    ContainerInstanceArn, Desired, InstanceStatus, Phase, Resources, Scope, Stop, Task, TaskArn, TaskDefinitionStatus,
+    TaskObservation, Timestamp,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+impl Draft<'_> {
+    pub(super) fn start_tasks(&mut self, tasks: Vec<Task>, token: Option<IdempotencyToken>) -> Applied {
+        if let Some(token) = &token
+            && let Some(known) = self.next.token(&token.scope, &token.operation, &token.token)
+        {
+            return if known.token.request_sha256 == token.request_sha256 {
+                Ok(Outcome::Replayed(known.tasks.clone()))
+            } else {
+                Err(Rejected::TokenConflict(known.tasks.clone()))
+            };
+        }
+        self.check_start(&tasks)?;
+        let started: Vec<_> = tasks.into_iter().map(|task| self.put_task(task)).collect();
+        if let Some(token) = token {
+            self.put_token(TokenRecord { token, tasks: started.iter().map(|task| task.arn.clone()).collect() });
+        }
+        Ok(Outcome::Tasks(started))
+    }
+
+    /// Whether all of them can be started, each with those before it on their instances already.
+    fn check_start(&self, tasks: &[Task]) -> Result<(), Rejected> {
+        let mut left: BTreeMap<ContainerInstanceArn, Resources> = BTreeMap::new();
+        let mut ids = BTreeSet::new();
+        for (index, task) in tasks.iter().enumerate() {
+            if !ids.insert(&task.arn) || self.next.task(&task.arn).is_some() {
+                return Err(Rejected::TaskExists(task.arn.clone()));
+            }
+            if task.phase != Phase::Pending || task.desired != Desired::Running {
+                return Err(Rejected::TaskNotNew(task.arn.clone()));
+            }
+            self.active_cluster(&task.arn.cluster)?;
+            match self.definition(&task.definition)?.status {
+                TaskDefinitionStatus::Active => {}
+                TaskDefinitionStatus::Inactive | TaskDefinitionStatus::DeleteInProgress => {
+                    return Err(Rejected::TaskDefinitionNotActive(task.definition.clone()));
+                }
+            }
+            let instance = placed_on(task);
+            let row = self.known_instance(&instance)?;
+            match row.instance.status {
+                InstanceStatus::Active => {}
+                InstanceStatus::Draining => return Err(Rejected::InstanceDraining(instance)),
+                InstanceStatus::Inactive => return Err(Rejected::InstanceInactive(instance)),
+            }
+            let left = left.entry(instance.clone()).or_insert_with(|| row.remaining.clone());
+            if let Some(lacking) = left.lacks(&task.reservation) {
+                return Err(Rejected::NoRoom { index, instance, lacking });
+            }
+            left.take(&task.reservation);
+        }
+        Ok(())
+    }
+
+    pub(super) fn stop_task(&mut self, arn: &TaskArn, why: Stop, at: Timestamp) -> Applied {
+        let known = self.next.task(arn).ok_or_else(|| Rejected::TaskNotFound(arn.clone()))?;
+        let mut task = Task::clone(known);
+        let task = if task.request_stop(why, at) { self.put_task(task) } else { known.clone() };
+        Ok(Outcome::Task(task))
+    }
+
+    pub(super) fn observe(
+        &mut self,
+        instance: &ContainerInstanceArn,
+        seen: &[TaskObservation],
+        at: Timestamp,
+    ) -> Applied {
+        self.known_instance(instance)?;
+        let mut unknown = Vec::new();
+        for observation in seen {
+            let task = self.next.task(&observation.task);
+            let Some(known) = task.filter(|task| placed_on(task) == *instance) else {
+                unknown.push(observation.task.clone());
+                continue;
+            };
+            if known.holds_resources() {
+                let mut task = Task::clone(known);
+                if task.advance(observation, at) {
+                    self.put_task(task);
+                }
+            }
+        }
+        Ok(Outcome::Observed { unknown })
+    }
+
+    pub(super) fn end_tasks(&mut self, tasks: &[TaskArn], why: &Stop, at: Timestamp) -> Applied {
+        for arn in tasks {
+            if let Some(task) = self.next.task(arn).cloned() {
+                self.end_task(&task, why, at);
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// Ends a task whose node can say nothing more of it.
+    pub(super) fn end_task(&mut self, known: &Arc<Task>, why: &Stop, at: Timestamp) {
+        if known.holds_resources() {
+            let mut task = Task::clone(known);
+            if task.end_without_node(why.clone(), at) {
+                self.put_task(task);
+            }
+        }
+    }
+
+    pub(super) fn forget_tasks(&mut self, tasks: &[TaskArn]) -> Applied {
+        let live = tasks.iter().find(|arn| self.next.task(arn).is_some_and(|task| task.holds_resources()));
+        if let Some(arn) = live {
+            return Err(Rejected::TaskNotStopped(arn.clone()));
+        }
+        for arn in tasks {
+            if self.next.task(arn).is_some() {
+                self.remove_task(arn);
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn forget_tokens(&mut self, scope: &Scope, before: Timestamp) -> Applied {
+        let Some(row) = self.next.scope(scope) else { return Ok(Outcome::Done) };
+        let old = row.tokens_by_time.iter().take_while(|(at, _)| *at < before);
+        let old: Vec<_> = old.filter_map(|(_, key)| row.tokens.get(key).cloned()).collect();
+        for record in old {
+            self.remove_token(&record);
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+fn placed_on(task: &Task) -> ContainerInstanceArn {
+    ContainerInstanceArn { cluster: task.arn.cluster.clone(), id: task.container_instance.clone() }
+}

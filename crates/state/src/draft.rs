@@ -1,0 +1,172 @@
+//! The state as it will be if a group becomes durable: a cheap copy of the snapshot, the changes to be written, and whom
+//! they concern.
+//!
+//! Every method here changes snapshot, batch and topics together, so that memory and disk can not drift apart.
+
+use crate::{
+    backend::{Batch, Change},
+    feed::Topic,
+    intern::Interner,
+    record::{FamilyRecord, Kind, Record, SettingRecord, scoped, setting_key, token_key},
+    snapshot::{Orphan, Snapshot, TokenRecord},
+};
+use model::{
+    AccountSetting, Activation, Cluster, ContainerInstance, ContainerInstanceArn, Family, Machine, Scope, SettingName,
+    Task, TaskArn, TaskDefinition, TaskDefinitionArn,
+};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+pub(crate) struct Draft<'a> {
+    /// What the next command is decided on.
+    pub(crate) next: Snapshot,
+    changes: BTreeMap<(Kind, String), Option<Record>>,
+    touched: HashSet<Topic>,
+    interner: &'a mut Interner,
+}
+
+/// A draft that is ready to be written.
+pub(crate) struct Finished {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) batch: Batch,
+    pub(crate) touched: HashSet<Topic>,
+}
+
+const LOOKED: &str = "apply looks for a record's owner before it puts the record";
+
+fn owned(put: Result<(), Orphan>) {
+    put.expect(LOOKED);
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn new(base: Arc<Snapshot>, interner: &'a mut Interner) -> Self {
+        let next = Snapshot::clone(&base);
+        Self { next, changes: BTreeMap::new(), touched: HashSet::from([Topic::All]), interner }
+    }
+
+    pub(crate) fn finish(self) -> Finished {
+        let batch = self.changes.into_iter().map(|((kind, key), record)| {
+            let value = record.map(|record| record.encode());
+            Change { kind, key, value }
+        });
+        Finished { snapshot: self.next, batch: batch.collect(), touched: self.touched }
+    }
+
+    fn write(&mut self, record: Record) {
+        self.changes.insert((record.kind(), record.key()), Some(record));
+    }
+
+    fn erase(&mut self, kind: Kind, key: String) {
+        self.changes.insert((kind, key), None);
+    }
+
+    pub(crate) fn put_cluster(&mut self, cluster: Cluster) -> Arc<Cluster> {
+        let cluster = Arc::new(cluster);
+        self.interner.cluster(&cluster);
+        self.next.put_cluster(cluster.clone());
+        self.write(Record::Cluster(cluster.clone()));
+        cluster
+    }
+
+    pub(crate) fn put_instance(&mut self, instance: ContainerInstance) -> Arc<ContainerInstance> {
+        let instance = Arc::new(instance);
+        owned(self.next.put_instance(instance.clone()));
+        self.touched.insert(Topic::Instance(instance.arn.clone()));
+        self.touched.insert(Topic::Instances);
+        self.write(Record::ContainerInstance(instance.clone()));
+        instance
+    }
+
+    pub(crate) fn remove_instance(&mut self, arn: &ContainerInstanceArn) {
+        self.next.remove_instance(arn);
+        self.touched.insert(Topic::Instance(arn.clone()));
+        self.touched.insert(Topic::Instances);
+        self.erase(Kind::ContainerInstance, arn.to_string());
+    }
+
+    pub(crate) fn put_task(&mut self, task: Task) -> Arc<Task> {
+        let task = Arc::new(self.interner.task(task));
+        owned(self.next.put_task(task.clone()));
+        let instance = ContainerInstanceArn { cluster: task.arn.cluster.clone(), id: task.container_instance.clone() };
+        self.touched.insert(Topic::Instance(instance));
+        self.touched.insert(Topic::Tasks);
+        self.write(Record::Task(task.clone()));
+        task
+    }
+
+    pub(crate) fn remove_task(&mut self, arn: &TaskArn) {
+        self.next.remove_task(arn);
+        self.touched.insert(Topic::Tasks);
+        self.erase(Kind::Task, arn.to_string());
+    }
+
+    pub(crate) fn put_family(&mut self, scope: &Scope, family: &Family, last_revision: u32) {
+        self.next.put_family(scope, family, last_revision);
+        let (scope, family) = (scope.clone(), family.clone());
+        self.write(Record::Family(FamilyRecord { scope, family, last_revision }));
+    }
+
+    pub(crate) fn put_definition(&mut self, definition: TaskDefinition) -> Arc<TaskDefinition> {
+        let definition = Arc::new(definition);
+        owned(self.next.put_definition(definition.clone()));
+        self.write(Record::TaskDefinition(definition.clone()));
+        definition
+    }
+
+    pub(crate) fn remove_definition(&mut self, arn: &TaskDefinitionArn) {
+        self.next.remove_definition(arn);
+        self.erase(Kind::TaskDefinition, arn.to_string());
+    }
+
+    pub(crate) fn put_machine(&mut self, machine: Machine) -> Arc<Machine> {
+        let machine = Arc::new(machine);
+        self.next.put_machine(machine.clone());
+        self.touched.insert(Topic::Machines);
+        self.write(Record::Machine(machine.clone()));
+        machine
+    }
+
+    pub(crate) fn remove_machine(&mut self, scope: &Scope, id: &str) {
+        self.next.remove_machine(scope, id);
+        self.touched.insert(Topic::Machines);
+        self.erase(Kind::Machine, scoped(scope, id));
+    }
+
+    pub(crate) fn put_activation(&mut self, activation: Activation) {
+        let activation = Arc::new(activation);
+        self.next.put_activation(activation.clone());
+        self.touched.insert(Topic::Activations);
+        self.write(Record::Activation(activation));
+    }
+
+    pub(crate) fn remove_activation(&mut self, scope: &Scope, id: &str) {
+        self.next.remove_activation(scope, id);
+        self.touched.insert(Topic::Activations);
+        self.erase(Kind::Activation, scoped(scope, id));
+    }
+
+    pub(crate) fn put_setting(&mut self, scope: Scope, setting: AccountSetting) {
+        let setting = Arc::new(setting);
+        self.next.put_setting(&scope, setting.clone());
+        self.write(Record::Setting(SettingRecord { scope, setting }));
+    }
+
+    pub(crate) fn remove_setting(&mut self, scope: &Scope, name: SettingName, principal: Option<String>) {
+        let key = setting_key(scope, name, principal.as_deref());
+        self.next.remove_setting(scope, &(name, principal));
+        self.erase(Kind::Setting, key);
+    }
+
+    pub(crate) fn put_token(&mut self, record: TokenRecord) {
+        let record = Arc::new(record);
+        self.next.put_token(record.clone());
+        self.write(Record::Token(record));
+    }
+
+    pub(crate) fn remove_token(&mut self, record: &TokenRecord) {
+        self.next.remove_token(record);
+        self.erase(Kind::Token, token_key(&record.token.scope, &record.token.operation, &record.token.token));
+    }
+}

@@ -1,0 +1,234 @@
+//! Records as they are stored: `{"v":1,"d":{...}}`, the envelope's version and the model's own JSON.
+//!
+//! Every kind has a golden file per version. To change a record's form: add the field with a serde default if old
+//! records still say the truth; otherwise raise the kind's version here, decode the old form beside the new, add a golden.
+
+use crate::snapshot::TokenRecord;
+use model::{
+    AccountSetting, Activation, Cluster, ContainerInstance, Family, Machine, Scope, SettingName, Task, TaskDefinition,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{fmt, sync::Arc};
+
+/// The tables that are stored. The text is part of the stored format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)]
+pub enum Kind {
+    Cluster,
+    Family,
+    TaskDefinition,
+    ContainerInstance,
+    Task,
+    Token,
+    Setting,
+    Machine,
+    Activation,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Cluster,
+        Self::Family,
+        Self::TaskDefinition,
+        Self::ContainerInstance,
+        Self::Task,
+        Self::Token,
+        Self::Setting,
+        Self::Machine,
+        Self::Activation,
+    ];
+
+    /// Its name in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::Family => "family",
+            Self::TaskDefinition => "task_definition",
+            Self::ContainerInstance => "container_instance",
+            Self::Task => "task",
+            Self::Token => "token",
+            Self::Setting => "setting",
+            Self::Machine => "machine",
+            Self::Activation => "activation",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
+    /// The version in which it is written today.
+    fn version(self) -> u32 {
+        1
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One stored thing.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Record {
+    Cluster(Arc<Cluster>),
+    Family(FamilyRecord),
+    TaskDefinition(Arc<TaskDefinition>),
+    ContainerInstance(Arc<ContainerInstance>),
+    Task(Arc<Task>),
+    Token(Arc<TokenRecord>),
+    Setting(SettingRecord),
+    Machine(Arc<Machine>),
+    Activation(Arc<Activation>),
+}
+
+/// The last number a family gave: kept by itself, so that deleting revisions can not bring a number back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FamilyRecord {
+    pub(crate) scope: Scope,
+    pub(crate) family: Family,
+    pub(crate) last_revision: u32,
+}
+
+/// An account setting and where it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SettingRecord {
+    pub(crate) scope: Scope,
+    pub(crate) setting: Arc<AccountSetting>,
+}
+
+/// A stored record that is not what this program writes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Corrupt {
+    /// It comes from a later program.
+    #[error(
+        "{kind} record '{key}' has format version {version}; this longshore reads up to version {known}: run a newer one"
+    )]
+    Newer {
+        /// Its table.
+        kind: Kind,
+        /// Its key.
+        key: String,
+        /// Its version.
+        version: u32,
+        /// The latest version that can be read.
+        known: u32,
+    },
+    /// It can not be understood.
+    #[error("{kind} record '{key}' is damaged: {why}")]
+    Damaged {
+        /// Its table.
+        kind: Kind,
+        /// Its key.
+        key: String,
+        /// In what way.
+        why: String,
+    },
+}
+
+pub(crate) fn scoped(scope: &Scope, rest: &str) -> String {
+    format!("{}/{}/{rest}", scope.account, scope.region)
+}
+
+pub(crate) fn setting_key(scope: &Scope, name: SettingName, principal: Option<&str>) -> String {
+    match principal {
+        None => scoped(scope, name.as_str()),
+        Some(principal) => scoped(scope, &format!("{}/{principal}", name.as_str())),
+    }
+}
+
+pub(crate) fn token_key(scope: &Scope, operation: &str, token: &str) -> String {
+    scoped(scope, &format!("{operation}/{token}"))
+}
+
+impl Record {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Cluster(_) => Kind::Cluster,
+            Self::Family(_) => Kind::Family,
+            Self::TaskDefinition(_) => Kind::TaskDefinition,
+            Self::ContainerInstance(_) => Kind::ContainerInstance,
+            Self::Task(_) => Kind::Task,
+            Self::Token(_) => Kind::Token,
+            Self::Setting(_) => Kind::Setting,
+            Self::Machine(_) => Kind::Machine,
+            Self::Activation(_) => Kind::Activation,
+        }
+    }
+
+    /// The key within its kind; everything that names the record is in it.
+    pub(crate) fn key(&self) -> String {
+        match self {
+            Self::Cluster(r) => r.arn.to_string(),
+            Self::Family(r) => scoped(&r.scope, r.family.as_str()),
+            Self::TaskDefinition(r) => r.arn.to_string(),
+            Self::ContainerInstance(r) => r.arn.to_string(),
+            Self::Task(r) => r.arn.to_string(),
+            Self::Token(r) => token_key(&r.token.scope, &r.token.operation, &r.token.token),
+            Self::Setting(r) => setting_key(&r.scope, r.setting.name, r.setting.principal.as_deref()),
+            Self::Machine(r) => scoped(&r.scope, &r.id),
+            Self::Activation(r) => scoped(&r.scope, &r.id),
+        }
+    }
+
+    /// What is written.
+    pub(crate) fn encode(&self) -> String {
+        let version = self.kind().version();
+        match self {
+            Self::Cluster(r) => envelope(version, &**r),
+            Self::Family(r) => envelope(version, r),
+            Self::TaskDefinition(r) => envelope(version, &**r),
+            Self::ContainerInstance(r) => envelope(version, &**r),
+            Self::Task(r) => envelope(version, &**r),
+            Self::Token(r) => envelope(version, &**r),
+            Self::Setting(r) => envelope(version, r),
+            Self::Machine(r) => envelope(version, &**r),
+            Self::Activation(r) => envelope(version, &**r),
+        }
+    }
+
+    /// What was written, if it is whole, of a version we know, and stands under its own key.
+    pub(crate) fn decode(kind: Kind, key: &str, value: &str) -> Result<Self, Corrupt> {
+        let damaged = |why: String| Corrupt::Damaged { kind, key: key.to_owned(), why };
+        let (version, data) = open(value).ok_or_else(|| damaged("it has no version".to_owned()))?;
+        if version > kind.version() {
+            return Err(Corrupt::Newer { kind, key: key.to_owned(), version, known: kind.version() });
+        }
+        if version == 0 {
+            return Err(damaged("there is no version 0".to_owned()));
+        }
+        let record = Self::parse(kind, data).map_err(|e| damaged(e.to_string()))?;
+        if record.key() == key { Ok(record) } else { Err(damaged(format!("it is that of '{}'", record.key()))) }
+    }
+
+    fn parse(kind: Kind, data: &str) -> Result<Self, serde_json::Error> {
+        fn of<T: DeserializeOwned>(data: &str) -> Result<T, serde_json::Error> {
+            serde_json::from_str(data)
+        }
+        Ok(match kind {
+            Kind::Cluster => Self::Cluster(of(data)?),
+            Kind::Family => Self::Family(of(data)?),
+            Kind::TaskDefinition => Self::TaskDefinition(of(data)?),
+            Kind::ContainerInstance => Self::ContainerInstance(of(data)?),
+            Kind::Task => Self::Task(of(data)?),
+            Kind::Token => Self::Token(of(data)?),
+            Kind::Setting => Self::Setting(of(data)?),
+            Kind::Machine => Self::Machine(of(data)?),
+            Kind::Activation => Self::Activation(of(data)?),
+        })
+    }
+}
+
+fn envelope<T: Serialize>(version: u32, data: &T) -> String {
+    let data = serde_json::to_string(data).expect("the model's types have text keys and cannot fail to serialize");
+    format!("{{\"v\":{version},\"d\":{data}}}")
+}
+
+/// The version and the data inside. The envelope is ours to the byte, so it is taken off as text.
+fn open(value: &str) -> Option<(u32, &str)> {
+    let (version, data) = value.strip_prefix("{\"v\":")?.split_once(",\"d\":")?;
+    Some((version.parse().ok()?, data.strip_suffix('}')?))
+}

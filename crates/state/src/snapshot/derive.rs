@@ -1,0 +1,236 @@
+//! Puts records into a snapshot and carries along what is derived from them. The one place where counts change: apply
+//! and loading both come here.
+
+use super::{ClusterRow, DefinitionRow, FamilyRow, Id, InstanceRow, ScopeRow, Snapshot, TokenRecord};
+use model::{
+    AccountSetting, Activation, Cluster, ClusterArn, ContainerInstance, ContainerInstanceArn, Family, Machine,
+    MachineState, Scope, SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionArn, TaskDefinitionStatus,
+    TaskStatus,
+};
+use std::sync::Arc;
+
+/// A record whose owner does not exist. In apply that can not be, since it looks first; in a store it is damage.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} belongs to {owner}, which does not exist")]
+pub(crate) struct Orphan {
+    what: String,
+    owner: String,
+}
+
+fn orphan(what: &impl ToString, owner: &impl ToString) -> Orphan {
+    Orphan { what: what.to_string(), owner: owner.to_string() }
+}
+
+/// What one task adds to the counts.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+struct Share {
+    live: bool,
+    running: u32,
+    pending: u32,
+}
+
+impl Share {
+    fn of(task: &Task) -> Self {
+        let (running, pending) = match task.last_status() {
+            TaskStatus::Pending => (0, 1),
+            TaskStatus::Running => (1, 0),
+            TaskStatus::Stopping | TaskStatus::Stopped => (0, 0),
+        };
+        Self { live: task.holds_resources(), running, pending }
+    }
+}
+
+impl Snapshot {
+    pub(crate) fn scope_mut(&mut self, scope: &Scope) -> &mut ScopeRow {
+        Arc::make_mut(self.scopes.entry(scope.clone()).or_default())
+    }
+
+    fn cluster_mut(&mut self, arn: &ClusterArn) -> Option<&mut ClusterRow> {
+        let scope = Arc::make_mut(self.scopes.get_mut(&arn.scope)?);
+        Some(Arc::make_mut(scope.clusters.get_mut(&arn.name)?))
+    }
+
+    pub(crate) fn put_cluster(&mut self, cluster: Arc<Cluster>) {
+        let clusters = &mut self.scope_mut(&cluster.arn.scope).clusters;
+        match clusters.get_mut(&cluster.arn.name) {
+            Some(row) => Arc::make_mut(row).cluster = cluster,
+            None => {
+                clusters.insert(cluster.arn.name.clone(), Arc::new(ClusterRow::new(cluster)));
+            }
+        }
+    }
+
+    pub(crate) fn put_instance(&mut self, instance: Arc<ContainerInstance>) -> Result<(), Orphan> {
+        let Some(cluster) = self.cluster_mut(&instance.arn.cluster) else {
+            return Err(orphan(&instance.arn, &instance.arn.cluster));
+        };
+        let id = Id::of(instance.arn.id.as_str());
+        let mut row = match cluster.instances.get(&id) {
+            Some(row) => {
+                cluster.registered_instances -= u32::from(row.is_registered());
+                row.clone()
+            }
+            None => Arc::new(InstanceRow::new(instance.clone())),
+        };
+        Arc::make_mut(&mut row).replace(instance);
+        cluster.registered_instances += u32::from(row.is_registered());
+        cluster.instances.insert(id, row);
+        Ok(())
+    }
+
+    /// Only for an instance without live tasks.
+    pub(crate) fn remove_instance(&mut self, arn: &ContainerInstanceArn) {
+        let Some(cluster) = self.cluster_mut(&arn.cluster) else { return };
+        if let Some(row) = cluster.instances.remove(&Id::of(arn.id.as_str())) {
+            cluster.registered_instances -= u32::from(row.is_registered());
+        }
+    }
+
+    /// Puts a task in the place of its earlier form, or adds it.
+    pub(crate) fn put_task(&mut self, task: Arc<Task>) -> Result<(), Orphan> {
+        let definition = task.definition.clone();
+        let id = Id::of(task.arn.id.as_str());
+        let is = Share::of(&task);
+        let Some(cluster) = self.cluster_mut(&task.arn.cluster) else {
+            return Err(orphan(&task.arn, &task.arn.cluster));
+        };
+        let was = cluster.live.get(id).map_or(Share::default(), |before| Share::of(before));
+        if was != is {
+            cluster.running = cluster.running + is.running - was.running;
+            cluster.pending = cluster.pending + is.pending - was.pending;
+            let Some(row) = cluster.instances.get_mut(&Id::of(task.container_instance.as_str())) else {
+                return Err(orphan(&task.arn, &format!("container instance {}", task.container_instance)));
+            };
+            let row = Arc::make_mut(row);
+            row.running = row.running + is.running - was.running;
+            row.pending = row.pending + is.pending - was.pending;
+            match (was.live, is.live) {
+                (false, true) => row.hold(&task.reservation, &task.group),
+                (true, false) => row.release(&task.reservation, &task.group),
+                (true, true) | (false, false) => {}
+            }
+        }
+        match task.stopped_at() {
+            None => cluster.live.put(id, task),
+            Some(at) => {
+                cluster.live.remove(id);
+                cluster.stopped_order.insert((at, id));
+                cluster.stopped.put(id, task);
+            }
+        }
+        match (was.live, is.live) {
+            (false, true) => self.count_use(&definition, |n| n + 1),
+            (true, false) => self.count_use(&definition, |n| n - 1),
+            (true, true) | (false, false) => Ok(()),
+        }
+    }
+
+    fn count_use(&mut self, arn: &TaskDefinitionArn, change: impl FnOnce(u32) -> u32) -> Result<(), Orphan> {
+        let family = self.scope_mut(&arn.scope).families.get_mut(&arn.family);
+        let row = family.and_then(|f| Arc::make_mut(f).revisions.get_mut(&arn.revision));
+        let row = row.ok_or_else(|| orphan(&"a live task", arn))?;
+        row.live_tasks = change(row.live_tasks);
+        Ok(())
+    }
+
+    /// Only for a stopped task.
+    pub(crate) fn remove_task(&mut self, arn: &TaskArn) {
+        let Some(cluster) = self.cluster_mut(&arn.cluster) else { return };
+        let id = Id::of(arn.id.as_str());
+        let removed = cluster.stopped.remove(id);
+        if let Some(at) = removed.and_then(|task| task.stopped_at()) {
+            cluster.stopped_order.remove(&(at, id));
+        }
+    }
+
+    pub(crate) fn put_family(&mut self, scope: &Scope, family: &Family, last_revision: u32) {
+        let row = self.scope_mut(scope).families.entry(family.clone()).or_default();
+        Arc::make_mut(row).last_revision = last_revision;
+    }
+
+    pub(crate) fn put_definition(&mut self, definition: Arc<TaskDefinition>) -> Result<(), Orphan> {
+        let active = |d: &TaskDefinition| match d.status {
+            TaskDefinitionStatus::Active => 1,
+            TaskDefinitionStatus::Inactive | TaskDefinitionStatus::DeleteInProgress => 0,
+        };
+        let arn = definition.arn.clone();
+        let Some(family) = self.scope_mut(&arn.scope).families.get_mut(&arn.family) else {
+            return Err(orphan(&arn, &format!("family {}", arn.family)));
+        };
+        let family: &mut FamilyRow = Arc::make_mut(family);
+        family.active += active(&definition);
+        match family.revisions.get_mut(&arn.revision) {
+            Some(row) => {
+                family.active -= active(&row.definition);
+                row.definition = definition;
+            }
+            None => {
+                family.revisions.insert(arn.revision, DefinitionRow { definition, live_tasks: 0 });
+            }
+        }
+        Ok(())
+    }
+
+    /// Only for one that is not ACTIVE and not in use.
+    pub(crate) fn remove_definition(&mut self, arn: &TaskDefinitionArn) {
+        if let Some(family) = self.scope_mut(&arn.scope).families.get_mut(&arn.family) {
+            Arc::make_mut(family).revisions.remove(&arn.revision);
+        }
+    }
+
+    pub(crate) fn put_machine(&mut self, machine: Arc<Machine>) {
+        match machine.state {
+            MachineState::Terminated => self.release_address(&machine),
+            MachineState::Pending
+            | MachineState::Running
+            | MachineState::Stopping
+            | MachineState::Stopped
+            | MachineState::ShuttingDown => {
+                self.addresses.insert(machine.private_ip, machine.clone());
+            }
+        }
+        self.scope_mut(&machine.scope).machines.insert(machine.id.clone(), machine);
+    }
+
+    pub(crate) fn remove_machine(&mut self, scope: &Scope, id: &str) {
+        if let Some(machine) = self.scope_mut(scope).machines.remove(id) {
+            self.release_address(&machine);
+        }
+    }
+
+    fn release_address(&mut self, machine: &Machine) {
+        if self.addresses.get(&machine.private_ip).is_some_and(|holder| holder.id == machine.id) {
+            self.addresses.remove(&machine.private_ip);
+        }
+    }
+
+    pub(crate) fn put_activation(&mut self, activation: Arc<Activation>) {
+        self.scope_mut(&activation.scope).activations.insert(activation.id.clone(), activation);
+    }
+
+    pub(crate) fn remove_activation(&mut self, scope: &Scope, id: &str) {
+        self.scope_mut(scope).activations.remove(id);
+    }
+
+    pub(crate) fn put_setting(&mut self, scope: &Scope, setting: Arc<AccountSetting>) {
+        self.scope_mut(scope).settings.insert((setting.name, setting.principal.clone()), setting);
+    }
+
+    pub(crate) fn remove_setting(&mut self, scope: &Scope, key: &(SettingName, Option<String>)) {
+        self.scope_mut(scope).settings.remove(key);
+    }
+
+    pub(crate) fn put_token(&mut self, record: Arc<TokenRecord>) {
+        let key = (record.token.operation.clone(), record.token.token.clone());
+        let scope = self.scope_mut(&record.token.scope);
+        scope.tokens_by_time.insert((record.token.at, key.clone()));
+        scope.tokens.insert(key, record);
+    }
+
+    pub(crate) fn remove_token(&mut self, record: &TokenRecord) {
+        let key = (record.token.operation.clone(), record.token.token.clone());
+        let scope = self.scope_mut(&record.token.scope);
+        scope.tokens.remove(&key);
+        scope.tokens_by_time.remove(&(record.token.at, key));
+    }
+}

@@ -1,0 +1,244 @@
+//! The rows of a snapshot: a record, and beside it what apply derives from the others.
+
+use super::{Id, Order, TaskFilter, TaskTable};
+use crate::command::IdempotencyToken;
+use imbl::{OrdMap, OrdSet};
+use model::{
+    AccountSetting, Activation, Cluster, ClusterName, ContainerInstance, Family, InstanceStatus, Machine, Port,
+    Reservation, Resources, SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionStatus, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound::{Excluded, Unbounded},
+    sync::Arc,
+};
+
+/// Everything of one account in one region.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ScopeRow {
+    pub(crate) clusters: OrdMap<ClusterName, Arc<ClusterRow>>,
+    pub(crate) families: OrdMap<Family, Arc<FamilyRow>>,
+    pub(crate) machines: OrdMap<String, Arc<Machine>>,
+    pub(crate) activations: OrdMap<String, Arc<Activation>>,
+    pub(crate) settings: OrdMap<(SettingName, Option<String>), Arc<AccountSetting>>,
+    /// By operation and token.
+    pub(crate) tokens: OrdMap<(String, String), Arc<TokenRecord>>,
+    /// Derived: the tokens by the time of their use.
+    pub(crate) tokens_by_time: OrdSet<(Timestamp, (String, String))>,
+}
+
+/// A cluster, what it holds, and its counts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClusterRow {
+    /// The cluster.
+    pub cluster: Arc<Cluster>,
+    /// Its instances that are not INACTIVE: `registeredContainerInstancesCount`.
+    pub registered_instances: u32,
+    /// Its tasks whose last status is RUNNING.
+    pub running: u32,
+    /// Its tasks whose last status is PENDING.
+    pub pending: u32,
+    pub(crate) instances: OrdMap<Id, Arc<InstanceRow>>,
+    /// Tasks that still hold something.
+    pub(crate) live: TaskTable,
+    /// Tasks that have stopped and are kept to be looked at.
+    pub(crate) stopped: TaskTable,
+    /// The stopped ones by the time they stopped.
+    pub(crate) stopped_order: OrdSet<(Timestamp, Id)>,
+}
+
+impl ClusterRow {
+    pub(crate) fn new(cluster: Arc<Cluster>) -> Self {
+        Self {
+            cluster,
+            registered_instances: 0,
+            running: 0,
+            pending: 0,
+            instances: OrdMap::new(),
+            live: TaskTable::default(),
+            stopped: TaskTable::default(),
+            stopped_order: OrdSet::new(),
+        }
+    }
+
+    /// How many tasks hold something on the cluster's instances.
+    pub fn live_tasks(&self) -> usize {
+        self.live.len()
+    }
+
+    /// The cluster's instances by id, INACTIVE ones too.
+    pub fn instances(&self) -> impl Iterator<Item = &Arc<InstanceRow>> {
+        self.instances.values()
+    }
+
+    /// The tasks that the filter lets through, by id.
+    pub fn tasks<'a>(&'a self, filter: &'a TaskFilter) -> Box<dyn Iterator<Item = &'a Arc<Task>> + 'a> {
+        super::tasks::filtered(&self.live, &self.stopped, filter)
+    }
+}
+
+/// A container instance and what its live tasks leave of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InstanceRow {
+    /// The instance.
+    pub instance: Arc<ContainerInstance>,
+    /// What is left for further tasks.
+    pub remaining: Resources,
+    /// Its tasks whose last status is RUNNING.
+    pub running: u32,
+    /// Its tasks whose last status is PENDING.
+    pub pending: u32,
+    /// Its tasks that still hold something.
+    pub live: u32,
+    /// Of those, how many are in which group.
+    pub groups: BTreeMap<Arc<str>, u32>,
+    pub(crate) held: Held,
+}
+
+/// The sum of what the live tasks of an instance hold. Kept beside `remaining`, because that stops at zero and so can
+/// not be counted back up.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Held {
+    cpu: u64,
+    memory: u64,
+    gpus: u64,
+    ports: BTreeSet<Port>,
+}
+
+impl InstanceRow {
+    pub(crate) fn new(instance: Arc<ContainerInstance>) -> Self {
+        let remaining = instance.registered.clone();
+        Self { instance, remaining, running: 0, pending: 0, live: 0, groups: BTreeMap::new(), held: Held::default() }
+    }
+
+    /// Whether it counts as registered.
+    pub fn is_registered(&self) -> bool {
+        match self.instance.status {
+            InstanceStatus::Active | InstanceStatus::Draining => true,
+            InstanceStatus::Inactive => false,
+        }
+    }
+
+    pub(crate) fn replace(&mut self, instance: Arc<ContainerInstance>) {
+        self.instance = instance;
+        self.recount();
+    }
+
+    pub(crate) fn hold(&mut self, reservation: &Reservation, group: &Arc<str>) {
+        self.held.cpu += u64::from(reservation.cpu.0);
+        self.held.memory += u64::from(reservation.memory.0);
+        self.held.gpus += u64::from(reservation.gpus);
+        self.held.ports.extend(reservation.ports.iter().copied());
+        self.live += 1;
+        *self.groups.entry(group.clone()).or_insert(0) += 1;
+        self.recount();
+    }
+
+    pub(crate) fn release(&mut self, reservation: &Reservation, group: &Arc<str>) {
+        self.held.cpu -= u64::from(reservation.cpu.0);
+        self.held.memory -= u64::from(reservation.memory.0);
+        self.held.gpus -= u64::from(reservation.gpus);
+        for port in &reservation.ports {
+            self.held.ports.remove(port);
+        }
+        self.live -= 1;
+        if let Some(count) = self.groups.get_mut(group) {
+            *count -= 1;
+            if *count == 0 {
+                self.groups.remove(group);
+            }
+        }
+        self.recount();
+    }
+
+    /// Whether the live tasks hold more than the instance has: possible only after it came back smaller than it was.
+    pub(crate) fn is_over_capacity(&self) -> bool {
+        let all = &self.instance.registered;
+        self.held.cpu > u64::from(all.cpu.0)
+            || self.held.memory > u64::from(all.memory.0)
+            || self.held.gpus > u64::from(all.gpus)
+    }
+
+    fn recount(&mut self) {
+        let all = &self.instance.registered;
+        let left = |all: u32, held: u64| u32::try_from(u64::from(all).saturating_sub(held)).unwrap_or(0);
+        self.remaining.cpu.0 = left(all.cpu.0, self.held.cpu);
+        self.remaining.memory.0 = left(all.memory.0, self.held.memory);
+        self.remaining.gpus = left(all.gpus, self.held.gpus);
+        self.remaining.ports.clone_from(&all.ports);
+        self.remaining.ports.extend(self.held.ports.iter().copied());
+    }
+}
+
+/// A family: the last number it gave, and its revisions.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FamilyRow {
+    /// The last revision number that was given, whether or not that revision still exists.
+    pub last_revision: u32,
+    /// How many revisions are ACTIVE.
+    pub active: u32,
+    pub(crate) revisions: OrdMap<u32, DefinitionRow>,
+}
+
+impl FamilyRow {
+    /// The revisions from the first up.
+    pub fn revisions(&self) -> impl DoubleEndedIterator<Item = &DefinitionRow> {
+        self.revisions.iter().map(|(_, row)| row)
+    }
+}
+
+/// A revision and how many live tasks use it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DefinitionRow {
+    /// The revision.
+    pub definition: Arc<TaskDefinition>,
+    /// Live tasks that use it.
+    pub live_tasks: u32,
+}
+
+/// What came of the first request with an idempotency token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRecord {
+    /// The token and the request it came with.
+    pub token: IdempotencyToken,
+    /// The tasks that were started.
+    pub tasks: Vec<TaskArn>,
+}
+
+pub(super) fn definitions<'a>(
+    scope: &'a ScopeRow,
+    family: Option<&Family>,
+    status: TaskDefinitionStatus,
+    order: Order,
+    after: Option<(&Family, u32)>,
+) -> Box<dyn Iterator<Item = &'a Arc<TaskDefinition>> + 'a> {
+    let wanted = move |row: &'a DefinitionRow| Some(&row.definition).filter(|d| d.status == status);
+    // The family in which the last page ended, from the revision behind it; then the families behind that one.
+    let rest = after.and_then(|(name, revision)| Some((scope.families.get(name)?, revision)));
+    let rest = rest.filter(|_| family.is_none() || family == after.map(|(name, _)| name));
+    let from = after.map_or(Unbounded, |(name, _)| Excluded(name.clone()));
+    match (order, family) {
+        (Order::Ascending, one) => {
+            let first = rest.into_iter().flat_map(move |(f, last)| f.revisions.range((Excluded(last), Unbounded)));
+            let first = first.filter_map(move |(_, row)| wanted(row));
+            let then: Box<dyn Iterator<Item = &'a Arc<FamilyRow>>> = match (one, after) {
+                (Some(_), Some(_)) => Box::new(std::iter::empty()),
+                (Some(name), None) => Box::new(scope.families.get(name).into_iter()),
+                (None, _) => Box::new(scope.families.range((from, Unbounded)).map(|(_, f)| f)),
+            };
+            Box::new(first.chain(then.flat_map(move |f| f.revisions().filter_map(wanted))))
+        }
+        (Order::Descending, one) => {
+            let first = rest.into_iter().flat_map(move |(f, last)| f.revisions.range(..last).rev());
+            let first = first.filter_map(move |(_, row)| wanted(row));
+            let then: Box<dyn Iterator<Item = &'a Arc<FamilyRow>>> = match (one, after) {
+                (Some(_), Some(_)) => Box::new(std::iter::empty()),
+                (Some(name), None) => Box::new(scope.families.get(name).into_iter()),
+                (None, Some((name, _))) => Box::new(scope.families.range(..name.clone()).rev().map(|(_, f)| f)),
+                (None, None) => Box::new(scope.families.iter().rev().map(|(_, f)| f)),
+            };
+            Box::new(first.chain(then.flat_map(move |f| f.revisions().rev().filter_map(wanted))))
+        }
+    }
+}
