@@ -25,7 +25,7 @@ pub(crate) fn regenerate(root: &Path, check: bool) -> Result<()> {
     let mut stale = Vec::new();
     for (path, text) in generate(root)? {
         let path = src.join(path);
-        let text = rustfmt(&text).with_context(|| format!("formatting {}", path.display()))?;
+        let text = rustfmt(root, &text).with_context(|| format!("formatting {}", path.display()))?;
         if fs::read_to_string(&path).is_ok_and(|old| old == text) {
             continue;
         }
@@ -54,9 +54,11 @@ fn generate(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     Ok(files)
 }
 
-fn rustfmt(text: &str) -> Result<String> {
+fn rustfmt(root: &Path, text: &str) -> Result<String> {
     let mut child = Command::new("rustfmt")
         .args(["--edition", "2024", "--emit", "stdout", "--quiet"])
+        // The style is the workspace's, wherever we are called from.
+        .current_dir(root)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
