@@ -14,6 +14,8 @@ mod request;
 mod view;
 
 #[cfg(test)]
+mod fixture;
+#[cfg(test)]
 mod laws;
 #[cfg(test)]
 mod tests;
