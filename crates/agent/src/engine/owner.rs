@@ -1,0 +1,309 @@
+//! The owner of one task: one loop that steps its state, makes it durable, and only then has the effects done.
+//!
+//! Operations on one container follow one another: each waits for the one before it to end, so that a removal can never
+//! be overtaken by the creation it is to undo.
+
+use super::{Inner, View};
+use crate::{
+    files::Durable,
+    ledger::{LedgerError, Record, VERSION},
+    node::{Failure, Node, Seen},
+    plan::{Job, TaskPlan},
+    task::{Effect, Event, Happened, Operation, Phase, TaskState, limits, step},
+};
+use model::Timestamp;
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::mpsc, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// How long before a ledger that cannot be written is tried again.
+const LEDGER_RETRY: Duration = Duration::from_secs(1);
+
+pub(super) struct Owner {
+    inner: Arc<Inner>,
+    plan: Arc<TaskPlan>,
+    state: TaskState,
+    mailbox: mpsc::Sender<Event>,
+    lanes: Vec<Lane>,
+}
+
+/// The operations of one container.
+#[derive(Default)]
+struct Lane {
+    last: Option<JoinHandle<()>>,
+    /// Ends a pull that is under way.
+    cancel: CancellationToken,
+    /// Its output was said to be at its end.
+    log_ended: bool,
+}
+
+impl Owner {
+    pub(super) fn new(inner: Arc<Inner>, plan: Arc<TaskPlan>, state: TaskState, mailbox: mpsc::Sender<Event>) -> Self {
+        let lanes = state.containers.iter().map(|_| Lane::default()).collect();
+        Self { inner, plan, state, mailbox, lanes }
+    }
+
+    /// Runs the task; true once it is forgotten, false at shutdown.
+    pub(super) async fn run(mut self, first: Event, mut events: mpsc::Receiver<Event>) -> bool {
+        self.follow_logs();
+        let stop = self.inner.effects.shutdown().clone();
+        let mut event = first;
+        loop {
+            if self.take(&event).await {
+                return true;
+            }
+            event = tokio::select! {
+                () = stop.cancelled() => return false,
+                event = events.recv() => event.expect("the owner itself holds a sender"),
+                () = self.deadline() => Event::Tick,
+            };
+        }
+    }
+
+    async fn deadline(&self) {
+        match self.state.next_deadline() {
+            Some(by) => {
+                let wait = by.millis_since(self.inner.now());
+                self.inner.effects.sleep(Duration::from_millis(u64::try_from(wait).unwrap_or(0))).await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// True if nothing of the task is left.
+    async fn take(&mut self, event: &Event) -> bool {
+        let before = self.state.clone();
+        let effects = step(&mut self.state, event, self.inner.now());
+        if before != self.state {
+            self.save(&effects).await;
+        }
+        let task = &self.plan.assignment.task;
+        let news =
+            before.observe(task) != self.state.observe(task) || matches!(event, Event::Assigned | Event::Resumed);
+        self.inner.board.publish(View { plan: self.plan.clone(), state: Arc::new(self.state.clone()) }, news);
+        let mut forgotten = false;
+        for effect in effects {
+            forgotten |= self.carry_out(effect).await;
+        }
+        self.end_logs();
+        forgotten
+    }
+
+    /// The output of what is gone is at its end.
+    fn end_logs(&mut self) {
+        for (container, lane) in self.state.containers.iter().zip(&mut self.lanes) {
+            if container.phase == Phase::Gone && container.logs_open && !lane.log_ended {
+                lane.log_ended = true;
+                self.inner.logs.end(container.runtime_id.to_string());
+            }
+        }
+    }
+
+    /// Nothing is done before this has worked.
+    async fn save(&self, effects: &[Effect]) {
+        let last = |e: &Effect| match e {
+            // What is removed can not be asked again: its exit code must be safe.
+            Effect::Begin(_, Operation::Remove) | Effect::Clear | Effect::Forget => true,
+            Effect::Begin(_, Operation::Pull | Operation::Connect | Operation::Create | Operation::Start)
+            | Effect::Signal(_)
+            | Effect::Kill(_)
+            | Effect::Inspect(_) => false,
+        };
+        let durable = if effects.iter().any(last) { Durable::PowerFailure } else { Durable::ProcessDeath };
+        let record = Record {
+            version: VERSION,
+            assignment: self.plan.assignment.clone(),
+            definition: self.plan.definition.clone(),
+            state: self.state.clone(),
+        };
+        while let Err(error) = self.write(&record, durable).await {
+            tracing::error!(task = %record.assignment.task, error = &error as &dyn std::error::Error,
+                "the ledger cannot be written; the task waits");
+            if !self.inner.effects.sleep_unless_stopped(LEDGER_RETRY).await {
+                return;
+            }
+        }
+    }
+
+    async fn write(&self, record: &Record, durable: Durable) -> Result<(), LedgerError> {
+        match durable {
+            Durable::ProcessDeath => self.inner.ledger.save(record, durable),
+            Durable::PowerFailure => {
+                // A sync takes milliseconds, too long for the few threads all tasks share.
+                let (ledger, record) = (self.inner.ledger.clone(), record.clone());
+                let work = tokio::task::spawn_blocking(move || ledger.save(&record, durable));
+                work.await.expect("saving does not panic")
+            }
+        }
+    }
+
+    fn job(&self, at: usize) -> Job {
+        self.plan.job(at, &self.state.containers[at])
+    }
+
+    async fn carry_out(&mut self, effect: Effect) -> bool {
+        match effect {
+            Effect::Begin(at, operation) => self.begin(at, operation),
+            Effect::Signal(at) => self.aside(at, Aside::Signal { kill: false }),
+            Effect::Kill(at) => self.aside(at, Aside::Signal { kill: true }),
+            Effect::Inspect(at) => self.aside(at, Aside::Inspect),
+            Effect::Clear => self.clear(),
+            Effect::Forget => {
+                self.inner.node.forget(self.plan.clone()).await;
+                let task = &self.plan.assignment.task;
+                if let Err(error) = self.inner.ledger.forget(&task.id) {
+                    // It is read again at the next start and dropped again.
+                    tracing::warn!(%task, error = &error as &dyn std::error::Error, "a ledger entry stays behind");
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    fn begin(&mut self, at: usize, operation: Operation) {
+        let job = self.job(at);
+        let lane = &mut self.lanes[at];
+        if operation == Operation::Remove {
+            lane.cancel.cancel();
+        }
+        let (before, cancel) = (lane.last.take(), lane.cancel.clone());
+        let (inner, mailbox) = (self.inner.clone(), self.mailbox.clone());
+        self.lanes[at].last = Some(self.inner.effects.spawn("container operation", async move {
+            if let Some(before) = before {
+                // A panic in it was logged; what it left is found by the next operation.
+                let _ = before.await;
+            }
+            if let Some(happened) = operate(&inner, job, operation, &cancel).await {
+                let _ = mailbox.send(Event::Container(at, happened)).await;
+            }
+        }));
+    }
+
+    fn aside(&self, at: usize, what: Aside) {
+        let (job, inner, mailbox) = (self.job(at), self.inner.clone(), self.mailbox.clone());
+        self.inner.effects.spawn("container signal", async move {
+            let found = match what {
+                Aside::Signal { kill } => match inner.node.signal(job, kill).await {
+                    Ok(()) => None,
+                    Err(failure) => {
+                        // The deadline repeats or escalates it.
+                        tracing::warn!(%failure, "a container could not be signalled");
+                        None
+                    }
+                },
+                Aside::Inspect => look(&*inner.node, job).await,
+            };
+            if let Some(happened) = found {
+                let _ = mailbox.send(Event::Container(at, happened)).await;
+            }
+        });
+    }
+
+    fn clear(&self) {
+        let (plan, inner, mailbox) = (self.plan.clone(), self.inner.clone(), self.mailbox.clone());
+        self.inner.effects.spawn("clear task", async move {
+            match inner.node.clear(plan.clone()).await {
+                Ok(()) => drop(mailbox.send(Event::Cleared).await),
+                Err(failure) => tracing::warn!(task = plan.id(), %failure, "what a task left could not be removed"),
+            }
+        });
+    }
+
+    /// Output is shipped from where the last run ended.
+    fn follow_logs(&self) {
+        for (at, container) in self.state.containers.iter().enumerate() {
+            if !container.logs_open {
+                continue;
+            }
+            if let Some(target) = self.plan.log_target(at) {
+                self.inner.logs.follow(target, false, at, self.mailbox.clone());
+            }
+        }
+    }
+}
+
+/// What is done beside the operations, at any time.
+#[derive(Debug, Clone, Copy)]
+enum Aside {
+    Signal { kill: bool },
+    Inspect,
+}
+
+impl Inner {
+    /// The engine's clock: the wall's at its start, moved on by one that never jumps, because deadlines hang on it.
+    fn now(&self) -> Timestamp {
+        self.born.plus_millis(i64::try_from(self.effects.monotonic().as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// Does one operation and says how it ended; nothing if it was cancelled.
+async fn operate(inner: &Inner, job: Job, operation: Operation, cancel: &CancellationToken) -> Option<Happened> {
+    let (node, id) = (&*inner.node, job.id().to_owned());
+    let open = "the semaphore is never closed";
+    let worker = || async { inner.workers.acquire().await.expect(open) };
+    let outcome = match operation {
+        Operation::Pull => {
+            let pull = async {
+                let _turn = inner.pulls.acquire().await.expect(open);
+                node.pull(job).await.map(Happened::Pulled)
+            };
+            tokio::select! {
+                () = cancel.cancelled() => return None,
+                outcome = pull => outcome,
+            }
+        }
+        Operation::Connect => {
+            let _turn = worker().await;
+            within(inner, limits::CONNECT, node.connect(job)).await.map(Happened::Connected)
+        }
+        Operation::Create => {
+            let _turn = worker().await;
+            within(inner, limits::CREATE, node.create(job)).await.map(|()| Happened::Created)
+        }
+        Operation::Start => {
+            let _turn = worker().await;
+            let looked = job.clone();
+            let limit = job.container().start_timeout.map_or(limits::START, |seconds| i64::from(seconds) * 1000);
+            match within(inner, limit, node.start(job)).await {
+                Ok(()) => Ok(Happened::Started),
+                // It may have run and ended before we asked, in a former run of ours.
+                Err(failure) => match look(node, looked).await {
+                    Some(exited @ Happened::Exited { code: Some(_), .. }) => Ok(exited),
+                    Some(_) | None => Err(failure),
+                },
+            }
+        }
+        Operation::Remove => {
+            let _turn = worker().await;
+            within(inner, limits::REMOVE, node.remove(job)).await.map(|()| Happened::Removed)
+        }
+    };
+    Some(outcome.unwrap_or_else(|failure| {
+        tracing::warn!(container = id, %failure, "a container operation failed");
+        Happened::Failed(operation, failure.0)
+    }))
+}
+
+/// Bounds an operation, so that those behind it get their turn whatever hangs.
+async fn within<T>(inner: &Inner, millis: i64, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::select! {
+        outcome = work => outcome,
+        () = inner.effects.sleep(Duration::from_millis(millis.unsigned_abs())) => {
+            Err(Failure::new("DockerTimeoutError", format_args!("no answer within {} s", millis / 1000)))
+        }
+    }
+}
+
+async fn look(node: &dyn Node, job: Job) -> Option<Happened> {
+    match node.inspect(job).await {
+        Ok(Seen::Alive) => None,
+        Ok(Seen::Exited { code, oom }) => Some(Happened::Exited { code, oom }),
+        Ok(Seen::Absent) => Some(Happened::Vanished),
+        Err(failure) => {
+            // The next connection of the event stream, or the next regular look, finds out.
+            tracing::debug!(%failure, "a container could not be looked at");
+            None
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Files that are whole or not there: written beside their place, made durable, renamed into it.
+
+use serde::{Serialize, de::DeserializeOwned};
+use std::{fs, io, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+
+/// What may read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Only the agent's user.
+    Private,
+    /// Everybody (what is shown inside containers).
+    Public,
+}
+
+/// How sure a write has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durable {
+    /// It must survive a power failure.
+    PowerFailure,
+    /// It must survive the death of this process. After a power failure no container runs, so what only says how far
+    /// running things have come need not survive one; that spares most of the disk's time.
+    ProcessDeath,
+}
+
+/// Writes the whole file or leaves the old one.
+pub(crate) fn write(path: &Path, bytes: &[u8], mode: Mode, durable: Durable) -> io::Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let bits = match mode {
+        Mode::Private => 0o600,
+        Mode::Public => 0o644,
+    };
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(bits).open(&temporary)?;
+    file.write_all(bytes)?;
+    match durable {
+        Durable::PowerFailure => {
+            file.sync_all()?;
+            fs::rename(&temporary, path)?;
+            fs::File::open(parent)?.sync_all()
+        }
+        Durable::ProcessDeath => fs::rename(&temporary, path),
+    }
+}
+
+/// Writes a value as JSON.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize, mode: Mode, durable: Durable) -> io::Result<()> {
+    write(path, &serde_json::to_vec(value)?, mode, durable)
+}
+
+/// Reads a value, `None` if there is no such file.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Removes a file; fine if it is not there.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Makes a private folder.
+pub(crate) fn folder(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}

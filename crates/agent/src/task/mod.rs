@@ -1,0 +1,318 @@
+//! One task's life on this instance, as data: the state the ledger keeps, the events that reach it, the effects it asks for.
+//!
+//! `step` moves it and is pure: no clock, no runtime, no network. Every wait in a state has a deadline stored beside it, so the
+//! owner only has to call again at [`TaskState::next_deadline`]; there are no timers to lose in a crash. Deliberately
+//! absent: how effects are carried out (`engine`), and what the server makes of observations (`model::lifecycle`).
+
+mod observe;
+mod step;
+#[cfg(test)]
+mod tests;
+
+pub use step::step;
+
+use model::{ContainerDefinition, NetworkBinding, Stop, StopCode, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::{net::Ipv4Addr, sync::Arc};
+
+/// How long things may take, in milliseconds. Source: the original agent's defaults (ecs-agent `config`).
+pub mod limits {
+    /// A whole image pull, waiting for its turn included.
+    pub const PULL: i64 = 2 * 60 * 60 * 1000;
+    /// Making a container's network: some netlink messages and one nft batch; a minute is a hundred times that.
+    pub const CONNECT: i64 = 60 * 1000;
+    /// Creating a container.
+    pub const CREATE: i64 = 4 * 60 * 1000;
+    /// Starting a container whose definition has no startTimeout.
+    pub const START: i64 = 3 * 60 * 1000;
+    /// From the stop signal to SIGKILL, in seconds, where the definition has no stopTimeout.
+    pub const STOP_SECONDS: u32 = 30;
+    /// From one SIGKILL to the next. The kernel needs milliseconds; processes in uninterruptible sleep need luck.
+    pub const KILL: i64 = 30 * 1000;
+    /// SIGKILLs before the agent gives up waiting for the exit and clears away what it can.
+    pub const KILLS: u32 = 3;
+    /// A removal of a container or of what the task has left; the wait before the next try.
+    pub const REMOVE: i64 = 60 * 1000;
+    /// Failed removals after which a task counts as stopped all the same; removing goes on.
+    pub const REMOVALS: u32 = 3;
+    /// How often a running container is looked at although nothing was heard of it.
+    pub const INSPECT: i64 = 5 * 60 * 1000;
+    /// How long a stopped task that the server has dropped is kept for its logs: the original's clean-up wait.
+    pub const LOGS: i64 = 3 * 60 * 60 * 1000;
+}
+
+/// One task as the ledger keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskState {
+    /// Why it stops, if it does. The first cause stays.
+    pub stop: Option<Stop>,
+    /// The containers, in the definition's order.
+    pub containers: Vec<ContainerState>,
+    /// What of the task itself is left.
+    pub end: End,
+    /// The server no longer assigns it; until when its logs are waited for.
+    pub dropped: Option<Timestamp>,
+    /// A container survived every SIGKILL.
+    pub unstoppable: bool,
+    /// When the first pull began.
+    pub pull_started: Option<Timestamp>,
+    /// When the last pull ended.
+    pub pull_stopped: Option<Timestamp>,
+    /// When the first essential container ended.
+    pub execution_stopped: Option<Timestamp>,
+}
+
+/// What of a task is left besides its containers (its cgroup).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// Containers are left.
+    Live,
+    /// All containers are gone, the rest is being removed.
+    Clearing {
+        /// When to try again.
+        by: Timestamp,
+        /// Tries so far.
+        tries: u32,
+    },
+    /// Nothing is left but logs and the ledger's record.
+    Cleared,
+    /// Nothing is left at all. Terminal.
+    Forgotten,
+}
+
+/// One container as the ledger keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerState {
+    /// Its name in the definition.
+    pub name: Arc<str>,
+    /// The runtime's id, fixed before anything is made, so that a repeated create finds its half-made predecessor.
+    pub runtime_id: Arc<str>,
+    /// Whether the task ends with it.
+    pub essential: bool,
+    /// Seconds it may take to start.
+    pub start_timeout: Option<u32>,
+    /// Seconds from stop signal to SIGKILL.
+    pub stop_timeout: u32,
+    /// How far it has come.
+    pub phase: Phase,
+    /// What its image said.
+    #[serde(default)]
+    pub pulled: Option<Pulled>,
+    /// Its place in the network.
+    #[serde(default)]
+    pub endpoint: Option<Endpoint>,
+    /// When its process began.
+    #[serde(default)]
+    pub started: Option<Timestamp>,
+    /// When it was made.
+    #[serde(default)]
+    pub created: Option<Timestamp>,
+    /// The process's exit code.
+    #[serde(default)]
+    pub exit_code: Option<i32>,
+    /// The kernel killed something in it for lack of memory.
+    #[serde(default)]
+    pub oom: bool,
+    /// `Name: message` of what went wrong.
+    #[serde(default)]
+    pub reason: Option<Arc<str>>,
+    /// Its output is shipped to the server and is not all there yet.
+    #[serde(default)]
+    pub logs_open: bool,
+}
+
+/// How far a container has come. It only moves down this list; each wait carries its deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)] // `by`: the deadline of the wait.
+pub enum Phase {
+    /// Nothing was done yet.
+    Waiting,
+    /// Its image is being pulled.
+    Pulling { by: Timestamp },
+    /// Its network is being made.
+    Connecting { by: Timestamp },
+    /// It is being created.
+    Creating { by: Timestamp },
+    /// It is being started.
+    Starting { by: Timestamp },
+    /// Its process runs; looked at again at `by`.
+    Running { by: Timestamp },
+    /// The stop signal was sent; SIGKILL at `by`.
+    Stopping { by: Timestamp },
+    /// SIGKILL was sent.
+    Killing { by: Timestamp, tries: u32 },
+    /// Its process has ended, or never was; what is left is being removed.
+    Removing { by: Timestamp, tries: u32 },
+    /// Nothing of it is left.
+    Gone,
+}
+
+/// What a pull found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pulled {
+    /// What the reference resolved to.
+    pub digest: Arc<str>,
+    /// Digest of the image's configuration: Docker's image id.
+    pub image_id: Arc<str>,
+    /// The signal that stops this image politely.
+    pub stop_signal: i32,
+}
+
+/// A container's place in the network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Endpoint {
+    /// Its own address, in bridge mode.
+    #[serde(default)]
+    pub address: Option<Ipv4Addr>,
+    /// Published ports.
+    #[serde(default)]
+    pub bindings: Vec<NetworkBinding>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The server assigned it (again).
+    Assigned,
+    /// The server wants it stopped.
+    DesiredStopped(Stop),
+    /// The server's set no longer has it.
+    Dropped,
+    /// The agent came back and has read it from its ledger: operations that were under way are not any more.
+    Resumed,
+    /// The runtime's events may have been missed.
+    Reconnected,
+    /// A deadline may have passed.
+    Tick,
+    /// The task's own leftovers are removed.
+    Cleared,
+    /// Something about the container at this position.
+    Container(usize, Happened),
+}
+
+/// What happened to a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happened {
+    /// Its image is here.
+    Pulled(Pulled),
+    /// Its network is made.
+    Connected(Endpoint),
+    /// It is created.
+    Created,
+    /// Its process runs.
+    Started,
+    /// An operation failed; the reason is complete (`CannotPullContainerError: …`).
+    Failed(Operation, Arc<str>),
+    /// Its process ended.
+    Exited {
+        /// 0 to 255; `None` if the process ended without telling.
+        code: Option<i32>,
+        /// The kernel killed something in it for lack of memory.
+        oom: bool,
+    },
+    /// The kernel killed something in it for lack of memory.
+    OutOfMemory,
+    /// The runtime does not know it although it should.
+    Vanished,
+    /// All of it is removed.
+    Removed,
+    /// All its output is with the server, or never will be.
+    LogsShipped,
+}
+
+/// What can be done to a container, and fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Operation {
+    Pull,
+    Connect,
+    Create,
+    Start,
+    Remove,
+}
+
+/// What the owner shall do. The state that asks for it is durable before it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Begin an operation; it ends with an event. A removal ends the operation that is under way.
+    Begin(usize, Operation),
+    /// Send the stop signal.
+    Signal(usize),
+    /// Send SIGKILL.
+    Kill(usize),
+    /// Look how it does; what is found comes as `Exited` or `Vanished`.
+    Inspect(usize),
+    /// Remove what the task itself has left; ends with `Cleared`.
+    Clear,
+    /// Remove logs and the ledger's record; the owner ends.
+    Forget,
+}
+
+impl TaskState {
+    /// A task nothing was done for. `containers` are the definition's with the overrides laid over, each with its
+    /// runtime id and whether its output is shipped.
+    pub fn new<'a>(containers: impl IntoIterator<Item = (&'a ContainerDefinition, Arc<str>, bool)>) -> Self {
+        let container = |(definition, runtime_id, ships): (&ContainerDefinition, Arc<str>, bool)| ContainerState {
+            name: definition.name.as_str().into(),
+            runtime_id,
+            essential: definition.essential,
+            start_timeout: definition.start_timeout,
+            stop_timeout: definition.stop_timeout.unwrap_or(limits::STOP_SECONDS),
+            phase: Phase::Waiting,
+            pulled: None,
+            endpoint: None,
+            started: None,
+            created: None,
+            exit_code: None,
+            oom: false,
+            reason: None,
+            logs_open: ships,
+        };
+        Self {
+            stop: None,
+            containers: containers.into_iter().map(container).collect(),
+            end: End::Live,
+            dropped: None,
+            unstoppable: false,
+            pull_started: None,
+            pull_stopped: None,
+            execution_stopped: None,
+        }
+    }
+
+    /// When [`Event::Tick`] is due, whatever else happens. `None` once nothing is waited for that has an end: a task that is
+    /// cleared waits for the server to drop it, and a forgotten one for nothing.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let containers = self.containers.iter().filter_map(|c| c.phase.deadline());
+        let end = match self.end {
+            End::Clearing { by, .. } => Some(by),
+            End::Cleared => self.dropped,
+            End::Live | End::Forgotten => None,
+        };
+        containers.chain(end).min()
+    }
+}
+
+impl Phase {
+    /// The deadline of what is waited for.
+    pub fn deadline(self) -> Option<Timestamp> {
+        match self {
+            Self::Waiting | Self::Gone => None,
+            Self::Pulling { by }
+            | Self::Connecting { by }
+            | Self::Creating { by }
+            | Self::Starting { by }
+            | Self::Running { by }
+            | Self::Stopping { by }
+            | Self::Killing { by, .. }
+            | Self::Removing { by, .. } => Some(by),
+        }
+    }
+}
+
+/// The cause of a task that the server's set no longer has although it never reported to have stopped.
+pub fn no_longer_assigned() -> Stop {
+    Stop { code: StopCode::UserInitiated, reason: "The task is no longer assigned to this container instance".into() }
+}

@@ -1,0 +1,390 @@
+//! The one function that moves a task, and the rules it is made of.
+//!
+//! An event changes the container it is about; `settle` then draws the consequences for the whole task. An event that does
+//! not fit the phase it finds is late or repeated and changes nothing.
+
+use super::{ContainerState, Effect, End, Event, Happened, Operation, Phase, TaskState, limits, no_longer_assigned};
+use model::{Stop, Timestamp};
+use std::sync::Arc;
+
+/// Moves the task and says what to do next. Pure; the same event twice asks for nothing twice.
+pub fn step(state: &mut TaskState, event: &Event, now: Timestamp) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    match event {
+        Event::Assigned => {}
+        Event::DesiredStopped(why) => {
+            state.stop.get_or_insert_with(|| why.clone());
+        }
+        Event::Dropped => {
+            state.dropped.get_or_insert(now.plus_millis(limits::LOGS));
+            state.stop.get_or_insert_with(no_longer_assigned);
+        }
+        Event::Resumed => resume(state, now, &mut effects),
+        Event::Reconnected => look_again(state, &mut effects),
+        Event::Tick => tick(state, now, &mut effects),
+        Event::Cleared => cleared(state),
+        Event::Container(at, happened) => {
+            if *at < state.containers.len() {
+                let mut one = One { state, at: *at, now, effects: &mut effects };
+                one.take(happened);
+            }
+        }
+    }
+    settle(state, now, &mut effects);
+    effects
+}
+
+/// One container, with what its events may touch.
+struct One<'a> {
+    state: &'a mut TaskState,
+    at: usize,
+    now: Timestamp,
+    effects: &'a mut Vec<Effect>,
+}
+
+impl One<'_> {
+    fn container(&mut self) -> &mut ContainerState {
+        &mut self.state.containers[self.at]
+    }
+
+    fn phase(&self) -> Phase {
+        self.state.containers[self.at].phase
+    }
+
+    fn take(&mut self, happened: &Happened) {
+        match happened {
+            Happened::Pulled(pulled) => {
+                if let Phase::Pulling { .. } = self.phase() {
+                    self.container().pulled = Some(pulled.clone());
+                    self.begin(Operation::Connect);
+                }
+            }
+            Happened::Connected(endpoint) => {
+                if let Phase::Connecting { .. } = self.phase() {
+                    self.container().endpoint = Some(endpoint.clone());
+                    self.begin(Operation::Create);
+                }
+            }
+            Happened::Created => {
+                if let Phase::Creating { .. } = self.phase() {
+                    let now = self.now;
+                    self.container().created.get_or_insert(now);
+                    self.begin(Operation::Start);
+                }
+            }
+            Happened::Started => {
+                if let Phase::Starting { .. } = self.phase() {
+                    let now = self.now;
+                    self.container().started.get_or_insert(now);
+                    self.container().phase = Phase::Running { by: now.plus_millis(limits::INSPECT) };
+                }
+            }
+            Happened::Failed(operation, reason) => self.failed(*operation, reason),
+            Happened::Exited { code, oom } => self.exited(*code, *oom),
+            Happened::OutOfMemory => self.container().oom_seen(),
+            Happened::Vanished => self.vanished(),
+            Happened::Removed => {
+                if let Phase::Removing { .. } = self.phase() {
+                    self.container().phase = Phase::Gone;
+                }
+            }
+            Happened::LogsShipped => self.container().logs_open = false,
+        }
+    }
+
+    fn begin(&mut self, operation: Operation) {
+        let start = self.container().start_limit();
+        let after = |millis| self.now.plus_millis(millis);
+        let phase = match operation {
+            Operation::Pull => Phase::Pulling { by: after(limits::PULL) },
+            Operation::Connect => Phase::Connecting { by: after(limits::CONNECT) },
+            Operation::Create => Phase::Creating { by: after(limits::CREATE) },
+            Operation::Start => Phase::Starting { by: after(start) },
+            Operation::Remove => {
+                let tries = match self.phase() {
+                    Phase::Removing { tries, .. } => tries + 1,
+                    Phase::Waiting
+                    | Phase::Pulling { .. }
+                    | Phase::Connecting { .. }
+                    | Phase::Creating { .. }
+                    | Phase::Starting { .. }
+                    | Phase::Running { .. }
+                    | Phase::Stopping { .. }
+                    | Phase::Killing { .. }
+                    | Phase::Gone => 1,
+                };
+                Phase::Removing { by: after(limits::REMOVE), tries }
+            }
+        };
+        self.container().phase = phase;
+        self.effects.push(Effect::Begin(self.at, operation));
+    }
+
+    fn failed(&mut self, operation: Operation, reason: &Arc<str>) {
+        let under_way = match self.phase() {
+            Phase::Pulling { .. } => Some(Operation::Pull),
+            Phase::Connecting { .. } => Some(Operation::Connect),
+            Phase::Creating { .. } => Some(Operation::Create),
+            Phase::Starting { .. } => Some(Operation::Start),
+            // A removal that failed is tried again at its deadline.
+            Phase::Waiting
+            | Phase::Running { .. }
+            | Phase::Stopping { .. }
+            | Phase::Killing { .. }
+            | Phase::Removing { .. }
+            | Phase::Gone => None,
+        };
+        if under_way == Some(operation) {
+            self.give_up(reason.clone());
+        }
+    }
+
+    /// It never came to run.
+    fn give_up(&mut self, reason: Arc<str>) {
+        self.container().reason.get_or_insert(reason);
+        if self.container().essential {
+            self.state.stop.get_or_insert_with(Stop::failed_to_start);
+        }
+        self.begin(Operation::Remove);
+    }
+
+    fn exited(&mut self, code: Option<i32>, oom: bool) {
+        let now = self.now;
+        match self.phase() {
+            Phase::Starting { .. } | Phase::Running { .. } | Phase::Stopping { .. } | Phase::Killing { .. } => {
+                // A short life may be over before its beginning was told.
+                self.container().started.get_or_insert(now);
+                self.container().exit_code = code;
+                if oom || self.container().oom {
+                    self.container().oom_seen();
+                }
+                self.ended();
+            }
+            Phase::Removing { .. } => {
+                let container = self.container();
+                if container.started.is_some() {
+                    container.exit_code = container.exit_code.or(code);
+                }
+            }
+            Phase::Waiting
+            | Phase::Pulling { .. }
+            | Phase::Connecting { .. }
+            | Phase::Creating { .. }
+            | Phase::Gone => {}
+        }
+    }
+
+    fn vanished(&mut self) {
+        match self.phase() {
+            Phase::Running { .. } | Phase::Stopping { .. } | Phase::Killing { .. } => {
+                let reason = "ContainerVanishedError: No container matching saved ID found";
+                self.container().reason.get_or_insert_with(|| reason.into());
+                self.ended();
+            }
+            // What is being made or removed is not there at times.
+            Phase::Waiting
+            | Phase::Pulling { .. }
+            | Phase::Connecting { .. }
+            | Phase::Creating { .. }
+            | Phase::Starting { .. }
+            | Phase::Removing { .. }
+            | Phase::Gone => {}
+        }
+    }
+
+    fn ended(&mut self) {
+        if self.container().essential {
+            let now = self.now;
+            self.state.execution_stopped.get_or_insert(now);
+            self.state.stop.get_or_insert_with(Stop::essential_exited);
+        }
+        self.begin(Operation::Remove);
+    }
+
+    fn deadline_passed(&mut self) {
+        let start = self.container().start_limit();
+        match self.phase() {
+            Phase::Waiting | Phase::Gone => {}
+            Phase::Pulling { .. } => self.give_up(timed_out("PULLED", limits::PULL)),
+            Phase::Connecting { .. } => self.give_up(timed_out("CREATED", limits::CONNECT)),
+            Phase::Creating { .. } => self.give_up(timed_out("CREATED", limits::CREATE)),
+            Phase::Starting { .. } => self.give_up(timed_out("RUNNING", start)),
+            Phase::Running { .. } => {
+                let by = self.now.plus_millis(limits::INSPECT);
+                self.container().phase = Phase::Running { by };
+                self.effects.push(Effect::Inspect(self.at));
+            }
+            Phase::Stopping { .. } => self.kill(1),
+            Phase::Killing { tries, .. } if tries < limits::KILLS => {
+                self.kill(tries + 1);
+                self.effects.push(Effect::Inspect(self.at));
+            }
+            Phase::Killing { .. } => {
+                let reason = "CannotStopContainerError: the container did not end after SIGKILL";
+                self.container().reason.get_or_insert_with(|| reason.into());
+                self.state.unstoppable = true;
+                self.begin(Operation::Remove);
+            }
+            Phase::Removing { .. } => self.begin(Operation::Remove),
+        }
+    }
+
+    fn kill(&mut self, tries: u32) {
+        let by = self.now.plus_millis(limits::KILL);
+        self.container().phase = Phase::Killing { by, tries };
+        self.effects.push(Effect::Kill(self.at));
+    }
+
+    /// What it takes to go on after whatever was under way has been lost.
+    fn resume(&mut self) {
+        match self.phase() {
+            Phase::Waiting | Phase::Gone => {}
+            Phase::Pulling { .. } => self.begin(Operation::Pull),
+            Phase::Connecting { .. } => self.begin(Operation::Connect),
+            Phase::Creating { .. } => self.begin(Operation::Create),
+            // Whether it had started is unknown, and nothing may start once the task is to stop.
+            Phase::Starting { .. } if self.state.stop.is_some() => self.begin(Operation::Remove),
+            Phase::Starting { .. } => self.begin(Operation::Start),
+            Phase::Running { .. } => self.effects.push(Effect::Inspect(self.at)),
+            Phase::Stopping { .. } => {
+                // Nobody knows how much of its time was used, so it gets all of it again.
+                self.signal();
+                self.effects.push(Effect::Inspect(self.at));
+            }
+            Phase::Killing { .. } => {
+                self.kill(1);
+                self.effects.push(Effect::Inspect(self.at));
+            }
+            Phase::Removing { .. } => self.begin(Operation::Remove),
+        }
+    }
+
+    fn signal(&mut self) {
+        let by = self.now.plus_millis(i64::from(self.container().stop_timeout) * 1000);
+        self.container().phase = Phase::Stopping { by };
+        self.effects.push(Effect::Signal(self.at));
+    }
+
+    /// What a task that stops means for it.
+    fn stop(&mut self) {
+        match self.phase() {
+            Phase::Waiting => self.container().phase = Phase::Gone,
+            Phase::Pulling { .. } | Phase::Connecting { .. } | Phase::Creating { .. } => self.begin(Operation::Remove),
+            Phase::Running { .. } => self.signal(),
+            // A start can not be taken back; it ends soon, one way or another.
+            Phase::Starting { .. }
+            | Phase::Stopping { .. }
+            | Phase::Killing { .. }
+            | Phase::Removing { .. }
+            | Phase::Gone => {}
+        }
+    }
+}
+
+impl ContainerState {
+    fn start_limit(&self) -> i64 {
+        self.start_timeout.map_or(limits::START, |seconds| i64::from(seconds) * 1000)
+    }
+
+    fn oom_seen(&mut self) {
+        self.oom = true;
+        // A child that was killed is the container's own affair as long as the container lives, or ends well.
+        if self.exit_code.is_some_and(|code| code != 0) {
+            self.reason.get_or_insert_with(|| "OutOfMemoryError: Container killed due to memory usage".into());
+        }
+    }
+}
+
+fn resume(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
+    for at in 0..state.containers.len() {
+        One { state, at, now, effects }.resume();
+    }
+    if let End::Clearing { tries, .. } = state.end {
+        clear(state, tries, now, effects);
+    }
+}
+
+fn look_again(state: &TaskState, effects: &mut Vec<Effect>) {
+    for (at, container) in state.containers.iter().enumerate() {
+        match container.phase {
+            Phase::Running { .. } | Phase::Stopping { .. } | Phase::Killing { .. } => {
+                effects.push(Effect::Inspect(at));
+            }
+            Phase::Waiting
+            | Phase::Pulling { .. }
+            | Phase::Connecting { .. }
+            | Phase::Creating { .. }
+            | Phase::Starting { .. }
+            | Phase::Removing { .. }
+            | Phase::Gone => {}
+        }
+    }
+}
+
+fn tick(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
+    for at in 0..state.containers.len() {
+        if state.containers[at].phase.deadline().is_some_and(|by| by <= now) {
+            One { state, at, now, effects }.deadline_passed();
+        }
+    }
+    match state.end {
+        End::Clearing { by, tries } if by <= now => clear(state, tries + 1, now, effects),
+        End::Cleared if state.dropped.is_some_and(|by| by <= now) => {
+            // The logs had their time.
+            for container in &mut state.containers {
+                container.logs_open = false;
+            }
+        }
+        End::Live | End::Clearing { .. } | End::Cleared | End::Forgotten => {}
+    }
+}
+
+fn clear(state: &mut TaskState, tries: u32, now: Timestamp, effects: &mut Vec<Effect>) {
+    state.end = End::Clearing { by: now.plus_millis(limits::REMOVE), tries };
+    effects.push(Effect::Clear);
+}
+
+fn cleared(state: &mut TaskState) {
+    match state.end {
+        End::Clearing { .. } => state.end = End::Cleared,
+        End::Live | End::Cleared | End::Forgotten => {}
+    }
+}
+
+/// The consequences for the whole task.
+fn settle(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
+    for at in 0..state.containers.len() {
+        let stops = state.stop.is_some();
+        let mut one = One { state, at, now, effects };
+        if stops {
+            one.stop();
+        } else if one.phase() == Phase::Waiting {
+            one.begin(Operation::Pull);
+            state.pull_started.get_or_insert(now);
+        }
+    }
+    let pulling = |c: &ContainerState| matches!(c.phase, Phase::Waiting | Phase::Pulling { .. });
+    if state.pull_started.is_some() && !state.containers.iter().any(pulling) {
+        state.pull_stopped.get_or_insert(now);
+    }
+    if state.end == End::Live && state.containers.iter().all(|c| c.phase == Phase::Gone) {
+        state.stop.get_or_insert_with(Stop::essential_exited);
+        clear(state, 1, now, effects);
+    }
+    let shipped = state.containers.iter().all(|c| !c.logs_open);
+    if state.end == End::Cleared && state.dropped.is_some() && shipped {
+        state.end = End::Forgotten;
+        effects.push(Effect::Forget);
+    }
+}
+
+/// AWS: the original's name and words for a deadline that passed (ecs-agent `dockerapi/errors.go`).
+fn timed_out(target: &str, millis: i64) -> Arc<str> {
+    let (hours, minutes, seconds) = (millis / 3_600_000, millis / 60_000 % 60, millis / 1000 % 60);
+    let waited = match (hours, minutes) {
+        (0, 0) => format!("{seconds}s"),
+        (0, _) => format!("{minutes}m{seconds}s"),
+        (_, _) => format!("{hours}h{minutes}m{seconds}s"),
+    };
+    format!("DockerTimeoutError: Could not transition to {target}; timed out after waiting {waited}").into()
+}

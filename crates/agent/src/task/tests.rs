@@ -1,0 +1,303 @@
+//! The laws of a task, as properties over random histories, and the stories people ask about, as tables.
+
+use super::*;
+use model::{ContainerStatus, ObservedStatus, TaskArn};
+use proptest::prelude::*;
+
+const T0: Timestamp = Timestamp(1_700_000_000_000);
+
+fn definition(name: &str, essential: bool) -> ContainerDefinition {
+    ContainerDefinition { name: name.into(), essential, ..ContainerDefinition::default() }
+}
+
+fn task(essential: &[bool]) -> TaskState {
+    let definitions: Vec<_> = essential.iter().enumerate().map(|(i, e)| definition(&format!("c{i}"), *e)).collect();
+    TaskState::new(definitions.iter().map(|d| (d, Arc::from(format!("id-{}", d.name)), false)))
+}
+
+fn arn() -> TaskArn {
+    "arn:aws:ecs:us-east-1:123456789012:task/demo/aaaabbbbccccddddeeeeffff00001111".parse().expect("an ARN")
+}
+
+fn pulled() -> Happened {
+    Happened::Pulled(Pulled { digest: "sha256:d".into(), image_id: "sha256:i".into(), stop_signal: 15 })
+}
+
+fn user() -> Stop {
+    Stop { code: StopCode::UserInitiated, reason: "Task stopped by user".into() }
+}
+
+fn at(index: usize, happened: Happened) -> Event {
+    Event::Container(index, happened)
+}
+
+/// Applies events and answers the last effects.
+fn play(state: &mut TaskState, events: &[Event]) -> Vec<Effect> {
+    let mut last = Vec::new();
+    for event in events {
+        last = step(state, event, T0);
+    }
+    last
+}
+
+fn to_running(index: usize) -> [Event; 4] {
+    [
+        at(index, pulled()),
+        at(index, Happened::Connected(Endpoint::default())),
+        at(index, Happened::Created),
+        at(index, Happened::Started),
+    ]
+}
+
+fn status(state: &TaskState) -> ObservedStatus {
+    state.observe(&arn()).status
+}
+
+#[test]
+fn the_good_way_through() {
+    let mut state = task(&[true, false]);
+    let begin = play(&mut state, &[Event::Assigned]);
+    assert_eq!(begin, [Effect::Begin(0, Operation::Pull), Effect::Begin(1, Operation::Pull)], "both at once");
+    play(&mut state, &to_running(0));
+    assert_eq!(status(&state), ObservedStatus::Running, "only essential containers count");
+    play(&mut state, &to_running(1));
+    assert_eq!(state.pull_stopped, Some(T0));
+    let effects = play(&mut state, &[at(1, Happened::Exited { code: Some(3), oom: false })]);
+    assert_eq!(effects, [Effect::Begin(1, Operation::Remove)]);
+    assert_eq!(status(&state), ObservedStatus::Running, "a sidecar's end is its own affair");
+    let effects = play(&mut state, &[at(0, Happened::Exited { code: Some(0), oom: false })]);
+    assert_eq!(effects, [Effect::Begin(0, Operation::Remove)]);
+    assert_eq!(status(&state), ObservedStatus::Stopping(Stop::essential_exited()));
+    let effects = play(&mut state, &[at(0, Happened::Removed), at(1, Happened::Removed)]);
+    assert_eq!(effects, [Effect::Clear]);
+    play(&mut state, &[Event::Cleared]);
+    assert_eq!(status(&state), ObservedStatus::Stopped(Stop::essential_exited()));
+    let seen = state.observe(&arn());
+    assert_eq!(seen.containers.iter().map(|c| c.exit_code).collect::<Vec<_>>(), [Some(0), Some(3)]);
+    assert_eq!(seen.containers[0].status, ContainerStatus::Stopped);
+    assert_eq!(play(&mut state, &[Event::Dropped]), [Effect::Forget]);
+    assert_eq!(state.next_deadline(), None);
+}
+
+#[test]
+fn an_essential_exit_stops_the_others_politely_then_not() {
+    let mut state = task(&[true, true]);
+    state.containers[1].stop_timeout = 7;
+    play(&mut state, &[Event::Assigned]);
+    play(&mut state, &to_running(0));
+    play(&mut state, &to_running(1));
+    let effects = play(&mut state, &[at(0, Happened::Exited { code: Some(1), oom: false })]);
+    assert_eq!(effects, [Effect::Begin(0, Operation::Remove), Effect::Signal(1)]);
+    let early = step(&mut state, &Event::Tick, T0.plus_millis(6_999));
+    assert_eq!(early, []);
+    let due = step(&mut state, &Event::Tick, T0.plus_millis(7_000));
+    assert_eq!(due, [Effect::Kill(1)]);
+}
+
+#[test]
+fn reasons_are_the_originals() {
+    let check = |events: &[Event], now: i64, want: &str| {
+        let mut state = task(&[true]);
+        play(&mut state, &[Event::Assigned]);
+        play(&mut state, events);
+        step(&mut state, &Event::Tick, T0.plus_millis(now));
+        assert_eq!(state.containers[0].reason.as_deref(), Some(want));
+        assert!(matches!(state.containers[0].phase, Phase::Removing { .. }), "{:?}", state.containers[0].phase);
+        state.stop.expect("an essential container's failure stops the task")
+    };
+    let running = to_running(0);
+    let failed = |operation, reason: &str| at(0, Happened::Failed(operation, reason.into()));
+    let timeout = "DockerTimeoutError: Could not transition to";
+    let never = Stop::failed_to_start();
+    assert_eq!(
+        check(&[failed(Operation::Pull, "CannotPullContainerError: no")], 0, "CannotPullContainerError: no"),
+        never
+    );
+    assert_eq!(check(&[], limits::PULL, &format!("{timeout} PULLED; timed out after waiting 2h0m0s")), never);
+    assert_eq!(
+        check(&running[..2], limits::CREATE, &format!("{timeout} CREATED; timed out after waiting 4m0s")),
+        never
+    );
+    assert_eq!(check(&running[..3], limits::START, &format!("{timeout} RUNNING; timed out after waiting 3m0s")), never);
+    let oom =
+        [running.to_vec(), vec![at(0, Happened::OutOfMemory), at(0, Happened::Exited { code: Some(137), oom: false })]];
+    let killed = "OutOfMemoryError: Container killed due to memory usage";
+    assert_eq!(check(&oom.concat(), 0, killed), Stop::essential_exited());
+    let late =
+        [running.to_vec(), vec![at(0, Happened::Exited { code: Some(137), oom: false }), at(0, Happened::OutOfMemory)]];
+    assert_eq!(check(&late.concat(), 0, killed), Stop::essential_exited());
+    let gone = [running.to_vec(), vec![at(0, Happened::Vanished)]].concat();
+    let vanished = "ContainerVanishedError: No container matching saved ID found";
+    assert_eq!(check(&gone, 0, vanished), Stop::essential_exited());
+}
+
+#[test]
+fn a_short_life_may_end_before_its_start_was_told() {
+    let mut state = task(&[true]);
+    play(&mut state, &[Event::Assigned]);
+    play(&mut state, &to_running(0)[..3]);
+    play(&mut state, &[at(0, Happened::Exited { code: Some(0), oom: false }), at(0, Happened::Started)]);
+    assert_eq!(state.containers[0].exit_code, Some(0));
+    assert_eq!(state.stop, Some(Stop::essential_exited()));
+}
+
+#[test]
+fn the_first_cause_stays() {
+    let mut state = task(&[true]);
+    play(&mut state, &[Event::Assigned]);
+    play(&mut state, &to_running(0));
+    play(&mut state, &[Event::DesiredStopped(user()), at(0, Happened::Exited { code: Some(143), oom: false })]);
+    assert_eq!(state.stop, Some(user()));
+}
+
+#[test]
+fn what_survives_every_sigkill_is_told_so() {
+    let mut state = task(&[true]);
+    play(&mut state, &[Event::Assigned]);
+    play(&mut state, &to_running(0));
+    step(&mut state, &Event::DesiredStopped(user()), T0);
+    let now = run_out(&mut state, T0);
+    let ObservedStatus::Stopped(stop) = status(&state) else { panic!("not stopped: {state:?}") };
+    assert_eq!(&*stop.reason, "TaskStateError: Agent could not progress task's state to stopped");
+    assert!(now.millis_since(T0) < 10 * 60 * 1000, "{} ms", now.millis_since(T0));
+}
+
+#[test]
+fn a_stopped_task_waits_for_its_logs_but_not_for_ever() {
+    let stopped = || {
+        let definition = definition("c", true);
+        let mut state = TaskState::new([(&definition, Arc::from("id"), true)]);
+        play(&mut state, &[Event::DesiredStopped(user()), Event::Cleared, Event::Dropped]);
+        state
+    };
+    let mut state = stopped();
+    assert_eq!(state.end, End::Cleared);
+    assert_eq!(play(&mut state, &[at(0, Happened::LogsShipped)]), [Effect::Forget]);
+    let mut state = stopped();
+    assert_eq!(step(&mut state, &Event::Tick, T0.plus_millis(limits::LOGS)), [Effect::Forget]);
+}
+
+/// Nobody answers anything any more: only deadlines pass.
+fn run_out(state: &mut TaskState, mut now: Timestamp) -> Timestamp {
+    for _ in 0..10_000 {
+        if state.is_stopped() {
+            return now;
+        }
+        now = state.next_deadline().expect("what has not stopped waits for something");
+        step(state, &Event::Tick, now);
+    }
+    panic!("never stopped: {state:?}");
+}
+
+fn happened() -> impl Strategy<Value = Happened> {
+    let operation = prop_oneof![
+        Just(Operation::Pull),
+        Just(Operation::Connect),
+        Just(Operation::Create),
+        Just(Operation::Start),
+        Just(Operation::Remove)
+    ];
+    prop_oneof![
+        4 => Just(pulled()),
+        4 => Just(Happened::Connected(Endpoint::default())),
+        4 => Just(Happened::Created),
+        4 => Just(Happened::Started),
+        1 => operation.prop_map(|o| Happened::Failed(o, "CannotX: y".into())),
+        1 => (prop::option::of(0..256i32), any::<bool>()).prop_map(|(code, oom)| Happened::Exited { code, oom }),
+        1 => Just(Happened::OutOfMemory),
+        1 => Just(Happened::Vanished),
+        1 => Just(Happened::Removed),
+        1 => Just(Happened::LogsShipped),
+    ]
+}
+
+fn event() -> impl Strategy<Value = (Event, i64)> {
+    let event = prop_oneof![
+        2 => Just(Event::Assigned),
+        1 => Just(Event::DesiredStopped(user())),
+        1 => Just(Event::Dropped),
+        1 => Just(Event::Resumed),
+        1 => Just(Event::Reconnected),
+        2 => Just(Event::Tick),
+        1 => Just(Event::Cleared),
+        12 => (0..3usize, happened()).prop_map(|(index, what)| Event::Container(index, what)),
+    ];
+    let pause = prop_oneof![6 => Just(0i64), 2 => 0..60_000i64, 1 => 0..limits::LOGS];
+    (event, pause)
+}
+
+/// Whether the event asks for something to be done anew by its meaning.
+fn repeats(event: &Event) -> bool {
+    match event {
+        Event::Resumed | Event::Reconnected => true,
+        Event::Assigned
+        | Event::DesiredStopped(_)
+        | Event::Dropped
+        | Event::Tick
+        | Event::Cleared
+        | Event::Container(..) => false,
+    }
+}
+
+fn rank(phase: Phase) -> u8 {
+    match phase {
+        Phase::Waiting => 0,
+        Phase::Pulling { .. } => 1,
+        Phase::Connecting { .. } => 2,
+        Phase::Creating { .. } => 3,
+        Phase::Starting { .. } => 4,
+        Phase::Running { .. } => 5,
+        Phase::Stopping { .. } => 6,
+        Phase::Killing { .. } => 7,
+        Phase::Removing { .. } => 8,
+        Phase::Gone => 9,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn laws_hold_in_every_history(
+        essential in prop::collection::vec(any::<bool>(), 0..2),
+        events in prop::collection::vec(event(), 0..80),
+    ) {
+        let mut state = task(&[essential, vec![true]].concat());
+        let mut now = T0;
+        step(&mut state, &Event::Assigned, now);
+        for (event, pause) in &events {
+            now = now.plus_millis(*pause);
+            let before = state.clone();
+            let effects = step(&mut state, event, now);
+            for (old, new) in before.containers.iter().zip(&state.containers) {
+                prop_assert!(rank(old.phase) <= rank(new.phase), "{:?} went back to {:?}", old.phase, new.phase);
+                prop_assert!(old.exit_code.is_none() || old.exit_code == new.exit_code, "an exit code changed");
+            }
+            if before.stop.is_some() {
+                prop_assert_eq!(&before.stop, &state.stop);
+                let starts = |e: &Effect| match e {
+                    Effect::Begin(_, operation) => *operation != Operation::Remove,
+                    Effect::Signal(_) | Effect::Kill(_) | Effect::Inspect(_) | Effect::Clear | Effect::Forget => false,
+                };
+                prop_assert!(!effects.iter().any(starts), "{effects:?} after {:?}", before.stop);
+            }
+            prop_assert!(!before.is_stopped() || before.stop.is_none() || state.is_stopped(), "a stopped task came back");
+            for container in &state.containers {
+                let waits = !matches!(container.phase, Phase::Gone | Phase::Waiting);
+                prop_assert_eq!(waits, container.phase.deadline().is_some());
+            }
+            prop_assert!(state.end != End::Live || state.next_deadline().is_some(), "nothing is waited for");
+            if !repeats(event) {
+                let once = state.clone();
+                let again = step(&mut state, event, now);
+                prop_assert_eq!(again, vec![], "{:?} twice", event);
+                prop_assert_eq!(once, state.clone());
+            }
+            let text = serde_json::to_string(&state).expect("a state is JSON");
+            prop_assert_eq!(serde_json::from_str::<TaskState>(&text).expect("and comes back"), state.clone());
+        }
+        step(&mut state, &Event::DesiredStopped(user()), now);
+        let end = run_out(&mut state, now);
+        prop_assert!(end.millis_since(now) < 20 * 60 * 1000, "took {} ms", end.millis_since(now));
+    }
+}
