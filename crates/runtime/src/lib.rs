@@ -6,9 +6,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod auth;
+pub mod cgroup;
 pub mod container;
+mod containerd;
+pub mod daemon;
 pub mod error;
 pub mod image;
+mod oci;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +24,7 @@ pub use container::{
     BindMount, ContainerSpec, ContainerState, ContainerStats, ContainerStatus, ContainerSummary, Network, Resources,
     RuntimeEvent, Tmpfs, Ulimit,
 };
+pub use containerd::{Containerd, ContainerdConfig};
 pub use error::{CreateError, PullError, RuntimeError};
 pub use image::{Image, ImageConfig, Platform, PullPolicy, PullProgress, PullRequest};
 

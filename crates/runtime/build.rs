@@ -1,0 +1,59 @@
+//! Generates the containerd client from the vendored definitions, and builds the container init as a static program.
+
+#![allow(clippy::disallowed_methods)] // Cargo speaks to build scripts through the environment.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const API: &str = "proto/github.com/containerd/containerd/api";
+
+/// Oldest stable services only: what containerd 1.6 serves as well as 2.x.
+const FILES: [&str; 13] = [
+    "services/containers/v1/containers.proto",
+    "services/content/v1/content.proto",
+    "services/diff/v1/diff.proto",
+    "services/events/v1/events.proto",
+    "services/images/v1/images.proto",
+    "services/leases/v1/leases.proto",
+    "services/namespaces/v1/namespace.proto",
+    "services/snapshots/v1/snapshots.proto",
+    "services/tasks/v1/tasks.proto",
+    "services/version/v1/version.proto",
+    "types/runc/options/oci.proto",
+    "types/event.proto",
+    "events/task.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=proto");
+    println!("cargo::rerun-if-changed=src/init/main.rs");
+    let files = FILES.map(|f| PathBuf::from(API).join(f));
+    let descriptors = protox::compile(files, ["proto"])?;
+    tonic_prost_build::configure()
+        .build_server(false)
+        .include_file("containerd_api.rs")
+        .disable_comments(["."])
+        .compile_fds(descriptors)?;
+    build_init(Path::new(&std::env::var("OUT_DIR")?))
+}
+
+/// The init is shown inside containers whose images may have no libc at all, so it must be static.
+fn build_init(out: &Path) -> Result<(), Box<dyn Error>> {
+    let rustc = std::env::var("RUSTC")?;
+    let target = std::env::var("TARGET")?;
+    let status = Command::new(rustc)
+        .args(["--edition=2024", "--crate-name=container_init", "--crate-type=bin", "--target", &target])
+        .args([
+            "-Copt-level=s",
+            "-Cpanic=abort",
+            "-Cstrip=symbols",
+            "-Ctarget-feature=+crt-static",
+            "-Crelocation-model=static",
+        ])
+        .arg("-o")
+        .arg(out.join("container-init"))
+        .arg("src/init/main.rs")
+        .status()?;
+    if status.success() { Ok(()) } else { Err("the container init does not compile".into()) }
+}

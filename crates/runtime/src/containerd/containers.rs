@@ -1,0 +1,382 @@
+//! Containers as containerd has them: a record with labels, a snapshot for its filesystem, and, while a shim looks
+//! after it, a task. Any of the three may be missing after a crash; everything here starts from that.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, SystemTime};
+
+use prost_types::{Any, Timestamp};
+use tonic::{Code, Status};
+
+use super::api::containerd::runc::v1::Options;
+use super::api::containerd::services::containers::v1 as containers;
+use super::api::containerd::services::snapshots::v1 as snapshots;
+use super::api::containerd::services::tasks::v1 as tasks;
+use super::api::containerd::types::Mount;
+use super::api::containerd::v1::types::{Process, Status as TaskState};
+use super::client::{Client, ask, ask_if, raw, trouble};
+use super::{Containerd, RUNTIME, SNAPSHOTTER, images, machine};
+use crate::container::{ContainerSpec, ContainerState, ContainerStats, ContainerStatus, ContainerSummary};
+use crate::error::{CreateError, RuntimeError};
+use crate::image::{self, Image, Platform};
+use crate::oci::{self, Facts, ULIMITS, users};
+
+/// Our own label: where its control group is, to ask it about memory and to clear it.
+const CGROUP_LABEL: &str = "longshore.io/cgroup";
+/// Keeps the snapshot from the collector until we remove it ourselves.
+const GC_ROOT: &str = "containerd.io/gc.root";
+/// The longest id containerd takes.
+const LONGEST_ID: usize = 76;
+/// After SIGKILL; longer means the process hangs in the kernel.
+const DEATH_TIMEOUT: Duration = Duration::from_secs(20);
+/// Between two attempts to clear away a task that has just been killed.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+impl Containerd {
+    pub(super) async fn create_container(&self, spec: &ContainerSpec) -> Result<(), CreateError> {
+        check_id(&spec.id)?;
+        if self.process(&spec.id).await?.is_some() {
+            return Ok(());
+        }
+        let name = image::normalize(&spec.image).map_err(|e| CreateError::InvalidSpec(e.to_string()))?;
+        let found = images::find(&self.client, &name, &Platform::host()).await?;
+        let image = found.ok_or_else(|| CreateError::NoSuchImage(name.clone()))?;
+        let mounts = match self.prepare(&spec.id, &image.chain_id).await? {
+            Some(mounts) => mounts,
+            None => {
+                // Half made before. Made anew, because nobody can tell how far it came.
+                self.remove_container(&spec.id).await?;
+                let again = self.prepare(&spec.id, &image.chain_id).await?;
+                again.ok_or_else(|| CreateError::Oci(format!("{} is being made by somebody else", spec.id)))?
+            }
+        };
+        let made = self.make(spec, &image, mounts).await;
+        if made.is_err()
+            && let Err(error) = self.remove_container(&spec.id).await
+        {
+            tracing::warn!(%error, id = spec.id, "what is left of a container that could not be created stays");
+        }
+        made
+    }
+
+    /// A writable filesystem on top of the image; `None` if there is one of that name.
+    async fn prepare(&self, id: &str, parent: &str) -> Result<Option<Vec<Mount>>, CreateError> {
+        let request = snapshots::PrepareSnapshotRequest {
+            snapshotter: SNAPSHOTTER.into(),
+            key: id.to_owned(),
+            parent: parent.to_owned(),
+            labels: HashMap::from([(GC_ROOT.to_owned(), "1".to_owned())]),
+        };
+        match raw("prepare filesystem", self.client.snapshots().prepare(request)).await {
+            Ok(answer) => Ok(Some(answer.mounts)),
+            Err(status) if status.code() == Code::AlreadyExists => Ok(None),
+            Err(status) => Err(oci_error("prepare filesystem", &status)),
+        }
+    }
+
+    async fn make(&self, spec: &ContainerSpec, image: &Image, mounts: Vec<Mount>) -> Result<(), CreateError> {
+        let file = |name: &str| machine::file_of(&mounts, "etc", name);
+        let facts = Facts {
+            identity: users::resolve(&spec.user, &file("passwd"), &file("group"))?,
+            available: self.capabilities.clone(),
+            init: spec.init.then(|| self.init.clone()),
+            cgroup_v2: self.cgroups.is_v2(),
+            devices: if spec.privileged { machine::devices() } else { Vec::new() },
+        };
+        let document = oci::document(spec, &facts)?.to_string();
+        self.prepare_host(spec)?;
+
+        let mut labels: HashMap<String, String> = spec.labels.clone().into_iter().collect();
+        labels.insert(CGROUP_LABEL.to_owned(), spec.cgroup_path.clone());
+        let options = any("containerd.runc.v1.Options", prost::Message::encode_to_vec(&Options::default()));
+        let record = containers::Container {
+            id: spec.id.clone(),
+            labels,
+            image: image.name.clone(),
+            runtime: Some(containers::container::Runtime { name: RUNTIME.into(), options: Some(options.clone()) }),
+            spec: Some(any("types.containerd.io/opencontainers/runtime-spec/1/Spec", document.into_bytes())),
+            snapshotter: SNAPSHOTTER.into(),
+            snapshot_key: spec.id.clone(),
+            ..Default::default()
+        };
+        let request = containers::CreateContainerRequest { container: Some(record) };
+        let what = "record container";
+        raw(what, self.client.containers().create(request)).await.map_err(|s| oci_error(what, &s))?;
+
+        let log = spec.log_file.as_ref().map(|path| format!("file://{}", path.display())).unwrap_or_default();
+        let request = tasks::CreateTaskRequest {
+            container_id: spec.id.clone(),
+            rootfs: mounts,
+            stdout: log.clone(),
+            stderr: log,
+            options: Some(options),
+            ..Default::default()
+        };
+        let what = "create container";
+        raw(what, self.client.tasks().create(request)).await.map_err(|s| oci_error(what, &s))?;
+        Ok(())
+    }
+
+    /// What must be on the host before: the log's directory, and groups above the container's own.
+    fn prepare_host(&self, spec: &ContainerSpec) -> Result<(), CreateError> {
+        if let Some(log) = &spec.log_file {
+            let directory = log.parent().filter(|_| log.is_absolute());
+            let directory = directory
+                .ok_or_else(|| CreateError::InvalidSpec(format!("log file {} is not absolute", log.display())))?;
+            std::fs::create_dir_all(directory)
+                .map_err(|e| CreateError::InvalidSpec(format!("log directory {}: {e}", directory.display())))?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn start_container(&self, id: &str) -> Result<u32, CreateError> {
+        let what = "start container";
+        let request = tasks::StartRequest { container_id: id.to_owned(), ..Default::default() };
+        match raw(what, self.client.tasks().start(request)).await {
+            Ok(answer) => Ok(answer.pid),
+            // Started before, by us or by who came before us.
+            Err(status) => match self.process(id).await? {
+                Some(process) if state(&process) != ContainerState::Created => Ok(process.pid),
+                Some(_) | None => Err(oci_error(what, &status)),
+            },
+        }
+    }
+
+    pub(super) async fn signal_container(&self, id: &str, signal: i32, all: bool) -> Result<(), RuntimeError> {
+        let request = tasks::KillRequest {
+            container_id: id.to_owned(),
+            signal: signal.unsigned_abs(),
+            all,
+            ..Default::default()
+        };
+        let what = "signal container";
+        match raw(what, self.client.tasks().kill(request)).await {
+            Ok(()) => Ok(()),
+            Err(status) if has_ended(&status) => Ok(()),
+            Err(status) => Err(trouble(what, &status)),
+        }
+    }
+
+    pub(super) async fn container_status(&self, id: &str) -> Result<Option<ContainerStatus>, RuntimeError> {
+        let Some(record) = self.record(id).await? else { return Ok(None) };
+        let process = self.process(id).await?;
+        Ok(Some(self.status_of(&record, process.as_ref())))
+    }
+
+    pub(super) async fn list_containers(
+        &self,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Vec<ContainerSummary>, RuntimeError> {
+        let what = "list containers";
+        // Records carry whole documents: streamed one by one, so that no answer outgrows the largest message.
+        let request = containers::ListContainersRequest::default();
+        let mut stream = ask(what, self.client.containers().list_stream(request)).await?;
+        let mut records = Vec::new();
+        while let Some(message) = stream.message().await.map_err(|s| trouble(what, &s))? {
+            records.extend(message.container.filter(|c| labels.iter().all(|(k, v)| c.labels.get(k) == Some(v))));
+        }
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        let answer = ask("list tasks", self.client.tasks().list(tasks::ListTasksRequest::default())).await?;
+        let processes: HashMap<String, Process> = answer.tasks.into_iter().map(|p| (name_of(&p), p)).collect();
+        let summary = |record: containers::Container| ContainerSummary {
+            status: self.status_of(&record, processes.get(&record.id)),
+            labels: record.labels.into_iter().filter(|(key, _)| key != CGROUP_LABEL).collect(),
+            id: record.id,
+        };
+        Ok(records.into_iter().map(summary).collect())
+    }
+
+    pub(super) async fn remove_container(&self, id: &str) -> Result<(), RuntimeError> {
+        let record = self.record(id).await?;
+        let cgroup = record.and_then(|r| r.labels.get(CGROUP_LABEL).cloned());
+        self.remove_task(id, cgroup.as_deref()).await?;
+        let request = containers::DeleteContainerRequest { id: id.to_owned() };
+        ask_if("forget container", Code::NotFound, self.client.containers().delete(request)).await?;
+        let request = snapshots::RemoveSnapshotRequest { snapshotter: SNAPSHOTTER.into(), key: id.to_owned() };
+        ask_if("remove filesystem", Code::NotFound, self.client.snapshots().remove(request)).await?;
+        if let Some(cgroup) = cgroup
+            && self.cgroups.exists(&cgroup)
+        {
+            // The OCI runtime clears its own; it could not if its shim was killed.
+            let removed = self.cgroups.remove(&cgroup, &self.effects).await;
+            removed.map_err(|e| RuntimeError::Other(format!("remove cgroup: {e}")))?;
+        }
+        Ok(())
+    }
+
+    async fn remove_task(&self, id: &str, cgroup: Option<&str>) -> Result<(), RuntimeError> {
+        let deadline = self.effects.monotonic() + DEATH_TIMEOUT;
+        loop {
+            let request = tasks::DeleteTaskRequest { container_id: id.to_owned() };
+            let status = match raw("clear away task", self.client.tasks().delete(request)).await {
+                Ok(_) => return Ok(()),
+                Err(status) if status.code() == Code::NotFound => return Ok(()),
+                Err(status) => status,
+            };
+            if status.code() == Code::Unavailable && self.effects.monotonic() >= deadline {
+                return Err(trouble("clear away task", &status));
+            }
+            if self.effects.monotonic() >= deadline {
+                return Err(RuntimeError::Timeout(format!("{id} does not die: {}", status.message())));
+            }
+            // Still alive: a task is only cleared away once its process has ended.
+            self.signal_container(id, libc::SIGKILL, true).await?;
+            if let Some(cgroup) = cgroup {
+                let killed = self.cgroups.kill_all(cgroup);
+                killed.map_err(|e| RuntimeError::Other(format!("kill cgroup: {e}")))?;
+            }
+            let request = tasks::WaitRequest { container_id: id.to_owned(), ..Default::default() };
+            // Whatever it answers, deleting tells whether it is over.
+            let _ = tokio::time::timeout(DEATH_TIMEOUT, Box::pin(self.client.tasks().wait(request))).await;
+            self.effects.sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    pub(super) async fn container_stats(&self, id: &str) -> Result<Option<ContainerStats>, RuntimeError> {
+        let Some(record) = self.record(id).await? else { return Ok(None) };
+        let Some(cgroup) = record.labels.get(CGROUP_LABEL) else { return Ok(None) };
+        let read = || {
+            Some(ContainerStats {
+                cpu: self.cgroups.cpu_usage(cgroup)?,
+                memory_bytes: self.cgroups.memory_usage(cgroup)?,
+                pids: self.cgroups.pids_current(cgroup).unwrap_or(0),
+            })
+        };
+        Ok(read())
+    }
+
+    async fn record(&self, id: &str) -> Result<Option<containers::Container>, RuntimeError> {
+        let request = containers::GetContainerRequest { id: id.to_owned() };
+        let answer = ask_if("read container", Code::NotFound, self.client.containers().get(request)).await?;
+        Ok(answer.and_then(|a| a.container))
+    }
+
+    async fn process(&self, id: &str) -> Result<Option<Process>, RuntimeError> {
+        process(&self.client, id).await
+    }
+
+    fn status_of(&self, record: &containers::Container, process: Option<&Process>) -> ContainerStatus {
+        let cgroup = record.labels.get(CGROUP_LABEL);
+        let oom_killed = cgroup.and_then(|path| self.cgroups.oom_kills(path)).is_some_and(|kills| kills > 0);
+        let Some(process) = process else {
+            // Its shim is gone, and with it the exit code.
+            let state = ContainerState::Stopped;
+            return ContainerStatus { state, pid: 0, exit_code: None, exited_at: None, oom_killed };
+        };
+        let state = state(process);
+        let told = process.status == TaskState::Stopped as i32;
+        ContainerStatus {
+            state,
+            pid: process.pid,
+            exit_code: told.then_some(process.exit_status),
+            exited_at: process.exited_at.as_ref().filter(|_| told).and_then(system_time),
+            oom_killed,
+        }
+    }
+}
+
+async fn process(client: &Client, id: &str) -> Result<Option<Process>, RuntimeError> {
+    let request = tasks::GetRequest { container_id: id.to_owned(), ..Default::default() };
+    let answer = ask_if("read task", Code::NotFound, client.tasks().get(request)).await?;
+    Ok(answer.and_then(|a| a.process))
+}
+
+/// containerd 1.6 puts the container's id into `id` when it reads tasks, as later ones do into `container_id`.
+fn name_of(process: &Process) -> String {
+    if process.container_id.is_empty() { process.id.clone() } else { process.container_id.clone() }
+}
+
+fn state(process: &Process) -> ContainerState {
+    match TaskState::try_from(process.status).unwrap_or(TaskState::Unknown) {
+        TaskState::Created => ContainerState::Created,
+        TaskState::Running | TaskState::Paused | TaskState::Pausing => ContainerState::Running,
+        TaskState::Stopped => ContainerState::Stopped,
+        // The shim did not answer. If the process is there it runs, else it is over.
+        TaskState::Unknown if process.pid != 0 && std::path::Path::new(&format!("/proc/{}", process.pid)).exists() => {
+            ContainerState::Running
+        }
+        TaskState::Unknown => ContainerState::Stopped,
+    }
+}
+
+fn check_id(id: &str) -> Result<(), CreateError> {
+    let plain = |c: char| c.is_ascii_alphanumeric();
+    let fine = id.len() <= LONGEST_ID
+        && id.starts_with(plain)
+        && id.ends_with(plain)
+        && id.chars().all(|c| plain(c) || "_.-".contains(c));
+    if fine { Ok(()) } else { Err(CreateError::InvalidSpec(format!("container id {id:?} is not valid"))) }
+}
+
+fn any(type_url: &str, value: Vec<u8>) -> Any {
+    Any { type_url: type_url.to_owned(), value }
+}
+
+pub(super) fn system_time(timestamp: &Timestamp) -> Option<SystemTime> {
+    SystemTime::try_from(*timestamp).ok()
+}
+
+fn has_ended(status: &Status) -> bool {
+    status.code() == Code::NotFound || status.message().contains("process already finished")
+}
+
+/// What the OCI runtime said, told apart as far as the agent needs it.
+fn oci_error(what: &str, status: &Status) -> CreateError {
+    let message = status.message();
+    let text = message.strip_suffix(": unknown").unwrap_or(message).to_owned();
+    if message.contains("no space left on device") {
+        return CreateError::NoSpace(text);
+    }
+    if let Some(rest) = message.split("error setting rlimit type ").nth(1) {
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        let name = digits.parse::<usize>().ok().and_then(|number| ULIMITS.get(number)).copied();
+        return CreateError::Ulimit { name: name.unwrap_or("of unknown kind").to_owned(), message: text };
+    }
+    let about_command = message.contains("exec: \"") || message.contains("exec /");
+    if about_command
+        && ["executable file not found", "no such file or directory", "permission denied", "is a directory"]
+            .iter()
+            .any(|reason| message.contains(reason))
+    {
+        return CreateError::CommandNotFound(text);
+    }
+    if matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::NotFound)
+        || std::error::Error::source(status).is_some()
+    {
+        return CreateError::Runtime(trouble(what, status));
+    }
+    CreateError::Oci(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runc_is_understood() {
+        let error = |text: &str| oci_error("create container", &Status::unknown(text));
+        let prefix = "failed to create shim task: OCI runtime create failed: runc create failed: unable to start \
+            container process: ";
+        assert!(matches!(
+            error(&format!("{prefix}exec: \"nope\": executable file not found in $PATH: unknown")),
+            CreateError::CommandNotFound(text) if text.ends_with("$PATH")
+        ));
+        let rlimit = error(&format!("{prefix}error setting rlimit type 7: operation not permitted: unknown"));
+        assert!(matches!(&rlimit, CreateError::Ulimit { name, .. } if name == "nofile"), "{rlimit:?}");
+        assert!(matches!(error("write x: no space left on device"), CreateError::NoSpace(_)));
+        assert!(matches!(error("something else"), CreateError::Oci(_)));
+        let gone = oci_error("x", &Status::unavailable("transport"));
+        assert!(matches!(gone, CreateError::Runtime(RuntimeError::Unavailable(_))));
+    }
+
+    #[test]
+    fn ids_are_checked() {
+        for good in ["a", "ecs-web-1-nginx-0a1b", "A.b_c-9"] {
+            check_id(good).unwrap();
+        }
+        for bad in ["", "-a", "a-", "a/b", "a b", "ä", &"x".repeat(77)] {
+            assert!(check_id(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Images as containerd keeps them: a name pointing to an index or manifest, content by digest, unpacked layers as
+//! committed snapshots. An image counts as present only if all of it is.
+
+use tonic::Code;
+
+use super::SNAPSHOTTER;
+use super::api::containerd::services::content::v1 as content;
+use super::api::containerd::services::images::v1 as images;
+use super::api::containerd::services::snapshots::v1 as snapshots;
+use super::client::{Client, ask, ask_if, trouble};
+use super::documents::{self, Configuration, Document, Manifest};
+use crate::error::RuntimeError;
+use crate::image::{Image, Platform};
+
+/// The image of that (normalised) name, if it is complete for the platform.
+pub(super) async fn find(client: &Client, name: &str, platform: &Platform) -> Result<Option<Image>, RuntimeError> {
+    let request = images::GetImageRequest { name: name.to_owned() };
+    let answer = ask_if("read image", Code::NotFound, client.images().get(request)).await?;
+    match answer.and_then(|a| a.image) {
+        Some(record) => describe(client, &record, platform).await,
+        None => Ok(None),
+    }
+}
+
+/// All complete images for the platform.
+pub(super) async fn list(client: &Client, platform: &Platform) -> Result<Vec<Image>, RuntimeError> {
+    let answer = ask("list images", client.images().list(images::ListImagesRequest::default())).await?;
+    let mut found = Vec::with_capacity(answer.images.len());
+    for record in answer.images {
+        found.extend(describe(client, &record, platform).await?);
+    }
+    Ok(found)
+}
+
+/// Forgets the name and waits until what only it held is gone.
+pub(super) async fn remove(client: &Client, name: &str) -> Result<(), RuntimeError> {
+    let request = images::DeleteImageRequest { name: name.to_owned(), sync: true, ..Default::default() };
+    ask_if("remove image", Code::NotFound, client.images().delete(request)).await?;
+    Ok(())
+}
+
+/// Reads everything an image record points to; `None` as soon as a piece is missing or unreadable.
+async fn describe(client: &Client, record: &images::Image, platform: &Platform) -> Result<Option<Image>, RuntimeError> {
+    let Some(target) = &record.target else { return Ok(None) };
+    let Some((manifest_digest, manifest)) = manifest_of(client, &target.digest, platform).await? else {
+        return Ok(None);
+    };
+    let Some(bytes) = read(client, &manifest.config.digest).await? else { return Ok(None) };
+    let Ok(configuration) = Configuration::read(&bytes) else { return Ok(None) };
+    let Some(chain_id) = configuration.chain_ids().pop() else { return Ok(None) };
+    if !is_unpacked(client, &chain_id).await? {
+        return Ok(None);
+    }
+    Ok(Some(image(&record.name, &target.digest, &manifest_digest, &manifest, &configuration, chain_id)))
+}
+
+/// Puts the pieces together.
+pub(super) fn image(
+    name: &str,
+    digest: &str,
+    manifest_digest: &str,
+    manifest: &Manifest,
+    configuration: &Configuration,
+    chain_id: String,
+) -> Image {
+    Image {
+        name: name.to_owned(),
+        digest: digest.to_owned(),
+        manifest_digest: manifest_digest.to_owned(),
+        config_digest: manifest.config.digest.clone(),
+        chain_id,
+        config: configuration.to_config(),
+        size: manifest.layers.iter().chain([&manifest.config]).map(|d| d.size).sum(),
+    }
+}
+
+async fn manifest_of(
+    client: &Client,
+    digest: &str,
+    platform: &Platform,
+) -> Result<Option<(String, Manifest)>, RuntimeError> {
+    let mut digest = digest.to_owned();
+    // An index points to a manifest; an index of indexes is nothing anybody publishes.
+    for _ in 0..2 {
+        let Some(bytes) = read(client, &digest).await? else { return Ok(None) };
+        match documents::read(&bytes) {
+            Ok((Document::Manifest(manifest), _)) => return Ok(Some((digest, manifest))),
+            Ok((Document::Index(entries), _)) => match documents::choose(&entries, platform) {
+                Some(entry) => digest.clone_from(&entry.digest),
+                None => return Ok(None),
+            },
+            Err(_) => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+/// A small blob (manifest or configuration) from the content store.
+pub(super) async fn read(client: &Client, digest: &str) -> Result<Option<Vec<u8>>, RuntimeError> {
+    let what = "read content";
+    let request = content::ReadContentRequest { digest: digest.to_owned(), ..Default::default() };
+    let Some(mut stream) = ask_if(what, Code::NotFound, client.content().read(request)).await? else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    loop {
+        match stream.message().await {
+            Ok(Some(piece)) => bytes.extend_from_slice(&piece.data),
+            Ok(None) => return Ok(Some(bytes)),
+            // A Go server may send the headers before it looks.
+            Err(status) if status.code() == Code::NotFound => return Ok(None),
+            Err(status) => return Err(trouble(what, &status)),
+        }
+    }
+}
+
+/// Whether the filesystem of that chain id is there.
+pub(super) async fn is_unpacked(client: &Client, chain_id: &str) -> Result<bool, RuntimeError> {
+    let request = snapshots::StatSnapshotRequest { snapshotter: SNAPSHOTTER.into(), key: chain_id.to_owned() };
+    let answer = ask_if("look for layer", Code::NotFound, client.snapshots().stat(request)).await?;
+    Ok(answer.and_then(|a| a.info).is_some_and(|info| info.kind == snapshots::Kind::Committed as i32))
+}

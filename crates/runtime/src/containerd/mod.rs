@@ -1,0 +1,251 @@
+//! The containerd adapter: the oldest stable services, so that one program works from 1.6 (Debian 12) to 2.x.
+
+mod api;
+mod client;
+mod containers;
+mod documents;
+mod events;
+mod identity;
+mod images;
+pub(crate) mod machine;
+mod pull;
+mod registry;
+mod store;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use effects::Effects;
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared, WeakShared};
+use futures::stream::BoxStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use tonic::Code;
+
+use crate::cgroup::Cgroups;
+use crate::container::{ContainerSpec, ContainerStats, ContainerStatus, ContainerSummary, RuntimeEvent};
+use crate::error::{CreateError, PullError, RuntimeError};
+use crate::image::{self, Image, Platform, PullProgress, PullRequest};
+use crate::oci::capabilities::CapabilitySet;
+use crate::{ProgressSink, Runtime, RuntimeInfo};
+use api::containerd::services::namespaces::v1 as namespaces;
+use client::{Client, ask, ask_if};
+
+/// The only snapshotter used; every kernel we run on has overlayfs.
+const SNAPSHOTTER: &str = "overlayfs";
+/// runc through its version 2 shim, one shim per container (docs/decisions/0003).
+const RUNTIME: &str = "io.containerd.runc.v2";
+/// A registry that sends nothing for so long is taken for dead (ECS_IMAGE_PULL_INACTIVITY_TIMEOUT).
+const PULL_INACTIVITY: Duration = Duration::from_secs(60);
+/// The static init, built by build.rs.
+const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/container-init"));
+
+/// How to reach containerd and registries.
+#[derive(Debug, Clone)]
+pub struct ContainerdConfig {
+    /// containerd's socket.
+    pub socket: PathBuf,
+    /// containerd's own kind of namespace: containers and images of others are not seen.
+    pub namespace: String,
+    /// A directory of ours on the host, for the init that is shown in containers; made if absent.
+    pub dir: PathBuf,
+    /// The network namespace whose network reaches registries; our own if `None`.
+    pub registry_netns: Option<PathBuf>,
+    /// Registries (host or host:port) spoken to in plain http. Loopback ones always are.
+    pub insecure_registries: Vec<String>,
+    /// A registry that sends nothing for so long is taken for dead.
+    pub pull_inactivity: Duration,
+}
+
+impl ContainerdConfig {
+    /// Namespace `longshore`, our own network, no plain http but loopback.
+    #[must_use]
+    pub fn new(socket: impl Into<PathBuf>, dir: impl Into<PathBuf>) -> Self {
+        Self {
+            socket: socket.into(),
+            namespace: "longshore".into(),
+            dir: dir.into(),
+            registry_netns: None,
+            insecure_registries: Vec::new(),
+            pull_inactivity: PULL_INACTIVITY,
+        }
+    }
+}
+
+type PullOutcome = Result<Image, PullError>;
+type SharedPull = Shared<BoxFuture<'static, PullOutcome>>;
+
+/// Pulls that somebody waits for, so that equal ones join.
+type InFlight = HashMap<PullRequest, (WeakShared<BoxFuture<'static, PullOutcome>>, watch::Receiver<PullProgress>)>;
+
+/// [`Runtime`] over containerd.
+pub struct Containerd {
+    client: Client,
+    effects: Effects,
+    pulls: mpsc::Sender<pull::Job>,
+    in_flight: Mutex<InFlight>,
+    cgroups: Cgroups,
+    capabilities: CapabilitySet,
+    init: PathBuf,
+}
+
+impl Containerd {
+    /// Checks that containerd answers, makes its namespace, and starts the thread for pulls. Call it within the tokio
+    /// runtime that will use it.
+    ///
+    /// # Errors
+    /// If containerd does not answer, or this machine has no control groups, or the registry's network namespace
+    /// cannot be entered.
+    pub async fn connect(config: ContainerdConfig, effects: Effects) -> Result<Self, RuntimeError> {
+        let client = Client::new(&config.socket, &config.namespace)?;
+        let namespace = namespaces::Namespace { name: config.namespace.clone(), labels: HashMap::new() };
+        let request = namespaces::CreateNamespaceRequest { namespace: Some(namespace) };
+        ask_if("create namespace", Code::AlreadyExists, client.namespaces().create(request)).await?;
+        let cgroups = Cgroups::detect().map_err(|e| RuntimeError::Other(format!("control groups: {e}")))?;
+        let init = install_init(&config.dir).map_err(|e| RuntimeError::Other(format!("container init: {e}")))?;
+        let pulls = pull::start(
+            pull::PullConfig {
+                socket: config.socket,
+                namespace: config.namespace,
+                netns: config.registry_netns,
+                insecure: config.insecure_registries,
+                inactivity: config.pull_inactivity,
+            },
+            effects.clone(),
+        )?;
+        let capabilities = machine::capabilities("CapBnd");
+        Ok(Self { client, effects, pulls, in_flight: Mutex::default(), cgroups, capabilities, init })
+    }
+
+    /// Joins an equal pull in flight, or starts one.
+    fn join_pull(&self, request: PullRequest) -> (SharedPull, watch::Receiver<PullProgress>) {
+        let mut in_flight = self.in_flight.lock().expect("no code panics while it holds the map of pulls");
+        if let Some((pull, progress)) = in_flight.get(&request)
+            && let Some(pull) = pull.upgrade()
+        {
+            return (pull, progress.clone());
+        }
+        in_flight.retain(|_, (pull, _)| pull.upgrade().is_some());
+        let (progress, told) = watch::channel(PullProgress::default());
+        let jobs = self.pulls.clone();
+        let job_request = request.clone();
+        let pull = async move {
+            let gone = || PullError::Runtime(RuntimeError::Unavailable("the pull thread is gone".into()));
+            let (done, outcome) = oneshot::channel();
+            jobs.send(pull::Job { request: job_request, progress, done }).await.map_err(|_| gone())?;
+            outcome.await.map_err(|_| gone())?
+        };
+        let pull = pull.boxed().shared();
+        if let Some(weak) = pull.downgrade() {
+            in_flight.insert(request, (weak, told.clone()));
+        }
+        (pull, told)
+    }
+}
+
+/// Whether containerd answers on this socket; its version.
+pub(crate) async fn probe(socket: &Path) -> Result<String, RuntimeError> {
+    /// A daemon that cannot say its version within this is not ready.
+    const PATIENCE: Duration = Duration::from_secs(2);
+    if !socket.exists() {
+        return Err(RuntimeError::Unavailable(format!("{} does not exist", socket.display())));
+    }
+    let client = Client::new(socket, "longshore")?;
+    let answer = tokio::time::timeout(PATIENCE, version(&client)).await;
+    answer.map_err(|_| RuntimeError::Timeout("version".into()))?
+}
+
+async fn version(client: &Client) -> Result<String, RuntimeError> {
+    Ok(ask("version", client.version().version(())).await?.version)
+}
+
+/// Writes the init where containers can be shown it; a running one of another version is replaced, not overwritten.
+fn install_init(dir: &Path) -> std::io::Result<PathBuf> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::create_dir_all(dir)?;
+    let path = dir.join("container-init");
+    if std::fs::read(&path).is_ok_and(|there| there == INIT) {
+        return Ok(path);
+    }
+    let fresh = dir.join(format!("container-init.{}", std::process::id()));
+    std::fs::write(&fresh, INIT)?;
+    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o755))?;
+    std::fs::rename(&fresh, &path)?;
+    Ok(path)
+}
+
+impl Runtime for Containerd {
+    fn info(&self) -> BoxFuture<'_, Result<RuntimeInfo, RuntimeError>> {
+        async { Ok(RuntimeInfo { name: "containerd".into(), version: version(&self.client).await? }) }.boxed()
+    }
+
+    fn pull<'a>(&'a self, request: PullRequest, progress: ProgressSink<'a>) -> BoxFuture<'a, Result<Image, PullError>> {
+        let (mut pull, mut told) = self.join_pull(request);
+        async move {
+            loop {
+                tokio::select! {
+                    outcome = &mut pull => return outcome,
+                    Ok(()) = told.changed() => progress(*told.borrow_and_update()),
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn image<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<Image>, RuntimeError>> {
+        async move {
+            let name = image::normalize(reference).map_err(|e| RuntimeError::Other(e.to_string()))?;
+            images::find(&self.client, &name, &Platform::host()).await
+        }
+        .boxed()
+    }
+
+    fn list_images(&self) -> BoxFuture<'_, Result<Vec<Image>, RuntimeError>> {
+        async { images::list(&self.client, &Platform::host()).await }.boxed()
+    }
+
+    fn remove_image<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        async move {
+            let name = image::normalize(reference).map_err(|e| RuntimeError::Other(e.to_string()))?;
+            images::remove(&self.client, &name).await
+        }
+        .boxed()
+    }
+
+    fn create(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<(), CreateError>> {
+        async move { self.create_container(&spec).await }.boxed()
+    }
+
+    fn start<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<u32, CreateError>> {
+        self.start_container(id).boxed()
+    }
+
+    fn signal<'a>(&'a self, id: &'a str, signal: i32, all: bool) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        self.signal_container(id, signal, all).boxed()
+    }
+
+    fn watch(&self) -> BoxStream<'static, RuntimeEvent> {
+        events::watch(self.client.clone(), self.effects.clone())
+    }
+
+    fn status<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<ContainerStatus>, RuntimeError>> {
+        self.container_status(id).boxed()
+    }
+
+    fn list<'a>(
+        &'a self,
+        labels: &'a BTreeMap<String, String>,
+    ) -> BoxFuture<'a, Result<Vec<ContainerSummary>, RuntimeError>> {
+        self.list_containers(labels).boxed()
+    }
+
+    fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        self.remove_container(id).boxed()
+    }
+
+    fn stats<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<ContainerStats>, RuntimeError>> {
+        self.container_stats(id).boxed()
+    }
+}

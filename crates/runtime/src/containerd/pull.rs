@@ -1,0 +1,323 @@
+//! One pull from reference to named image, and the thread all pulls run on.
+//!
+//! Pulls have a thread of their own because of networks: a local instance's agent lives in a namespace that reaches no
+//! registry, so this thread enters the namespace that does, and everything it starts (name resolution included)
+//! inherits it. Dropping a caller's future drops its end of the job, which the thread takes as cancellation.
+
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use effects::Effects;
+use futures::StreamExt;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinSet, LocalSet};
+
+use super::api::containerd::types;
+use super::client::Client;
+use super::documents::{self, Configuration, Descriptor, Document, Manifest};
+use super::registry::{Registry, is_plain};
+use super::store::{Labels, Store, signed};
+use super::{SNAPSHOTTER, images};
+use crate::error::{PullError, RuntimeError};
+use crate::image::{self, Image, Platform, PullPolicy, PullProgress, PullRequest};
+
+/// Layers of one image fetched at the same time; Docker's figure.
+const CONCURRENT_LAYERS: usize = 3;
+/// Jobs waiting for the thread to look: it starts each at once, so a few suffice.
+const WAITING_JOBS: usize = 64;
+
+/// What the thread needs to know.
+pub(super) struct PullConfig {
+    pub(super) socket: PathBuf,
+    pub(super) namespace: String,
+    pub(super) netns: Option<PathBuf>,
+    pub(super) insecure: Vec<String>,
+    pub(super) inactivity: Duration,
+}
+
+/// One pull to do.
+pub(super) struct Job {
+    pub(super) request: PullRequest,
+    pub(super) progress: watch::Sender<PullProgress>,
+    pub(super) done: oneshot::Sender<Result<Image, PullError>>,
+}
+
+/// Starts the thread; it ends when the sender is dropped and the last pull is done.
+pub(super) fn start(config: PullConfig, effects: Effects) -> Result<mpsc::Sender<Job>, RuntimeError> {
+    let (sender, receiver) = mpsc::channel(WAITING_JOBS);
+    let (ready, started) = std::sync::mpsc::sync_channel(1);
+    let failed = |e: std::io::Error| RuntimeError::Other(format!("cannot start the pull thread: {e}"));
+    std::thread::Builder::new()
+        .name("pulls".into())
+        .spawn(move || match prepare(&config) {
+            Ok((runtime, client)) => {
+                // The receiver waits below, so there is one.
+                let _ = ready.send(Ok(()));
+                LocalSet::new().block_on(&runtime, serve(client, Rc::new(config), effects, receiver));
+            }
+            Err(error) => {
+                let _ = ready.send(Err(error));
+            }
+        })
+        .map_err(failed)?;
+    started.recv().map_err(|_| RuntimeError::Other("the pull thread died at once".into()))??;
+    Ok(sender)
+}
+
+fn prepare(config: &PullConfig) -> Result<(tokio::runtime::Runtime, Client), RuntimeError> {
+    if let Some(netns) = &config.netns {
+        enter(netns).map_err(|e| RuntimeError::Other(format!("cannot enter {}: {e}", netns.display())))?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| RuntimeError::Other(format!("cannot start the pull thread: {e}")))?;
+    let client = {
+        let _inside = runtime.enter();
+        Client::new(&config.socket, &config.namespace)?
+    };
+    Ok((runtime, client))
+}
+
+fn enter(netns: &std::path::Path) -> std::io::Result<()> {
+    use std::os::fd::AsFd as _;
+    let namespace = std::fs::File::open(netns)?;
+    rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(rustix::thread::LinkNameSpaceType::Network))?;
+    Ok(())
+}
+
+async fn serve(client: Client, config: Rc<PullConfig>, effects: Effects, mut jobs: mpsc::Receiver<Job>) {
+    let mut running = JoinSet::new();
+    loop {
+        tokio::select! {
+            job = jobs.recv() => match job {
+                Some(job) => {
+                    running.spawn_local(run(client.clone(), Rc::clone(&config), effects.clone(), job));
+                }
+                None => break,
+            },
+            Some(_) = running.join_next(), if !running.is_empty() => {}
+        }
+    }
+    while running.join_next().await.is_some() {}
+}
+
+async fn run(client: Client, config: Rc<PullConfig>, effects: Effects, job: Job) {
+    let Job { request, progress, mut done } = job;
+    let outcome = make_present(&client, &config, &effects, &request, &progress, &mut done).await;
+    // Nobody may be waiting any more; the image is welcome all the same.
+    let _ = done.send(outcome);
+}
+
+async fn make_present(
+    client: &Client,
+    config: &PullConfig,
+    effects: &Effects,
+    request: &PullRequest,
+    progress: &watch::Sender<PullProgress>,
+    done: &mut oneshot::Sender<Result<Image, PullError>>,
+) -> Result<Image, PullError> {
+    let reference = image::parse(&request.reference)?;
+    let name = reference.whole();
+    if request.policy == PullPolicy::IfMissing
+        && let Some(image) = images::find(client, &name, &request.platform).await?
+    {
+        return Ok(image);
+    }
+    let store = Store::open(client, effects).await?;
+    let work = async {
+        let plain = is_plain(reference.registry(), &config.insecure);
+        let registry = Registry::open(reference.clone(), &request.auth, plain, config.inactivity).await?;
+        let pull = Pull { store: &store, registry, progress, inactivity: config.inactivity };
+        pull.run(&name, &request.platform).await
+    };
+    let outcome = tokio::select! {
+        outcome = work => outcome,
+        () = done.closed() => Err(PullError::Refused(format!("pull of {name} was cancelled"))),
+    };
+    if let Err(error) = store.close(outcome.is_err()).await {
+        // It expires by itself.
+        tracing::warn!(%error, image = name, "the lease of a pull could not be ended");
+    }
+    outcome
+}
+
+struct Pull<'a> {
+    store: &'a Store,
+    registry: Registry,
+    progress: &'a watch::Sender<PullProgress>,
+    inactivity: Duration,
+}
+
+/// A manifest with the bytes it was read from.
+struct Resolved {
+    /// What the reference names: an index or the manifest itself.
+    target: types::Descriptor,
+    digest: String,
+    manifest: Manifest,
+    /// All documents to keep: digest, bytes, labels.
+    keep: Vec<(String, Bytes, Labels)>,
+}
+
+impl Pull<'_> {
+    async fn run(&self, name: &str, platform: &Platform) -> Result<Image, PullError> {
+        let resolved = self.resolve(name, platform).await?;
+        let config = self.small_blob(&resolved.manifest.config).await?;
+        let configuration = Configuration::read(&config)?;
+        let (os, architecture) = (&configuration.os, &configuration.architecture);
+        if !os.is_empty() && !platform.matches(os, architecture, None) {
+            return Err(missing(name, platform));
+        }
+        let chain_ids = configuration.chain_ids();
+        if chain_ids.len() != resolved.manifest.layers.len() || chain_ids.is_empty() {
+            let text = format!("{} layers, but {} diff ids", resolved.manifest.layers.len(), chain_ids.len());
+            return Err(PullError::Unsupported(text));
+        }
+        self.layers(&resolved.manifest.layers, &configuration.rootfs.diff_ids, &chain_ids).await?;
+
+        // What refers is stored after what it refers to, and tied to it: the layers' own blobs are not tied, because
+        // nobody reads them again once they are unpacked.
+        let top = chain_ids.last().cloned().unwrap_or_default();
+        let to_snapshot = Labels::from([(format!("containerd.io/gc.ref.snapshot.{SNAPSHOTTER}"), top.clone())]);
+        self.store.put(&resolved.manifest.config.digest, &config, to_snapshot).await?;
+        for (digest, bytes, labels) in resolved.keep {
+            self.store.put(&digest, &bytes, labels).await?;
+        }
+        let digest = resolved.target.digest.clone();
+        self.store.name(name, resolved.target).await?;
+        Ok(images::image(name, &digest, &resolved.digest, &resolved.manifest, &configuration, top))
+    }
+
+    async fn resolve(&self, name: &str, platform: &Platform) -> Result<Resolved, PullError> {
+        let bytes = self.registry.manifest(None).await?;
+        let digest = documents::sha256(&bytes);
+        let (document, media_type) = documents::read(&bytes)?;
+        let descriptor = |media_type: &str, digest: &str, bytes: &Bytes| types::Descriptor {
+            media_type: media_type.to_owned(),
+            digest: digest.to_owned(),
+            size: signed(bytes.len() as u64),
+            ..Default::default()
+        };
+        let target = descriptor(media_type, &digest, &bytes);
+        match document {
+            Document::Manifest(manifest) => {
+                let keep = vec![(digest.clone(), bytes, to_config(&manifest))];
+                Ok(Resolved { target, digest, manifest, keep })
+            }
+            Document::Index(entries) => {
+                let entry = documents::choose(&entries, platform).ok_or_else(|| missing(name, platform))?;
+                let inner = self.registry.manifest(Some(&entry.digest)).await?;
+                verify(&entry.digest, &inner)?;
+                let (Document::Manifest(manifest), _) = documents::read(&inner)? else {
+                    return Err(PullError::Unsupported("an index of indexes".into()));
+                };
+                let to_manifest = Labels::from([("containerd.io/gc.ref.content.m.0".to_owned(), entry.digest.clone())]);
+                let own = (entry.digest.clone(), inner, to_config(&manifest));
+                let keep = vec![own, (digest, bytes, to_manifest)];
+                Ok(Resolved { target, digest: entry.digest.clone(), manifest, keep })
+            }
+        }
+    }
+
+    async fn small_blob(&self, descriptor: &Descriptor) -> Result<Bytes, PullError> {
+        /// Configurations are a few kilobytes; a megabyte-sized one is an attack or an artifact.
+        const LARGEST: u64 = 8 << 20;
+        if descriptor.size > LARGEST {
+            return Err(PullError::Unsupported(format!("image configuration of {} bytes", descriptor.size)));
+        }
+        let mut stream = self.registry.blob(descriptor).await?;
+        let mut bytes = Vec::new();
+        loop {
+            let next = tokio::time::timeout(self.inactivity, stream.next()).await;
+            match next.map_err(|_| self.registry.silent("image configuration"))? {
+                Some(piece) => bytes.extend_from_slice(&piece.map_err(|e| self.registry.broken(&e))?),
+                None => break,
+            }
+            if bytes.len() as u64 > LARGEST {
+                return Err(PullError::Unsupported("image configuration larger than it says".into()));
+            }
+        }
+        let bytes = Bytes::from(bytes);
+        verify(&descriptor.digest, &bytes)?;
+        Ok(bytes)
+    }
+
+    /// Fetches what is missing, a few layers at a time, and unpacks each as soon as all below it are.
+    async fn layers(&self, layers: &[Descriptor], diff_ids: &[String], chain_ids: &[String]) -> Result<(), PullError> {
+        let mut present = 0;
+        for (index, chain_id) in chain_ids.iter().enumerate().rev() {
+            if self.store.has_snapshot(chain_id).await? {
+                present = index + 1;
+                break;
+            }
+        }
+        let wanted = &layers[present..];
+        self.progress.send_replace(PullProgress {
+            layers_total: layers.len(),
+            layers_done: present,
+            bytes_total: wanted.iter().map(|l| l.size).sum(),
+            bytes_done: 0,
+        });
+        let told = |bytes: u64| self.progress.send_modify(|p| p.bytes_done += bytes);
+        // Fetching goes on while a layer is being unpacked; the channel holds what is fetched but not unpacked.
+        let (fetched, mut ready) = mpsc::channel(CONCURRENT_LAYERS);
+        let fetch = async {
+            let mut stream = futures::stream::iter(wanted)
+                .map(|layer| async { self.fetch(layer, &told).await })
+                .buffered(CONCURRENT_LAYERS);
+            while let Some(outcome) = stream.next().await {
+                outcome?;
+                if fetched.send(()).await.is_err() {
+                    break;
+                }
+            }
+            drop(fetched);
+            Ok(())
+        };
+        let unpacked = Cell::new(present);
+        let unpack = async {
+            while ready.recv().await.is_some() {
+                let index = unpacked.get();
+                let parent = index.checked_sub(1).map_or("", |below| chain_ids[below].as_str());
+                self.store.unpack(&layers[index], &diff_ids[index], parent, &chain_ids[index]).await?;
+                unpacked.set(index + 1);
+                self.progress.send_modify(|p| p.layers_done = index + 1);
+            }
+            Ok::<(), PullError>(())
+        };
+        futures::try_join!(fetch, unpack)?;
+        Ok(())
+    }
+
+    async fn fetch(&self, layer: &Descriptor, told: &(dyn Fn(u64) + Sync)) -> Result<(), PullError> {
+        if self.store.has_blob(&layer.digest).await? {
+            told(layer.size);
+            return Ok(());
+        }
+        self.store.fetch(&self.registry, layer, self.inactivity, told).await
+    }
+}
+
+fn to_config(manifest: &Manifest) -> Labels {
+    Labels::from([("containerd.io/gc.ref.content.config".to_owned(), manifest.config.digest.clone())])
+}
+
+fn verify(digest: &str, bytes: &Bytes) -> Result<(), PullError> {
+    let got = documents::sha256(bytes);
+    // Other algorithms have been verified by the registry client; containerd verifies once more on commit.
+    if digest.starts_with("sha256:") && got != digest {
+        return Err(PullError::DigestMismatch(format!("expected {digest}, got {got}")));
+    }
+    Ok(())
+}
+
+fn missing(name: &str, platform: &Platform) -> PullError {
+    let platform = match &platform.variant {
+        Some(variant) => format!("{}/{}/{variant}", platform.os, platform.architecture),
+        None => format!("{}/{}", platform.os, platform.architecture),
+    };
+    PullError::PlatformMissing { reference: name.to_owned(), platform }
+}

@@ -1,0 +1,262 @@
+//! From a [`ContainerSpec`] to the OCI runtime document, with Docker's defaults. Pure: what must be looked up in the
+//! image or on the machine is handed in as [`Facts`].
+
+pub(crate) mod capabilities;
+mod mounts;
+pub(crate) mod seccomp;
+pub(crate) mod users;
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::container::{ContainerSpec, Network, Ulimit};
+use crate::error::CreateError;
+use capabilities::CapabilitySet;
+use users::Identity;
+
+/// Where the init binary is shown inside: `/dev` is always a fresh tmpfs, so this works on a read-only root.
+pub(crate) const INIT_TARGET: &str = "/dev/init";
+/// Period of CPU quotas when none is given, as the kernel's default.
+pub(crate) const DEFAULT_CPU_PERIOD_US: u64 = 100_000;
+
+/// What the document needs to know beyond the spec.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    /// The user, looked up in the image.
+    pub(crate) identity: Identity,
+    /// What this machine can grant at most.
+    pub(crate) available: CapabilitySet,
+    /// The static init on the host, if the spec asks for one.
+    pub(crate) init: Option<PathBuf>,
+    /// Whether cgroups are a single (v2) hierarchy.
+    pub(crate) cgroup_v2: bool,
+    /// Device nodes of the host, shown to privileged containers.
+    pub(crate) devices: Vec<Device>,
+}
+
+/// A device node of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Device {
+    /// Path, the same inside.
+    pub(crate) path: String,
+    /// `c` or `b`.
+    pub(crate) kind: char,
+    /// Major number.
+    pub(crate) major: u32,
+    /// Minor number.
+    pub(crate) minor: u32,
+    /// Permission bits.
+    pub(crate) mode: u32,
+}
+
+/// The document `config.json` for runc.
+pub(crate) fn document(spec: &ContainerSpec, facts: &Facts) -> Result<Value, CreateError> {
+    check(spec)?;
+    let mut document = json!({
+        "ociVersion": "1.0.2",
+        "process": process(spec, facts)?,
+        "root": { "path": "rootfs", "readonly": spec.readonly_rootfs },
+        "hostname": spec.hostname,
+        "mounts": mounts::all(spec, facts)?,
+        "linux": linux(spec, facts)?,
+    });
+    if spec.seccomp && !spec.privileged {
+        let effective = effective_capabilities(spec, facts)?;
+        document["linux"]["seccomp"] = seccomp::profile(&effective);
+    }
+    Ok(document)
+}
+
+fn check(spec: &ContainerSpec) -> Result<(), CreateError> {
+    let invalid = |text: String| Err(CreateError::InvalidSpec(text));
+    if spec.args.first().is_none_or(String::is_empty) {
+        return invalid("no command specified".into());
+    }
+    if !spec.cgroup_path.starts_with('/') || spec.cgroup_path.split('/').any(|part| part == "..") {
+        return invalid(format!("cgroup path {:?} is not absolute", spec.cgroup_path));
+    }
+    if spec.env.iter().chain(&spec.args).any(|s| s.contains('\0')) {
+        return invalid("a NUL byte in command or environment".into());
+    }
+    Ok(())
+}
+
+fn effective_capabilities(spec: &ContainerSpec, facts: &Facts) -> Result<CapabilitySet, CreateError> {
+    if spec.privileged {
+        return Ok(facts.available.clone());
+    }
+    capabilities::grant(&spec.cap_add, &spec.cap_drop, &facts.available)
+}
+
+fn process(spec: &ContainerSpec, facts: &Facts) -> Result<Value, CreateError> {
+    let mut args = spec.args.clone();
+    if facts.init.is_some() {
+        args.insert(0, INIT_TARGET.into());
+    }
+    let mut env = spec.env.clone();
+    if !env.iter().any(|e| e.starts_with("HOSTNAME=")) {
+        env.push(format!("HOSTNAME={}", spec.hostname));
+    }
+    if !env.iter().any(|e| e.starts_with("HOME=")) {
+        env.push(format!("HOME={}", facts.identity.home));
+    }
+    let capabilities = effective_capabilities(spec, facts)?;
+    let names = capabilities.names();
+    let cwd = if spec.cwd.is_empty() { "/" } else { &spec.cwd };
+    Ok(json!({
+        "terminal": false,
+        "user": {
+            "uid": facts.identity.uid,
+            "gid": facts.identity.gid,
+            "additionalGids": facts.identity.groups,
+        },
+        "args": args,
+        "env": env,
+        "cwd": cwd,
+        "capabilities": { "bounding": names, "effective": names, "permitted": names },
+        "rlimits": spec.ulimits.iter().map(rlimit).collect::<Result<Vec<_>, _>>()?,
+        "noNewPrivileges": false,
+        "oomScoreAdj": spec.oom_score_adj,
+    }))
+}
+
+/// ECS's ulimit names are the kernel's without the prefix. In the kernel's order: the index is its number.
+pub(crate) const ULIMITS: [&str; 16] = [
+    "cpu",
+    "fsize",
+    "data",
+    "stack",
+    "core",
+    "rss",
+    "nproc",
+    "nofile",
+    "memlock",
+    "as",
+    "locks",
+    "sigpending",
+    "msgqueue",
+    "nice",
+    "rtprio",
+    "rttime",
+];
+
+fn rlimit(ulimit: &Ulimit) -> Result<Value, CreateError> {
+    if !ULIMITS.contains(&ulimit.name.as_str()) {
+        return Err(CreateError::InvalidSpec(format!("invalid ulimit type: {}", ulimit.name)));
+    }
+    if ulimit.soft > ulimit.hard {
+        return Err(CreateError::InvalidSpec(format!(
+            "ulimit {}: soft limit {} must be no more than hard limit {}",
+            ulimit.name, ulimit.soft, ulimit.hard
+        )));
+    }
+    let kind = format!("RLIMIT_{}", ulimit.name.to_ascii_uppercase());
+    Ok(json!({ "type": kind, "soft": ulimit.soft, "hard": ulimit.hard }))
+}
+
+fn linux(spec: &ContainerSpec, facts: &Facts) -> Result<Value, CreateError> {
+    let mut namespaces = vec![json!({"type": "pid"}), json!({"type": "ipc"}), json!({"type": "uts"})];
+    namespaces.push(json!({"type": "mount"}));
+    namespaces.push(match &spec.network {
+        Network::None => json!({"type": "network"}),
+        Network::Path(path) => json!({"type": "network", "path": path}),
+    });
+    // As Docker: on a single hierarchy a container sees its own cgroup as the root.
+    if facts.cgroup_v2 && !spec.privileged {
+        namespaces.push(json!({"type": "cgroup"}));
+    }
+    let mut linux = json!({
+        "namespaces": namespaces,
+        "cgroupsPath": spec.cgroup_path,
+        "resources": resources(spec),
+        "sysctl": spec.sysctls,
+    });
+    if spec.privileged {
+        linux["devices"] = facts.devices.iter().map(device).collect();
+    } else {
+        linux["maskedPaths"] = json!(MASKED);
+        linux["readonlyPaths"] = json!(READ_ONLY);
+    }
+    Ok(linux)
+}
+
+fn device(device: &Device) -> Value {
+    json!({
+        "path": device.path, "type": device.kind, "major": device.major, "minor": device.minor,
+        "fileMode": device.mode, "uid": 0, "gid": 0,
+    })
+}
+
+/// Paths of /proc and /sys that tell of the host or let it be changed; Docker's lists.
+const MASKED: [&str; 11] = [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+];
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+fn resources(spec: &ContainerSpec) -> Value {
+    let limits = &spec.resources;
+    let mut resources = json!({ "devices": device_rules(spec.privileged) });
+    let mut cpu = serde_json::Map::new();
+    if let Some(shares) = limits.cpu_shares {
+        cpu.insert("shares".into(), shares.into());
+    }
+    if let Some(quota) = limits.cpu_quota_us {
+        cpu.insert("quota".into(), quota.into());
+        cpu.insert("period".into(), limits.cpu_period_us.unwrap_or(DEFAULT_CPU_PERIOD_US).into());
+    }
+    if !cpu.is_empty() {
+        resources["cpu"] = cpu.into();
+    }
+    let mut memory = serde_json::Map::new();
+    if let Some(limit) = limits.memory_limit {
+        memory.insert("limit".into(), limit.into());
+    }
+    if let Some(reservation) = limits.memory_reservation {
+        memory.insert("reservation".into(), reservation.into());
+    }
+    if !memory.is_empty() {
+        resources["memory"] = memory.into();
+    }
+    if let Some(pids) = limits.pids_limit {
+        resources["pids"] = json!({ "limit": pids });
+    }
+    resources
+}
+
+/// Everything is denied but making nodes and the harmless devices Docker allows.
+fn device_rules(privileged: bool) -> Value {
+    if privileged {
+        return json!([{ "allow": true, "access": "rwm" }]);
+    }
+    let allow = |kind: &str, major: i64, minor: Option<i64>, access: &str| {
+        let mut rule = json!({ "allow": true, "type": kind, "major": major, "access": access });
+        if let Some(minor) = minor {
+            rule["minor"] = minor.into();
+        }
+        rule
+    };
+    let mut rules = vec![json!({ "allow": false, "access": "rwm" })];
+    rules.push(json!({ "allow": true, "type": "c", "access": "m" }));
+    rules.push(json!({ "allow": true, "type": "b", "access": "m" }));
+    // null, zero, full, random, urandom, tty, console, ptmx, all of devpts.
+    for (major, minor) in [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2)] {
+        rules.push(allow("c", major, Some(minor), "rwm"));
+    }
+    rules.push(allow("c", 136, None, "rwm"));
+    json!(rules)
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
