@@ -43,12 +43,6 @@ pub(crate) enum Command {
     /// What of AWS's API is served, for `cargo xtask coverage`.
     #[command(hide = true)]
     Coverage,
-    /// The init process of containers that ask for one.
-    #[command(hide = true, disable_help_flag = true)]
-    Init {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        argv: Vec<std::ffi::OsString>,
-    },
     #[command(flatten)]
     Ecs(crate::cli::EcsCommand),
 }

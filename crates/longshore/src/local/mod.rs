@@ -15,9 +15,9 @@ use effects::Effects;
 use futures::future::BoxFuture;
 use network::{FabricSpec, IfName, InstanceNetSpec, Ipv4Net, Mac, NetContext, NetnsPath, TableName};
 use runtime::{
-    Runtime,
-    cgroup::{self, Limits},
-    daemon,
+    Containerd, ContainerdConfig, Resources, Runtime,
+    cgroup::Cgroups,
+    daemon::{Daemon, DaemonConfig, ensure_containerd},
 };
 use server::machines::{MachineError, MachineHost, MachineSpec};
 use std::{
@@ -35,6 +35,8 @@ use tokio::sync::{Mutex, OnceCell};
 
 /// How long an agent may take to end after SIGTERM before it is killed. It only has to write its ledger.
 const AGENT_GRACE: Duration = Duration::from_secs(5);
+/// How often a containerd of ours is looked at: the longest it stays dead.
+const CONTAINERD_POLL: Duration = Duration::from_secs(1);
 /// How often its lock is looked at meanwhile.
 const AGENT_POLL: Duration = Duration::from_millis(20);
 
@@ -54,8 +56,11 @@ pub(crate) struct LocalHost {
     paths: HostPaths,
     options: LocalOptions,
     effects: Effects,
+    cgroups: Cgroups,
     /// The containerd all local instances share, once [`MachineHost::prepare`] has it running.
     runtime: OnceCell<(PathBuf, Arc<dyn Runtime>)>,
+    /// Its process, if it is ours.
+    daemon: Mutex<Option<Daemon>>,
     /// One change of the host at a time: `ensure` of one machine must not race with the sweep of another.
     change: Mutex<()>,
 }
@@ -77,8 +82,31 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 impl LocalHost {
-    pub(crate) fn new(paths: HostPaths, options: LocalOptions, effects: Effects) -> Self {
-        Self { paths, options, effects, runtime: OnceCell::new(), change: Mutex::new(()) }
+    /// A host that has done nothing yet; fails where there are no cgroups.
+    pub(crate) fn new(paths: HostPaths, options: LocalOptions, effects: Effects) -> std::io::Result<Self> {
+        let (runtime, daemon, change) = (OnceCell::new(), Mutex::new(None), Mutex::new(()));
+        Ok(Self { paths, options, effects, cgroups: Cgroups::detect()?, runtime, daemon, change })
+    }
+
+    fn daemon_config(&self) -> DaemonConfig {
+        DaemonConfig { cgroup: Some(self.paths.containerd_cgroup()), ..DaemonConfig::new(self.paths.containerd()) }
+    }
+
+    /// Starts our containerd again whenever it ends, until shutdown. Containers live on meanwhile.
+    pub(crate) async fn look_after_containerd(self: Arc<Self>) {
+        if self.options.containerd_socket.is_some() {
+            return;
+        }
+        while self.effects.sleep_unless_stopped(CONTAINERD_POLL).await {
+            let mut daemon = self.daemon.lock().await;
+            if daemon.as_mut().is_some_and(Daemon::has_ended) {
+                tracing::warn!("containerd ended; starting it again");
+                match ensure_containerd(&self.daemon_config(), &self.effects).await {
+                    Ok(again) => *daemon = Some(again),
+                    Err(error) => tracing::error!(error = chain(&error), "containerd does not start again"),
+                }
+            }
+        }
     }
 
     fn fabric(&self, gateway: Ipv4Addr, prefix_len: u8) -> Result<FabricSpec, MachineError> {
@@ -91,17 +119,21 @@ impl LocalHost {
     }
 
     async fn runtime(&self) -> Result<&(PathBuf, Arc<dyn Runtime>), MachineError> {
+        let why = failed("containerd");
         self.runtime
             .get_or_try_init(|| async {
                 let socket = match &self.options.containerd_socket {
                     Some(socket) => socket.clone(),
-                    None => daemon::ensure_containerd(&self.paths.containerd(), &self.effects)
-                        .await
-                        .map_err(|e| failed("containerd does not start")(&chain(&e)))?
-                        .socket,
+                    None => {
+                        let daemon = ensure_containerd(&self.daemon_config(), &self.effects).await;
+                        let daemon = daemon.map_err(|e| why(&chain(&e)))?;
+                        let socket = daemon.socket.clone();
+                        *self.daemon.lock().await = Some(daemon);
+                        socket
+                    }
                 };
-                let config = runtime::ContainerdConfig::new(socket.clone(), agent::CONTAINERD_NAMESPACE);
-                let runtime = runtime::Containerd::connect(config, &self.effects);
+                let config = ContainerdConfig::new(socket.clone(), self.paths.run());
+                let runtime = Containerd::connect(config, self.effects.clone()).await.map_err(|e| why(&chain(&e)))?;
                 Ok((socket, Arc::new(runtime) as Arc<dyn Runtime>))
             })
             .await
@@ -146,7 +178,7 @@ impl LocalHost {
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
         let mut child = tokio::process::Command::from(command).kill_on_drop(false).spawn()?;
         if let Some(pid) = child.id() {
-            cgroup::add_pid(&format!("{}/agent", self.paths.cgroup(id)), pid)?;
+            self.cgroups.add_pid(&format!("{}/agent", self.paths.cgroup(id)), pid)?;
         }
         let id = id.clone();
         self.effects.spawn("reap agent", async move {
@@ -160,14 +192,14 @@ impl LocalHost {
     fn ensure_cgroup(&self, spec: &MachineSpec) -> std::io::Result<()> {
         let id = &spec.machine.id;
         let kind = model::instance_type::find(&spec.machine.instance_type);
-        let limits = Limits {
+        let limits = Resources {
             cpu_quota_us: kind.map(|k| i64::from(k.vcpus) * 100_000),
             cpu_period_us: Some(100_000),
             memory_limit: kind.map(|k| u64::from(k.memory_mib) << 20),
-            ..Limits::default()
+            ..Resources::default()
         };
-        cgroup::ensure(&self.paths.cgroup(id), &limits)?;
-        cgroup::ensure(&format!("{}/agent", self.paths.cgroup(id)), &Limits::default())
+        self.cgroups.ensure(&self.paths.cgroup(id), &limits)?;
+        self.cgroups.ensure(&format!("{}/agent", self.paths.cgroup(id)), &Resources::default())
     }
 
     async fn ensure_running(&self, spec: &MachineSpec) -> Result<(), MachineError> {
@@ -199,7 +231,16 @@ impl LocalHost {
                 .map_err(io)?;
             file.write_all(token.as_bytes()).map_err(io)?;
         }
-        self.spawn_agent(spec, socket).map_err(|e| failed("the agent does not start")(&e))
+        self.spawn_agent(spec, socket).map_err(|e| failed("the agent does not start")(&e))?;
+        // Until it holds its lock it does not count as running, and would be started once more.
+        let deadline = self.effects.monotonic() + AGENT_GRACE;
+        while !self.is_running(id) {
+            if self.effects.monotonic() > deadline {
+                return Err(MachineError(format!("the agent ended at once; see {}", dir.join("agent.log").display())));
+            }
+            self.effects.sleep(AGENT_POLL).await;
+        }
+        Ok(())
     }
 
     fn netns(&self, id: &str) -> Result<NetnsPath, MachineError> {
@@ -243,7 +284,7 @@ impl LocalHost {
         network::remove_instance(&NetContext::own(), &net, &IfName::derive("li", id))
             .await
             .map_err(|e| failed("network")(&chain(&e)))?;
-        cgroup::remove(&self.paths.cgroup(id)).map_err(|e| failed("cgroup")(&e))
+        self.cgroups.remove(&self.paths.cgroup(id), &self.effects).await.map_err(|e| failed("cgroup")(&e))
     }
 
     /// Takes away what all local instances shared, when the last is gone and the server shall leave no trace.
@@ -251,10 +292,11 @@ impl LocalHost {
         let _one = self.change.lock().await;
         let fabric = self.fabric(gateway, prefix_len)?;
         network::remove_fabric(&NetContext::own(), &fabric).await.map_err(|e| failed("network")(&chain(&e)))?;
-        if self.options.containerd_socket.is_none() {
-            daemon::stop(&self.paths.containerd(), &self.effects).await.map_err(|e| failed("containerd")(&chain(&e)))?;
+        if let Some(daemon) = self.daemon.lock().await.take() {
+            daemon.stop(&self.effects).await.map_err(|e| failed("containerd")(&chain(&e)))?;
         }
-        cgroup::remove(&self.paths.cgroup_root()).map_err(|e| failed("cgroup")(&e))?;
+        let root = self.paths.cgroup_root();
+        self.cgroups.remove(&root, &self.effects).await.map_err(|e| failed("cgroup")(&e))?;
         let run = self.paths.run();
         fs::remove_dir_all(&run).or_else(|e| if run.exists() { Err(e) } else { Ok(()) }).map_err(|e| failed("files")(&e))
     }

@@ -57,6 +57,10 @@ impl HostPaths {
     pub(crate) fn cgroup_root(&self) -> String {
         format!("/longshore-{}", self.key)
     }
+    /// The cgroup of our own containerd and its shims.
+    pub(crate) fn containerd_cgroup(&self) -> String {
+        format!("{}/containerd", self.cgroup_root())
+    }
     /// The cgroup of an instance: its agent and its containers, held to the instance type's size.
     pub(crate) fn cgroup(&self, id: &str) -> String {
         format!("{}/{id}", self.cgroup_root())

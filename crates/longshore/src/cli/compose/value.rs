@@ -1,0 +1,180 @@
+//! Small readings of YAML values that compose files write in more than one way.
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
+
+/// A scalar as text; compose files write numbers and booleans where text is meant.
+pub(super) fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(s) => Some(s.clone()),
+        Value::Number(n) => Some(n.to_string()),
+        Value::Bool(b) => Some(b.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// A list of texts; a single text is a list of one.
+pub(super) fn texts(what: &str, value: &Value) -> Result<Vec<String>> {
+    match value {
+        Value::Array(items) => {
+            items.iter().map(|i| text(i).ok_or_else(|| anyhow!("{what} must contain texts"))).collect()
+        }
+        other => Ok(vec![text(other).ok_or_else(|| anyhow!("{what} must be a text or a list of texts"))?]),
+    }
+}
+
+/// A command: a list, or a line that is split as a shell would.
+pub(super) fn words(what: &str, value: &Value) -> Result<Vec<String>> {
+    match value {
+        Value::String(line) => split(line).with_context(|| format!("{what}: unbalanced quotes in '{line}'")),
+        other => texts(what, other),
+    }
+}
+
+/// Splits as a shell does, knowing quotes and backslashes and nothing else; `None` if a quote stays open.
+pub(super) fn split(line: &str) -> Option<Vec<String>> {
+    let (mut words, mut word, mut started) = (Vec::new(), String::new(), false);
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\'' => {
+                started = true;
+                loop {
+                    match chars.next()? {
+                        '\'' => break,
+                        other => word.push(other),
+                    }
+                }
+            }
+            '"' => {
+                started = true;
+                loop {
+                    match chars.next()? {
+                        '"' => break,
+                        '\\' => match chars.next()? {
+                            escaped @ ('"' | '\\' | '$' | '`') => word.push(escaped),
+                            other => word.extend(['\\', other]),
+                        },
+                        other => word.push(other),
+                    }
+                }
+            }
+            '\\' => {
+                started = true;
+                word.push(chars.next()?);
+            }
+            c if c.is_whitespace() => {
+                if started {
+                    words.push(std::mem::take(&mut word));
+                }
+                started = false;
+            }
+            other => {
+                started = true;
+                word.push(other);
+            }
+        }
+    }
+    if started {
+        words.push(word);
+    }
+    Some(words)
+}
+
+/// A mapping or a list of `key=value`, in order. A key without a value has `None`.
+pub(super) fn pairs(what: &str, value: &Value) -> Result<Vec<(String, Option<String>)>> {
+    match value {
+        Value::Object(map) => Ok(map.iter().map(|(k, v)| (k.clone(), text(v))).collect()),
+        Value::Array(_) => Ok(texts(what, value)?
+            .into_iter()
+            .map(|item| match item.split_once('=') {
+                Some((k, v)) => (k.to_owned(), Some(v.to_owned())),
+                None => (item, None),
+            })
+            .collect()),
+        _ => bail!("{what} must be a mapping or a list"),
+    }
+}
+
+/// Bytes: a number, or one with b, k, m or g behind it.
+pub(super) fn bytes(what: &str, value: &Value) -> Result<u64> {
+    let given = text(value).ok_or_else(|| anyhow!("{what} must be a size"))?;
+    let lower = given.trim().to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor: u64 = match &lower[digits.len()..] {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        _ => bail!("{what}: '{given}' is not a size"),
+    };
+    let number: f64 = digits.trim().parse().map_err(|_| anyhow!("{what}: '{given}' is not a size"))?;
+    Ok((number * factor as f64) as u64)
+}
+
+/// The same in whole mebibytes.
+pub(super) fn mebibytes(what: &str, value: &Value) -> Result<i32> {
+    i32::try_from(bytes(what, value)? >> 20).map_err(|_| anyhow!("{what} is too large"))
+}
+
+/// Seconds: a number, or durations like `1m30s`.
+pub(super) fn seconds(what: &str, value: &Value) -> Result<i32> {
+    let given = text(value).ok_or_else(|| anyhow!("{what} must be a duration"))?;
+    if let Ok(number) = given.parse() {
+        return Ok(number);
+    }
+    let (mut total, mut digits) = (0f64, String::new());
+    let mut chars = given.chars().peekable();
+    while let Some(c) = chars.next() {
+        let unit = match c {
+            c if c.is_ascii_digit() || c == '.' => {
+                digits.push(c);
+                continue;
+            }
+            'h' => 3600.0,
+            'm' if chars.peek() == Some(&'s') => {
+                chars.next();
+                0.001
+            }
+            'm' => 60.0,
+            's' => 1.0,
+            _ => bail!("{what}: '{given}' is not a duration"),
+        };
+        let number: f64 = digits.parse().map_err(|_| anyhow!("{what}: '{given}' is not a duration"))?;
+        total += number * unit;
+        digits.clear();
+    }
+    if digits.is_empty() { Ok(total as i32) } else { bail!("{what}: '{given}' is not a duration") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_line_splits_as_a_shell_splits_it() {
+        for (line, words) in [
+            ("echo hi", Some(vec!["echo", "hi"])),
+            ("sh -c 'a b; c \"d\"'", Some(vec!["sh", "-c", "a b; c \"d\""])),
+            (r#"a "b \"c\" \n" d\ e"#, Some(vec!["a", "b \"c\" \\n", "d e"])),
+            ("  ", Some(vec![])),
+            ("''", Some(vec![""])),
+            ("a 'b", None),
+        ] {
+            assert_eq!(split(line), words.map(|w| w.into_iter().map(str::to_owned).collect::<Vec<_>>()), "{line}");
+        }
+    }
+
+    #[test]
+    fn sizes_and_durations_have_units() {
+        for (given, mib) in [(json!("100m"), 100), (json!("1g"), 1024), (json!(134_217_728), 128), (json!("0.5G"), 512)] {
+            assert_eq!(mebibytes("x", &given).unwrap(), mib);
+        }
+        assert!(mebibytes("x", &json!("lots")).is_err());
+        for (given, s) in [(json!(5), 5), (json!("1m30s"), 90), (json!("1500ms"), 1), (json!("2h"), 7200)] {
+            assert_eq!(seconds("x", &given).unwrap(), s);
+        }
+        assert!(seconds("x", &json!("soon")).is_err());
+    }
+}

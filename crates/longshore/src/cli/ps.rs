@@ -1,0 +1,151 @@
+//! `ps`: containers with their state and ports, in the original's table.
+
+use super::{Client, Where, config, say};
+use anyhow::Result;
+use clap::Args;
+use shapes::{ec2, ecs};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Tasks or instances of one describe. Source: service model.
+const BATCH: usize = 100;
+
+#[derive(Debug, Args)]
+pub(crate) struct PsArgs {
+    /// Only tasks of this desired status.
+    #[arg(long, value_parser = ["RUNNING", "STOPPED"])]
+    desired_status: Option<String>,
+    /// How to print.
+    #[arg(long, default_value = "table", value_parser = ["table", "json"])]
+    output: String,
+    #[command(flatten)]
+    place: Where,
+}
+
+pub(crate) async fn ps(args: PsArgs, endpoint: Option<String>) -> Result<()> {
+    let settings = config::settings(&args.place, endpoint)?;
+    let statuses = match args.desired_status.as_deref() {
+        Some(one) => vec![one.to_owned()],
+        None => vec!["RUNNING".to_owned(), "STOPPED".to_owned()],
+    };
+    let mut tasks = Vec::new();
+    for status in statuses {
+        tasks.extend(self::tasks(&settings.client, &settings.cluster, &status, None).await?);
+    }
+    print(&settings.client, &settings.cluster, &tasks, &args.output).await
+}
+
+/// All tasks of a desired status, described.
+pub(super) async fn tasks(
+    client: &Client,
+    cluster: &str,
+    desired: &str,
+    family: Option<&str>,
+) -> Result<Vec<ecs::Task>> {
+    let mut all = Vec::new();
+    let mut next_token = None;
+    loop {
+        let list = ecs::ListTasksRequest {
+            cluster: Some(cluster.to_owned()),
+            desired_status: Some(desired.to_owned()),
+            family: family.map(str::to_owned),
+            next_token,
+            ..Default::default()
+        };
+        let page = client.call(&list).await?;
+        let arns = page.task_arns.unwrap_or_default();
+        if !arns.is_empty() {
+            all.extend(describe(client, cluster, arns).await?);
+        }
+        next_token = page.next_token;
+        if next_token.is_none() {
+            return Ok(all);
+        }
+    }
+}
+
+/// Up to 100 tasks, described.
+pub(super) async fn describe(client: &Client, cluster: &str, arns: Vec<String>) -> Result<Vec<ecs::Task>> {
+    let request =
+        ecs::DescribeTasksRequest { cluster: Some(cluster.to_owned()), tasks: Some(arns), ..Default::default() };
+    Ok(client.call(&request).await?.tasks.unwrap_or_default())
+}
+
+/// The table, or as JSON the tasks themselves.
+pub(super) async fn print(client: &Client, cluster: &str, tasks: &[ecs::Task], output: &str) -> Result<()> {
+    if output == "json" {
+        println!("{}", serde_json::to_string_pretty(tasks)?);
+        return Ok(());
+    }
+    let addresses = addresses(client, cluster, tasks).await?;
+    let mut rows = Vec::new();
+    for task in tasks {
+        let instance = task.container_instance_arn.as_deref().unwrap_or_default();
+        let address = addresses.get(instance).map(String::as_str);
+        for container in task.containers.iter().flatten() {
+            rows.push(row(task, container, address));
+        }
+    }
+    say::table(&["Name", "State", "Ports", "TaskDefinition", "Health"], &rows);
+    Ok(())
+}
+
+fn row(task: &ecs::Task, container: &ecs::Container, address: Option<&str>) -> Vec<String> {
+    let arn = task.task_arn.as_deref().unwrap_or_default();
+    let id = arn.split_once('/').map_or(arn, |(_, id)| id);
+    let name = format!("{id}/{}", container.name.as_deref().unwrap_or_default());
+    let mut state = container.last_status.clone().unwrap_or_default();
+    if state == "STOPPED" {
+        if let Some(code) = container.exit_code {
+            state = format!("{state} ExitCode: {code}");
+        }
+        if let Some(reason) = &container.reason {
+            state = format!("{state} Reason: {reason}");
+        }
+    }
+    let prefix = address.map(|a| format!("{a}:")).unwrap_or_default();
+    let ports = container.network_bindings.iter().flatten().map(|b| {
+        let one = |range: &Option<String>, port: Option<i32>| {
+            range.clone().or_else(|| port.map(|p| p.to_string())).unwrap_or_default()
+        };
+        let host = one(&b.host_port_range, b.host_port);
+        let inside = one(&b.container_port_range, b.container_port);
+        format!("{prefix}{host}->{inside}/{}", b.protocol.as_deref().unwrap_or("tcp"))
+    });
+    let definition = task.task_definition_arn.as_deref().unwrap_or_default();
+    let definition = definition.rsplit_once('/').map_or(definition, |(_, name)| name);
+    let health = container.health_status.clone().unwrap_or_default();
+    vec![name, state, ports.collect::<Vec<_>>().join(", "), definition.to_owned(), health]
+}
+
+/// The address of each instance that the tasks are on: EC2's for machines it knows.
+async fn addresses(client: &Client, cluster: &str, tasks: &[ecs::Task]) -> Result<BTreeMap<String, String>> {
+    let arns: BTreeSet<_> = tasks.iter().filter_map(|t| t.container_instance_arn.clone()).collect();
+    let arns: Vec<_> = arns.into_iter().collect();
+    let mut machines = BTreeMap::new();
+    for batch in arns.chunks(BATCH) {
+        let request = ecs::DescribeContainerInstancesRequest {
+            cluster: Some(cluster.to_owned()),
+            container_instances: Some(batch.to_vec()),
+            ..Default::default()
+        };
+        for instance in client.call(&request).await?.container_instances.into_iter().flatten() {
+            if let (Some(arn), Some(id)) = (instance.container_instance_arn, instance.ec2_instance_id) {
+                machines.insert(id, arn);
+            }
+        }
+    }
+    let ids: Vec<_> = machines.keys().filter(|id| id.starts_with("i-")).cloned().collect();
+    let mut addresses = BTreeMap::new();
+    for batch in ids.chunks(BATCH) {
+        let request = ec2::DescribeInstancesRequest { instance_ids: Some(batch.to_vec()), ..Default::default() };
+        // A machine that is long gone is no reason not to list its containers.
+        let Ok(answer) = client.call(&request).await else { continue };
+        for instance in answer.reservations.into_iter().flatten().flat_map(|r| r.instances.unwrap_or_default()) {
+            let address = instance.public_ip_address.or(instance.private_ip_address);
+            if let (Some(arn), Some(address)) = (instance.instance_id.and_then(|id| machines.get(&id)), address) {
+                addresses.insert(arn.clone(), address);
+            }
+        }
+    }
+    Ok(addresses)
+}

@@ -1,0 +1,90 @@
+//! `agent`: makes this machine a container instance.
+//!
+//! For a local instance the process enters the instance's network namespace before it has any thread, and keeps the one it
+//! came from open, because registries are reached from there.
+
+use crate::{args::AgentArgs, local::InstanceLock};
+use agent::{AgentError, Config};
+use anyhow::{Context, Result};
+use effects::Effects;
+use model::ClusterName;
+use std::{fs, path::PathBuf, process::ExitCode};
+
+pub(super) fn run(args: AgentArgs) -> Result<ExitCode> {
+    super::start_logging();
+    fs::create_dir_all(&args.data_dir).with_context(|| format!("cannot make {}", args.data_dir.display()))?;
+    let _lock = InstanceLock::take(&args.data_dir).with_context(|| {
+        format!("another agent works in {}; one machine needs one agent", args.data_dir.display())
+    })?;
+    let registry_netns = args.netns.as_deref().map(enter).transpose()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let effects = Effects::real();
+        let config = config(&args, registry_netns)?;
+        let stop = effects.shutdown().clone();
+        effects.spawn("signals", async move {
+            if super::server::terminated().await.is_ok() {
+                stop.cancel();
+            }
+        });
+        match agent::run(config, effects.clone()).await {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(error @ AgentError::Refused { .. }) => {
+                tracing::error!(%error, "the server does not let this machine in");
+                Ok(ExitCode::from(TERMINAL))
+            }
+            Err(error) => Err(error.into()),
+        }
+    })
+}
+
+/// The original agent's exit code for "do not start me again".
+const TERMINAL: u8 = 5;
+
+/// Enters a namespace for good and answers a path to the one we came from, open for as long as we live.
+fn enter(netns: &std::path::Path) -> Result<PathBuf> {
+    use rustix::fd::{AsFd, AsRawFd, IntoRawFd};
+    let home = fs::File::open("/proc/self/ns/net").context("this kernel has no network namespaces")?;
+    let target = fs::File::open(netns).with_context(|| format!("cannot open {}", netns.display()))?;
+    rustix::thread::move_into_link_name_space(target.as_fd(), Some(rustix::thread::LinkNameSpaceType::Network))
+        .with_context(|| format!("cannot enter {}", netns.display()))?;
+    let path = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), home.as_raw_fd()));
+    // Kept open for the life of the process: the path is only good as long as the descriptor is.
+    let _ = home.into_raw_fd();
+    Ok(path)
+}
+
+fn config(args: &AgentArgs, registry_netns: Option<PathBuf>) -> Result<Config> {
+    let kind = args.instance_type.as_deref().and_then(model::instance_type::find);
+    Ok(Config {
+        server: args.server.clone(),
+        cluster: args.cluster.as_deref().map(ClusterName::parse).transpose()?,
+        token: token(args)?,
+        data_dir: args.data_dir.clone(),
+        run_dir: args.run_dir.clone(),
+        containerd_socket: args.runtime.containerd_socket.clone(),
+        insecure_registries: args.runtime.insecure_registries.clone(),
+        registry_auth: args.runtime.registry_auth.clone(),
+        registry_netns,
+        cpu: kind.map(|k| model::CpuUnits(k.vcpus * 1024)),
+        memory: kind.map(|k| model::MemoryMib(k.memory_mib)),
+        reserved_memory: model::MemoryMib(args.reserved_memory),
+        attributes: args.attributes.iter().cloned().collect(),
+        address: args.address,
+        cgroup: args.cgroup.clone(),
+        introspection: args.introspection,
+        is_local_instance: args.netns.is_some(),
+    })
+}
+
+/// The join token, from its file or the environment; never from a flag, which everybody on the machine could read.
+#[allow(clippy::disallowed_methods)] // Secrets have no flag, so clap does not read them.
+fn token(args: &AgentArgs) -> Result<Option<String>> {
+    match &args.token_file {
+        Some(path) if path.exists() => {
+            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            Ok(Some(text.trim().to_owned()))
+        }
+        Some(_) | None => Ok(std::env::var("LONGSHORE_JOIN_TOKEN").ok().filter(|t| !t.is_empty())),
+    }
+}

@@ -1,0 +1,41 @@
+//! What each command does. The room where decision and effect meet is kept small: a file per command.
+
+mod agent;
+mod dev;
+mod env;
+mod server;
+mod state;
+mod token;
+
+use crate::args::{Command, Longshore};
+use anyhow::Result;
+use clap::CommandFactory;
+use std::process::ExitCode;
+use tracing_subscriber::{EnvFilter, fmt};
+
+/// Runs one command to its end.
+pub(crate) fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Server(args) => server::run(args),
+        Command::Dev(args) => dev::run(args),
+        Command::Agent(args) => agent::run(*args),
+        Command::Env(args) => env::print(&args),
+        Command::Token(command) => token::run(command),
+        Command::State(command) => state::run(command),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Longshore::command(), "longshore", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Coverage => {
+            println!("{}", serde_json::to_string_pretty(&::server::coverage())?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Ecs(command) => crate::cli::run(command, None),
+    }
+}
+
+/// Logs of a long-running command, to standard error; LONGSHORE_LOG chooses what, as `info` or `server=debug,agent=info`.
+fn start_logging() {
+    let filter = EnvFilter::try_from_env("LONGSHORE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

@@ -1,0 +1,101 @@
+//! `server`: the control plane until a signal ends it.
+
+use crate::{
+    args::ServerArgs,
+    local::{HostPaths, LocalHost, LocalOptions},
+};
+use ::server::{
+    Config, Server, TlsFiles,
+    machines::{MachineHost, NoMachines},
+};
+use anyhow::{Context, Result};
+use effects::Effects;
+use model::{AccountId, Region};
+use std::{process::ExitCode, sync::Arc, time::Duration};
+use tokio::signal::unix::{SignalKind, signal};
+
+pub(super) fn run(args: ServerArgs) -> Result<ExitCode> {
+    super::start_logging();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let effects = Effects::real();
+        let local = args.local_instances;
+        let (server, _) = start(args, &effects, local).await?;
+        for address in server.endpoints() {
+            tracing::info!(%address, "the AWS endpoint answers");
+        }
+        terminated().await?;
+        server.shutdown().await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// A running server, and its host if it makes local instances.
+pub(super) async fn start(
+    args: ServerArgs,
+    effects: &Effects,
+    local: bool,
+) -> Result<(Server, Option<Arc<LocalHost>>)> {
+    std::fs::create_dir_all(&args.data_dir)
+        .with_context(|| format!("cannot make the data directory {}", args.data_dir.display()))?;
+    let data_dir = args.data_dir.canonicalize()?;
+    let host = if local {
+        let options = LocalOptions {
+            containerd_socket: args.runtime.containerd_socket.clone(),
+            insecure_registries: args.runtime.insecure_registries.clone(),
+            registry_auth: args.runtime.registry_auth.clone(),
+        };
+        Some(Arc::new(LocalHost::new(HostPaths::new(&data_dir), options, effects.clone()).context("no cgroups")?))
+    } else {
+        None
+    };
+    let machines: Arc<dyn MachineHost> = match &host {
+        Some(host) => host.clone(),
+        None => Arc::new(NoMachines),
+    };
+    let config = config(&args, data_dir, local)?;
+    let server = ::server::serve(config, effects.clone(), machines).await?;
+    if let Some(host) = &host {
+        effects.spawn("containerd", host.clone().look_after_containerd());
+    }
+    Ok((server, host))
+}
+
+fn config(args: &ServerArgs, data_dir: std::path::PathBuf, local: bool) -> Result<Config> {
+    let tls = args.tls_cert.clone().zip(args.tls_key.clone()).map(|(certificate, key)| TlsFiles { certificate, key });
+    Ok(Config {
+        listen: args.listen.clone(),
+        tls,
+        link_listen: args.link_listen.clone(),
+        account: AccountId::parse(args.account_id.as_str())?,
+        region: Region::parse(args.region.as_str())?,
+        root_credentials: root_credentials()?,
+        vpc_cidr: args.vpc_cidr,
+        stopped_task_retention: Duration::from_secs(u64::from(args.stopped_task_hours) * 3600),
+        local_instances: local,
+        ..Config::new(data_dir)
+    })
+}
+
+/// Root credentials from the environment, for test harnesses: both or none.
+#[allow(clippy::disallowed_methods)] // Secrets have no flag, so clap does not read them.
+fn root_credentials() -> Result<Option<::server::KeyPair>> {
+    let of = |name| std::env::var(name).ok().filter(|v: &String| !v.is_empty());
+    match (of("LONGSHORE_ROOT_ACCESS_KEY_ID"), of("LONGSHORE_ROOT_SECRET_ACCESS_KEY")) {
+        (Some(access_key_id), Some(secret_access_key)) => {
+            Ok(Some(::server::KeyPair { access_key_id, secret_access_key }))
+        }
+        (None, None) => Ok(None),
+        _ => anyhow::bail!("set both LONGSHORE_ROOT_ACCESS_KEY_ID and LONGSHORE_ROOT_SECRET_ACCESS_KEY, or neither"),
+    }
+}
+
+/// Waits for SIGTERM or SIGINT.
+pub(super) async fn terminated() -> Result<()> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    Ok(())
+}
