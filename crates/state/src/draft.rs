@@ -41,8 +41,8 @@ fn owned(put: Result<(), Orphan>) {
 }
 
 impl<'a> Draft<'a> {
-    pub(crate) fn new(base: Arc<Snapshot>, interner: &'a mut Interner) -> Self {
-        let next = Snapshot::clone(&base);
+    pub(crate) fn new(base: &Snapshot, interner: &'a mut Interner) -> Self {
+        let next = base.clone();
         Self { next, changes: BTreeMap::new(), touched: HashSet::from([Topic::All]), interner }
     }
 

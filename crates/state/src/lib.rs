@@ -9,14 +9,14 @@
 //! command -> queue -> apply (checks again, changes a draft) -> backend (fsync) -> publish -> answer, wake subscribers
 //! ```
 
-//pub mod audit;
+pub mod audit;
 pub mod backend;
 pub mod command;
 pub mod feed;
 pub mod maintain;
 pub mod memory;
 pub mod snapshot;
-//pub mod sqlite;
+pub mod sqlite;
 pub mod store;
 
 mod apply;
@@ -24,6 +24,7 @@ mod draft;
 mod intern;
 mod load;
 mod record;
+mod wal;
 mod writer;
 
 pub use backend::{Backend, BackendError};
@@ -35,5 +36,5 @@ pub use record::{Corrupt, Kind};
 pub use snapshot::{
     ClusterRow, DefinitionRow, Desire, FamilyRow, InstanceRow, Order, ScopeRow, Snapshot, TaskFilter, TokenRecord,
 };
-//pub use sqlite::Sqlite;
+pub use sqlite::Sqlite;
 pub use store::{CommitError, Committed, OpenError, Stats, Store};

@@ -10,7 +10,7 @@ use crate::{
 /// Loads everything; what does not decode or has no owner is damage.
 pub(crate) fn load(backend: &mut dyn Backend) -> Result<(Snapshot, Interner), BackendError> {
     let mut loading = Loading::default();
-    let revision = backend.load(&mut |stored| loading.take(stored))?;
+    let revision = backend.load(&mut |stored| loading.take(&stored))?;
     let (mut snapshot, interner) =
         loading.build().map_err(|orphan| BackendError::Corrupt(orphan.to_string().into()))?;
     snapshot.revision = revision;
@@ -29,7 +29,7 @@ pub(crate) struct Loading {
 }
 
 impl Loading {
-    pub(crate) fn take(&mut self, stored: Stored) -> Result<(), BackendError> {
+    pub(crate) fn take(&mut self, stored: &Stored) -> Result<(), BackendError> {
         let Some(value) = &stored.value else { return Ok(()) };
         let record = Record::decode(stored.kind, &stored.key, value);
         self.add(record.map_err(|corrupt| BackendError::Corrupt(corrupt.to_string().into()))?);

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Commands made durable together. 64 callers gain all that grouping can give; more would let one fsync carry more rows
 /// than a disk writes in the time of an fsync, and everybody would wait for everybody.
-pub const GROUP_BOUND: usize = 256;
+pub(crate) const GROUP_BOUND: usize = 256;
 
 /// What the writer is asked.
 #[allow(clippy::large_enum_variant)] // Nearly all are commits.
@@ -76,7 +76,7 @@ impl Writer {
     fn group(&mut self, commands: Vec<Command>) -> Vec<Result<Committed, CommitError>> {
         let count = commands.len();
         self.published.commands.fetch_add(count as u64, Ordering::Relaxed);
-        let mut draft = Draft::new(self.published.current.load_full(), &mut self.interner);
+        let mut draft = Draft::new(&self.published.current.load(), &mut self.interner);
         let outcomes: Vec<_> = commands.into_iter().map(|command| draft.apply(command)).collect();
         let finished = draft.finish();
         let snapshot = match self.keep(finished) {
@@ -93,12 +93,12 @@ impl Writer {
             return Ok(self.published.current.load_full());
         }
         let mut snapshot = finished.snapshot;
-        snapshot.revision = self.backend.commit(&finished.batch, self.epoch).map_err(|error| match error {
-            BackendError::Fenced => CommitError::LostLeadership,
-            error => {
-                tracing::error!(%error, "state could not be written; nothing of this group is kept");
-                CommitError::Storage(error)
+        snapshot.revision = self.backend.commit(&finished.batch, self.epoch).map_err(|error| {
+            if matches!(error, BackendError::Fenced) {
+                return CommitError::LostLeadership;
             }
+            tracing::error!(%error, "state could not be written; nothing of this group is kept");
+            CommitError::Storage(error)
         })?;
         self.published.groups.fetch_add(1, Ordering::Relaxed);
         let snapshot = Arc::new(snapshot);

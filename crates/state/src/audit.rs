@@ -1,0 +1,136 @@
+//! What must hold of any state, counted again from the records alone.
+//!
+//! Used by `longshore state check` and by the tests after every step: it shares no code with what keeps the counts.
+
+use crate::snapshot::{ClusterRow, ScopeRow, Snapshot};
+use model::{
+    ClusterStatus, InstanceStatus, MachineState, Port, Scope, Task, TaskDefinitionArn, TaskDefinitionStatus, TaskStatus,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// What is wrong, in words for an operator; empty if nothing is.
+pub fn audit(snapshot: &Snapshot) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut uses: BTreeMap<&TaskDefinitionArn, u32> = BTreeMap::new();
+    for row in snapshot.scopes.values() {
+        for cluster in row.clusters.values() {
+            for task in cluster.live.iter() {
+                *uses.entry(&task.definition).or_default() += 1;
+            }
+            audit_cluster(cluster, &mut wrong);
+        }
+    }
+    for (scope, row) in &snapshot.scopes {
+        audit_families(scope, row, &uses, &mut wrong);
+    }
+    for arn in uses.keys().filter(|arn| snapshot.task_definition(arn).is_none()) {
+        wrong.push(format!("live tasks use {arn}, which does not exist"));
+    }
+    audit_machines(snapshot, &mut wrong);
+    for activation in snapshot.scopes.values().flat_map(|s| s.activations.values()) {
+        if activation.registrations.len() > activation.registration_limit as usize {
+            wrong.push(format!("activation {} has more registrations than it allows", activation.id));
+        }
+    }
+    wrong
+}
+
+fn audit_cluster(cluster: &ClusterRow, wrong: &mut Vec<String>) {
+    let arn = &cluster.cluster.arn;
+    let count = |status| u32::try_from(cluster.live.iter().filter(|t| t.last_status() == status).count());
+    let (running, pending) = (count(TaskStatus::Running), count(TaskStatus::Pending));
+    if (running, pending) != (Ok(cluster.running), Ok(cluster.pending)) {
+        wrong.push(format!("{arn}: {running:?} running and {pending:?} pending tasks are counted otherwise"));
+    }
+    let registered = cluster.instances().filter(|r| r.instance.status != InstanceStatus::Inactive).count();
+    if registered != cluster.registered_instances as usize {
+        wrong.push(format!("{arn}: {registered} instances are counted as {}", cluster.registered_instances));
+    }
+    if cluster.cluster.status == ClusterStatus::Inactive && (registered > 0 || cluster.live.len() > 0) {
+        wrong.push(format!("{arn} is inactive, and yet holds instances or tasks"));
+    }
+    let mut by_instance: BTreeMap<&str, Vec<&Arc<Task>>> = BTreeMap::new();
+    for task in cluster.live.iter() {
+        if !task.holds_resources() {
+            wrong.push(format!("{} has stopped but counts as live", task.arn));
+        }
+        by_instance.entry(task.container_instance.as_str()).or_default().push(task);
+    }
+    for task in cluster.stopped.iter().filter(|t| t.holds_resources()) {
+        wrong.push(format!("{} is live but counts as stopped", task.arn));
+    }
+    if cluster.stopped.len() != cluster.stopped_order.len() {
+        wrong.push(format!("{arn}: stopped tasks and their order differ"));
+    }
+    for row in cluster.instances() {
+        let tasks = by_instance.remove(row.instance.arn.id.as_str()).unwrap_or_default();
+        audit_instance(row, &tasks, wrong);
+    }
+    for task in by_instance.into_values().flatten() {
+        wrong.push(format!("{} is on an instance that does not exist", task.arn));
+    }
+}
+
+fn audit_instance(row: &crate::snapshot::InstanceRow, tasks: &[&Arc<Task>], wrong: &mut Vec<String>) {
+    let arn = &row.instance.arn;
+    let mut ports: BTreeSet<Port> = BTreeSet::new();
+    let mut left = row.instance.registered.clone();
+    let mut groups: BTreeMap<Arc<str>, u32> = BTreeMap::new();
+    for task in tasks {
+        for port in task.reservation.ports.iter().filter(|port| !ports.insert(**port)) {
+            wrong.push(format!("{arn}: port {}/{} is held twice", port.number, port.protocol.as_str()));
+        }
+        left.take(&task.reservation);
+        *groups.entry(task.group.clone()).or_default() += 1;
+    }
+    let count = |status| tasks.iter().filter(|t| t.last_status() == status).count();
+    let counts = (count(TaskStatus::Running), count(TaskStatus::Pending), tasks.len());
+    if counts != (row.running as usize, row.pending as usize, row.live as usize) || groups != row.groups {
+        wrong.push(format!("{arn}: its tasks {counts:?} are counted otherwise"));
+    }
+    if left != row.remaining {
+        wrong.push(format!("{arn}: what is left of it is not what its tasks leave"));
+    }
+    if row.is_over_capacity() {
+        wrong.push(format!("{arn}: its tasks hold more than it has"));
+    }
+    if row.instance.status == InstanceStatus::Inactive && !tasks.is_empty() {
+        wrong.push(format!("{arn} is inactive, and yet {} live tasks are on it", tasks.len()));
+    }
+}
+
+fn audit_families(scope: &Scope, row: &ScopeRow, uses: &BTreeMap<&TaskDefinitionArn, u32>, wrong: &mut Vec<String>) {
+    for (name, family) in &row.families {
+        let of = |status| family.revisions().filter(|r| r.definition.status == status).count();
+        if of(TaskDefinitionStatus::Active) != family.active as usize {
+            wrong.push(format!("family {name} in {}: its active revisions are counted otherwise", scope.region));
+        }
+        for revision in family.revisions() {
+            let arn = &revision.definition.arn;
+            if arn.revision > family.last_revision {
+                wrong.push(format!("{arn} is above its family's count of {}", family.last_revision));
+            }
+            if uses.get(arn).copied().unwrap_or(0) != revision.live_tasks {
+                wrong.push(format!("{arn}: the live tasks that use it are counted otherwise"));
+            }
+        }
+    }
+}
+
+fn audit_machines(snapshot: &Snapshot, wrong: &mut Vec<String>) {
+    let mut addresses = BTreeSet::new();
+    for machine in snapshot.all_machines().filter(|m| m.state != MachineState::Terminated) {
+        if !addresses.insert(machine.private_ip) {
+            wrong.push(format!("machine {}: address {} is taken twice", machine.id, machine.private_ip));
+        }
+        if snapshot.machine_at(machine.private_ip).is_none() {
+            wrong.push(format!("machine {}: nobody holds its address", machine.id));
+        }
+    }
+    if addresses.len() != snapshot.addresses.len() {
+        wrong.push("addresses are held by machines that are gone".to_owned());
+    }
+}
