@@ -164,10 +164,10 @@ mod tests {
             Change::Appended(Appended { group: 3, stream: 300, producer, chunk: Chunk::new(9, events.clone()) })
         };
         let rows = [
-            (appended(None), "010203ac0200090280d095ffbc638ad095ffbc630368c3a901000162"),
+            (appended(None), "010203ac0200090280a0abfef9628aa0abfef9620368c3a901000162"),
             (
                 appended(Some(("p".to_string(), 128))),
-                "010203ac0201017080010902 80d095ffbc638ad095ffbc630368c3a901000162",
+                "010203ac0201017080010902 80a0abfef9628aa0abfef9620368c3a901000162",
             ),
         ];
         for (change, golden) in rows {

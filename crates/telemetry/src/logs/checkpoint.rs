@@ -5,6 +5,7 @@
 //! every event has a sequence number and every change an id.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,8 +15,12 @@ use super::change::{Appended, Change, Fact};
 use super::codec::Chunk;
 use super::group_files::{self, GroupFiles, StreamRecord};
 use super::names::DAY;
-use super::segment::{self, SegmentMeta};
+use super::segment::{self, SegmentMeta, Sync};
 use super::writer::Writer;
+
+/// Segments of one group synced one by one; for more, one sync of the whole file system is cheaper, even with what others
+/// have written to it.
+const MAX_SYNCS: usize = 64;
 
 impl Writer {
     /// Writes everything that waits, or (unless `all`) leaves young and small tails to the next journal. A failure leaves the
@@ -103,17 +108,20 @@ impl Writer {
             files.write_group(group)?;
             self.dirt.groups.remove(&group.id);
         }
+        let sync = if streams.len() > MAX_SYNCS { Sync::Later } else { Sync::Here };
         let mut settled = Vec::new();
         let mut records: Vec<StreamRecord> =
             self.dirt.gone.get(&group.id).into_iter().flatten().map(|id| StreamRecord::Gone { id: *id }).collect();
         for stream in streams {
             let before = stream.state().clone();
-            let flushed = segment::flush(&files.dir, stream.id, &before.segments, &before.tail, &self.limits)?;
+            let flushed = segment::flush(&files.dir, stream.id, &before.segments, &before.tail, &self.limits, sync)?;
             let (after, expired) = settle(before, flushed, cutoff);
             records.push(StreamRecord::of(&stream, &after));
             settled.push((stream, after, expired));
         }
-        if settled.iter().any(|(_, after, _)| !after.segments.is_empty()) {
+        if sync == Sync::Later {
+            rustix::fs::syncfs(File::open(&files.dir)?)?;
+        } else if settled.iter().any(|(_, after, _)| !after.segments.is_empty()) {
             group_files::sync_dir(&files.dir)?;
         }
         files.append(&records)?;

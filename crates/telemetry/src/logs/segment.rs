@@ -56,6 +56,15 @@ pub(super) fn path(dir: &Path, stream: u64, no: u64) -> PathBuf {
     dir.join(format!("{stream}-{no}.seg"))
 }
 
+/// Who makes a flush durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sync {
+    /// The flush itself, file by file.
+    Here,
+    /// The caller, with one sync of the file system after many flushes.
+    Later,
+}
+
 /// Appends `chunks` as blocks to the stream's last segment, sealing and opening segments as limits ask, and syncs.
 /// Returns the stream's segments as they are now; the caller publishes that, or forgets it and nothing has happened.
 pub(super) fn flush(
@@ -64,19 +73,18 @@ pub(super) fn flush(
     segments: &[SegmentMeta],
     chunks: &[Arc<Chunk>],
     limits: &Limits,
+    sync: Sync,
 ) -> io::Result<Vec<SegmentMeta>> {
     let mut segments = segments.to_vec();
     let mut open: Option<File> = None;
-    for (first_seq, events) in blocks(chunks, limits.block_bytes) {
+    for (first_seq, events) in blocks(chunks, limits) {
         let (min, max) = span(&events);
         let bytes = text_bytes(&events);
         if segments.last().is_some_and(|last| is_full(last, min, max, limits)) {
             let last = segments.last_mut().expect("just seen");
-            if let Some(file) = open.take() {
-                file.sync_data()?;
-            }
+            settle(open.take(), sync)?;
             if !last.sealed {
-                seal(dir, stream, last)?;
+                seal(dir, stream, last, sync)?;
             }
         }
         if segments.last().is_none_or(|last| last.sealed) {
@@ -93,10 +101,15 @@ pub(super) fn flush(
         (last.min, last.max) = (last.min.min(min), last.max.max(max));
         last.bytes += bytes;
     }
-    if let Some(file) = open {
-        file.sync_data()?;
-    }
+    settle(open, sync)?;
     Ok(segments)
+}
+
+fn settle(file: Option<File>, sync: Sync) -> io::Result<()> {
+    match (file, sync) {
+        (Some(file), Sync::Here) => file.sync_data(),
+        (Some(_), Sync::Later) | (None, Sync::Here | Sync::Later) => Ok(()),
+    }
 }
 
 fn is_full(segment: &SegmentMeta, min: i64, max: i64, limits: &Limits) -> bool {
@@ -112,7 +125,7 @@ fn open_for_append(dir: &Path, stream: u64, segment: &SegmentMeta) -> io::Result
 }
 
 /// Writes the index behind the blocks. Sealing again after a crash writes the same bytes again.
-fn seal(dir: &Path, stream: u64, segment: &mut SegmentMeta) -> io::Result<()> {
+fn seal(dir: &Path, stream: u64, segment: &mut SegmentMeta, sync: Sync) -> io::Result<()> {
     let blocks = walk(&path(dir, stream, segment.no), segment.len)?;
     let mut packed = Vec::new();
     for block in &blocks {
@@ -126,25 +139,26 @@ fn seal(dir: &Path, stream: u64, segment: &mut SegmentMeta) -> io::Result<()> {
     frame::push(&mut footer, &packed);
     let file = open_for_append(dir, stream, segment)?;
     file.write_all_at(&footer, segment.len)?;
-    file.sync_data()?;
+    settle(Some(file), sync)?;
     segment.sealed = true;
     Ok(())
 }
 
-/// Groups events into blocks of about `limit` bytes of text, without copying the text.
-fn blocks(chunks: &[Arc<Chunk>], limit: usize) -> Vec<(u64, Vec<&StoredEvent>)> {
+/// Groups events into blocks of about `block_bytes` of text that no segment is too short for, without copying the text.
+fn blocks<'c>(chunks: &'c [Arc<Chunk>], limits: &Limits) -> Vec<(u64, Vec<&'c StoredEvent>)> {
     let mut blocks: Vec<(u64, Vec<&StoredEvent>)> = Vec::new();
-    let mut size = usize::MAX;
-    let mut next = None;
+    let (mut size, mut next, mut min, mut max) = (0, 0, i64::MAX, i64::MIN);
     for chunk in chunks {
         for (seq, event) in (chunk.first_seq..).zip(&chunk.events) {
-            if size >= limit || next != Some(seq) {
+            (min, max) = (min.min(event.timestamp), max.max(event.timestamp));
+            let fits = size < limits.block_bytes && max.saturating_sub(min) <= limits.segment_span_millis;
+            if blocks.is_empty() || !fits || next != seq {
                 blocks.push((seq, Vec::new()));
-                size = 0;
+                (size, min, max) = (0, event.timestamp, event.timestamp);
             }
             blocks.last_mut().expect("just pushed").1.push(event);
             size += event.message.len() + EVENT_OVERHEAD;
-            next = Some(seq + 1);
+            next = seq + 1;
         }
     }
     blocks
