@@ -5,9 +5,13 @@ use regex::{Regex, RegexBuilder};
 /// Compiled patterns larger than this are not worth their memory; the largest real one needs a twentieth of it.
 const MAX_COMPILED_BYTES: usize = 8 << 20;
 
+/// Patterns that look ahead, and what they come to without.
+const REWRITTEN: &[(&str, &str)] = &[(r"^(?!\s*$).+", r".*\S.*")];
+
 /// Compiles a model's pattern to match the whole text, as Java's `String.matches` does.
 pub(crate) fn compile(source: &str) -> Option<Regex> {
-    RegexBuilder::new(&format!(r"\A(?:{})\z", translate(source))).size_limit(MAX_COMPILED_BYTES).build().ok()
+    let rewritten = REWRITTEN.iter().find(|(from, _)| *from == source).map_or(source, |(_, to)| to);
+    RegexBuilder::new(&format!(r"\A(?:{})\z", translate(rewritten))).size_limit(MAX_COMPILED_BYTES).build().ok()
 }
 
 /// Java's `\w`, `\d` and `\s` are ASCII, a bare `[` inside a class is literal to AWS's authors, and characters beyond the
@@ -77,6 +81,8 @@ mod tests {
         check(r"[\u0020-\uD7FF\uE000-\uFFFD\uD800\uDC00-\uDBFF\uDFFF\r\n\t]*", "a\u{1F600}\n", true);
         check(r"[!-\[\]a&&b]*", "[&b]", true);
         check("a|b", "ab", false);
+        check(r"^(?!\s*$).+", " a ", true);
+        check(r"^(?!\s*$).+", "   ", false);
     }
 
     #[test]

@@ -10,6 +10,8 @@ use crate::schema::{Map, Member, Protocol, Service, Shape, Struct, Text};
 pub struct Violation {
     /// Where: `containerDefinitions.1.member.name`.
     pub path: String,
+    /// The same as form services name it: `TagSpecification.1.ResourceType`.
+    pub parameter: String,
     /// The value as the message quotes it, `None` for a missing one.
     pub value: Option<String>,
     /// What it must be: `Member must not be null`.
@@ -22,7 +24,7 @@ const MAX_QUOTED_CHARS: usize = 256;
 /// Every broken constraint of a canonical value. Optional members that are empty (`""`, `[]`, `{}`) are taken as unset.
 pub fn validate(value: &Value, shape: &Struct) -> Vec<Violation> {
     let mut found = Vec::new();
-    structure(value, shape, "", &mut found);
+    structure(value, shape, &Place::default(), &mut found);
     found
 }
 
@@ -46,7 +48,7 @@ pub fn validation_error(service: &'static Service, violations: &[Violation]) -> 
 
 /// AWS: EC2 tells of one parameter at a time, in words of its own.
 fn ec2_error(violation: &Violation) -> WireError {
-    let parameter = &violation.path;
+    let parameter = &violation.parameter;
     match &violation.value {
         None => WireError::new("MissingParameter", format!("The request must contain the parameter {parameter}")),
         Some(value) => WireError::new(
@@ -56,25 +58,50 @@ fn ec2_error(violation: &Violation) -> WireError {
     }
 }
 
-fn structure(value: &Value, shape: &Struct, prefix: &str, found: &mut Vec<Violation>) {
+fn structure(value: &Value, shape: &Struct, place: &Place, found: &mut Vec<Violation>) {
     let Value::Object(members) = value else { return };
     for member in shape.members {
-        let path = member_path(prefix, member);
+        let place = place.member(member);
         match members.get(member.name).filter(|value| !value.is_null()) {
-            Some(value) if member.required || !is_empty(value) => check(value, member.shape, &path, found),
+            Some(value) if member.required || !is_empty(value) => check(value, member.shape, &place, found),
             Some(_) => {}
             None if member.required => {
-                found.push(Violation { path, value: None, constraint: "Member must not be null".to_owned() });
+                let Place { path, parameter } = place;
+                let constraint = "Member must not be null".to_owned();
+                found.push(Violation { path, parameter, value: None, constraint });
             }
             None => {}
         }
     }
 }
 
-/// AWS: the framework spells members with a small first letter, whatever the model says; EC2's own words keep it.
-fn member_path(prefix: &str, member: &Member) -> String {
-    let name = if member.name == member.query { uncapitalised(member.name) } else { member.query.to_owned() };
-    if prefix.is_empty() { name } else { format!("{prefix}.{name}") }
+/// Where in the request a value stands, in both spellings.
+#[derive(Default)]
+struct Place {
+    path: String,
+    parameter: String,
+}
+
+impl Place {
+    /// AWS: the framework spells members with a small first letter, whatever the model says.
+    fn member(&self, member: &Member) -> Self {
+        self.then(&uncapitalised(member.name), member.query)
+    }
+
+    fn item(&self, index: usize) -> Self {
+        self.then(&format!("{}.member", index + 1), &(index + 1).to_string())
+    }
+
+    fn entry(&self, key: &str, part: &str) -> Self {
+        self.then(&format!("{key}.{part}"), &format!("{key}.{part}"))
+    }
+
+    fn then(&self, path: &str, parameter: &str) -> Self {
+        let join = |prefix: &str, more: &str| {
+            if prefix.is_empty() { more.to_owned() } else { format!("{prefix}.{more}") }
+        };
+        Self { path: join(&self.path, path), parameter: join(&self.parameter, parameter) }
+    }
 }
 
 fn uncapitalised(name: &str) -> String {
@@ -93,58 +120,58 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-fn check(value: &Value, shape: Shape, path: &str, found: &mut Vec<Violation>) {
+fn check(value: &Value, shape: Shape, place: &Place, found: &mut Vec<Violation>) {
     match shape {
-        Shape::Structure(shape) => structure(value, shape, path, found),
+        Shape::Structure(shape) => structure(value, shape, place, found),
         Shape::List(list) => {
             let Value::Array(items) = value else { return };
-            length(value, items.len(), (list.min, list.max), path, found);
+            length(value, items.len(), (list.min, list.max), place, found);
             for (i, item) in items.iter().enumerate() {
-                check(item, list.item, &format!("{path}.{}.member", i + 1), found);
+                check(item, list.item, &place.item(i), found);
             }
         }
-        Shape::Map(map) => entries(value, map, path, found),
-        Shape::String(text) => string(value, text, path, found),
+        Shape::Map(map) => entries(value, map, place, found),
+        Shape::String(text) => string(value, text, place, found),
         Shape::Integer(range) | Shape::Long(range) => {
             let Some(number) = value.as_i64() else { return };
-            bound(value, range.min.filter(|min| number < *min), "greater", path, found);
-            bound(value, range.max.filter(|max| number > *max), "less", path, found);
+            bound(value, range.min.filter(|min| number < *min), "greater", place, found);
+            bound(value, range.max.filter(|max| number > *max), "less", place, found);
         }
         Shape::Double(range) => {
             let Some(number) = value.as_f64() else { return };
-            bound(value, range.min.filter(|min| number < *min), "greater", path, found);
-            bound(value, range.max.filter(|max| number > *max), "less", path, found);
+            bound(value, range.min.filter(|min| number < *min), "greater", place, found);
+            bound(value, range.max.filter(|max| number > *max), "less", place, found);
         }
         Shape::Blob(range) => {
             let bound = |bound: Option<i64>| bound.and_then(|bound| u32::try_from(bound).ok());
             let bytes = value.as_str().map_or(0, |text| text.trim_end_matches('=').len() * 3 / 4);
-            length(value, bytes, (bound(range.min), bound(range.max)), path, found);
+            length(value, bytes, (bound(range.min), bound(range.max)), place, found);
         }
         Shape::Boolean | Shape::Timestamp(_) | Shape::Document => {}
     }
 }
 
-fn entries(value: &Value, map: &Map, path: &str, found: &mut Vec<Violation>) {
+fn entries(value: &Value, map: &Map, place: &Place, found: &mut Vec<Violation>) {
     let Value::Object(entries) = value else { return };
-    length(value, entries.len(), (map.min, map.max), path, found);
+    length(value, entries.len(), (map.min, map.max), place, found);
     for (key, value) in entries {
-        check(&Value::from(key.as_str()), map.key, &format!("{path}.{key}.key"), found);
-        check(value, map.value, &format!("{path}.{key}.member"), found);
+        check(&Value::from(key.as_str()), map.key, &place.entry(key, "key"), found);
+        check(value, map.value, &place.entry(key, "member"), found);
     }
 }
 
-fn string(value: &Value, text: &Text, path: &str, found: &mut Vec<Violation>) {
+fn string(value: &Value, text: &Text, place: &Place, found: &mut Vec<Violation>) {
     let Value::String(content) = value else { return };
     if !text.values.is_empty() && !text.values.contains(&content.as_str()) {
         let set = text.values.join(", ");
-        violation(value, format!("Member must satisfy enum value set: [{set}]"), path, found);
+        violation(value, format!("Member must satisfy enum value set: [{set}]"), place, found);
     }
-    length(value, content.chars().count(), (text.min, text.max), path, found);
+    length(value, content.chars().count(), (text.min, text.max), place, found);
     if let Some(pattern) = &text.pattern
         && pattern.regex().is_some_and(|regex| !regex.is_match(content))
     {
         let source = pattern.source;
-        violation(value, format!("Member must satisfy regular expression pattern: {source}"), path, found);
+        violation(value, format!("Member must satisfy regular expression pattern: {source}"), place, found);
     }
 }
 
@@ -152,25 +179,26 @@ fn length(
     value: &Value,
     length: usize,
     (min, max): (Option<u32>, Option<u32>),
-    path: &str,
+    place: &Place,
     found: &mut Vec<Violation>,
 ) {
     if let Some(max) = max.filter(|max| length > *max as usize) {
-        violation(value, format!("Member must have length less than or equal to {max}"), path, found);
+        violation(value, format!("Member must have length less than or equal to {max}"), place, found);
     }
     if let Some(min) = min.filter(|min| length < *min as usize) {
-        violation(value, format!("Member must have length greater than or equal to {min}"), path, found);
+        violation(value, format!("Member must have length greater than or equal to {min}"), place, found);
     }
 }
 
-fn bound(value: &Value, broken: Option<impl std::fmt::Display>, side: &str, path: &str, found: &mut Vec<Violation>) {
+fn bound(value: &Value, broken: Option<impl std::fmt::Display>, side: &str, place: &Place, found: &mut Vec<Violation>) {
     if let Some(bound) = broken {
-        violation(value, format!("Member must have value {side} than or equal to {bound}"), path, found);
+        violation(value, format!("Member must have value {side} than or equal to {bound}"), place, found);
     }
 }
 
-fn violation(value: &Value, constraint: String, path: &str, found: &mut Vec<Violation>) {
+fn violation(value: &Value, constraint: String, place: &Place, found: &mut Vec<Violation>) {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let quoted: String = text.chars().take(MAX_QUOTED_CHARS).collect();
-    found.push(Violation { path: path.to_owned(), value: Some(quoted), constraint });
+    let (path, parameter) = (place.path.clone(), place.parameter.clone());
+    found.push(Violation { path, parameter, value: Some(quoted), constraint });
 }

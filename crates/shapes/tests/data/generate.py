@@ -45,6 +45,10 @@ def sample(shape, name, depth=0, seen=()):
             one, canonical = sample(member, key, depth + 1, (*seen, shape.name))
             if one is not None:
                 pairs[key] = (one, canonical)
+                if getattr(shape, "is_tagged_union", False):
+                    break
+        if not pairs and getattr(shape, "is_tagged_union", False):
+            return None, None
         return {k: v[0] for k, v in pairs.items()}, {k: v[1] for k, v in pairs.items()}
     if kind == "list":
         one, canonical = sample(shape.member, name, depth + 1, seen)
