@@ -1,1 +1,31 @@
 //! Answers the API and runs the loops.
+//!
+//! ```text
+//! http -> auth -> api (parse, ask, commit, render) -> state      session, loops: woken by state's change feed
+//! ```
+//! A request handler never calls a node, and nothing here starts a process or touches the network but through the
+//! [`machines::MachineHost`] that the binary hands in.
+
+pub mod api;
+pub mod auth;
+pub mod config;
+pub mod credentials;
+pub mod http;
+pub mod machines;
+
+mod ca;
+mod context;
+mod loops;
+mod serve;
+mod session;
+
+pub use api::{ApiError, CoverageRow, coverage};
+pub use ca::CaError;
+pub use config::{Config, KeyPair, Limits, TlsFiles};
+pub use context::{Caller, Context};
+pub use serve::{Server, ServerError, serve};
+pub use session::LinkError;
+
+/// How the build that our own agents name in `AgentInfo::hash` begins. Instances whose agent names another have no session
+/// with us: they were registered through the API.
+pub const AGENT_HASH: &str = "longshore";

@@ -1,0 +1,250 @@
+//! Clusters: create, describe, list, update, delete.
+
+use super::{include, resolve, tags};
+use crate::api::ApiError;
+use crate::api::honoured::{Row, row};
+use crate::api::paging::{Pages, invalid_token, limit};
+use crate::context::{Caller, Context};
+use model::{Cluster, ClusterArn, ClusterName, ClusterStatus, LaunchType, SettingName, TaskStatus};
+use shapes::ecs as aws;
+use state::{ClusterRow, Command, Committed, Outcome, Snapshot};
+use std::collections::BTreeMap;
+
+pub(crate) const HONOURED: &[Row] = &[
+    row("CreateCluster", &["clusterName", "settings.*", "tags.*"]),
+    row("DescribeClusters", &["clusters", "include"]),
+    row("ListClusters", &["maxResults", "nextToken"]),
+    row("UpdateCluster", &["cluster", "settings.*"]),
+    row("UpdateClusterSettings", &["cluster", "settings.*"]),
+    row("DeleteCluster", &["cluster"]),
+];
+
+/// Clusters of one DescribeClusters. Source: the model's documentation.
+const MAX_DESCRIBED: usize = 100;
+/// Clusters of one page of ListClusters.
+const MAX_LISTED: usize = 100;
+
+pub(crate) async fn create(
+    ctx: &Context,
+    caller: &Caller,
+    request: aws::CreateClusterRequest,
+) -> Result<aws::CreateClusterResponse, ApiError> {
+    let name = request.cluster_name.filter(|name| !name.is_empty());
+    let name = ClusterName::parse(name.as_deref().unwrap_or(resolve::DEFAULT_CLUSTER))
+        .map_err(|error| ApiError::invalid(format!("Invalid cluster name. {error}")))?;
+    let arn = ClusterArn { scope: caller.scope.clone(), name };
+    let mut settings = settings_in(request.settings)?;
+    let chosen = super::account_settings::effective(&ctx.store.snapshot(), caller, SettingName::ContainerInsights);
+    settings.entry(CONTAINER_INSIGHTS.to_owned()).or_insert(chosen);
+    let cluster = Cluster {
+        arn,
+        status: ClusterStatus::Active,
+        settings,
+        tags: tags::parse(request.tags)?,
+        created_at: ctx.effects.now(),
+    };
+    let committed = ctx.store.commit(Command::CreateCluster(cluster)).await?;
+    Ok(aws::CreateClusterResponse { cluster: Some(answer(&committed)?) })
+}
+
+pub(crate) fn describe(
+    ctx: &Context,
+    caller: &Caller,
+    request: aws::DescribeClustersRequest,
+) -> Result<aws::DescribeClustersResponse, ApiError> {
+    let mut named = request.clusters.unwrap_or_default();
+    if named.is_empty() {
+        named.push(resolve::DEFAULT_CLUSTER.to_owned());
+    }
+    if named.len() > MAX_DESCRIBED {
+        return Err(ApiError::invalid("Clusters cannot have more than 100 elements."));
+    }
+    let shown = Shown::of(&include(request.include));
+    let snapshot = ctx.store.snapshot();
+    let (mut clusters, mut failures) = (Vec::new(), Vec::new());
+    for name in named {
+        let arn = match resolve::cluster_arn(&caller.scope, Some(&name)) {
+            Ok(arn) => arn,
+            Err(error) if error.code == "ClusterNotFoundException" => {
+                failures.push(super::missing(name));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        match snapshot.cluster(&arn) {
+            Some(row) => clusters.push(render(&snapshot, row, shown)),
+            None => failures.push(super::missing(arn.to_string())),
+        }
+    }
+    Ok(aws::DescribeClustersResponse { clusters: Some(clusters), failures: Some(failures) })
+}
+
+pub(crate) fn list(
+    ctx: &Context,
+    caller: &Caller,
+    request: &aws::ListClustersRequest,
+) -> Result<aws::ListClustersResponse, ApiError> {
+    let limit = limit(request.max_results, MAX_LISTED)?;
+    let pages = Pages::of("ListClusters", &caller.scope);
+    let after = pages.cursor(request.next_token.as_deref())?;
+    let after = after.map(ClusterName::parse).transpose().map_err(|_| invalid_token())?;
+    let snapshot = ctx.store.snapshot();
+    let clusters = snapshot.clusters(&caller.scope, after.as_ref()).map(|row| &row.cluster);
+    let active = clusters.filter(|cluster| cluster.status == ClusterStatus::Active);
+    let (page, next_token) = pages.cut(active, limit, |cluster| cluster.arn.name.to_string());
+    let arns = page.iter().map(|cluster| cluster.arn.to_string()).collect();
+    Ok(aws::ListClustersResponse { cluster_arns: Some(arns), next_token })
+}
+
+pub(crate) async fn update(
+    ctx: &Context,
+    caller: &Caller,
+    request: aws::UpdateClusterRequest,
+) -> Result<aws::UpdateClusterResponse, ApiError> {
+    let cluster = set(ctx, caller, request.cluster, request.settings).await?;
+    Ok(aws::UpdateClusterResponse { cluster: Some(cluster) })
+}
+
+pub(crate) async fn update_settings(
+    ctx: &Context,
+    caller: &Caller,
+    request: aws::UpdateClusterSettingsRequest,
+) -> Result<aws::UpdateClusterSettingsResponse, ApiError> {
+    let cluster = set(ctx, caller, request.cluster, request.settings).await?;
+    Ok(aws::UpdateClusterSettingsResponse { cluster: Some(cluster) })
+}
+
+async fn set(
+    ctx: &Context,
+    caller: &Caller,
+    cluster: Option<String>,
+    settings: Option<Vec<aws::ClusterSetting>>,
+) -> Result<aws::Cluster, ApiError> {
+    let arn = resolve::cluster_arn(&caller.scope, cluster.as_deref())?;
+    let settings = settings_in(settings)?;
+    let committed = ctx.store.commit(Command::UpdateCluster { arn, settings }).await?;
+    answer(&committed)
+}
+
+pub(crate) async fn delete(
+    ctx: &Context,
+    caller: &Caller,
+    request: aws::DeleteClusterRequest,
+) -> Result<aws::DeleteClusterResponse, ApiError> {
+    let arn = resolve::cluster_arn(&caller.scope, request.cluster.as_deref())?;
+    let committed = ctx.store.commit(Command::DeleteCluster { arn }).await?;
+    Ok(aws::DeleteClusterResponse { cluster: Some(answer(&committed)?) })
+}
+
+const CONTAINER_INSIGHTS: &str = "containerInsights";
+
+fn settings_in(given: Option<Vec<aws::ClusterSetting>>) -> Result<BTreeMap<String, String>, ApiError> {
+    let mut settings = BTreeMap::new();
+    for setting in given.unwrap_or_default() {
+        let (name, value) = (setting.name.unwrap_or_default(), setting.value.unwrap_or_default());
+        if name != CONTAINER_INSIGHTS {
+            return Err(ApiError::invalid(format!("Unknown cluster setting '{name}'.")));
+        }
+        if !["enabled", "disabled", "enhanced"].contains(&&*value) {
+            let text = format!("Invalid value '{value}' for cluster setting '{name}': enabled, disabled or enhanced.");
+            return Err(ApiError::invalid(text));
+        }
+        settings.insert(name, value);
+    }
+    Ok(settings)
+}
+
+/// The cluster a command was about, with everything that a change shows.
+fn answer(committed: &Committed) -> Result<aws::Cluster, ApiError> {
+    let Outcome::Cluster(cluster) = &committed.outcome else {
+        return Err(ApiError::server("a cluster's command was answered with something else"));
+    };
+    let everything = Shown { settings: true, statistics: false, tags: true, attachments: false };
+    match committed.snapshot.cluster(&cluster.arn) {
+        Some(row) => Ok(render(&committed.snapshot, row, everything)),
+        None => Err(ApiError::cluster_not_found()),
+    }
+}
+
+/// What `include` asks for.
+#[derive(Debug, Clone, Copy)]
+struct Shown {
+    settings: bool,
+    statistics: bool,
+    tags: bool,
+    attachments: bool,
+}
+
+impl Shown {
+    fn of(include: &[String]) -> Self {
+        let asked = |what: &str| include.iter().any(|one| one == what);
+        // CONFIGURATIONS is taken and shows nothing: no cluster here has a configuration, and an empty one is left out.
+        Self {
+            settings: asked("SETTINGS"),
+            statistics: asked("STATISTICS"),
+            tags: asked("TAGS"),
+            attachments: asked("ATTACHMENTS"),
+        }
+    }
+}
+
+/// A cluster as AWS shows it: what was not asked for is an empty list, not absent.
+fn render(snapshot: &Snapshot, row: &ClusterRow, shown: Shown) -> aws::Cluster {
+    let cluster = &row.cluster;
+    let setting = |(name, value): (&String, &String)| aws::ClusterSetting {
+        name: Some(name.clone()),
+        value: Some(value.clone()),
+    };
+    let status = match cluster.status {
+        ClusterStatus::Active => "ACTIVE",
+        ClusterStatus::Inactive => "INACTIVE",
+    };
+    aws::Cluster {
+        cluster_arn: Some(cluster.arn.to_string()),
+        cluster_name: Some(cluster.arn.name.to_string()),
+        status: Some(status.to_owned()),
+        registered_container_instances_count: Some(count(row.registered_instances)),
+        running_tasks_count: Some(count(row.running)),
+        pending_tasks_count: Some(count(row.pending)),
+        active_services_count: Some(0),
+        statistics: Some(if shown.statistics { statistics(snapshot, row) } else { Vec::new() }),
+        tags: Some(if shown.tags { tags::render(&cluster.tags) } else { Vec::new() }),
+        settings: Some(if shown.settings { cluster.settings.iter().map(setting).collect() } else { Vec::new() }),
+        capacity_providers: Some(Vec::new()),
+        default_capacity_provider_strategy: Some(Vec::new()),
+        attachments: shown.attachments.then(Vec::new),
+        attachments_status: None,
+        configuration: None,
+        service_connect_defaults: None,
+    }
+}
+
+fn count(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// Task counts by launch type; those of services and of Fargate are 0 until there are any.
+fn statistics(snapshot: &Snapshot, row: &ClusterRow) -> Vec<aws::KeyValuePair> {
+    let mut counts: BTreeMap<(LaunchType, TaskStatus), u32> = BTreeMap::new();
+    for task in row.instances().flat_map(|instance| snapshot.live_tasks_on(&instance.instance.arn)) {
+        *counts.entry((task.launch_type, task.last_status())).or_default() += 1;
+    }
+    let of = |launch, status| counts.get(&(launch, status)).copied().unwrap_or(0);
+    let pairs = [
+        ("runningEC2TasksCount", of(LaunchType::Ec2, TaskStatus::Running)),
+        ("runningFargateTasksCount", 0),
+        ("runningExternalTasksCount", of(LaunchType::External, TaskStatus::Running)),
+        ("pendingEC2TasksCount", of(LaunchType::Ec2, TaskStatus::Pending)),
+        ("pendingFargateTasksCount", 0),
+        ("pendingExternalTasksCount", of(LaunchType::External, TaskStatus::Pending)),
+        ("activeEC2ServiceCount", 0),
+        ("activeFargateServiceCount", 0),
+        ("activeExternalServiceCount", 0),
+        ("drainingEC2ServiceCount", 0),
+        ("drainingFargateServiceCount", 0),
+        ("drainingExternalServiceCount", 0),
+    ];
+    let pair =
+        |(name, value): (&str, u32)| aws::KeyValuePair { name: Some(name.to_owned()), value: Some(value.to_string()) };
+    pairs.into_iter().map(pair).collect()
+}

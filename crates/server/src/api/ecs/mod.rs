@@ -1,0 +1,81 @@
+//! The ECS room.
+
+pub(crate) mod account_settings;
+pub(crate) mod agent_api;
+pub(crate) mod attributes;
+pub(crate) mod clusters;
+pub(crate) mod container_instances;
+pub(crate) mod registration;
+pub(crate) mod resolve;
+pub(crate) mod size;
+pub(crate) mod tags;
+pub(crate) mod task_definition_convert;
+pub(crate) mod task_definitions;
+pub(crate) mod tasks;
+
+use super::{ApiError, answer, no_arm, read};
+use crate::context::{Caller, Context};
+use serde_json::Value;
+use shapes::ecs as aws;
+
+/// Answers one operation of ECS.
+pub(crate) async fn dispatch(ctx: &Context, caller: &Caller, operation: &str, input: Value) -> Result<Value, ApiError> {
+    match operation {
+        "CreateCluster" => answer(clusters::create(ctx, caller, read(input)?).await),
+        "DescribeClusters" => answer(clusters::describe(ctx, caller, read(input)?)),
+        "ListClusters" => answer(clusters::list(ctx, caller, &read(input)?)),
+        "UpdateCluster" => answer(clusters::update(ctx, caller, read(input)?).await),
+        "UpdateClusterSettings" => answer(clusters::update_settings(ctx, caller, read(input)?).await),
+        "DeleteCluster" => answer(clusters::delete(ctx, caller, read(input)?).await),
+
+        "RegisterTaskDefinition" => answer(task_definitions::register(ctx, caller, read(input)?).await),
+        "DeregisterTaskDefinition" => answer(task_definitions::deregister(ctx, caller, read(input)?).await),
+        "DescribeTaskDefinition" => answer(task_definitions::describe(ctx, caller, read(input)?)),
+        "ListTaskDefinitions" => answer(task_definitions::list(ctx, caller, &read(input)?)),
+        "ListTaskDefinitionFamilies" => answer(task_definitions::families(ctx, caller, &read(input)?)),
+        "DeleteTaskDefinitions" => answer(task_definitions::delete(ctx, caller, read(input)?).await),
+
+        "TagResource" => answer(tags::tag(ctx, caller, read(input)?).await),
+        "UntagResource" => answer(tags::untag(ctx, caller, read(input)?).await),
+        "ListTagsForResource" => answer(tags::list(ctx, caller, &read(input)?)),
+
+        "PutAttributes" => answer(attributes::put(ctx, caller, read(input)?).await),
+        "DeleteAttributes" => answer(attributes::delete(ctx, caller, read(input)?).await),
+        "ListAttributes" => answer(attributes::list(ctx, caller, read(input)?)),
+
+        "PutAccountSetting" => answer(account_settings::put(ctx, caller, &read(input)?).await),
+        "PutAccountSettingDefault" => answer(account_settings::put_default(ctx, caller, &read(input)?).await),
+        "DeleteAccountSetting" => answer(account_settings::delete(ctx, caller, &read(input)?).await),
+        "ListAccountSettings" => answer(account_settings::list(ctx, caller, &read(input)?)),
+
+        "RegisterContainerInstance" => answer(registration::register(ctx, caller, read(input)?).await),
+        "DeregisterContainerInstance" => answer(container_instances::deregister(ctx, caller, read(input)?).await),
+        "DescribeContainerInstances" => answer(container_instances::describe(ctx, caller, read(input)?)),
+        "ListContainerInstances" => answer(container_instances::list(ctx, caller, &read(input)?)),
+        "UpdateContainerInstancesState" => answer(container_instances::update_state(ctx, caller, read(input)?).await),
+        "UpdateContainerAgent" => answer(container_instances::update_agent(ctx, caller, read(input)?)),
+
+        "RunTask" => answer(tasks::run_task(ctx, caller, read(input)?).await),
+        "StartTask" => answer(tasks::start_task(ctx, caller, read(input)?).await),
+        "StopTask" => answer(tasks::stop(ctx, caller, read(input)?).await),
+        "DescribeTasks" => answer(tasks::describe(ctx, caller, read(input)?)),
+        "ListTasks" => answer(tasks::list(ctx, caller, &read(input)?)),
+
+        "DiscoverPollEndpoint" => answer(agent_api::discover(ctx, caller, &read(input)?)),
+        "SubmitTaskStateChange" => answer(agent_api::submit_task(ctx, caller, read(input)?).await),
+        "SubmitContainerStateChange" => answer(agent_api::submit_container(ctx, caller, read(input)?).await),
+        "SubmitAttachmentStateChanges" => answer(agent_api::submit_attachments(ctx, caller, &read(input)?)),
+
+        other => Err(no_arm(other)),
+    }
+}
+
+/// What a describe's `include` asks for.
+fn include(given: Option<Vec<String>>) -> Vec<String> {
+    given.unwrap_or_default()
+}
+
+/// The failure that tells of a thing that does not exist.
+pub(crate) fn missing(arn: impl Into<String>) -> aws::Failure {
+    aws::Failure { arn: Some(arn.into()), reason: Some("MISSING".to_owned()), detail: None }
+}

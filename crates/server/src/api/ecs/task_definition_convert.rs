@@ -1,0 +1,421 @@
+//! Task definitions between AWS's form and the model's: parsed with everything that can be wrong told by name, rendered
+//! with the members that AWS adds.
+
+use super::size;
+use crate::api::ApiError;
+use model::{
+    Compatibility, ContainerDefinition, CpuUnits, Family, LinuxParameters, LogConfiguration, LogDriver, MemoryMib,
+    NetworkMode, PortMapping, PortSpec, Protocol, RuntimePlatform, TaskDefinition, TaskDefinitionSpec,
+    TaskDefinitionStatus, Tmpfs, Ulimit,
+};
+use scheduler::Expression;
+use shapes::ecs as aws;
+
+/// Largest task definition, as JSON. Source: service quotas.
+const MAX_BYTES: usize = 64 << 10;
+/// Placement constraints of one definition. Source: the model's documentation.
+const MAX_CONSTRAINTS: usize = 10;
+
+/// Options of the log driver `awslogs` that are honoured. Output is read from a file behind the container's back, so it
+/// never waits for the log store: `mode` and its buffer have nothing left to decide and are taken either way.
+const AWSLOGS_OPTIONS: &[&str] =
+    &["awslogs-group", "awslogs-region", "awslogs-stream-prefix", "awslogs-create-group", "mode", "max-buffer-size"];
+/// Options of the log driver `json-file` that are honoured.
+const JSON_FILE_OPTIONS: &[&str] = &["max-size", "max-file"];
+
+/// Linux capabilities by AWS's names. Source: `KernelCapabilities` in the model's documentation.
+const CAPABILITIES: &[&str] = &[
+    "ALL",
+    "AUDIT_CONTROL",
+    "AUDIT_READ",
+    "AUDIT_WRITE",
+    "BLOCK_SUSPEND",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "KILL",
+    "LEASE",
+    "LINUX_IMMUTABLE",
+    "MAC_ADMIN",
+    "MAC_OVERRIDE",
+    "MKNOD",
+    "NET_ADMIN",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_RAW",
+    "PERFMON",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYSLOG",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_CHROOT",
+    "SYS_MODULE",
+    "SYS_NICE",
+    "SYS_PACCT",
+    "SYS_PTRACE",
+    "SYS_RAWIO",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "WAKE_ALARM",
+];
+
+fn set(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
+fn not_honoured(what: impl std::fmt::Display) -> ApiError {
+    ApiError::client(format!("Longshore does not honour {what} yet; remove it or see docs/coverage.md."))
+}
+
+/// Parses what RegisterTaskDefinition asks for. Members that are not honoured at all were refused before.
+///
+/// # Errors
+/// `ClientException`, as AWS answers everything that is wrong with a definition.
+pub(crate) fn parse(request: aws::RegisterTaskDefinitionRequest) -> Result<TaskDefinitionSpec, ApiError> {
+    if serde_json::to_vec(&request).is_ok_and(|json| json.len() > MAX_BYTES) {
+        return Err(ApiError::client("Task definition is too large: it may have at most 64 KiB."));
+    }
+    let Some(family) = set(request.family) else {
+        return Err(ApiError::client("Family should not be null or empty."));
+    };
+    let family = Family::parse(family).map_err(|_| ApiError::client("Family contains invalid characters."))?;
+    let containers = request.container_definitions.unwrap_or_default();
+    let spec = TaskDefinitionSpec {
+        family,
+        network_mode: network_mode(set(request.network_mode).as_deref())?,
+        cpu: size::cpu(request.cpu.as_deref()).map_err(ApiError::client)?,
+        memory: size::memory(request.memory.as_deref()).map_err(ApiError::client)?,
+        requires_compatibilities: compatibilities(request.requires_compatibilities)?,
+        execution_role_arn: set(request.execution_role_arn),
+        runtime_platform: platform(request.runtime_platform)?,
+        placement_constraints: constraints(request.placement_constraints)?,
+        containers: containers.into_iter().map(container).collect::<Result<_, _>>()?,
+    };
+    spec.check().map_err(|error| ApiError::client(error.to_string()))?;
+    Ok(spec)
+}
+
+fn network_mode(given: Option<&str>) -> Result<Option<NetworkMode>, ApiError> {
+    match given {
+        None => Ok(None),
+        Some("bridge") => Ok(Some(NetworkMode::Bridge)),
+        Some("host") => Ok(Some(NetworkMode::Host)),
+        Some("none") => Ok(Some(NetworkMode::None)),
+        Some(other) => Err(not_honoured(format_args!("networkMode {other}"))),
+    }
+}
+
+fn compatibilities(given: Option<Vec<String>>) -> Result<Vec<Compatibility>, ApiError> {
+    let given = given.unwrap_or_default().into_iter();
+    let one = |text: String| match text.as_str() {
+        "EC2" => Ok(Compatibility::Ec2),
+        "EXTERNAL" => Ok(Compatibility::External),
+        other => Err(not_honoured(format_args!("requiresCompatibilities {other}"))),
+    };
+    given.map(one).collect()
+}
+
+fn platform(given: Option<aws::RuntimePlatform>) -> Result<Option<RuntimePlatform>, ApiError> {
+    let given = given.unwrap_or_default();
+    let (cpu_architecture, system) = (set(given.cpu_architecture), set(given.operating_system_family));
+    if let Some(other) = system.as_deref().filter(|system| *system != "LINUX") {
+        return Err(not_honoured(format_args!("runtimePlatform.operatingSystemFamily {other}")));
+    }
+    let any = cpu_architecture.is_some() || system.is_some();
+    Ok(any.then_some(RuntimePlatform { cpu_architecture, operating_system_family: system }))
+}
+
+fn constraints(given: Option<Vec<aws::TaskDefinitionPlacementConstraint>>) -> Result<Vec<String>, ApiError> {
+    let given = given.unwrap_or_default();
+    if given.len() > MAX_CONSTRAINTS {
+        return Err(ApiError::client("A task definition can have at most 10 placement constraints."));
+    }
+    let one = |constraint: aws::TaskDefinitionPlacementConstraint| {
+        let kind = constraint.r#type.unwrap_or_default();
+        if kind != "memberOf" {
+            let text = format!("Placement constraints of task definitions must be of type memberOf, not '{kind}'.");
+            return Err(ApiError::client(text));
+        }
+        let expression = constraint.expression.unwrap_or_default();
+        let invalid = |error| ApiError::client(format!("Invalid placement constraint expression. {error}"));
+        Expression::parse(&expression).map_err(invalid)?;
+        Ok(expression)
+    };
+    given.into_iter().map(one).collect()
+}
+
+fn container(given: aws::ContainerDefinition) -> Result<ContainerDefinition, ApiError> {
+    let name = given.name.unwrap_or_default();
+    let invalid = |what: &str| ApiError::client(format!("Invalid setting for container '{name}'. {what}"));
+    let number = |what: &str, value: Option<i32>| {
+        let value = value.filter(|value| *value != 0);
+        let refuse = |_| invalid(&format!("'{what}' must not be negative."));
+        value.map(u32::try_from).transpose().map_err(refuse)
+    };
+    let environment = given.environment.unwrap_or_default().into_iter();
+    let mappings = given.port_mappings.unwrap_or_default().into_iter();
+    let ulimits = given.ulimits.unwrap_or_default().into_iter();
+    Ok(ContainerDefinition {
+        image: given.image.unwrap_or_default(),
+        cpu: CpuUnits(number("cpu", given.cpu)?.unwrap_or(0)),
+        memory: number("memory", given.memory)?.map(MemoryMib),
+        memory_reservation: number("memoryReservation", given.memory_reservation)?.map(MemoryMib),
+        // AWS: "If this parameter is omitted, a container is assumed to be essential."
+        essential: given.essential.unwrap_or(true),
+        command: given.command.filter(|words| !words.is_empty()),
+        entry_point: given.entry_point.filter(|words| !words.is_empty()),
+        environment: environment.map(|e| (e.name.unwrap_or_default(), e.value.unwrap_or_default())).collect(),
+        user: set(given.user),
+        working_directory: set(given.working_directory),
+        port_mappings: mappings.map(|m| mapping(m).map_err(|what| invalid(&what))).collect::<Result<_, _>>()?,
+        stop_timeout: number("stopTimeout", given.stop_timeout)?,
+        start_timeout: number("startTimeout", given.start_timeout)?,
+        hostname: set(given.hostname),
+        readonly_root_filesystem: given.readonly_root_filesystem,
+        privileged: given.privileged,
+        ulimits: ulimits.map(ulimit).collect(),
+        linux_parameters: linux(given.linux_parameters.unwrap_or_default()).map_err(|what| invalid(&what))?,
+        docker_labels: given.docker_labels.unwrap_or_default(),
+        log_configuration: given.log_configuration.map(|log| logging(&name, log)).transpose()?,
+        name,
+    })
+}
+
+/// The error says what is wrong; the caller says where.
+fn mapping(given: aws::PortMapping) -> Result<PortMapping, String> {
+    let port = |what: &str, number: i32| {
+        u16::try_from(number).map_err(|_| format!("'{what}' must be between 0 and 65535, not {number}."))
+    };
+    let host = given.host_port.map(|number| port("hostPort", number)).transpose()?;
+    let spec = match (set(given.container_port_range), given.container_port.filter(|number| *number != 0)) {
+        (Some(_), Some(_)) => return Err("'containerPort' and 'containerPortRange' exclude each other.".to_owned()),
+        (Some(_), None) if host.is_some_and(|host| host != 0) => {
+            return Err("'hostPort' must not be given with 'containerPortRange'.".to_owned());
+        }
+        (Some(range), None) => {
+            let ends = range.split_once('-').and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+            let (first, last) = ends.ok_or_else(|| format!("'{range}' is not a port range such as 8000-8010."))?;
+            PortSpec::Range { first, last }
+        }
+        (None, container) => PortSpec::Single { container: port("containerPort", container.unwrap_or(0))?, host },
+    };
+    let protocol = set(given.protocol).map(|protocol| if protocol == "udp" { Protocol::Udp } else { Protocol::Tcp });
+    Ok(PortMapping { spec, protocol, name: set(given.name), app_protocol: set(given.app_protocol) })
+}
+
+fn ulimit(given: aws::Ulimit) -> Ulimit {
+    Ulimit {
+        name: given.name.unwrap_or_default(),
+        soft: given.soft_limit.unwrap_or(0).into(),
+        hard: given.hard_limit.unwrap_or(0).into(),
+    }
+}
+
+fn linux(given: aws::LinuxParameters) -> Result<Option<LinuxParameters>, String> {
+    let capabilities = given.capabilities.unwrap_or_default();
+    let known = |names: Option<Vec<String>>| {
+        let names = names.unwrap_or_default();
+        match names.iter().find(|name| !CAPABILITIES.contains(&name.as_str())) {
+            Some(name) => Err(format!("'{name}' is not a Linux capability.")),
+            None => Ok(names),
+        }
+    };
+    let mib = |what: &str, size: i32| {
+        u32::try_from(size).map(MemoryMib).map_err(|_| format!("'{what}' must not be negative."))
+    };
+    let shared = given.shared_memory_size.filter(|size| *size != 0);
+    let mount = |tmpfs: aws::Tmpfs| {
+        Ok(Tmpfs {
+            container_path: tmpfs.container_path.unwrap_or_default(),
+            size: mib("tmpfs.size", tmpfs.size.unwrap_or(0))?,
+            mount_options: tmpfs.mount_options.unwrap_or_default(),
+        })
+    };
+    let parameters = LinuxParameters {
+        capabilities_add: known(capabilities.add)?,
+        capabilities_drop: known(capabilities.drop)?,
+        init_process_enabled: given.init_process_enabled,
+        shared_memory_size: shared.map(|size| mib("sharedMemorySize", size)).transpose()?,
+        tmpfs: given.tmpfs.unwrap_or_default().into_iter().map(mount).collect::<Result<_, String>>()?,
+    };
+    Ok((parameters != LinuxParameters::default()).then_some(parameters))
+}
+
+fn logging(container: &str, given: aws::LogConfiguration) -> Result<LogConfiguration, ApiError> {
+    let options = given.options.unwrap_or_default();
+    let name = given.log_driver.unwrap_or_default();
+    let (driver, honoured) = match name.as_str() {
+        "awslogs" => (LogDriver::Awslogs, AWSLOGS_OPTIONS),
+        "json-file" => (LogDriver::JsonFile, JSON_FILE_OPTIONS),
+        other => return Err(not_honoured(format_args!("containerDefinitions.logConfiguration.logDriver {other}"))),
+    };
+    if let Some(option) = options.keys().find(|option| !honoured.contains(&option.as_str())) {
+        return Err(not_honoured(format_args!("containerDefinitions.logConfiguration.options.{option}")));
+    }
+    if driver == LogDriver::Awslogs && options.get("awslogs-group").is_none_or(String::is_empty) {
+        let text = format!("Log driver awslogs requires options: awslogs-group (container '{container}').");
+        return Err(ApiError::client(text));
+    }
+    Ok(LogConfiguration { driver, options })
+}
+
+fn time(at: model::Timestamp) -> wire::Timestamp {
+    wire::Timestamp::from_millis(at.0)
+}
+
+/// A revision as AWS shows it.
+pub(crate) fn render(definition: &TaskDefinition) -> aws::TaskDefinition {
+    let spec = &*definition.spec;
+    let mode = spec.effective_network_mode();
+    let compatibility = |one: &Compatibility| match one {
+        Compatibility::Ec2 => "EC2".to_owned(),
+        Compatibility::External => "EXTERNAL".to_owned(),
+    };
+    let requires: Vec<String> = spec.requires_compatibilities.iter().map(compatibility).collect();
+    let attribute =
+        |a: model::Attribute| aws::Attribute { name: Some(a.name), value: a.value, ..aws::Attribute::default() };
+    let constraint = |expression: &String| aws::TaskDefinitionPlacementConstraint {
+        r#type: Some("memberOf".to_owned()),
+        expression: Some(expression.clone()),
+    };
+    let platform = spec.runtime_platform.as_ref().map(|platform| aws::RuntimePlatform {
+        cpu_architecture: platform.cpu_architecture.clone(),
+        operating_system_family: platform.operating_system_family.clone(),
+    });
+    aws::TaskDefinition {
+        task_definition_arn: Some(definition.arn.to_string()),
+        family: Some(definition.arn.family.to_string()),
+        revision: i32::try_from(definition.arn.revision).ok(),
+        status: Some(status(definition.status).to_owned()),
+        container_definitions: Some(spec.containers.iter().map(|c| shown(c, mode)).collect()),
+        volumes: Some(Vec::new()),
+        placement_constraints: Some(spec.placement_constraints.iter().map(constraint).collect()),
+        compatibilities: Some(vec!["EXTERNAL".to_owned(), "EC2".to_owned()]),
+        requires_compatibilities: (!requires.is_empty()).then_some(requires),
+        requires_attributes: Some(spec.requires_attributes().into_iter().map(attribute).collect()),
+        network_mode: spec.network_mode.map(|mode| mode_name(mode).to_owned()),
+        cpu: spec.cpu.map(|cpu| cpu.0.to_string()),
+        memory: spec.memory.map(|memory| memory.0.to_string()),
+        execution_role_arn: spec.execution_role_arn.clone(),
+        runtime_platform: platform,
+        registered_at: Some(time(definition.registered_at)),
+        registered_by: Some(definition.registered_by.clone()),
+        deregistered_at: definition.deregistered_at.map(time),
+        delete_requested_at: definition.delete_requested_at.map(time),
+        ..aws::TaskDefinition::default()
+    }
+}
+
+fn mode_name(mode: NetworkMode) -> &'static str {
+    match mode {
+        NetworkMode::Bridge => "bridge",
+        NetworkMode::Host => "host",
+        NetworkMode::None => "none",
+    }
+}
+
+/// AWS's word.
+pub(crate) fn status(status: TaskDefinitionStatus) -> &'static str {
+    match status {
+        TaskDefinitionStatus::Active => "ACTIVE",
+        TaskDefinitionStatus::Inactive => "INACTIVE",
+        TaskDefinitionStatus::DeleteInProgress => "DELETE_IN_PROGRESS",
+    }
+}
+
+fn signed(number: u32) -> i32 {
+    // Every number came in as one of 32 bits with a sign.
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+fn shown(container: &ContainerDefinition, mode: NetworkMode) -> aws::ContainerDefinition {
+    let variable =
+        |(name, value): &(String, String)| aws::KeyValuePair { name: Some(name.clone()), value: Some(value.clone()) };
+    let ulimit = |ulimit: &Ulimit| aws::Ulimit {
+        name: Some(ulimit.name.clone()),
+        soft_limit: i32::try_from(ulimit.soft).ok(),
+        hard_limit: i32::try_from(ulimit.hard).ok(),
+    };
+    let ulimits: Vec<_> = container.ulimits.iter().map(ulimit).collect();
+    let log = container.log_configuration.as_ref().map(|log| aws::LogConfiguration {
+        log_driver: Some(log.driver.as_str().to_owned()),
+        options: (!log.options.is_empty()).then(|| log.options.clone()),
+        secret_options: None,
+    });
+    aws::ContainerDefinition {
+        name: Some(container.name.clone()),
+        image: Some(container.image.clone()),
+        cpu: Some(signed(container.cpu.0)),
+        memory: container.memory.map(|memory| signed(memory.0)),
+        memory_reservation: container.memory_reservation.map(|memory| signed(memory.0)),
+        essential: Some(container.essential),
+        command: container.command.clone(),
+        entry_point: container.entry_point.clone(),
+        environment: Some(container.environment.iter().map(variable).collect()),
+        user: container.user.clone(),
+        working_directory: container.working_directory.clone(),
+        port_mappings: Some(container.port_mappings.iter().map(|m| shown_mapping(m, mode)).collect()),
+        mount_points: Some(Vec::new()),
+        volumes_from: Some(Vec::new()),
+        stop_timeout: container.stop_timeout.map(signed),
+        start_timeout: container.start_timeout.map(signed),
+        hostname: container.hostname.clone(),
+        readonly_root_filesystem: container.readonly_root_filesystem,
+        privileged: container.privileged,
+        ulimits: (!ulimits.is_empty()).then_some(ulimits),
+        linux_parameters: container.linux_parameters.as_ref().map(shown_linux),
+        docker_labels: (!container.docker_labels.is_empty()).then(|| container.docker_labels.clone()),
+        log_configuration: log,
+        ..aws::ContainerDefinition::default()
+    }
+}
+
+/// AWS: what was left out is shown as what holds: `tcp`, host port 0 in bridge mode and the container's own in host mode.
+fn shown_mapping(mapping: &PortMapping, mode: NetworkMode) -> aws::PortMapping {
+    let (container_port, host_port, range) = match mapping.spec {
+        PortSpec::Single { container, host } => {
+            let host = match mode {
+                NetworkMode::Bridge => host.unwrap_or(0),
+                NetworkMode::Host | NetworkMode::None => container,
+            };
+            (Some(container.into()), Some(host.into()), None)
+        }
+        PortSpec::Range { first, last } => (None, None, Some(format!("{first}-{last}"))),
+    };
+    aws::PortMapping {
+        container_port,
+        host_port,
+        container_port_range: range,
+        protocol: Some(mapping.effective_protocol().as_str().to_owned()),
+        name: mapping.name.clone(),
+        app_protocol: mapping.app_protocol.clone(),
+    }
+}
+
+fn shown_linux(linux: &LinuxParameters) -> aws::LinuxParameters {
+    let some = |names: &[String]| (!names.is_empty()).then(|| names.to_vec());
+    let (add, drop) = (some(&linux.capabilities_add), some(&linux.capabilities_drop));
+    let mount = |tmpfs: &Tmpfs| aws::Tmpfs {
+        container_path: Some(tmpfs.container_path.clone()),
+        size: Some(signed(tmpfs.size.0)),
+        mount_options: some(&tmpfs.mount_options),
+    };
+    let tmpfs: Vec<_> = linux.tmpfs.iter().map(mount).collect();
+    aws::LinuxParameters {
+        capabilities: (add.is_some() || drop.is_some()).then_some(aws::KernelCapabilities { add, drop }),
+        init_process_enabled: linux.init_process_enabled,
+        shared_memory_size: linux.shared_memory_size.map(|size| signed(size.0)),
+        tmpfs: (!tmpfs.is_empty()).then_some(tmpfs),
+        ..aws::LinuxParameters::default()
+    }
+}

@@ -1,0 +1,162 @@
+//! An operation's refusal: AWS's code and words, made where the rule is known and rendered where the protocol is.
+
+use serde_json::{Map, Value};
+use state::{CommitError, Rejected};
+use wire::WireError;
+
+/// What an operation answers instead of a result.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct ApiError {
+    /// AWS's code.
+    pub code: &'static str,
+    /// What clients show.
+    pub message: String,
+    /// HTTP status.
+    pub status: u16,
+    /// Further members of the modelled error.
+    pub extra: Map<String, Value>,
+}
+
+impl ApiError {
+    /// An error of that code; the status is 400, the client's fault.
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), status: 400, extra: Map::new() }
+    }
+
+    /// ECS's `ClientException`.
+    pub fn client(message: impl Into<String>) -> Self {
+        Self::new("ClientException", message)
+    }
+
+    /// `InvalidParameterException`, of ECS and Logs.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new("InvalidParameterException", message)
+    }
+
+    /// ECS's answer to a cluster that is not there.
+    pub fn cluster_not_found() -> Self {
+        Self::new("ClusterNotFoundException", "Cluster not found.")
+    }
+
+    /// ECS's answer to a cluster that was deleted.
+    pub fn cluster_inactive() -> Self {
+        Self::new("ClusterNotFoundException", "The referenced cluster was inactive.")
+    }
+
+    /// The server's own fault; `message` must not hold anything secret.
+    pub fn server(message: impl Into<String>) -> Self {
+        Self { status: 500, ..Self::new("ServerException", message) }
+    }
+
+    /// The same with one more member.
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.extra.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same with another status.
+    pub fn with_status(self, status: u16) -> Self {
+        Self { status, ..self }
+    }
+}
+
+impl From<ApiError> for WireError {
+    fn from(error: ApiError) -> Self {
+        let mut wire = WireError::new(error.code, error.message).with_status(error.status);
+        wire.extra = error.extra;
+        wire
+    }
+}
+
+impl From<telemetry::logs::Error> for ApiError {
+    fn from(error: telemetry::logs::Error) -> Self {
+        let status = if matches!(error, telemetry::logs::Error::Unavailable(_)) { 503 } else { 400 };
+        Self::new(error.code(), error.to_string()).with_status(status)
+    }
+}
+
+impl From<CommitError> for ApiError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Rejected(why) => why.into(),
+            CommitError::Storage(why) => {
+                tracing::error!(error = %why, "a command could not be made durable");
+                Self::server("The server cannot write its state now; its log says why.")
+            }
+            CommitError::Busy => Self::new("ThrottlingException", "Rate exceeded"),
+            CommitError::Closed | CommitError::LostLeadership => {
+                Self::new("ServiceUnavailableException", "The server is shutting down.").with_status(503)
+            }
+        }
+    }
+}
+
+/// What each refusal is to a client. An operation that has other words for one of them says so before it asks this.
+impl From<Rejected> for ApiError {
+    fn from(why: Rejected) -> Self {
+        let text = why.to_string();
+        match why {
+            Rejected::ClusterNotFound(_) => Self::cluster_not_found(),
+            Rejected::ClusterInactive(_) => Self::cluster_inactive(),
+            Rejected::ClusterContainsContainerInstances(_) => Self::new(
+                "ClusterContainsContainerInstancesException",
+                "The Cluster cannot be deleted while Container Instances are active or draining.",
+            ),
+            Rejected::ClusterContainsTasks(_) => {
+                Self::new("ClusterContainsTasksException", "The Cluster cannot be deleted while Tasks are active.")
+            }
+            Rejected::TaskDefinitionNotFound(_) => Self::client("Unable to describe task definition."),
+            Rejected::TaskDefinitionNotActive(_) => Self::client("TaskDefinition is inactive"),
+            Rejected::TaskDefinitionStillActive(_) => Self::invalid(
+                "The specified task definition is still in ACTIVE status. Please deregister the target and try again.",
+            ),
+            Rejected::NoRevisionsLeft => Self::new("LimitExceededException", text),
+            Rejected::InstanceNotFound(arn) => {
+                Self::invalid(format!("Referenced container instance {} not found.", arn.id))
+            }
+            Rejected::InstanceInactive(_) => Self::invalid("The referenced container instance was inactive."),
+            Rejected::InstanceDraining(_) => Self::invalid("The referenced container instance is draining."),
+            Rejected::InstanceHasTasks(_) => Self::invalid("Found running tasks on the instance."),
+            Rejected::InstanceStatusNotSettable => {
+                Self::invalid("Container instance status should be one of [ACTIVE, DRAINING]")
+            }
+            Rejected::TooManyAttributes(_) => Self::new(
+                "AttributeLimitExceededException",
+                "A container instance can have at most 10 custom attributes.",
+            ),
+            Rejected::AttributeReserved(name) => {
+                Self::invalid(format!("The attribute '{name}' is reserved for internal use."))
+            }
+            Rejected::TaskNotFound(_) => Self::invalid("The referenced task was not found."),
+            Rejected::TokenConflict(tasks) => {
+                let ids: Vec<Value> = tasks.iter().map(|arn| arn.to_string().into()).collect();
+                let text = "The clientToken was used with a different request. Use another one.";
+                Self::new("ConflictException", text).with("resourceIds", ids)
+            }
+            Rejected::Tags(why) => Self::invalid(why.to_string()),
+            Rejected::MachineNotFound(id) => {
+                Self::new("InvalidInstanceID.NotFound", format!("The instance ID '{id}' does not exist"))
+            }
+            Rejected::MachineState { id, .. } => Self::new(
+                "IncorrectInstanceState",
+                format!("The instance '{id}' is not in a state from which it can be started or stopped."),
+            ),
+            Rejected::ActivationNotFound(_) => Self::new("InvalidActivationId", text),
+            Rejected::ActivationExpired(_)
+            | Rejected::ActivationUsedUp(_)
+            | Rejected::ActivationForAnotherCluster(_) => Self::new("InvalidActivation", text),
+            // Only our own loops and handlers can bring these about, by a race or a defect.
+            Rejected::TaskDefinitionNotDeleting(_)
+            | Rejected::TaskDefinitionInUse(_)
+            | Rejected::NoRoom { .. }
+            | Rejected::TaskExists(_)
+            | Rejected::TaskNotStopped(_)
+            | Rejected::TaskNotNew(_)
+            | Rejected::MachineExists(_)
+            | Rejected::AddressTaken(_)
+            | Rejected::MachinesDiffer
+            | Rejected::ActivationExists(_) => Self::server(text),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The rooms: one per service, all over the same store and the same laws. Every operation reads parse, ask, commit,
+//! render; none calls a node.
+//!
+//! Adding an operation: an `async fn` in its room, an arm in the room's `dispatch`, a [`Row`](honoured::Row) that says which
+//! members it honours. A test compares rows with arms.
+
+pub mod ecs;
+pub mod error;
+pub mod honoured;
+pub mod logs;
+pub mod paging;
+pub mod sts;
+
+pub use error::ApiError;
+pub use honoured::{CoverageRow, coverage};
+
+use crate::context::{Caller, Context};
+use serde_json::Value;
+use wire::Structure;
+use wire::schema::{Operation, Service};
+
+/// The operations that are served, room by room: `(service, rows)`.
+pub(crate) fn rooms() -> &'static [(&'static str, &'static [honoured::Row])] {
+    &[
+        ("ecs", ecs::account_settings::HONOURED),
+        ("ecs", ecs::attributes::HONOURED),
+        ("ecs", ecs::clusters::HONOURED),
+        ("ecs", ecs::tags::HONOURED),
+        ("ecs", ecs::task_definitions::HONOURED),
+        ("logs", logs::HONOURED),
+        ("sts", sts::HONOURED),
+    ]
+}
+
+/// Answers one authenticated, decoded and validated request.
+///
+/// # Errors
+/// AWS's, with its code.
+pub async fn dispatch(
+    ctx: &Context,
+    caller: &Caller,
+    service: &'static Service,
+    operation: &'static Operation,
+    input: Value,
+) -> Result<Value, ApiError> {
+    honoured::check(service, operation, &input)?;
+    match service.name {
+        "ecs" => ecs::dispatch(ctx, caller, operation.name, input).await,
+        "logs" => logs::dispatch(ctx, caller, operation.name, input).await,
+        "sts" => sts::dispatch(caller, operation.name, input),
+        other => Err(no_arm(other)),
+    }
+}
+
+/// A request in its generated form. Decoding by the operation's own table came before, so this cannot fail for a client's fault.
+pub(crate) fn read<T: Structure>(input: Value) -> Result<T, ApiError> {
+    wire::from_value(input).map_err(|error| ApiError::new("SerializationException", error.message))
+}
+
+/// An answer in the canonical form.
+pub(crate) fn answer<T: Structure>(result: Result<T, ApiError>) -> Result<Value, ApiError> {
+    result.map(|typed| wire::to_value(&typed))
+}
+
+/// The answer to an operation that has a row and no arm; a test keeps it from being given.
+pub(crate) fn no_arm(operation: &str) -> ApiError {
+    ApiError::server(format!("{operation} is announced but has no handler; this is a defect, please report it"))
+}

@@ -1,0 +1,113 @@
+//! What an operator may choose. The binary fills this from flags and environment; nothing here reads either.
+
+use model::{AccountId, Region};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The account everything belongs to unless told otherwise: the number local AWS stand-ins use, which no real account has,
+/// so that an ARN of a Longshore server is never mistaken for one of AWS's.
+pub const DEFAULT_ACCOUNT: &str = "000000000000";
+/// The region of a request that names none, and of `longshore env`.
+pub const DEFAULT_REGION: &str = "us-east-1";
+/// The AWS endpoint: the port where `awslocal` and `tflocal` look.
+pub const DEFAULT_PORT: u16 = 4566;
+/// The port agents dial.
+pub const DEFAULT_LINK_PORT: u16 = 4567;
+
+/// A server's configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the AWS endpoint listens. Port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Certificate and key of the AWS endpoint; plain HTTP without.
+    pub tls: Option<TlsFiles>,
+    /// Where agents' links are accepted. Port 0 takes a free one.
+    pub link_listen: Vec<SocketAddr>,
+    /// Where state, logs, credentials and the CA are kept; made if missing, mode 0700.
+    pub data_dir: PathBuf,
+    /// The account of the root credentials.
+    pub account: AccountId,
+    /// The region of callers that name none.
+    pub region: Region,
+    /// Root access key and secret instead of those in the data directory; for test harnesses.
+    pub root_credentials: Option<KeyPair>,
+    /// Whether RunInstances may make local instances on this host.
+    pub local_instances: bool,
+    /// The default VPC's network, a /20 or larger one.
+    pub vpc_cidr: ipnet::Ipv4Net,
+    /// How long a stopped task is described. AWS forgets after an hour, which users ask to be changed.
+    pub stopped_task_retention: Duration,
+    /// Bounds of the HTTP side.
+    pub limits: Limits,
+}
+
+/// Files of a TLS endpoint, PEM.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// Certificate chain, leaf first.
+    pub certificate: PathBuf,
+    /// PKCS #8, PKCS #1 or SEC 1 key.
+    pub key: PathBuf,
+}
+
+/// An access key and its secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyPair {
+    /// `AKIA…`
+    pub access_key_id: String,
+    /// The secret.
+    pub secret_access_key: String,
+}
+
+impl std::fmt::Debug for KeyPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyPair").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+    }
+}
+
+/// Bounds of the HTTP side; the defaults say why.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Longest request body. A task definition is at most 64 KiB and a PutLogEvents at most 1 MiB of text, which JSON's
+    /// escapes can multiply: 4 MiB takes both with room.
+    pub body_bytes: usize,
+    /// Longest wait for a request's head, or between requests on a kept connection's first byte and its head.
+    pub header_timeout: Duration,
+    /// Longest time from a request's head to its answer, reading its body included. The longest call is a FilterLogEvents
+    /// over 64 MiB of text, well under a second; clients give up after 60.
+    pub request_timeout: Duration,
+    /// Connections at once; more wait in the kernel's backlog. 1,024 is what a default file limit leaves room for.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 4 << 20,
+            header_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(50),
+            connections: 1_024,
+        }
+    }
+}
+
+impl Config {
+    /// The defaults, with everything kept under `data_dir`.
+    pub fn new(data_dir: PathBuf) -> Self {
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self {
+            listen: vec![local(DEFAULT_PORT)],
+            tls: None,
+            link_listen: vec![local(DEFAULT_LINK_PORT)],
+            data_dir,
+            account: AccountId::parse(DEFAULT_ACCOUNT).expect("the constant is an account id"),
+            region: Region::parse(DEFAULT_REGION).expect("the constant is a region"),
+            root_credentials: None,
+            local_instances: false,
+            vpc_cidr: ipnet::Ipv4Net::new_assert(Ipv4Addr::new(172, 31, 0, 0), 16),
+            stopped_task_retention: Duration::from_secs(30 * 24 * 3600),
+            limits: Limits::default(),
+        }
+    }
+}

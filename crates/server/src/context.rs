@@ -1,0 +1,61 @@
+//! What every request handler and every loop has in its hand.
+
+use crate::{config::Config, credentials::Credentials};
+use effects::Effects;
+use model::{AccountId, Scope};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use sha2::{Digest, Sha256};
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+/// The server's parts, cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// Everything that was decided.
+    pub store: state::Store,
+    /// Container logs.
+    pub logs: telemetry::logs::Store,
+    /// Clock, ids, chance, spawn and shutdown.
+    pub effects: Effects,
+    /// What the operator chose.
+    pub config: Arc<Config>,
+    /// Who may call.
+    pub credentials: Arc<Credentials>,
+    /// The certificate of the CA that agents' links trust, PEM; set when the link's listener starts.
+    pub ca_pem: Arc<OnceLock<String>>,
+    /// Where the AWS endpoint is reached; set when it is.
+    pub addresses: Arc<OnceLock<Vec<SocketAddr>>>,
+}
+
+/// Who calls, proved by the signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The account of the credentials and the region of the signature: where names are looked up.
+    pub scope: Scope,
+    /// The principal's ARN, such as `arn:aws:iam::000000000000:root`.
+    pub principal: String,
+    /// The access key that signed.
+    pub access_key: String,
+}
+
+impl Context {
+    /// Which leadership of the store this server's words belong to: with the revision, the order of what agents are told.
+    pub fn epoch(&self) -> u64 {
+        // One server leads one embedded store for good; a store that moves between servers will tell its own.
+        1
+    }
+
+    /// SHA-256 of the CA's certificate in hexadecimal, by which a joining machine recognises the server. Empty until the
+    /// link is up.
+    pub fn ca_fingerprint(&self) -> String {
+        let der = self.ca_pem.get().and_then(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).ok());
+        der.map(|der| hex::encode(Sha256::digest(der))).unwrap_or_default()
+    }
+}
+
+impl Caller {
+    /// The caller's account.
+    pub fn account(&self) -> &AccountId {
+        &self.scope.account
+    }
+}

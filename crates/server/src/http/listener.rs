@@ -1,0 +1,139 @@
+//! Sockets, TLS and connections: bounded in number and in patience, drained at shutdown.
+
+use super::handle;
+use crate::config::TlsFiles;
+use crate::context::Context;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+
+/// Largest request head. Presigned queries are the longest; a session token in one may take 4 KiB.
+const HEAD_BYTES: usize = 64 << 10;
+/// Pause after a failed accept. The usual cause is that the process has no file left, which some connection's end cures.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A bound endpoint that does not accept yet.
+pub(crate) struct Listener {
+    socket: TcpListener,
+    /// Where it is reached, with the port that was taken for port 0.
+    pub(crate) address: SocketAddr,
+    tls: Option<TlsAcceptor>,
+}
+
+/// Why the endpoint's certificate or key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// Not readable, or not PEM.
+    #[error("cannot read {what} from {}", path.display())]
+    Pem {
+        /// Certificate or key.
+        what: &'static str,
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: pem::Error,
+    },
+    /// They do not fit together, or the algorithm is not known.
+    #[error("the endpoint's certificate and key cannot be used")]
+    Unusable(#[from] rustls::Error),
+}
+
+/// Takes the address. Connections made from now on wait until [`Listener::run`].
+pub(crate) async fn bind(address: SocketAddr, tls: Option<TlsAcceptor>) -> io::Result<Listener> {
+    let socket = TcpListener::bind(address).await?;
+    let address = socket.local_addr()?;
+    Ok(Listener { socket, address, tls })
+}
+
+/// Reads certificate and key.
+pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
+    let pem = |what, path: &std::path::Path| {
+        let path = path.to_owned();
+        move |source| TlsError::Pem { what, path, source }
+    };
+    let chain = CertificateDer::pem_file_iter(&files.certificate)
+        .and_then(|chain| chain.collect::<Result<Vec<_>, _>>())
+        .map_err(pem("the certificate", &files.certificate))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(pem("the key", &files.key))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+impl Listener {
+    /// Accepts until shutdown. Connections are drained: what is being answered is answered.
+    pub(crate) async fn run(self, ctx: Context, connections: Arc<Semaphore>) {
+        let stop = ctx.effects.shutdown().clone();
+        loop {
+            // The permit comes first: beyond the bound, connections wait in the kernel and not in our memory.
+            let permit = tokio::select! {
+                permit = connections.clone().acquire_owned() => permit.expect("the semaphore is never closed"),
+                () = stop.cancelled() => return,
+            };
+            let accepted = tokio::select! {
+                accepted = self.socket.accept() => accepted,
+                () = stop.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let work = connection(ctx.clone(), stream, self.tls.clone(), permit);
+                    ctx.effects.spawn("http connection", work);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    ctx.effects.sleep_unless_stopped(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+async fn connection(ctx: Context, stream: TcpStream, tls: Option<TlsAcceptor>, _permit: OwnedSemaphorePermit) {
+    // Answers are small and clients wait for each: do not hold them back for more.
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else { return exchange(ctx, stream).await };
+    match tokio::time::timeout(ctx.config.limits.header_timeout, tls.accept(stream)).await {
+        Ok(Ok(stream)) => exchange(ctx, stream).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+        Err(_elapsed) => tracing::debug!("a TLS handshake took too long"),
+    }
+}
+
+async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(ctx: Context, stream: S) {
+    let stop = ctx.effects.shutdown().clone();
+    let header_timeout = ctx.config.limits.header_timeout;
+    let service = service_fn(move |request| {
+        let ctx = ctx.clone();
+        async move { Ok::<_, Infallible>(handle(ctx, request).await) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended badly");
+    }
+}

@@ -1,0 +1,147 @@
+//! One server, from an empty directory to open doors and back.
+
+use crate::http::{self, Listener, TlsError};
+use crate::session::{self, LinkError};
+use crate::{Config, Context, credentials, machines::MachineHost};
+use credentials::{Credentials, CredentialsError};
+use effects::Effects;
+use std::fs::{self, Permissions};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// How long shutdown waits for what is being answered: a little more than a request may take is never needed, because
+/// nothing new is accepted and agents' sessions end at once.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Why a server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The data directory cannot be made or made private.
+    #[error("cannot use the data directory {0}")]
+    DataDir(String, #[source] io::Error),
+    /// The root credentials cannot be had.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The state store cannot be opened.
+    #[error(transparent)]
+    State(#[from] state::OpenError),
+    /// The log store cannot be opened.
+    #[error(transparent)]
+    Logs(#[from] telemetry::logs::OpenError),
+    /// The endpoint's certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The link cannot be opened.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {0}")]
+    Listen(SocketAddr, #[source] io::Error),
+}
+
+/// A server that runs.
+pub struct Server {
+    ctx: Context,
+    endpoints: Vec<SocketAddr>,
+    links: Vec<SocketAddr>,
+}
+
+/// Opens everything and starts answering. What it needs of its host for local instances comes in as `host`.
+///
+/// # Errors
+/// Something cannot be opened; nothing is left running then, except what `effects` is told to drain.
+pub async fn serve(config: Config, effects: Effects, host: Arc<dyn MachineHost>) -> Result<Server, ServerError> {
+    let ctx = open(config, effects)?;
+    let listeners = endpoints(&ctx).await?;
+    let endpoints: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
+    let doors = session::bind(&ctx, &*host).await?;
+    let links = doors.addresses.clone();
+    // Only ever set here, once.
+    let _ = ctx.addresses.set(endpoints.clone());
+    doors.open(&ctx, host);
+    let connections = Arc::new(Semaphore::new(ctx.config.limits.connections));
+    for listener in listeners {
+        ctx.effects.spawn("http listener", listener.run(ctx.clone(), connections.clone()));
+    }
+    ctx.effects.spawn("log upkeep", keep_logs(ctx.clone()));
+    Ok(Server { ctx, endpoints, links })
+}
+
+/// The stores and the credentials, before any door opens.
+fn open(config: Config, effects: Effects) -> Result<Context, ServerError> {
+    let dir = &config.data_dir;
+    private_dir(dir).map_err(|source| ServerError::DataDir(dir.display().to_string(), source))?;
+    let credentials = Credentials::open(&config, &effects)?;
+    let backend = state::Sqlite::open(&dir.join("state")).map_err(state::OpenError::from)?;
+    let store = state::Store::open(Box::new(backend), &effects)?;
+    let logs = telemetry::logs::Store::open(&dir.join("logs"), telemetry::logs::Limits::default())?;
+    Ok(Context {
+        store,
+        logs,
+        effects,
+        credentials: Arc::new(credentials),
+        config: Arc::new(config),
+        ca_pem: Arc::new(OnceLock::new()),
+        addresses: Arc::new(OnceLock::new()),
+    })
+}
+
+/// State, logs and keys are nobody else's business.
+fn private_dir(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    fs::set_permissions(dir, Permissions::from_mode(0o700))
+}
+
+async fn endpoints(ctx: &Context) -> Result<Vec<Listener>, ServerError> {
+    let tls = ctx.config.tls.as_ref().map(http::acceptor).transpose()?;
+    let mut listeners = Vec::new();
+    for address in &ctx.config.listen {
+        let listener = http::bind(*address, tls.clone()).await;
+        listeners.push(listener.map_err(|source| ServerError::Listen(*address, source))?);
+    }
+    Ok(listeners)
+}
+
+/// Expires old log events and compacts, about once a minute as the log store asks.
+async fn keep_logs(ctx: Context) {
+    const EVERY: Duration = Duration::from_secs(60);
+    while ctx.effects.sleep_unless_stopped(EVERY).await {
+        if let Err(error) = ctx.logs.maintain(ctx.effects.now().0).await {
+            tracing::warn!(%error, "the log store could not be maintained; it is tried again in a minute");
+        }
+    }
+}
+
+impl Server {
+    /// Where the AWS endpoint is reached, in the order configured, with the ports that were taken for port 0.
+    pub fn endpoints(&self) -> &[SocketAddr] {
+        &self.endpoints
+    }
+
+    /// Where agents dial, in the order configured; the fabric's own address last, if there are local instances.
+    pub fn links(&self) -> &[SocketAddr] {
+        &self.links
+    }
+
+    /// The server's parts.
+    pub fn context(&self) -> &Context {
+        &self.ctx
+    }
+
+    /// Waits until something asks for shutdown, through `effects`.
+    pub async fn stopped(&self) {
+        self.ctx.effects.shutdown().cancelled().await;
+    }
+
+    /// Closes the doors, lets what is being answered be answered, and closes the stores. True if all of it ended in time.
+    pub async fn shutdown(self) -> bool {
+        let drained = self.ctx.effects.drain(DRAIN).await;
+        self.ctx.store.close().await;
+        drained
+    }
+}
