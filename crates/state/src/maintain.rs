@@ -1,7 +1,7 @@
 //! The ways out: check a store, copy it while it runs, put a copy in its place.
 
 use crate::{
-    audit::audit,
+    audit::{audit, over_capacity},
     backend::BackendError,
     load::Loading,
     record::{Kind, Record},
@@ -28,6 +28,8 @@ pub struct Report {
     pub records: BTreeMap<Kind, u64>,
     /// What is wrong, at most the first hundred things; empty if nothing is.
     pub problems: Vec<String>,
+    /// What is unusual but can come about by itself, such as an instance that came back smaller than its tasks.
+    pub notes: Vec<String>,
 }
 
 impl Report {
@@ -75,13 +77,13 @@ fn store_file(path: &Path) -> Result<PathBuf, MaintainError> {
 /// every record, and what must hold between them. Changes nothing; a server may be running on it.
 pub fn check(path: &Path) -> Result<Report, MaintainError> {
     let file = store_file(path)?;
-    let mut report = Report { file: file.clone(), revision: 0, records: BTreeMap::new(), problems: Vec::new() };
+    let mut report = Report { file: file.clone(), revision: 0, records: BTreeMap::new(), problems: Vec::new(), notes: Vec::new() };
     if path.is_dir() && path.join(sqlite::RESTORING).exists() {
         report.problems.push(format!("a restore was interrupted: {} is still there", sqlite::RESTORING));
     }
     // While a server runs, the log is being written and its last frames are not whole; then the server has checked it.
-    let unused = if path.is_dir() { sqlite::lock(path).ok() } else { None };
-    if unused.is_some()
+    if path.is_dir()
+        && !matches!(sqlite::lock(path), Err(BackendError::InUse(_)))
         && let Err(what) = wal::check(&file)
     {
         report.problems.push(what);
@@ -130,7 +132,10 @@ fn look(file: &Path, report: &mut Report) -> Result<(), BackendError> {
     report.problems.append(&mut problems);
     report.problems.append(&mut undecoded);
     match loading.build() {
-        Ok((snapshot, _)) => report.problems.append(&mut audit(&snapshot)),
+        Ok((snapshot, _)) => {
+            report.problems.append(&mut audit(&snapshot));
+            report.notes = over_capacity(&snapshot);
+        }
         Err(orphan) => report.problems.push(orphan.to_string()),
     }
     Ok(())

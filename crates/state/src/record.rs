@@ -232,3 +232,7 @@ fn open(value: &str) -> Option<(u32, &str)> {
     let (version, data) = value.strip_prefix("{\"v\":")?.split_once(",\"d\":")?;
     Some((version.parse().ok()?, data.strip_suffix('}')?))
 }
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod tests;

@@ -93,6 +93,11 @@ pub struct InstanceRow {
     pub live: u32,
     /// Of those, how many are in which group.
     pub groups: BTreeMap<Arc<str>, u32>,
+    /// Its availability zone. Kept here with the price because placement asks both of every instance, and a walk
+    /// through the attributes for each would cost it more than all else.
+    pub zone: Option<Arc<str>>,
+    /// What its type costs in millionths of a US dollar an hour; 0 if it has none that we know.
+    pub price_micro_usd_hour: u32,
     pub(crate) held: Held,
 }
 
@@ -109,7 +114,25 @@ pub(crate) struct Held {
 impl InstanceRow {
     pub(crate) fn new(instance: Arc<ContainerInstance>) -> Self {
         let remaining = instance.registered.clone();
-        Self { instance, remaining, running: 0, pending: 0, live: 0, groups: BTreeMap::new(), held: Held::default() }
+        let mut row = Self {
+            instance,
+            remaining,
+            running: 0,
+            pending: 0,
+            live: 0,
+            groups: BTreeMap::new(),
+            zone: None,
+            price_micro_usd_hour: 0,
+            held: Held::default(),
+        };
+        row.keep_attributes();
+        row
+    }
+
+    fn keep_attributes(&mut self) {
+        let kind = self.instance.attribute("ecs.instance-type").and_then(model::instance_type::find);
+        self.price_micro_usd_hour = kind.map_or(0, |kind| kind.price_micro_usd_hour);
+        self.zone = self.instance.availability_zone().map(Arc::from);
     }
 
     /// Whether it counts as registered.
@@ -122,6 +145,7 @@ impl InstanceRow {
 
     pub(crate) fn replace(&mut self, instance: Arc<ContainerInstance>) {
         self.instance = instance;
+        self.keep_attributes();
         self.recount();
     }
 

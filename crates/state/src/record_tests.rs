@@ -1,0 +1,291 @@
+//! The stored form of every kind, byte for byte. `LONGSHORE_BLESS=1` writes the files anew; look at the difference before
+//! committing it, because a server must still read what the last one wrote.
+
+use super::{FamilyRecord, Kind, Record, SettingRecord};
+use crate::{command::IdempotencyToken, snapshot::TokenRecord};
+use model::{
+    AccountId, AccountSetting, Activation, AgentInfo, Cluster, ClusterArn, ClusterName, ClusterStatus, Container,
+    ContainerArn, ContainerDefinition, ContainerInstance, ContainerInstanceArn, ContainerInstanceId, ContainerOverride,
+    ContainerStatus, CpuUnits, Desired, Family, InstanceStatus, LaunchType, LogConfiguration, LogDriver, Machine,
+    MachineState, MemoryMib, NetworkBinding, NetworkMode, Phase, Port, PortMapping, PortSpec, Protocol, Region,
+    Registration, Reservation, Resources, Scope, SettingName, Stop, StopCode, Tags, Task, TaskArn, TaskDefinition,
+    TaskDefinitionArn, TaskDefinitionSpec, TaskDefinitionStatus, TaskId, TaskOverrides, TaskTimes, Timestamp, Ulimit,
+};
+use std::{collections::BTreeMap, path::PathBuf};
+
+fn scope() -> Scope {
+    Scope { account: AccountId::parse("123456789012").unwrap(), region: Region::parse("eu-central-1").unwrap() }
+}
+fn cluster_arn() -> ClusterArn {
+    ClusterArn { scope: scope(), name: ClusterName::parse("shop").unwrap() }
+}
+fn instance_id() -> ContainerInstanceId {
+    ContainerInstanceId::parse("00112233445566778899aabbccddeeff").unwrap()
+}
+fn task_arn() -> TaskArn {
+    TaskArn { cluster: cluster_arn(), id: TaskId::parse("ffeeddccbbaa99887766554433221100").unwrap() }
+}
+fn definition_arn() -> TaskDefinitionArn {
+    TaskDefinitionArn { scope: scope(), family: Family::parse("web").unwrap(), revision: 7 }
+}
+fn tags() -> Tags {
+    Tags(BTreeMap::from([("team".to_owned(), "blau & grün".to_owned())]))
+}
+fn port(number: u16) -> Port {
+    Port { protocol: Protocol::Tcp, number }
+}
+
+fn cluster() -> Record {
+    let settings = BTreeMap::from([("containerInsights".to_owned(), "enabled".to_owned())]);
+    let arn = cluster_arn();
+    let cluster = Cluster { arn, status: ClusterStatus::Active, settings, tags: tags(), created_at: Timestamp(1) };
+    Record::Cluster(cluster.into())
+}
+
+fn definition() -> Record {
+    let container = ContainerDefinition {
+        name: "web".to_owned(),
+        image: "nginx:1.27".to_owned(),
+        cpu: CpuUnits(256),
+        memory: Some(MemoryMib(512)),
+        memory_reservation: Some(MemoryMib(128)),
+        essential: true,
+        command: Some(vec!["nginx".to_owned(), "-g".to_owned()]),
+        environment: vec![("A".to_owned(), "1".to_owned())],
+        port_mappings: vec![PortMapping {
+            spec: PortSpec::Single { container: 80, host: Some(8080) },
+            protocol: None,
+            name: Some("http".to_owned()),
+            app_protocol: None,
+        }],
+        stop_timeout: Some(30),
+        ulimits: vec![Ulimit { name: "nofile".to_owned(), soft: 1024, hard: 4096 }],
+        log_configuration: Some(LogConfiguration {
+            driver: LogDriver::Awslogs,
+            options: BTreeMap::from([("awslogs-group".to_owned(), "/web".to_owned())]),
+        }),
+        ..ContainerDefinition::default()
+    };
+    let spec = TaskDefinitionSpec {
+        family: Family::parse("web").unwrap(),
+        network_mode: Some(NetworkMode::Bridge),
+        cpu: None,
+        memory: Some(MemoryMib(1024)),
+        requires_compatibilities: vec![model::Compatibility::Ec2],
+        execution_role_arn: None,
+        runtime_platform: None,
+        placement_constraints: vec!["attribute:x == y".to_owned()],
+        containers: vec![container],
+    };
+    Record::TaskDefinition(
+        TaskDefinition {
+            arn: definition_arn(),
+            spec: spec.into(),
+            status: TaskDefinitionStatus::Inactive,
+            registered_at: Timestamp(2),
+            registered_by: "arn:aws:iam::123456789012:root".to_owned(),
+            deregistered_at: Some(Timestamp(3)),
+            delete_requested_at: None,
+            tags: tags(),
+        }
+        .into(),
+    )
+}
+
+fn instance() -> Record {
+    let agent = AgentInfo {
+        version: "0.1.0".to_owned(),
+        hash: "abc".to_owned(),
+        runtime: "containerd: 1.6.20".to_owned(),
+    };
+    Record::ContainerInstance(
+        ContainerInstance {
+            arn: ContainerInstanceArn { cluster: cluster_arn(), id: instance_id() },
+            status: InstanceStatus::Draining,
+            version: 4,
+            ec2_instance_id: Some("i-0123456789abcdef0".to_owned()),
+            registered: Resources {
+                cpu: CpuUnits(2048),
+                memory: MemoryMib(3904),
+                gpus: 0,
+                ports: [port(22)].into(),
+            },
+            attributes: BTreeMap::from([("ecs.os-type".to_owned(), Some("linux".to_owned())), ("x".to_owned(), None)]),
+            agent,
+            agent_connected: true,
+            agent_changed_at: Timestamp(5),
+            address: Some("10.0.0.7".parse().unwrap()),
+            registered_at: Timestamp(4),
+            tags: tags(),
+        }
+        .into(),
+    )
+}
+
+fn task() -> Record {
+    let why = Stop { code: StopCode::UserInitiated, reason: "Task stopped by user".into() };
+    let container = Container {
+        arn: ContainerArn { task: task_arn(), id: "f81d4fae-7dec-41d0-a765-00a0c91e6bf6".into() },
+        name: "web".into(),
+        image: "nginx:1.27".into(),
+        image_digest: Some("sha256:00".into()),
+        runtime_id: Some("task-web".into()),
+        status: ContainerStatus::Stopped,
+        exit_code: Some(137),
+        reason: Some("OutOfMemoryError: Container killed due to memory usage".into()),
+        network_bindings: vec![NetworkBinding {
+            bind_ip: "0.0.0.0".into(),
+            container_port: 80,
+            host_port: 8080,
+            protocol: Protocol::Tcp,
+            container_port_range: None,
+            host_port_range: None,
+        }],
+    };
+    let over = ContainerOverride {
+        name: "web".to_owned(),
+        command: Some(vec!["true".to_owned()]),
+        environment: vec![("B".to_owned(), "2".to_owned())],
+        ..ContainerOverride::default()
+    };
+    Record::Task(
+        Task {
+            arn: task_arn(),
+            definition: definition_arn(),
+            container_instance: instance_id(),
+            availability_zone: Some("eu-central-1a".into()),
+            launch_type: LaunchType::Ec2,
+            group: "family:web".into(),
+            started_by: Some("cron".into()),
+            overrides: TaskOverrides { containers: vec![over], ..TaskOverrides::default() },
+            reservation: Reservation {
+                cpu: CpuUnits(256),
+                memory: MemoryMib(128),
+                gpus: 0,
+                ports: [port(8080)].into(),
+            },
+            desired: Desired::Stopped(why.clone()),
+            phase: Phase::Stopped { at: Timestamp(9), why },
+            version: 5,
+            containers: vec![container],
+            times: TaskTimes {
+                created: Timestamp(5),
+                started: Some(Timestamp(6)),
+                stopping: Some(Timestamp(8)),
+                ..TaskTimes::default()
+            },
+            tags: tags(),
+        }
+        .into(),
+    )
+}
+
+fn machine() -> Record {
+    Record::Machine(
+        Machine {
+            scope: scope(),
+            id: "i-0123456789abcdef0".to_owned(),
+            reservation_id: "r-0123456789abcdef0".to_owned(),
+            instance_type: "t3.small".to_owned(),
+            availability_zone: "eu-central-1a".to_owned(),
+            subnet_id: "subnet-0123456789abcdef0".to_owned(),
+            private_ip: "10.0.0.7".parse().unwrap(),
+            cluster: ClusterName::parse("shop").unwrap(),
+            attributes: BTreeMap::from([("disk".to_owned(), Some("ssd".to_owned()))]),
+            reserved_memory: 64,
+            state: MachineState::ShuttingDown,
+            state_reason: Some("Client.UserInitiatedShutdown: User initiated shutdown".to_owned()),
+            state_changed_at: Timestamp(8),
+            image_id: "ami-1".to_owned(),
+            key_name: None,
+            launched_at: Timestamp(4),
+            client_token: Some("abc".to_owned()),
+            launch_index: 1,
+            tags: tags(),
+        }
+        .into(),
+    )
+}
+
+fn activation() -> Record {
+    let container_instance = instance_id();
+    let cluster = ClusterName::parse("shop").unwrap();
+    Record::Activation(
+        Activation {
+            scope: scope(),
+            id: "f81d4fae-7dec-41d0-a765-00a0c91e6bf6".to_owned(),
+            code_sha256: "00ff".to_owned(),
+            cluster: Some(cluster.clone()),
+            ec2_instance_id: None,
+            description: Some("rack 3".to_owned()),
+            registration_limit: 10,
+            registrations: vec![Registration { key_sha256: "11ee".to_owned(), cluster, container_instance }],
+            created_at: Timestamp(1),
+            expires_at: Timestamp(86_400_001),
+            tags: Tags::default(),
+        }
+        .into(),
+    )
+}
+
+/// One record of each kind, with as many members set as make sense together.
+fn examples() -> Vec<Record> {
+    let token = IdempotencyToken {
+        scope: scope(),
+        operation: "RunTask".to_owned(),
+        token: "deploy/42".to_owned(),
+        request_sha256: "aa55".to_owned(),
+        at: Timestamp(5),
+    };
+    let setting = AccountSetting {
+        name: SettingName::ContainerInsights,
+        value: "enabled".to_owned(),
+        principal: Some("arn:aws:iam::123456789012:user/ada".to_owned()),
+    };
+    vec![
+        cluster(),
+        Record::Family(FamilyRecord { scope: scope(), family: Family::parse("web").unwrap(), last_revision: 7 }),
+        definition(),
+        instance(),
+        task(),
+        Record::Token(TokenRecord { token, tasks: vec![task_arn()] }.into()),
+        Record::Setting(SettingRecord { scope: scope(), setting: setting.into() }),
+        machine(),
+        activation(),
+    ]
+}
+
+fn golden(kind: Kind) -> PathBuf {
+    let name = format!("{kind}.v{}.json", kind.version());
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+#[test]
+fn every_kind_is_written_as_its_golden_file_and_read_back() {
+    let examples = examples();
+    assert_eq!(examples.iter().map(Record::kind).collect::<Vec<_>>(), Kind::ALL, "one example of each kind");
+    for record in examples {
+        let (kind, file) = (record.kind(), golden(record.kind()));
+        if std::env::var_os("LONGSHORE_BLESS").is_some() {
+            std::fs::write(&file, format!("{}\n", record.encode())).unwrap();
+        }
+        let stored = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        assert_eq!(stored.trim_end(), record.encode(), "the stored form of {kind} has changed");
+        assert_eq!(Record::decode(kind, &record.key(), stored.trim_end()), Ok(record));
+    }
+}
+
+#[test]
+fn what_is_not_ours_is_refused_by_its_name() {
+    let (key, value) = (cluster().key(), cluster().encode());
+    let check = |key: &str, value: &str, says: &str| {
+        let error = Record::decode(Kind::Cluster, key, value).unwrap_err().to_string();
+        assert!(error.contains(says), "{error:?} does not say {says:?}");
+        assert!(error.contains(key), "{error:?} does not name the record");
+    };
+    check(&key, &value.replacen("\"v\":1", "\"v\":2", 1), "reads up to version 1");
+    check(&key, &value.replacen("\"v\":1", "\"v\":0", 1), "no version 0");
+    check(&key, "{}", "no version");
+    check(&key, &value[..value.len() - 2], "damaged");
+    check("another", &value, "it is that of");
+}
