@@ -13,7 +13,7 @@ const USAGE: &str = "usage: cargo xtask <chore>
   codegen --check               fail if regenerating would change a byte
   codegen --botocore <path>     first trim new models from an unpacked botocore or its wheel
   tidy                          crate layers, file lengths, forbidden strings
-  coverage [--check]            docs/coverage.md from `longshore coverage --output json`";
+  coverage [--check]            docs/coverage.md from `longshore coverage`";
 
 #[allow(clippy::print_stderr)]
 fn main() -> ExitCode {
