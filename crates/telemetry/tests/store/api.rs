@@ -10,7 +10,7 @@ const DAY: i64 = 86_400_000;
 
 #[test]
 fn what_is_not_there_and_what_is_there_already() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let store = with_stream(dir.path(), &Limits::default());
     let check = |got: Result<(), Error>, code: &str, text: &str| {
         let error = got.expect_err(text);
@@ -38,7 +38,7 @@ fn what_is_not_there_and_what_is_there_already() {
 
 #[test]
 fn puts_that_are_refused_or_partly_kept() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let store = with_stream(dir.path(), &Limits::default());
     let try_put = |events: Vec<Event>| run(store.put_events(&scope(), "g", "s", events, NOW));
     for (events, part) in [
@@ -63,7 +63,7 @@ fn puts_that_are_refused_or_partly_kept() {
 
 #[test]
 fn everything_about_groups_survives_reopening() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let tags = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
     for checkpoint in [false, true] {
         let dir = dir.path().join(checkpoint.to_string());
@@ -114,7 +114,7 @@ fn segments(dir: &Path) -> usize {
 
 #[test]
 fn retention_hides_at_once_and_unlinks_segments() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let store = with_stream(dir.path(), &Limits { segment_span_millis: 1, ..tiny() });
     put(&store, "s", &[(NOW - 5 * DAY, "old")]);
     put(&store, "s", &[(NOW - 3 * DAY, "middling")]);
@@ -140,7 +140,7 @@ fn retention_hides_at_once_and_unlinks_segments() {
 
 #[test]
 fn deleting_leaves_no_files() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let store = with_stream(dir.path(), &tiny());
     run(store.create_stream(&scope(), "g", "t", NOW)).unwrap();
     put(&store, "s", &[(NOW, "a")]);
@@ -156,7 +156,7 @@ fn deleting_leaves_no_files() {
 
 #[test]
 fn one_process_at_a_time_and_no_puts_on_a_full_disk() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let store = with_stream(dir.path(), &Limits::default());
     put(&store, "s", &[(NOW, "a")]);
     assert!(matches!(Store::open(dir.path(), Limits::default()), Err(OpenError::InUse(_))));
@@ -170,7 +170,7 @@ fn one_process_at_a_time_and_no_puts_on_a_full_disk() {
 
 #[test]
 fn damage_to_what_is_written_whole_is_told_not_hidden() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let store = with_stream(dir.path(), &Limits::default());
     run(store.checkpoint()).unwrap();
     drop(store);

@@ -127,7 +127,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(25))]
     #[test]
     fn what_was_answered_is_there_after_a_crash(steps in steps(), cut in 0.0f64..1.0) {
-        let root = tempfile::tempdir().unwrap();
+        let root = tempdir();
         let live = root.path().join("live");
         let store = with_stream(&live, &tiny());
         let mut model = Model::from([("s".to_string(), Vec::new())]);
@@ -179,7 +179,7 @@ proptest! {
 /// The journal of a few puts, cut at every single byte.
 #[test]
 fn every_cut_of_the_journal_leaves_a_prefix() {
-    let root = tempfile::tempdir().unwrap();
+    let root = tempdir();
     let live = root.path().join("live");
     let store = with_stream(&live, &Limits { free_disk_floor: 0, ..Limits::default() });
     let mut answered = vec![(store.stats().journal_bytes, Vec::new())];
@@ -211,7 +211,7 @@ fn every_cut_of_the_journal_leaves_a_prefix() {
 /// One block goes bad: it is told, and the rest of the stream is still read.
 #[test]
 fn a_damaged_block_hides_only_itself() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let store = with_stream(dir.path(), &tiny());
     for number in 0..4 {
         put(&store, "s", &[(NOW + number, &format!("event {number} {}", "y".repeat(200)))]);

@@ -25,6 +25,12 @@ pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
+/// A directory in memory where there is one: crashes are made by cutting files, and a disk would only make that slow.
+pub(crate) fn tempdir() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
 /// Small enough that a few events reach every edge: checkpoints, several blocks, sealed segments, carried tails.
 pub(crate) fn tiny() -> Limits {
     Limits {

@@ -18,7 +18,7 @@ fn shipment(offset: u64, ends: &[u64]) -> Shipment {
 
 #[test]
 fn batches_cut_differently_are_still_known() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let mut store = open(dir.path(), &tiny());
     let ship = |store: &Store, shipment: Shipment| run(store.put_from(&scope(), "g", "s", shipment, NOW));
     let first = shipment(0, &[10, 20]);
@@ -57,7 +57,7 @@ fn batches_cut_differently_are_still_known() {
 
 #[test]
 fn the_same_shipment_twice_at_once_is_kept_once() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let store = with_stream(dir.path(), &tiny());
     let outcomes = run(async {
         let ship = || store.put_from(&SCOPE, "g", "fresh", shipment(0, &[5, 9]), NOW);
@@ -99,7 +99,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]
     fn nothing_is_lost_or_doubled(steps in steps(), events in 1usize..4) {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempdir();
         let mut log = tempfile::NamedTempFile::new().unwrap();
         let mut store = with_stream(dir.path(), &tiny());
         let limits = BatchLimits { events, ..BatchLimits::default() };

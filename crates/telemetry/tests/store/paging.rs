@@ -29,7 +29,7 @@ fn five(dir: &Path, checkpoint: bool) -> Store {
 #[test]
 fn tokens_lead_both_ways_and_stay_at_the_ends() {
     for checkpoint in [false, true] {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempdir();
         let store = five(dir.path(), checkpoint);
         let newest = get(&store, &GetEvents { limit: Some(2), ..GetEvents::default() });
         assert_eq!(messages(&newest.events), ["d", "e"]);
@@ -52,7 +52,7 @@ fn tokens_lead_both_ways_and_stay_at_the_ends() {
 
 #[test]
 fn a_token_from_an_empty_stream_finds_the_first_event() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let store = with_stream(dir.path(), &tiny());
     let empty = get(&store, &GetEvents::default());
     assert_eq!(empty.events, []);
@@ -64,7 +64,7 @@ fn a_token_from_an_empty_stream_finds_the_first_event() {
 
 #[test]
 fn time_windows_have_their_ends_where_aws_has_them() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let store = five(dir.path(), true);
     let window = |start: i64, end: i64| {
         let ask = GetEvents { start_millis: Some(NOW + start), end_millis: Some(NOW + end), ..GetEvents::default() };
@@ -88,7 +88,7 @@ fn time_windows_have_their_ends_where_aws_has_them() {
 
 #[test]
 fn a_page_is_at_most_a_mebibyte() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let store = with_stream(dir.path(), &Limits::default());
     let text = "x".repeat(400_000);
     for at in 0..4 {
@@ -127,7 +127,7 @@ fn filter_all(store: &Store, mut ask: FilterEvents) -> (Vec<String>, usize) {
 
 #[test]
 fn filters_merge_streams_in_time_order() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let store = with_stream(dir.path(), &tiny());
     for stream in ["web/1", "web/2"] {
         run(store.create_stream(&scope(), "g", stream, NOW)).unwrap();
@@ -157,7 +157,7 @@ fn filters_merge_streams_in_time_order() {
 
 #[test]
 fn a_long_search_answers_in_parts() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let store = with_stream(dir.path(), &Limits { scan_bytes: 1_000, ..tiny() });
     for at in 0..200 {
         put(&store, "s", &[(NOW + at, if at == 150 { "needle" } else { "hay hay hay" })]);
@@ -170,7 +170,7 @@ fn a_long_search_answers_in_parts() {
 
 #[test]
 fn groups_are_listed_by_name() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let store = open(dir.path(), &tiny());
     for name in ["/ecs/b", "/ecs/a", "web", "/ecs/Web"] {
         run(store.create_group(&scope(), name, BTreeMap::new(), NOW)).unwrap();
@@ -196,7 +196,7 @@ fn groups_are_listed_by_name() {
 
 #[test]
 fn streams_are_listed_by_name_or_by_newest_event() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let store = with_stream(dir.path(), &tiny());
     for (name, at) in [("a/1", Some(30)), ("a/2", None), ("b", Some(10)), ("c", Some(30))] {
         run(store.create_stream(&scope(), "g", name, NOW)).unwrap();
@@ -239,7 +239,7 @@ proptest! {
         checkpoints in proptest::collection::vec(any::<bool>(), 80),
         limit in 1usize..20,
     ) {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempdir();
         let store = with_stream(dir.path(), &tiny());
         let mut want = Vec::new();
         for (number, (at, checkpoint)) in times.iter().zip(checkpoints).enumerate() {
