@@ -21,6 +21,13 @@ struct Inner {
 }
 
 impl Memory {
+    /// A copy of what is held, which from now on goes its own way.
+    pub fn peek(&self) -> Self {
+        let inner = self.inner();
+        let (epoch, revision, records) = (inner.epoch, inner.revision, inner.records.clone());
+        Self(Arc::new(Mutex::new(Inner { epoch, revision, records })))
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().expect("nothing in this module panics while it holds the lock")
     }
