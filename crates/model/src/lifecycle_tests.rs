@@ -1,3 +1,5 @@
+//! The laws of lifecycles, as tables and as properties.
+
 use super::*;
 use crate::*;
 use proptest::prelude::*;

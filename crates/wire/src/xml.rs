@@ -58,7 +58,11 @@ fn element(name: &str, out: &mut String, inside: impl FnOnce(&mut String)) {
 
 /// Appends `<name>text</name>`.
 pub(crate) fn text_element(name: &str, text: &str, out: &mut String) {
-    element(name, out, |out| out.push_str(&escape(text)));
+    element(name, out, |out| {
+        // XML has no way to write most control characters.
+        let legal = text.replace(|c: char| c.is_ascii_control() && !matches!(c, '\t' | '\n' | '\r'), "\u{FFFD}");
+        out.push_str(&escape(legal));
+    });
 }
 
 /// An element, its text and the elements in it.
