@@ -56,6 +56,32 @@ fn batches_cut_differently_are_still_known() {
 }
 
 #[test]
+fn a_quiet_stream_carried_from_journal_to_journal_still_knows_its_producer() {
+    let dir = tempdir();
+    let store = with_stream(dir.path(), &tiny());
+    run(store.put_from(&scope(), "g", "quiet", shipment(0, &[10, 20]), NOW)).unwrap();
+    let mut loud = 0;
+    while store.stats().checkpoints < 3 {
+        put(&store, "s", &[(NOW + loud, &"x".repeat(400))]);
+        run(store.maintain(NOW)).unwrap();
+        loud += 1;
+    }
+    let files = std::fs::read_dir(dir.path().join("groups/1")).unwrap();
+    let of_quiet = files.filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().starts_with("3-"));
+    assert_eq!(of_quiet.count(), 0, "it was carried, not flushed");
+    drop(store);
+    let store = open(dir.path(), &tiny());
+    let outcome = run(store.put_from(&scope(), "g", "quiet", shipment(0, &[10, 20, 30]), NOW)).unwrap();
+    assert_eq!(outcome, ShipOutcome { accepted_up_to: 30, duplicates: 2 });
+    assert_eq!(messages(&read_all(&store, "quiet", 10)), ["to 10", "to 20", "to 30"]);
+    // An hour later it is put to rest like the others.
+    run(store.maintain(NOW + 3_600_000)).unwrap();
+    assert!(store.stats().journal_bytes < 100, "{}", store.stats().journal_bytes);
+    assert_eq!(read_all(&store, "s", 100).len(), usize::try_from(loud).unwrap());
+    assert_eq!(messages(&read_all(&store, "quiet", 10)).len(), 3);
+}
+
+#[test]
 fn the_same_shipment_twice_at_once_is_kept_once() {
     let dir = tempdir();
     let store = with_stream(dir.path(), &tiny());
