@@ -7,6 +7,7 @@ pub mod ledger;
 pub mod logs;
 pub mod node;
 pub mod plan;
+pub mod real;
 pub mod task;
 #[cfg(test)]
 mod testing;

@@ -219,8 +219,11 @@ impl Stream {
             }
         };
         self.in_flight = true;
-        let event =
-            |line: telemetry::Line| LogEvent { timestamp: Timestamp(line.timestamp_millis), message: line.message };
+        let event = |line: telemetry::Line| LogEvent {
+            timestamp: Timestamp(line.timestamp_millis),
+            message: line.message,
+            end: line.end,
+        };
         Some(LogBatch {
             group: self.target.group.clone(),
             stream: self.target.stream.clone(),

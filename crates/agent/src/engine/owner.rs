@@ -25,6 +25,8 @@ pub(super) struct Owner {
     state: TaskState,
     mailbox: mpsc::Sender<Event>,
     lanes: Vec<Lane>,
+    /// It was begun in a former run: a container may have run and ended before it is started "again".
+    resumed: bool,
 }
 
 /// The operations of one container.
@@ -40,12 +42,13 @@ struct Lane {
 impl Owner {
     pub(super) fn new(inner: Arc<Inner>, plan: Arc<TaskPlan>, state: TaskState, mailbox: mpsc::Sender<Event>) -> Self {
         let lanes = state.containers.iter().map(|_| Lane::default()).collect();
-        Self { inner, plan, state, mailbox, lanes }
+        Self { inner, plan, state, mailbox, lanes, resumed: false }
     }
 
     /// Runs the task; true once it is forgotten, false at shutdown.
     pub(super) async fn run(mut self, first: Event, mut events: mpsc::Receiver<Event>) -> bool {
         self.follow_logs();
+        self.resumed = first == Event::Resumed;
         let stop = self.inner.effects.shutdown().clone();
         let mut event = first;
         loop {
@@ -168,13 +171,13 @@ impl Owner {
             lane.cancel.cancel();
         }
         let (before, cancel) = (lane.last.take(), lane.cancel.clone());
-        let (inner, mailbox) = (self.inner.clone(), self.mailbox.clone());
+        let (inner, mailbox, resumed) = (self.inner.clone(), self.mailbox.clone(), self.resumed);
         self.lanes[at].last = Some(self.inner.effects.spawn("container operation", async move {
             if let Some(before) = before {
                 // A panic in it was logged; what it left is found by the next operation.
                 let _ = before.await;
             }
-            if let Some(happened) = operate(&inner, job, operation, &cancel).await {
+            if let Some(happened) = operate(&inner, job, operation, &cancel, resumed).await {
                 let _ = mailbox.send(Event::Container(at, happened)).await;
             }
         }));
@@ -238,7 +241,13 @@ impl Inner {
 }
 
 /// Does one operation and says how it ended; nothing if it was cancelled.
-async fn operate(inner: &Inner, job: Job, operation: Operation, cancel: &CancellationToken) -> Option<Happened> {
+async fn operate(
+    inner: &Inner,
+    job: Job,
+    operation: Operation,
+    cancel: &CancellationToken,
+    resumed: bool,
+) -> Option<Happened> {
     let (node, id) = (&*inner.node, job.id().to_owned());
     let open = "the semaphore is never closed";
     let worker = || async { inner.workers.acquire().await.expect(open) };
@@ -266,8 +275,12 @@ async fn operate(inner: &Inner, job: Job, operation: Operation, cancel: &Cancell
             let looked = job.clone();
             let limit = job.container().start_timeout.map_or(limits::START, |seconds| i64::from(seconds) * 1000);
             match within(inner, limit, node.start(job)).await {
-                Ok(()) => Ok(Happened::Started),
-                // It may have run and ended before we asked, in a former run of ours.
+                Ok(()) if !resumed => Ok(Happened::Started),
+                Ok(()) => Ok(match look(node, looked).await {
+                    Some(exited @ Happened::Exited { .. }) => exited,
+                    Some(_) | None => Happened::Started,
+                }),
+                // It may have run and ended before we asked.
                 Err(failure) => match look(node, looked).await {
                     Some(exited @ Happened::Exited { code: Some(_), .. }) => Ok(exited),
                     Some(_) | None => Err(failure),

@@ -54,6 +54,9 @@ pub struct TaskState {
     pub dropped: Option<Timestamp>,
     /// A container survived every SIGKILL.
     pub unstoppable: bool,
+    /// Removing something of it failed so often that it counts as stopped before all is removed.
+    #[serde(default)]
+    pub overdue: bool,
     /// When the first pull began.
     pub pull_started: Option<Timestamp>,
     /// When the last pull ended.
@@ -276,6 +279,7 @@ impl TaskState {
             end: End::Live,
             dropped: None,
             unstoppable: false,
+            overdue: false,
             pull_started: None,
             pull_stopped: None,
             execution_stopped: None,

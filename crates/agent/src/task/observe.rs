@@ -1,6 +1,6 @@
 //! What the server is told of a task: the whole of what is known, derived from the state alone.
 
-use super::{ContainerState, End, Phase, TaskState, limits};
+use super::{ContainerState, End, Phase, TaskState};
 use model::{ContainerObservation, ContainerStatus, ObservedStatus, Stop, TaskArn, TaskObservation};
 
 impl TaskState {
@@ -32,11 +32,10 @@ impl TaskState {
 
     /// Nothing of it holds the instance's resources any more, or all was tried for long enough.
     pub fn is_stopped(&self) -> bool {
-        let late = |tries: u32| tries > limits::REMOVALS;
         match self.end {
             End::Live => self.containers.iter().all(|c| match c.phase {
                 Phase::Gone => true,
-                Phase::Removing { tries, .. } => late(tries),
+                Phase::Removing { .. } => self.overdue,
                 Phase::Waiting
                 | Phase::Pulling { .. }
                 | Phase::Connecting { .. }
@@ -46,7 +45,7 @@ impl TaskState {
                 | Phase::Stopping { .. }
                 | Phase::Killing { .. } => false,
             }),
-            End::Clearing { tries, .. } => late(tries),
+            End::Clearing { .. } => self.overdue,
             End::Cleared | End::Forgotten => true,
         }
     }

@@ -113,6 +113,7 @@ impl One<'_> {
                     | Phase::Killing { .. }
                     | Phase::Gone => 1,
                 };
+                self.state.overdue |= tries > limits::REMOVALS;
                 Phase::Removing { by: after(limits::REMOVE), tries }
             }
         };
@@ -340,6 +341,7 @@ fn tick(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
 }
 
 fn clear(state: &mut TaskState, tries: u32, now: Timestamp, effects: &mut Vec<Effect>) {
+    state.overdue |= tries > limits::REMOVALS;
     state.end = End::Clearing { by: now.plus_millis(limits::REMOVE), tries };
     effects.push(Effect::Clear);
 }

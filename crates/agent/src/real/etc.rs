@@ -1,0 +1,121 @@
+//! The files every container is shown: `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`, as Docker makes them.
+
+use crate::{
+    files::{self, Durable, Mode},
+    plan::Job,
+};
+use model::NetworkMode;
+use runtime::BindMount;
+use std::{
+    fs, io,
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+};
+
+/// Used where the instance has no nameserver a container could reach. Source: Docker's defaults.
+const PUBLIC_NAMESERVERS: &str = "nameserver 8.8.8.8\nnameserver 8.8.4.4\n";
+/// What systemd-resolved asks, where `/etc/resolv.conf` names only its own loopback address.
+const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
+
+/// What a container is shown.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) hostname: String,
+    pub(super) mounts: Vec<BindMount>,
+}
+
+/// Writes the files into `dir`, made if absent.
+pub(super) fn write(dir: &Path, job: &Job) -> io::Result<Files> {
+    fs::create_dir_all(dir)?;
+    let hostname = hostname(job);
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let (hosts, resolv) = match job.task.mode() {
+        NetworkMode::Host => (read("/etc/hosts"), read("/etc/resolv.conf")),
+        NetworkMode::Bridge | NetworkMode::None => {
+            let address = job.endpoint.as_ref().and_then(|e| e.address);
+            (hosts(address, &hostname), resolv(&read("/etc/resolv.conf"), &read(RESOLVED)))
+        }
+    };
+    let mut mounts = Vec::new();
+    for (name, text) in [("hosts", hosts), ("hostname", format!("{hostname}\n")), ("resolv.conf", resolv)] {
+        let source = dir.join(name);
+        files::write(&source, text.as_bytes(), Mode::Public, Durable::ProcessDeath)?;
+        mounts.push(BindMount { source, target: format!("/etc/{name}"), read_only: false });
+    }
+    Ok(Files { hostname, mounts })
+}
+
+/// Removes them.
+pub(super) fn remove(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn hostname(job: &Job) -> String {
+    if let Some(given) = &job.container().hostname {
+        return given.clone();
+    }
+    match job.task.mode() {
+        NetworkMode::Host => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        // Docker: the first twelve of the id's digits; ours has its digits at the end.
+        NetworkMode::Bridge | NetworkMode::None => {
+            let digits = job.id().rsplit('-').next().unwrap_or(job.id());
+            digits[..digits.len().min(12)].to_owned()
+        }
+    }
+}
+
+fn hosts(address: Option<Ipv4Addr>, hostname: &str) -> String {
+    let mut text = String::from(
+        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\n\
+         ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
+    );
+    if let Some(address) = address {
+        text.push_str(&format!("{address}\t{hostname}\n"));
+    }
+    text
+}
+
+/// The instance's own, without nameservers that only the instance itself can reach.
+fn resolv(own: &str, resolved: &str) -> String {
+    for text in [own, resolved] {
+        let kept: String = text.lines().filter(|line| !is_loopback(line)).map(|line| format!("{line}\n")).collect();
+        if kept.lines().any(|line| nameserver(line).is_some()) {
+            return kept;
+        }
+    }
+    let rest: String = own.lines().filter(|l| nameserver(l).is_none()).map(|line| format!("{line}\n")).collect();
+    rest + PUBLIC_NAMESERVERS
+}
+
+fn nameserver(line: &str) -> Option<&str> {
+    let mut words = line.split_whitespace();
+    (words.next() == Some("nameserver")).then(|| words.next()).flatten()
+}
+
+fn is_loopback(line: &str) -> bool {
+    nameserver(line).and_then(|a| a.parse::<IpAddr>().ok()).is_some_and(|a| a.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nameservers_that_containers_cannot_reach_are_left_out() {
+        let check = |own: &str, resolved: &str, want: &str| assert_eq!(resolv(own, resolved), want);
+        check("search a\nnameserver 10.0.0.2\nnameserver 127.0.0.1\n", "", "search a\nnameserver 10.0.0.2\n");
+        check("nameserver 127.0.0.53\nsearch a", "nameserver 10.0.0.2\n", "nameserver 10.0.0.2\n");
+        check("nameserver ::1\nsearch a", "", &format!("search a\n{PUBLIC_NAMESERVERS}"));
+        check("", "", PUBLIC_NAMESERVERS);
+    }
+
+    #[test]
+    fn a_container_knows_itself() {
+        let text = hosts(Some(Ipv4Addr::new(172, 17, 0, 2)), "web");
+        assert!(text.ends_with("172.17.0.2\tweb\n"), "{text}");
+        assert!(!hosts(None, "web").contains("web"));
+    }
+}

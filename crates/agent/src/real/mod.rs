@@ -1,0 +1,341 @@
+//! The real machine: [`Node`] over the container runtime and the kernel's network.
+//!
+//! What it remembers (addresses and ports taken) is rebuilt from the ledger by `adopt`; what it makes can be found again by
+//! names that follow from container ids.
+
+mod etc;
+mod images;
+mod network;
+mod spec;
+
+pub use images::{ImageCleanup, clean_images};
+
+use crate::{
+    logs::LogHub,
+    node::{Failure, Node, NodeEvent, Seen},
+    plan::{INSTANCE_LABEL, Job, TaskPlan},
+    task::{Endpoint, Pulled},
+};
+use ::network::Ipv4Net;
+use effects::Effects;
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
+use runtime::{
+    ContainerState, CreateError, PullError, PullPolicy, PullRequest, Runtime, RuntimeError, RuntimeEvent,
+    cgroup::Cgroups,
+};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+/// Label of every container: its image as the runtime names it, so that every agent of a machine sees which are in use.
+pub(crate) const IMAGE_LABEL: &str = "longshore.image";
+/// How long before a runtime that does not answer is asked again: it restarts within a second.
+const ASK_AGAIN: Duration = Duration::from_millis(300);
+const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
+/// What a process killed by SIGKILL exits with: the only code that may mean lack of memory.
+const KILLED: u32 = 128 + SIGKILL as u32;
+
+/// Where a real node keeps what.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// Value of [`INSTANCE_LABEL`] on its containers.
+    pub instance: String,
+    /// The agent's data directory.
+    pub data_dir: PathBuf,
+    /// Where its containers' network namespaces are mounted.
+    pub netns_dir: PathBuf,
+    /// The cgroup that holds its tasks, e.g. `/longshore/i-0123`.
+    pub cgroup: String,
+    /// A docker `config.json` with credentials, read anew for each pull.
+    pub registry_auth: Option<PathBuf>,
+    /// Ranges for the task bridge, each written with its gateway, in order of preference.
+    pub bridge_candidates: Vec<Ipv4Net>,
+}
+
+/// This machine.
+pub struct RealNode {
+    runtime: Arc<dyn Runtime>,
+    config: NodeConfig,
+    effects: Effects,
+    cgroups: Cgroups,
+    network: network::TaskNetwork,
+}
+
+impl RealNode {
+    /// The machine whose containers `runtime` runs; the network is that of the calling process.
+    ///
+    /// # Errors
+    /// If there are no control groups.
+    pub fn new(runtime: Arc<dyn Runtime>, config: NodeConfig, effects: Effects) -> std::io::Result<Self> {
+        let network = network::TaskNetwork::new(config.netns_dir.clone(), config.bridge_candidates.clone());
+        Ok(Self { runtime, config, effects, cgroups: Cgroups::detect()?, network })
+    }
+
+    /// Asks until the runtime answers; callers bound it.
+    async fn persist<'a, T, E: Troubled>(
+        &self,
+        mut ask: impl FnMut() -> BoxFuture<'a, Result<T, E>>,
+    ) -> (Result<T, E>, bool) {
+        let mut again = false;
+        loop {
+            match ask().await {
+                Err(error) if error.passes() => {
+                    tracing::debug!(%error, "the container runtime does not answer; asking again");
+                    again = true;
+                    self.effects.sleep(ASK_AGAIN).await;
+                }
+                outcome => return (outcome, again),
+            }
+        }
+    }
+
+    fn task_cgroup(&self, task: &TaskPlan) -> String {
+        format!("{}/{}", self.config.cgroup, task.id())
+    }
+
+    fn container_dir(&self, id: &str) -> PathBuf {
+        self.config.data_dir.join("containers").join(id)
+    }
+
+    async fn pull_image(&self, job: &Job) -> Result<Pulled, Failure> {
+        let reference = &job.container().image;
+        let fail = |e: &dyn std::fmt::Display| Failure::new("CannotPullContainerError", e);
+        let name = runtime::image::normalize(reference).map_err(|e| fail(&e))?;
+        let registry = runtime::image::registry_of(reference).map_err(|e| fail(&e))?;
+        let mut request = PullRequest::new(reference.clone(), PullPolicy::Always);
+        if let Some(path) = &self.config.registry_auth {
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| fail(&format_args!("the registry credentials {} cannot be read: {e}", path.display())))?;
+            request.auth = runtime::RegistryAuth::from_docker_config(&text, &registry).map_err(|e| fail(&e))?;
+        }
+        let (pulled, _) = self.persist(|| self.runtime.pull(request.clone(), &|_| ())).await;
+        let image = match pulled {
+            Ok(image) => image,
+            // ECS_IMAGE_PULL_BEHAVIOR=default: a copy that is here is better than no task.
+            Err(error) => match self.runtime.image(&name).await {
+                Ok(Some(image)) => {
+                    tracing::warn!(image = name, %error, "the image could not be pulled; the copy that is here is used");
+                    image
+                }
+                Ok(None) | Err(_) => return Err(fail(&error)),
+            },
+        };
+        Ok(Pulled {
+            digest: image.digest.as_str().into(),
+            image_id: image.config_digest.as_str().into(),
+            stop_signal: image.config.stop_signal_number(),
+        })
+    }
+
+    async fn create_container(&self, job: &Job) -> Result<(), Failure> {
+        let fail = |e: &dyn std::fmt::Display| Failure::new("CannotCreateContainerError", e);
+        let reference = &job.container().image;
+        let (mut found, _) = self.persist(|| self.runtime.image(reference)).await;
+        if let Ok(None) = found {
+            // Another agent of this machine thought it unused.
+            self.pull_image(job).await?;
+            found = self.runtime.image(reference).await;
+        }
+        let image = found.map_err(|e| fail(&e))?.ok_or_else(|| fail(&format_args!("No such image: {reference}")))?;
+        self.cgroups.ensure(&self.task_cgroup(&job.task), &spec::task_limits(&job.task)).map_err(|e| fail(&e))?;
+        let files = etc::write(&self.container_dir(job.id()), job).map_err(|e| fail(&e))?;
+        let places = spec::Places {
+            instance: &self.config.instance,
+            cgroup: &self.task_cgroup(&job.task),
+            netns: self.network.netns_of(job).map_err(|e| fail(&e))?,
+            log_file: LogHub::file(&self.config.data_dir.join("logs"), job.id()),
+            files: &files,
+        };
+        let spec = spec::build(job, &image, &places);
+        let (created, _) = self.persist(|| self.runtime.create(spec.clone())).await;
+        created.map_err(|e| create_failure(&e))
+    }
+
+    async fn start_container(&self, job: &Job) -> Result<(), Failure> {
+        let (started, again) = self.persist(|| self.runtime.start(job.id())).await;
+        started.map_err(|e| match e {
+            CreateError::Runtime(RuntimeError::Timeout(text)) => Failure::new("DockerTimeoutError", text),
+            other => Failure::new("CannotStartContainerError", other),
+        })?;
+        // It may have run and ended while nobody answered.
+        match if again { self.look(job).await? } else { Seen::Alive } {
+            Seen::Alive => Ok(()),
+            Seen::Exited { .. } | Seen::Absent => {
+                Err(Failure::new("CannotStartContainerError", "it has ended already"))
+            }
+        }
+    }
+
+    async fn look(&self, job: &Job) -> Result<Seen, Failure> {
+        let (status, _) = self.persist(|| self.runtime.status(job.id())).await;
+        let status = status.map_err(|e| Failure::new("CannotInspectContainerError", e))?;
+        Ok(match status {
+            None => Seen::Absent,
+            Some(status) => match status.state {
+                ContainerState::Created | ContainerState::Running => Seen::Alive,
+                ContainerState::Stopped => Seen::Exited {
+                    code: status.exit_code.and_then(|code| i32::try_from(code).ok()),
+                    oom: status.oom_killed,
+                },
+            },
+        })
+    }
+
+    async fn remove_all(&self, job: &Job) -> Result<(), Failure> {
+        let fail = |e: &dyn std::fmt::Display| Failure::new("CannotRemoveContainerError", e);
+        let (removed, _) = self.persist(|| self.runtime.remove(job.id())).await;
+        removed.map_err(|e| fail(&e))?;
+        self.network.remove(job).await.map_err(|e| fail(&chain(&e)))?;
+        etc::remove(&self.container_dir(job.id())).map_err(|e| fail(&e))
+    }
+
+    async fn take_over(&self, known: Vec<Job>) -> Result<(), Failure> {
+        let fail = |e: &dyn std::fmt::Display| Failure::new("CannotListContainersError", e);
+        let mine = BTreeMap::from([(INSTANCE_LABEL.to_owned(), self.config.instance.clone())]);
+        let (there, _) = self.persist(|| self.runtime.list(&mine)).await;
+        let ids: HashSet<&str> = known.iter().map(Job::id).collect();
+        for container in there.map_err(|e| fail(&e))? {
+            if !ids.contains(container.id.as_str()) {
+                tracing::warn!(container = container.id, "a container that the ledger does not know is removed");
+                self.runtime.remove(&container.id).await.map_err(|e| fail(&e))?;
+            }
+        }
+        self.network.adopt(&known).await.map_err(|e| fail(&chain(&e)))
+    }
+}
+
+/// Whether an error may be gone when the runtime is back.
+trait Troubled: std::fmt::Display {
+    fn passes(&self) -> bool;
+}
+impl Troubled for RuntimeError {
+    fn passes(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
+impl Troubled for PullError {
+    fn passes(&self) -> bool {
+        matches!(self, Self::Runtime(e) if e.passes())
+    }
+}
+impl Troubled for CreateError {
+    fn passes(&self) -> bool {
+        matches!(self, Self::Runtime(e) if e.passes())
+    }
+}
+
+/// Docker creates without asking runc, so what runc refuses is a failure to start there, and here.
+fn create_failure(error: &CreateError) -> Failure {
+    match error {
+        CreateError::NoSuchImage(_) | CreateError::InvalidSpec(_) | CreateError::NoSpace(_) => {
+            Failure::new("CannotCreateContainerError", error)
+        }
+        CreateError::CommandNotFound(_) | CreateError::Ulimit { .. } | CreateError::Oci(_) => {
+            Failure::new("CannotStartContainerError", error)
+        }
+        CreateError::Runtime(RuntimeError::Timeout(text)) => Failure::new("DockerTimeoutError", text),
+        CreateError::Runtime(_) => Failure::new("CannotCreateContainerError", error),
+    }
+}
+
+/// An error with all its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+impl Node for RealNode {
+    fn pull(&self, job: Job) -> BoxFuture<'_, Result<Pulled, Failure>> {
+        async move { self.pull_image(&job).await }.boxed()
+    }
+
+    fn connect(&self, job: Job) -> BoxFuture<'_, Result<Endpoint, Failure>> {
+        async move { self.network.connect(&job).await }.boxed()
+    }
+
+    fn create(&self, job: Job) -> BoxFuture<'_, Result<(), Failure>> {
+        async move { self.create_container(&job).await }.boxed()
+    }
+
+    fn start(&self, job: Job) -> BoxFuture<'_, Result<(), Failure>> {
+        async move { self.start_container(&job).await }.boxed()
+    }
+
+    fn signal(&self, job: Job, kill: bool) -> BoxFuture<'_, Result<(), Failure>> {
+        async move {
+            let polite = job.pulled.as_ref().map_or(SIGTERM, |p| p.stop_signal);
+            let signal = if kill { SIGKILL } else { polite };
+            let (sent, _) = self.persist(|| self.runtime.signal(job.id(), signal, kill)).await;
+            sent.map_err(|e| Failure::new("CannotStopContainerError", e))
+        }
+        .boxed()
+    }
+
+    fn inspect(&self, job: Job) -> BoxFuture<'_, Result<Seen, Failure>> {
+        async move { self.look(&job).await }.boxed()
+    }
+
+    fn remove(&self, job: Job) -> BoxFuture<'_, Result<(), Failure>> {
+        async move { self.remove_all(&job).await }.boxed()
+    }
+
+    fn clear(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
+        async move {
+            let removed = self.cgroups.remove(&self.task_cgroup(&task), &self.effects).await;
+            removed.map_err(|e| Failure::new("CannotRemoveContainerError", format_args!("the task's cgroup: {e}")))
+        }
+        .boxed()
+    }
+
+    fn forget(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, ()> {
+        async move {
+            let logs = self.config.data_dir.join("logs");
+            for id in &task.ids {
+                for path in [LogHub::file(&logs, id), logs.join(format!("{id}.offset"))] {
+                    if let Err(error) = crate::files::remove(&path) {
+                        tracing::warn!(path = %path.display(), %error, "a log file stays behind");
+                    }
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn adopt(&self, known: Vec<Job>) -> BoxFuture<'_, Result<(), Failure>> {
+        self.take_over(known).boxed()
+    }
+
+    fn watch(&self) -> BoxStream<'static, NodeEvent> {
+        let runtime = self.runtime.clone();
+        let events = self.runtime.watch().filter_map(move |event| {
+            let runtime = runtime.clone();
+            async move {
+                Some(match event {
+                    RuntimeEvent::Connected => vec![NodeEvent::Connected],
+                    RuntimeEvent::Oom { id } => vec![NodeEvent::OutOfMemory { id }],
+                    RuntimeEvent::Exited { id, exit_code, .. } => {
+                        let mut told = Vec::new();
+                        // The exit may overtake the news of its cause.
+                        if exit_code == KILLED && runtime.status(&id).await.ok().flatten().is_some_and(|s| s.oom_killed)
+                        {
+                            told.push(NodeEvent::OutOfMemory { id: id.clone() });
+                        }
+                        told.push(NodeEvent::Exited { id, code: i32::try_from(exit_code).unwrap_or(i32::MAX) });
+                        told
+                    }
+                    RuntimeEvent::Started { .. } | RuntimeEvent::Deleted { .. } => return None,
+                })
+            }
+        });
+        events.flat_map(futures::stream::iter).boxed()
+    }
+}

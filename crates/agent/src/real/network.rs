@@ -1,0 +1,350 @@
+//! Network modes: an endpoint and published ports per container in bridge mode, the instance's own network in host mode,
+//! none in mode none. Addresses and ports taken are remembered here and rebuilt from the ledger.
+
+use crate::{node::Failure, plan::Job, task::Endpoint};
+use ::network::{
+    self as net, BridgeSpec, EndpointSpec, IfName, Ipv4Net, Mac, NetContext, NetnsPath, PortMap, PortsSpec, Protocol,
+    ipam,
+};
+use model::{NetworkBinding, NetworkMode, PortMapping, PortSpec, definition_rules::RESERVED_PORTS};
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::{Ipv4Addr, SocketAddrV4},
+    ops::RangeInclusive,
+    path::PathBuf,
+};
+use tokio::sync::{Mutex, MutexGuard};
+
+/// Where published ports answer: every address of the instance.
+const BIND_IP: &str = "0.0.0.0";
+
+pub(super) struct TaskNetwork {
+    context: NetContext,
+    netns_dir: PathBuf,
+    candidates: Vec<Ipv4Net>,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Default)]
+struct Taken {
+    /// Set once the bridge stands.
+    bridge: Option<Bridge>,
+    /// By container id.
+    endpoints: BTreeMap<String, Endpoint>,
+    last_address: Option<Ipv4Addr>,
+    last_port: Option<u16>,
+}
+
+#[derive(Clone)]
+struct Bridge {
+    spec: BridgeSpec,
+    ports: PortsSpec,
+    dynamic: RangeInclusive<u16>,
+}
+
+impl TaskNetwork {
+    pub(super) fn new(netns_dir: PathBuf, candidates: Vec<Ipv4Net>) -> Self {
+        Self { context: NetContext::own(), netns_dir, candidates, taken: Mutex::default() }
+    }
+
+    /// The namespace a container lives in; `None` is one of its own without any network.
+    pub(super) fn netns_of(&self, job: &Job) -> net::Result<Option<PathBuf>> {
+        Ok(match job.task.mode() {
+            NetworkMode::None => None,
+            // By our number, because in the runtime's eyes `self` would be somebody else.
+            NetworkMode::Host => Some(format!("/proc/{}/ns/net", std::process::id()).into()),
+            NetworkMode::Bridge => Some(self.netns(job.id())?.as_path().to_owned()),
+        })
+    }
+
+    fn netns(&self, id: &str) -> net::Result<NetnsPath> {
+        NetnsPath::new(&self.netns_dir, id)
+    }
+
+    pub(super) async fn connect(&self, job: &Job) -> Result<Endpoint, Failure> {
+        match job.task.mode() {
+            NetworkMode::None => Ok(Endpoint::default()),
+            NetworkMode::Host => {
+                let bindings = job.container().port_mappings.iter().map(in_host_mode).collect();
+                Ok(Endpoint { address: None, bindings })
+            }
+            NetworkMode::Bridge => self.connect_bridged(job).await,
+        }
+    }
+
+    async fn connect_bridged(&self, job: &Job) -> Result<Endpoint, Failure> {
+        // AWS: Docker makes the network as part of starting.
+        let fail = |e: &dyn std::error::Error| Failure::new("CannotStartContainerError", super::chain(e));
+        let (bridge, endpoint) = {
+            let mut taken = self.taken.lock().await;
+            let bridge = self.bridge(&mut taken).await.map_err(|e| fail(&e))?;
+            let endpoint = self.reserve(&mut taken, &bridge, job).await?;
+            (bridge, endpoint)
+        };
+        let address = endpoint.address.expect("bridged endpoints have an address");
+        let spec = self.endpoint(&bridge, job.id(), address).map_err(|e| fail(&e))?;
+        net::ensure_endpoint(&self.context, &spec).await.map_err(|e| fail(&e))?;
+        net::add_ports(&self.context, &bridge.ports.table, &port_maps(&endpoint)).await.map_err(|e| fail(&e))?;
+        Ok(endpoint)
+    }
+
+    fn endpoint(&self, bridge: &Bridge, id: &str, address: Ipv4Addr) -> net::Result<EndpointSpec> {
+        let prefix = bridge.spec.gateway.prefix_len();
+        Ok(EndpointSpec {
+            netns: self.netns(id)?,
+            ifname: IfName::new("eth0")?,
+            host_veth: host_veth(id),
+            bridge: bridge.spec.bridge.clone(),
+            address: Ipv4Net::new(address, prefix).expect("the prefix length is that of a range"),
+            gateway: bridge.spec.gateway.addr(),
+            mac: Mac::for_ipv4(address),
+        })
+    }
+
+    /// The bridge, made at its first use: an instance whose tasks use other modes needs none.
+    async fn bridge(&self, taken: &mut MutexGuard<'_, Taken>) -> net::Result<Bridge> {
+        if let Some(bridge) = &taken.bridge {
+            return Ok(bridge.clone());
+        }
+        let name = BridgeSpec::standard(self.candidates[0]).bridge;
+        let gateway = net::choose_task_net(&self.context, &name, &self.candidates).await?;
+        let spec = BridgeSpec::standard(gateway);
+        net::ensure_task_bridge(&self.context, &spec).await?;
+        let ports = PortsSpec::standard(&spec.bridge, gateway);
+        net::ensure_ports_table(&self.context, &ports).await?;
+        let dynamic = net::ephemeral_range(&self.context).await?;
+        Ok(taken.bridge.insert(Bridge { spec, ports, dynamic }).clone())
+    }
+
+    /// Address and ports, remembered as taken. The same again if it was asked before.
+    async fn reserve(
+        &self,
+        taken: &mut MutexGuard<'_, Taken>,
+        bridge: &Bridge,
+        job: &Job,
+    ) -> Result<Endpoint, Failure> {
+        if let Some(known) = taken.endpoints.get(job.id()) {
+            return Ok(known.clone());
+        }
+        let fail = |e: &net::Error| Failure::new("CannotStartContainerError", super::chain(e));
+        let used: HashSet<Ipv4Addr> = taken.endpoints.values().filter_map(|e| e.address).collect();
+        let address = ipam::allocate_after(bridge.spec.gateway, &used, taken.last_address).map_err(|e| fail(&e))?;
+        let mut ports: HashSet<(Protocol, u16)> =
+            taken.endpoints.values().flat_map(port_maps).map(|map| (map.protocol, map.host_port)).collect();
+        let mut bindings = Vec::new();
+        for mapping in &job.container().port_mappings {
+            let binding = match mapping.spec {
+                PortSpec::Single { container, host: Some(host) } if host != 0 => {
+                    self.take_static(&mut ports, mapping, container, host).await?
+                }
+                PortSpec::Single { container, .. } => {
+                    let host = self.take_dynamic(taken, &mut ports, bridge, mapping, 1).await.map_err(|e| fail(&e))?;
+                    binding(mapping, (container, container), host)
+                }
+                PortSpec::Range { first, last } => {
+                    let count = last - first + 1;
+                    let host =
+                        self.take_dynamic(taken, &mut ports, bridge, mapping, count).await.map_err(|e| fail(&e))?;
+                    binding(mapping, (first, last), host)
+                }
+            };
+            bindings.push(binding);
+        }
+        let endpoint = Endpoint { address: Some(address), bindings };
+        taken.last_address = Some(address);
+        taken.endpoints.insert(job.id().to_owned(), endpoint.clone());
+        Ok(endpoint)
+    }
+
+    async fn take_static(
+        &self,
+        ports: &mut HashSet<(Protocol, u16)>,
+        mapping: &PortMapping,
+        container: u16,
+        host: u16,
+    ) -> Result<NetworkBinding, Failure> {
+        let protocol = protocol(mapping);
+        let free = ports.insert((protocol, host))
+            && net::is_port_free(&self.context, protocol, host)
+                .await
+                .map_err(|e| Failure::new("CannotStartContainerError", super::chain(&e)))?;
+        if free {
+            return Ok(binding(mapping, (container, container), host));
+        }
+        // AWS: Docker's words.
+        let text = format!("Bind for {BIND_IP}:{host} failed: port is already allocated");
+        Err(Failure::new("CannotStartContainerError", text))
+    }
+
+    /// The first of `count` free host ports in a row.
+    async fn take_dynamic(
+        &self,
+        taken: &mut Taken,
+        ports: &mut HashSet<(Protocol, u16)>,
+        bridge: &Bridge,
+        mapping: &PortMapping,
+        count: u16,
+    ) -> net::Result<u16> {
+        let protocol = protocol(mapping);
+        let kept = RESERVED_PORTS.iter().flat_map(|p| [(Protocol::Tcp, *p), (Protocol::Udp, *p)]);
+        let busy: HashSet<_> = ports.iter().copied().chain(kept).collect();
+        let (low, high) = (*bridge.dynamic.start(), *bridge.dynamic.end());
+        let first = if count == 1 {
+            let range = bridge.dynamic.clone();
+            net::find_free_ports(&self.context, &[protocol], range, &busy, taken.last_port).await?[0]
+        } else {
+            self.find_row(protocol, count, (low, high), &busy, taken.last_port).await?
+        };
+        let last = first + (count - 1);
+        ports.extend((first..=last).map(|port| (protocol, port)));
+        taken.last_port = Some(last);
+        Ok(first)
+    }
+
+    async fn find_row(
+        &self,
+        protocol: Protocol,
+        count: u16,
+        (low, high): (u16, u16),
+        busy: &HashSet<(Protocol, u16)>,
+        last: Option<u16>,
+    ) -> net::Result<u16> {
+        let wanted = vec![protocol; usize::from(count)];
+        let start = last.filter(|l| (low..high).contains(l)).map_or(low, |l| l + 1);
+        let mut candidates = (start..=high).chain(low..start);
+        while let Some(first) = candidates.next() {
+            let Some(end) = first.checked_add(count - 1).filter(|end| *end <= high) else { continue };
+            // What the ledger knows is skipped without asking the kernel.
+            if let Some(taken) = (first..=end).rev().find(|port| busy.contains(&(protocol, *port))) {
+                for _ in first..taken {
+                    candidates.next();
+                }
+                continue;
+            }
+            if net::find_free_ports(&self.context, &wanted, first..=end, busy, None).await.is_ok() {
+                return Ok(first);
+            }
+        }
+        Err(net::Error::PortsExhausted(low, high))
+    }
+
+    /// Takes away what `connect` made, whole or half.
+    pub(super) async fn remove(&self, job: &Job) -> net::Result<()> {
+        match job.task.mode() {
+            NetworkMode::None | NetworkMode::Host => return Ok(()),
+            NetworkMode::Bridge => {}
+        }
+        let (known, table) = {
+            let taken = self.taken.lock().await;
+            let table = taken.bridge.as_ref().map(|b| b.ports.table.clone());
+            (taken.endpoints.get(job.id()).or(job.endpoint.as_ref()).cloned(), table)
+        };
+        if let (Some(endpoint), Some(table)) = (&known, &table) {
+            net::remove_ports(&self.context, table, &port_maps(endpoint)).await?;
+        }
+        net::remove_endpoint(&self.context, &self.netns(job.id())?, &host_veth(job.id())).await?;
+        self.taken.lock().await.endpoints.remove(job.id());
+        Ok(())
+    }
+
+    /// What the ledger knows is taken and made whole again; everything else of ours is removed.
+    pub(super) async fn adopt(&self, known: &[Job]) -> net::Result<()> {
+        let bridged: Vec<_> = known
+            .iter()
+            .filter(|job| job.task.mode() == NetworkMode::Bridge)
+            .filter_map(|job| Some((job, job.endpoint.as_ref()?, job.endpoint.as_ref()?.address?)))
+            .collect();
+        let keep = bridged.iter().map(|(job, ..)| job.id().to_owned()).collect();
+        net::sweep(&self.netns_dir, &keep).await?;
+        let mut taken = self.taken.lock().await;
+        let link = BridgeSpec::standard(self.candidates[0]).bridge;
+        let there = net::Netlink::open(&self.context).await?.link(link.as_str()).await?.is_some();
+        if bridged.is_empty() && !there {
+            return Ok(());
+        }
+        let bridge = self.bridge(&mut taken).await?;
+        for (job, endpoint, _) in &bridged {
+            taken.endpoints.insert(job.id().to_owned(), (*endpoint).clone());
+        }
+        drop(taken);
+        let wanted: HashSet<PortMap> = bridged.iter().flat_map(|(_, endpoint, _)| port_maps(endpoint)).collect();
+        let mut stale = net::list_ports(&self.context, &bridge.ports.table).await?;
+        stale.retain(|map| !wanted.contains(map));
+        net::remove_ports(&self.context, &bridge.ports.table, &stale).await?;
+        let wanted: Vec<_> = wanted.into_iter().collect();
+        net::add_ports(&self.context, &bridge.ports.table, &wanted).await
+    }
+}
+
+fn host_veth(id: &str) -> IfName {
+    IfName::derive("le", id)
+}
+
+fn protocol(mapping: &PortMapping) -> Protocol {
+    from_model(mapping.effective_protocol())
+}
+
+fn from_model(protocol: model::Protocol) -> Protocol {
+    match protocol {
+        model::Protocol::Tcp => Protocol::Tcp,
+        model::Protocol::Udp => Protocol::Udp,
+    }
+}
+
+fn binding(mapping: &PortMapping, (first, last): (u16, u16), host: u16) -> NetworkBinding {
+    let ranged = matches!(mapping.spec, PortSpec::Range { .. });
+    let range = |from: u16| ranged.then(|| format!("{from}-{}", from + (last - first)).into());
+    NetworkBinding {
+        bind_ip: BIND_IP.into(),
+        container_port: first,
+        host_port: host,
+        protocol: mapping.effective_protocol(),
+        container_port_range: range(first),
+        host_port_range: range(host),
+    }
+}
+
+fn in_host_mode(mapping: &PortMapping) -> NetworkBinding {
+    match mapping.spec {
+        PortSpec::Single { container, .. } => binding(mapping, (container, container), container),
+        PortSpec::Range { first, last } => binding(mapping, (first, last), first),
+    }
+}
+
+/// Every single port of an endpoint's bindings.
+fn port_maps(endpoint: &Endpoint) -> Vec<PortMap> {
+    let Some(address) = endpoint.address else { return Vec::new() };
+    let maps = endpoint.bindings.iter().flat_map(|binding| {
+        let count =
+            binding.container_port_range.as_deref().and_then(|r| r.split_once('-')).map_or(1, |(first, last)| {
+                let number = |text: &str| text.parse::<u16>().unwrap_or(binding.container_port);
+                number(last).saturating_sub(number(first)).saturating_add(1)
+            });
+        (0..count).map(move |offset| PortMap {
+            protocol: from_model(binding.protocol),
+            host_port: binding.host_port + offset,
+            target: SocketAddrV4::new(address, binding.container_port + offset),
+        })
+    });
+    maps.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_told_as_ecs_tells_them_and_mapped_port_by_port() {
+        let mapping = |spec| PortMapping { spec, protocol: None, name: None, app_protocol: None };
+        let range = mapping(PortSpec::Range { first: 100, last: 102 });
+        let single = mapping(PortSpec::Single { container: 80, host: None });
+        let bindings = vec![binding(&range, (100, 102), 40_000), binding(&single, (80, 80), 32_768)];
+        assert_eq!(bindings[0].host_port_range.as_deref(), Some("40000-40002"));
+        assert_eq!(bindings[0].container_port_range.as_deref(), Some("100-102"));
+        assert_eq!(bindings[1].host_port_range, None);
+        let endpoint = Endpoint { address: Some(Ipv4Addr::new(172, 17, 0, 2)), bindings };
+        let told: Vec<_> = port_maps(&endpoint).iter().map(|m| format!("{} {}", m.host_port, m.target)).collect();
+        let want = ["40000 172.17.0.2:100", "40001 172.17.0.2:101", "40002 172.17.0.2:102", "32768 172.17.0.2:80"];
+        assert_eq!(told, want);
+    }
+}

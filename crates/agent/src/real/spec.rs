@@ -1,0 +1,180 @@
+//! A container definition and its image, merged into what the runtime is asked for. Pure.
+
+use super::{IMAGE_LABEL, etc::Files};
+use crate::plan::{Job, TaskPlan};
+use model::{ContainerDefinition, LinuxParameters, MemoryMib};
+use runtime::{ContainerSpec, Image, Network, Resources, Tmpfs, Ulimit};
+use std::path::PathBuf;
+
+/// The fewest and the most cpu shares the kernel takes. AWS: `cpu` 0, 1 and null mean 2.
+const SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
+/// Microseconds of a CPU quota's period. Source: the original agent's task cgroups.
+const PERIOD_US: i64 = 100_000;
+
+/// Where a container's things are.
+pub(super) struct Places<'a> {
+    pub(super) instance: &'a str,
+    /// The task's cgroup.
+    pub(super) cgroup: &'a str,
+    pub(super) netns: Option<PathBuf>,
+    pub(super) log_file: PathBuf,
+    pub(super) files: &'a Files,
+}
+
+/// The limits of all containers of a task together.
+pub(super) fn task_limits(task: &TaskPlan) -> Resources {
+    let overrides = &task.assignment.overrides;
+    let cpu = overrides.cpu.or(task.definition.cpu);
+    let memory = overrides.memory.or(task.definition.memory);
+    Resources {
+        cpu_shares: cpu.map(|cpu| u64::from(cpu.0).clamp(*SHARES.start(), *SHARES.end())),
+        cpu_quota_us: cpu.map(|cpu| i64::from(cpu.0) * PERIOD_US / 1024),
+        cpu_period_us: cpu.map(|_| PERIOD_US.unsigned_abs()),
+        memory_limit: memory.map(MemoryMib::bytes),
+        ..Resources::default()
+    }
+}
+
+pub(super) fn build(job: &Job, image: &Image, places: &Places<'_>) -> ContainerSpec {
+    let definition = job.container();
+    let args = image.config.argv(definition.entry_point.as_deref(), definition.command.as_deref());
+    let mut spec = ContainerSpec::new(job.id(), image.name.clone(), args);
+    spec.labels = job.labels(places.instance);
+    spec.labels.insert(IMAGE_LABEL.to_owned(), image.name.clone());
+    spec.env = image.config.environment(&environment(job));
+    spec.cwd = definition.working_directory.clone().unwrap_or_else(|| image.config.working_dir.clone());
+    spec.user = definition.user.clone().unwrap_or_else(|| image.config.user.clone());
+    spec.hostname.clone_from(&places.files.hostname);
+    spec.readonly_rootfs = definition.readonly_root_filesystem.unwrap_or(false);
+    spec.privileged = definition.privileged.unwrap_or(false);
+    spec.ulimits = definition.ulimits.iter().map(ulimit).collect();
+    spec.mounts.clone_from(&places.files.mounts);
+    spec.network = places.netns.clone().map_or(Network::None, Network::Path);
+    spec.cgroup_path = format!("{}/{}", places.cgroup, job.id());
+    spec.resources = container_limits(definition);
+    spec.log_file = Some(places.log_file.clone());
+    if let Some(linux) = &definition.linux_parameters {
+        apply(&mut spec, linux);
+    }
+    spec
+}
+
+/// What the definition says, after what ECS adds; of two with one name the last counts.
+fn environment(job: &Job) -> Vec<(String, String)> {
+    let region = job.task.assignment.task.cluster.scope.region.to_string();
+    let mut all = vec![
+        // AWS: added by the control plane there, by the agent here.
+        ("AWS_EXECUTION_ENV".to_owned(), "AWS_ECS_EC2".to_owned()),
+        ("AWS_REGION".to_owned(), region.clone()),
+        ("AWS_DEFAULT_REGION".to_owned(), region),
+    ];
+    all.extend(job.container().environment.iter().cloned());
+    all
+}
+
+fn container_limits(definition: &ContainerDefinition) -> Resources {
+    Resources {
+        cpu_shares: Some(u64::from(definition.cpu.0).clamp(*SHARES.start(), *SHARES.end())),
+        memory_limit: definition.memory.map(MemoryMib::bytes),
+        memory_reservation: definition.memory_reservation.map(MemoryMib::bytes),
+        ..Resources::default()
+    }
+}
+
+fn ulimit(given: &model::Ulimit) -> Ulimit {
+    // AWS: -1 means no limit.
+    let value = |n: i64| u64::try_from(n).unwrap_or(u64::MAX);
+    Ulimit { name: given.name.clone(), soft: value(given.soft), hard: value(given.hard) }
+}
+
+fn apply(spec: &mut ContainerSpec, linux: &LinuxParameters) {
+    spec.cap_add.clone_from(&linux.capabilities_add);
+    spec.cap_drop.clone_from(&linux.capabilities_drop);
+    spec.init = linux.init_process_enabled.unwrap_or(false);
+    spec.shm_size = linux.shared_memory_size.map(MemoryMib::bytes);
+    let tmpfs = |t: &model::Tmpfs| Tmpfs {
+        target: t.container_path.clone(),
+        size: Some(t.size.bytes()),
+        options: t.mount_options.clone(),
+    };
+    spec.tmpfs = linux.tmpfs.iter().map(tmpfs).collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use model::CpuUnits;
+    use runtime::ImageConfig;
+    use std::sync::Arc;
+
+    fn built(change: impl FnOnce(&mut ContainerDefinition)) -> ContainerSpec {
+        let (assignment, definition) = testing::assignment(1, &["web"]);
+        let mut definition = (*definition).clone();
+        change(&mut definition.containers[0]);
+        let plan = Arc::new(TaskPlan::new(assignment, Arc::new(definition)));
+        let job = plan.job(0, &plan.fresh().containers[0]);
+        let config = ImageConfig {
+            cmd: vec!["/bin/web".into()],
+            env: vec!["A=1".into()],
+            user: "www".into(),
+            ..ImageConfig::default()
+        };
+        let image = Image {
+            name: "docker.io/library/busybox:latest".into(),
+            digest: String::new(),
+            manifest_digest: String::new(),
+            config_digest: String::new(),
+            chain_id: String::new(),
+            config,
+            size: 0,
+        };
+        let files = Files { hostname: "h".into(), mounts: Vec::new() };
+        let places = Places {
+            instance: "i-1",
+            cgroup: "/longshore/i-1/t",
+            netns: Some("/run/n".into()),
+            log_file: "/l".into(),
+            files: &files,
+        };
+        build(&job, &image, &places)
+    }
+
+    #[test]
+    fn limits_follow_ecs() {
+        let check = |cpu: u32, memory: Option<u32>, reservation: Option<u32>, want: (u64, Option<u64>, Option<u64>)| {
+            let spec = built(|c| {
+                c.cpu = CpuUnits(cpu);
+                c.memory = memory.map(MemoryMib);
+                c.memory_reservation = reservation.map(MemoryMib);
+            });
+            let Resources { cpu_shares, memory_limit, memory_reservation, .. } = spec.resources;
+            assert_eq!((cpu_shares.unwrap(), memory_limit, memory_reservation), want);
+        };
+        check(0, Some(6), None, (2, Some(6 << 20), None));
+        check(1, None, Some(6), (2, None, Some(6 << 20)));
+        check(1_000_000, Some(8), Some(6), (262_144, Some(8 << 20), Some(6 << 20)));
+        let (assignment, definition) = testing::assignment(1, &["web"]);
+        let mut definition = (*definition).clone();
+        (definition.cpu, definition.memory) = (Some(CpuUnits(512)), Some(MemoryMib(64)));
+        let limits = task_limits(&TaskPlan::new(assignment, Arc::new(definition)));
+        assert_eq!((limits.cpu_quota_us, limits.memory_limit), (Some(50_000), Some(64 << 20)));
+    }
+
+    #[test]
+    fn the_definition_wins_over_the_image_and_labels_are_ecss() {
+        let spec = built(|c| {
+            c.environment = vec![("A".into(), "2".into()), ("AWS_REGION".into(), "mine".into())];
+            c.docker_labels.insert("mine".into(), "1".into());
+        });
+        assert_eq!((spec.args, spec.user.as_str()), (vec!["/bin/web".to_owned()], "www"));
+        for line in ["A=2", "AWS_REGION=mine", "AWS_EXECUTION_ENV=AWS_ECS_EC2"] {
+            assert_eq!(spec.env.iter().filter(|e| *e == line).count(), 1, "{line} in {:?}", spec.env);
+        }
+        let label = |name: &str| spec.labels.get(name).map(String::as_str);
+        assert_eq!(label("com.amazonaws.ecs.container-name"), Some("web"));
+        assert_eq!(label("com.amazonaws.ecs.task-definition-version"), Some("3"));
+        assert_eq!((label("longshore.instance"), label("mine")), (Some("i-1"), Some("1")));
+        assert!(spec.cgroup_path.starts_with("/longshore/i-1/t/"));
+    }
+}
