@@ -9,6 +9,6 @@ pub mod query;
 
 pub use place::{
     Binpack, Candidate, Constraint, Held, InstanceView, InvalidPlacement, MAX_CONSTRAINTS, MAX_STRATEGIES,
-    PlacementRequest, Plan, Reason, SpreadField, Strategy, obstacle, place, price_of,
+    PlacementRequest, Plan, Reason, SpreadField, Strategy, obstacle, place,
 };
 pub use query::{Expression, InvalidExpression, Subject};

@@ -1,6 +1,6 @@
 //! Instances for tests, with what is derived from their tasks kept by the plain rules of `model`.
 
-use super::{Constraint, InstanceView, PlacementRequest, Strategy, price_of};
+use super::{Constraint, InstanceView, PlacementRequest, Strategy};
 use model::{
     AccountId, AgentInfo, Attribute, ClusterArn, ClusterName, ContainerInstance, ContainerInstanceArn,
     ContainerInstanceId, CpuUnits, InstanceStatus, MemoryMib, Region, Reservation, Resources, Scope, Tags, Timestamp,
@@ -63,7 +63,12 @@ impl Row {
             remaining: &self.remaining,
             running_tasks: self.groups.values().sum::<u32>() - self.pending,
             groups: &self.groups,
-            price_micro_usd_hour: price_of(&self.instance),
+            zone: self.instance.availability_zone(),
+            price_micro_usd_hour: self
+                .instance
+                .attribute("ecs.instance-type")
+                .and_then(model::instance_type::find)
+                .map_or(0, |kind| kind.price_micro_usd_hour),
         }
     }
     /// One more task of [`GROUP`] is here, and does not run yet.

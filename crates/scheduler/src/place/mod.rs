@@ -25,7 +25,7 @@ pub use plan::{Held, Plan, Reason};
 pub use request::{
     Binpack, Constraint, InvalidPlacement, MAX_CONSTRAINTS, MAX_STRATEGIES, PlacementRequest, SpreadField, Strategy,
 };
-pub use view::{Candidate, InstanceView, price_of};
+pub use view::{Candidate, InstanceView};
 
 use chance::Chance;
 use filter::Filter;

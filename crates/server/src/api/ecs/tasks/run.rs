@@ -53,7 +53,9 @@ pub(crate) async fn run_task(
         let tasks = placed.map(|instance| intent.task(ctx, instance, placement.launch, now)).collect();
         match ctx.store.commit(Command::StartTasks { tasks, token: token.clone() }).await {
             Ok(committed) => match committed.outcome {
-                Outcome::Tasks(tasks) => return Ok(answer(render(&committed.snapshot, &tasks), failures(&plan, &rows))),
+                Outcome::Tasks(tasks) => {
+                    return Ok(answer(render(&committed.snapshot, &tasks), failures(&plan, &rows)));
+                }
                 Outcome::Replayed(_) => {
                     return replay(&committed.snapshot, token.as_ref())?.ok_or_else(|| ApiError::server("lost replay"));
                 }
@@ -61,7 +63,10 @@ pub(crate) async fn run_task(
             },
             // Somebody was faster: look again.
             Err(CommitError::Rejected(
-                Rejected::NoRoom { .. } | Rejected::InstanceNotFound(_) | Rejected::InstanceInactive(_) | Rejected::InstanceDraining(_),
+                Rejected::NoRoom { .. }
+                | Rejected::InstanceNotFound(_)
+                | Rejected::InstanceInactive(_)
+                | Rejected::InstanceDraining(_),
             )) => {}
             Err(error) => return Err(error.into()),
         }
@@ -80,9 +85,10 @@ struct Placement {
 impl Placement {
     fn parse(request: &wire::RunTaskRequest) -> Result<Self, ApiError> {
         let count = request.count.unwrap_or(1);
-        let count = usize::try_from(count).ok().filter(|c| (1..=10).contains(c)).ok_or_else(|| {
-            ApiError::invalid("The count parameter must be between 1 and 10.")
-        })?;
+        let count = usize::try_from(count)
+            .ok()
+            .filter(|c| (1..=10).contains(c))
+            .ok_or_else(|| ApiError::invalid("The count parameter must be between 1 and 10."))?;
         let launch = match request.launch_type.as_deref() {
             None | Some("" | "EC2") => LaunchType::Ec2,
             Some("EXTERNAL") => LaunchType::External,
@@ -140,7 +146,8 @@ pub(in crate::api::ecs) fn view(row: &InstanceRow) -> InstanceView<'_> {
         remaining: &row.remaining,
         running_tasks: row.running,
         groups: &row.groups,
-        price_micro_usd_hour: scheduler::place::price_of(&row.instance),
+        zone: row.zone.as_deref(),
+        price_micro_usd_hour: row.price_micro_usd_hour,
     }
 }
 
@@ -269,7 +276,9 @@ async fn start_on(
     let task = intent.task(ctx, &row.instance, LaunchType::Ec2, ctx.effects.now());
     match ctx.store.commit(Command::StartTasks { tasks: vec![task], token: None }).await {
         Ok(committed) => match &committed.outcome {
-            Outcome::Tasks(tasks) if tasks.len() == 1 => Ok(Ok(super::render::task(&committed.snapshot, &tasks[0], true))),
+            Outcome::Tasks(tasks) if tasks.len() == 1 => {
+                Ok(Ok(super::render::task(&committed.snapshot, &tasks[0], true)))
+            }
             _ => Err(ApiError::server("StartTasks answered with something else than the task")),
         },
         Err(CommitError::Rejected(Rejected::NoRoom { lacking, .. })) => refuse(lacking.reason()),
