@@ -111,7 +111,13 @@ pub(crate) fn open_to_read(file: &Path) -> Result<Connection, BackendError> {
 }
 
 fn prepare(connection: &Connection, file: &Path) -> Result<(), BackendError> {
-    let done = || -> rusqlite::Result<(i32, i32)> {
+    let tables = "SELECT count(*) FROM sqlite_schema";
+    let tables: i64 = connection.query_row(tables, [], |row| row.get(0)).map_err(|e| refused(file, e))?;
+    if tables > 0 {
+        // Before anything is written: what is not ours stays as it is.
+        identify(file, identity(connection).map_err(|e| refused(file, e))?)?;
+    }
+    let done = || -> rusqlite::Result<()> {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // FULL: every commit is on the disk before it is answered.
         connection.pragma_update(None, "synchronous", "FULL")?;
@@ -119,7 +125,6 @@ fn prepare(connection: &Connection, file: &Path) -> Result<(), BackendError> {
         connection.pragma_update(None, "cell_size_check", true)?;
         // A reader (backup, check) holds the file for moments only, and only while the log starts over.
         connection.busy_timeout(std::time::Duration::from_secs(10))?;
-        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0))?;
         if tables == 0 {
             let new = connection.unchecked_transaction()?;
             new.execute_batch(SCHEMA)?;
@@ -127,9 +132,9 @@ fn prepare(connection: &Connection, file: &Path) -> Result<(), BackendError> {
             new.pragma_update(None, "user_version", FORMAT)?;
             new.commit()?;
         }
-        identity(connection)
+        Ok(())
     };
-    identify(file, done().map_err(|e| refused(file, e))?)
+    done().map_err(|e| refused(file, e))
 }
 
 fn identity(connection: &Connection) -> rusqlite::Result<(i32, i32)> {
