@@ -1,0 +1,288 @@
+//! A real registry on a loopback port with a small real image, built offline: busybox-static, umoci, skopeo and
+//! Debian's docker-registry. Blocking std only; everything goes when it is dropped.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
+
+/// Programs needed, and the Debian package of each.
+const PROGRAMS: [(&str, &str); 4] = [
+    ("docker-registry", "docker-registry"),
+    ("skopeo", "skopeo"),
+    ("umoci", "umoci"),
+    ("/usr/bin/busybox", "busybox-static"),
+];
+/// Applets that get a link in the image.
+const APPLETS: &str = "sh ls cat echo sleep true false env id ip ps nc ping wget httpd hostname dd kill mount date head \
+    tail yes seq stat grep ulimit touch mkdir rm nslookup wc test df pwd printf chroot";
+/// Attempts to find a port that nobody takes between asking for it and using it.
+const PORT_ATTEMPTS: usize = 20;
+/// A registry answers within 100 ms of its start; a saturated machine may need seconds.
+const START_ATTEMPTS: usize = 600;
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// A registry of its own, alone on `127.0.0.1:port`, and the images in it.
+#[derive(Debug)]
+pub struct Registry {
+    dir: TempDir,
+    process: Child,
+    port: u16,
+}
+
+impl Registry {
+    /// Starts an empty registry.
+    ///
+    /// # Errors
+    /// If a program is missing (named with its package) or it does not come up.
+    pub fn start() -> Result<Self> {
+        for (program, package) in PROGRAMS {
+            ensure!(is_there(program), "{program} is missing: apt-get install {package}");
+        }
+        let dir = TempDir::with_prefix("longshore-registry-")?;
+        for _ in 0..PORT_ATTEMPTS {
+            let port = free_port()?;
+            let mut process = spawn(dir.path(), port)?;
+            if answers(&mut process, port)? {
+                return Ok(Self { dir, process, port });
+            }
+        }
+        bail!("no registry came up: {}", fs::read_to_string(dir.path().join("log")).unwrap_or_default())
+    }
+
+    /// `127.0.0.1:port`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Builds and pushes the busybox image; answers its reference, `127.0.0.1:port/busybox:1`.
+    ///
+    /// It has the usual applets in /bin, users root and app (1000:1001, also in group video, 27), PATH=/bin and
+    /// `/bin/sh` as its command.
+    ///
+    /// # Errors
+    /// If a build step fails, with that program's words.
+    pub fn busybox_image(&self) -> Result<String> {
+        let layout = self.busybox_layout()?;
+        let reference = format!("{}/busybox:1", self.address());
+        self.push(&layout, &reference, &[])?;
+        Ok(reference)
+    }
+
+    /// The same image with zstd layers, as `127.0.0.1:port/busybox:zstd`.
+    ///
+    /// # Errors
+    /// If a build step fails, with that program's words.
+    pub fn busybox_zstd_image(&self) -> Result<String> {
+        let layout = self.busybox_layout()?;
+        let reference = format!("{}/busybox:zstd", self.address());
+        self.push(&layout, &reference, &["--dest-compress-format", "zstd", "--dest-force-compress-format"])?;
+        Ok(reference)
+    }
+
+    /// An index of two platforms (this image under linux/amd64 and linux/arm64's names), as
+    /// `127.0.0.1:port/busybox:multi`; `platforms` are (architecture) names.
+    ///
+    /// # Errors
+    /// If a build step fails, with that program's words.
+    pub fn busybox_index(&self, tag: &str, platforms: &[&str]) -> Result<String> {
+        let layout = self.busybox_layout()?;
+        let single = format!("{}/busybox:1", self.address());
+        self.push(&layout, &single, &[])?;
+        let (headers, body) = self.http("GET", "/v2/busybox/manifests/1", &[ACCEPT_MANIFEST], b"")?;
+        let media_type = header(&headers, "content-type").context("the manifest has no media type")?;
+        let digest = header(&headers, "docker-content-digest").context("the manifest has no digest")?;
+        let entries: Vec<_> = platforms
+            .iter()
+            .map(|architecture| {
+                serde_json::json!({
+                    "mediaType": media_type, "digest": digest, "size": body.len(),
+                    "platform": { "os": "linux", "architecture": architecture },
+                })
+            })
+            .collect();
+        let index = serde_json::json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": entries }).to_string();
+        let content_type = format!("Content-Type: {INDEX}");
+        self.http("PUT", &format!("/v2/busybox/manifests/{tag}"), &[&content_type], index.as_bytes())?;
+        Ok(format!("{}/busybox:{tag}", self.address()))
+    }
+
+    /// Overwrites every layer blob of the registry with other bytes of the same length: a registry that lies.
+    ///
+    /// # Errors
+    /// Of the file system.
+    pub fn corrupt_layers(&self) -> Result<usize> {
+        /// Smaller blobs are manifests and configurations.
+        const LAYERS_START: u64 = 100_000;
+        let mut corrupted = 0;
+        let mut open = vec![self.dir.path().join("storage")];
+        while let Some(dir) = open.pop() {
+            for entry in fs::read_dir(dir)? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    open.push(entry.path());
+                } else if entry.file_name() == "data" && entry.metadata()?.len() > LAYERS_START {
+                    let mut bytes = fs::read(entry.path())?;
+                    let middle = bytes.len() / 2;
+                    bytes[middle] ^= 0xff;
+                    fs::write(entry.path(), bytes)?;
+                    corrupted += 1;
+                }
+            }
+        }
+        Ok(corrupted)
+    }
+
+    fn busybox_layout(&self) -> Result<PathBuf> {
+        let layout = self.dir.path().join("oci");
+        if layout.is_dir() {
+            return Ok(layout);
+        }
+        let bundle = self.dir.path().join("bundle");
+        let image = format!("{}:busybox", layout.display());
+        run("umoci", &["init", "--layout", path(&layout)?])?;
+        run("umoci", &["new", "--image", &image])?;
+        run("umoci", &["unpack", "--image", &image, path(&bundle)?])?;
+        fill(&bundle.join("rootfs"))?;
+        run("umoci", &["repack", "--image", &image, path(&bundle)?])?;
+        run("umoci", &["config", "--image", &image, "--config.cmd", "/bin/sh", "--config.env", "PATH=/bin"])?;
+        run("umoci", &["gc", "--layout", path(&layout)?])?;
+        Ok(layout)
+    }
+
+    fn push(&self, layout: &Path, reference: &str, options: &[&str]) -> Result<()> {
+        let source = format!("oci:{}:busybox", layout.display());
+        let target = format!("docker://{reference}");
+        let mut arguments = vec!["copy", "--insecure-policy", "--dest-tls-verify=false", "--quiet"];
+        arguments.extend(options);
+        arguments.extend([source.as_str(), target.as_str()]);
+        run("skopeo", &arguments)
+    }
+
+    fn http(&self, method: &str, target: &str, headers: &[&str], body: &[u8]) -> Result<(String, Vec<u8>)> {
+        let mut stream = TcpStream::connect(self.address())?;
+        let mut request = format!("{method} {target} HTTP/1.0\r\nHost: {}\r\n", self.address());
+        for header in headers {
+            request.push_str(header);
+            request.push_str("\r\n");
+        }
+        request.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
+        stream.write_all(request.as_bytes())?;
+        stream.write_all(body)?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        let end = answer.windows(4).position(|w| w == b"\r\n\r\n").context("half an answer")?;
+        let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+        let status = head.split(' ').nth(1).unwrap_or("");
+        let body = answer[end + 4..].to_vec();
+        ensure!(status.starts_with('2'), "{method} {target}: {head} {}", String::from_utf8_lossy(&body));
+        Ok((head, body))
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const ACCEPT_MANIFEST: &str =
+    "Accept: application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
+
+/// A port of 127.0.0.1 that was free a moment ago.
+///
+/// # Errors
+/// If the machine has none.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn header(head: &str, name: &str) -> Option<String> {
+    head.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+    })
+}
+
+fn is_there(program: &str) -> bool {
+    if program.starts_with('/') {
+        return Path::new(program).is_file();
+    }
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"]
+        .iter()
+        .any(|dir| Path::new(dir).join(program).is_file())
+}
+
+fn spawn(dir: &Path, port: u16) -> Result<Child> {
+    let config = dir.join("registry.yml");
+    let text = format!(
+        "version: 0.1\nlog: {{level: warn}}\nstorage:\n  filesystem: {{rootdirectory: {}/storage}}\n  \
+         delete: {{enabled: true}}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+        dir.display()
+    );
+    fs::write(&config, text)?;
+    let log = fs::File::create(dir.join("log"))?;
+    Command::new("docker-registry")
+        .arg("serve")
+        .arg(&config)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .context("docker-registry")
+}
+
+/// Waits until it answers; false if it ended, for want of the port most likely.
+#[allow(clippy::disallowed_methods)] // Blocking std only, and the only event is that a connection succeeds.
+fn answers(process: &mut Child, port: u16) -> Result<bool> {
+    for _ in 0..START_ATTEMPTS {
+        if process.try_wait()?.is_some() {
+            return Ok(false);
+        }
+        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return Ok(true);
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    process.kill()?;
+    process.wait()?;
+    Ok(false)
+}
+
+fn fill(rootfs: &Path) -> Result<()> {
+    for dir in ["bin", "etc", "tmp", "proc", "sys", "dev", "root", "home/app", "var/run"] {
+        fs::create_dir_all(rootfs.join(dir))?;
+    }
+    fs::copy("/usr/bin/busybox", rootfs.join("bin/busybox"))?;
+    for applet in APPLETS.split_ascii_whitespace() {
+        std::os::unix::fs::symlink("busybox", rootfs.join("bin").join(applet))?;
+    }
+    fs::write(rootfs.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n")?;
+    fs::write(rootfs.join("etc/group"), "root:x:0:\nvideo:x:27:app\napp:x:1001:\n")?;
+    Ok(())
+}
+
+fn path(path: &Path) -> Result<&str> {
+    path.to_str().context("a path that is not UTF-8")
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<()> {
+    let output =
+        Command::new(program).args(arguments).stdin(Stdio::null()).output().with_context(|| program.to_owned())?;
+    ensure!(
+        output.status.success(),
+        "{program} {}: {}{}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
