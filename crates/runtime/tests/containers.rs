@@ -180,7 +180,7 @@ async fn what_was_asked_for_is_seen_inside() {
     let (code, log) = bench.run(&runtime, spec).await;
     assert_eq!(code, Some(0), "{log}");
     for want in [
-        "uid=1000(app) gid=1001(app) groups=1001(app),27(video)",
+        "uid=1000(app) gid=1001(app) groups=27(video),1001(app)",
         "cwd=/home/app",
         "home=/home/app host=inside var=a b",
         "CapBnd:\t0000000000001000",

@@ -53,7 +53,7 @@ async fn an_image_comes_once_and_goes() {
     assert_eq!(bench.ctr("leases ls -q"), "");
 
     let zstd = runtime.pull(always(&bench.registry.busybox_zstd_image().unwrap()), &|_| {}).await.unwrap();
-    assert_eq!(zstd.chain_id, image.chain_id);
+    assert_ne!(zstd.chain_id, image.chain_id);
     let index = bench.registry.busybox_index("multi", &["s390x", &Platform::host().architecture]).unwrap();
     let chosen = runtime.pull(always(&index), &|_| {}).await.unwrap();
     assert_eq!(chosen.manifest_digest, image.digest);
