@@ -187,6 +187,10 @@ pub struct LogEvent {
     pub timestamp: Timestamp,
     /// The line without its end.
     pub message: String,
+    /// Offset in the source behind the line and its end. It names the line however lines were batched, so that the store
+    /// knows a line it has when a batch is cut otherwise the second time.
+    #[serde(default)]
+    pub end: u64,
 }
 
 /// What became of a batch.

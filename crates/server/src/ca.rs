@@ -4,20 +4,21 @@
 //! a machine cannot ask for a name. The CA's key never leaves the data directory. What is deliberately absent: revocation
 //! lists. A deregistered instance's certificate still opens the door, but `Hello` is answered with `Goodbye`.
 
+use crate::credentials::write_private;
 use link::Identity;
 use model::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 use sha2::{Digest, Sha256};
-use std::{fs, io, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc};
+use std::{fs, io, path::Path, sync::Arc};
 use time::{Duration, OffsetDateTime};
 
 /// How long an agent's certificate holds. Agents renew at half of it, so a stolen one is of use for a day at most.
-pub const AGENT_LIFE: Duration = Duration::hours(24);
+pub(crate) const AGENT_LIFE: Duration = Duration::hours(24);
 /// How long the CA and the link's own certificate hold; the latter is made anew at each start.
 const CA_LIFE: Duration = Duration::days(3650);
 /// How far an agent's clock may lag without finding its new certificate "not yet valid".
@@ -50,7 +51,7 @@ pub enum CaError {
 }
 
 /// The authority.
-pub struct CertificateAuthority {
+pub(crate) struct CertificateAuthority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
     der: CertificateDer<'static>,
@@ -61,20 +62,9 @@ fn moment(at: Timestamp) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(at.0 / 1000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// Writes a file that only its owner may read, whole or not at all.
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    use io::Write;
-    let temporary = path.with_extension("new");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
-}
-
 impl CertificateAuthority {
     /// Opens the authority in `dir`, making it at first start.
-    pub fn open(dir: &Path, now: Timestamp) -> Result<Self, CaError> {
+    pub(crate) fn open(dir: &Path, now: Timestamp) -> Result<Self, CaError> {
         let files = |source| CaError::Files { dir: dir.display().to_string(), source };
         fs::create_dir_all(dir).map_err(files)?;
         let (key_path, pem_path) = (dir.join("ca.key"), dir.join("ca.pem"));
@@ -83,7 +73,7 @@ impl CertificateAuthority {
             Ok(text) => KeyPair::from_pem(&text)?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let key = KeyPair::generate()?;
-                write_private(&key_path, &key.serialize_pem()).map_err(files)?;
+                write_private(&key_path, key.serialize_pem().as_bytes()).map_err(files)?;
                 key
             }
             Err(e) => return Err(files(e)),
@@ -92,12 +82,13 @@ impl CertificateAuthority {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let pem = Self::params(now).self_signed(&key)?.pem();
-                write_private(&pem_path, &pem).map_err(files)?;
+                write_private(&pem_path, pem.as_bytes()).map_err(files)?;
                 pem
             }
             Err(e) => return Err(files(e)),
         };
-        let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| CaError::Pem(pem_path.display().to_string()))?;
+        let der =
+            CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| CaError::Pem(pem_path.display().to_string()))?;
         let issuer = Issuer::from_ca_cert_der(&der, key)?;
         Ok(Self { issuer, pem, der })
     }
@@ -113,17 +104,12 @@ impl CertificateAuthority {
     }
 
     /// The CA's certificate in PEM; no secret.
-    pub fn pem(&self) -> &str {
+    pub(crate) fn pem(&self) -> &str {
         &self.pem
     }
 
-    /// SHA-256 of the CA's certificate in hexadecimal: what a join token pins.
-    pub fn fingerprint(&self) -> String {
-        hex::encode(Sha256::digest(&self.der))
-    }
-
     /// A certificate for the public key in `csr_pem`, naming `identity` and nothing that the request asks for.
-    pub fn issue_agent(&self, csr_pem: &str, identity: &Identity, now: Timestamp) -> Result<String, CaError> {
+    pub(crate) fn issue_agent(&self, csr_pem: &str, identity: &Identity, now: Timestamp) -> Result<String, CaError> {
         let mut request = CertificateSigningRequestParams::from_pem(csr_pem)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = name("Longshore agent");
@@ -137,7 +123,7 @@ impl CertificateAuthority {
     }
 
     /// SHA-256 of the public key in `csr_pem`, in hexadecimal: what an activation remembers of a machine.
-    pub fn key_fingerprint(csr_pem: &str) -> Result<String, CaError> {
+    pub(crate) fn key_fingerprint(csr_pem: &str) -> Result<String, CaError> {
         use rcgen::PublicKeyData;
         let request = CertificateSigningRequestParams::from_pem(csr_pem)?;
         Ok(hex::encode(Sha256::digest(request.public_key.subject_public_key_info())))
@@ -145,7 +131,7 @@ impl CertificateAuthority {
 
     /// TLS for the link's port: our leaf with the CA behind it, client certificates of our CA welcome but not demanded,
     /// since a machine that joins has none yet. The session's door checks that there is one.
-    pub fn link_tls(&self, now: Timestamp) -> Result<rustls::ServerConfig, CaError> {
+    pub(crate) fn link_tls(&self, now: Timestamp) -> Result<rustls::ServerConfig, CaError> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(vec!["longshore".to_owned()])?;
         params.distinguished_name = name("Longshore server");
@@ -156,8 +142,9 @@ impl CertificateAuthority {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.der.clone())?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).allow_unauthenticated().build()?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+            .allow_unauthenticated()
+            .build()?;
         let chain = vec![leaf.der().clone(), self.der.clone()];
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
@@ -180,7 +167,9 @@ mod tests {
     use super::*;
 
     fn identity() -> Identity {
-        "longshore://123456789012/us-east-1/default/0123456789abcdef0123456789abcdef/i-0123456789abcdef0".parse().unwrap()
+        "longshore://123456789012/us-east-1/default/0123456789abcdef0123456789abcdef/i-0123456789abcdef0"
+            .parse()
+            .unwrap()
     }
 
     #[test]
@@ -189,8 +178,9 @@ mod tests {
         let now = Timestamp(1_790_000_000_000);
         let first = CertificateAuthority::open(dir.path(), now).unwrap();
         let again = CertificateAuthority::open(dir.path(), now.plus_millis(1)).unwrap();
-        assert_eq!(first.fingerprint(), again.fingerprint());
-        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(dir.path().join("ca.key")).unwrap().permissions());
+        assert_eq!(first.pem(), again.pem());
+        let mode =
+            std::os::unix::fs::PermissionsExt::mode(&fs::metadata(dir.path().join("ca.key")).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
 
         let key = KeyPair::generate().unwrap();

@@ -4,11 +4,13 @@
 //! Adding an operation: an `async fn` in its room, an arm in the room's `dispatch`, a [`Row`](honoured::Row) that says which
 //! members it honours. A test compares rows with arms.
 
+pub mod ec2;
 pub mod ecs;
 pub mod error;
 pub mod honoured;
 pub mod logs;
 pub mod paging;
+pub mod ssm;
 pub mod sts;
 
 pub use error::ApiError;
@@ -22,12 +24,18 @@ use wire::schema::{Operation, Service};
 /// The operations that are served, room by room: `(service, rows)`.
 pub(crate) fn rooms() -> &'static [(&'static str, &'static [honoured::Row])] {
     &[
+        ("ec2", ec2::HONOURED),
         ("ecs", ecs::account_settings::HONOURED),
+        ("ecs", ecs::agent_api::HONOURED),
         ("ecs", ecs::attributes::HONOURED),
         ("ecs", ecs::clusters::HONOURED),
+        ("ecs", ecs::container_instances::HONOURED),
+        ("ecs", ecs::registration::HONOURED),
         ("ecs", ecs::tags::HONOURED),
         ("ecs", ecs::task_definitions::HONOURED),
+        ("ecs", ecs::tasks::HONOURED),
         ("logs", logs::HONOURED),
+        ("ssm", ssm::HONOURED),
         ("sts", sts::HONOURED),
     ]
 }
@@ -45,8 +53,10 @@ pub async fn dispatch(
 ) -> Result<Value, ApiError> {
     honoured::check(service, operation, &input)?;
     match service.name {
+        "ec2" => ec2::dispatch(ctx, caller, operation.name, input).await,
         "ecs" => ecs::dispatch(ctx, caller, operation.name, input).await,
         "logs" => logs::dispatch(ctx, caller, operation.name, input).await,
+        "ssm" => ssm::dispatch(ctx, caller, operation.name, input).await,
         "sts" => sts::dispatch(caller, operation.name, input),
         other => Err(no_arm(other)),
     }

@@ -1,8 +1,10 @@
 //! Finds instances that are recorded as connected and have no session: those whose server was killed before it could say so.
 
-use crate::{context::Context, session::Sessions};
+use crate::{
+    context::Context,
+    session::{self, Sessions},
+};
 use model::Scope;
-use state::Command;
 use std::{sync::Arc, time::Duration};
 
 /// Time that agents have to come back after a server's start before they count as gone; they try again after at most 30 s.
@@ -25,11 +27,7 @@ pub(super) async fn run(ctx: Context, sessions: Arc<Sessions>) {
                     if sessions.has(arn) || !row.instance.agent.hash.starts_with(crate::AGENT_HASH) {
                         continue;
                     }
-                    let at = ctx.effects.now();
-                    let command = Command::SetAgentConnected { arn: arn.clone(), connected: false, at };
-                    if let Err(error) = ctx.store.commit(command).await {
-                        tracing::warn!(instance = %arn, %error, "a lost agent could not be recorded");
-                    }
+                    session::disconnected(&ctx, &sessions, arn).await;
                 }
             }
         }

@@ -4,9 +4,7 @@ use crate::{
     context::Context,
     machines::{MachineError, MachineHost, MachineSpec},
 };
-use model::{
-    Activation, ContainerInstanceArn, Machine, MachineState, Stop, StopCode, Tags, vpc::DefaultVpc,
-};
+use model::{Activation, ContainerInstanceArn, Machine, MachineState, Stop, StopCode, Tags, vpc::DefaultVpc};
 use sha2::{Digest, Sha256};
 use state::{Command, Snapshot, Topic};
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
@@ -39,12 +37,16 @@ pub(super) async fn run(ctx: Context, host: Arc<dyn MachineHost>, link: SocketAd
 }
 
 /// One step of one machine.
-async fn advance(ctx: &Context, host: &dyn MachineHost, link: SocketAddr, machine: &Machine) -> Result<(), MachineError> {
+async fn advance(
+    ctx: &Context,
+    host: &dyn MachineHost,
+    link: SocketAddr,
+    machine: &Machine,
+) -> Result<(), MachineError> {
     match machine.state {
         MachineState::Pending | MachineState::Running => {
             if !host.is_running(&machine.id) {
-                let spec = spec(ctx, host, link, machine).await?;
-                host.start(&spec).await?;
+                start(ctx, host, link, machine).await?;
             }
             if machine.state == MachineState::Pending {
                 set(ctx, machine, MachineState::Running).await?;
@@ -66,6 +68,18 @@ async fn advance(ctx: &Context, host: &dyn MachineHost, link: SocketAddr, machin
         }
         MachineState::Stopped | MachineState::Terminated => Ok(()),
     }
+}
+
+/// Starts its agent. A token that was made for a start that failed is taken back: the next try makes its own.
+async fn start(ctx: &Context, host: &dyn MachineHost, link: SocketAddr, machine: &Machine) -> Result<(), MachineError> {
+    let spec = spec(ctx, host, link, machine).await?;
+    let started = host.start(&spec).await;
+    if started.is_err()
+        && let Some((id, _)) = spec.token.as_deref().and_then(|token| token.split_once(':'))
+    {
+        commit(ctx, Command::DeleteActivation { scope: machine.scope.clone(), id: id.to_owned() }).await?;
+    }
+    started
 }
 
 async fn commit(ctx: &Context, command: Command) -> Result<(), MachineError> {

@@ -8,10 +8,12 @@ mod retention;
 use crate::{context::Context, machines::MachineHost, session::Sessions};
 use std::{net::SocketAddr, sync::Arc};
 
-/// Starts all loops. `link` is where local instances dial.
-pub(crate) fn start(ctx: &Context, sessions: Arc<Sessions>, host: Arc<dyn MachineHost>, link: SocketAddr) {
+/// Starts all loops. `local` is the host of local instances and where they dial; without it there are none.
+pub(crate) fn start(ctx: &Context, sessions: Arc<Sessions>, local: Option<(Arc<dyn MachineHost>, SocketAddr)>) {
     let effects = &ctx.effects;
     effects.spawn("liveness", liveness::run(ctx.clone(), sessions));
     effects.spawn("retention", retention::run(ctx.clone()));
-    effects.spawn("machines", machines::run(ctx.clone(), host, link));
+    if let Some((host, link)) = local {
+        effects.spawn("machines", machines::run(ctx.clone(), host, link));
+    }
 }

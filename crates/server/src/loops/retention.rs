@@ -13,6 +13,8 @@ const BATCH: usize = 1_000;
 const BATCHES: usize = 20;
 /// How long a client token is remembered. AWS: 24 hours for RunTask.
 const TOKEN_LIFE_MILLIS: i64 = 24 * 3_600_000;
+/// How long a local instance's join token is kept after it expired: its agent may still ask for a lost answer.
+const ACTIVATION_LIFE_MILLIS: i64 = 24 * 3_600_000;
 /// How long a terminated machine is described. AWS: about an hour.
 const MACHINE_LIFE_MILLIS: i64 = 3_600_000;
 
@@ -35,7 +37,8 @@ fn due(ctx: &Context, snapshot: &Snapshot, scope: &Scope) -> Vec<Command> {
     let now = ctx.effects.now();
     let kept = i64::try_from(ctx.config.stopped_task_retention.as_millis()).unwrap_or(i64::MAX);
     let before = Timestamp(now.0.saturating_sub(kept));
-    let mut commands = vec![Command::ForgetTokens { scope: scope.clone(), before: now.plus_millis(-TOKEN_LIFE_MILLIS) }];
+    let mut commands =
+        vec![Command::ForgetTokens { scope: scope.clone(), before: now.plus_millis(-TOKEN_LIFE_MILLIS) }];
     for cluster in snapshot.clusters(scope, None) {
         let arn = &cluster.cluster.arn;
         let old: Vec<_> = snapshot.stopped_before(arn, before).take(BATCH * BATCHES).map(|t| t.arn.clone()).collect();
@@ -52,8 +55,16 @@ fn due(ctx: &Context, snapshot: &Snapshot, scope: &Scope) -> Vec<Command> {
     for row in snapshot.task_definitions(scope, None, deleting, Order::Ascending, None).take(BATCH) {
         commands.push(Command::ForgetTaskDefinition { arn: row.arn.clone() });
     }
-    let old_machine =
-        |m: &&std::sync::Arc<model::Machine>| m.state == MachineState::Terminated && now.millis_since(m.state_changed_at) > MACHINE_LIFE_MILLIS;
+    // Those that an operator made stay until the operator deletes them.
+    let unused = |a: &&std::sync::Arc<model::Activation>| {
+        a.ec2_instance_id.is_some() && now.millis_since(a.expires_at) > ACTIVATION_LIFE_MILLIS
+    };
+    for activation in snapshot.activations(scope, None).filter(unused).take(BATCH) {
+        commands.push(Command::DeleteActivation { scope: scope.clone(), id: activation.id.clone() });
+    }
+    let old_machine = |m: &&std::sync::Arc<model::Machine>| {
+        m.state == MachineState::Terminated && now.millis_since(m.state_changed_at) > MACHINE_LIFE_MILLIS
+    };
     let ids: Vec<_> = snapshot.machines(scope, None).filter(old_machine).map(|m| m.id.clone()).take(BATCH).collect();
     if !ids.is_empty() {
         commands.push(Command::ForgetMachines { scope: scope.clone(), ids });

@@ -63,12 +63,9 @@ async fn join(link: &Link, request: &JoinRequest) -> Result<JoinAnswer, JoinRefu
         container_instance: new_id,
         at: now,
     };
-    let registration = match ctx.store.commit(command).await {
-        Ok(committed) => match committed.outcome {
-            Outcome::Registration { registration, .. } => registration,
-            _ => return Err(JoinRefusal { message: "The server could not record the join.".into(), retry: true }),
-        },
-        Err(error) => return Err(refusal(&error)),
+    let committed = ctx.store.commit(command).await.map_err(|error| refusal(&error))?;
+    let Outcome::Registration { registration, .. } = committed.outcome else {
+        return Err(JoinRefusal { message: "The server could not record the join.".into(), retry: true });
     };
     let identity = identity(&activation.scope, registration, activation.ec2_instance_id.clone());
     match link.ca.issue_agent(&request.csr_pem, &identity, now) {
@@ -97,7 +94,9 @@ fn refusal(error: &CommitError) -> JoinRefusal {
         CommitError::Rejected(Rejected::ActivationUsedUp(_)) => refuse(
             "The join token has been used by as many machines as it may. Make another with `longshore token create`.",
         ),
-        CommitError::Rejected(Rejected::ActivationForAnotherCluster(_)) => refuse("The join token is for another cluster."),
+        CommitError::Rejected(Rejected::ActivationForAnotherCluster(_)) => {
+            refuse("The join token is for another cluster.")
+        }
         CommitError::Rejected(_) => refuse(WRONG),
         CommitError::Storage(_) | CommitError::Busy | CommitError::Closed | CommitError::LostLeadership => {
             JoinRefusal { message: error.to_string(), retry: true }

@@ -4,11 +4,16 @@
 //! set of tasks the instance shall hold. What comes back is committed before it is acknowledged. Nothing here decides.
 
 mod assignments;
+mod door;
 mod join;
+mod logs;
 mod registry;
 mod talk;
 
-pub use registry::Sessions;
+pub use door::LinkError;
+pub(crate) use door::bind;
+pub(crate) use registry::Sessions;
+pub(crate) use talk::disconnected;
 
 use crate::{ca::CertificateAuthority, context::Context};
 use link::Identity;

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The open sessions by instance.
 #[derive(Default)]
-pub struct Sessions(Mutex<Open>);
+pub(crate) struct Sessions(Mutex<Open>);
 
 #[derive(Default)]
 struct Open {
@@ -41,7 +41,7 @@ impl Sessions {
     }
 
     /// Whether the instance has a session.
-    pub fn has(&self, instance: &ContainerInstanceArn) -> bool {
+    pub(crate) fn has(&self, instance: &ContainerInstanceArn) -> bool {
         self.open().by_instance.contains_key(instance)
     }
 }

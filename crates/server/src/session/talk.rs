@@ -1,10 +1,10 @@
 //! One agent's session, from its Hello to its end.
 
-use super::{Link, PATIENCE, assignments, registry::Sessions};
+use super::{Link, PATIENCE, assignments, logs, registry::Sessions};
 use crate::context::Context;
 use link::{
-    AgentMessage, Framed, FrameError, Goodbye, GoodbyeCode, Hello, Identity, JoinAnswer, JoinRefusal, LogBatch, LogOutcome,
-    Sender, ServerMessage, Welcome,
+    AgentMessage, FrameError, Framed, Goodbye, GoodbyeCode, Hello, Identity, JoinAnswer, JoinRefusal, Sender,
+    ServerMessage, Welcome,
 };
 use model::{Cluster, ClusterStatus, ContainerInstance, ContainerInstanceArn, InstanceStatus, Tags, TaskObservation};
 use state::{Command, CommitError, Committed, Rejected, Subscription, Topic};
@@ -32,27 +32,37 @@ pub(super) async fn session(link: Link, stream: Stream, identity: Identity, peer
         Err(_) => return tracing::debug!(%peer, "an agent took too long to say Hello"),
     };
     let instance = identity.container_instance.clone();
-    if let Err(goodbye) = register(&link.ctx, &identity, hello).await {
-        tracing::warn!(%peer, %instance, reason = goodbye.message, "an agent's session was refused");
-        let _ = framed.send(&ServerMessage::Goodbye(goodbye)).await;
-        return;
-    }
+    // The session counts from here, so that an older one's end is not recorded over this one's beginning.
     let (number, superseded) = link.sessions.begin(&instance);
-    tracing::info!(%peer, %instance, "an agent's session began");
-    let end = converse(&link, framed, &identity, &superseded).await;
-    tracing::info!(%peer, %instance, reason = %end, "an agent's session ended");
-    disconnect(&link.ctx, &link.sessions, &instance, number).await;
+    match register(&link.ctx, &identity, hello).await {
+        Ok(()) => {
+            tracing::info!(%peer, %instance, "an agent's session began");
+            let end = converse(&link, framed, &identity, &superseded).await;
+            tracing::info!(%peer, %instance, reason = %end, "an agent's session ended");
+        }
+        Err(goodbye) => {
+            tracing::warn!(%peer, %instance, reason = goodbye.message, "an agent's session was refused");
+            let _ = tokio::time::timeout(PATIENCE, framed.send(&ServerMessage::Goodbye(goodbye))).await;
+        }
+    }
+    if link.sessions.end(&instance, number) {
+        disconnected(&link.ctx, &link.sessions, &instance).await;
+    }
 }
 
-async fn disconnect(ctx: &Context, sessions: &Sessions, instance: &ContainerInstanceArn, number: u64) {
-    if !sessions.end(instance, number) {
-        return;
-    }
-    let command = Command::SetAgentConnected { arn: instance.clone(), connected: false, at: ctx.effects.now() };
-    match ctx.store.commit(command).await {
-        Ok(_) | Err(CommitError::Rejected(_) | CommitError::Closed) => {}
-        // The liveness loop finds it again.
-        Err(error) => tracing::warn!(%instance, %error, "an agent's disconnection could not be recorded"),
+/// Records that the instance has no session. One that begins meanwhile may have recorded itself first, so it is looked
+/// at again afterwards.
+pub(crate) async fn disconnected(ctx: &Context, sessions: &Sessions, instance: &ContainerInstanceArn) {
+    for connected in [false, true] {
+        if sessions.has(instance) != connected {
+            return;
+        }
+        let command = Command::SetAgentConnected { arn: instance.clone(), connected, at: ctx.effects.now() };
+        match ctx.store.commit(command).await {
+            Ok(_) | Err(CommitError::Rejected(_) | CommitError::Closed) => {}
+            // The liveness loop finds it again.
+            Err(error) => tracing::warn!(%instance, %error, "an agent's disconnection could not be recorded"),
+        }
     }
 }
 
@@ -95,10 +105,9 @@ async fn register(ctx: &Context, identity: &Identity, hello: Hello) -> Result<()
     }
     match result {
         Ok(_) => Ok(()),
-        Err(CommitError::Rejected(Rejected::InstanceInactive(_))) => Err(goodbye(
-            GoodbyeCode::Inactive,
-            "this container instance was deregistered; join again with a new token",
-        )),
+        Err(CommitError::Rejected(Rejected::InstanceInactive(_))) => {
+            Err(goodbye(GoodbyeCode::Inactive, "this container instance was deregistered; join again with a new token"))
+        }
         Err(error) => Err(goodbye(GoodbyeCode::ShuttingDown, &error.to_string())),
     }
 }
@@ -217,7 +226,8 @@ async fn take(link: &Link, identity: &Identity, message: AgentMessage) -> Result
             Ok(Some(ServerMessage::ReportAck { seq }))
         }
         AgentMessage::Logs { seq, batches } => {
-            let outcomes = keep_logs(&link.ctx, identity, batches).await;
+            let scope = &identity.container_instance.cluster.scope;
+            let outcomes = logs::keep(&link.ctx, scope, batches).await;
             Ok(Some(ServerMessage::LogsAck { seq, outcomes }))
         }
         AgentMessage::Renew { csr_pem } => Ok(Some(ServerMessage::Renewed(renew(link, identity, &csr_pem)))),
@@ -238,19 +248,3 @@ fn renew(link: &Link, identity: &Identity, csr_pem: &str) -> JoinAnswer {
         Err(error) => JoinAnswer::Refused(JoinRefusal { message: error.to_string(), retry: false }),
     }
 }
-
-/// Keeps container output. The log store's files block, so the work leaves the async threads.
-async fn keep_logs(ctx: &Context, identity: &Identity, batches: Vec<LogBatch>) -> Vec<LogOutcome> {
-    let (logs, now) = (ctx.logs.clone(), ctx.effects.now());
-    let scope = identity.container_instance.cluster.scope.clone();
-    let count = batches.len();
-    let work = move || batches.into_iter().map(|batch| crate::api::logs::ship(&logs, &scope, batch, now)).collect();
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcomes) => outcomes,
-        Err(error) => {
-            tracing::error!(%error, "keeping container output failed; this is a defect, please report it");
-            vec![LogOutcome::Accepted { next_offset: 0 }; count]
-        }
-    }
-}
-

@@ -7,7 +7,7 @@ mod run;
 mod stop;
 
 pub(crate) use query::{describe, list};
-pub(crate) use render::task;
+pub(in crate::api::ecs) use run::view;
 pub(crate) use run::{run_task, start_task};
 pub(crate) use stop::stop;
 

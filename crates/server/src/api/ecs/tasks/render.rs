@@ -5,7 +5,7 @@ use shapes::ecs as wire;
 use state::Snapshot;
 
 fn time(at: model::Timestamp) -> ::wire::Timestamp {
-    ::wire::Timestamp(at.as_epoch_seconds())
+    ::wire::Timestamp::from_millis(at.0)
 }
 
 /// Tags in AWS's form.
@@ -17,9 +17,11 @@ pub(crate) fn tags(tags: &Tags) -> Vec<wire::Tag> {
 pub(crate) fn task(snapshot: &Snapshot, task: &Task, with_tags: bool) -> wire::Task {
     let definition = snapshot.task_definition(&task.definition);
     let spec = definition.map(|d| &*d.spec);
-    let instance = model::ContainerInstanceArn { cluster: task.arn.cluster.clone(), id: task.container_instance.clone() };
+    let instance =
+        model::ContainerInstanceArn { cluster: task.arn.cluster.clone(), id: task.container_instance.clone() };
     let connected = snapshot.instance(&instance).is_some_and(|row| row.instance.agent_connected);
-    let attribute = |name: &str| snapshot.instance(&instance).and_then(|r| r.instance.attribute(name)).map(str::to_owned);
+    let attribute =
+        |name: &str| snapshot.instance(&instance).and_then(|r| r.instance.attribute(name)).map(str::to_owned);
     let architecture = attribute("ecs.cpu-architecture").map(|value| wire::Attribute {
         name: Some("ecs.cpu-architecture".to_owned()),
         value: Some(value),

@@ -5,9 +5,9 @@ use crate::{
     context::{Caller, Context},
 };
 use model::{
-    Attribute, ClusterArn, Container, ContainerArn, ContainerInstance, ContainerOverride, ContainerStatus, CpuUnits, Desired,
-    LaunchType, MemoryMib, Phase, Reservation, Tags, Task, TaskArn, TaskDefinition, TaskId, TaskOverrides, TaskTimes,
-    Timestamp,
+    Attribute, ClusterArn, Container, ContainerArn, ContainerInstance, ContainerOverride, ContainerStatus, CpuUnits,
+    Desired, LaunchType, MemoryMib, Phase, Reservation, Tags, Task, TaskArn, TaskDefinition, TaskId, TaskOverrides,
+    TaskTimes, Timestamp,
 };
 use shapes::ecs as wire;
 use state::Snapshot;

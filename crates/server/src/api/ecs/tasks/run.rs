@@ -12,9 +12,9 @@ use shapes::ecs as wire;
 use state::{Command, CommitError, IdempotencyToken, InstanceRow, Outcome, Rejected, Snapshot};
 use std::sync::Arc;
 
-/// How often a plan is made anew when another request took the room it counted on. Each try sees the newest state, so
-/// only a cluster that is full and contended can need more; that is then told as what it is.
-const TRIES: usize = 8;
+/// How often a plan is made anew when another request took the room it counted on. Each try sees the newest state and
+/// at least one of those that compete gets through each time, so this many can fill a cluster at the same moment.
+const TRIES: usize = 64;
 /// Most container instances of one StartTask. Source: service model.
 const MAX_START: usize = 10;
 
@@ -52,15 +52,14 @@ pub(crate) async fn run_task(
         let placed = plan.placed.iter().map(|at| &rows[*at].instance);
         let tasks = placed.map(|instance| intent.task(ctx, instance, placement.launch, now)).collect();
         match ctx.store.commit(Command::StartTasks { tasks, token: token.clone() }).await {
-            Ok(committed) => match committed.outcome {
-                Outcome::Tasks(tasks) => {
-                    return Ok(answer(render(&committed.snapshot, &tasks), failures(&plan, &rows)));
+            Ok(committed) => {
+                if let Outcome::Tasks(tasks) = &committed.outcome {
+                    return Ok(answer(render(&committed.snapshot, tasks), failures(&plan, &rows)));
                 }
-                Outcome::Replayed(_) => {
-                    return replay(&committed.snapshot, token.as_ref())?.ok_or_else(|| ApiError::server("lost replay"));
-                }
-                _ => return Err(ApiError::server("StartTasks answered with something else than tasks")),
-            },
+                // The same request came first, between our look and our commit.
+                let replayed = replay(&committed.snapshot, token.as_ref())?;
+                return replayed.ok_or_else(|| ApiError::server("StartTasks answered with something else than tasks"));
+            }
             // Somebody was faster: look again.
             Err(CommitError::Rejected(
                 Rejected::NoRoom { .. }
@@ -275,12 +274,13 @@ async fn start_on(
     }
     let task = intent.task(ctx, &row.instance, LaunchType::Ec2, ctx.effects.now());
     match ctx.store.commit(Command::StartTasks { tasks: vec![task], token: None }).await {
-        Ok(committed) => match &committed.outcome {
-            Outcome::Tasks(tasks) if tasks.len() == 1 => {
-                Ok(Ok(super::render::task(&committed.snapshot, &tasks[0], true)))
-            }
-            _ => Err(ApiError::server("StartTasks answered with something else than the task")),
-        },
+        Ok(committed) => {
+            let Outcome::Tasks(tasks) = &committed.outcome else {
+                return Err(ApiError::server("StartTasks answered with something else than the task"));
+            };
+            let task = tasks.first().ok_or_else(|| ApiError::server("StartTasks answered with no task"))?;
+            Ok(Ok(super::render::task(&committed.snapshot, task, true)))
+        }
         Err(CommitError::Rejected(Rejected::NoRoom { lacking, .. })) => refuse(lacking.reason()),
         Err(CommitError::Rejected(Rejected::InstanceInactive(_) | Rejected::InstanceDraining(_))) => refuse("INACTIVE"),
         Err(CommitError::Rejected(Rejected::InstanceNotFound(_))) => refuse("MISSING"),

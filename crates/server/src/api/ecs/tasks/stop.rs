@@ -27,13 +27,13 @@ pub(crate) async fn stop(
     let reason = trim_reason(given.as_deref().unwrap_or("Task stopped by user"));
     let why = Stop { code: StopCode::UserInitiated, reason };
     match ctx.store.commit(Command::StopTask { arn, why, at: ctx.effects.now() }).await {
-        Ok(committed) => match &committed.outcome {
-            Outcome::Task(task) => {
-                let task = super::render::task(&committed.snapshot, task, true);
-                Ok(wire::StopTaskResponse { task: Some(task) })
-            }
-            _ => Err(ApiError::server("StopTask answered with something else than the task")),
-        },
+        Ok(committed) => {
+            let Outcome::Task(task) = &committed.outcome else {
+                return Err(ApiError::server("StopTask answered with something else than the task"));
+            };
+            let task = super::render::task(&committed.snapshot, task, true);
+            Ok(wire::StopTaskResponse { task: Some(task) })
+        }
         Err(CommitError::Rejected(Rejected::TaskNotFound(_))) => Err(ApiError::invalid(NOT_FOUND)),
         Err(error) => Err(error.into()),
     }
