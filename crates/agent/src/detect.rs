@@ -1,0 +1,113 @@
+//! What this machine has and can do: resources, platform, and the capabilities that task definitions ask for.
+//!
+//! Only what this agent honours is advertised; `TaskDefinitionSpec::requires_attributes` is the other half, and a test
+//! holds the two together.
+
+use model::{Attributes, CpuUnits, MemoryMib, Port, Protocol, Resources, definition_rules::RESERVED_PORTS};
+use std::fs;
+
+/// Docker API versions whose features we honour, as the original lists them. Source: agent, `app/agent_capability.go`.
+const API_VERSIONS: [&str; 13] =
+    ["1.17", "1.18", "1.19", "1.20", "1.21", "1.22", "1.23", "1.24", "1.25", "1.28", "1.29", "1.30", "1.32"];
+/// Everything else that a definition may require and that is honoured.
+const CAPABILITIES: [&str; 7] = [
+    "com.amazonaws.ecs.capability.privileged-container",
+    "com.amazonaws.ecs.capability.logging-driver.awslogs",
+    "com.amazonaws.ecs.capability.logging-driver.json-file",
+    "ecs.capability.task-cpu-mem-limit",
+    "ecs.capability.increased-task-cpu-limit",
+    "ecs.capability.network.container-port-range",
+    "ecs.capability.container-ordering",
+];
+
+/// What is told instead of what was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResourceOverrides {
+    /// CPU units of the whole instance.
+    pub cpu: Option<CpuUnits>,
+    /// Memory of the whole instance.
+    pub memory: Option<MemoryMib>,
+    /// Memory that tasks must leave alone (ECS_RESERVED_MEMORY).
+    pub reserved_memory: MemoryMib,
+}
+
+/// All the instance has.
+pub fn resources(told: &ResourceOverrides) -> Resources {
+    let cores = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX));
+    let cpu = told.cpu.unwrap_or_else(|| CpuUnits(cores.saturating_mul(1024)));
+    let total = told.memory.unwrap_or_else(|| memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default()));
+    let ports = RESERVED_PORTS.iter().map(|number| Port { protocol: Protocol::Tcp, number: *number }).collect();
+    Resources { cpu, memory: MemoryMib(total.0.saturating_sub(told.reserved_memory.0)), gpus: 0, ports }
+}
+
+fn memory(meminfo: &str) -> MemoryMib {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = line.and_then(|rest| rest.split_whitespace().next()).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+    MemoryMib(u32::try_from(kib / 1024).unwrap_or(u32::MAX))
+}
+
+/// Capabilities and platform, with the operator's own and the machine's (`ecs.instance-type`, `ecs.availability-zone`, …)
+/// on top.
+pub fn attributes(own: &Attributes) -> Attributes {
+    let mut all = Attributes::new();
+    for version in API_VERSIONS {
+        all.insert(format!("com.amazonaws.ecs.capability.docker-remote-api.{version}"), None);
+    }
+    all.extend(CAPABILITIES.map(|name| (name.to_owned(), None)));
+    all.insert("ecs.os-type".into(), Some("linux".into()));
+    all.insert("ecs.os-family".into(), Some("LINUX".into()));
+    all.insert("ecs.cpu-architecture".into(), Some(architecture().into()));
+    all.extend(own.clone());
+    all
+}
+
+/// AWS's word for the processor.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use model::{LogConfiguration, LogDriver, PortMapping, PortSpec, RuntimePlatform};
+
+    #[test]
+    fn everything_a_definition_can_ask_for_is_advertised() {
+        let (_, definition) = testing::assignment(1, &["a", "b"]);
+        let mut definition = (*definition).clone();
+        definition.cpu = Some(CpuUnits(256));
+        definition.runtime_platform = Some(RuntimePlatform {
+            cpu_architecture: Some(architecture().to_ascii_uppercase()),
+            operating_system_family: Some("LINUX".into()),
+        });
+        for (container, driver) in definition.containers.iter_mut().zip([LogDriver::Awslogs, LogDriver::JsonFile]) {
+            container.privileged = Some(true);
+            container.start_timeout = Some(5);
+            container.log_configuration = Some(LogConfiguration { driver, options: Default::default() });
+            let spec = PortSpec::Range { first: 1, last: 2 };
+            container.port_mappings = vec![PortMapping { spec, protocol: None, name: None, app_protocol: None }];
+        }
+        let offered = attributes(&Attributes::from([("stack".into(), Some("prod".into()))]));
+        for wanted in definition.requires_attributes() {
+            assert_eq!(offered.get(&wanted.name), Some(&wanted.value), "{}", wanted.name);
+        }
+        assert_eq!(offered["stack"].as_deref(), Some("prod"));
+    }
+
+    #[test]
+    fn resources_are_found_or_told() {
+        assert_eq!(memory("MemFree: 1 kB\nMemTotal:       24618652 kB\n"), MemoryMib(24_041));
+        let told = ResourceOverrides {
+            cpu: Some(CpuUnits(2048)),
+            memory: Some(MemoryMib(4096)),
+            reserved_memory: MemoryMib(96),
+        };
+        let found = resources(&told);
+        assert_eq!((found.cpu, found.memory, found.ports.len()), (CpuUnits(2048), MemoryMib(4000), 5));
+        assert!(resources(&ResourceOverrides::default()).memory.0 > 0);
+    }
+}

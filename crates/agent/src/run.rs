@@ -1,0 +1,306 @@
+//! The agent as a whole: from its configuration to its end.
+
+use crate::{
+    detect,
+    engine::{Engine, EngineError},
+    files,
+    identity::{IdentityError, IdentityStore},
+    introspection::{self, Introspection},
+    ledger::{Ledger, LedgerError},
+    logs::LogHub,
+    node::Node,
+    real::{ImageCleanup, NodeConfig, RealNode, chain, clean_images},
+    session::{self, End, InvalidToken, JoinError, JoinToken, Session},
+};
+use effects::Effects;
+use link::{Hello, Identity};
+use model::{AgentInfo, Attributes, ClusterName, Stop, StopCode};
+use network::Ipv4Net;
+use runtime::{Containerd, ContainerdConfig, Runtime, RuntimeError, daemon};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::net::TcpListener;
+
+/// containerd's namespace of all our containers and images.
+pub const CONTAINERD_NAMESPACE: &str = "longshore";
+/// How long the tasks of a deregistered instance may take to stop before the agent ends all the same: the longest
+/// stopTimeout ECS knows, and every SIGKILL.
+const LAST_STOP: Duration = Duration::from_secs(240);
+/// Between two looks whether they have.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Everything an agent is told. What it finds out itself is in `detect`.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The server's link, `host:port`.
+    pub server: String,
+    /// The cluster to join; what the token says wins.
+    pub cluster: Option<ClusterName>,
+    /// The join token's text. Needed until the machine has joined.
+    pub token: Option<String>,
+    /// Identity, ledger, logs; kept over reboots.
+    pub data_dir: PathBuf,
+    /// A containerd to use; without one, ours is started or adopted in `data_dir/containerd`.
+    pub containerd_socket: Option<PathBuf>,
+    /// Resources of the instance, where they are not the machine's own.
+    pub resources: detect::ResourceOverrides,
+    /// The operator's and the machine's attributes.
+    pub attributes: Attributes,
+    /// An address at which published ports can be reached.
+    pub address: Option<IpAddr>,
+    /// The cgroup that holds the instance's tasks, e.g. `/longshore/i-0123`.
+    pub cgroup: String,
+    /// Where containers' network namespaces are mounted; not kept over reboots.
+    pub netns_dir: PathBuf,
+    /// The network namespace from which registries are reached; our own if `None`.
+    pub registry_netns: Option<PathBuf>,
+    /// Registries spoken to in plain HTTP. Loopback ones always are.
+    pub insecure_registries: Vec<String>,
+    /// A docker `config.json` with credentials for registries.
+    pub registry_auth: Option<PathBuf>,
+    /// Where introspection answers; `None` for not at all.
+    pub introspection: Option<SocketAddr>,
+    /// Ranges for the task bridge, each written with its gateway.
+    pub bridge_candidates: Vec<Ipv4Net>,
+    /// How unused images are removed.
+    pub image_cleanup: ImageCleanup,
+}
+
+impl Config {
+    /// An agent of this whole machine, with everything else as the original has it.
+    pub fn new(server: impl Into<String>, data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            server: server.into(),
+            cluster: None,
+            token: None,
+            data_dir: data_dir.into(),
+            containerd_socket: None,
+            resources: detect::ResourceOverrides::default(),
+            attributes: Attributes::new(),
+            address: None,
+            cgroup: "/longshore-agent".into(),
+            netns_dir: "/run/longshore-agent/netns".into(),
+            registry_netns: None,
+            insecure_registries: Vec::new(),
+            registry_auth: None,
+            introspection: Some(SocketAddr::from(([127, 0, 0, 1], 51678))),
+            bridge_candidates: network::TASK_BRIDGE_CANDIDATES.to_vec(),
+            image_cleanup: ImageCleanup::default(),
+        }
+    }
+}
+
+/// Why an agent ended other than by being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The data directory cannot be used.
+    #[error("the data directory {path} cannot be used")]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no identity and no token to get one with.
+    #[error(
+        "this machine has not joined a server yet; make a token with `longshore token create` and pass it with --token-file"
+    )]
+    NoToken,
+    /// The token is not one.
+    #[error(transparent)]
+    Token(#[from] InvalidToken),
+    /// The server did not let it in.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The key or certificate cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The ledger cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The engine cannot work.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The container runtime cannot be used.
+    #[error("the container runtime cannot be used")]
+    Runtime(#[from] RuntimeError),
+    /// The machine has no control groups.
+    #[error("control groups cannot be used")]
+    Cgroups(#[source] io::Error),
+    /// The instance was deregistered; its tasks were stopped.
+    #[error("this container instance was deregistered: {0}")]
+    Deregistered(String),
+    /// Another process speaks for this instance.
+    #[error("another agent runs with this instance's identity: {0}")]
+    Superseded(String),
+    /// The server speaks another version of the link.
+    #[error("{0}")]
+    Protocol(String),
+}
+
+/// Runs an agent until it is asked to stop (`effects.shutdown()`); its containers run on. Ends by itself only if there is no
+/// point in going on.
+pub async fn run(config: Config, effects: Effects) -> Result<(), AgentError> {
+    let data = |source| AgentError::DataDir { path: config.data_dir.clone(), source };
+    files::folder(&config.data_dir).map_err(data)?;
+    let token = config.token.as_deref().map(str::parse::<JoinToken>).transpose()?;
+    let store = IdentityStore::open(&config.data_dir)?;
+    let Some(identity) = identity(&config, &store, token.as_ref(), &effects).await? else { return Ok(()) };
+    tracing::info!(instance = %identity.container_instance, "this machine is a container instance");
+
+    let (runtime, about) = connect_runtime(&config, &effects).await?;
+    let node_config = NodeConfig {
+        instance: instance_label(&identity),
+        data_dir: config.data_dir.clone(),
+        netns_dir: config.netns_dir.clone(),
+        cgroup: config.cgroup.clone(),
+        registry_auth: config.registry_auth.clone(),
+        bridge_candidates: config.bridge_candidates.clone(),
+    };
+    let node = RealNode::new(runtime.clone(), node_config, effects.clone()).map_err(AgentError::Cgroups)?;
+    let machine = Machine { node: Arc::new(node), identity, store, token, runtime: about };
+    run_on(&config, machine, Some(runtime), effects).await
+}
+
+/// A machine that has joined and can run containers.
+pub struct Machine {
+    node: Arc<dyn Node>,
+    identity: Identity,
+    store: IdentityStore,
+    token: Option<JoinToken>,
+    /// `name: version` of the container runtime.
+    runtime: String,
+}
+
+impl Machine {
+    /// Joins a server with any node: what the simulator does.
+    pub async fn join(config: &Config, node: Arc<dyn Node>, effects: &Effects) -> Result<Option<Self>, AgentError> {
+        files::folder(&config.data_dir)
+            .map_err(|source| AgentError::DataDir { path: config.data_dir.clone(), source })?;
+        let token = config.token.as_deref().map(str::parse::<JoinToken>).transpose()?;
+        let store = IdentityStore::open(&config.data_dir)?;
+        let identity = identity(config, &store, token.as_ref(), effects).await?;
+        Ok(identity.map(|identity| Self { node, identity, store, token, runtime: "simulated: 1".into() }))
+    }
+}
+
+/// Runs an agent on a machine. [`run`] with the real one.
+pub async fn run_on(
+    config: &Config,
+    machine: Machine,
+    images: Option<Arc<dyn Runtime>>,
+    effects: Effects,
+) -> Result<(), AgentError> {
+    let logs_dir = config.data_dir.join("logs");
+    files::folder(&logs_dir).map_err(|source| AgentError::DataDir { path: logs_dir.clone(), source })?;
+    let logs = LogHub::new(logs_dir, effects.clone());
+    let ledger = Ledger::open(&config.data_dir)?;
+    let engine = Engine::open(machine.node, ledger, logs.clone(), effects.clone()).await?;
+    if let Some(runtime) = images {
+        effects.spawn(
+            "image clean-up",
+            clean_images(runtime, engine.board().clone(), config.image_cleanup, effects.clone()),
+        );
+    }
+    if let Some(address) = config.introspection {
+        introspect(address, &machine.identity, &engine, &effects).await;
+    }
+    let session = Session {
+        server: config.server.clone(),
+        store: machine.store,
+        token: machine.token,
+        engine: engine.clone(),
+        logs,
+        effects: effects.clone(),
+        hello: Hello {
+            protocol: link::PROTOCOL,
+            agent: AgentInfo {
+                version: env!("CARGO_PKG_VERSION").into(),
+                hash: option_env!("LONGSHORE_BUILD").unwrap_or_default().into(),
+                runtime: machine.runtime,
+            },
+            resources: detect::resources(&config.resources),
+            attributes: detect::attributes(&config.attributes),
+            address: config.address,
+            tasks: Vec::new(),
+        },
+    };
+    match session.keep().await {
+        End::Shutdown => Ok(()),
+        End::Superseded(why) => Err(AgentError::Superseded(why)),
+        End::Protocol(why) => Err(AgentError::Protocol(why)),
+        End::Inactive(why) => {
+            tracing::warn!(reason = why, "the instance was deregistered; its tasks are stopped");
+            stop_everything(&engine, &effects).await;
+            Err(AgentError::Deregistered(why))
+        }
+    }
+}
+
+/// The identity, joining first if there is none; `None` if the process is to stop before that.
+async fn identity(
+    config: &Config,
+    store: &IdentityStore,
+    token: Option<&JoinToken>,
+    effects: &Effects,
+) -> Result<Option<Identity>, AgentError> {
+    if let Some(credentials) = store.credentials()? {
+        return Ok(Some(credentials.identity));
+    }
+    let token = token.ok_or(AgentError::NoToken)?;
+    match session::join(&config.server, token, config.cluster.as_ref(), store, effects).await {
+        Ok(()) => Ok(store.credentials()?.map(|c| c.identity)),
+        Err(JoinError::Stopped) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What marks the instance's containers: the machine's name where it has one, so that its host can find them.
+fn instance_label(identity: &Identity) -> String {
+    identity.ec2_instance_id.clone().unwrap_or_else(|| identity.container_instance.id.to_string())
+}
+
+async fn connect_runtime(config: &Config, effects: &Effects) -> Result<(Arc<dyn Runtime>, String), RuntimeError> {
+    let socket = match &config.containerd_socket {
+        Some(socket) => socket.clone(),
+        None => {
+            let own = daemon::DaemonConfig::new(config.data_dir.join("containerd"));
+            daemon::ensure_containerd(&own, effects).await?.socket
+        }
+    };
+    let mut containerd = ContainerdConfig::new(socket, config.data_dir.join("runtime"));
+    containerd.namespace = CONTAINERD_NAMESPACE.to_owned();
+    containerd.registry_netns.clone_from(&config.registry_netns);
+    containerd.insecure_registries.clone_from(&config.insecure_registries);
+    let runtime = Arc::new(Containerd::connect(containerd, effects.clone()).await?);
+    let info = runtime.info().await?;
+    Ok((runtime, format!("{}: {}", info.name, info.version)))
+}
+
+async fn introspect(address: SocketAddr, identity: &Identity, engine: &Engine, effects: &Effects) {
+    match TcpListener::bind(address).await {
+        Ok(listener) => {
+            let container_instance = identity.container_instance.clone();
+            let what = Arc::new(Introspection { container_instance, board: engine.board().clone() });
+            effects.spawn("introspection", introspection::serve(listener, what, effects.clone()));
+        }
+        // Worth a word, not an instance.
+        Err(error) => tracing::warn!(%address, error = chain(&error), "introspection cannot listen and is left out"),
+    }
+}
+
+async fn stop_everything(engine: &Engine, effects: &Effects) {
+    let why = Stop { code: StopCode::UserInitiated, reason: "Container instance deregistration forced by user".into() };
+    engine.stop_all(&why).await;
+    let deadline = effects.monotonic() + LAST_STOP;
+    while effects.monotonic() < deadline && engine.board().views().iter().any(|view| !view.state.is_stopped()) {
+        if !effects.sleep_unless_stopped(LOOK_AGAIN).await {
+            return;
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! TLS to the server: its certificate must be signed by the CA that the join token, and later the stored identity, pins.
+//! Names are not looked at: the CA is the server's own and signs nothing for anybody else.
+
+use super::{LinkTrouble, PATIENCE};
+use crate::identity::{Credentials, IdentityStore};
+use effects::Effects;
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::{
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_cert_signed_by_trust_anchor,
+    },
+    crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    server::ParsedCertificate,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use sha2::{Digest, Sha256};
+use std::{sync::Arc, time::Duration};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+/// Which CA is trusted.
+#[derive(Debug, Clone)]
+pub(super) enum Trust {
+    /// The one of the presented chain whose SHA-256 this is.
+    Fingerprint([u8; 32]),
+    /// This one.
+    Ca(CertificateDer<'static>),
+}
+
+#[derive(Debug)]
+struct Pinned {
+    trust: Trust,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let ca = match &self.trust {
+            Trust::Ca(ca) => ca.clone(),
+            Trust::Fingerprint(wanted) => {
+                let is_it = |c: &&CertificateDer<'_>| Sha256::digest(c.as_ref()).as_slice() == wanted;
+                let found = intermediates.iter().find(is_it).ok_or(rustls::CertificateError::UnknownIssuer)?;
+                found.clone().into_owned()
+            }
+        };
+        let mut roots = RootCertStore::empty();
+        roots.add(ca)?;
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, intermediates, now, self.algorithms.all)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// A configuration for joining: no certificate of our own yet.
+pub(super) fn join_config(fingerprint: [u8; 32]) -> Result<ClientConfig, LinkTrouble> {
+    let (builder, provider) = start()?;
+    let verifier =
+        Pinned { trust: Trust::Fingerprint(fingerprint), algorithms: provider.signature_verification_algorithms };
+    let mut config = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth();
+    config.alpn_protocols = vec![link::ALPN_JOIN.to_vec()];
+    Ok(config)
+}
+
+/// A configuration for sessions.
+pub(super) fn session_config(store: &IdentityStore, credentials: &Credentials) -> Result<ClientConfig, LinkTrouble> {
+    let (builder, provider) = start()?;
+    let trust = Trust::Ca(credentials.ca.clone());
+    let verifier = Pinned { trust, algorithms: provider.signature_verification_algorithms };
+    let mut config = builder
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_auth_cert(vec![credentials.certificate.clone(), credentials.ca.clone()], store.private_key()?)?;
+    config.alpn_protocols = vec![link::ALPN_SESSION.to_vec()];
+    Ok(config)
+}
+
+type Builder = rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>;
+
+fn start() -> Result<(Builder, Arc<CryptoProvider>), LinkTrouble> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+    Ok((builder, provider))
+}
+
+/// Connects and shakes hands.
+pub(super) async fn dial(
+    server: &str,
+    config: ClientConfig,
+    effects: &Effects,
+) -> Result<TlsStream<TcpStream>, LinkTrouble> {
+    let host = server.rsplit_once(':').map_or(server, |(host, _)| host).trim_matches(['[', ']']);
+    // Any name does, it is not looked at; but it is sent, and must have the form of one.
+    let name = ServerName::try_from(host.to_owned())
+        .unwrap_or_else(|_| ServerName::try_from("longshore").expect("the constant is a name"));
+    let wanted = config.alpn_protocols.clone();
+    let work = async {
+        let tcp = TcpStream::connect(server).await?;
+        // Reports are small and somebody waits for each.
+        tcp.set_nodelay(true)?;
+        Ok::<_, std::io::Error>(TlsConnector::from(Arc::new(config)).connect(name, tcp).await?)
+    };
+    let stream = within(effects, PATIENCE, work).await??;
+    if stream.get_ref().1.alpn_protocol().is_none_or(|agreed| !wanted.iter().any(|w| w == agreed)) {
+        return Err(LinkTrouble::NotALink(server.to_owned()));
+    }
+    Ok(stream)
+}
+
+/// Bounds a wait.
+pub(super) async fn within<T>(
+    effects: &Effects,
+    limit: Duration,
+    work: impl Future<Output = T>,
+) -> Result<T, LinkTrouble> {
+    tokio::select! {
+        outcome = work => Ok(outcome),
+        () = effects.sleep(limit) => Err(LinkTrouble::Silent),
+    }
+}
