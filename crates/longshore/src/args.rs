@@ -145,6 +145,9 @@ pub(crate) struct AgentArgs {
     /// MiB of memory that tasks must leave alone.
     #[arg(long, env = "ECS_RESERVED_MEMORY", default_value_t = 0)]
     pub(crate) reserved_memory: u32,
+    /// Network of containers in bridge mode, written with its gateway, such as 172.17.0.1/16.
+    #[arg(long)]
+    pub(crate) task_cidr: Option<ipnet::Ipv4Net>,
     /// The cgroup that holds agent and containers.
     #[arg(long, default_value = "/longshore-agent")]
     pub(crate) cgroup: String,

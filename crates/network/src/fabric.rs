@@ -8,7 +8,7 @@ use crate::{Error, NetContext, Result, nft, overlap, sysctl};
 use ipnet::Ipv4Net;
 
 /// The flag that an overlap error tells the operator to change.
-pub const FABRIC_FLAG: &str = "--fabric-cidr";
+pub const FABRIC_FLAG: &str = "--vpc-cidr";
 
 /// The fabric that joins local instances.
 #[derive(Debug, Clone, PartialEq, Eq)]

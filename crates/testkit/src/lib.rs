@@ -1,3 +1,6 @@
 //! Real clusters in network namespaces for tests, and their clean-up.
 
+pub mod isolation;
 pub mod registry;
+
+pub use isolation::{isolate_network, spawn_bound};

@@ -4,7 +4,7 @@
 //! came from open, because registries are reached from there.
 
 use crate::{args::AgentArgs, local::InstanceLock};
-use agent::{AgentError, Config};
+use agent::{AgentError, Config, ResourceOverrides};
 use anyhow::{Context, Result};
 use effects::Effects;
 use model::ClusterName;
@@ -29,8 +29,8 @@ pub(super) fn run(args: AgentArgs) -> Result<ExitCode> {
         });
         match agent::run(config, effects.clone()).await {
             Ok(()) => Ok(ExitCode::SUCCESS),
-            Err(error @ AgentError::Refused { .. }) => {
-                tracing::error!(%error, "the server does not let this machine in");
+            Err(error @ (AgentError::Deregistered(_) | AgentError::Superseded(_))) => {
+                tracing::error!(%error, "this agent has nothing more to do here");
                 Ok(ExitCode::from(TERMINAL))
             }
             Err(error) => Err(error.into()),
@@ -57,23 +57,24 @@ fn enter(netns: &std::path::Path) -> Result<PathBuf> {
 fn config(args: &AgentArgs, registry_netns: Option<PathBuf>) -> Result<Config> {
     let kind = args.instance_type.as_deref().and_then(model::instance_type::find);
     Ok(Config {
-        server: args.server.clone(),
         cluster: args.cluster.as_deref().map(ClusterName::parse).transpose()?,
         token: token(args)?,
-        data_dir: args.data_dir.clone(),
-        run_dir: args.run_dir.clone(),
         containerd_socket: args.runtime.containerd_socket.clone(),
         insecure_registries: args.runtime.insecure_registries.clone(),
         registry_auth: args.runtime.registry_auth.clone(),
         registry_netns,
-        cpu: kind.map(|k| model::CpuUnits(k.vcpus * 1024)),
-        memory: kind.map(|k| model::MemoryMib(k.memory_mib)),
-        reserved_memory: model::MemoryMib(args.reserved_memory),
+        resources: ResourceOverrides {
+            cpu: kind.map(|k| model::CpuUnits(k.vcpus * 1024)),
+            memory: kind.map(|k| model::MemoryMib(k.memory_mib)),
+            reserved_memory: model::MemoryMib(args.reserved_memory),
+        },
         attributes: args.attributes.iter().cloned().collect(),
         address: args.address,
         cgroup: args.cgroup.clone(),
-        introspection: args.introspection,
-        is_local_instance: args.netns.is_some(),
+        netns_dir: args.run_dir.join("netns"),
+        introspection: Some(args.introspection),
+        bridge_candidates: args.task_cidr.map_or_else(|| network::TASK_BRIDGE_CANDIDATES.to_vec(), |net| vec![net]),
+        ..Config::new(args.server.clone(), &args.data_dir)
     })
 }
 

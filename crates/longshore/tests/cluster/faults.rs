@@ -1,0 +1,151 @@
+//! kill -9 of each part while tasks run: they run on, and what became of them is told truthfully.
+
+use crate::harness::{Cluster, longshore, until};
+use serde_json::json;
+use std::process::{Command, Stdio};
+use testkit::spawn_bound;
+
+/// Ends by itself after some eight seconds, with a code that nothing else gives.
+const COUNTS_THEN_EXITS_42: &str = "i=0; while [ $i -lt 80 ]; do i=$((i+1)); sleep 0.1; done; exit 42";
+
+#[test]
+fn a_killed_server_loses_nothing_and_adopts_its_instances() {
+    let mut cluster = Cluster::start(2);
+    cluster.define("long", "sleep 1000");
+    cluster.define("counts", COUNTS_THEN_EXITS_42);
+    let long = cluster.run("long", 2);
+    let counts = cluster.run("counts", 1);
+    for arn in long.iter().chain(&counts) {
+        cluster.wait(arn, "RUNNING");
+    }
+    let counting = || {
+        std::fs::read_dir("/proc").unwrap().flatten().any(|e| {
+            std::fs::read(e.path().join("cmdline")).is_ok_and(|c| String::from_utf8_lossy(&c).contains("-lt 80"))
+        })
+    };
+    let agents = cluster.agents();
+    let before: Vec<_> = long.iter().map(|arn| cluster.task(arn)["containers"][0]["runtimeId"].clone()).collect();
+    cluster.kill_server();
+    // The counting task ends while there is no server; its agent keeps the report.
+    until("the exit while nobody asks", || {
+        let lives = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}")).exists();
+        assert!(agents.values().all(lives), "an agent died with its server");
+        (!counting()).then_some(())
+    });
+    cluster.start_server();
+    assert_eq!(cluster.agents(), agents, "the agents were adopted, not replaced");
+    let counted = cluster.wait(&counts[0], "STOPPED");
+    assert_eq!(counted["containers"][0]["exitCode"], 42, "{counted:#}");
+    for (arn, runtime_id) in long.iter().zip(&before) {
+        let task = cluster.task(arn);
+        assert_eq!((&task["lastStatus"], &task["containers"][0]["runtimeId"]), (&json!("RUNNING"), runtime_id));
+    }
+    assert!(cluster.stop_server());
+    assert_eq!(cluster.traces(), Vec::<String>::new());
+}
+
+#[test]
+fn a_killed_agent_comes_back_to_its_containers() {
+    let mut cluster = Cluster::start(1);
+    cluster.define("long", "sleep 1000");
+    cluster.define("counts", COUNTS_THEN_EXITS_42);
+    let (long, counts) = (cluster.run("long", 1), cluster.run("counts", 1));
+    cluster.wait(&long[0], "RUNNING");
+    cluster.wait(&counts[0], "RUNNING");
+    let runtime_id = cluster.task(&long[0])["containers"][0]["runtimeId"].clone();
+    let (_, pid) = cluster.agents().into_iter().next().unwrap();
+    Cluster::kill(pid);
+    until("another agent", || cluster.agents().into_values().find(|now| *now != pid));
+    let counted = cluster.wait(&counts[0], "STOPPED");
+    assert_eq!(counted["containers"][0]["exitCode"], 42, "{counted:#}");
+    let task = cluster.task(&long[0]);
+    assert_eq!((&task["lastStatus"], &task["containers"][0]["runtimeId"]), (&json!("RUNNING"), &runtime_id));
+    cluster.ecs("stop-task", &["--task", &long[0]]);
+    assert_eq!(cluster.wait(&long[0], "STOPPED")["stopCode"], "UserInitiated");
+    assert!(cluster.stop_server());
+    assert_eq!(cluster.traces(), Vec::<String>::new());
+}
+
+#[test]
+fn a_killed_containerd_comes_back_and_exits_are_true() {
+    let mut cluster = Cluster::start(1);
+    cluster.define("long", "sleep 1000");
+    cluster.define("counts", COUNTS_THEN_EXITS_42);
+    let (long, counts) = (cluster.run("long", 1), cluster.run("counts", 1));
+    cluster.wait(&long[0], "RUNNING");
+    cluster.wait(&counts[0], "RUNNING");
+    let configuration = cluster.path("data/containerd/containerd.toml").display().to_string();
+    let containerd = |cluster: &Cluster| {
+        let found = std::fs::read_dir("/proc").unwrap().flatten().find_map(|e| {
+            let line = std::fs::read(e.path().join("cmdline")).ok()?;
+            let line = String::from_utf8_lossy(&line).into_owned();
+            let pid = e.file_name().to_str()?.parse::<u32>().ok()?;
+            (line.contains(&configuration) && pid != cluster.server_pid()).then_some(pid)
+        });
+        found
+    };
+    let pid = containerd(&cluster).expect("our containerd runs");
+    Cluster::kill(pid);
+    until("another containerd", || containerd(&cluster).filter(|now| *now != pid));
+    let counted = cluster.wait(&counts[0], "STOPPED");
+    assert_eq!(counted["containers"][0]["exitCode"], 42, "{counted:#}");
+    let after = cluster.run("counts", 1);
+    cluster.wait(&after[0], "RUNNING");
+    assert_eq!(cluster.task(&long[0])["lastStatus"], "RUNNING");
+    assert!(cluster.stop_server());
+    assert_eq!(cluster.traces(), Vec::<String>::new());
+}
+
+#[test]
+fn an_operator_attaches_a_machine_with_a_token_once() {
+    let mut cluster = Cluster::start(1);
+    let token = cluster.cli(&["token", "create"]);
+    let file = cluster.path("token");
+    std::fs::write(&file, token.trim()).unwrap();
+    let attach = |name: &str, link_port: &str, introspection: &str| {
+        let log = std::fs::File::create(cluster.path(&format!("{name}.log"))).unwrap();
+        let mut command = Command::new(longshore());
+        command
+            .args(["agent", "--server", link_port, "--introspection", introspection])
+            .arg("--data-dir")
+            .arg(cluster.path(name))
+            .arg("--run-dir")
+            .arg(cluster.path(&format!("{name}-run")))
+            .arg("--token-file")
+            .arg(&file)
+            .args(["--cgroup", &format!("/longshore-test-{}-{name}", std::process::id())])
+            .args(["--attribute", "rack=r9"])
+            .stdout(Stdio::null())
+            .stderr(log);
+        spawn_bound(command, 15).unwrap()
+    };
+    let mut agent = attach("machine", "127.0.0.1:4567", "127.0.0.1:51999");
+    let arn = until("the attached machine", || {
+        let answer = cluster.ecs("list-container-instances", &["--filter", "attribute:rack == r9 and agentConnected == true"]);
+        answer["containerInstanceArns"][0].as_str().map(str::to_owned)
+    });
+    cluster.define("there", "exit 9");
+    let answer = cluster.ecs("start-task", &["--task-definition", "there", "--container-instances", &arn]);
+    let task = cluster.wait(answer["tasks"][0]["taskArn"].as_str().unwrap(), "STOPPED");
+    assert_eq!(task["containers"][0]["exitCode"], 9, "{task:#}");
+    // The token is used up: a second machine that replays it is not let in.
+    let mut thief = attach("thief", "127.0.0.1:4567", "127.0.0.1:51998");
+    let status = until("the thief gives up", || thief.try_wait().unwrap());
+    assert!(!status.success(), "a replayed token was accepted");
+    cluster.ecs("deregister-container-instance", &["--container-instance", &arn, "--force"]);
+    let status = until("the deregistered agent ends", || agent.try_wait().unwrap());
+    assert_eq!(status.code(), Some(5), "the agent says that it need not be started again");
+    until("its containerd ends", || {
+        let dir = cluster.path("machine").display().to_string();
+        let pids = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|e| {
+            let line = std::fs::read(e.path().join("cmdline")).ok()?;
+            let pid = e.file_name().to_str()?.parse::<u32>().ok()?;
+            String::from_utf8_lossy(&line).contains(&dir).then_some(pid)
+        });
+        let left: Vec<_> = pids.collect();
+        // An attached machine's own containerd outlives its agent by design; the test started it, so the test ends it.
+        left.iter().for_each(|pid| Cluster::kill(*pid));
+        left.is_empty().then_some(())
+    });
+    assert!(cluster.stop_server());
+}

@@ -1,0 +1,271 @@
+//! A cluster for one test.
+
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+use testkit::{isolate_network, registry::Registry, spawn_bound};
+
+/// Bounds a failure; what is waited for takes a second or two, and minutes only on a machine that does much else.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A registry, a server and its local instances, in the calling thread's own network.
+pub(crate) struct Cluster {
+    pub(crate) registry: Registry,
+    pub(crate) image: String,
+    dir: tempfile::TempDir,
+    server: Option<Child>,
+    instances: u32,
+}
+
+/// The binary under test.
+pub(crate) fn longshore() -> &'static str {
+    env!("CARGO_BIN_EXE_longshore")
+}
+
+/// Waits until `ask` answers something.
+#[allow(clippy::disallowed_methods)] // Real processes take real time.
+pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what}: not within {} s", PATIENCE.as_secs());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+impl Cluster {
+    /// Brings up `instances` local instances. Must be called first in a test: it gives the thread its own network.
+    pub(crate) fn start(instances: u32) -> Self {
+        isolate_network().unwrap();
+        let registry = Registry::start().unwrap();
+        let image = registry.busybox_image().unwrap();
+        let dir = tempfile::TempDir::with_prefix("longshore-test-").unwrap();
+        let mut cluster = Self { registry, image, dir, server: None, instances };
+        cluster.start_server();
+        cluster
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    /// Starts `longshore dev` and waits until its instances are there.
+    pub(crate) fn start_server(&mut self) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("dev.log")).unwrap();
+        let mut command = Command::new(longshore());
+        command
+            .args(["dev", "--instances", &self.instances.to_string(), "--data-dir"])
+            .arg(self.data())
+            .env("LONGSHORE_LOG", "info")
+            .stdout(Stdio::null())
+            .stderr(log);
+        // SIGTERM: it takes its instances down before it ends.
+        self.server = Some(spawn_bound(command, 15).unwrap());
+        let wanted = self.instances as usize;
+        until("instances", || {
+            let child = self.server.as_mut()?;
+            if let Ok(Some(status)) = child.try_wait() {
+                panic!("the server ended with {status}:\n{}", self.log());
+            }
+            (self.connected()? == wanted).then_some(())
+        });
+    }
+
+    fn connected(&self) -> Option<usize> {
+        let answer = self.try_ecs("list-container-instances", &["--filter", "agentConnected == true"])?;
+        Some(answer["containerInstanceArns"].as_array()?.len())
+    }
+
+    /// What server and agents said.
+    pub(crate) fn log(&self) -> String {
+        let mut text = fs::read_to_string(self.path("dev.log")).unwrap_or_default();
+        for entry in fs::read_dir(self.data().join("instances")).into_iter().flatten().flatten() {
+            let own = fs::read_to_string(entry.path().join("agent.log")).unwrap_or_default();
+            text.push_str(&format!("\n== {}\n{own}", entry.path().display()));
+        }
+        text
+    }
+
+    /// The pid of the server.
+    pub(crate) fn server_pid(&self) -> u32 {
+        self.server.as_ref().unwrap().id()
+    }
+
+    /// The pids of the agents that run now, by instance.
+    pub(crate) fn agents(&self) -> BTreeMap<String, u32> {
+        let entries = fs::read_dir(self.data().join("instances")).into_iter().flatten().flatten();
+        entries
+            .filter_map(|e| {
+                let pid = fs::read_to_string(e.path().join("agent.lock")).ok()?.trim().parse().ok()?;
+                Some((e.file_name().into_string().ok()?, pid))
+            })
+            .collect()
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(pid: u32) {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+
+    /// kill -9 of the server, and its end reaped.
+    pub(crate) fn kill_server(&mut self) {
+        let mut child = self.server.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Ends the server as Ctrl-C does and answers whether it ended well.
+    pub(crate) fn stop_server(&mut self) -> bool {
+        let Some(mut child) = self.server.take() else { return true };
+        let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        child.wait().is_ok_and(|status| status.success())
+    }
+
+    /// What clients are told: endpoint, region, credentials.
+    pub(crate) fn environment(&self) -> Vec<(String, String)> {
+        let out = Command::new(longshore()).args(["env", "--data-dir"]).arg(self.data()).output().unwrap();
+        let text = String::from_utf8(out.stdout).unwrap();
+        let exports = text.lines().filter_map(|l| l.strip_prefix("export ")?.split_once('='));
+        exports.map(|(k, v)| (k.to_owned(), v.trim_matches('\'').to_owned())).collect()
+    }
+
+    /// Runs a program with that environment.
+    pub(crate) fn client(&self, program: &str, arguments: &[&str]) -> Output {
+        let mut command = Command::new(program);
+        command.args(arguments).envs(self.environment()).env("HOME", self.dir.path()).env("TEST_IMAGE", &self.image);
+        command.current_dir(self.dir.path()).output().unwrap()
+    }
+
+    /// Runs our own CLI; it must succeed. Answers what it printed.
+    pub(crate) fn cli(&self, arguments: &[&str]) -> String {
+        let out = self.client(longshore(), arguments);
+        let said = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert!(out.status.success(), "{arguments:?}: {said}{}\n{}", String::from_utf8_lossy(&out.stderr), self.log());
+        said
+    }
+
+    fn try_ecs(&self, operation: &str, arguments: &[&str]) -> Option<Value> {
+        let mut all = vec!["-m", "awscli", "ecs", operation, "--output", "json"];
+        all.extend(arguments);
+        let out = self.client(&python(), &all);
+        if out.status.success() { serde_json::from_slice(&out.stdout).ok() } else { None }
+    }
+
+    /// `aws ecs …`; it must succeed.
+    pub(crate) fn ecs(&self, operation: &str, arguments: &[&str]) -> Value {
+        let mut all = vec!["-m", "awscli", "ecs", operation, "--output", "json"];
+        all.extend(arguments);
+        let out = self.client(&python(), &all);
+        assert!(out.status.success(), "{operation} {arguments:?}: {}", String::from_utf8_lossy(&out.stderr));
+        serde_json::from_slice(&out.stdout).unwrap()
+    }
+
+    /// Registers a definition of one container that runs a shell script.
+    pub(crate) fn define(&self, family: &str, script: &str) {
+        let container = serde_json::json!([{
+            "name": "main", "image": self.image, "memory": 16, "stopTimeout": 2, "command": ["sh", "-c", script],
+        }]);
+        self.ecs("register-task-definition", &["--family", family, "--container-definitions", &container.to_string()]);
+    }
+
+    /// Runs tasks of a family; answers their ARNs.
+    pub(crate) fn run(&self, family: &str, count: u32) -> Vec<String> {
+        let answer = self.ecs("run-task", &["--task-definition", family, "--count", &count.to_string()]);
+        assert_eq!(answer["failures"], serde_json::json!([]));
+        answer["tasks"].as_array().unwrap().iter().map(|t| t["taskArn"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// A task as described.
+    pub(crate) fn task(&self, arn: &str) -> Value {
+        self.ecs("describe-tasks", &["--tasks", arn])["tasks"][0].clone()
+    }
+
+    /// Waits for a status.
+    pub(crate) fn wait(&self, arn: &str, status: &str) -> Value {
+        until(&format!("{arn} {status}"), || {
+            let task = self.task(arn);
+            if status != "STOPPED" && task["lastStatus"] == "STOPPED" {
+                panic!("the task stopped instead: {task:#}\n{}", self.log());
+            }
+            (task["lastStatus"] == status).then_some(task)
+        })
+    }
+
+    /// What the cluster's processes, mounts, networks and cgroups are named by: nothing with it may be left at the end.
+    pub(crate) fn traces(&self) -> Vec<String> {
+        let dir = self.dir.path().display().to_string();
+        let mut found = Vec::new();
+        for line in fs::read_to_string("/proc/mounts").unwrap().lines().filter(|l| l.contains(&dir)) {
+            found.push(format!("mount {line}"));
+        }
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let pid = entry.file_name().to_string_lossy().into_owned();
+            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            if pid.bytes().all(|b| b.is_ascii_digit()) && line.contains(&dir) && !line.contains("docker-registry") {
+                found.push(format!("process {pid} {line}"));
+            }
+        }
+        let key = key(&self.data());
+        for root in ["/sys/fs/cgroup/memory", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"] {
+            let group = Path::new(root).join(format!("longshore-{key}"));
+            if group.exists() {
+                found.push(format!("cgroup {}", group.display()));
+            }
+        }
+        let run = Path::new("/run/longshore").join(key);
+        if run.exists() {
+            found.push(format!("folder {}", run.display()));
+        }
+        for (what, program, arguments) in
+            [("link", "ip", ["-o", "link", "show", "type", "bridge"].as_slice()), ("table", "nft", ["list", "tables"].as_slice())]
+        {
+            let out = Command::new(program).args(arguments).output().unwrap();
+            found.extend(String::from_utf8_lossy(&out.stdout).lines().map(|l| format!("{what} {l}")));
+        }
+        found
+    }
+}
+
+/// As the server names what it makes on its host.
+fn key(data: &Path) -> String {
+    use sha2::{Digest, Sha256};
+    hex::encode(Sha256::digest(data.as_os_str().as_encoded_bytes()))[..8].to_owned()
+}
+
+/// The Python of the tests' virtual environment, which `scripts/setup` makes.
+pub(crate) fn python() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let own = root.join("target/venv/bin/python");
+    assert!(own.exists(), "the test environment is missing: run `scripts/setup test` first");
+    own.canonicalize().map_or_else(|_| own.display().to_string(), |_| own.display().to_string())
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+        if self.server.is_none() && !self.agents().is_empty() {
+            // A test that killed the server and failed: what its agents left is taken down by another one.
+            self.instances = 0;
+            if self.data().exists() {
+                self.start_server();
+            }
+        }
+        let _ = self.stop_server();
+    }
+}

@@ -1,0 +1,9 @@
+//! The fourth and fifth ring: whole clusters with real containers, driven from outside by the clients people have.
+//!
+//! Every test lives in a network namespace of its own and in a folder of its own, so tests neither see nor disturb each other
+//! or the machine. What they start ends with them, also when they are killed.
+
+mod black_box;
+mod faults;
+mod harness;
+mod walkthrough;
