@@ -12,7 +12,7 @@ use hyper::{Request, Response, StatusCode, body::Bytes, body::Incoming, header, 
 use hyper_util::rt::TokioIo;
 use model::{ContainerInstanceArn, ContainerStatus, Desired, NetworkBinding, ObservedStatus, TaskArn, Timestamp};
 use serde::Serialize;
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore};
 
 /// Connections at the same time: people and scripts on the instance itself.

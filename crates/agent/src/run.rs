@@ -31,6 +31,8 @@ pub const CONTAINERD_NAMESPACE: &str = "longshore";
 /// How long the tasks of a deregistered instance may take to stop before the agent ends all the same: the longest
 /// stopTimeout ECS knows, and every SIGKILL.
 const LAST_STOP: Duration = Duration::from_secs(240);
+/// Between two looks at our containerd: one system call.
+const GUARD: Duration = Duration::from_millis(500);
 /// Between two looks whether they have.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -270,7 +272,10 @@ async fn connect_runtime(config: &Config, effects: &Effects) -> Result<(Arc<dyn 
         Some(socket) => socket.clone(),
         None => {
             let own = daemon::DaemonConfig::new(config.data_dir.join("containerd"));
-            daemon::ensure_containerd(&own, effects).await?.socket
+            let running = daemon::ensure_containerd(&own, effects).await?;
+            let socket = running.socket.clone();
+            effects.spawn("containerd", guard_containerd(own, running, effects.clone()));
+            socket
         }
     };
     let mut containerd = ContainerdConfig::new(socket, config.data_dir.join("runtime"));
@@ -280,6 +285,20 @@ async fn connect_runtime(config: &Config, effects: &Effects) -> Result<(Arc<dyn 
     let runtime = Arc::new(Containerd::connect(containerd, effects.clone()).await?);
     let info = runtime.info().await?;
     Ok((runtime, format!("{}: {}", info.name, info.version)))
+}
+
+/// Starts our own containerd again whenever it has ended. Containers live on meanwhile.
+async fn guard_containerd(own: daemon::DaemonConfig, mut running: daemon::Daemon, effects: Effects) {
+    while effects.sleep_unless_stopped(GUARD).await {
+        if !running.has_ended() {
+            continue;
+        }
+        tracing::warn!(pid = running.pid, "containerd has ended; it is started again");
+        match daemon::ensure_containerd(&own, &effects).await {
+            Ok(fresh) => running = fresh,
+            Err(error) => tracing::error!(error = chain(&error), "containerd does not start; trying again"),
+        }
+    }
 }
 
 async fn introspect(address: SocketAddr, identity: &Identity, engine: &Engine, effects: &Effects) {

@@ -6,6 +6,8 @@
 
 mod board;
 mod owner;
+#[cfg(test)]
+mod tests;
 pub use board::{Board, View};
 
 use crate::{

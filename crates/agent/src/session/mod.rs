@@ -5,6 +5,8 @@
 
 mod join;
 mod talk;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 pub(crate) use join::join;

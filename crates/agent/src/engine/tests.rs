@@ -1,0 +1,228 @@
+//! Tasks run on a machine in memory: crashes of the agent, losses of the runtime, orders of operations.
+
+use super::*;
+use crate::testing::{self, FakeNode, until};
+use model::{ObservedStatus, StopCode, TaskObservation};
+use std::time::Duration;
+
+struct Bench {
+    node: Arc<FakeNode>,
+    dir: tempfile::TempDir,
+    effects: Effects,
+    engine: Engine,
+}
+
+fn effects(seed: u64) -> Effects {
+    Effects::simulated(seed, Timestamp(1_700_000_000_000))
+}
+
+async fn open(node: &Arc<FakeNode>, dir: &std::path::Path, effects: &Effects) -> Engine {
+    let logs = LogHub::new(dir.to_owned(), effects.clone());
+    Engine::open(node.clone(), Ledger::open(dir).unwrap(), logs, effects.clone()).await.unwrap()
+}
+
+async fn bench() -> Bench {
+    let (node, dir, effects) = (FakeNode::new(), tempfile::tempdir().unwrap(), effects(1));
+    let engine = open(&node, dir.path(), &effects).await;
+    Bench { node, dir, effects, engine }
+}
+
+/// The agent dies (whatever was under way ends, nothing is written at the end) and another one begins.
+async fn crash(bench: Bench, gap: impl FnOnce(&FakeNode)) -> Bench {
+    let Bench { node, dir, effects: old, engine } = bench;
+    drop(engine);
+    assert!(old.drain(Duration::from_secs(600)).await);
+    gap(&node);
+    let effects = effects(2);
+    let engine = open(&node, dir.path(), &effects).await;
+    Bench { node, dir, effects, engine }
+}
+
+fn set(generation: u64, tasks: &[u32]) -> Assignments {
+    let each: Vec<_> = tasks.iter().map(|n| testing::assignment(*n, &["web"])).collect();
+    let definitions = each.first().map(|(a, d)| (a.definition.clone(), d.clone())).into_iter().collect();
+    Assignments { epoch: 1, generation, definitions, tasks: each.into_iter().map(|(a, _)| a).collect() }
+}
+
+fn stopping(mut set: Assignments) -> Assignments {
+    for task in &mut set.tasks {
+        task.desired = Desired::Stopped(user());
+    }
+    set
+}
+
+fn user() -> Stop {
+    Stop { code: StopCode::UserInitiated, reason: "Task stopped by user".into() }
+}
+
+fn seen(engine: &Engine) -> Vec<TaskObservation> {
+    engine.board().views().iter().map(|v| v.state.observe(&v.plan.assignment.task)).collect()
+}
+
+async fn until_status(bench: &Bench, want: &ObservedStatus) {
+    until(&bench.effects, &format!("{want:?}"), || {
+        let all = seen(&bench.engine);
+        !all.is_empty() && all.iter().all(|s| s.status == *want)
+    })
+    .await;
+}
+
+fn only_id(bench: &Bench) -> String {
+    bench.node.containers().into_iter().next().expect("a container")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_runs_ends_is_told_and_forgotten() {
+    let bench = bench().await;
+    assert!(bench.engine.assign(set(1, &[1])).await.unwrap());
+    until_status(&bench, &ObservedStatus::Running).await;
+    bench.node.exit(&only_id(&bench), 3);
+    until_status(&bench, &ObservedStatus::Stopped(Stop::essential_exited())).await;
+    assert_eq!(seen(&bench.engine)[0].containers[0].exit_code, Some(3));
+    assert_eq!(bench.engine.board().unreported(10).await.len(), 1, "changes of one task coalesce");
+    assert!(bench.engine.assign(set(2, &[])).await.unwrap());
+    until(&bench.effects, "forgotten", || bench.engine.tasks().is_empty()).await;
+    assert!(Ledger::open(bench.dir.path()).unwrap().load().unwrap().is_empty());
+    assert!(bench.node.containers().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_set_is_refused_even_after_a_restart() {
+    let bench = bench().await;
+    assert!(bench.engine.assign(set(7, &[1])).await.unwrap());
+    assert!(!bench.engine.assign(set(6, &[])).await.unwrap());
+    let bench = crash(bench, |_| ()).await;
+    assert!(!bench.engine.assign(set(6, &[])).await.unwrap());
+    assert!(bench.engine.assign(set(7, &[1])).await.unwrap(), "the same set may come again");
+    until_status(&bench, &ObservedStatus::Running).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn exits_while_the_agent_is_away_are_found_with_their_codes() {
+    let bench = bench().await;
+    bench.engine.assign(set(1, &[1])).await.unwrap();
+    until_status(&bench, &ObservedStatus::Running).await;
+    let id = only_id(&bench);
+    let bench = crash(bench, |node| node.exit(&id, 42)).await;
+    until_status(&bench, &ObservedStatus::Stopped(Stop::essential_exited())).await;
+    assert_eq!(seen(&bench.engine)[0].containers[0].exit_code, Some(42));
+}
+
+#[tokio::test(start_paused = true)]
+async fn containers_live_on_through_a_restart_and_can_still_be_stopped() {
+    let bench = bench().await;
+    bench.engine.assign(set(1, &[1])).await.unwrap();
+    until_status(&bench, &ObservedStatus::Running).await;
+    let bench = crash(bench, |_| ()).await;
+    until_status(&bench, &ObservedStatus::Running).await;
+    assert_eq!(bench.node.calls().iter().filter(|c| c.starts_with("start")).count(), 1, "{:?}", bench.node.calls());
+    bench.engine.assign(stopping(set(2, &[1]))).await.unwrap();
+    until_status(&bench, &ObservedStatus::Stopped(user())).await;
+    assert_eq!(seen(&bench.engine)[0].containers[0].exit_code, Some(143));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_ledger_does_not_know_is_removed() {
+    let bench = bench().await;
+    bench.engine.assign(set(1, &[1])).await.unwrap();
+    until_status(&bench, &ObservedStatus::Running).await;
+    let ledger = bench.dir.path().join("tasks");
+    let bench = crash(bench, |_| std::fs::remove_dir_all(ledger).unwrap()).await;
+    assert!(bench.node.containers().is_empty());
+    bench.engine.assign(set(1, &[1])).await.unwrap();
+    until_status(&bench, &ObservedStatus::Running).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_event_or_container_is_found_when_the_runtime_is_back() {
+    let bench = bench().await;
+    bench.engine.assign(set(1, &[1])).await.unwrap();
+    until_status(&bench, &ObservedStatus::Running).await;
+    bench.node.lose(&only_id(&bench));
+    bench.node.reconnect();
+    until_status(&bench, &ObservedStatus::Stopped(Stop::essential_exited())).await;
+    let reason = seen(&bench.engine)[0].containers[0].reason.clone();
+    assert_eq!(reason.as_deref(), Some("ContainerVanishedError: No container matching saved ID found"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_waits_for_the_creation_it_undoes() {
+    let bench = bench().await;
+    bench.node.gate.forget_permits(1000);
+    bench.engine.assign(set(1, &[1])).await.unwrap();
+    until(&bench.effects, "creating", || bench.node.calls().contains(&"create web".to_owned())).await;
+    bench.engine.assign(stopping(set(2, &[1]))).await.unwrap();
+    until_status(&bench, &ObservedStatus::Stopping(user())).await;
+    assert!(!bench.node.calls().contains(&"remove web".to_owned()));
+    bench.node.gate.add_permits(1);
+    until_status(&bench, &ObservedStatus::Stopped(user())).await;
+    let calls = bench.node.calls();
+    assert_eq!(calls[calls.len() - 2..], ["created web", "remove web"]);
+    assert!(bench.node.containers().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_carry_their_names_and_stop_the_task() {
+    for (what, reason) in [
+        ("pull", "CannotPullContainerError: manifest unknown"),
+        ("connect", "CannotStartContainerError: port is already allocated"),
+        ("create", "CannotCreateContainerError: no"),
+        ("start", "CannotStartContainerError: exec: not found"),
+    ] {
+        let bench = bench().await;
+        bench.node.fail(what, reason);
+        bench.engine.assign(set(1, &[1])).await.unwrap();
+        until_status(&bench, &ObservedStatus::Stopped(Stop::failed_to_start())).await;
+        let container = &seen(&bench.engine)[0].containers[0];
+        assert_eq!((container.reason.as_deref(), container.exit_code), (Some(reason), None), "{what}");
+        assert!(bench.node.containers().is_empty(), "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_ignore_the_signal_are_killed_after_their_time() {
+    let bench = bench().await;
+    bench.node.be_stubborn();
+    bench.engine.assign(set(1, &[1])).await.unwrap();
+    until_status(&bench, &ObservedStatus::Running).await;
+    let asked = bench.effects.monotonic();
+    bench.engine.assign(stopping(set(2, &[1]))).await.unwrap();
+    until_status(&bench, &ObservedStatus::Stopped(user())).await;
+    let took = bench.effects.monotonic() - asked;
+    assert!((30..32).contains(&took.as_secs()), "{took:?}");
+    assert_eq!(seen(&bench.engine)[0].containers[0].exit_code, Some(137));
+}
+
+/// Agents that die again and again at random moments, containers that end by themselves, and in the end every task stops and
+/// nothing is left.
+#[tokio::test(start_paused = true)]
+async fn whatever_happens_every_stop_terminates_and_nothing_is_left() {
+    for seed in 0..12 {
+        let mut bench = bench().await;
+        let chance = effects(seed);
+        let tasks = [1, 2, 3, 4];
+        bench.engine.assign(set(1, &tasks)).await.unwrap();
+        for _ in 0..6 {
+            bench.effects.sleep(Duration::from_millis(chance.random() % 4)).await;
+            let victim = usize::try_from(chance.random() % 8).unwrap();
+            let victim = bench.node.containers().get(victim).cloned();
+            let code = i32::try_from(chance.random() % 256).unwrap();
+            let die = |node: &FakeNode| victim.iter().for_each(|id| node.exit(id, code));
+            if chance.random().is_multiple_of(2) {
+                bench = crash(bench, die).await;
+                bench.engine.assign(set(1, &tasks)).await.unwrap();
+            } else {
+                die(&bench.node);
+            }
+        }
+        bench.engine.assign(stopping(set(2, &tasks))).await.unwrap();
+        until(&bench.effects, &format!("all stopped, seed {seed}"), || {
+            let all = seen(&bench.engine);
+            all.len() == tasks.len() && all.iter().all(|s| matches!(s.status, ObservedStatus::Stopped(_)))
+        })
+        .await;
+        assert!(bench.node.containers().is_empty(), "seed {seed}");
+        bench.engine.assign(set(3, &[])).await.unwrap();
+        until(&bench.effects, "forgotten", || bench.engine.tasks().is_empty()).await;
+    }
+}
