@@ -1,0 +1,47 @@
+//! What the coverage table says is what the server does.
+
+use crate::Harness;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn every_operation_that_is_said_to_work_has_a_handler_and_no_other_has() {
+    let harness = Harness::start().await;
+    for row in server::coverage() {
+        let works = json!(row.status) == json!("works");
+        assert!(works || row.unsupported_members.is_empty(), "{row:?}");
+        let caller = server::Caller {
+            scope: model::Scope {
+                account: model::AccountId::parse("000000000000").unwrap(),
+                region: model::Region::parse("us-east-1").unwrap(),
+            },
+            principal: "arn:aws:iam::000000000000:root".to_owned(),
+            access_key: "x".to_owned(),
+        };
+        let service = crate::client::service(row.service);
+        let operation = service.operation(row.operation).unwrap();
+        let answer = server::api::dispatch(harness.server.context(), &caller, service, operation, json!({})).await;
+        let text = answer.err().map(|error| error.message).unwrap_or_default();
+        assert!(!text.contains("has no handler"), "{} {}: {text}", row.service, row.operation);
+        assert_eq!(!works, text.contains("does not serve"), "{} {}: {text}", row.service, row.operation);
+    }
+}
+
+#[test]
+fn the_table_names_members_that_are_refused() {
+    let rows = server::coverage();
+    let row = |operation: &str| rows.iter().find(|row| row.service == "ecs" && row.operation == operation).unwrap();
+    assert_eq!(rows.iter().filter(|row| row.service == "ecs").count(), 88, "every operation of the model is listed");
+    let register = row("RegisterTaskDefinition");
+    for (member, refused) in [
+        ("containerDefinitions.secrets", true),
+        ("containerDefinitions.linuxParameters.devices", true),
+        ("volumes", true),
+        ("taskRoleArn", true),
+        ("containerDefinitions.image", false),
+        ("containerDefinitions", false),
+        ("containerDefinitions.logConfiguration.options", false),
+    ] {
+        assert_eq!(register.unsupported_members.iter().any(|m| m == member), refused, "{member}");
+    }
+    assert_eq!(json!(row("CreateService").status), Value::from("refused"));
+}

@@ -1,0 +1,271 @@
+use crate::{Harness, Want, arn, run};
+use serde_json::{Value, json};
+
+fn minimal(family: &str) -> Value {
+    json!({"family": family, "containerDefinitions": [{"name": "app", "image": "busybox", "memory": 64}]})
+}
+
+/// The minimal definition with one container member more.
+fn with(member: &str, value: Value) -> Value {
+    let mut body = minimal("web");
+    body["containerDefinitions"][0][member] = value;
+    body
+}
+
+/// The minimal definition with one member more.
+fn top(member: &str, value: Value) -> Value {
+    let mut body = minimal("web");
+    body[member] = value;
+    body
+}
+
+#[tokio::test]
+async fn a_registered_definition_shows_what_aws_adds() {
+    let harness = Harness::start().await;
+    let shown = json!({
+        "taskDefinitionArn": arn("task-definition/web:1"), "family": "web", "revision": 1, "status": "ACTIVE",
+        "volumes": [], "placementConstraints": [], "compatibilities": ["EXTERNAL", "EC2"],
+        "registeredBy": "arn:aws:iam::000000000000:root",
+        "networkMode": null, "cpu": null, "memory": null, "requiresCompatibilities": null, "runtimePlatform": null,
+        "executionRoleArn": null, "taskRoleArn": null, "deregisteredAt": null, "proxyConfiguration": null,
+        "containerDefinitions": [{
+            "name": "app", "image": "busybox", "memory": 64, "cpu": 0, "essential": true,
+            "environment": [], "mountPoints": [], "volumesFrom": [],
+            "portMappings": [
+                {"containerPort": 80, "hostPort": 0, "protocol": "tcp", "name": null},
+                {"containerPort": 53, "hostPort": 5353, "protocol": "udp"},
+                {"containerPortRange": "8000-8003", "protocol": "tcp", "containerPort": null, "hostPort": null},
+            ],
+            "command": null, "entryPoint": null, "linuxParameters": null, "logConfiguration": null, "ulimits": null,
+            "dockerLabels": null, "healthCheck": null, "memoryReservation": null,
+        }],
+    });
+    let ports = json!([
+        {"containerPort": 80},
+        {"containerPort": 53, "hostPort": 5353, "protocol": "udp"},
+        {"containerPortRange": "8000-8003"},
+    ]);
+    let mut body = with("portMappings", ports);
+    body["tags"] = json!([{"key": "k", "value": "v"}]);
+    let tags = json!([{"key": "k", "value": "v"}]);
+    run(
+        &harness,
+        "ecs",
+        vec![
+            ("RegisterTaskDefinition", body, Want::Ok(json!({"taskDefinition": shown.clone(), "tags": tags}))),
+            (
+                "DescribeTaskDefinition",
+                json!({"taskDefinition": "web"}),
+                Want::Ok(json!({"taskDefinition": shown, "tags": []})),
+            ),
+            (
+                "DescribeTaskDefinition",
+                json!({"taskDefinition": "web:1", "include": ["TAGS"]}),
+                Want::Ok(json!({"tags": tags})),
+            ),
+            (
+                "DescribeTaskDefinition",
+                json!({"taskDefinition": arn("task-definition/web:1")}),
+                Want::Ok(json!({"taskDefinition": {"revision": 1}})),
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn everything_honoured_comes_back() {
+    let harness = Harness::start().await;
+    let container = json!({
+        "name": "app", "image": "docker.io/library/nginx:1", "cpu": 128, "memory": 256, "memoryReservation": 128,
+        "essential": true, "command": ["a"], "entryPoint": ["b"], "environment": [{"name": "E", "value": ""}],
+        "user": "1:1", "workingDirectory": "/w", "stopTimeout": 5, "startTimeout": 9, "hostname": "h",
+        "readonlyRootFilesystem": true, "privileged": true, "ulimits": [{"name": "nofile", "softLimit": 1, "hardLimit": 2}],
+        "portMappings": [{"containerPort": 80, "hostPort": 8080, "protocol": "tcp", "name": "http", "appProtocol": "http2"}],
+        "linuxParameters": {
+            "capabilities": {"add": ["NET_ADMIN"], "drop": ["MKNOD"]}, "initProcessEnabled": true, "sharedMemorySize": 64,
+            "tmpfs": [{"containerPath": "/t", "size": 16, "mountOptions": ["noexec"]}],
+        },
+        "dockerLabels": {"l": "v"},
+        "logConfiguration": {"logDriver": "awslogs", "options": {
+            "awslogs-group": "g", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "p", "awslogs-create-group": "true",
+            "mode": "non-blocking", "max-buffer-size": "1m"}},
+    });
+    let body = json!({
+        "family": "all", "networkMode": "bridge", "cpu": "256", "memory": "512", "requiresCompatibilities": ["EC2", "EXTERNAL"],
+        "executionRoleArn": "arn:aws:iam::000000000000:role/r",
+        "runtimePlatform": {"cpuArchitecture": "X86_64", "operatingSystemFamily": "LINUX"},
+        "placementConstraints": [{"type": "memberOf", "expression": "attribute:ecs.os-type == linux"}],
+        "containerDefinitions": [container],
+    });
+    let rows = vec![("RegisterTaskDefinition", body.clone(), Want::Ok(json!({"taskDefinition": body})))];
+    run(&harness, "ecs", rows).await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told() {
+    let harness = Harness::start().await;
+    let client = |text| Want::Err("ClientException", text);
+    let refused = |body, text| ("RegisterTaskDefinition", body, Want::Err("ClientException", text));
+    let log = |driver: &str, options: Value| with("logConfiguration", json!({"logDriver": driver, "options": options}));
+    run(
+        &harness,
+        "ecs",
+        vec![
+            ("RegisterTaskDefinition", json!({"family": "x"}), Want::Err("InvalidParameterException", "containerDefinitions")),
+            refused(top("family", json!("a b")), "Family contains invalid characters."),
+            refused(json!({"family": "x", "containerDefinitions": [{"image": "i", "memory": 6}]}), "Container.name should not be null"),
+            refused(json!({"family": "x", "containerDefinitions": [{"name": "i", "memory": 6}]}), "Container.image should not be null"),
+            refused(
+                json!({"family": "x", "containerDefinitions": [{"name": "app", "image": "i"}]}),
+                "Invalid setting for container 'app'. At least one of 'memory' or 'memoryReservation' must be specified.",
+            ),
+            refused(with("essential", json!(false)), "at least one essential container"),
+            refused(top("networkMode", json!("awsvpc")), "does not honour networkMode awsvpc yet"),
+            refused(top("requiresCompatibilities", json!(["FARGATE"])), "does not honour requiresCompatibilities FARGATE yet"),
+            refused(top("taskRoleArn", json!("arn:aws:iam::0:role/r")), "does not honour taskRoleArn yet"),
+            refused(top("volumes", json!([{"name": "v"}])), "does not honour volumes yet"),
+            refused(top("cpu", json!("lots")), "Invalid 'cpu' setting for task."),
+            refused(top("cpu", json!("64")), "Invalid 'cpu' setting for task."),
+            refused(
+                top("placementConstraints", json!([{"type": "memberOf", "expression": "attribute:x =="}])),
+                "Invalid placement constraint expression",
+            ),
+            refused(with("secrets", json!([{"name": "S", "valueFrom": "arn"}])), "does not honour containerDefinitions.secrets yet"),
+            refused(
+                with("linuxParameters", json!({"devices": [{"hostPath": "/dev/x"}]})),
+                "does not honour containerDefinitions.linuxParameters.devices yet",
+            ),
+            refused(with("linuxParameters", json!({"capabilities": {"add": ["FLY"]}})), "'FLY' is not a Linux capability"),
+            refused(log("awslogs", json!({})), "awslogs-group"),
+            refused(
+                log("awslogs", json!({"awslogs-group": "g", "awslogs-multiline-pattern": "x"})),
+                "does not honour containerDefinitions.logConfiguration.options.awslogs-multiline-pattern yet",
+            ),
+            refused(log("syslog", json!({})), "does not honour containerDefinitions.logConfiguration.logDriver syslog yet"),
+            refused(with("portMappings", json!([{"containerPortRange": "9-"}])), "is not a port range"),
+            refused(with("portMappings", json!([{"containerPort": 80, "hostPort": 70000}])), "hostPort"),
+            (
+                "RegisterTaskDefinition",
+                top("tags", json!([{"key": "aws:x", "value": "v"}])),
+                Want::Err("InvalidParameterException", "reserved"),
+            ),
+            ("DescribeTaskDefinition", json!({"taskDefinition": "web"}), client("Unable to describe task definition.")),
+            ("DescribeTaskDefinition", json!({"taskDefinition": "web:x"}), client("Unable to describe task definition.")),
+            ("DeregisterTaskDefinition", json!({"taskDefinition": "web:1"}), client("does not exist")),
+            (
+                "DeregisterTaskDefinition",
+                json!({"taskDefinition": "web:x"}),
+                Want::Err("InvalidParameterException", "Invalid revision number. Number: x"),
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn revisions_come_and_go_and_are_never_used_again() {
+    let harness = Harness::start().await;
+    let td = |rest: &str| arn(&format!("task-definition/{rest}"));
+    let registered = |family: &str, revision: u32| {
+        let body = minimal(family);
+        ("RegisterTaskDefinition", body, Want::Ok(json!({"taskDefinition": {"revision": revision}})))
+    };
+    let listed =
+        |input: Value, arns: Vec<String>| ("ListTaskDefinitions", input, Want::Ok(json!({"taskDefinitionArns": arns})));
+    let families =
+        |input: Value, names: &[&str]| ("ListTaskDefinitionFamilies", input, Want::Ok(json!({"families": names})));
+    run(
+        &harness,
+        "ecs",
+        vec![
+            registered("web", 1),
+            registered("web", 2),
+            registered("web-two", 1),
+            listed(json!({}), vec![td("web:1"), td("web:2"), td("web-two:1")]),
+            listed(json!({"familyPrefix": "web"}), vec![td("web:1"), td("web:2")]),
+            listed(json!({"familyPrefix": "web", "sort": "DESC"}), vec![td("web:2"), td("web:1")]),
+            listed(json!({"familyPrefix": "we"}), vec![]),
+            families(json!({}), &["web", "web-two"]),
+            families(json!({"familyPrefix": "web-"}), &["web-two"]),
+            (
+                "DeleteTaskDefinitions",
+                json!({"taskDefinitions": ["web:1", "web:9", "web"]}),
+                Want::Ok(json!({"taskDefinitions": [], "failures": [
+                    {"arn": "web:1", "reason": "The specified task definition is still in ACTIVE status. Please deregister the target and try again."},
+                    {"arn": "web:9", "reason": "The specified task definition does not exist. Specify a valid account, family, revision and try again."},
+                    {"arn": "web", "reason": "The specified task definition identifier is invalid. Specify a valid name or ARN and try again."},
+                ]})),
+            ),
+            ("DeregisterTaskDefinition", json!({"taskDefinition": "web:2"}), Want::Ok(json!({"taskDefinition": {"status": "INACTIVE"}}))),
+            ("DescribeTaskDefinition", json!({"taskDefinition": "web"}), Want::Ok(json!({"taskDefinition": {"revision": 1}}))),
+            ("DeregisterTaskDefinition", json!({"taskDefinition": "web-two:1"}), Want::Ok(json!({}))),
+            families(json!({"status": "ACTIVE"}), &["web"]),
+            families(json!({"status": "INACTIVE"}), &["web-two"]),
+            listed(json!({"status": "INACTIVE"}), vec![td("web:2"), td("web-two:1")]),
+            (
+                "DeleteTaskDefinitions",
+                json!({"taskDefinitions": [td("web:2")]}),
+                Want::Ok(json!({"failures": [], "taskDefinitions": [{"status": "DELETE_IN_PROGRESS"}]})),
+            ),
+            registered("web", 3),
+            ("DeleteTaskDefinitions", json!({"taskDefinitions": []}), Want::Err("InvalidParameterException", "must be greater than 0")),
+        ],
+    )
+    .await;
+    let (mut seen, mut token) = (Vec::new(), json!(null));
+    for page in 0.. {
+        assert!(page < 3);
+        let input = json!({"maxResults": 1, "nextToken": token, "familyPrefix": "web"});
+        let got = harness.call("ecs", "ListTaskDefinitions", &input).await.unwrap();
+        seen.extend(got["taskDefinitionArns"].as_array().unwrap().clone());
+        match got.get("nextToken") {
+            Some(next) => token = next.clone(),
+            None => break,
+        }
+    }
+    assert_eq!(seen, vec![json!(td("web:1")), json!(td("web:3"))]);
+}
+
+/// Bodies as the original ECS CLI sends them for compose files of version 1 and 3, empty members and all.
+#[tokio::test]
+async fn old_clients_bodies_pass_but_for_what_is_not_honoured() {
+    let harness = Harness::start().await;
+    let bodies = [include_str!("bodies/ecs-cli-v1.json"), include_str!("bodies/ecs-cli-v3.json")];
+    for (body, names) in bodies.into_iter().zip([
+        vec!["containerDefinitions.links", "containerDefinitions.mountPoints", "volumes"],
+        vec![
+            "containerDefinitions.extraHosts",
+            "containerDefinitions.healthCheck",
+            "containerDefinitions.mountPoints",
+            "containerDefinitions.pseudoTerminal",
+            "volumes",
+        ],
+    ]) {
+        let mut body: Value = serde_json::from_str(body).unwrap();
+        for name in names {
+            let refused = harness.call("ecs", "RegisterTaskDefinition", &body).await.unwrap_err();
+            assert_eq!(refused.code, "ClientException");
+            assert!(refused.message.contains(&format!("does not honour {name} yet")), "{name}: {}", refused.message);
+            let member = name.rsplit('.').next().unwrap();
+            match name.contains('.') {
+                true => {
+                    let containers = body["containerDefinitions"].as_array_mut().unwrap();
+                    containers.iter_mut().for_each(|c| drop(c.as_object_mut().unwrap().remove(member)));
+                }
+                false => drop(body.as_object_mut().unwrap().remove(member)),
+            }
+        }
+        let containers = body["containerDefinitions"].as_array_mut().unwrap();
+        for container in containers {
+            if container["logConfiguration"]["logDriver"] == "syslog" {
+                container.as_object_mut().unwrap().remove("logConfiguration");
+            }
+        }
+        let answer = harness.call("ecs", "RegisterTaskDefinition", &body).await.unwrap();
+        let shown = &answer["taskDefinition"];
+        assert_eq!(shown["requiresCompatibilities"], json!(["EC2"]));
+        assert!(shown["containerDefinitions"][0].get("command").is_none_or(|c| c != &json!([])));
+        assert!(shown.get("executionRoleArn").is_none(), "an empty text is unset");
+    }
+}

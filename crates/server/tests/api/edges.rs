@@ -1,0 +1,85 @@
+//! The HTTP side's bounds and our own pages.
+
+use crate::Harness;
+use crate::client::{credentials, service};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+async fn get(harness: &Harness, page: &str) -> crate::client::Answer {
+    let uri = format!("http://{}{page}", harness.server.endpoints()[0]);
+    harness.send(http::Request::get(uri).body(()).unwrap().into_parts().0, Bytes::new()).await
+}
+
+#[tokio::test]
+async fn own_pages_need_no_signature() {
+    let harness = Harness::start().await;
+    let health = get(&harness, "/.longshore/health").await;
+    let told: Value = serde_json::from_slice(&health.body).unwrap();
+    assert_eq!((health.status, &told["status"]), (200, &json!("ok")));
+    assert_eq!(get(&harness, "/.longshore/secrets").await.status, 404);
+}
+
+#[tokio::test]
+async fn bodies_are_bounded() {
+    let harness = Harness::start_with(|config| config.limits.body_bytes = 1_000).await;
+    let name = "x".repeat(2_000);
+    let refused = harness.call("ecs", "CreateCluster", &json!({"clusterName": name})).await.unwrap_err();
+    assert_eq!((refused.status, &*refused.code), (413, "RequestEntityTooLargeException"));
+    harness.call("ecs", "ListClusters", &json!({})).await.unwrap();
+}
+
+#[tokio::test]
+async fn rubbish_is_refused_politely() {
+    let harness = Harness::start().await;
+    let ecs = service("ecs");
+    for rubbish in ["{", "[]", "\"x\"", "{\"clusters\": 7}"] {
+        let (mut parts, _) = harness.request(ecs, "DescribeClusters", &json!({}));
+        let now = harness.now();
+        wire::sigv4::sign(&mut parts, rubbish.as_bytes(), &credentials(), ("us-east-1", "ecs"), now).unwrap();
+        let answer = harness.send(parts, rubbish.into()).await;
+        let told: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!((answer.status, &told["__type"]), (400, &json!("SerializationException")), "{rubbish}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_dawdles_over_a_head_is_cut_off() {
+    let harness = Harness::start_with(|config| config.limits.header_timeout = Duration::from_millis(50)).await;
+    let mut stream = TcpStream::connect(harness.server.endpoints()[0]).await.unwrap();
+    stream.write_all(b"POST / HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+    let mut rest = Vec::new();
+    // Cut off is an end or a reset; waiting for ever is what must not happen.
+    let ended = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut rest)).await;
+    assert!(ended.is_ok(), "the server closes the connection");
+}
+
+#[tokio::test]
+async fn connections_are_bounded_and_wait_their_turn() {
+    let harness = Harness::start_with(|config| config.limits.connections = 1).await;
+    let idle = TcpStream::connect(harness.server.endpoints()[0]).await.unwrap();
+    let waiting = get(&harness, "/.longshore/health");
+    let mut waiting = std::pin::pin!(waiting);
+    let early = tokio::time::timeout(Duration::from_millis(100), waiting.as_mut()).await;
+    assert!(early.is_err(), "the only place is taken");
+    drop(idle);
+    let answer = tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("the place is free again");
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn a_restart_keeps_what_was_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let harness = Harness::start_with(|config| config.data_dir.clone_from(&data)).await;
+    harness.call("ecs", "CreateCluster", &json!({"clusterName": "kept"})).await.unwrap();
+    harness.call("logs", "CreateLogGroup", &json!({"logGroupName": "kept"})).await.unwrap();
+    assert!(harness.server.shutdown().await, "nothing hangs at shutdown");
+    let again = Harness::start_with(|config| config.data_dir.clone_from(&data)).await;
+    let clusters = again.call("ecs", "ListClusters", &json!({})).await.unwrap();
+    assert_eq!(clusters["clusterArns"], json!([crate::arn("cluster/kept")]));
+    let groups = again.call("logs", "DescribeLogGroups", &json!({})).await.unwrap();
+    assert_eq!(groups["logGroups"][0]["logGroupName"], json!("kept"));
+}
