@@ -142,7 +142,7 @@ impl TaskDefinitionSpec {
                 let protocol = mapping.effective_protocol();
                 match mapping.spec {
                     PortSpec::Single { container, host } => {
-                        if container == 0 && mode != NetworkMode::Bridge || container == 0 {
+                        if container == 0 {
                             return refuse(format!("Invalid containerPort 0 for container '{name}'."));
                         }
                         if mode == NetworkMode::Host && host.is_some_and(|h| h != 0 && h != container) {
