@@ -302,6 +302,15 @@ fn errors_say_where_and_what_was_expected() {
 }
 
 #[test]
+fn what_only_javas_patterns_know_is_refused() {
+    for pattern in ["t(?=2).*", "(?<!x)t2", "(t)\\1", "\\Qt2\\E"] {
+        assert!(Expression::parse(&format!("attribute:stack =~ '{pattern}'")).is_err(), "{pattern}");
+    }
+    // The exception that docs/decisions/0004-placement.md names.
+    check("attribute:stack =~ p.*+d", true, false);
+}
+
+#[test]
 fn length_depth_and_patterns_are_bounded() {
     let value = "x".repeat(MAX_LENGTH - "attribute:a == ".len());
     check(&format!("attribute:a == {value}"), false, false);
