@@ -116,9 +116,9 @@ impl Credentials {
         let (certificate, ca) = (pem(&joined.certificate_pem)?, pem(&joined.ca_pem)?);
         let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|_| bad("it is not X.509"))?;
         let names = parsed.subject_alternative_name().ok().flatten().ok_or_else(|| bad("it has no names"))?;
-        let uri = names.value.general_names.iter().find_map(|name| match name {
-            GeneralName::URI(uri) => Some(*uri),
-            _ => None,
+        let uri = names.value.general_names.iter().find_map(|name| {
+            let GeneralName::URI(uri) = name else { return None };
+            Some(*uri)
         });
         let identity = uri.ok_or_else(|| bad("it has no URI name"))?.parse::<Identity>();
         let millis = |seconds: i64| Timestamp(seconds.saturating_mul(1000));

@@ -157,9 +157,9 @@ impl RealNode {
 
     async fn start_container(&self, job: &Job) -> Result<(), Failure> {
         let (started, again) = self.persist(|| self.runtime.start(job.id())).await;
-        started.map_err(|e| match e {
-            CreateError::Runtime(RuntimeError::Timeout(text)) => Failure::new("DockerTimeoutError", text),
-            other => Failure::new("CannotStartContainerError", other),
+        started.map_err(|e| {
+            let timeout = matches!(e, CreateError::Runtime(RuntimeError::Timeout(_)));
+            Failure::new(if timeout { "DockerTimeoutError" } else { "CannotStartContainerError" }, e)
         })?;
         // It may have run and ended while nobody answered.
         match if again { self.look(job).await? } else { Seen::Alive } {

@@ -127,7 +127,7 @@ pub(super) async fn dial(
         let tcp = TcpStream::connect(server).await?;
         // Reports are small and somebody waits for each.
         tcp.set_nodelay(true)?;
-        Ok::<_, std::io::Error>(TlsConnector::from(Arc::new(config)).connect(name, tcp).await?)
+        TlsConnector::from(Arc::new(config)).connect(name, tcp).await
     };
     let stream = within(effects, PATIENCE, work).await??;
     if stream.get_ref().1.alpn_protocol().is_none_or(|agreed| !wanted.iter().any(|w| w == agreed)) {
