@@ -5,7 +5,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Bench, event};
+use common::{Bench, event, exit_of};
 use runtime::{BindMount, ContainerSpec, ContainerState, CreateError, Resources, Runtime, RuntimeEvent, Tmpfs, Ulimit};
 
 #[tokio::test]
@@ -25,11 +25,7 @@ async fn a_container_lives_logs_and_leaves_nothing() {
     assert_eq!(pid, status.pid);
     event(&mut events, |e| matches!(e, RuntimeEvent::Started { id, pid: p } if id == "one" && p == pid).then_some(()))
         .await;
-    let (code, at) = event(&mut events, |e| match e {
-        RuntimeEvent::Exited { id, exit_code, exited_at } if id == "one" => Some((exit_code, exited_at)),
-        _ => None,
-    })
-    .await;
+    let (code, at) = exit_of(&mut events, "one").await;
     assert_eq!(code, 7);
     let status = runtime.status("one").await.unwrap().unwrap();
     assert_eq!((status.state, status.exit_code, status.oom_killed), (ContainerState::Stopped, Some(7), false));

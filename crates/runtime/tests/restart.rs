@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Bench, event};
+use common::{Bench, event, exit_of};
 use runtime::daemon::ensure_containerd;
 use runtime::{ContainerState, Runtime, RuntimeError, RuntimeEvent};
 
@@ -47,12 +47,7 @@ async fn containerd_killed_and_restarted_loses_nothing() {
 
     // Events flow again, also for containers from before.
     runtime.signal("stays", libc::SIGKILL, true).await.unwrap();
-    let code = event(&mut events, |e| match e {
-        RuntimeEvent::Exited { id, exit_code, .. } if id == "stays" => Some(exit_code),
-        _ => None,
-    })
-    .await;
-    assert_eq!(code, 137);
+    assert_eq!(exit_of(&mut events, "stays").await.0, 137);
 
     let adopted = ensure_containerd(&bench.daemon_config, &bench.effects).await.unwrap();
     assert!(adopted.adopted);

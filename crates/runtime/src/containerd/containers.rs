@@ -105,7 +105,7 @@ impl Containerd {
         let log = spec.log_file.as_ref().map(|path| format!("file://{}", path.display())).unwrap_or_default();
         let request = tasks::CreateTaskRequest {
             container_id: spec.id.clone(),
-            rootfs: mounts,
+            rootfs: if self.volatile_overlay { volatile(mounts) } else { mounts },
             stdout: log.clone(),
             stderr: log,
             options: Some(options),
@@ -207,6 +207,7 @@ impl Containerd {
 
     async fn remove_task(&self, id: &str, cgroup: Option<&str>) -> Result<(), RuntimeError> {
         let deadline = self.effects.monotonic() + DEATH_TIMEOUT;
+        let mut through_runc = false;
         loop {
             let request = tasks::DeleteTaskRequest { container_id: id.to_owned() };
             let status = match raw("clear away task", self.client.tasks().delete(request)).await {
@@ -220,16 +221,23 @@ impl Containerd {
             if self.effects.monotonic() >= deadline {
                 return Err(RuntimeError::Timeout(format!("{id} does not die: {}", status.message())));
             }
-            // Still alive: a task is only cleared away once its process has ended.
-            self.signal_container(id, libc::SIGKILL, true).await?;
-            if let Some(cgroup) = cgroup {
-                let killed = self.cgroups.kill_all(cgroup);
-                killed.map_err(|e| RuntimeError::Other(format!("kill cgroup: {e}")))?;
+            // Still alive: a task is only cleared away once its process has ended. Through the control group if we
+            // know it, because each signal through containerd is a run of runc, 12 ms of CPU.
+            let known = cgroup.filter(|path| !through_runc && self.cgroups.exists(path));
+            match known {
+                Some(path) => {
+                    let killed = self.cgroups.kill_all(path);
+                    killed.map_err(|e| RuntimeError::Other(format!("kill cgroup: {e}")))?;
+                }
+                None => self.signal_container(id, libc::SIGKILL, true).await?,
             }
+            through_runc = true;
             let request = tasks::WaitRequest { container_id: id.to_owned(), ..Default::default() };
             // Whatever it answers, deleting tells whether it is over.
-            let _ = tokio::time::timeout(DEATH_TIMEOUT, Box::pin(self.client.tasks().wait(request))).await;
-            self.effects.sleep(LOOK_AGAIN).await;
+            let waited = tokio::time::timeout(DEATH_TIMEOUT, Box::pin(self.client.tasks().wait(request))).await;
+            if !matches!(waited, Ok(Ok(_))) {
+                self.effects.sleep(LOOK_AGAIN).await;
+            }
         }
     }
 
@@ -298,6 +306,15 @@ fn state(process: &Process) -> ContainerState {
         }
         TaskState::Unknown => ContainerState::Stopped,
     }
+}
+
+/// A container's writable layer never outlives the machine's next start, so it need not be synced to disk when it is
+/// unmounted: 10 ms less per removal, and much more on a busy disk.
+fn volatile(mut mounts: Vec<Mount>) -> Vec<Mount> {
+    for mount in mounts.iter_mut().filter(|m| m.r#type == "overlay") {
+        mount.options.push("volatile".to_owned());
+    }
+    mounts
 }
 
 fn check_id(id: &str) -> Result<(), CreateError> {

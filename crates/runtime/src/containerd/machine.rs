@@ -18,6 +18,14 @@ pub(crate) fn capabilities(which: &str) -> CapabilitySet {
     CapabilitySet::from_mask(line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0))
 }
 
+/// Whether the kernel is this one or later; false if its version cannot be read.
+pub(super) fn kernel_is_at_least(wanted: (u32, u32)) -> bool {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= wanted)
+}
+
 /// All device nodes under /dev, except what every container gets anyway.
 pub(super) fn devices() -> Vec<Device> {
     let mut found = Vec::new();
@@ -160,6 +168,7 @@ mod tests {
     #[test]
     fn this_machine_has_devices_and_capabilities() {
         assert!(devices().iter().any(|d| d.path == "/dev/null" && (d.major, d.minor) == (1, 3)));
+        assert!(kernel_is_at_least((3, 10)) && !kernel_is_at_least((99, 0)));
         assert!(capabilities("CapBnd").has("CHOWN"));
         assert!(!capabilities("NoSuch").has("CHOWN"));
     }

@@ -39,6 +39,8 @@ const SNAPSHOTTER: &str = "overlayfs";
 const RUNTIME: &str = "io.containerd.runc.v2";
 /// A registry that sends nothing for so long is taken for dead (ECS_IMAGE_PULL_INACTIVITY_TIMEOUT).
 const PULL_INACTIVITY: Duration = Duration::from_secs(60);
+/// The kernel that brought overlayfs' `volatile`.
+const VOLATILE_OVERLAY: (u32, u32) = (5, 10);
 /// The static init, built by build.rs.
 const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/container-init"));
 
@@ -89,6 +91,7 @@ pub struct Containerd {
     cgroups: Cgroups,
     capabilities: CapabilitySet,
     init: PathBuf,
+    volatile_overlay: bool,
 }
 
 impl Containerd {
@@ -116,7 +119,8 @@ impl Containerd {
             effects.clone(),
         )?;
         let capabilities = machine::capabilities("CapBnd");
-        Ok(Self { client, effects, pulls, in_flight: Mutex::default(), cgroups, capabilities, init })
+        let volatile_overlay = machine::kernel_is_at_least(VOLATILE_OVERLAY);
+        Ok(Self { client, effects, pulls, in_flight: Mutex::default(), cgroups, capabilities, init, volatile_overlay })
     }
 
     /// Joins an equal pull in flight, or starts one.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use effects::Effects;
 use futures::StreamExt;
@@ -190,6 +190,18 @@ pub(crate) async fn event<T>(
     .expect("waited too long for an event")
 }
 
+/// Exit code and time of this container, once it is told.
+pub(crate) async fn exit_of(
+    events: &mut futures::stream::BoxStream<'static, RuntimeEvent>,
+    wanted: &str,
+) -> (u32, Option<SystemTime>) {
+    event(events, |e| {
+        let RuntimeEvent::Exited { id, exit_code, exited_at } = e else { return None };
+        (id == wanted).then_some((exit_code, exited_at))
+    })
+    .await
+}
+
 fn mounts_below(dir: &Path) -> Vec<String> {
     let text = std::fs::read_to_string("/proc/self/mounts").unwrap();
     let dir = dir.display().to_string();
@@ -216,8 +228,7 @@ impl Drop for Cleaner {
             }
             let _ = std::fs::remove_dir_all(format!("/run/containerd/runc/{namespace}"));
         });
-        if cleaned.join().is_err() {
-            eprintln!("clean-up of {} failed", self.top);
-        }
+        // A test that fails already must not abort for that.
+        assert!(cleaned.join().is_ok() || std::thread::panicking(), "clean-up of {} failed", self.top);
     }
 }
