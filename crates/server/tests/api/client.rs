@@ -6,7 +6,8 @@ use http::request::Parts;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use server::{Config, KeyPair, Server, machines::NoMachines};
+use server::machines::{MachineHost, NoMachines};
+use server::{Config, KeyPair, Server};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -50,6 +51,11 @@ impl Harness {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_on(change, Arc::new(NoMachines)).await
+    }
+
+    /// As [`Harness::start_with`], on a host of one's own.
+    pub(crate) async fn start_on(change: impl FnOnce(&mut Config), host: Arc<dyn MachineHost>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::new(dir.path().join("data"));
         let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
@@ -58,7 +64,7 @@ impl Harness {
         config.root_credentials = Some(KeyPair { access_key_id: KEY.to_owned(), secret_access_key: SECRET.to_owned() });
         change(&mut config);
         let effects = Effects::real();
-        let server = server::serve(config, effects.clone(), Arc::new(NoMachines)).await.unwrap();
+        let server = server::serve(config, effects.clone(), host).await.unwrap();
         Self { server, effects, _dir: dir }
     }
 

@@ -142,6 +142,7 @@ async fn what_is_wrong_is_told() {
                 log("awslogs", json!({"awslogs-group": "g", "awslogs-multiline-pattern": "x"})),
                 "does not honour containerDefinitions.logConfiguration.options.awslogs-multiline-pattern yet",
             ),
+            refused(log("json-file", json!({"max-size": "1m"})), "logConfiguration.options.max-size yet"),
             refused(log("syslog", json!({})), "does not honour containerDefinitions.logConfiguration.logDriver syslog yet"),
             refused(with("portMappings", json!([{"containerPortRange": "9-"}])), "is not a port range"),
             refused(with("portMappings", json!([{"containerPort": 80, "hostPort": 70000}])), "hostPort"),

@@ -4,6 +4,8 @@ use crate::Harness;
 use crate::client::{credentials, service};
 use bytes::Bytes;
 use serde_json::{Value, json};
+use server::TlsFiles;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -82,4 +84,27 @@ async fn a_restart_keeps_what_was_answered() {
     assert_eq!(clusters["clusterArns"], json!([crate::arn("cluster/kept")]));
     let groups = again.call("logs", "DescribeLogGroups", &json!({})).await.unwrap();
     assert_eq!(groups["logGroups"][0]["logGroupName"], json!("kept"));
+}
+
+#[tokio::test]
+async fn the_endpoint_speaks_tls_when_given_a_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let files = TlsFiles { certificate: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
+    std::fs::write(&files.certificate, made.cert.pem()).unwrap();
+    std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    let harness = Harness::start_with(|config| config.tls = Some(files)).await;
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let client = client.with_root_certificates(roots).with_no_client_auth();
+    let stream = TcpStream::connect(harness.server.endpoints()[0]).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
+    let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+    stream.write_all(b"GET /.longshore/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK"), "{}", String::from_utf8_lossy(&answer));
 }

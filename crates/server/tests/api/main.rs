@@ -1,6 +1,9 @@
 //! The API over real sockets: a server on a free port with an empty directory, and requests signed by our own client.
 //! Each test is a table: what is asked, and what must come back.
 
+// Helpers of tests are tests too.
+#![allow(clippy::unwrap_used)]
+
 mod client;
 mod clusters;
 mod coverage;

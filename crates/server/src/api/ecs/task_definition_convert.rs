@@ -20,8 +20,8 @@ const MAX_CONSTRAINTS: usize = 10;
 /// never waits for the log store: `mode` and its buffer have nothing left to decide and are taken either way.
 const AWSLOGS_OPTIONS: &[&str] =
     &["awslogs-group", "awslogs-region", "awslogs-stream-prefix", "awslogs-create-group", "mode", "max-buffer-size"];
-/// Options of the log driver `json-file` that are honoured.
-const JSON_FILE_OPTIONS: &[&str] = &["max-size", "max-file"];
+/// Options of the log driver `json-file` that are honoured: none until the agent turns files over.
+const JSON_FILE_OPTIONS: &[&str] = &[];
 
 /// Linux capabilities by AWS's names. Source: `KernelCapabilities` in the model's documentation.
 const CAPABILITIES: &[&str] = &[

@@ -95,10 +95,10 @@ pub(crate) async fn register(
 }
 
 fn definition(committed: &Committed) -> Result<&TaskDefinition, ApiError> {
-    match &committed.outcome {
-        Outcome::TaskDefinition(definition) => Ok(definition),
-        _ => Err(ApiError::server("a task definition's command was answered with something else")),
-    }
+    let Outcome::TaskDefinition(definition) = &committed.outcome else {
+        return Err(ApiError::server("a task definition's command was answered with something else"));
+    };
+    Ok(definition)
 }
 
 pub(crate) async fn deregister(
