@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use common::{Bench, event, exit_of};
 use runtime::daemon::ensure_containerd;
-use runtime::{ContainerState, Runtime, RuntimeError, RuntimeEvent};
+use runtime::{ContainerState, CreateError, Runtime, RuntimeError, RuntimeEvent};
 
 #[tokio::test]
 async fn containerd_killed_and_restarted_loses_nothing() {
@@ -59,4 +59,46 @@ async fn containerd_killed_and_restarted_loses_nothing() {
     drop(adopted);
     again.stop(&bench.effects).await.unwrap();
     assert!(runtime.info().await.is_err());
+}
+
+#[tokio::test]
+async fn containerd_killed_while_containers_are_made_leaves_nothing_half_made() {
+    let (bench, mut daemon, runtime) = Bench::ready().await;
+    let ids: Vec<String> = (0..6).map(|n| format!("c{n}")).collect();
+    let one = |id: &String| {
+        let (id, spec) = (id.clone(), bench.spec(id, "exit 4"));
+        let runtime = &runtime;
+        async move {
+            runtime.create(spec).await?;
+            runtime.start(&id).await
+        }
+    };
+    // One after the other, so that the blow falls between or within any two steps.
+    let making = async {
+        let mut failures = Vec::new();
+        for id in &ids {
+            failures.extend(one(id).await.err());
+        }
+        failures
+    };
+    let blow = async {
+        // A few of them are there, another is being made.
+        bench.until("some containers", || bench.shims().len() >= 2).await;
+        let process = rustix::process::Pid::from_raw(i32::try_from(daemon.pid).unwrap()).unwrap();
+        rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+    };
+    let (failures, ()) = futures::join!(making, blow);
+    assert!(!failures.is_empty());
+    for failure in failures {
+        assert!(matches!(failure, CreateError::Runtime(RuntimeError::Unavailable(_))), "{failure:?}");
+    }
+    bench.until("containerd's end", || daemon.has_ended()).await;
+    let again = ensure_containerd(&bench.daemon_config, &bench.effects).await.unwrap();
+    for id in &ids {
+        one(id).await.unwrap();
+        assert_eq!(bench.stopped(&runtime, id).await.exit_code, Some(4));
+        runtime.remove(id).await.unwrap();
+    }
+    bench.nothing_left().await;
+    drop(again);
 }

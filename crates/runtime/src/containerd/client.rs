@@ -149,14 +149,14 @@ pub(crate) async fn raw<T>(what: &str, call: impl Future<Output = Result<Respons
 /// In our terms.
 #[allow(clippy::wildcard_enum_match_arm)] // gRPC's codes are not ours and most mean the same here.
 pub(crate) fn trouble(what: &str, status: &Status) -> RuntimeError {
+    // What containerd itself says has no source; a connection that breaks mid-call has, under various codes.
+    if std::error::Error::source(status).is_some() {
+        return RuntimeError::Unavailable(format!("{what}: {}", status.message()));
+    }
     match status.code() {
         Code::Unavailable => RuntimeError::Unavailable(format!("{what}: {}", status.message())),
         Code::DeadlineExceeded => RuntimeError::Timeout(status.message().to_owned()),
         Code::NotFound => RuntimeError::NotFound(format!("{what}: {}", status.message())),
-        // A connection that breaks mid-call has code Unknown and a transport error as its source.
-        Code::Unknown if std::error::Error::source(status).is_some() => {
-            RuntimeError::Unavailable(format!("{what}: {}", status.message()))
-        }
         code => RuntimeError::Other(format!("{what}: {} ({code:?})", status.message())),
     }
 }
