@@ -26,6 +26,6 @@ pub use context::{Caller, Context};
 pub use serve::{Server, ServerError, serve};
 pub use session::LinkError;
 
-/// How the build that our own agents name in `AgentInfo::hash` begins. Instances whose agent names another have no session
-/// with us: they were registered through the API.
-pub const AGENT_HASH: &str = "longshore";
+/// How `agentHash` of instances begins whose agent has a session with us. Others were registered through the API, and
+/// nobody here knows whether their agents live.
+pub(crate) const AGENT_HASH: &str = "longshore";

@@ -6,7 +6,9 @@ use link::{
     AgentMessage, FrameError, Framed, Goodbye, GoodbyeCode, Hello, Identity, JoinAnswer, JoinRefusal, Sender,
     ServerMessage, Welcome,
 };
-use model::{Cluster, ClusterStatus, ContainerInstance, ContainerInstanceArn, InstanceStatus, Tags, TaskObservation};
+use model::{
+    AgentInfo, Cluster, ClusterStatus, ContainerInstance, ContainerInstanceArn, InstanceStatus, Tags, TaskObservation,
+};
 use state::{Command, CommitError, Committed, Rejected, Subscription, Topic};
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use tokio::{net::TcpStream, sync::mpsc};
@@ -80,7 +82,7 @@ async fn register(ctx: &Context, identity: &Identity, hello: Hello) -> Result<()
         ec2_instance_id: identity.ec2_instance_id.clone(),
         registered: hello.resources,
         attributes: hello.attributes,
-        agent: hello.agent,
+        agent: marked(hello.agent),
         agent_connected: true,
         agent_changed_at: now,
         address: hello.address,
@@ -110,6 +112,15 @@ async fn register(ctx: &Context, identity: &Identity, hello: Hello) -> Result<()
         }
         Err(error) => Err(goodbye(GoodbyeCode::ShuttingDown, &error.to_string())),
     }
+}
+
+/// The agent with our mark, by which the liveness loop tells those that must have a session.
+fn marked(agent: AgentInfo) -> AgentInfo {
+    if agent.hash.starts_with(crate::AGENT_HASH) {
+        return agent;
+    }
+    let hash = format!("{}{}", crate::AGENT_HASH, if agent.hash.is_empty() { "" } else { "-" });
+    AgentInfo { hash: hash + &agent.hash, ..agent }
 }
 
 /// Why a session ended.

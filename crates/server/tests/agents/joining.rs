@@ -1,0 +1,72 @@
+use crate::agent::{Machine, Token, token};
+use crate::{Harness, code, ecs, list, ok, text};
+use serde_json::json;
+
+#[tokio::test]
+async fn only_a_right_token_lets_a_machine_in() {
+    let harness = Harness::start().await;
+    let good = token(&harness, Some("demo"), 1).await;
+    let mut machine = Machine::new(&harness).await;
+    for wrong in [
+        Token { id: good.id.clone(), code: "0".repeat(20) },
+        Token { id: good.id.clone(), code: String::new() },
+        Token { id: "00000000-0000-4000-8000-000000000000".into(), code: good.code.clone() },
+    ] {
+        let refusal = machine.join(&harness, &wrong, None).await.unwrap_err();
+        // One sentence for all, so that nobody learns which part was right.
+        assert!(refusal.message.contains("not valid") && !refusal.retry, "{}", refusal.message);
+    }
+    let identity = machine.join(&harness, &good, None).await.unwrap();
+    assert_eq!(identity.container_instance.cluster.name.as_str(), "demo");
+    assert!(identity.ec2_instance_id.unwrap().starts_with("mi-"));
+}
+
+#[tokio::test]
+async fn a_replayed_token_gives_the_same_identity_to_the_same_key_only() {
+    let harness = Harness::start().await;
+    let token = token(&harness, None, 1).await;
+    let (mut machine, mut thief) = (Machine::new(&harness).await, Machine::new(&harness).await);
+    let first = machine.join(&harness, &token, Some("demo")).await.unwrap();
+    assert_eq!(machine.join(&harness, &token, Some("demo")).await.unwrap(), first);
+    let refusal = thief.join(&harness, &token, Some("demo")).await.unwrap_err();
+    assert!(refusal.message.contains("as many machines"), "{}", refusal.message);
+    let answer = ok(&harness, "ssm", "DescribeActivations", json!({})).await;
+    let shown = &list(&answer["ActivationList"])[0];
+    assert_eq!((text(&shown["ActivationId"]), shown["RegistrationsCount"].as_i64()), (token.id.as_str(), Some(1)));
+    ok(&harness, "ssm", "DeleteActivation", json!({"ActivationId": token.id})).await;
+    assert!(machine.join(&harness, &token, Some("demo")).await.is_err());
+    assert_eq!(code(&harness, "ssm", "DeleteActivation", json!({"ActivationId": token.id})).await, "InvalidActivation");
+}
+
+#[tokio::test]
+async fn a_token_for_one_cluster_does_not_open_another() {
+    let harness = Harness::start().await;
+    let token = token(&harness, Some("demo"), 5).await;
+    let mut machine = Machine::new(&harness).await;
+    let joined = machine.join(&harness, &token, Some("other")).await;
+    let cluster = joined.map(|identity| identity.container_instance.cluster.name.to_string());
+    // Whatever the agent asks for, the token's cluster is the one it gets.
+    assert_eq!(cluster.ok().as_deref(), Some("demo"));
+}
+
+#[tokio::test]
+async fn the_default_cluster_comes_to_be_when_it_is_first_joined() {
+    let harness = Harness::start().await;
+    let token = token(&harness, None, 1).await;
+    let mut machine = Machine::new(&harness).await;
+    machine.join(&harness, &token, None).await.unwrap();
+    let (_session, _) = machine.session(&harness).await;
+    let answer = ecs(&harness, "DescribeClusters", json!({})).await;
+    assert_eq!(answer["clusters"][0]["registeredContainerInstancesCount"], 1);
+}
+
+#[tokio::test]
+async fn a_session_needs_a_certificate() {
+    let harness = Harness::start().await;
+    let machine = Machine::new(&harness).await;
+    let mut framed = machine.dial(&harness, link::ALPN_SESSION, false).await;
+    let _ = framed.send(&link::AgentMessage::Hello(crate::agent::hello())).await;
+    assert!(framed.receive::<link::ServerMessage>().await.is_err());
+    let answer = ecs(&harness, "ListClusters", json!({})).await;
+    assert!(list(&answer["clusterArns"]).is_empty());
+}
