@@ -9,6 +9,7 @@ use model::{ObservedStatus, Stop, TaskObservation, Timestamp};
 use state::{Command, Sqlite, Store, TaskFilter};
 use std::{
     io::Write,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -22,15 +23,27 @@ const BATCH: u64 = 500;
 const SPAN: Duration = Duration::from_secs(3);
 
 fn main() {
-    let mut sizes: Vec<u64> = std::env::args().skip(1).map(|a| a.parse().unwrap()).collect();
-    if sizes.is_empty() {
-        sizes = vec![1_000, 100_000];
-    }
+    let args: Vec<String> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let effects = runtime.block_on(async { Effects::real() });
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["prepare", size, dir] => runtime.block_on(prepare(size.parse().unwrap(), Path::new(dir), &effects)),
+        ["measure", size, dir] => runtime.block_on(measure(size.parse().unwrap(), Path::new(dir), &effects)),
+        [] => compare(&["1000", "100000"]),
+        ref sizes => compare(sizes),
+    }
+}
+
+/// Each step in a process of its own, so that memory is not what an earlier one left behind.
+fn compare(sizes: &[&str]) {
     raw_fsync();
     for size in sizes {
-        runtime.block_on(measure(size, &effects));
+        println!("--- {size} stored tasks");
+        let dir = tempfile::tempdir_in(".").unwrap();
+        for step in ["prepare", "measure"] {
+            let mut process = std::process::Command::new(std::env::current_exe().unwrap());
+            assert!(process.args([step, size]).arg(dir.path()).status().unwrap().success());
+        }
     }
 }
 
@@ -59,19 +72,12 @@ fn resident_bytes() -> u64 {
     text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
-async fn measure(size: u64, effects: &Effects) {
-    println!("--- {size} stored tasks");
-    let dir = tempfile::tempdir_in(".").unwrap();
-    let store = Store::open(Box::new(Sqlite::open(dir.path()).unwrap()), effects).unwrap();
-    prepare(&store, size).await;
-    store.close().await;
-    drop(store);
-
+async fn measure(size: u64, dir: &Path, effects: &Effects) {
     let (before, start) = (resident_bytes(), Instant::now());
-    let store = Store::open(Box::new(Sqlite::open(dir.path()).unwrap()), effects).unwrap();
+    let store = Store::open(Box::new(Sqlite::open(dir).unwrap()), effects).unwrap();
     let each = resident_bytes().saturating_sub(before) / size;
     println!("opened in {:?}; resident memory grew by {each} bytes a task", start.elapsed());
-    let disk = std::fs::metadata(dir.path().join("state.db")).unwrap().len() / size;
+    let disk = std::fs::metadata(dir.join("state.db")).unwrap().len() / size;
     println!("{disk} bytes a task on disk");
     read(&store, size);
     for callers in [1, 64] {
@@ -80,7 +86,8 @@ async fn measure(size: u64, effects: &Effects) {
     store.close().await;
 }
 
-async fn prepare(store: &Store, size: u64) {
+async fn prepare(size: u64, dir: &Path, effects: &Effects) {
+    let store = Store::open(Box::new(Sqlite::open(dir).unwrap()), effects).unwrap();
     let start = Instant::now();
     store.commit(Command::CreateCluster(cluster("one"))).await.unwrap();
     let big = instance("one", 0, u32::MAX, u32::MAX);
@@ -88,7 +95,7 @@ async fn prepare(store: &Store, size: u64) {
     store.commit(register("web")).await.unwrap();
     for first in (0..size).step_by(usize::try_from(BATCH).unwrap()) {
         let numbers = first..size.min(first + BATCH);
-        let tasks: Vec<_> = numbers.map(|n| realistic(n)).collect();
+        let tasks: Vec<_> = numbers.map(realistic).collect();
         let seen = tasks.iter().map(|t| TaskObservation {
             task: t.arn.clone(),
             status: ObservedStatus::Stopped(Stop::essential_exited()),
@@ -102,6 +109,7 @@ async fn prepare(store: &Store, size: u64) {
         store.commit(Command::Observe { instance: instance_arn("one", 0), seen, at }).await.unwrap();
     }
     println!("started and stopped in {:?}", start.elapsed());
+    store.close().await;
 }
 
 /// A task as a node would have reported it.

@@ -9,6 +9,7 @@ use crate::{
 };
 use std::{
     collections::BTreeMap,
+    fmt,
     fs::{self, File, OpenOptions},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -36,6 +37,25 @@ impl Report {
     /// Whether nothing is wrong.
     pub fn is_sound(&self) -> bool {
         self.problems.is_empty()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} at revision {}", self.file.display(), self.revision)?;
+        for (kind, count) in &self.records {
+            writeln!(f, "  {count} {kind} records")?;
+        }
+        for note in &self.notes {
+            writeln!(f, "note: {note}")?;
+        }
+        for problem in &self.problems {
+            writeln!(f, "problem: {problem}")?;
+        }
+        if self.is_sound() {
+            return write!(f, "It is sound.");
+        }
+        write!(f, "It is damaged. `longshore state restore` puts a backup in its place and keeps this one beside it.")
     }
 }
 
@@ -77,7 +97,8 @@ fn store_file(path: &Path) -> Result<PathBuf, MaintainError> {
 /// every record, and what must hold between them. Changes nothing; a server may be running on it.
 pub fn check(path: &Path) -> Result<Report, MaintainError> {
     let file = store_file(path)?;
-    let mut report = Report { file: file.clone(), revision: 0, records: BTreeMap::new(), problems: Vec::new(), notes: Vec::new() };
+    let mut report =
+        Report { file: file.clone(), revision: 0, records: BTreeMap::new(), problems: Vec::new(), notes: Vec::new() };
     if path.is_dir() && path.join(sqlite::RESTORING).exists() {
         report.problems.push(format!("a restore was interrupted: {} is still there", sqlite::RESTORING));
     }

@@ -93,23 +93,15 @@ fn definition() -> Record {
 }
 
 fn instance() -> Record {
-    let agent = AgentInfo {
-        version: "0.1.0".to_owned(),
-        hash: "abc".to_owned(),
-        runtime: "containerd: 1.6.20".to_owned(),
-    };
+    let agent =
+        AgentInfo { version: "0.1.0".to_owned(), hash: "abc".to_owned(), runtime: "containerd: 1.6.20".to_owned() };
     Record::ContainerInstance(
         ContainerInstance {
             arn: ContainerInstanceArn { cluster: cluster_arn(), id: instance_id() },
             status: InstanceStatus::Draining,
             version: 4,
             ec2_instance_id: Some("i-0123456789abcdef0".to_owned()),
-            registered: Resources {
-                cpu: CpuUnits(2048),
-                memory: MemoryMib(3904),
-                gpus: 0,
-                ports: [port(22)].into(),
-            },
+            registered: Resources { cpu: CpuUnits(2048), memory: MemoryMib(3904), gpus: 0, ports: [port(22)].into() },
             attributes: BTreeMap::from([("ecs.os-type".to_owned(), Some("linux".to_owned())), ("x".to_owned(), None)]),
             agent,
             agent_connected: true,

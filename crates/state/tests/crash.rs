@@ -3,6 +3,8 @@
 //! The test starts itself again as a child that commits in a loop and names each acknowledged command on a pipe. The
 //! parent kills it after a random number of acknowledgements, reads the pipe to its end, and opens the store.
 
+#![allow(clippy::unwrap_used)] // Clippy sees tests in test functions only.
+
 mod common;
 use common::*;
 use effects::Effects;
@@ -40,17 +42,22 @@ fn child(directory: &Path) {
                     let task = task("one", first + n * COMMITTERS + c, 0, definition_arn("web", 1), 1, 1);
                     let arn = task.arn.clone();
                     store.commit(start(vec![task])).await.unwrap();
-                    writeln!(std::io::stderr(), "started {arn}").unwrap();
+                    say(&format!("started {arn}\n"));
                     if n % 3 == 1 {
                         let (tasks, why) = (vec![arn.clone()], model::Stop::essential_exited());
                         store.commit(Command::EndTasks { tasks, why, at: Timestamp(1) }).await.unwrap();
-                        writeln!(std::io::stderr(), "ended {arn}").unwrap();
+                        say(&format!("ended {arn}\n"));
                     }
                 }
             }
         });
         futures_join(committers).await;
     });
+}
+
+/// Tells the parent in one write, so that a kill can not leave half a line.
+fn say(line: &str) {
+    std::io::stderr().write_all(line.as_bytes()).expect("the parent reads until we are gone");
 }
 
 /// All of them at once on this task; none of them ends.

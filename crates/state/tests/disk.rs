@@ -1,5 +1,7 @@
 //! What is on the disk: whose it is, what happens when it is torn, damaged or foreign, and the ways out.
 
+#![allow(clippy::unwrap_used)] // Clippy sees tests in test functions only.
+
 mod common;
 use common::*;
 use effects::Effects;
@@ -192,7 +194,9 @@ fn no_flipped_bit_in_the_log_takes_acknowledged_commits_along() {
                 assert!(*opened.snapshot() == *now || last_two, "the flip at byte {at} went back to {revision}");
             }
             Err(error) => {
-                assert!(error.to_string().contains("commits follow the damage") || error.to_string().contains("header"));
+                assert!(
+                    error.to_string().contains("commits follow the damage") || error.to_string().contains("header")
+                );
                 refused += 1;
             }
         }
@@ -290,4 +294,8 @@ fn a_check_finds_what_contradicts_itself() {
     sqlite.commit(&vec![cluster, family, definition], epoch).unwrap();
     let report = state::check(dir.path()).unwrap();
     assert_eq!(report.problems, [format!("{arn} is above its family's count of 0")]);
+    let told = report.to_string();
+    assert!(
+        told.contains("  1 cluster records") && told.contains("problem: ") && told.contains("longshore state restore")
+    );
 }

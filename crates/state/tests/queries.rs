@@ -12,10 +12,9 @@ fn store() -> Store {
 
 fn observe(store: &Store, on: u64, number: u64, status: ObservedStatus, at: i64) -> Vec<TaskArn> {
     let seen = vec![seen(task_arn("one", number), status)];
-    match must(store, Command::Observe { instance: instance_arn("one", on), seen, at: Timestamp(at) }).outcome {
-        Outcome::Observed { unknown } => unknown,
-        other => panic!("{other:?}"),
-    }
+    let command = Command::Observe { instance: instance_arn("one", on), seen, at: Timestamp(at) };
+    let Outcome::Observed { unknown } = must(store, command).outcome else { panic!("an observation is answered so") };
+    unknown
 }
 
 /// Reads a list in pages of `size` and checks that they join to the whole.
@@ -113,7 +112,7 @@ fn numbers(snapshot: &Snapshot, filter: &TaskFilter) -> Vec<u64> {
     });
     assert!(whole.is_sorted(), "by id");
     let mut numbers: Vec<u64> =
-        whole.iter().map(|id| (0..100).find(|n| task_arn("one", *n).id == *id).unwrap()).collect();
+        whole.iter().map(|id| (0..100).find(|n| task_arn("one", *n).id == *id).expect("one of ours")).collect();
     numbers.sort_unstable();
     numbers
 }
@@ -181,6 +180,11 @@ fn an_instance_shows_what_its_tasks_leave() {
     let no_room = Rejected::NoRoom { index: 1, instance: instance_arn("one", 0), lacking };
     let other = task("one", 3, 1, definition_arn("web", 1), 1, 1);
     assert_eq!(refused(&store, start(vec![other, second])), no_room);
+
+    let half = |number| task("one", number, 2, definition_arn("web", 1), 600, 1);
+    let lacking = model::resources::Lacking::Cpu;
+    let no_room = Rejected::NoRoom { index: 1, instance: instance_arn("one", 2), lacking };
+    assert_eq!(refused(&store, start(vec![half(4), half(5)])), no_room, "the first of a command counts for the second");
 
     observe(&store, 0, 1, ObservedStatus::Running, 5);
     let row = store.snapshot().instance(&instance_arn("one", 0)).unwrap().clone();

@@ -1,5 +1,7 @@
 //! The writer: groups, a disk that fills up, being fenced off, closing, and waking who waits.
 
+#![allow(clippy::unwrap_used)] // Clippy sees tests in test functions only.
+
 mod common;
 use common::*;
 use effects::Effects;

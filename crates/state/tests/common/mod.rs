@@ -1,5 +1,6 @@
 //! Builders and small helpers that all of this crate's tests share.
 #![allow(dead_code, unreachable_pub)] // Each test binary uses a part.
+#![allow(clippy::unwrap_used)] // These are tests, though clippy does not see it in a file they share.
 
 use effects::Effects;
 use model::*;
