@@ -76,9 +76,6 @@ pub struct Machine {
     /// When `state` last changed; a terminated machine is forgotten some time after it.
     #[serde(default)]
     pub state_changed_at: Timestamp,
-    /// When it came to this state.
-    #[serde(default)]
-    pub state_changed_at: Timestamp,
     /// Its image id, as asked for.
     #[serde(default)]
     pub image_id: String,
