@@ -224,6 +224,8 @@ impl Engine {
         let task = plan.assignment.task.clone();
         let handle = Handle { mailbox: mailbox.clone(), plan: plan.clone(), told: Told::default() };
         self.0.owners.lock().expect("no code panics with it").insert(task.clone(), handle);
+        // Whoever asks from now on finds the task, before its owner has had its first turn.
+        self.0.board.publish(View { plan: plan.clone(), state: Arc::new(state.clone()) }, true);
         let inner = self.0.clone();
         self.0.effects.spawn("task", async move {
             let owner = Owner::new(inner.clone(), plan, state, mailbox);

@@ -114,6 +114,7 @@ async fn containers_live_on_through_a_restart_and_can_still_be_stopped() {
     bench.engine.assign(set(1, &[1])).await.unwrap();
     until_status(&bench, &ObservedStatus::Running).await;
     let bench = crash(bench, |_| ()).await;
+    assert_eq!(seen(&bench.engine).len(), 1, "known at once, before its owner had a turn");
     until_status(&bench, &ObservedStatus::Running).await;
     assert_eq!(bench.node.calls().iter().filter(|c| c.starts_with("start")).count(), 1, "{:?}", bench.node.calls());
     bench.engine.assign(stopping(set(2, &[1]))).await.unwrap();

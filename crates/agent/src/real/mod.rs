@@ -34,6 +34,12 @@ use std::{
 pub(crate) const IMAGE_LABEL: &str = "longshore.image";
 /// How long before a runtime that does not answer is asked again: it restarts within a second.
 const ASK_AGAIN: Duration = Duration::from_millis(300);
+/// What containerd says when not the container but its own helper fails. Seen when an agent dies while containerd works for
+/// it: the remains of that creation are still being cleared away when the next agent asks again.
+const SHIM_FAILED: &str = "failed to start shim";
+/// How often such a creation is tried, and the pause before each further try; the clearing takes some 100 ms.
+const SHIM_TRIES: u32 = 5;
+const SHIM_PAUSE: Duration = Duration::from_millis(500);
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 /// What a process killed by SIGKILL exits with: the only code that may mean lack of memory.
@@ -151,8 +157,19 @@ impl RealNode {
             files: &files,
         };
         let spec = spec::build(job, &image, &places);
-        let (created, _) = self.persist(|| self.runtime.create(spec.clone())).await;
-        created.map_err(|e| create_failure(&e))
+        let mut tries = 1;
+        loop {
+            let (created, _) = self.persist(|| self.runtime.create(spec.clone())).await;
+            match created {
+                Err(CreateError::Oci(text)) if tries < SHIM_TRIES && text.contains(SHIM_FAILED) => {
+                    tracing::warn!(container = spec.id, error = text, "its shim did not start; making it anew");
+                    tries += 1;
+                    self.effects.sleep(SHIM_PAUSE).await;
+                    self.runtime.remove(&spec.id).await.map_err(|e| fail(&e))?;
+                }
+                outcome => return outcome.map_err(|e| create_failure(&e)),
+            }
+        }
     }
 
     async fn start_container(&self, job: &Job) -> Result<(), Failure> {
