@@ -1,6 +1,9 @@
 //! The link and what hangs on it: a server on free ports, and agents that speak the real protocol over real TLS, or hosts
 //! that only write down what is asked of them.
 
+// Helpers of tests may unwrap as tests may, and a message that is not the expected one fails whatever it is.
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
+
 #[path = "../api/client.rs"]
 mod client;
 

@@ -100,7 +100,7 @@ mod tests {
         };
         let values = |n: &u32, name: &str| match name {
             "number" => Some(vec![n.to_string()]),
-            "parity" => Some(vec![if n % 2 == 0 { "even" } else { "odd" }.to_owned()]),
+            "parity" => Some(vec![if n.is_multiple_of(2) { "even" } else { "odd" }.to_owned()]),
             _ => None,
         };
         let keep = |filters: &[Filter]| keep(1..=6, Some(filters), values);
