@@ -31,6 +31,8 @@ pub const CONTAINERD_NAMESPACE: &str = "longshore";
 /// How long the tasks of a deregistered instance may take to stop before the agent ends all the same: the longest
 /// stopTimeout ECS knows, and every SIGKILL.
 const LAST_STOP: Duration = Duration::from_secs(240);
+/// Before a containerd that does not answer is asked again.
+const RUNTIME_AGAIN: Duration = Duration::from_secs(1);
 /// Between two looks at our containerd: one system call.
 const GUARD: Duration = Duration::from_millis(500);
 /// Between two looks whether they have.
@@ -282,9 +284,23 @@ async fn connect_runtime(config: &Config, effects: &Effects) -> Result<(Arc<dyn 
     containerd.namespace = CONTAINERD_NAMESPACE.to_owned();
     containerd.registry_netns.clone_from(&config.registry_netns);
     containerd.insecure_registries.clone_from(&config.insecure_registries);
-    let runtime = Arc::new(Containerd::connect(containerd, effects.clone()).await?);
-    let info = runtime.info().await?;
-    Ok((runtime, format!("{}: {}", info.name, info.version)))
+    loop {
+        let attempt = async {
+            let runtime = Arc::new(Containerd::connect(containerd.clone(), effects.clone()).await?);
+            let info = runtime.info().await?;
+            Ok((runtime as Arc<dyn Runtime>, format!("{}: {}", info.name, info.version)))
+        };
+        match attempt.await {
+            // It may just be restarting, or start after us.
+            Err(RuntimeError::Unavailable(why)) => {
+                tracing::warn!(why, "containerd does not answer; trying again");
+                if !effects.sleep_unless_stopped(RUNTIME_AGAIN).await {
+                    return Err(RuntimeError::Unavailable(why));
+                }
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Starts our own containerd again whenever it has ended. Containers live on meanwhile.

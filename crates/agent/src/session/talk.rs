@@ -17,6 +17,8 @@ const REPORT: usize = 200;
 const LOGS_IN_FLIGHT: usize = 4;
 /// Intervals of silence after which the session is dead.
 const SILENCES: u32 = 3;
+/// Intervals of silence after which the server is asked for a sign of life.
+const QUIET: u32 = 2;
 /// How long before a refused renewal is tried again.
 const RENEW_AGAIN_MS: i64 = 10 * 60 * 1000;
 /// How far the clocks may be apart before it is worth a warning; signatures and logs suffer from minutes.
@@ -119,7 +121,7 @@ impl<'a> Talk<'a> {
     /// A heartbeat; or, if the server has nothing to say either, an empty report, because that one is answered.
     async fn show_life(&mut self) -> Result<(), LinkTrouble> {
         let quiet = self.session.effects.monotonic().saturating_sub(self.last_heard);
-        if self.report.is_none() && quiet >= self.interval {
+        if self.report.is_none() && quiet >= self.interval * QUIET {
             self.tell(Vec::new()).await
         } else {
             self.say(&AgentMessage::Heartbeat).await

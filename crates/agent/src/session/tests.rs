@@ -286,11 +286,89 @@ async fn a_silent_server_is_asked_and_then_left() {
     let (outcome, ()) = play(&agent, async {
         server.let_in().await;
         let (mut silent, _) = server.greet().await;
-        let message: AgentMessage = silent.receive().await.unwrap();
-        assert!(matches!(message, AgentMessage::Report { ref tasks, .. } if tasks.is_empty()), "{message:?}");
+        let first: AgentMessage = silent.receive().await.unwrap();
+        assert!(matches!(first, AgentMessage::Heartbeat), "{first:?}");
+        let second: AgentMessage = silent.receive().await.unwrap();
+        assert!(matches!(second, AgentMessage::Report { ref tasks, .. } if tasks.is_empty()), "{second:?}");
         // The connection stays open, and nothing is said.
         let (_again, _) = server.greet().await;
         drop(silent);
+    })
+    .await;
+    outcome.unwrap();
+}
+
+#[tokio::test]
+async fn certificates_are_renewed_at_half_their_life_and_used() {
+    let server = Server::new().await;
+    let mut agent = agent(&server, server.token());
+    // The test's certificates hold from 1975 to 4096; this agent lives in 3100.
+    agent.effects = Effects::simulated(1, Timestamp(35_659_000_000_000));
+    let (outcome, ()) = play(&agent, async {
+        server.let_in().await;
+        let (mut framed, _) = server.greet().await;
+        let csr_pem = loop {
+            if let AgentMessage::Renew { csr_pem } = framed.receive().await.unwrap() {
+                break csr_pem;
+            }
+        };
+        let fresh = server.certificate(&csr_pem);
+        framed.send(&ServerMessage::Renewed(fresh.clone())).await.unwrap();
+        let JoinAnswer::Joined { certificate_pem, .. } = fresh else { panic!("refused") };
+        let joined = agent.config.data_dir.join("identity/joined.json");
+        until(&agent.effects, "kept", || {
+            std::fs::read_to_string(&joined).unwrap().contains(&certificate_pem.replace('\n', "\\n"))
+        })
+        .await;
+        drop(framed);
+        server.greet().await;
+    })
+    .await;
+    outcome.unwrap();
+}
+
+#[tokio::test]
+async fn output_reaches_the_server_before_the_task_is_forgotten() {
+    let server = Server::new().await;
+    let agent = agent(&server, server.token());
+    let mut set = set(1);
+    let mut definition = (*set.definitions[0].1).clone();
+    let options = [("awslogs-group", "g"), ("awslogs-stream-prefix", "p")];
+    definition.containers[0].log_configuration = Some(model::LogConfiguration {
+        driver: model::LogDriver::Awslogs,
+        options: options.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+    });
+    set.definitions[0].1 = Arc::new(definition);
+    let mut gone = set.clone();
+    (gone.generation, gone.tasks) = (2, Vec::new());
+    let (outcome, ()) = play(&agent, async {
+        server.let_in().await;
+        let (mut framed, _) = server.greet().await;
+        framed.send(&ServerMessage::Assignments(set)).await.unwrap();
+        until_reported(&mut framed, &ObservedStatus::Running).await;
+        let id = agent.node.containers().remove(0);
+        let log = crate::logs::LogHub::file(&agent.config.data_dir.join("logs"), &id);
+        std::fs::write(&log, "one\ntwo").unwrap();
+        framed.send(&ServerMessage::Assignments(gone)).await.unwrap();
+        let mut shipped = Vec::new();
+        while shipped.len() < 2 {
+            match framed.receive().await.unwrap() {
+                AgentMessage::Logs { seq, batches } => {
+                    assert!(batches.iter().all(|b| b.stream.starts_with("p/web/")), "{batches:?}");
+                    let durable = |b: &link::LogBatch| link::LogOutcome::Accepted { next_offset: b.next_offset };
+                    let outcomes = batches.iter().map(durable).collect();
+                    shipped.extend(batches.into_iter().flat_map(|b| b.events).map(|e| e.message));
+                    framed.send(&ServerMessage::LogsAck { seq, outcomes }).await.unwrap();
+                }
+                AgentMessage::Report { seq, .. } => framed.send(&ServerMessage::ReportAck { seq }).await.unwrap(),
+                AgentMessage::Heartbeat | AgentMessage::Hello(_) | AgentMessage::Renew { .. } => {}
+            }
+        }
+        assert_eq!(shipped, ["one", "two"]);
+        until(&agent.effects, "forgotten", || {
+            std::fs::read_dir(agent.config.data_dir.join("tasks")).unwrap().next().is_none()
+        })
+        .await;
     })
     .await;
     outcome.unwrap();
