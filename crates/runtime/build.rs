@@ -9,7 +9,7 @@ use std::process::Command;
 const API: &str = "proto/github.com/containerd/containerd/api";
 
 /// Oldest stable services only: what containerd 1.6 serves as well as 2.x.
-const FILES: [&str; 13] = [
+const FILES: [&str; 14] = [
     "services/containers/v1/containers.proto",
     "services/content/v1/content.proto",
     "services/diff/v1/diff.proto",
@@ -17,6 +17,8 @@ const FILES: [&str; 13] = [
     "services/images/v1/images.proto",
     "services/leases/v1/leases.proto",
     "services/namespaces/v1/namespace.proto",
+    // Not in 1.6, and not needed there: see src/containerd/keep.rs.
+    "services/sandbox/v1/sandbox.proto",
     "services/snapshots/v1/snapshots.proto",
     "services/tasks/v1/tasks.proto",
     "services/version/v1/version.proto",

@@ -20,6 +20,7 @@ use super::api::containerd::services::events::v1::events_client::EventsClient;
 use super::api::containerd::services::images::v1::images_client::ImagesClient;
 use super::api::containerd::services::leases::v1::leases_client::LeasesClient;
 use super::api::containerd::services::namespaces::v1::namespaces_client::NamespacesClient;
+use super::api::containerd::services::sandbox::v1::store_client::StoreClient;
 use super::api::containerd::services::snapshots::v1::snapshots_client::SnapshotsClient;
 use super::api::containerd::services::tasks::v1::tasks_client::TasksClient;
 use super::api::containerd::services::version::v1::version_client::VersionClient;
@@ -111,6 +112,7 @@ services! {
     images: ImagesClient,
     leases: LeasesClient,
     namespaces: NamespacesClient,
+    sandboxes: StoreClient,
     snapshots: SnapshotsClient,
     tasks: TasksClient,
     version: VersionClient,

@@ -102,6 +102,8 @@ impl Containerd {
         let what = "record container";
         raw(what, self.client.containers().create(request)).await.map_err(|s| oci_error(what, &s))?;
 
+        self.keeper.keep(&self.client, &spec.id).await?;
+
         let log = spec.log_file.as_ref().map(|path| format!("file://{}", path.display())).unwrap_or_default();
         let request = tasks::CreateTaskRequest {
             container_id: spec.id.clone(),
@@ -193,6 +195,7 @@ impl Containerd {
         self.remove_task(id, cgroup.as_deref()).await?;
         let request = containers::DeleteContainerRequest { id: id.to_owned() };
         ask_if("forget container", Code::NotFound, self.client.containers().delete(request)).await?;
+        self.keeper.forget(&self.client, id).await?;
         let request = snapshots::RemoveSnapshotRequest { snapshotter: SNAPSHOTTER.into(), key: id.to_owned() };
         ask_if("remove filesystem", Code::NotFound, self.client.snapshots().remove(request)).await?;
         if let Some(cgroup) = cgroup

@@ -7,6 +7,7 @@ mod documents;
 mod events;
 mod identity;
 mod images;
+mod keep;
 pub(crate) mod machine;
 mod pull;
 mod registry;
@@ -92,6 +93,7 @@ pub struct Containerd {
     capabilities: CapabilitySet,
     init: PathBuf,
     volatile_overlay: bool,
+    keeper: keep::Keeper,
 }
 
 impl Containerd {
@@ -120,7 +122,17 @@ impl Containerd {
         )?;
         let capabilities = machine::capabilities("CapBnd");
         let volatile_overlay = machine::kernel_is_at_least(VOLATILE_OVERLAY);
-        Ok(Self { client, effects, pulls, in_flight: Mutex::default(), cgroups, capabilities, init, volatile_overlay })
+        Ok(Self {
+            client,
+            effects,
+            pulls,
+            in_flight: Mutex::default(),
+            cgroups,
+            capabilities,
+            init,
+            volatile_overlay,
+            keeper: keep::Keeper::default(),
+        })
     }
 
     /// Joins an equal pull in flight, or starts one.
