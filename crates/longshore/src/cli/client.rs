@@ -42,7 +42,7 @@ impl Client {
     pub(crate) async fn call<R: Request>(&self, input: &R) -> Result<R::Response> {
         let service = R::service();
         let operation = service.operation(R::OPERATION).context("the operation is in its own service's table")?;
-        let input = wire::to_value(input)?;
+        let input = wire::to_value(input);
         let call = wire::client::encode_request(service, operation, &input);
         let mut request = http::Request::post(format!("{}/", self.target.endpoint.trim_end_matches('/')))
             .header(http::header::CONTENT_TYPE, call.content_type);
@@ -76,7 +76,7 @@ impl Client {
     }
 
     fn sign(&self, service: &str, request: &mut http::Request<Full<bytes::Bytes>>, body: &[u8]) -> Result<()> {
-        let now = wire::Timestamp(jiff::Timestamp::now().as_second() as f64);
+        let now = wire::Timestamp::from_millis(jiff::Timestamp::now().as_millisecond());
         let credentials = sigv4::Credentials {
             access_key: self.target.access_key.clone(),
             secret_key: self.target.secret.clone(),

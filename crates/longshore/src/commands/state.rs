@@ -8,7 +8,7 @@ pub(super) fn run(command: StateCommand) -> Result<ExitCode> {
     match command {
         StateCommand::Check { data_dir } => {
             let report = state::check(&data_dir.join("state"))?;
-            println!("{report}");
+            show(&report);
             Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         StateCommand::Backup { data_dir, to } => {
@@ -21,5 +21,23 @@ pub(super) fn run(command: StateCommand) -> Result<ExitCode> {
             println!("The state of {} is in place; start the server.", from.display());
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+fn show(report: &state::Report) {
+    println!("{}: revision {}", report.file.display(), report.revision);
+    for (kind, count) in &report.records {
+        println!("  {count:>9} {kind:?}");
+    }
+    for note in &report.notes {
+        println!("note: {note}");
+    }
+    for problem in &report.problems {
+        println!("PROBLEM: {problem}");
+    }
+    if report.is_sound() {
+        println!("The state is sound.");
+    } else {
+        println!("The state is not sound. Put a backup in its place with `longshore state restore --force BACKUP`.");
     }
 }

@@ -26,7 +26,7 @@ async fn create(client: &cli::Client, cluster: Option<String>, hours: u32, machi
     let request = ssm::CreateActivationRequest {
         iam_role: Some("longshore".to_owned()),
         registration_limit: Some(machines),
-        expiration_date: Some(wire::Timestamp(expires as f64)),
+        expiration_date: Some(wire::Timestamp::from_millis(expires * 1000)),
         tags: cluster.map(|c| vec![tag(c)]),
         ..Default::default()
     };
@@ -45,7 +45,7 @@ async fn list(client: &cli::Client) -> Result<()> {
         .flatten()
         .map(|a| {
             let joined = format!("{}/{}", a.registrations_count.unwrap_or(0), a.registration_limit.unwrap_or(1));
-            let expires = a.expiration_date.and_then(|t| jiff::Timestamp::from_second(t.0 as i64).ok());
+            let expires = a.expiration_date.and_then(|t| jiff::Timestamp::from_millisecond(t.as_millis()).ok());
             vec![
                 a.activation_id.unwrap_or_default(),
                 joined,

@@ -340,8 +340,8 @@ fn ports(value: &Value, container: &str) -> Result<Vec<ecs::PortMapping>> {
         if outside.as_ref().is_some_and(|o| o.len() != inside.len()) {
             bail!("'{given}': the two ranges differ in length");
         }
-        for (at, port) in inside.enumerate() {
-            let host = outside.clone().and_then(|mut o| o.nth(at)).unwrap_or(0);
+        for (at, port) in inside.into_iter().enumerate() {
+            let host = outside.as_ref().map_or(0, |o| o[at]);
             mappings.push(ecs::PortMapping {
                 container_port: Some(i32::from(port)),
                 host_port: Some(i32::from(host)),
@@ -353,10 +353,10 @@ fn ports(value: &Value, container: &str) -> Result<Vec<ecs::PortMapping>> {
     Ok(mappings)
 }
 
-fn range(text: &str) -> Option<std::iter::Take<std::ops::RangeFrom<u16>>> {
+fn range(text: &str) -> Option<Vec<u16>> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
-    (first <= last).then(|| (first..).take(usize::from(last - first) + 1))
+    (first <= last).then(|| (first..=last).collect())
 }
 
 /// Mount points; a path or an anonymous volume gets a made-up volume of the task.
