@@ -172,9 +172,8 @@ async fn ranges_and_names_of_others_are_refused() {
     ] {
         sh(&world.host, &format!("{uplink}; {setup}")).await;
         let error = network::ensure_fabric(&world.host, &spec).await.expect_err("overlaps");
-        let said = format!(
-            "172.31.0.0/16 overlaps {existing} on interface {interface}; choose another range with --vpc-cidr"
-        );
+        let said =
+            format!("172.31.0.0/16 overlaps {existing} on interface {interface}; choose another range with --vpc-cidr");
         assert_eq!(error.to_string(), said);
         assert!(
             ok(ok(network::Netlink::open(&world.host).await).link("longshore0").await).is_none(),

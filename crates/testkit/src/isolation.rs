@@ -16,7 +16,10 @@ pub fn isolate_network() -> Result<()> {
     // SAFETY: only the network namespace of this thread changes; no memory, files or signal handlers are shared anew.
     let result = unsafe { libc::unshare(libc::CLONE_NEWNET) };
     ensure!(result == 0, "cannot make a network namespace (this needs root): {}", std::io::Error::last_os_error());
-    let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().context("ip is missing: apt-get install iproute2")?;
+    let up = Command::new("ip")
+        .args(["link", "set", "lo", "up"])
+        .status()
+        .context("ip is missing: apt-get install iproute2")?;
     ensure!(up.success(), "loopback does not come up");
     Ok(())
 }

@@ -52,9 +52,13 @@ impl Client {
         let mut request = request.body(Full::new(call.body.clone()))?;
         self.sign(service.signing_name, &mut request, &call.body)?;
         let sent = tokio::time::timeout(PATIENCE, self.http.request(request)).await;
-        let answer = sent.map_err(|_| anyhow!("{} did not answer in time", self.target.endpoint))?.map_err(|error| {
-            anyhow!("cannot reach {}: {error}; is the server running? (`longshore dev` starts one)", self.target.endpoint)
-        })?;
+        let answer =
+            sent.map_err(|_| anyhow!("{} did not answer in time", self.target.endpoint))?.map_err(|error| {
+                anyhow!(
+                    "cannot reach {}: {error}; is the server running? (`longshore dev` starts one)",
+                    self.target.endpoint
+                )
+            })?;
         let status = answer.status().as_u16();
         let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
         let body = body.map_err(|e| anyhow!("the answer could not be read: {e}"))?.to_bytes();

@@ -106,9 +106,9 @@ fn folder() -> Result<PathBuf> {
 
 fn load<T: for<'de> Deserialize<'de> + Default>(path: &Path) -> Result<Option<T>> {
     match fs::read_to_string(path) {
-        Ok(text) => {
-            Ok(Some(serde_saphyr::from_str(&text).with_context(|| format!("{} is not as it should be", path.display()))?))
-        }
+        Ok(text) => Ok(Some(
+            serde_saphyr::from_str(&text).with_context(|| format!("{} is not as it should be", path.display()))?,
+        )),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
     }

@@ -30,7 +30,9 @@ pub(crate) async fn down(args: DownArgs, endpoint: Option<String>) -> Result<()>
     let settings = config::settings(&args.place, endpoint)?;
     let (client, cluster) = (&settings.client, settings.cluster.as_str());
     if !args.force && !confirmed(cluster)? {
-        bail!("Aborted cluster deletion. To delete your cluster, re-run this command and specify the '--force' flag or confirm that you'd like to delete your cluster at the prompt.");
+        bail!(
+            "Aborted cluster deletion. To delete your cluster, re-run this command and specify the '--force' flag or confirm that you'd like to delete your cluster at the prompt."
+        );
     }
     let clusters = ecs::DescribeClustersRequest { clusters: Some(vec![cluster.to_owned()]), ..Default::default() };
     let known = client.call(&clusters).await?.clusters.into_iter().flatten().next();
@@ -38,9 +40,12 @@ pub(crate) async fn down(args: DownArgs, endpoint: Option<String>) -> Result<()>
         bail!("Cluster {cluster} is not active. Please make sure it exists and is active");
     }
     let instances = instances(client, cluster).await?;
-    let machines: Vec<_> = instances.iter().filter_map(|i| i.ec2_instance_id.clone()).filter(|id| id.starts_with("i-")).collect();
+    let machines: Vec<_> =
+        instances.iter().filter_map(|i| i.ec2_instance_id.clone()).filter(|id| id.starts_with("i-")).collect();
     if !machines.is_empty() {
-        client.call(&ec2::TerminateInstancesRequest { instance_ids: Some(machines.clone()), ..Default::default() }).await?;
+        client
+            .call(&ec2::TerminateInstancesRequest { instance_ids: Some(machines.clone()), ..Default::default() })
+            .await?;
         let all = machines.len() as u64;
         wait::until("Container instances terminating", all, PATIENCE, || async {
             Ok(all.saturating_sub(still_there(client, &machines).await?))
@@ -64,7 +69,8 @@ async fn instances(client: &Client, cluster: &str) -> Result<Vec<ecs::ContainerI
     let mut all = Vec::new();
     let mut next_token = None;
     loop {
-        let list = ecs::ListContainerInstancesRequest { cluster: Some(cluster.to_owned()), next_token, ..Default::default() };
+        let list =
+            ecs::ListContainerInstancesRequest { cluster: Some(cluster.to_owned()), next_token, ..Default::default() };
         let page = client.call(&list).await?;
         let arns = page.container_instance_arns.unwrap_or_default();
         if !arns.is_empty() {

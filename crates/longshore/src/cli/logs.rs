@@ -75,7 +75,8 @@ async fn definition_of(client: &Client, cluster: &str, task: &str) -> Result<Str
 }
 
 async fn streams(client: &Client, args: &LogsArgs, definition: &str) -> Result<Vec<Stream>> {
-    let request = ecs::DescribeTaskDefinitionRequest { task_definition: Some(definition.to_owned()), ..Default::default() };
+    let request =
+        ecs::DescribeTaskDefinitionRequest { task_definition: Some(definition.to_owned()), ..Default::default() };
     let definition = client.call(&request).await?.task_definition.context("the definition is gone")?;
     let id = args.task_id.rsplit('/').next().unwrap_or_default();
     let mut streams = Vec::new();

@@ -10,17 +10,16 @@ use effects::Effects;
 use model::ClusterName;
 use std::{fs, path::PathBuf, process::ExitCode};
 
-pub(super) fn run(args: AgentArgs) -> Result<ExitCode> {
+pub(super) fn run(args: &AgentArgs) -> Result<ExitCode> {
     super::start_logging();
     fs::create_dir_all(&args.data_dir).with_context(|| format!("cannot make {}", args.data_dir.display()))?;
-    let _lock = InstanceLock::take(&args.data_dir).with_context(|| {
-        format!("another agent works in {}; one machine needs one agent", args.data_dir.display())
-    })?;
+    let _lock = InstanceLock::take(&args.data_dir)
+        .with_context(|| format!("another agent works in {}; one machine needs one agent", args.data_dir.display()))?;
     let registry_netns = args.netns.as_deref().map(enter).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let effects = Effects::real();
-        let config = config(&args, registry_netns)?;
+        let config = config(args, registry_netns)?;
         let stop = effects.shutdown().clone();
         effects.spawn("signals", async move {
             if super::server::terminated().await.is_ok() {

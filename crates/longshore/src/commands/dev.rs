@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How often it is looked whether they have.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-pub(super) fn run(args: DevArgs) -> Result<ExitCode> {
+pub(super) fn run(args: &DevArgs) -> Result<ExitCode> {
     super::start_logging();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -27,12 +27,12 @@ pub(super) fn run(args: DevArgs) -> Result<ExitCode> {
         let (server, host) = server::start(args.server.clone(), &effects, true).await?;
         let client = client(&server, &region)?;
         let ended = tokio::select! {
-            up = up(&client, &args, &effects) => up.map(|()| false),
+            up = up(&client, args, &effects) => up.map(|()| false),
             interrupted = server::terminated() => interrupted.map(|()| true),
         };
         let result = match ended {
             Ok(false) => {
-                greet(&server, &args, &data_dir.display().to_string());
+                greet(&server, args, &data_dir.display().to_string());
                 server::terminated().await
             }
             Ok(true) => Ok(()),
@@ -41,7 +41,10 @@ pub(super) fn run(args: DevArgs) -> Result<ExitCode> {
         if !args.keep {
             eprintln!("Taking everything down.");
             if let Err(error) = down(&client, &effects).await {
-                tracing::warn!(error = format!("{error:#}"), "not all instances went; start `longshore dev` again to finish");
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "not all instances went; start `longshore dev` again to finish"
+                );
             }
         }
         server.shutdown().await;
@@ -138,7 +141,10 @@ fn greet(server: &Server, args: &DevArgs, data_dir: &str) {
     let at = server.endpoints().first().map(ToString::to_string).unwrap_or_default();
     let data = if data_dir == crate::args::DATA_DIR { String::new() } else { format!(" --data-dir {data_dir}") };
     let port = if at == "127.0.0.1:4566" { String::new() } else { format!(" --endpoint http://{at}") };
-    println!("Longshore is up: {} container instances in cluster {}, endpoint http://{at}", args.instances, args.cluster);
+    println!(
+        "Longshore is up: {} container instances in cluster {}, endpoint http://{at}",
+        args.instances, args.cluster
+    );
     println!("\nIn another terminal:\n");
     println!("  eval \"$(longshore env{data}{port})\"");
     println!("  aws ecs list-container-instances");

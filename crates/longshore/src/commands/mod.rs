@@ -17,8 +17,8 @@ use tracing_subscriber::{EnvFilter, fmt};
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Server(args) => server::run(args),
-        Command::Dev(args) => dev::run(args),
-        Command::Agent(args) => agent::run(*args),
+        Command::Dev(args) => dev::run(&args),
+        Command::Agent(args) => agent::run(&args),
         Command::Env(args) => env::print(&args),
         Command::Token(command) => token::run(command),
         Command::State(command) => state::run(command),

@@ -13,7 +13,10 @@ pub(super) fn run(command: StateCommand) -> Result<ExitCode> {
         }
         StateCommand::Backup { data_dir, to } => {
             state::backup(&data_dir.join("state"), &to)?;
-            println!("The state is in {}. Credentials, keys and logs are separate files of the data directory.", to.display());
+            println!(
+                "The state is in {}. Credentials, keys and logs are separate files of the data directory.",
+                to.display()
+            );
             Ok(ExitCode::SUCCESS)
         }
         StateCommand::Restore { data_dir, force, from } => {

@@ -10,7 +10,9 @@ pub(super) fn run(command: TokenCommand) -> Result<ExitCode> {
     runtime.block_on(async {
         let settings = cli::settings()?;
         match command {
-            TokenCommand::Create { cluster, hours, machines } => create(&settings.client, cluster, hours, machines).await?,
+            TokenCommand::Create { cluster, hours, machines } => {
+                create(&settings.client, cluster, hours, machines).await?
+            }
             TokenCommand::List => list(&settings.client).await?,
             TokenCommand::Delete { id } => {
                 settings.client.call(&ssm::DeleteActivationRequest { activation_id: Some(id) }).await?;

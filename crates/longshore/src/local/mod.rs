@@ -298,7 +298,9 @@ impl LocalHost {
         let root = self.paths.cgroup_root();
         self.cgroups.remove(&root, &self.effects).await.map_err(|e| failed("cgroup")(&e))?;
         let run = self.paths.run();
-        fs::remove_dir_all(&run).or_else(|e| if run.exists() { Err(e) } else { Ok(()) }).map_err(|e| failed("files")(&e))
+        fs::remove_dir_all(&run)
+            .or_else(|e| if run.exists() { Err(e) } else { Ok(()) })
+            .map_err(|e| failed("files")(&e))
     }
 }
 

@@ -76,13 +76,12 @@ fn a_killed_containerd_comes_back_and_exits_are_true() {
     cluster.wait(&counts[0], "RUNNING");
     let configuration = cluster.path("data/containerd/containerd.toml").display().to_string();
     let containerd = |cluster: &Cluster| {
-        let found = std::fs::read_dir("/proc").unwrap().flatten().find_map(|e| {
+        std::fs::read_dir("/proc").unwrap().flatten().find_map(|e| {
             let line = std::fs::read(e.path().join("cmdline")).ok()?;
             let line = String::from_utf8_lossy(&line).into_owned();
             let pid = e.file_name().to_str()?.parse::<u32>().ok()?;
             (line.contains(&configuration) && pid != cluster.server_pid()).then_some(pid)
-        });
-        found
+        })
     };
     let pid = containerd(&cluster).expect("our containerd runs");
     Cluster::kill(pid);
@@ -121,7 +120,8 @@ fn an_operator_attaches_a_machine_with_a_token_once() {
     };
     let mut agent = attach("machine", "127.0.0.1:4567", "127.0.0.1:51999");
     let arn = until("the attached machine", || {
-        let answer = cluster.ecs("list-container-instances", &["--filter", "attribute:rack == r9 and agentConnected == true"]);
+        let answer =
+            cluster.ecs("list-container-instances", &["--filter", "attribute:rack == r9 and agentConnected == true"]);
         answer["containerInstanceArns"][0].as_str().map(str::to_owned)
     });
     cluster.define("there", "exit 9");

@@ -15,7 +15,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A registry, a server and its local instances, in the calling thread's own network.
 pub(crate) struct Cluster {
-    pub(crate) registry: Registry,
+    _registry: Registry,
     pub(crate) image: String,
     dir: tempfile::TempDir,
     server: Option<Child>,
@@ -47,7 +47,7 @@ impl Cluster {
         let registry = Registry::start().unwrap();
         let image = registry.busybox_image().unwrap();
         let dir = tempfile::TempDir::with_prefix("longshore-test-").unwrap();
-        let mut cluster = Self { registry, image, dir, server: None, instances };
+        let mut cluster = Self { _registry: registry, image, dir, server: None, instances };
         cluster.start_server();
         cluster
     }
@@ -230,9 +230,10 @@ impl Cluster {
         if run.exists() {
             found.push(format!("folder {}", run.display()));
         }
-        for (what, program, arguments) in
-            [("link", "ip", ["-o", "link", "show", "type", "bridge"].as_slice()), ("table", "nft", ["list", "tables"].as_slice())]
-        {
+        for (what, program, arguments) in [
+            ("link", "ip", ["-o", "link", "show", "type", "bridge"].as_slice()),
+            ("table", "nft", ["list", "tables"].as_slice()),
+        ] {
             let out = Command::new(program).args(arguments).output().unwrap();
             found.extend(String::from_utf8_lossy(&out.stdout).lines().map(|l| format!("{what} {l}")));
         }

@@ -2,6 +2,7 @@
 //!
 //! Every test lives in a network namespace of its own and in a folder of its own, so tests neither see nor disturb each other
 //! or the machine. What they start ends with them, also when they are killed.
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // All of it is tests.
 
 mod black_box;
 mod faults;

@@ -28,7 +28,12 @@ fn from_configure_to_down() {
     let run = |arguments: &[&str]| {
         let out = cluster.client(&ecs_cli, arguments);
         let said = String::from_utf8_lossy(&out.stdout).into_owned();
-        assert!(out.status.success(), "{arguments:?}: {said}{}\n{}", String::from_utf8_lossy(&out.stderr), cluster.log());
+        assert!(
+            out.status.success(),
+            "{arguments:?}: {said}{}\n{}",
+            String::from_utf8_lossy(&out.stderr),
+            cluster.log()
+        );
         said
     };
     run(&["configure", "--cluster", "walk", "--region", "us-east-1", "--default-launch-type", "EC2"]);
@@ -49,11 +54,13 @@ fn from_configure_to_down() {
         assert_eq!((cells[1], cells[3], cells[4]), ("RUNNING", "site:1", "UNKNOWN"), "{row}");
         assert!(cells[0].starts_with("walk/") && cells[0].ends_with("/web"), "{row}");
         let address = cells[2].strip_suffix("->8000/tcp").unwrap();
-        let answer = cluster.client("curl", &["-fsS", "--retry", "20", "--retry-all-errors", "--retry-delay", "1", address]);
+        let answer =
+            cluster.client("curl", &["-fsS", "--retry", "20", "--retry-all-errors", "--retry-delay", "1", address]);
         assert_eq!(String::from_utf8_lossy(&answer.stdout), "served\n", "{row}");
     }
     let task = rows[0].split('/').nth(1).unwrap();
-    let logs = crate::harness::until("log lines", || Some(run(&["logs", "--task-id", task])).filter(|l| l.contains("up")));
+    let logs =
+        crate::harness::until("log lines", || Some(run(&["logs", "--task-id", task])).filter(|l| l.contains("up")));
     assert_eq!(logs, "up\n\n");
     let again = compose(&["up"]);
     assert!(again.contains("TaskDefinition=\"site:1\""), "the same file makes no second revision: {again}");

@@ -14,10 +14,37 @@ use std::collections::BTreeMap;
 
 /// Keys that compose knows and a task definition has no place for: a warning each.
 const SKIPPED: &[&str] = &[
-    "build", "cgroup_parent", "container_name", "cpu_quota", "cpuset", "depends_on", "deploy", "domainname", "expose",
-    "external_links", "group_add", "init", "ipc", "isolation", "mac_address", "mem_swappiness", "memswap_limit", "net",
-    "network_mode", "networks", "oom_score_adj", "pid", "restart", "stdin_open", "stop_signal", "sysctls", "userns_mode",
-    "volume_driver", "profiles", "platform", "pull_policy",
+    "build",
+    "cgroup_parent",
+    "container_name",
+    "cpu_quota",
+    "cpuset",
+    "depends_on",
+    "deploy",
+    "domainname",
+    "expose",
+    "external_links",
+    "group_add",
+    "init",
+    "ipc",
+    "isolation",
+    "mac_address",
+    "mem_swappiness",
+    "memswap_limit",
+    "net",
+    "network_mode",
+    "networks",
+    "oom_score_adj",
+    "pid",
+    "restart",
+    "stdin_open",
+    "stop_signal",
+    "sysctls",
+    "userns_mode",
+    "volume_driver",
+    "profiles",
+    "platform",
+    "pull_policy",
 ];
 
 /// The whole definition.
@@ -40,10 +67,10 @@ pub(super) fn definition(
     if !containers.iter().any(|c| c.essential == Some(true)) {
         bail!("at least one container of the task must be essential; see ecs-params");
     }
-    let constraints = task.placement_constraints.iter().map(|c| ecs::TaskDefinitionPlacementConstraint {
-        r#type: c.r#type.clone(),
-        expression: c.expression.clone(),
-    });
+    let constraints = task
+        .placement_constraints
+        .iter()
+        .map(|c| ecs::TaskDefinitionPlacementConstraint { r#type: c.r#type.clone(), expression: c.expression.clone() });
     Ok(ecs::RegisterTaskDefinitionRequest {
         family: Some(source.project.clone()),
         container_definitions: Some(containers),
@@ -128,7 +155,8 @@ fn set(
         "logging" => c.log_configuration = Some(logging(value)?),
         "extra_hosts" => {
             let split = |h: String| {
-                let (name, ip) = h.split_once(':').map(|(n, i)| (n.to_owned(), i.to_owned())).context("must be name:ip")?;
+                let (name, ip) =
+                    h.split_once(':').map(|(n, i)| (n.to_owned(), i.to_owned())).context("must be name:ip")?;
                 Ok(ecs::HostEntry { hostname: Some(name), ip_address: Some(ip) })
             };
             c.extra_hosts = Some(texts(key, value)?.into_iter().map(split).collect::<Result<_>>()?);
@@ -218,7 +246,9 @@ fn own_params(c: &mut ecs::ContainerDefinition, own: &Service, sized: bool) -> R
         c.memory = Some(512);
     }
     if !own.secrets.is_empty() || !own.depends_on.is_empty() {
-        bail!("service {name}: secrets and depends_on of ecs-params are not honoured yet; remove them or see docs/coverage.md");
+        bail!(
+            "service {name}: secrets and depends_on of ecs-params are not honoured yet; remove them or see docs/coverage.md"
+        );
     }
     Ok(())
 }

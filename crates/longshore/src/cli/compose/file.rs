@@ -60,7 +60,9 @@ pub(super) fn load(files: &[PathBuf], project: Option<&str>) -> Result<Source> {
         let text = interpolate(&text, &environment).with_context(|| format!("in {}", path.display()))?;
         let document: Value =
             serde_saphyr::from_str(&text).with_context(|| format!("{} is not valid YAML", path.display()))?;
-        let Value::Object(document) = document else { bail!("{} is not a compose file: it must be a mapping", path.display()) };
+        let Value::Object(document) = document else {
+            bail!("{} is not a compose file: it must be a mapping", path.display())
+        };
         let one = parse(document, path, &folder)?;
         merged = Some(match merged {
             None => one,
@@ -174,7 +176,9 @@ fn parse(mut document: Map<String, Value>, path: &Path, folder: &Path) -> Result
         Version::V2 | Version::V3 => {
             if let Some(Value::Object(declared)) = document.remove("volumes") {
                 if let Some((name, _)) = declared.iter().find(|(_, v)| v.as_object().is_some_and(|v| !v.is_empty())) {
-                    bail!("volume {name}: options of top-level volumes are not supported; use docker_volumes in ecs-params");
+                    bail!(
+                        "volume {name}: options of top-level volumes are not supported; use docker_volumes in ecs-params"
+                    );
                 }
                 volumes = declared.keys().cloned().collect();
             }
@@ -211,7 +215,9 @@ fn merge(mut base: Source, over: Source) -> Result<Source> {
         for (key, value) in service {
             match (target.get_mut(&key), value) {
                 (Some(Value::Object(old)), Value::Object(new)) => old.extend(new),
-                (Some(Value::Array(old)), Value::Array(new)) if key != "command" && key != "entrypoint" => old.extend(new),
+                (Some(Value::Array(old)), Value::Array(new)) if key != "command" && key != "entrypoint" => {
+                    old.extend(new)
+                }
                 (_, value) => {
                     target.insert(key, value);
                 }
@@ -238,12 +244,9 @@ mod tests {
     #[test]
     fn variables_are_replaced() {
         let environment = BTreeMap::from([("A".to_owned(), "1".to_owned()), ("EMPTY".to_owned(), String::new())]);
-        for (given, wanted) in [
-            ("$A-${A}", "1-1"),
-            ("${B:-x}${EMPTY:-y}${EMPTY-z}", "xy"),
-            ("$$A $ $1", "$A $ $1"),
-            ("${B}", ""),
-        ] {
+        for (given, wanted) in
+            [("$A-${A}", "1-1"), ("${B:-x}${EMPTY:-y}${EMPTY-z}", "xy"), ("$$A $ $1", "$A $ $1"), ("${B}", "")]
+        {
             assert_eq!(interpolate(given, &environment).unwrap(), wanted, "{given}");
         }
         assert!(interpolate("${B:?is needed}", &environment).is_err());

@@ -1,6 +1,10 @@
 //! A project's life: its definition registered, its tasks run, counted and stopped.
 
-use super::{convert, file::Source, params::{Params, Placement}};
+use super::{
+    convert,
+    file::Source,
+    params::{Params, Placement},
+};
 use crate::cli::{client, config::Settings, ps, say, wait};
 use anyhow::{Context, Result, bail};
 use shapes::{ecs, logs};
@@ -28,12 +32,8 @@ impl Project<'_> {
 
     /// Registers the definition unless the family's newest revision says the same. Answers its ARN.
     pub(super) async fn create(&self) -> Result<String> {
-        let request = convert::definition(
-            self.source,
-            self.params,
-            self.task_role_arn.as_deref(),
-            self.launch_type.as_deref(),
-        )?;
+        let request =
+            convert::definition(self.source, self.params, self.task_role_arn.as_deref(), self.launch_type.as_deref())?;
         let client = &self.settings.client;
         let digest = digest(&request)?;
         if self.create_log_groups {
@@ -44,7 +44,13 @@ impl Project<'_> {
             include: Some(vec!["TAGS".to_owned()]),
         };
         let arn = match client.call(&latest).await {
-            Ok(found) if found.tags.iter().flatten().any(|t| t.key.as_deref() == Some(DIGEST_TAG) && t.value.as_ref() == Some(&digest)) => {
+            Ok(found)
+                if found
+                    .tags
+                    .iter()
+                    .flatten()
+                    .any(|t| t.key.as_deref() == Some(DIGEST_TAG) && t.value.as_ref() == Some(&digest)) =>
+            {
                 found.task_definition.and_then(|d| d.task_definition_arn)
             }
             Ok(_) => None,
@@ -135,7 +141,8 @@ impl Project<'_> {
     async fn run(&self, definition: &str, count: usize) -> Result<()> {
         let placement = &self.params.run_params.task_placement;
         let strategy = |p: &Placement| ecs::PlacementStrategy { r#type: p.r#type.clone(), field: p.field.clone() };
-        let constraint = |p: &Placement| ecs::PlacementConstraint { r#type: p.r#type.clone(), expression: p.expression.clone() };
+        let constraint =
+            |p: &Placement| ecs::PlacementConstraint { r#type: p.r#type.clone(), expression: p.expression.clone() };
         let mut started = Vec::new();
         let mut left = count;
         while left > 0 {

@@ -168,7 +168,8 @@ mod tests {
 
     #[test]
     fn sizes_and_durations_have_units() {
-        for (given, mib) in [(json!("100m"), 100), (json!("1g"), 1024), (json!(134_217_728), 128), (json!("0.5G"), 512)] {
+        for (given, mib) in [(json!("100m"), 100), (json!("1g"), 1024), (json!(134_217_728), 128), (json!("0.5G"), 512)]
+        {
             assert_eq!(mebibytes("x", &given).unwrap(), mib);
         }
         assert!(mebibytes("x", &json!("lots")).is_err());
