@@ -28,7 +28,15 @@ pub(super) fn run(args: &AgentArgs) -> Result<ExitCode> {
         });
         match agent::run(config, effects.clone()).await {
             Ok(()) => Ok(ExitCode::SUCCESS),
-            Err(error @ (AgentError::Deregistered(_) | AgentError::Superseded(_))) => {
+            Err(error @ AgentError::Deregistered(_)) => {
+                tracing::error!(%error, "this agent has nothing more to do here");
+                // Its tasks are gone, and a local instance's host clears up itself.
+                if args.netns.is_none() {
+                    runtime::cgroup::Cgroups::detect()?.remove(&args.cgroup, &effects).await?;
+                }
+                Ok(ExitCode::from(TERMINAL))
+            }
+            Err(error @ AgentError::Superseded(_)) => {
                 tracing::error!(%error, "this agent has nothing more to do here");
                 Ok(ExitCode::from(TERMINAL))
             }

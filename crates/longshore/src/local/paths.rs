@@ -23,7 +23,7 @@ impl HostPaths {
     }
     /// The fabric's bridge.
     pub(crate) fn bridge(&self) -> IfName {
-        IfName::derive("lsb", &self.key)
+        IfName::new(format!("lsb-{}", self.key)).expect("twelve letters, digits and a hyphen")
     }
     /// Our own containerd's folder.
     pub(crate) fn containerd(&self) -> PathBuf {
