@@ -2,8 +2,14 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{client::legacy, rt::TokioExecutor};
-use std::time::Duration;
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use wire::{Request, WireError, sigv4};
 
 /// Whom to call and as whom.
@@ -14,6 +20,8 @@ pub(crate) struct Target {
     pub(crate) access_key: String,
     pub(crate) secret: String,
     pub(crate) token: Option<String>,
+    /// Authorities (PEM) that an `https://` endpoint is checked against instead of the system's.
+    pub(crate) ca_bundle: Option<PathBuf>,
 }
 
 /// Longest answer that is read: 100 described tasks with 100 containers each are a few MiB.
@@ -25,16 +33,36 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(crate) struct Client {
     target: Target,
-    http: legacy::Client<legacy::connect::HttpConnector, Full<bytes::Bytes>>,
+    http: legacy::Client<HttpsConnector<legacy::connect::HttpConnector>, Full<bytes::Bytes>>,
+}
+
+/// Where Debian and its like keep the authorities they trust; used when `AWS_CA_BUNDLE` names no others.
+const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// Whom an `https://` endpoint must be certified by. Nobody, where there is no bundle: then none is reached.
+fn trust(bundle: Option<&Path>) -> Result<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    let path = bundle.unwrap_or(Path::new(SYSTEM_AUTHORITIES));
+    if bundle.is_some() || path.exists() {
+        let broken = || format!("{} is not a bundle of certificates in PEM form", path.display());
+        for certificate in CertificateDer::pem_file_iter(path).with_context(broken)? {
+            let (_, _) = roots.add_parsable_certificates([certificate.with_context(broken)?]);
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 impl Client {
     pub(crate) fn new(target: Target) -> Result<Self> {
         let uri: http::Uri = target.endpoint.parse().with_context(|| format!("'{}' is not a URL", target.endpoint))?;
-        if uri.scheme_str() != Some("http") || uri.authority().is_none() {
-            bail!("the endpoint must look like http://host:port, not '{}'", target.endpoint);
+        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.authority().is_none() {
+            bail!("the endpoint must look like http://host:port or https://host:port, not '{}'", target.endpoint);
         }
-        let http = legacy::Client::builder(TokioExecutor::new()).build_http();
+        let tls = trust(target.ca_bundle.as_deref())?;
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        let http = legacy::Client::builder(TokioExecutor::new()).build(connector);
         Ok(Self { target, http })
     }
 
@@ -54,10 +82,10 @@ impl Client {
         let sent = tokio::time::timeout(PATIENCE, self.http.request(request)).await;
         let answer =
             sent.map_err(|_| anyhow!("{} did not answer in time", self.target.endpoint))?.map_err(|error| {
-                anyhow!(
-                    "cannot reach {}: {error}; is the server running? (`longshore dev` starts one)",
+                anyhow::Error::new(error).context(format!(
+                    "cannot reach {}; is the server running? (`longshore dev` starts one)",
                     self.target.endpoint
-                )
+                ))
             })?;
         let status = answer.status().as_u16();
         let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
@@ -68,7 +96,6 @@ impl Client {
 
     /// SHA-256 of the certificate of the CA that agents must expect, in hexadecimal. Public, so it is not signed for.
     pub(crate) async fn ca_fingerprint(&self) -> Result<String> {
-        use rustls_pki_types::{CertificateDer, pem::PemObject};
         use sha2::{Digest, Sha256};
         let url = format!("{}/.longshore/ca.pem", self.target.endpoint.trim_end_matches('/'));
         let request = http::Request::get(url).body(Full::default())?;

@@ -204,7 +204,14 @@ pub(crate) fn settings(place: &Where, endpoint: Option<String>) -> Result<Settin
         .or_else(|| env("AWS_ENDPOINT_URL"))
         .unwrap_or_else(|| format!("http://127.0.0.1:{}", server::config::DEFAULT_PORT));
     let (access_key, secret, token) = credentials(place.ecs_profile.as_deref())?;
-    let client = Client::new(Target { endpoint, region: region.clone(), access_key, secret, token })?;
+    let client = Client::new(Target {
+        endpoint,
+        region: region.clone(),
+        access_key,
+        secret,
+        token,
+        ca_bundle: env("AWS_CA_BUNDLE").map(PathBuf::from),
+    })?;
     Ok(Settings {
         client,
         cluster: cluster.unwrap_or_else(|| "default".to_owned()),

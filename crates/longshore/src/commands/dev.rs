@@ -2,7 +2,7 @@
 
 use super::server;
 use crate::{
-    args::DevArgs,
+    args::{DevArgs, ServerArgs},
     cli::{Client, Target},
 };
 use ::server::Server;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use effects::Effects;
 use shapes::{ec2, ecs};
-use std::{process::ExitCode, time::Duration};
+use std::{io::Write, process::ExitCode, time::Duration};
 
 /// How long local instances may take to register, and later to go.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -22,10 +22,10 @@ pub(super) fn run(args: &DevArgs) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let effects = Effects::real();
-        let (region, vpc) = (args.server.region.clone(), args.server.vpc_cidr);
+        let vpc = args.server.vpc_cidr;
         let data_dir = args.server.data_dir.clone();
         let (server, host) = server::start(args.server.clone(), &effects, true).await?;
-        let client = client(&server, &region)?;
+        let client = client(&server, &args.server)?;
         let ended = tokio::select! {
             up = up(&client, args, &effects) => up.map(|()| false),
             interrupted = server::terminated() => interrupted.map(|()| true),
@@ -39,7 +39,7 @@ pub(super) fn run(args: &DevArgs) -> Result<ExitCode> {
             Err(error) => Err(error),
         };
         if !args.keep {
-            eprintln!("Taking everything down.");
+            let _ = writeln!(std::io::stderr(), "Taking everything down.");
             if let Err(error) = down(&client, &effects).await {
                 tracing::warn!(
                     error = format!("{error:#}"),
@@ -57,15 +57,16 @@ pub(super) fn run(args: &DevArgs) -> Result<ExitCode> {
 }
 
 /// The server's own API, as its root, like any other client.
-fn client(server: &Server, region: &str) -> Result<Client> {
+fn client(server: &Server, args: &ServerArgs) -> Result<Client> {
     let root = server.context().credentials.root();
     let address = server.endpoints().first().context("the server has an endpoint")?;
     Client::new(Target {
-        endpoint: format!("http://{address}"),
-        region: region.to_owned(),
+        endpoint: format!("{}://{address}", if args.tls_cert.is_some() { "https" } else { "http" }),
+        region: args.region.clone(),
         access_key: root.access_key_id.clone(),
         secret: root.secret_access_key.clone(),
         token: None,
+        ca_bundle: args.tls_cert.clone(),
     })
 }
 
@@ -137,17 +138,24 @@ async fn down(client: &Client, effects: &Effects) -> Result<()> {
     Ok(())
 }
 
+/// Nobody may be listening any more (`longshore dev | head -1`); the cluster runs all the same.
 fn greet(server: &Server, args: &DevArgs, data_dir: &str) {
     let at = server.endpoints().first().map(ToString::to_string).unwrap_or_default();
+    let scheme = if args.server.tls_cert.is_some() { "https" } else { "http" };
     let data = if data_dir == crate::args::DATA_DIR { String::new() } else { format!(" --data-dir {data_dir}") };
-    let port = if at == "127.0.0.1:4566" { String::new() } else { format!(" --endpoint http://{at}") };
-    println!(
-        "Longshore is up: {} container instances in cluster {}, endpoint http://{at}",
-        args.instances, args.cluster
+    let usual = scheme == "http" && at == "127.0.0.1:4566";
+    let endpoint = if usual { String::new() } else { format!(" --endpoint {scheme}://{at}") };
+    let (count, cluster) = (args.instances, &args.cluster);
+    let _ = writeln!(
+        std::io::stdout(),
+        "Longshore is up: {count} container instances in cluster {cluster}, endpoint {scheme}://{at}
+
+In another terminal:
+
+  eval \"$(longshore env{data}{endpoint})\"
+  aws ecs list-container-instances
+  longshore ps
+
+Ctrl-C takes everything down."
     );
-    println!("\nIn another terminal:\n");
-    println!("  eval \"$(longshore env{data}{port})\"");
-    println!("  aws ecs list-container-instances");
-    println!("  longshore ps");
-    println!("\nCtrl-C takes everything down.");
 }
