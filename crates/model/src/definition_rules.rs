@@ -26,6 +26,15 @@ pub const RESERVED_PORTS: [u16; 5] = [22, 2375, 2376, 51678, 51679];
 /// The smallest and largest task-level CPU on container instances. Source: `Task$cpu`, 2026.
 pub const TASK_CPU: std::ops::RangeInclusive<u32> = 128..=196_608;
 
+/// Longest name of a port mapping. Source: `PortMapping$name`.
+const MAX_PORT_NAME: usize = 64;
+
+/// Source: `PortMapping$name`.
+fn is_port_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    !name.is_empty() && name.len() <= MAX_PORT_NAME && !name.starts_with('-') && name.bytes().all(allowed)
+}
+
 impl TaskDefinitionSpec {
     /// Checks everything that the types do not already make unsayable.
     pub fn check(&self) -> Result<(), InvalidDefinition> {
@@ -109,7 +118,9 @@ impl TaskDefinitionSpec {
                 return refuse(format!("Container '{name}' has an environment variable with an invalid name."));
             }
         }
-        if c.ulimits.iter().any(|u| u.soft > u.hard) {
+        // AWS: -1 means no limit, which is above every other.
+        let limit = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);
+        if c.ulimits.iter().any(|u| limit(u.soft) > limit(u.hard)) {
             return refuse(format!("Container '{name}' has a ulimit whose softLimit is above its hardLimit."));
         }
         if c.hostname.is_some() && self.effective_network_mode() == NetworkMode::Host {
@@ -138,6 +149,12 @@ impl TaskDefinitionSpec {
                 ));
             }
             let mut own: BTreeSet<(Protocol, u16)> = BTreeSet::new();
+            if let Some(bad) = c.port_mappings.iter().filter_map(|m| m.name.as_deref()).find(|n| !is_port_name(n)) {
+                return refuse(format!(
+                    "Invalid port mapping name '{bad}' for container '{name}': up to 64 lowercase letters, numbers, \
+                     hyphens and underscores, not starting with a hyphen."
+                ));
+            }
             for mapping in &c.port_mappings {
                 let protocol = mapping.effective_protocol();
                 match mapping.spec {

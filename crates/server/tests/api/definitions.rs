@@ -98,7 +98,11 @@ async fn everything_honoured_comes_back() {
         "placementConstraints": [{"type": "memberOf", "expression": "attribute:ecs.os-type == linux"}],
         "containerDefinitions": [container],
     });
-    let rows = vec![("RegisterTaskDefinition", body.clone(), Want::Ok(json!({"taskDefinition": body})))];
+    let unlimited = with("ulimits", json!([{"name": "core", "softLimit": 5, "hardLimit": -1}]));
+    let rows = vec![body, unlimited]
+        .into_iter()
+        .map(|body| ("RegisterTaskDefinition", body.clone(), Want::Ok(json!({"taskDefinition": body}))))
+        .collect();
     run(&harness, "ecs", rows).await;
 }
 
@@ -145,6 +149,8 @@ async fn what_is_wrong_is_told() {
             refused(log("json-file", json!({"max-size": "1m"})), "logConfiguration.options.max-size yet"),
             refused(log("syslog", json!({})), "does not honour containerDefinitions.logConfiguration.logDriver syslog yet"),
             refused(with("portMappings", json!([{"containerPortRange": "9-"}])), "is not a port range"),
+            refused(with("portMappings", json!([{"containerPort": 80, "name": "-Web"}])), "Invalid port mapping name '-Web'"),
+            refused(with("ulimits", json!([{"name": "core", "softLimit": -1, "hardLimit": 5}])), "above its hardLimit"),
             refused(with("portMappings", json!([{"containerPort": 80, "hostPort": 70000}])), "hostPort"),
             (
                 "RegisterTaskDefinition",
