@@ -90,6 +90,8 @@ async fn tasks_are_listed_by_what_is_asked_for() {
         ("DescribeTasks", json!({"tasks": []})),
         ("RunTask", json!({"taskDefinition": "web", "count": 11})),
         ("RunTask", json!({"taskDefinition": "web", "launchType": "FARGATE"})),
+        ("RunTask", json!({"taskDefinition": "web", "startedBy": "x".repeat(129)})),
+        ("StartTask", json!({"taskDefinition": "web", "containerInstances": [a], "startedBy": "x".repeat(37)})),
         ("StopTask", json!({"task": "0".repeat(32)})),
     ] {
         assert_eq!(

@@ -36,6 +36,7 @@ pub(crate) const HONOURED: &[Row] = &[
             "placementConstraints.*",
             "placementStrategy.*",
             "propagateTags",
+            // AWS: "only used by Amazon ECS", and shown nowhere: there is nothing to honour.
             "referenceId",
             "startedBy",
             "tags.*",

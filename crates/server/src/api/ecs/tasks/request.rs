@@ -18,6 +18,8 @@ const MAX_OVERRIDES: usize = 8192;
 
 /// The members that RunTask and StartTask have in common.
 pub(super) struct Common {
+    /// Longest `startedBy` the operation takes.
+    pub(super) started_by_limit: usize,
     pub(super) cluster: Option<String>,
     pub(super) task_definition: Option<String>,
     pub(super) group: Option<String>,
@@ -57,6 +59,10 @@ impl Intent {
         let overrides = overrides(&definition, common.overrides.unwrap_or_default())?;
         let group = group(&definition, set(common.group))?;
         let started_by = set(common.started_by).map(Arc::from);
+        if started_by.as_deref().is_some_and(|by: &str| by.chars().count() > common.started_by_limit) {
+            let text = format!("startedBy must be at most {} characters long.", common.started_by_limit);
+            return Err(ApiError::invalid(text));
+        }
         let tags = tags(&definition, &cluster, common.propagate_tags, common.tags, common.managed_tags)?;
         let reservation = definition.spec.reservation(&overrides);
         let required = definition.spec.requires_attributes();

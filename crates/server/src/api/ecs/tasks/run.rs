@@ -17,6 +17,11 @@ use std::sync::Arc;
 const TRIES: usize = 64;
 /// Most container instances of one StartTask. Source: service model.
 const MAX_START: usize = 10;
+/// Longest `startedBy` of either operation. Source: the model's documentation.
+const RUN_STARTED_BY: usize = 128;
+const START_STARTED_BY: usize = 36;
+/// The attribute of machines that are external.
+const EXTERNAL: &str = "ecs.capability.external";
 
 pub(crate) async fn run_task(
     ctx: &Context,
@@ -26,6 +31,7 @@ pub(crate) async fn run_task(
     let token = idempotency(ctx, caller, &request)?;
     let placement = Placement::parse(&request)?;
     let common = Common {
+        started_by_limit: RUN_STARTED_BY,
         cluster: request.cluster,
         task_definition: request.task_definition,
         group: request.group,
@@ -107,9 +113,6 @@ impl Placement {
             .map(|s| Strategy::parse(s.r#type.as_deref().unwrap_or_default(), s.field.as_deref()))
             .collect::<Result<Vec<_>, _>>()
             .map_err(invalid)?;
-        if constraints.len() > MAX_CONSTRAINTS {
-            return Err(ApiError::invalid("A task can have at most 10 placement constraints."));
-        }
         if strategy.len() > MAX_STRATEGIES {
             return Err(ApiError::invalid("A task can have at most 5 placement strategies."));
         }
@@ -121,6 +124,11 @@ impl Placement {
         for expression in &intent.definition.spec.placement_constraints {
             let constraint = Constraint::parse("memberOf", Some(expression));
             constraints.push(constraint.map_err(|e| ApiError::invalid(e.to_string()))?);
+        }
+        // AWS: the limit counts those of the task definition and those of the request together (RunTask's reference).
+        if constraints.len() > MAX_CONSTRAINTS {
+            let text = "A task can have at most 10 placement constraints, those of its task definition included.";
+            return Err(ApiError::invalid(text));
         }
         let request = PlacementRequest {
             count: self.count,
@@ -155,7 +163,7 @@ fn candidates<'a>(snapshot: &'a Snapshot, cluster: &ClusterArn, launch: LaunchTy
     let rows = snapshot.cluster(cluster).into_iter().flat_map(|c| c.instances());
     let meant = |row: &&Arc<InstanceRow>| match launch {
         LaunchType::Ec2 => true,
-        LaunchType::External => row.instance.attributes.contains_key("ecs.capability.external"),
+        LaunchType::External => row.instance.attributes.contains_key(EXTERNAL),
     };
     rows.filter(|row| row.is_registered()).filter(meant).collect()
 }
@@ -223,6 +231,7 @@ pub(crate) async fn start_task(
         return Err(ApiError::invalid("A maximum of 10 container instances can be specified."));
     }
     let common = Common {
+        started_by_limit: START_STARTED_BY,
         cluster: request.cluster,
         task_definition: request.task_definition,
         group: request.group,
@@ -272,7 +281,9 @@ async fn start_on(
     if let Some(reason) = scheduler::obstacle(&view(row), &request) {
         return refuse(reason.text());
     }
-    let task = intent.task(ctx, &row.instance, LaunchType::Ec2, ctx.effects.now());
+    let external = row.instance.attributes.contains_key(EXTERNAL);
+    let launch = if external { LaunchType::External } else { LaunchType::Ec2 };
+    let task = intent.task(ctx, &row.instance, launch, ctx.effects.now());
     match ctx.store.commit(Command::StartTasks { tasks: vec![task], token: None }).await {
         Ok(committed) => {
             let Outcome::Tasks(tasks) = &committed.outcome else {
