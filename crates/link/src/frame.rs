@@ -10,6 +10,9 @@ use tokio_util::codec::LengthDelimitedCodec;
 
 /// Longest frame either side takes: room for 500 tasks of different definitions of 64 KiB, ECS's limit for one.
 pub const MAX_FRAME: usize = 32 << 20;
+/// Longest frame while a machine joins: a token, a signing request or two certificates are a few KiB. Whoever reaches the port
+/// may send one, so it must not cost the server a session's memory.
+pub const MAX_JOIN_FRAME: usize = 64 << 10;
 
 /// Why a frame could not be exchanged.
 #[derive(Debug, thiserror::Error)]
@@ -28,9 +31,18 @@ pub enum FrameError {
 /// A connection that carries messages.
 pub struct Framed<T>(tokio_util::codec::Framed<T, LengthDelimitedCodec>);
 
-/// Wraps a connection.
+/// Wraps a session's connection.
 pub fn framed<T: AsyncRead + AsyncWrite + Unpin>(io: T) -> Framed<T> {
-    let codec = LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME).new_codec();
+    framed_within(io, MAX_FRAME)
+}
+
+/// Wraps the connection of a machine that joins, of whom nothing is known yet.
+pub fn framed_to_join<T: AsyncRead + AsyncWrite + Unpin>(io: T) -> Framed<T> {
+    framed_within(io, MAX_JOIN_FRAME)
+}
+
+fn framed_within<T: AsyncRead + AsyncWrite + Unpin>(io: T, bytes: usize) -> Framed<T> {
+    let codec = LengthDelimitedCodec::builder().max_frame_length(bytes).new_codec();
     Framed(tokio_util::codec::Framed::new(io, codec))
 }
 
@@ -71,5 +83,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Receiver<T> {
     pub async fn receive<M: DeserializeOwned>(&mut self) -> Result<M, FrameError> {
         let frame = self.0.next().await.ok_or(FrameError::Closed)??;
         Ok(serde_json::from_slice(&frame)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stranger_cannot_send_more_than_a_join_takes() {
+        let long = "x".repeat(MAX_JOIN_FRAME);
+        let (ours, theirs) = tokio::io::duplex(2 * MAX_JOIN_FRAME);
+        let (mut door, mut stranger) = (framed_to_join(ours), framed(theirs));
+        stranger.send(&"short").await.unwrap();
+        assert_eq!(door.receive::<String>().await.unwrap(), "short");
+        stranger.send(&long).await.unwrap();
+        assert!(matches!(door.receive::<String>().await, Err(FrameError::Io(_))));
     }
 }

@@ -6,13 +6,13 @@
 //!
 //! There are two doors on one TLS port, told apart by ALPN: [`ALPN_JOIN`] needs no client certificate and answers exactly one
 //! [`JoinRequest`]; [`ALPN_SESSION`] needs a certificate of the server's own CA, whose [`Identity`] says who is calling.
-//! Source of the shape: our own; the original's ACS protocol is served elsewhere.
+//! Source of the shape: our own; `docs/decisions/0006-link.md` says why it is not the original's ACS protocol.
 
 mod frame;
 mod identity;
 mod message;
 
-pub use frame::{FrameError, Framed, MAX_FRAME, Receiver, Sender, framed};
+pub use frame::{FrameError, Framed, MAX_FRAME, MAX_JOIN_FRAME, Receiver, Sender, framed, framed_to_join};
 pub use identity::{Identity, InvalidIdentity};
 pub use message::{
     AgentMessage, Assignment, Assignments, Goodbye, GoodbyeCode, Hello, JoinAnswer, JoinRefusal, JoinRequest, LogBatch,

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 pub(super) async fn answer(link: &Link, stream: TlsStream<TcpStream>, peer: SocketAddr) {
-    let mut framed = link::framed(stream);
+    let mut framed = link::framed_to_join(stream);
     let request = match tokio::time::timeout(PATIENCE, framed.receive::<JoinRequest>()).await {
         Ok(Ok(request)) => request,
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "a joining machine did not ask"),
