@@ -29,3 +29,4 @@ pub use identity::has_identity;
 pub use plan::{INSTANCE_LABEL, TASK_LABEL};
 pub use real::ImageCleanup;
 pub use run::{AgentError, CONTAINERD_NAMESPACE, Config, Machine, run, run_on};
+pub use session::{Dial, Stream};

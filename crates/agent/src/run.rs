@@ -10,7 +10,7 @@ use crate::{
     logs::LogHub,
     node::Node,
     real::{ImageCleanup, NodeConfig, RealNode, chain, clean_images},
-    session::{self, End, InvalidToken, JoinError, JoinToken, Session},
+    session::{self, Dial, End, InvalidToken, JoinError, JoinToken, Session},
 };
 use effects::Effects;
 use link::{Hello, Identity};
@@ -167,7 +167,7 @@ pub async fn run(config: Config, effects: Effects) -> Result<(), AgentError> {
         bridge_candidates: config.bridge_candidates.clone(),
     };
     let node = RealNode::new(runtime.clone(), node_config, effects.clone()).map_err(AgentError::Cgroups)?;
-    let machine = Machine { node: Arc::new(node), identity, store, token, runtime: about };
+    let machine = Machine { node: Arc::new(node), identity, store, token, dial: None, runtime: about };
     run_on(&config, machine, Some(runtime), effects).await
 }
 
@@ -177,19 +177,31 @@ pub struct Machine {
     identity: Identity,
     store: IdentityStore,
     token: Option<JoinToken>,
+    dial: Option<Arc<dyn Dial>>,
     /// `name: version` of the container runtime.
     runtime: String,
 }
 
 impl Machine {
-    /// Joins a server with any node: what the simulator does.
+    /// A machine that is taken for who it says it is, with any node and any way to the server: the simulator's.
+    pub fn simulated(
+        config: &Config,
+        node: Arc<dyn Node>,
+        identity: Identity,
+        dial: Arc<dyn Dial>,
+    ) -> Result<Self, AgentError> {
+        let store = IdentityStore::open(&config.data_dir)?;
+        Ok(Self { node, identity, store, token: None, dial: Some(dial), runtime: "simulated: 1".into() })
+    }
+
+    /// Joins a server with any node.
     pub async fn join(config: &Config, node: Arc<dyn Node>, effects: &Effects) -> Result<Option<Self>, AgentError> {
         files::folder(&config.data_dir)
             .map_err(|source| AgentError::DataDir { path: config.data_dir.clone(), source })?;
         let token = config.token.as_deref().map(str::parse::<JoinToken>).transpose()?;
         let store = IdentityStore::open(&config.data_dir)?;
         let identity = identity(config, &store, token.as_ref(), effects).await?;
-        Ok(identity.map(|identity| Self { node, identity, store, token, runtime: "simulated: 1".into() }))
+        Ok(identity.map(|identity| Self { node, identity, store, token, dial: None, runtime: "simulated: 1".into() }))
     }
 }
 
@@ -218,6 +230,7 @@ pub async fn run_on(
         server: config.server.clone(),
         store: machine.store,
         token: machine.token,
+        dial: machine.dial,
         engine: engine.clone(),
         logs,
         effects: effects.clone(),

@@ -22,6 +22,8 @@ struct Inner {
     chance: Mutex<StdRng>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// Only the simulator kills.
+    killed: CancellationToken,
     started: tokio::time::Instant,
 }
 
@@ -48,6 +50,7 @@ impl Effects {
             chance: Mutex::new(chance),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            killed: CancellationToken::new(),
             started: tokio::time::Instant::now(),
         }))
     }
@@ -92,11 +95,29 @@ impl Effects {
         F: Future<Output = ()> + Send + 'static,
     {
         let guard = PanicLog { name, done: false };
-        self.0.tasks.spawn(async move {
+        let work = async move {
             let mut guard = guard;
             work.await;
             guard.done = true;
-        })
+        };
+        match self.0.clock {
+            Clock::Machine => self.0.tasks.spawn(work),
+            Clock::Simulated(_) => {
+                let killed = self.0.killed.clone();
+                self.0.tasks.spawn(async move {
+                    tokio::select! {
+                        biased;
+                        () = killed.cancelled() => {}
+                        () = work => {}
+                    }
+                })
+            }
+        }
+    }
+
+    /// What `kill -9` does, for the simulator: nothing that was spawned through this handle takes another step.
+    pub fn kill(&self) {
+        self.0.killed.cancel();
     }
 
     /// The signal that everything long-lived watches; `cancel` it to shut down.
@@ -189,6 +210,22 @@ mod tests {
         assert_eq!((effects.hex32().len(), effects.hex17().len(), effects.digits19().len()), (32, 17, 19));
         let uuid = effects.uuid();
         assert_eq!((uuid.len(), uuid.as_bytes()[14]), (36, b'4'));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_killed_takes_no_further_step() {
+        let effects = Effects::simulated(7, Timestamp(0));
+        let (step, mut steps) = tokio::sync::mpsc::channel(8);
+        let inner = effects.clone();
+        let walker = effects.spawn("walker", async move {
+            while step.send(()).await.is_ok() {
+                inner.sleep(Duration::from_secs(1)).await;
+            }
+        });
+        assert_eq!(steps.recv().await, Some(()));
+        effects.kill();
+        walker.await.unwrap();
+        assert_eq!(steps.recv().await, None);
     }
 
     #[tokio::test]

@@ -24,7 +24,7 @@ pub use ca::CaError;
 pub use config::{Config, KeyPair, Limits, TlsFiles};
 pub use context::{Caller, Context};
 pub use serve::{Server, ServerError, serve};
-pub use session::LinkError;
+pub use session::{LinkError, PlainLink};
 
 /// How `agentHash` of instances begins whose agent has a session with us. Others were registered through the API, and
 /// nobody here knows whether their agents live.

@@ -18,8 +18,11 @@ use crate::{
     logs::LogHub,
 };
 use effects::Effects;
+use futures::future::BoxFuture;
 use link::{FrameError, Goodbye, GoodbyeCode, Hello};
-use std::time::Duration;
+use model::Timestamp;
+use std::{io, sync::Arc, time::Duration};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// How long a connection, a handshake and the first answer may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -66,12 +69,24 @@ pub(crate) enum End {
     Protocol(String),
 }
 
+/// What a session can run over.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A way to the server other than TLS over TCP, for the simulator.
+pub trait Dial: Send + Sync + 'static {
+    /// Connects. Dropping the future gives up.
+    fn dial(&self) -> BoxFuture<'_, io::Result<Box<dyn Stream>>>;
+}
+
 /// What sessions are made of.
 pub(crate) struct Session {
     pub(crate) server: String,
     pub(crate) store: IdentityStore,
     /// With it a machine whose certificate ran out while the server was away is let in again.
     pub(crate) token: Option<JoinToken>,
+    /// The way to the server, if it is another than TLS over TCP.
+    pub(crate) dial: Option<Arc<dyn Dial>>,
     pub(crate) engine: Engine,
     pub(crate) logs: LogHub,
     pub(crate) effects: Effects,
@@ -112,6 +127,10 @@ impl Session {
     }
 
     async fn once(&self) -> Result<End, LinkTrouble> {
+        if let Some(dial) = &self.dial {
+            let stream = tls::within(&self.effects, PATIENCE, dial.dial()).await??;
+            return talk::talk(self, link::framed(stream), Timestamp(i64::MAX)).await;
+        }
         let expired = |c: &Credentials| c.not_after < self.effects.now();
         let mut credentials = self.store.credentials()?.ok_or(LinkTrouble::NotJoined)?;
         if let (true, Some(token)) = (expired(&credentials), &self.token) {

@@ -8,8 +8,7 @@ use link::{
 };
 use model::Timestamp;
 use std::{collections::VecDeque, time::Duration};
-use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Observations in one report: a few hundred bytes each.
 const REPORT: usize = 200;
@@ -24,10 +23,12 @@ const RENEW_AGAIN_MS: i64 = 10 * 60 * 1000;
 /// How far the clocks may be apart before it is worth a warning; signatures and logs suffer from minutes.
 const CLOCK_MS: i64 = 60_000;
 
-type Stream = TlsStream<TcpStream>;
-
 /// Runs a session over a connection.
-pub(super) async fn talk(session: &Session, framed: Framed<Stream>, renew: Timestamp) -> Result<End, LinkTrouble> {
+pub(super) async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
+    session: &Session,
+    framed: Framed<S>,
+    renew: Timestamp,
+) -> Result<End, LinkTrouble> {
     let (mut receiver, mut sender) = framed.split();
     let hello = Hello { tasks: session.engine.tasks(), ..session.hello.clone() };
     sender.send(&AgentMessage::Hello(hello)).await?;
@@ -49,9 +50,9 @@ pub(super) async fn talk(session: &Session, framed: Framed<Stream>, renew: Times
     talk.run(&mut receiver).await
 }
 
-struct Talk<'a> {
+struct Talk<'a, S> {
     session: &'a Session,
-    sender: Sender<Stream>,
+    sender: Sender<S>,
     interval: Duration,
     /// The report that is not acknowledged yet.
     report: Option<u64>,
@@ -63,8 +64,8 @@ struct Talk<'a> {
     last_heard: Duration,
 }
 
-impl<'a> Talk<'a> {
-    fn new(session: &'a Session, sender: Sender<Stream>, welcome: &Welcome, renew: Timestamp) -> Self {
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
+    fn new(session: &'a Session, sender: Sender<S>, welcome: &Welcome, renew: Timestamp) -> Self {
         let now = session.effects.monotonic();
         Self {
             session,
@@ -80,7 +81,7 @@ impl<'a> Talk<'a> {
         }
     }
 
-    async fn run(&mut self, receiver: &mut Receiver<Stream>) -> Result<End, LinkTrouble> {
+    async fn run(&mut self, receiver: &mut Receiver<S>) -> Result<End, LinkTrouble> {
         let Session { engine, logs, effects, .. } = self.session;
         loop {
             tokio::select! {

@@ -7,11 +7,13 @@ mod assignments;
 mod door;
 mod join;
 mod logs;
+mod plain;
 mod registry;
 mod talk;
 
 pub use door::LinkError;
 pub(crate) use door::bind;
+pub use plain::PlainLink;
 pub(crate) use registry::Sessions;
 pub(crate) use talk::disconnected;
 

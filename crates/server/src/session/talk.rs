@@ -11,8 +11,10 @@ use model::{
 };
 use state::{Command, CommitError, Committed, Rejected, Subscription, Topic};
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
-use tokio::{net::TcpStream, sync::mpsc};
-use tokio_rustls::server::TlsStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::mpsc,
+};
 use tokio_util::sync::CancellationToken;
 
 /// Seconds of silence after which an agent sends a heartbeat.
@@ -22,10 +24,11 @@ const SILENCE: Duration = Duration::from_secs(HEARTBEAT_SECONDS as u64 * 3);
 /// Answers that may wait for the writer: an agent has one report, one log message and one renewal in flight.
 const ANSWERS: usize = 8;
 
-type Stream = TlsStream<TcpStream>;
-
 /// Runs the session and records that it is over, unless a newer one of the same instance has begun.
-pub(super) async fn session(link: Link, stream: Stream, identity: Identity, peer: SocketAddr) {
+pub(super) async fn session<S>(link: Link, stream: S, identity: Identity, peer: SocketAddr)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
     let mut framed = link::framed(stream);
     let hello = match tokio::time::timeout(PATIENCE, framed.receive::<AgentMessage>()).await {
         Ok(Ok(AgentMessage::Hello(hello))) => hello,
@@ -140,7 +143,12 @@ enum End {
     Commit(CommitError),
 }
 
-async fn converse(link: &Link, framed: Framed<Stream>, identity: &Identity, superseded: &CancellationToken) -> End {
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    link: &Link,
+    framed: Framed<S>,
+    identity: &Identity,
+    superseded: &CancellationToken,
+) -> End {
     let instance = &identity.container_instance;
     let (mut receiver, mut sender) = framed.split();
     // Subscribe first, then look: nothing is missed in between.
@@ -182,10 +190,10 @@ async fn converse(link: &Link, framed: Framed<Stream>, identity: &Identity, supe
 }
 
 /// Sends the whole assignment whenever it is another one, and answers as they come.
-async fn speak(
+async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
     link: &Link,
     instance: &ContainerInstanceArn,
-    sender: &mut Sender<Stream>,
+    sender: &mut Sender<S>,
     mut changes: Subscription,
     mut answers: mpsc::Receiver<ServerMessage>,
 ) -> End {
@@ -232,6 +240,8 @@ async fn take(link: &Link, identity: &Identity, message: AgentMessage) -> Result
             tracing::warn!(instance = %identity.container_instance, "an agent said Hello twice; the second is ignored");
             Ok(None)
         }
+        // An idle agent's sign of life: there is nothing to keep.
+        AgentMessage::Report { seq, tasks } if tasks.is_empty() => Ok(Some(ServerMessage::ReportAck { seq })),
         AgentMessage::Report { seq, tasks } => {
             observe(&link.ctx, &identity.container_instance, tasks).await?;
             Ok(Some(ServerMessage::ReportAck { seq }))

@@ -1,0 +1,138 @@
+//! The one who runs and stops tasks, over the API's own handlers.
+
+use crate::world::{Asked, Later, World};
+use model::{Scope, TaskArn};
+use serde_json::{Value, json};
+use server::Caller;
+use std::collections::BTreeSet;
+
+/// The families it runs.
+const FAMILIES: [&str; 4] = ["small", "big", "pair", "port"];
+
+impl World {
+    /// Calls; nothing if there is no server, or it refuses.
+    async fn call(&mut self, operation: &str, input: Value) -> Option<Value> {
+        let ctx = self.server()?.clone();
+        let caller = Caller {
+            scope: Scope { account: ctx.config.account.clone(), region: ctx.config.region.clone() },
+            principal: "arn:aws:iam::000000000000:root".into(),
+            access_key: "AKIASIMULATED0000000".into(),
+        };
+        let known = shapes::ecs::SERVICE.operation(operation).expect("ECS has it");
+        let answer = server::api::dispatch(&ctx, &caller, &shapes::ecs::SERVICE, known, input);
+        match Box::pin(answer).await {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                self.tell(format!("{operation} was refused: {error:?}"));
+                None
+            }
+        }
+    }
+
+    /// What there has to be before the storm: the definitions, and every instance once.
+    pub(crate) async fn prepare(&mut self) {
+        let container = |name: &str, memory: u32, essential: bool| {
+            json!({"name": name, "image": "busybox", "memory": memory, "cpu": 64, "essential": essential,
+                   "stopTimeout": if memory > 100 { 30 } else { 5 }})
+        };
+        let mut port = container("web", 64, true);
+        port["portMappings"] = json!([{"containerPort": 80, "hostPort": 8080}]);
+        let containers = [
+            vec![container("app", 100, true)],
+            vec![container("app", 400, true)],
+            vec![container("app", 80, true), container("side", 120, false)],
+            vec![port],
+        ];
+        for (family, containers) in FAMILIES.into_iter().zip(containers) {
+            let input = json!({"family": family, "containerDefinitions": containers});
+            assert!(self.call("RegisterTaskDefinition", input).await.is_some(), "{}", self.story());
+        }
+        self.until("all instances", Self::connected).await;
+    }
+
+    /// Every instance has a session.
+    pub(crate) fn connected(&self) -> Result<(), String> {
+        let snapshot = self.server().ok_or("the server is down")?.store.snapshot();
+        for agent in &self.agents {
+            if !snapshot.instance(agent.instance()).is_some_and(|row| row.instance.agent_connected) {
+                return Err(format!("{} is not connected", agent.instance()));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn run_tasks(&mut self) {
+        let token = self.effects.uuid();
+        let strategy =
+            [json!({"type": "random"}), json!({"type": "binpack", "field": "memory"})][self.chance(2)].clone();
+        let input = json!({
+            "taskDefinition": FAMILIES[self.chance(FAMILIES.len())],
+            "count": 1 + self.chance(4),
+            "clientToken": token,
+            "placementStrategy": [strategy],
+        });
+        let Some(tasks) = self.ask(&input).await else { return };
+        self.tell(format!("{} tasks run", tasks.len()));
+        if self.chance(4) == 0 {
+            // The answer is lost; the client does what clients do.
+            self.asked.insert(token.clone(), Asked { input, tasks });
+            self.later(40_000, Later::Retry(token));
+        }
+    }
+
+    /// Asks for the same again: nothing may run twice.
+    pub(crate) async fn retry(&mut self, token: String) {
+        let Some(Asked { input, tasks }) = self.asked.remove(&token) else { return };
+        if let Some(again) = self.ask(&input).await {
+            self.summary.retries += 1;
+            if again != tasks && !tasks.is_empty() {
+                self.wrong.push(format!("the same request ran {tasks:?}, and then {again:?}"));
+            }
+        }
+    }
+
+    async fn ask(&mut self, input: &Value) -> Option<BTreeSet<TaskArn>> {
+        let answer = self.call("RunTask", input.clone()).await?;
+        let arns = answer["tasks"].as_array().into_iter().flatten();
+        let tasks: BTreeSet<TaskArn> = arns.map(|task| task["taskArn"].as_str().unwrap().parse().unwrap()).collect();
+        for task in &tasks {
+            self.seen.entry(task.clone()).or_default();
+        }
+        Some(tasks)
+    }
+
+    pub(crate) async fn stop_a_task(&mut self) {
+        let living: Vec<TaskArn> = self
+            .seen
+            .iter()
+            .filter(|(_, task)| task.as_ref().is_none_or(|task| task.stopped_at().is_none()))
+            .map(|(arn, _)| arn.clone())
+            .collect();
+        if !living.is_empty() {
+            let task = living[self.chance(living.len())].clone();
+            self.stop(task).await;
+        }
+    }
+
+    pub(crate) async fn stop(&mut self, task: TaskArn) {
+        let input = json!({"task": task.to_string(), "reason": "asked by the simulation"});
+        if self.call("StopTask", input).await.is_some() {
+            self.tell(format!("{} is to stop", task.id));
+            self.to_stop.insert(task);
+        }
+    }
+
+    /// Whatever was answered is described.
+    pub(crate) async fn describe_some(&mut self) {
+        let arns: Vec<String> = self.seen.keys().rev().take(100).map(ToString::to_string).collect();
+        if arns.is_empty() {
+            return;
+        }
+        if let Some(answer) = self.call("DescribeTasks", json!({"tasks": arns})).await {
+            let described = answer["tasks"].as_array().map_or(0, Vec::len);
+            if described != arns.len() {
+                self.wrong.push(format!("{described} of {} tasks are described", arns.len()));
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The end: every task comes to where it belongs, and what the server tells of it is what its machine remembers.
+
+use crate::{
+    node::Life,
+    world::{Summary, World},
+};
+use model::{StopCode, Task, TaskArn, TaskStatus};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// A start may take this long, and what is learned of it may be lost with an agent that is killed meanwhile.
+const START: Duration = Duration::from_secs(10);
+
+/// A container's life and the machine it was on.
+type Lives = BTreeMap<(TaskArn, String), (Life, usize)>;
+
+impl World {
+    /// The verdict over a world that has healed.
+    pub(crate) async fn end(&mut self) -> Result<Summary, String> {
+        self.until("every session", Self::connected).await;
+        self.until("every task's place", Self::settled).await;
+        let living: Vec<TaskArn> = self.tasks().filter(|t| t.stopped_at().is_none()).map(|t| t.arn.clone()).collect();
+        for task in living {
+            self.stop(task).await;
+        }
+        self.until("every stop", Self::stopped).await;
+        self.until("the last clean-up", Self::clean).await;
+        if self.wrong.is_empty() {
+            self.judge();
+        }
+        if self.wrong.is_empty() {
+            return Ok(std::mem::take(&mut self.summary));
+        }
+        Err(format!("{}\nthe story:\n{}", self.wrong.join("\n"), self.story()))
+    }
+
+    fn tasks(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.seen.values().flatten()
+    }
+
+    fn lives(&self) -> Lives {
+        let lives = self.agents.iter().enumerate();
+        let lives = lives.flat_map(|(at, agent)| agent.machine.lives().into_iter().map(move |life| (life, at)));
+        lives.map(|(life, at)| ((life.task.clone(), life.name.clone()), (life, at))).collect()
+    }
+
+    /// What was to stop has stopped; the rest runs, on its machine too.
+    fn settled(&self) -> Result<(), String> {
+        let lives = self.lives();
+        for task in self.tasks() {
+            let runs = task.containers.iter().all(|container| {
+                let life = lives.get(&(task.arn.clone(), container.name.to_string()));
+                &*container.name == "side" || life.is_some_and(|(life, _)| life.starts == 1 && life.exit.is_none())
+            });
+            match task.last_status() {
+                TaskStatus::Stopped => {}
+                TaskStatus::Running if !task.is_to_stop() && runs => {}
+                TaskStatus::Pending | TaskStatus::Running | TaskStatus::Stopping => {
+                    return Err(format!(
+                        "{task:?}, which {} on its machine",
+                        if runs { "runs" } else { "does not run" }
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn stopped(&self) -> Result<(), String> {
+        match self.tasks().find(|task| task.stopped_at().is_none()) {
+            Some(task) => Err(format!("{task:?}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Nothing is left on any machine, nor in any agent's ledger.
+    fn clean(&self) -> Result<(), String> {
+        for agent in &self.agents {
+            let there = agent.machine.there();
+            if !there.is_empty() || agent.ledger() > 0 {
+                return Err(format!("{there:?} and {} tasks are left on {}", agent.ledger(), agent.instance()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Exit codes and causes are the true ones.
+    fn judge(&mut self) {
+        let lives = self.lives();
+        let tasks: Vec<Arc<Task>> = self.tasks().cloned().collect();
+        for task in &tasks {
+            self.summary.tasks += 1;
+            for container in &task.containers {
+                let found = lives.get(&(task.arn.clone(), container.name.to_string()));
+                let really = found.and_then(|(life, _)| life.exit);
+                let lost = container.exit_code.is_none() && found.is_some_and(|(life, at)| self.may_be_lost(life, *at));
+                if container.exit_code != really && !lost {
+                    self.wrong.push(format!("{} ended with {really:?}: {container:?}", task.arn));
+                }
+                self.summary.exit_codes += u64::from(container.exit_code.is_some());
+            }
+            let of_task = || task.containers.iter().filter_map(|c| lives.get(&(task.arn.clone(), c.name.to_string())));
+            let stop = task.stop().expect("it has stopped");
+            let true_cause = match stop.code {
+                StopCode::UserInitiated => self.to_stop.contains(&task.arn),
+                StopCode::EssentialContainerExited => of_task().any(|(life, _)| life.exit.is_some()),
+                StopCode::TaskFailedToStart => {
+                    self.summary.failed_to_start += 1;
+                    of_task().any(|(life, _)| life.failed)
+                }
+                StopCode::ServiceSchedulerInitiated | StopCode::TerminationNotice => false,
+            };
+            if !true_cause {
+                self.wrong.push(format!("nothing that happened is the cause of {stop:?}: {task:?}"));
+            }
+        }
+        // What the client was told of is all there is.
+        for (task, name) in lives.keys().filter(|(task, _)| !self.seen.contains_key(task)) {
+            self.wrong.push(format!("{name} of {task} was run for nobody"));
+        }
+    }
+
+    /// Its agent was killed while the process was being started, and the task was to stop when it came back.
+    fn may_be_lost(&self, life: &Life, at: usize) -> bool {
+        let Some(started) = life.started else { return false };
+        self.agents[at].killed.iter().any(|killed| *killed >= started && *killed < started + START)
+    }
+}
+
+impl Summary {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.tasks += other.tasks;
+        self.exit_codes += other.exit_codes;
+        self.failed_to_start += other.failed_to_start;
+        self.server_kills += other.server_kills;
+        self.agent_kills += other.agent_kills;
+        self.cuts += other.cuts;
+        self.stalls += other.stalls;
+        self.retries += other.retries;
+    }
+
+    /// A test of calm weather would prove nothing.
+    pub(crate) fn assert_it_was_a_storm(&self) {
+        let Self { tasks, exit_codes, failed_to_start, server_kills, agent_kills, cuts, stalls, retries } = self;
+        for count in [tasks, exit_codes, failed_to_start, server_kills, agent_kills, cuts, stalls, retries] {
+            assert!(*count > 0, "{self:?}");
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! The cluster and what befalls it.
+
+use crate::{net::Road, node};
+use agent::detect::ResourceOverrides;
+use effects::Effects;
+use link::Identity;
+use model::{CpuUnits, MemoryMib, Task, TaskArn, Timestamp};
+use serde_json::Value;
+use server::{Context, PlainLink};
+use state::{Memory, Store, audit};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+const AGENTS: usize = 4;
+/// Steps of a storm; each lasts half a second on average.
+const STEPS: usize = 500;
+/// Wall time at the beginning.
+const START: Timestamp = Timestamp(1_750_000_000_000);
+/// How long anything may take once all is well: several regular looks at containers and retried removals.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30 * 60);
+/// Lines of the story that are told when something is wrong.
+const STORY: usize = 60;
+
+/// Something that happens later.
+pub(crate) enum Later {
+    ServerStarts,
+    AgentStarts(usize),
+    RoadClears(usize),
+    MachineHears(usize),
+    /// The client asks again, because it had no answer.
+    Retry(String),
+}
+
+pub(crate) struct Agent {
+    pub(crate) machine: node::Machine,
+    pub(crate) road: Road,
+    identity: Identity,
+    config: agent::Config,
+    /// How far its clock is off.
+    skew: i64,
+    runs: Option<Effects>,
+    /// When it was killed.
+    pub(crate) killed: Vec<Duration>,
+}
+
+/// What a run consisted of.
+#[derive(Debug, Default)]
+pub(crate) struct Summary {
+    pub(crate) tasks: u64,
+    pub(crate) exit_codes: u64,
+    pub(crate) failed_to_start: u64,
+    pub(crate) server_kills: u64,
+    pub(crate) agent_kills: u64,
+    pub(crate) cuts: u64,
+    pub(crate) stalls: u64,
+    pub(crate) retries: u64,
+}
+
+/// A request whose answer may have been lost.
+pub(crate) struct Asked {
+    pub(crate) input: Value,
+    pub(crate) tasks: BTreeSet<TaskArn>,
+}
+
+pub(crate) struct World {
+    /// The world's own clock and chance; it is never killed.
+    pub(crate) effects: Effects,
+    dir: TempDir,
+    memory: Memory,
+    server: Option<(Context, Effects)>,
+    pub(crate) agents: Vec<Agent>,
+    later: BTreeMap<(Duration, u64), Later>,
+    laters: u64,
+    /// Every task that a client was told of, as last seen.
+    pub(crate) seen: BTreeMap<TaskArn, Option<Arc<Task>>>,
+    pub(crate) to_stop: BTreeSet<TaskArn>,
+    pub(crate) asked: BTreeMap<String, Asked>,
+    pub(crate) summary: Summary,
+    pub(crate) wrong: Vec<String>,
+    /// Agents that ended by themselves.
+    ended: Arc<Mutex<Vec<String>>>,
+    story: Vec<String>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let effects = Effects::simulated(seed, START);
+        // Durability of files is not what is tested here, and memory is quicker.
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let agents = (0..AGENTS).map(|at| Agent::new(at, &dir, &effects)).collect();
+        Self {
+            effects,
+            dir,
+            memory: Memory::default(),
+            server: None,
+            agents,
+            later: BTreeMap::new(),
+            laters: 0,
+            seen: BTreeMap::new(),
+            to_stop: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            summary: Summary::default(),
+            wrong: Vec::new(),
+            ended: Arc::default(),
+            story: Vec::new(),
+        }
+    }
+
+    pub(crate) async fn storm(&mut self) {
+        self.start_server();
+        for at in 0..AGENTS {
+            self.start_agent(at);
+        }
+        self.prepare().await;
+        for _ in 0..STEPS {
+            self.effects.sleep(Duration::from_millis(self.effects.random() % 1_000)).await;
+            self.do_what_is_due().await;
+            match self.effects.random() % 100 {
+                0..32 => self.run_tasks().await,
+                32..52 => self.stop_a_task().await,
+                52..62 => self.describe_some().await,
+                62..72 => self.cut(),
+                72..79 => self.stall(),
+                79..85 => self.kill_agent(),
+                85..88 => self.kill_server(),
+                88..93 => self.deafen(),
+                _ => {}
+            }
+            self.look();
+            if !self.wrong.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Everything comes back, and nothing fails from now on.
+    pub(crate) async fn heal(&mut self) {
+        self.tell("all heals".into());
+        for agent in &self.agents {
+            agent.machine.calm();
+        }
+        for later in std::mem::take(&mut self.later).into_values() {
+            self.happen(later).await;
+        }
+    }
+
+    /// Waits for something that must come; complains if it does not.
+    pub(crate) async fn until(&mut self, what: &str, holds: impl Fn(&Self) -> Result<(), String>) {
+        let deadline = self.effects.monotonic() + PATIENCE;
+        while self.wrong.is_empty() {
+            self.look();
+            let Err(why) = holds(self) else { return };
+            if self.effects.monotonic() > deadline {
+                self.wrong.push(format!("{what} did not come: {why}"));
+            }
+            self.effects.sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    pub(crate) fn chance(&self, below: usize) -> usize {
+        (self.effects.random() % below as u64) as usize
+    }
+
+    pub(crate) fn tell(&mut self, what: String) {
+        self.story.push(format!("{:8.3} {what}", self.effects.monotonic().as_secs_f64()));
+    }
+
+    pub(crate) fn story(&self) -> String {
+        self.story[self.story.len().saturating_sub(STORY)..].join("\n")
+    }
+
+    pub(crate) fn server(&self) -> Option<&Context> {
+        self.server.as_ref().map(|(ctx, _)| ctx)
+    }
+
+    pub(crate) fn later(&mut self, millis: u64, what: Later) {
+        let after = self.effects.random() % millis;
+        self.laters += 1;
+        self.later.insert((self.effects.monotonic() + Duration::from_millis(after), self.laters), what);
+    }
+
+    async fn do_what_is_due(&mut self) {
+        while let Some(first) = self.later.first_entry() {
+            if first.key().0 > self.effects.monotonic() {
+                return;
+            }
+            let what = first.remove();
+            self.happen(what).await;
+        }
+    }
+
+    async fn happen(&mut self, what: Later) {
+        match what {
+            Later::ServerStarts => self.start_server(),
+            Later::AgentStarts(at) => self.start_agent(at),
+            Later::RoadClears(at) => self.agents[at].road.stall(false),
+            Later::MachineHears(at) => self.agents[at].machine.deaf(false),
+            Later::Retry(token) => self.retry(token).await,
+        }
+    }
+
+    fn start_server(&mut self) {
+        self.tell("server starts".into());
+        let effects = Effects::simulated(self.effects.random(), self.effects.now());
+        let data = self.dir.path().join("server");
+        let mut config = server::Config::new(data.clone());
+        config.root_credentials = Some(server::KeyPair {
+            access_key_id: "AKIASIMULATED0000000".into(),
+            secret_access_key: "simulated".into(),
+        });
+        std::fs::create_dir_all(&data).unwrap();
+        let logs = data.join(format!("logs-{}", self.summary.server_kills));
+        let ctx = Context {
+            store: Store::open_inline(Box::new(self.memory.clone()), &effects).unwrap(),
+            logs: telemetry::logs::Store::open(&logs, telemetry::logs::Limits::default()).unwrap(),
+            effects: effects.clone(),
+            credentials: Arc::new(server::credentials::Credentials::open(&config, &effects).unwrap()),
+            config: Arc::new(config),
+            ca_pem: Arc::new(OnceLock::new()),
+            addresses: Arc::new(OnceLock::new()),
+        };
+        let link = PlainLink::open(ctx.clone()).unwrap();
+        for agent in &self.agents {
+            agent.road.leads_to(Some(link.clone()));
+        }
+        self.server = Some((ctx, effects));
+    }
+
+    fn kill_server(&mut self) {
+        let Some((_, effects)) = self.server.take() else { return };
+        self.tell("server killed".into());
+        self.summary.server_kills += 1;
+        effects.kill();
+        for agent in &self.agents {
+            agent.road.leads_to(None);
+        }
+        self.later(30_000, Later::ServerStarts);
+    }
+
+    fn start_agent(&mut self, at: usize) {
+        self.tell(format!("agent {at} starts"));
+        let now = self.effects.now().plus_millis(self.agents[at].skew);
+        let effects = Effects::simulated(self.effects.random(), now);
+        let agent = &mut self.agents[at];
+        let (node, road) = (Arc::new(agent.machine.clone()), Arc::new(agent.road.clone()));
+        let machine = agent::Machine::simulated(&agent.config, node, agent.identity.clone(), road).unwrap();
+        let (config, ended, inner) = (agent.config.clone(), self.ended.clone(), effects.clone());
+        effects.spawn("agent", async move {
+            let outcome = Box::pin(agent::run_on(&config, machine, None, inner)).await;
+            ended.lock().unwrap().push(format!("agent {at} ended by itself: {outcome:?}"));
+        });
+        agent.runs = Some(effects);
+    }
+
+    fn kill_agent(&mut self) {
+        let at = self.chance(AGENTS);
+        let Some(effects) = self.agents[at].runs.take() else { return };
+        self.tell(format!("agent {at} killed"));
+        self.summary.agent_kills += 1;
+        effects.kill();
+        self.agents[at].killed.push(self.effects.monotonic());
+        self.later(40_000, Later::AgentStarts(at));
+    }
+
+    fn cut(&mut self) {
+        let at = self.chance(AGENTS);
+        self.tell(format!("road {at} cut"));
+        self.summary.cuts += 1;
+        self.agents[at].road.cut();
+    }
+
+    fn stall(&mut self) {
+        let at = self.chance(AGENTS);
+        self.tell(format!("road {at} stalls"));
+        self.summary.stalls += 1;
+        self.agents[at].road.stall(true);
+        self.later(80_000, Later::RoadClears(at));
+    }
+
+    fn deafen(&mut self) {
+        let at = self.chance(AGENTS);
+        self.tell(format!("machine {at} loses events"));
+        self.agents[at].machine.deaf(true);
+        self.later(20_000, Later::MachineHears(at));
+    }
+
+    /// What must hold at every moment.
+    fn look(&mut self) {
+        self.wrong.append(&mut self.ended.lock().unwrap());
+        for agent in &self.agents {
+            self.wrong.extend(agent.machine.wrong());
+        }
+        let Some((ctx, _)) = &self.server else { return };
+        let snapshot = ctx.store.snapshot();
+        self.wrong.extend(audit::audit(&snapshot));
+        self.wrong.extend(audit::over_capacity(&snapshot));
+        for (arn, seen) in &mut self.seen {
+            let Some(now) = snapshot.task(arn) else {
+                self.wrong.push(format!("{arn} was lost"));
+                continue;
+            };
+            if let Some(before) = seen {
+                let backwards = now.last_status() < before.last_status() || before.is_to_stop() && !now.is_to_stop();
+                if backwards || now.version < before.version {
+                    self.wrong.push(format!("{arn} went back from {before:?} to {now:?}"));
+                } else if now.version == before.version && now != before {
+                    self.wrong.push(format!("{arn} changed without a new version from {before:?} to {now:?}"));
+                }
+            }
+            *seen = Some(now.clone());
+        }
+    }
+}
+
+impl Agent {
+    fn new(at: usize, dir: &TempDir, world: &Effects) -> Self {
+        let id = world.hex32();
+        let arn = format!("arn:aws:ecs:us-east-1:000000000000:container-instance/default/{id}");
+        let identity =
+            Identity { container_instance: arn.parse().unwrap(), ec2_instance_id: Some(format!("mi-{}", &id[..17])) };
+        let mut config = agent::Config::new("simulated:1", dir.path().join(format!("agent-{at}")));
+        config.introspection = None;
+        config.resources = ResourceOverrides {
+            cpu: Some(CpuUnits(2048)),
+            memory: Some(MemoryMib(node::MEMORY)),
+            reserved_memory: MemoryMib(0),
+        };
+        let zone = ["us-east-1a", "us-east-1b", "us-east-1c"][at % 3];
+        config.attributes.insert("ecs.availability-zone".into(), Some(zone.into()));
+        Self {
+            machine: node::Machine::new(format!("machine {at}"), world.clone()),
+            road: Road::new(world.clone(), identity.clone()),
+            identity,
+            config,
+            skew: (world.random() % 4_000) as i64 - 2_000,
+            runs: None,
+            killed: Vec::new(),
+        }
+    }
+
+    /// The tasks in its ledger.
+    pub(crate) fn ledger(&self) -> usize {
+        std::fs::read_dir(self.config.data_dir.join("tasks")).map_or(0, |entries| {
+            let entries = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+            entries.filter(|name| name.ends_with(".json")).count()
+        })
+    }
+
+    pub(crate) fn instance(&self) -> &model::ContainerInstanceArn {
+        &self.identity.container_instance
+    }
+}
