@@ -13,11 +13,11 @@ pub(crate) struct Longshore {
 }
 
 const EXAMPLES: &str = "Examples:
-  longshore dev                         a server and three local instances, one per zone, until Ctrl-C
-  eval \"$(longshore env)\"               point aws, boto3 and Terraform at it
+  longshore dev                   a server and three local instances, until Ctrl-C
+  eval \"$(longshore env)\"         point aws, boto3 and Terraform at it
   aws ecs list-container-instances
-  longshore compose up                  run a compose file as a task
-  longshore ps                          what runs, and on which ports";
+  longshore compose up            run a compose file as a task
+  longshore ps                    what runs, and on which ports";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

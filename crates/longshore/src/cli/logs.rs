@@ -1,6 +1,6 @@
 //! `logs`: what a task's containers wrote, from the log streams that its definition names.
 
-use super::{Client, Where, config};
+use super::{Client, Where, config, say};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use shapes::{ecs, logs as cw};
@@ -157,10 +157,11 @@ async fn filtered(client: &Client, args: &LogsArgs, stream: &Stream, since: Opti
     }
 }
 
-/// AWS: an empty line follows each message.
+/// AWS: an empty line follows each message; under our own name none does.
 fn show(args: &LogsArgs, at: Option<i64>, message: &str) {
+    let end = if say::is_ecs_cli() { "\n" } else { "" };
     match at.filter(|_| args.timestamps).and_then(|at| jiff::Timestamp::from_millisecond(at).ok()) {
-        Some(at) => println!("{at}\t{message}\n"),
-        None => println!("{message}\n"),
+        Some(at) => say::out(format_args!("{at}\t{message}{end}")),
+        None => say::out(format_args!("{message}{end}")),
     }
 }

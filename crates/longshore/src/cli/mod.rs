@@ -14,7 +14,7 @@ mod up;
 mod wait;
 
 pub(crate) use client::{Client, Target};
-pub(crate) use say::table;
+pub(crate) use say::{out, table};
 
 use anyhow::Result;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -59,10 +59,16 @@ pub(crate) struct Where {
     pub(crate) endpoint: Option<String>,
 }
 
-/// The command line as `ecs-cli`.
+/// What `--version` says of the original whose commands these are; the star is its mark of a build that is not its own.
+const ECS_CLI_VERSION: &str = concat!("version 1.21.0 (*longshore-", env!("CARGO_PKG_VERSION"), ")");
+
+// Not a doc comment, which clap would show.
 #[derive(Debug, Parser)]
-#[command(name = "ecs-cli", version)]
+#[command(name = "ecs-cli", about = "The ECS CLI's commands, for Longshore", version = ECS_CLI_VERSION, disable_version_flag = true)]
 struct EcsCli {
+    /// Print version.
+    #[arg(long, short = 'v', action = clap::ArgAction::Version)]
+    version: Option<bool>,
     /// Use a custom endpoint with the ECS CLI.
     #[arg(long)]
     endpoint: Option<String>,
@@ -108,7 +114,7 @@ pub(crate) fn run(command: EcsCommand, endpoint: Option<String>) -> Result<ExitC
             EcsCommand::Ps(args) => ps::ps(args, endpoint).await?,
             EcsCommand::Compose(args) => compose::run(*args, endpoint).await?,
             EcsCommand::Logs(args) => logs::logs(args, endpoint).await?,
-            EcsCommand::License => print!("{}", include_str!("../../../../LICENSE")),
+            EcsCommand::License => say::out(include_str!("../../../../LICENSE").trim_end()),
         }
         Ok(ExitCode::SUCCESS)
     })

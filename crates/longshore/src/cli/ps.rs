@@ -73,7 +73,7 @@ pub(super) async fn describe(client: &Client, cluster: &str, arns: Vec<String>) 
 /// The table, or as JSON the tasks themselves.
 pub(super) async fn print(client: &Client, cluster: &str, tasks: &[ecs::Task], output: &str) -> Result<()> {
     if output == "json" {
-        println!("{}", serde_json::to_string_pretty(tasks)?);
+        super::say::out(serde_json::to_string_pretty(tasks)?);
         return Ok(());
     }
     let addresses = addresses(client, cluster, tasks).await?;

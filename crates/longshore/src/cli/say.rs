@@ -1,13 +1,35 @@
 //! What commands say while they work. As `ecs-cli` in the original's form (logrus's text format, on standard output), else
 //! as a sentence with its facts behind it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    fmt::Display,
+    io::{ErrorKind, Write},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 static ECS_CLI: AtomicBool = AtomicBool::new(false);
 
 /// From now on speak as the original does.
 pub(crate) fn as_ecs_cli() {
     ECS_CLI.store(true, Ordering::Relaxed);
+}
+
+/// A line on standard output. When nobody reads on (`longshore ps | head -1`) there is nothing left to do, and that is no
+/// failure; a line that could not be written for another reason is.
+pub(crate) fn out(line: impl Display) {
+    let mut to = std::io::stdout().lock();
+    if let Err(error) = writeln!(to, "{line}").and_then(|()| to.flush()) {
+        if error.kind() == ErrorKind::BrokenPipe {
+            std::process::exit(0);
+        }
+        let _ = writeln!(std::io::stderr(), "longshore: cannot write to standard output: {error}");
+        std::process::exit(1);
+    }
+}
+
+/// Whether this process speaks as the original does.
+pub(crate) fn is_ecs_cli() -> bool {
+    ECS_CLI.load(Ordering::Relaxed)
 }
 
 /// Something happened.
@@ -33,13 +55,13 @@ fn value(text: &str) -> String {
 
 fn line(level: &str, message: &str, fields: &[(&str, &str)]) {
     let facts: String = fields.iter().map(|(name, fact)| format!(" {name}={}", value(fact))).collect();
-    if ECS_CLI.load(Ordering::Relaxed) {
+    if is_ecs_cli() {
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
-        println!("time=\"{now}\" level={level} msg={message:?}{facts}");
+        out(format_args!("time=\"{now}\" level={level} msg={message:?}{facts}"));
     } else if level == "info" {
-        println!("{message}{facts}");
+        out(format_args!("{message}{facts}"));
     } else {
-        eprintln!("{level}: {message}{facts}");
+        let _ = writeln!(std::io::stderr(), "{level}: {message}{facts}");
     }
 }
 
@@ -58,7 +80,7 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
             let pad = (width + 2).saturating_sub(cell.chars().count());
             text.extend(std::iter::repeat_n(' ', pad));
         }
-        println!("{}", text.trim_end());
+        out(text.trim_end());
     };
     print(&mut header.iter().copied());
     for row in rows {

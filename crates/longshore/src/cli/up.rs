@@ -24,7 +24,7 @@ pub(crate) struct UpArgs {
     /// A key pair's name; kept and shown, nothing here uses SSH.
     #[arg(long)]
     keypair: Option<String>,
-    /// Accepted for the original's sake: there are no roles to be made.
+    /// Accepted for the original's sake, where it is required: there are no roles to be made.
     #[arg(long)]
     capability_iam: bool,
     /// Only the cluster, no instances.
@@ -35,17 +35,18 @@ pub(crate) struct UpArgs {
 }
 
 pub(crate) async fn up(args: UpArgs, endpoint: Option<String>) -> Result<()> {
+    // AWS: asked for before anything is made. Only scripts of the original know it, so it is asked for under that name only.
+    if say::is_ecs_cli() && !args.empty && !args.capability_iam {
+        bail!("Please acknowledge that this command may create IAM resources with the '--capability-iam' flag");
+    }
     let settings = config::settings(&args.place, endpoint)?;
     let (client, cluster) = (&settings.client, settings.cluster.as_str());
     let request = ecs::CreateClusterRequest { cluster_name: Some(cluster.to_owned()), ..Default::default() };
     client.call(&request).await?;
     say::info("Created cluster", &[("cluster", cluster), ("region", &settings.region)]);
     if args.empty {
-        println!("Cluster creation succeeded.");
+        say::out("Cluster creation succeeded.");
         return Ok(());
-    }
-    if !args.capability_iam {
-        bail!("Please acknowledge that this command may create IAM resources with the '--capability-iam' flag");
     }
     let before = registered(client, cluster).await?;
     let zones = if args.azs.is_empty() { zones(client).await? } else { args.azs.clone() };
@@ -75,7 +76,7 @@ pub(crate) async fn up(args: UpArgs, endpoint: Option<String>) -> Result<()> {
     let wanted = before + u64::from(args.size);
     wait::until("Container instances registering", wanted, PATIENCE, || registered(client, cluster)).await?;
     say::info("Container instances are ready", &[("cluster", cluster), ("count", &args.size.to_string())]);
-    println!("Cluster creation succeeded.");
+    say::out("Cluster creation succeeded.");
     Ok(())
 }
 

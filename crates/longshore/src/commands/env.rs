@@ -1,6 +1,6 @@
 //! `env`: shell exports that point AWS clients at a server on this machine.
 
-use crate::args::EnvArgs;
+use crate::{args::EnvArgs, cli::out};
 use anyhow::{Context, Result};
 use std::process::ExitCode;
 
@@ -19,9 +19,9 @@ pub(super) fn print(args: &EnvArgs) -> Result<ExitCode> {
         ("AWS_ENDPOINT_URL", args.endpoint.as_str()),
     ] {
         // Single quotes are safe around anything but themselves.
-        println!("export {name}='{}'", value.replace('\'', r"'\''"));
+        out(format_args!("export {name}='{}'", value.replace('\'', r"'\''")));
     }
     // A token of another account would be sent along and refused.
-    println!("unset AWS_SESSION_TOKEN AWS_PROFILE");
+    out("unset AWS_SESSION_TOKEN AWS_PROFILE");
     Ok(ExitCode::SUCCESS)
 }

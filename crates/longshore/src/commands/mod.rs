@@ -7,10 +7,13 @@ mod server;
 mod state;
 mod token;
 
-use crate::args::{Command, Longshore};
+use crate::{
+    args::{Command, Longshore},
+    cli::out,
+};
 use anyhow::Result;
 use clap::CommandFactory;
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 use tracing_subscriber::{EnvFilter, fmt};
 
 /// Runs one command to its end.
@@ -23,11 +26,13 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Token(command) => token::run(command),
         Command::State(command) => state::run(command),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Longshore::command(), "longshore", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Longshore::command(), "longshore", &mut script);
+            out(String::from_utf8_lossy(&script).trim_end());
             Ok(ExitCode::SUCCESS)
         }
         Command::Coverage => {
-            println!("{}", serde_json::to_string_pretty(&::server::coverage())?);
+            out(serde_json::to_string_pretty(&::server::coverage())?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Ecs(command) => crate::cli::run(command, None),
@@ -37,5 +42,9 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
 /// Logs of a long-running command, to standard error; LONGSHORE_LOG chooses what, as `info` or `server=debug,agent=info`.
 fn start_logging() {
     let filter = EnvFilter::try_from_env("LONGSHORE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // A log that cannot be written (its reader went, its disk is full) must not end what it reports about, which it would if
+    // the subscriber in turn printed that error.
+    let log = fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
+    // Colours are for people; left alone, the subscriber leaves them out when NO_COLOR asks for it.
+    if std::io::stderr().is_terminal() { log.init() } else { log.with_ansi(false).init() }
 }

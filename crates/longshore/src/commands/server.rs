@@ -8,7 +8,7 @@ use ::server::{
     Config, Server, TlsFiles,
     machines::{MachineHost, NoMachines},
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use effects::Effects;
 use model::{AccountId, Region};
 use std::{process::ExitCode, sync::Arc, time::Duration};
@@ -36,6 +36,9 @@ pub(super) async fn start(
     effects: &Effects,
     local: bool,
 ) -> Result<(Server, Option<Arc<LocalHost>>)> {
+    if local && !rustix::process::geteuid().is_root() {
+        bail!("local instances need root: network namespaces, cgroups and containers are made for them");
+    }
     std::fs::create_dir_all(&args.data_dir)
         .with_context(|| format!("cannot make the data directory {}", args.data_dir.display()))?;
     let data_dir = args.data_dir.canonicalize()?;
@@ -86,7 +89,7 @@ fn root_credentials() -> Result<Option<::server::KeyPair>> {
             Ok(Some(::server::KeyPair { access_key_id, secret_access_key }))
         }
         (None, None) => Ok(None),
-        _ => anyhow::bail!("set both LONGSHORE_ROOT_ACCESS_KEY_ID and LONGSHORE_ROOT_SECRET_ACCESS_KEY, or neither"),
+        _ => bail!("set both LONGSHORE_ROOT_ACCESS_KEY_ID and LONGSHORE_ROOT_SECRET_ACCESS_KEY, or neither"),
     }
 }
 

@@ -35,7 +35,7 @@ async fn create(client: &cli::Client, cluster: Option<String>, hours: u32, machi
     let made = client.call(&request).await?;
     let id = made.activation_id.context("the activation has no id")?;
     let code = made.activation_code.context("the activation has no code")?;
-    println!("{id}:{code}:{}", client.ca_fingerprint().await?);
+    cli::out(format_args!("{id}:{code}:{}", client.ca_fingerprint().await?));
     Ok(())
 }
 
