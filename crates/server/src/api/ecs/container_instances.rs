@@ -1,6 +1,6 @@
 //! Container instances: describe, list, drain, deregister. Registration over the API is its neighbour's, `registration`.
 
-use super::{missing, resolve, tags, tasks};
+use super::{missing, missing_named, resolve, tags, tasks};
 use crate::{
     api::{
         ApiError,
@@ -9,7 +9,7 @@ use crate::{
     },
     context::{Caller, Context},
 };
-use model::{ClusterArn, ContainerInstance, ContainerInstanceArn, ContainerInstanceId, InstanceStatus, Resources};
+use model::{ContainerInstance, ContainerInstanceArn, ContainerInstanceId, InstanceStatus, Resources};
 use scheduler::Expression;
 use shapes::ecs as aws;
 use state::{Command, CommitError, Committed, InstanceRow, Outcome, Rejected, Snapshot};
@@ -90,19 +90,10 @@ pub(crate) fn describe(
     for name in named {
         match resolve::container_instance_arn(&cluster, &name).and_then(|arn| snapshot.instance(&arn)) {
             Some(row) => instances.push(render(row, shown)),
-            None => failures.push(missing(failed_arn(&cluster, &name))),
+            None => failures.push(missing_named(&cluster, "container-instance", &name)),
         }
     }
     Ok(aws::DescribeContainerInstancesResponse { container_instances: Some(instances), failures: Some(failures) })
-}
-
-/// AWS: a failure names an ARN even when the request named an id, whatever the id looks like.
-fn failed_arn(cluster: &ClusterArn, name: &str) -> String {
-    if name.starts_with("arn:") {
-        return name.to_owned();
-    }
-    let ClusterArn { scope, name: cluster } = cluster;
-    format!("arn:aws:ecs:{}:{}:container-instance/{cluster}/{name}", scope.region, scope.account)
 }
 
 pub(crate) fn list(
@@ -162,7 +153,7 @@ pub(crate) async fn update_state(
     let (mut instances, mut failures) = (Vec::new(), Vec::new());
     for name in named {
         let Some(arn) = resolve::container_instance_arn(&cluster, &name) else {
-            failures.push(missing(failed_arn(&cluster, &name)));
+            failures.push(missing_named(&cluster, "container-instance", &name));
             continue;
         };
         match ctx.store.commit(Command::SetInstanceStatus { arn: arn.clone(), status }).await {

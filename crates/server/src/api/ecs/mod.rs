@@ -15,6 +15,7 @@ pub(crate) mod tasks;
 
 use super::{ApiError, answer, no_arm, read};
 use crate::context::{Caller, Context};
+use model::ClusterArn;
 use serde_json::Value;
 use shapes::ecs as aws;
 
@@ -78,4 +79,14 @@ fn include(given: Option<Vec<String>>) -> Vec<String> {
 /// The failure that tells of a thing that does not exist.
 pub(crate) fn missing(arn: impl Into<String>) -> aws::Failure {
     aws::Failure { arn: Some(arn.into()), reason: Some("MISSING".to_owned()), detail: None }
+}
+
+/// The same of a task or container instance as the request named it. AWS: the failure names an ARN even when the request
+/// named an id, whatever the id looks like.
+fn missing_named(cluster: &ClusterArn, kind: &str, name: &str) -> aws::Failure {
+    if name.starts_with("arn:") {
+        return missing(name);
+    }
+    let ClusterArn { scope, name: cluster } = cluster;
+    missing(format!("arn:aws:ecs:{}:{}:{kind}/{cluster}/{name}", scope.region, scope.account))
 }

@@ -3,7 +3,7 @@
 use crate::{
     api::{
         ApiError,
-        ecs::{missing, resolve},
+        ecs::{missing_named, resolve},
         paging::{Pages, invalid_token, limit},
     },
     context::{Caller, Context},
@@ -36,19 +36,10 @@ pub(crate) fn describe(
     for name in named {
         match resolve::task_arn(&cluster, &name).and_then(|arn| snapshot.task(&arn)) {
             Some(task) => tasks.push(super::render::task(&snapshot, task, with_tags)),
-            None => failures.push(missing(failed_arn(&cluster, &name))),
+            None => failures.push(missing_named(&cluster, "task", &name)),
         }
     }
     Ok(aws::DescribeTasksResponse { tasks: Some(tasks), failures: Some(failures) })
-}
-
-/// AWS: a failure names an ARN even when the request named an id, whatever the id looks like.
-fn failed_arn(cluster: &ClusterArn, name: &str) -> String {
-    if name.starts_with("arn:") {
-        return name.to_owned();
-    }
-    let ClusterArn { scope, name: cluster } = cluster;
-    format!("arn:aws:ecs:{}:{}:task/{cluster}/{name}", scope.region, scope.account)
 }
 
 pub(crate) fn list(

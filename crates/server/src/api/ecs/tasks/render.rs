@@ -1,16 +1,12 @@
 //! A task as clients see it. What is unset is absent; lists and counts stand where AWS shows them.
 
-use model::{Container, Tags, Task, TaskOverrides};
+use crate::api::ecs::tags;
+use model::{Container, Task, TaskOverrides};
 use shapes::ecs as wire;
 use state::Snapshot;
 
 fn time(at: model::Timestamp) -> ::wire::Timestamp {
     ::wire::Timestamp::from_millis(at.0)
-}
-
-/// Tags in AWS's form.
-pub(crate) fn tags(tags: &Tags) -> Vec<wire::Tag> {
-    tags.0.iter().map(|(k, v)| wire::Tag { key: Some(k.clone()), value: Some(v.clone()) }).collect()
 }
 
 /// The whole task. Tags are shown when asked for.
@@ -58,7 +54,7 @@ pub(crate) fn task(snapshot: &Snapshot, task: &Task, with_tags: bool) -> wire::T
         stopped_at: task.stopped_at().map(time),
         stopped_reason: stop.map(|s| s.reason.to_string()),
         stopping_at: times.stopping.map(time),
-        tags: Some(if with_tags { tags(&task.tags) } else { Vec::new() }),
+        tags: Some(if with_tags { tags::render(&task.tags) } else { Vec::new() }),
         task_arn: Some(task.arn.to_string()),
         task_definition_arn: Some(task.definition.to_string()),
         version: i64::try_from(task.version).ok(),
