@@ -1,5 +1,5 @@
-//! The messages. Each enum is open at the end: a side that does not know a message of the other answers `Goodbye` or
-//! ignores it, as its comment says.
+//! The messages. Members a side does not know are ignored, and one that is added has a serde default; a message it does not
+//! know ends the session, so a new kind of message raises [`PROTOCOL`](crate::PROTOCOL).
 
 use model::{
     AgentInfo, Attributes, ClusterName, Desired, Resources, TaskArn, TaskDefinitionArn, TaskDefinitionSpec,
