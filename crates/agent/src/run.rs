@@ -9,7 +9,7 @@ use crate::{
     ledger::{Ledger, LedgerError},
     logs::LogHub,
     node::Node,
-    real::{ImageCleanup, NodeConfig, RealNode, chain, clean_images},
+    real::{ImageCleanup, NodeConfig, PullBehavior, RealNode, chain, clean_images},
     session::{self, Dial, End, InvalidToken, JoinError, JoinToken, Session},
 };
 use effects::Effects;
@@ -67,6 +67,8 @@ pub struct Config {
     pub insecure_registries: Vec<String>,
     /// A docker `config.json` with credentials for registries.
     pub registry_auth: Option<PathBuf>,
+    /// Whether registries are asked for images that are here.
+    pub pull_behavior: PullBehavior,
     /// Where introspection answers; `None` for not at all.
     pub introspection: Option<SocketAddr>,
     /// Ranges for the task bridge, each written with its gateway.
@@ -92,6 +94,7 @@ impl Config {
             registry_netns: None,
             insecure_registries: Vec::new(),
             registry_auth: None,
+            pull_behavior: PullBehavior::default(),
             introspection: Some(SocketAddr::from(([127, 0, 0, 1], 51678))),
             bridge_candidates: network::TASK_BRIDGE_CANDIDATES.to_vec(),
             image_cleanup: ImageCleanup::default(),
@@ -164,6 +167,7 @@ pub async fn run(config: Config, effects: Effects) -> Result<(), AgentError> {
         netns_dir: config.netns_dir.clone(),
         cgroup: config.cgroup.clone(),
         registry_auth: config.registry_auth.clone(),
+        pull_behavior: config.pull_behavior,
         bridge_candidates: config.bridge_candidates.clone(),
     };
     let node = RealNode::new(runtime.clone(), node_config, effects.clone()).map_err(AgentError::Cgroups)?;

@@ -136,6 +136,11 @@ pub(crate) struct AgentArgs {
     pub(crate) run_dir: PathBuf,
     #[command(flatten)]
     pub(crate) runtime: RuntimeArgs,
+    /// Whether registries are asked for images that are here: each time and else the copy (default), each time (always), or
+    /// not while there is a copy (prefer-cached, once).
+    #[arg(long, env = "ECS_IMAGE_PULL_BEHAVIOR", default_value = "default",
+          value_parser = ["default", "always", "once", "prefer-cached"])]
+    pub(crate) image_pull_behavior: String,
     /// An address at which this machine's published ports can be reached.
     #[arg(long, env = "LONGSHORE_ADDRESS")]
     pub(crate) address: Option<std::net::IpAddr>,

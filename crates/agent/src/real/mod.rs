@@ -58,8 +58,23 @@ pub struct NodeConfig {
     pub cgroup: String,
     /// A docker `config.json` with credentials, read anew for each pull.
     pub registry_auth: Option<PathBuf>,
+    /// Whether a registry is asked for an image that is here.
+    pub pull_behavior: PullBehavior,
     /// Ranges for the task bridge, each written with its gateway, in order of preference.
     pub bridge_candidates: Vec<Ipv4Net>,
+}
+
+/// Whether a registry is asked for an image that is here: the original agent's `ECS_IMAGE_PULL_BEHAVIOR`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PullBehavior {
+    /// `default`: asked each time; if that fails, the copy that is here is used.
+    #[default]
+    Default,
+    /// `always`: asked each time, and the task fails if that does.
+    Always,
+    /// `prefer-cached` and `once`: not asked while there is a copy here. AWS: `once` differs only in images that something
+    /// other than the agent brought here, and nothing else brings images into our containerd namespace.
+    PreferCached,
 }
 
 /// This machine.
@@ -112,7 +127,11 @@ impl RealNode {
         let fail = |e: &dyn std::fmt::Display| Failure::new("CannotPullContainerError", e);
         let name = runtime::image::normalize(reference).map_err(|e| fail(&e))?;
         let registry = runtime::image::registry_of(reference).map_err(|e| fail(&e))?;
-        let mut request = PullRequest::new(reference.clone(), PullPolicy::Always);
+        let policy = match self.config.pull_behavior {
+            PullBehavior::Default | PullBehavior::Always => PullPolicy::Always,
+            PullBehavior::PreferCached => PullPolicy::IfMissing,
+        };
+        let mut request = PullRequest::new(reference.clone(), policy);
         if let Some(path) = &self.config.registry_auth {
             let text = std::fs::read_to_string(path)
                 .map_err(|e| fail(&format_args!("the registry credentials {} cannot be read: {e}", path.display())))?;
@@ -121,7 +140,8 @@ impl RealNode {
         let (pulled, _) = self.persist(|| self.runtime.pull(request.clone(), &|_| ())).await;
         let image = match pulled {
             Ok(image) => image,
-            // ECS_IMAGE_PULL_BEHAVIOR=default: a copy that is here is better than no task.
+            Err(error) if self.config.pull_behavior == PullBehavior::Always => return Err(fail(&error)),
+            // A copy that is here is better than no task.
             Err(error) => match self.runtime.image(&name).await {
                 Ok(Some(image)) => {
                     tracing::warn!(image = name, %error, "the image could not be pulled; the copy that is here is used");

@@ -4,7 +4,7 @@
 //! came from open, because registries are reached from there.
 
 use crate::{args::AgentArgs, local::InstanceLock};
-use agent::{AgentError, Config, ResourceOverrides};
+use agent::{AgentError, Config, PullBehavior, ResourceOverrides};
 use anyhow::{Context, Result};
 use effects::Effects;
 use model::ClusterName;
@@ -70,6 +70,11 @@ fn config(args: &AgentArgs, registry_netns: Option<PathBuf>) -> Result<Config> {
         insecure_registries: args.runtime.insecure_registries.clone(),
         registry_auth: args.runtime.registry_auth.clone(),
         registry_netns,
+        pull_behavior: match args.image_pull_behavior.as_str() {
+            "always" => PullBehavior::Always,
+            "once" | "prefer-cached" => PullBehavior::PreferCached,
+            _ => PullBehavior::Default,
+        },
         resources: ResourceOverrides {
             cpu: kind.map(|k| model::CpuUnits(k.vcpus * 1024)),
             memory: kind.map(|k| model::MemoryMib(k.memory_mib)),

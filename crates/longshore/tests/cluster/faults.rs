@@ -96,6 +96,28 @@ fn a_killed_containerd_comes_back_and_exits_are_true() {
 }
 
 #[test]
+fn an_image_that_is_here_outlives_its_registry() {
+    let mut cluster = Cluster::start(1);
+    cluster.define("quick", "exit 4");
+    let first = cluster.run("quick", 1);
+    assert_eq!(cluster.wait(&first[0], "STOPPED")["containers"][0]["exitCode"], 4);
+    cluster.lose_registry();
+    let second = cluster.run("quick", 1);
+    let task = cluster.wait(&second[0], "STOPPED");
+    assert_eq!(task["containers"][0]["exitCode"], 4, "{task:#}");
+    let image = cluster.image.replace("busybox:1", "busybox:other");
+    cluster.image = image;
+    cluster.define("lost", "exit 4");
+    let third = cluster.run("lost", 1);
+    let task = cluster.wait(&third[0], "STOPPED");
+    assert_eq!(task["stopCode"], "TaskFailedToStart", "{task:#}");
+    let reason = task["containers"][0]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("CannotPullContainerError"), "{reason}");
+    assert!(cluster.stop_server());
+    assert_eq!(cluster.traces(), Vec::<String>::new());
+}
+
+#[test]
 fn an_operator_attaches_a_machine_with_a_token_once() {
     let mut cluster = Cluster::start(1);
     let token = cluster.cli(&["token", "create"]);

@@ -15,7 +15,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A registry, a server and its local instances, in the calling thread's own network.
 pub(crate) struct Cluster {
-    _registry: Registry,
+    registry: Option<Registry>,
     pub(crate) image: String,
     dir: tempfile::TempDir,
     server: Option<Child>,
@@ -47,7 +47,7 @@ impl Cluster {
         let registry = Registry::start().unwrap();
         let image = registry.busybox_image().unwrap();
         let dir = tempfile::TempDir::with_prefix("longshore-test-").unwrap();
-        let mut cluster = Self { _registry: registry, image, dir, server: None, instances };
+        let mut cluster = Self { registry: Some(registry), image, dir, server: None, instances };
         cluster.start_server();
         cluster
     }
@@ -117,6 +117,11 @@ impl Cluster {
     pub(crate) fn kill(pid: u32) {
         let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+
+    /// Ends the registry for good.
+    pub(crate) fn lose_registry(&mut self) {
+        self.registry = None;
     }
 
     /// kill -9 of the server, and its end reaped.
