@@ -41,8 +41,7 @@ pub struct Caller {
 impl Context {
     /// Which leadership of the store this server's words belong to: with the revision, the order of what agents are told.
     pub fn epoch(&self) -> u64 {
-        // One server leads one embedded store for good; a store that moves between servers will tell its own.
-        1
+        self.store.epoch()
     }
 
     /// SHA-256 of the CA's certificate in hexadecimal, by which a joining machine recognises the server. Empty until the

@@ -7,6 +7,7 @@ use crate::{
     record::{Kind, Record},
     sqlite, wal,
 };
+use model::Timestamp;
 use std::{
     collections::BTreeMap,
     fmt,
@@ -197,7 +198,11 @@ fn settle(partial: &Path, to: &Path) -> Result<(), BackendError> {
 
 /// Puts the backup `file` in place of the store in `directory`, which no server may be using. The backup is checked first.
 /// A store that is there already stays unless `overwrite` is said, and is then kept as `state.db.replaced`.
-pub fn restore(file: &Path, directory: &Path, overwrite: bool) -> Result<Report, MaintainError> {
+///
+/// Its revisions go back, so its epochs must go on: whoever remembers the highest pair of both would take everything from
+/// now on for old. What was handed out since the backup is in the store that is replaced; if that is lost or damaged, the
+/// time of the restore, `at`, in milliseconds, is higher than any epoch that was counted from an earlier one.
+pub fn restore(file: &Path, directory: &Path, overwrite: bool, at: Timestamp) -> Result<Report, MaintainError> {
     let report = check(file)?;
     if !report.is_sound() {
         return Err(MaintainError::Unsound { file: file.to_owned(), problems: report.problems });
@@ -209,6 +214,8 @@ pub fn restore(file: &Path, directory: &Path, overwrite: bool) -> Result<Report,
     }
     let _ = fs::remove_file(&restoring);
     copy_out(&report.file, &restoring)?;
+    let handed_out = if store.exists() { sqlite::epoch(&store).unwrap_or_default() } else { 0 };
+    sqlite::raise_epoch(&restoring, handed_out.max(u64::try_from(at.0).unwrap_or_default()))?;
     sync(&restoring)?;
     sqlite::sync_directory(directory)?;
     // From here to the last rename a crash leaves the restoring file, and no server starts on what it finds.

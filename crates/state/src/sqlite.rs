@@ -213,6 +213,23 @@ fn set_meta(connection: &Connection, name: &str, value: i64) -> rusqlite::Result
     connection.prepare_cached("UPDATE meta SET value = ?2 WHERE name = ?1")?.execute(params![name, value]).map(drop)
 }
 
+/// The latest epoch that a store has handed out.
+pub(crate) fn epoch(file: &Path) -> Result<u64, BackendError> {
+    Ok(meta(&open_to_read(file)?, "epoch")?.cast_unsigned())
+}
+
+/// Makes every epoch that this store, which nobody has open, will hand out higher than `floor`.
+pub(crate) fn raise_epoch(file: &Path, floor: u64) -> Result<(), BackendError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    // No journal beside it: whoever is interrupted here begins with a new copy, which an old journal would spoil.
+    connection.pragma_update(None, "journal_mode", "MEMORY")?;
+    if meta(&connection, "epoch")?.cast_unsigned() < floor {
+        set_meta(&connection, "epoch", floor.cast_signed())?;
+    }
+    Ok(())
+}
+
 /// Reads all rows above `from`, in order. Each row that does not stand its checks is handed to `bad` instead of `sink`.
 pub(crate) fn scan(
     connection: &Connection,

@@ -37,6 +37,7 @@ pub(crate) struct Published {
     pub(crate) commands: AtomicU64,
     pub(crate) groups: AtomicU64,
     directory: Option<PathBuf>,
+    epoch: u64,
 }
 
 #[derive(Clone)]
@@ -144,6 +145,7 @@ impl Store {
             commands: AtomicU64::new(0),
             groups: AtomicU64::new(0),
             directory,
+            epoch,
         });
         Ok((Writer::new(backend, epoch, interner, published.clone()), published))
     }
@@ -151,6 +153,12 @@ impl Store {
     /// What is known now. No lock, no engine, no copy.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.published.current.load_full()
+    }
+
+    /// Which leadership of the store this is: higher than that of any opening before, also over a restore, though a restore
+    /// takes revisions back. With the revision it orders whatever is told to the outside.
+    pub fn epoch(&self) -> u64 {
+        self.published.epoch
     }
 
     /// Does a command; returns when it is durable and published.

@@ -241,16 +241,19 @@ fn a_backup_taken_while_running_is_restored_elsewhere() {
     assert!(matches!(run(store.backup(&file)), Err(MaintainError::Exists(_))), "a backup is not written over");
     must(&store, register("later"));
 
-    let report = state::restore(&file, &target, false).unwrap();
+    let report = state::restore(&file, &target, false, Timestamp(0)).unwrap();
     assert_eq!((report.revision, report.records[&Kind::Cluster]), (then.revision(), 1));
     let restored = open(&target).unwrap();
     assert_eq!(*restored.snapshot(), *then);
     must(&restored, register("goes-on"));
-    assert!(matches!(state::restore(&file, &target, true), Err(MaintainError::Backend(BackendError::InUse(_)))));
+    assert!(matches!(
+        state::restore(&file, &target, true, Timestamp(0)),
+        Err(MaintainError::Backend(BackendError::InUse(_)))
+    ));
     drop(restored);
 
-    assert!(matches!(state::restore(&file, &target, false), Err(MaintainError::Exists(_))));
-    state::restore(&file, &target, true).unwrap();
+    assert!(matches!(state::restore(&file, &target, false, Timestamp(0)), Err(MaintainError::Exists(_))));
+    state::restore(&file, &target, true, Timestamp(0)).unwrap();
     assert_eq!(*open(&target).unwrap().snapshot(), *then);
     assert!(target.join("state.db.replaced").exists(), "what was there is kept");
 
@@ -258,9 +261,40 @@ fn a_backup_taken_while_running_is_restored_elsewhere() {
     let middle = damaged.len() / 2;
     damaged[middle..middle + 4096].fill(0x55);
     fs::write(&file, damaged).unwrap();
-    assert!(matches!(state::restore(&file, &target, true), Err(MaintainError::Unsound { .. })));
+    assert!(matches!(state::restore(&file, &target, true, Timestamp(0)), Err(MaintainError::Unsound { .. })));
     assert_eq!(*open(&target).unwrap().snapshot(), *then, "a damaged backup replaces nothing");
     assert!(matches!(state::check(&other.path().join("nothing")), Err(MaintainError::Missing(_))));
+}
+
+#[test]
+fn epochs_go_on_where_a_restore_takes_revisions_back() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = other.path().join("backup.db");
+    let first = lived_in(dir.path());
+    run(first.backup(&file)).unwrap();
+    let mut highest = first.epoch();
+    drop(first);
+    let mut next = |path: &Path| {
+        let store = open(path).unwrap();
+        assert!(store.epoch() > highest, "{} came after {highest}", store.epoch());
+        highest = store.epoch();
+    };
+    for _ in 0..3 {
+        next(dir.path());
+    }
+    // No clock is needed while the store that is replaced can be read.
+    state::restore(&file, dir.path(), true, Timestamp(0)).unwrap();
+    assert!(!dir.path().join("state.db.restoring-journal").exists());
+    next(dir.path());
+    next(dir.path());
+    // Without it the time is enough: elsewhere, and in place of something that can not be read.
+    state::restore(&file, &other.path().join("state"), false, Timestamp(1_000_000)).unwrap();
+    next(&other.path().join("state"));
+    fs::write(dir.path().join("state.db"), [7; 9000]).unwrap();
+    state::restore(&file, dir.path(), true, Timestamp(2_000_000)).unwrap();
+    next(dir.path());
+    state::restore(&file, dir.path(), true, Timestamp(0)).unwrap();
+    next(dir.path());
 }
 
 #[test]

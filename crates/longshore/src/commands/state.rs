@@ -2,6 +2,7 @@
 
 use crate::args::StateCommand;
 use anyhow::Result;
+use effects::Effects;
 use std::process::ExitCode;
 
 pub(super) fn run(command: StateCommand) -> Result<ExitCode> {
@@ -20,7 +21,7 @@ pub(super) fn run(command: StateCommand) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         StateCommand::Restore { data_dir, force, from } => {
-            state::restore(&from, &data_dir.join("state"), force)?;
+            state::restore(&from, &data_dir.join("state"), force, Effects::real().now())?;
             println!("The state of {} is in place; start the server.", from.display());
             Ok(ExitCode::SUCCESS)
         }
