@@ -229,3 +229,16 @@ async fn a_report_on_another_instances_task_is_no_ones() {
     assert_eq!(text(&task(&harness, &arn).await["lastStatus"]), "PENDING");
     let _: TaskArn = arn.parse().unwrap();
 }
+
+#[tokio::test]
+async fn an_idle_agents_sign_of_life_costs_no_commit() {
+    let harness = Harness::start().await;
+    let (machine, _) = joined(&harness).await;
+    let (mut session, _) = machine.session(&harness).await;
+    let commands = || harness.server.context().store.stats().commands;
+    let before = commands();
+    for _ in 0..3 {
+        session.report(Vec::new()).await;
+    }
+    assert_eq!(commands(), before);
+}
