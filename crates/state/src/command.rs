@@ -199,7 +199,7 @@ pub enum Command {
         /// The machines, all of one scope and one client token.
         machines: Vec<Machine>,
     },
-    /// Moves a machine to another state; to the one it has changes nothing. Answers [`Outcome::Machine`].
+    /// Moves a machine to another state; to the one it has changes its reason only. Answers [`Outcome::Machine`].
     SetMachineState {
         /// Where.
         scope: Scope,

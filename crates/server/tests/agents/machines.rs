@@ -16,6 +16,10 @@ struct Notes {
     prepared: Option<(Ipv4Addr, u8)>,
     /// Machines that left a trace; `Some` while they run.
     machines: BTreeMap<String, Option<MachineSpec>>,
+    /// Why nothing can be started, if so.
+    broken: Option<String>,
+    /// How often something was to be started.
+    starts: usize,
 }
 
 impl Recorder {
@@ -44,7 +48,12 @@ impl MachineHost for Recorder {
         self.notes().machines.get(id).is_some_and(Option::is_some)
     }
     fn start<'a>(&'a self, spec: &'a MachineSpec) -> BoxFuture<'a, Result<(), MachineError>> {
-        self.notes().machines.insert(spec.machine.id.clone(), Some(spec.clone()));
+        let mut notes = self.notes();
+        notes.starts += 1;
+        if let Some(why) = notes.broken.clone() {
+            return Box::pin(async { Err(MachineError(why)) });
+        }
+        notes.machines.insert(spec.machine.id.clone(), Some(spec.clone()));
         done()
     }
     fn stop<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), MachineError>> {
@@ -175,6 +184,31 @@ async fn what_the_host_lost_or_never_knew_is_put_right() {
         assert!(harness.effects.monotonic() - begin < crate::DEADLINE, "the agent was not started again");
         harness.effects.sleep(crate::LOOK).await;
     }
+}
+
+#[tokio::test]
+async fn a_host_that_cannot_start_a_machine_says_why_and_is_not_pressed() {
+    let host = Arc::new(Recorder::default());
+    host.notes().broken = Some("the bridge lies in ruins".to_owned());
+    let harness = start(&host).await;
+    let launched = ec2(&harness, "RunInstances", json!({"MinCount": 1, "MaxCount": 1})).await;
+    let id = text(&launched["Instances"][0]["InstanceId"]).to_owned();
+    let call = || ("DescribeInstances", json!({"InstanceIds": [id]}));
+    let reason = |answer: &Value| answer["Reservations"][0]["Instances"][0]["StateReason"].clone();
+    let told = until(&harness, "the reason", "ec2", call(), |answer| !reason(answer).is_null()).await;
+    assert_eq!(states(&told), [(id.clone(), "pending".to_owned())]);
+    let want = json!({"Code": "Server.InternalError", "Message": "Server.InternalError: the bridge lies in ruins"});
+    assert_eq!(reason(&told), want);
+    // Recording the reason wakes the loop; it still waits before it tries again.
+    let begin = harness.effects.monotonic();
+    let before = host.notes().starts;
+    assert_eq!(before, 1);
+    until(&harness, "another try", "ec2", call(), |_| host.notes().starts > before).await;
+    let paused = harness.effects.monotonic() - begin;
+    assert!(paused > std::time::Duration::from_secs(1), "it was tried again after {paused:?}");
+    host.notes().broken = None;
+    let well = until(&harness, "running", "ec2", call(), |answer| states(answer)[0].1 == "running").await;
+    assert!(reason(&well).is_null(), "{well:#}");
 }
 
 #[tokio::test]

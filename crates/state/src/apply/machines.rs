@@ -46,8 +46,13 @@ impl Draft<'_> {
         at: Timestamp,
     ) -> Applied {
         let known = self.next.machine(scope, id).ok_or_else(|| Rejected::MachineNotFound(id.to_owned()))?;
-        if known.state == state {
+        if known.state == state && known.state_reason == reason {
             return Ok(Outcome::Machine(known.clone()));
+        }
+        if known.state == state {
+            let mut machine = Machine::clone(known);
+            machine.state_reason = reason;
+            return Ok(Outcome::Machine(self.put_machine(machine)));
         }
         if !may_follow(known.state, state) {
             return Err(Rejected::MachineState { id: id.to_owned(), from: known.state, to: state });

@@ -315,7 +315,11 @@ fn render(vpc: &DefaultVpc, machine: &Machine) -> aws::Instance {
         }),
         state_reason: reason
             .map(|reason| aws::StateReason { code: code.map(str::to_owned), message: Some(reason.to_owned()) }),
-        state_transition_reason: Some(if reason.is_some() { "User initiated".to_owned() } else { String::new() }),
+        state_transition_reason: Some(match code {
+            Some(code) if !code.starts_with("Client.") => code.to_owned(),
+            Some(_) => "User initiated".to_owned(),
+            None => String::new(),
+        }),
         subnet_id: there(machine.subnet_id.clone()),
         vpc_id: there(vpc.id.clone()),
         tags: tags(&machine.tags),
