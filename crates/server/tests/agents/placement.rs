@@ -124,3 +124,38 @@ async fn a_cluster_without_instances_says_so() {
         "ClusterNotFoundException"
     );
 }
+
+#[tokio::test]
+async fn limits_count_what_the_task_definition_brings_along() {
+    let harness = Harness::start().await;
+    ecs(&harness, "CreateCluster", json!({})).await;
+    instance(&harness, "default", "us-east-1a", 1000).await;
+    let constraints = |count: usize| vec![json!({"type": "memberOf", "expression": "attribute:stack == prod"}); count];
+    let tags = |range: std::ops::Range<usize>| -> Vec<Value> {
+        range.map(|n| json!({"key": format!("k{n}"), "value": "v"})).collect()
+    };
+    let definition = json!({
+        "family": "bound", "containerDefinitions": [{"name": "app", "image": "busybox", "memory": 64}],
+        "placementConstraints": constraints(6), "tags": tags(0..30),
+    });
+    ecs(&harness, "RegisterTaskDefinition", definition).await;
+    let run = |more: Value| {
+        let mut input = json!({"taskDefinition": "bound", "enableECSManagedTags": true});
+        input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        input
+    };
+    let fits = ecs(&harness, "RunTask", run(json!({"placementConstraints": constraints(4)}))).await;
+    assert_eq!(list(&fits["tasks"]).len(), 1, "{fits:#}");
+    let error =
+        harness.call("ecs", "RunTask", &run(json!({"placementConstraints": constraints(5)}))).await.unwrap_err();
+    assert_eq!(error.code, "InvalidParameterException");
+    assert!(error.message.contains("at most 10 placement constraints"), "{}", error.message);
+
+    // Equal keys count once, and those of AWS's own do not count.
+    let propagated = |own: Vec<Value>| run(json!({"propagateTags": "TASK_DEFINITION", "tags": own}));
+    let fits = ecs(&harness, "RunTask", propagated(tags(10..50))).await;
+    assert_eq!(list(&fits["tasks"][0]["tags"]).len(), 51, "{fits:#}");
+    let error = harness.call("ecs", "RunTask", &propagated(tags(30..51))).await.unwrap_err();
+    assert_eq!(error.code, "InvalidParameterException");
+    assert!(error.message.contains("50"), "{}", error.message);
+}
