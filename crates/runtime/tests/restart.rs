@@ -102,3 +102,59 @@ async fn containerd_killed_while_containers_are_made_leaves_nothing_half_made() 
     bench.nothing_left().await;
     drop(again);
 }
+
+/// Ends what is left of a bench's shims, also when its test fails.
+struct Shims<'a> {
+    bench: &'a Bench,
+    /// Where they listen; a killed one does not take its socket along.
+    sockets: Vec<String>,
+}
+
+impl Drop for Shims<'_> {
+    fn drop(&mut self) {
+        for pid in self.bench.shims() {
+            let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        for socket in &self.sockets {
+            let _ = std::fs::remove_file(socket);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_shim_that_lost_its_task_goes_with_its_container_and_no_other() {
+    let (bench, daemon, runtime) = Bench::new().await;
+    let mut shims = Shims { bench: &bench, sockets: Vec::new() };
+    let mut logs = Vec::new();
+    // Started as containerd starts them; containerd knows nothing of them, as after a kill in the middle.
+    for id in ["lost", "lost-2"] {
+        let bundle = bench.dir().join(id);
+        std::fs::create_dir(&bundle).unwrap();
+        std::fs::write(bundle.join("config.json"), r#"{"annotations":{}}"#).unwrap();
+        // Their log's other end, without which they do not begin.
+        let log = bundle.join("log");
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &log, fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+        logs.push(std::fs::OpenOptions::new().read(true).write(true).open(log).unwrap());
+        let socket = bench.config.socket.to_str().unwrap();
+        let started = std::process::Command::new("containerd-shim-runc-v2")
+            .args(["-namespace", &bench.config.namespace, "-id", id, "-address", socket, "start"])
+            .env("TTRPC_ADDRESS", format!("{socket}.ttrpc"))
+            .current_dir(&bundle)
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+        let told = String::from_utf8(started.stdout).unwrap();
+        shims.sockets.push(told.trim().trim_start_matches("unix://").to_owned());
+    }
+    bench.until("both shims", || bench.shims().len() == 2).await;
+    runtime.remove("lost").await.unwrap();
+    bench.until("the end of the one", || bench.shims().len() == 1).await;
+    let line = std::fs::read_to_string(format!("/proc/{}/cmdline", bench.shims()[0])).unwrap();
+    assert!(line.contains("\0lost-2\0"), "{line:?}");
+    runtime.remove("lost-2").await.unwrap();
+    bench.nothing_left().await;
+    drop(daemon);
+}

@@ -14,7 +14,7 @@ use super::api::containerd::services::tasks::v1 as tasks;
 use super::api::containerd::types::Mount;
 use super::api::containerd::v1::types::{Process, Status as TaskState};
 use super::client::{Client, ask, ask_if, raw, trouble};
-use super::{Containerd, RUNTIME, SNAPSHOTTER, images, machine};
+use super::{Containerd, RUNTIME, SNAPSHOTTER, images, machine, shims};
 use crate::container::{ContainerSpec, ContainerState, ContainerStats, ContainerStatus, ContainerSummary};
 use crate::error::{CreateError, RuntimeError};
 use crate::image::{self, Image, Platform};
@@ -192,12 +192,16 @@ impl Containerd {
     pub(super) async fn remove_container(&self, id: &str) -> Result<(), RuntimeError> {
         let record = self.record(id).await?;
         let cgroup = record.and_then(|r| r.labels.get(CGROUP_LABEL).cloned());
-        self.remove_task(id, cgroup.as_deref()).await?;
+        let had_task = self.remove_task(id, cgroup.as_deref()).await?;
         let request = containers::DeleteContainerRequest { id: id.to_owned() };
         ask_if("forget container", Code::NotFound, self.client.containers().delete(request)).await?;
         self.keeper.forget(&self.client, id).await?;
         let request = snapshots::RemoveSnapshotRequest { snapshotter: SNAPSHOTTER.into(), key: id.to_owned() };
         ask_if("remove filesystem", Code::NotFound, self.client.snapshots().remove(request)).await?;
+        // A shim with a task was ended with it. Looked for only otherwise, because it takes reading all of /proc.
+        if let (false, Some(address)) = (had_task, self.socket.to_str()) {
+            shims::end(&shims::Owner { namespace: &self.namespace, id, address });
+        }
         if let Some(cgroup) = cgroup
             && self.cgroups.exists(&cgroup)
         {
@@ -208,14 +212,15 @@ impl Containerd {
         Ok(())
     }
 
-    async fn remove_task(&self, id: &str, cgroup: Option<&str>) -> Result<(), RuntimeError> {
+    /// True if there was one.
+    async fn remove_task(&self, id: &str, cgroup: Option<&str>) -> Result<bool, RuntimeError> {
         let deadline = self.effects.monotonic() + DEATH_TIMEOUT;
         let mut through_runc = false;
         loop {
             let request = tasks::DeleteTaskRequest { container_id: id.to_owned() };
             let status = match raw("clear away task", self.client.tasks().delete(request)).await {
-                Ok(_) => return Ok(()),
-                Err(status) if status.code() == Code::NotFound => return Ok(()),
+                Ok(_) => return Ok(true),
+                Err(status) if status.code() == Code::NotFound => return Ok(false),
                 Err(status) => status,
             };
             if status.code() == Code::Unavailable && self.effects.monotonic() >= deadline {

@@ -11,6 +11,7 @@ mod keep;
 pub(crate) mod machine;
 mod pull;
 mod registry;
+mod shims;
 mod store;
 
 use std::collections::{BTreeMap, HashMap};
@@ -94,6 +95,9 @@ pub struct Containerd {
     init: PathBuf,
     volatile_overlay: bool,
     keeper: keep::Keeper,
+    /// By these its shims are known among the machine's processes.
+    socket: PathBuf,
+    namespace: String,
 }
 
 impl Containerd {
@@ -112,8 +116,8 @@ impl Containerd {
         let init = install_init(&config.dir).map_err(|e| RuntimeError::Other(format!("container init: {e}")))?;
         let pulls = pull::start(
             pull::PullConfig {
-                socket: config.socket,
-                namespace: config.namespace,
+                socket: config.socket.clone(),
+                namespace: config.namespace.clone(),
                 netns: config.registry_netns,
                 insecure: config.insecure_registries,
                 inactivity: config.pull_inactivity,
@@ -132,6 +136,8 @@ impl Containerd {
             init,
             volatile_overlay,
             keeper: keep::Keeper::default(),
+            socket: config.socket,
+            namespace: config.namespace,
         })
     }
 
