@@ -2,7 +2,8 @@
 //!
 //! Agents get short-lived certificates whose only name is their [`Identity`]; only the public key of a request is used, so
 //! a machine cannot ask for a name. The CA's key never leaves the data directory. What is deliberately absent: revocation
-//! lists. A deregistered instance's certificate still opens the door, but `Hello` is answered with `Goodbye`.
+//! lists. A deregistered instance's certificate still opens the door, but `Hello` is answered with `Goodbye`; so does one that
+//! ran out, and the session's door decides whether its machine may come back.
 
 use crate::credentials::write_private;
 use link::Identity;
@@ -11,13 +12,21 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
-use rustls::server::WebPkiClientVerifier;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
+use rustls::{
+    DigitallySignedStruct, SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    server::{
+        WebPkiClientVerifier,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime, pem::PemObject};
 use sha2::{Digest, Sha256};
 use std::{fs, io, path::Path, sync::Arc};
 use time::{Duration, OffsetDateTime};
 
-/// How long an agent's certificate holds. Agents renew at half of it, so a stolen one is of use for a day at most.
+/// How long an agent's certificate holds. Agents renew at half of it, so a stolen one is of use for a day at most, unless its
+/// machine stays away for longer.
 pub(crate) const AGENT_LIFE: Duration = Duration::hours(24);
 /// How long the CA and the link's own certificate hold; the latter is made anew at each start.
 const CA_LIFE: Duration = Duration::days(3650);
@@ -145,6 +154,7 @@ impl CertificateAuthority {
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
             .allow_unauthenticated()
             .build()?;
+        let verifier = Arc::new(AlsoExpired(verifier));
         let chain = vec![leaf.der().clone(), self.der.clone()];
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
@@ -153,6 +163,57 @@ impl CertificateAuthority {
             .with_single_cert(chain, key)?;
         config.alpn_protocols = vec![link::ALPN_SESSION.to_vec(), link::ALPN_JOIN.to_vec()];
         Ok(config)
+    }
+}
+
+/// Takes certificates of our CA that have run out as well: a server that was away for a day finds only those. Everything else
+/// is checked as of the last moment at which such a certificate was good.
+#[derive(Debug)]
+struct AlsoExpired(Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for AlsoExpired {
+    fn client_auth_mandatory(&self) -> bool {
+        self.0.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[rustls::DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        use rustls::{CertificateError::ExpiredContext, Error::InvalidCertificate};
+        let verified = self.0.verify_client_cert(end_entity, intermediates, now);
+        if let Err(InvalidCertificate(ExpiredContext { not_after, .. })) = verified {
+            return self.0.verify_client_cert(end_entity, intermediates, not_after);
+        }
+        verified
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }
 

@@ -18,7 +18,8 @@ pub(crate) use registry::Sessions;
 pub(crate) use talk::disconnected;
 
 use crate::{ca::CertificateAuthority, context::Context};
-use link::Identity;
+use link::{AgentMessage, Goodbye, GoodbyeCode, Identity, ServerMessage};
+use model::{InstanceStatus, Timestamp};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -96,21 +97,62 @@ async fn connection(link: Link, acceptor: TlsAcceptor, stream: TcpStream, peer: 
     };
     match stream.get_ref().1.alpn_protocol() {
         Some(link::ALPN_JOIN) => join::answer(&link, stream, peer).await,
-        Some(link::ALPN_SESSION) => match identity(&stream) {
-            Some(identity) => talk::session(link, stream, identity, peer).await,
+        Some(link::ALPN_SESSION) => match identity(&stream, link.ctx.effects.now()) {
+            Some((identity, Standing::InDate)) => talk::session(link, stream, identity, peer).await,
+            Some((identity, Standing::Expired)) => match may_return(&link, &identity) {
+                Ok(()) => talk::session(link, stream, identity, peer).await,
+                Err(goodbye) => send_away(stream, goodbye, peer).await,
+            },
             None => tracing::warn!(%peer, "a session without a certificate of ours was refused"),
         },
         _ => tracing::debug!(%peer, "a link connection named no protocol of ours"),
     }
 }
 
-/// Who the client's certificate says it is. That the certificate is ours, and in date, TLS has checked.
-fn identity<T>(stream: &TlsStream<T>) -> Option<Identity> {
+/// How a certificate of ours stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    InDate,
+    Expired,
+}
+
+/// Who the client's certificate says it is. That the certificate is ours TLS has checked.
+fn identity<T>(stream: &TlsStream<T>, now: Timestamp) -> Option<(Identity, Standing)> {
     let certificate = stream.get_ref().1.peer_certificates()?.first()?;
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     let names = parsed.subject_alternative_name().ok()??;
+    let expired = parsed.validity().not_after.timestamp().saturating_mul(1000) < now.0;
+    let standing = if expired { Standing::Expired } else { Standing::InDate };
     match names.value.general_names.as_slice() {
-        [x509_parser::extensions::GeneralName::URI(uri)] => uri.parse().ok(),
+        [x509_parser::extensions::GeneralName::URI(uri)] => Some((uri.parse().ok()?, standing)),
         _ => None,
     }
+}
+
+/// Whether a machine whose certificate ran out may have a session, in which it renews it: no renewal was to be had while the
+/// server was away. Only a container instance that we know and nobody deregistered, and only while nobody speaks for it: whoever
+/// finds an old key learns and changes nothing as long as the machine itself is there.
+fn may_return(link: &Link, identity: &Identity) -> Result<(), Goodbye> {
+    let snapshot = link.ctx.store.snapshot();
+    let (code, message) = match snapshot.instance(&identity.container_instance).map(|row| row.instance.status) {
+        Some(InstanceStatus::Active | InstanceStatus::Draining) if !link.sessions.has(&identity.container_instance) => {
+            return Ok(());
+        }
+        Some(InstanceStatus::Active | InstanceStatus::Draining) => (
+            GoodbyeCode::ShuttingDown,
+            "this certificate ran out, and the container instance has a session with another",
+        ),
+        Some(InstanceStatus::Inactive) | None => {
+            (GoodbyeCode::Inactive, "this container instance was deregistered; join again with a new token")
+        }
+    };
+    Err(Goodbye { code, message: message.to_owned() })
+}
+
+async fn send_away(stream: TlsStream<TcpStream>, goodbye: Goodbye, peer: SocketAddr) {
+    tracing::warn!(%peer, reason = goodbye.message, "a session with a certificate that ran out was refused");
+    let mut framed = link::framed(stream);
+    // What it says is read first: a connection closed on unread words would lose ours.
+    let _ = tokio::time::timeout(PATIENCE, framed.receive::<AgentMessage>()).await;
+    let _ = tokio::time::timeout(PATIENCE, framed.send(&ServerMessage::Goodbye(goodbye))).await;
 }

@@ -1,5 +1,6 @@
 use crate::agent::{Machine, Token, token};
 use crate::{Harness, code, ecs, list, ok, text};
+use link::{AgentMessage, GoodbyeCode, JoinAnswer, ServerMessage};
 use serde_json::json;
 
 #[tokio::test]
@@ -69,4 +70,58 @@ async fn a_session_needs_a_certificate() {
     assert!(framed.receive::<link::ServerMessage>().await.is_err());
     let answer = ecs(&harness, "ListClusters", json!({})).await;
     assert!(list(&answer["clusterArns"]).is_empty());
+}
+
+#[tokio::test]
+async fn a_machine_whose_certificate_ran_out_renews_it_without_a_token() {
+    let harness = Harness::start().await;
+    let ca = harness.server.context().config.data_dir.join("ca");
+    let now = harness.effects.now();
+    let token = token(&harness, None, 2).await;
+    let mut machine = Machine::new(&harness).await;
+    let identity = machine.join(&harness, &token, None).await.unwrap();
+    let (living, _) = machine.session(&harness).await;
+    machine.expire(&ca, &identity, now);
+    // Whoever has an old key does not get past the machine itself, and does not disturb it.
+    let refused = machine.open(&harness).await.goodbye().await;
+    assert!(refused.code == GoodbyeCode::ShuttingDown && refused.message.contains("ran out"), "{refused:?}");
+    drop(living);
+    // Once its last session is over it is let in, and becomes what it was.
+    let begin = harness.effects.monotonic();
+    let mut session = loop {
+        let mut session = machine.open(&harness).await;
+        match session.receive().await {
+            ServerMessage::Welcome(_) => break session,
+            refused => assert!(harness.effects.monotonic() - begin < crate::DEADLINE, "{refused:?}"),
+        }
+        harness.effects.sleep(crate::LOOK).await;
+    };
+    let _ = session.assignments().await;
+    session.send(&machine.renewal()).await;
+    let ServerMessage::Renewed(JoinAnswer::Joined { certificate_pem, .. }) = session.receive().await else {
+        panic!("no renewal");
+    };
+    assert_eq!(machine.take(&certificate_pem), identity);
+    drop(session);
+    let (session, _) = machine.session(&harness).await;
+    drop(session);
+
+    // Deregistered, it has nothing to come back to; nor has an instance that this server does not know.
+    let input = json!({"containerInstance": identity.container_instance.to_string(), "force": true});
+    ecs(&harness, "DeregisterContainerInstance", input).await;
+    machine.expire(&ca, &identity, now);
+    assert_eq!(machine.open(&harness).await.goodbye().await.code, GoodbyeCode::Inactive);
+    let mut stranger = Machine::new(&harness).await;
+    let unknown = stranger.join(&harness, &token, None).await.unwrap();
+    stranger.expire(&ca, &unknown, now);
+    assert_eq!(stranger.open(&harness).await.goodbye().await.code, GoodbyeCode::Inactive);
+
+    // A certificate of somebody else's CA is no better for having run out.
+    let other = Harness::start().await;
+    let (mut forger, trusting) = (Machine::new(&other).await, Machine::new(&harness).await);
+    forger.expire(&other.server.context().config.data_dir.join("ca"), &identity, now);
+    forger.trust(&trusting);
+    let mut framed = forger.dial(&harness, link::ALPN_SESSION, true).await;
+    let _ = framed.send(&AgentMessage::Hello(crate::agent::hello())).await;
+    assert!(framed.receive::<ServerMessage>().await.is_err());
 }
