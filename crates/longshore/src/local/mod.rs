@@ -170,8 +170,7 @@ impl LocalHost {
         if let Some(file) = &self.options.registry_auth {
             command.arg("--registry-auth").arg(file);
         }
-        // Also when it has joined long ago: with the token it joined with, it comes back after its certificate ran out.
-        if dir.join("token").exists() {
+        if spec.token.is_some() {
             command.arg("--token-file").arg(dir.join("token"));
         }
         // Its own process group, so that Ctrl-C at the server's terminal does not reach it: it outlives the server.

@@ -13,7 +13,7 @@ const BATCH: usize = 1_000;
 const BATCHES: usize = 20;
 /// How long a client token is remembered. AWS: 24 hours for RunTask.
 const TOKEN_LIFE_MILLIS: i64 = 24 * 3_600_000;
-/// How long a local instance's join token is kept after it expired, once the machine is no more.
+/// How long a local instance's join token is kept after it expired: its agent may still ask for a lost answer.
 const ACTIVATION_LIFE_MILLIS: i64 = 24 * 3_600_000;
 /// How long a terminated machine is described. AWS: about an hour.
 const MACHINE_LIFE_MILLIS: i64 = 3_600_000;
@@ -55,11 +55,9 @@ fn due(ctx: &Context, snapshot: &Snapshot, scope: &Scope) -> Vec<Command> {
     for row in snapshot.task_definitions(scope, None, deleting, Order::Ascending, None).take(BATCH) {
         commands.push(Command::ForgetTaskDefinition { arn: row.arn.clone() });
     }
-    // Those that an operator made stay until the operator deletes them. A local instance's stays as long as the machine: by it
-    // an agent whose certificate ran out while everything was off comes back as the container instance it was.
-    let is_gone = |id: &str| snapshot.machine(scope, id).is_none_or(|m| m.state == MachineState::Terminated);
+    // Those that an operator made stay until the operator deletes them.
     let unused = |a: &&std::sync::Arc<model::Activation>| {
-        a.ec2_instance_id.as_deref().is_some_and(is_gone) && now.millis_since(a.expires_at) > ACTIVATION_LIFE_MILLIS
+        a.ec2_instance_id.is_some() && now.millis_since(a.expires_at) > ACTIVATION_LIFE_MILLIS
     };
     for activation in snapshot.activations(scope, None).filter(unused).take(BATCH) {
         commands.push(Command::DeleteActivation { scope: scope.clone(), id: activation.id.clone() });
