@@ -56,7 +56,7 @@ pub struct ContainerInstance {
     pub agent: AgentInfo,
     /// Whether the agent's session is up, and since when that is so.
     pub agent_connected: bool,
-    /// When `agent_connected` last changed.
+    /// When `agent_connected` last changed, or the instance was deregistered.
     pub agent_changed_at: Timestamp,
     /// An address at which its published ports can be reached, if it told one.
     #[serde(default)]

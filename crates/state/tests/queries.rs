@@ -243,6 +243,7 @@ fn leaving_by_force_ends_tasks() {
         refused(&store, Command::DeleteCluster { arn: cluster_arn("one") }),
         Rejected::ClusterContainsContainerInstances(cluster_arn("one"))
     );
+    must(&store, Command::SetAgentConnected { arn: arn.clone(), connected: false, at: Timestamp(3) });
     must(&store, leave(true));
     let s = store.snapshot();
     let task = s.task(&task_arn("one", 1)).unwrap();
@@ -250,6 +251,7 @@ fn leaving_by_force_ends_tasks() {
     assert_eq!(task.phase, Phase::Stopped { at: Timestamp(7), why });
     let instance = &s.instance(&arn).unwrap().instance;
     assert_eq!((instance.status, instance.agent_connected), (InstanceStatus::Inactive, false));
+    assert_eq!(instance.agent_changed_at, Timestamp(7), "an agent that was away says nothing of when it was let go");
     let again = Command::RegisterContainerInstance { instance: common::instance("one", 0, 1024, 1024) };
     assert_eq!(refused(&store, again), Rejected::InstanceInactive(arn));
     assert_sound(&s);

@@ -76,10 +76,9 @@ impl Draft<'_> {
         }
         let mut instance = ContainerInstance::clone(&row.instance);
         instance.status = InstanceStatus::Inactive;
-        if instance.agent_connected {
-            instance.agent_connected = false;
-            instance.agent_changed_at = at;
-        }
+        instance.agent_connected = false;
+        // Also when its agent was away already: what is INACTIVE is kept for a while from this moment on.
+        instance.agent_changed_at = at;
         Ok(self.changed(instance))
     }
 
