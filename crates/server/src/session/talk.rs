@@ -78,13 +78,18 @@ async fn register(ctx: &Context, identity: &Identity, hello: Hello) -> Result<()
         return Err(goodbye(GoodbyeCode::Protocol, "this server speaks another version of the link; update the agent"));
     }
     let now = ctx.effects.now();
+    let mut attributes = hello.attributes;
+    if identity.ec2_instance_id.as_deref().is_some_and(|id| id.starts_with("mi-")) {
+        // AWS: by this, tasks of launch type EXTERNAL find the machines that an operator attached.
+        attributes.insert("ecs.capability.external".to_owned(), None);
+    }
     let instance = ContainerInstance {
         arn: identity.container_instance.clone(),
         status: InstanceStatus::Active,
         version: 1,
         ec2_instance_id: identity.ec2_instance_id.clone(),
         registered: hello.resources,
-        attributes: hello.attributes,
+        attributes,
         agent: marked(hello.agent),
         agent_connected: true,
         agent_changed_at: now,

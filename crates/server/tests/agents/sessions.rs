@@ -77,6 +77,11 @@ async fn a_task_goes_the_whole_way_and_back() {
     let shown = describe(&harness, &instance).await;
     assert_eq!((shown["agentConnected"].as_bool(), text(&shown["status"])), (Some(true), "ACTIVE"));
     assert_eq!(shown["versionInfo"]["dockerVersion"], "containerd: 1.6.20");
+    let external = json!({"cluster": "demo", "filter": "attribute:ecs.capability.external exists"});
+    assert_eq!(
+        list(&ecs(&harness, "ListContainerInstances", external).await["containerInstanceArns"]),
+        &[json!(instance)]
+    );
 
     let arn = run_one(&harness).await;
     let held = session.assignments().await;
