@@ -135,12 +135,16 @@ impl Session {
         let mut credentials = self.store.credentials()?.ok_or(LinkTrouble::NotJoined)?;
         if let (true, Some(token)) = (expired(&credentials), &self.token) {
             tracing::info!("the machine's certificate ran out; asking for another with the join token");
-            join::join_again(&self.server, token, &self.store, &self.effects).await?;
+            match join::join_again(&self.server, token, &self.store, &self.effects).await {
+                // A token that is no longer known does not matter if the server takes the old certificate.
+                Ok(()) | Err(LinkTrouble::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
             credentials = self.store.credentials()?.ok_or(LinkTrouble::NotJoined)?;
         }
         if expired(&credentials) {
-            tracing::error!(
-                "the machine's certificate ran out while the server was away; start the agent with a join token"
+            tracing::warn!(
+                "the machine's certificate ran out; a server that still knows the machine takes it and renews it"
             );
         }
         let stream = tls::dial(&self.server, tls::session_config(&self.store, &credentials)?, &self.effects).await?;

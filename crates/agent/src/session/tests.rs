@@ -328,6 +328,25 @@ async fn certificates_are_renewed_at_half_their_life_and_used() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_ran_out_is_shown_and_renewed_when_the_token_is_worth_nothing_any_more() {
+    let server = Server::new().await;
+    let mut agent = agent(&server, server.token());
+    // The test's certificates hold from 1975 to 4096; this agent lives in 4200.
+    agent.effects = Effects::simulated(1, Timestamp(70_372_000_000_000));
+    let (outcome, ()) = play(&agent, async {
+        server.let_in().await;
+        let mut door = server.accept(link::ALPN_JOIN).await;
+        let _: JoinRequest = door.receive().await.unwrap();
+        let refusal = JoinRefusal { message: "no such token".into(), retry: false };
+        door.send(&JoinAnswer::Refused(refusal)).await.unwrap();
+        let (mut framed, _) = server.greet().await;
+        while !matches!(framed.receive().await.unwrap(), AgentMessage::Renew { .. }) {}
+    })
+    .await;
+    outcome.unwrap();
+}
+
+#[tokio::test]
 async fn output_reaches_the_server_before_the_task_is_forgotten() {
     let server = Server::new().await;
     let agent = agent(&server, server.token());
