@@ -21,10 +21,10 @@ pub(super) fn run(args: &AgentArgs) -> Result<ExitCode> {
         let effects = Effects::real();
         let config = config(args, registry_netns)?;
         let stop = effects.shutdown().clone();
+        let mut signals = super::server::Signals::listen()?;
         effects.spawn("signals", async move {
-            if super::server::terminated().await.is_ok() {
-                stop.cancel();
-            }
+            signals.terminated().await;
+            stop.cancel();
         });
         match agent::run(config, effects.clone()).await {
             Ok(()) => Ok(ExitCode::SUCCESS),

@@ -21,6 +21,7 @@ pub(super) fn run(args: &DevArgs) -> Result<ExitCode> {
     super::start_logging();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
+        let mut signals = server::Signals::listen()?;
         let effects = Effects::real();
         let vpc = args.server.vpc_cidr;
         let data_dir = args.server.data_dir.clone();
@@ -28,12 +29,13 @@ pub(super) fn run(args: &DevArgs) -> Result<ExitCode> {
         let client = client(&server, &args.server)?;
         let ended = tokio::select! {
             up = up(&client, args, &effects) => up.map(|()| false),
-            interrupted = server::terminated() => interrupted.map(|()| true),
+            () = signals.terminated() => Ok(true),
         };
         let result = match ended {
             Ok(false) => {
                 greet(&server, args, &data_dir.display().to_string());
-                server::terminated().await
+                signals.terminated().await;
+                Ok(())
             }
             Ok(true) => Ok(()),
             Err(error) => Err(error),

@@ -12,19 +12,20 @@ use anyhow::{Context, Result, bail};
 use effects::Effects;
 use model::{AccountId, Region};
 use std::{process::ExitCode, sync::Arc, time::Duration};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(super) fn run(args: ServerArgs) -> Result<ExitCode> {
     super::start_logging();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
+        let mut signals = Signals::listen()?;
         let effects = Effects::real();
         let local = args.local_instances;
         let (server, _) = start(args, &effects, local).await?;
         for address in server.endpoints() {
             tracing::info!(%address, "the AWS endpoint answers");
         }
-        terminated().await?;
+        signals.terminated().await;
         server.shutdown().await;
         Ok(ExitCode::SUCCESS)
     })
@@ -93,12 +94,24 @@ fn root_credentials() -> Result<Option<::server::KeyPair>> {
     }
 }
 
-/// Waits for SIGTERM or SIGINT.
-pub(super) async fn terminated() -> Result<()> {
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+/// SIGTERM and SIGINT. They are listened to from the moment this is made, and one that came is kept until it is asked for:
+/// made before anything else is, it lets a start that is interrupted be taken down in order.
+pub(super) struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    /// Listens from now on.
+    pub(super) fn listen() -> Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    /// Waits for one of them.
+    pub(super) async fn terminated(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
 }
