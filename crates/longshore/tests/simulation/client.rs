@@ -77,6 +77,10 @@ impl World {
             // The answer is lost; the client does what clients do.
             self.asked.insert(token.clone(), Asked { input, tasks });
             self.later(40_000, Later::Retry(token));
+            if self.chance(4) == 0 {
+                // It was lost because there was nobody left to give it.
+                self.kill_server();
+            }
         }
     }
 

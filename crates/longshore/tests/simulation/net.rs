@@ -62,7 +62,9 @@ impl Road {
     async fn connect(&self) -> io::Result<Box<dyn Stream>> {
         let world = &self.0.world;
         world.sleep(Duration::from_millis(world.random() % 40)).await;
-        self.clear().await;
+        if !world.random().is_multiple_of(4) {
+            self.clear().await;
+        }
         let mut state = self.0.state.lock().unwrap();
         let server = state.server.clone().ok_or(io::ErrorKind::ConnectionRefused)?;
         let (agent, near) = tokio::io::duplex(BUFFER);
@@ -77,9 +79,12 @@ impl Road {
         Ok(Box::new(agent))
     }
 
-    async fn clear(&self) {
+    /// Waits out a stall; true if there was one.
+    async fn clear(&self) -> bool {
         let mut stalled = self.0.stalled.subscribe();
+        let was = *stalled.borrow();
         let _ = stalled.wait_for(|stalled| !stalled).await;
+        was
     }
 
     /// Carries bytes one way, in pieces that know nothing of messages.
@@ -92,7 +97,10 @@ impl Road {
             let read = from.read(&mut piece[..size]).await.unwrap_or(0);
             let pause = if chance.is_multiple_of(50) { 3_000 } else { 15 };
             world.sleep(Duration::from_millis(chance / 4096 % pause)).await;
-            self.clear().await;
+            if self.clear().await && chance.is_multiple_of(2) {
+                // A stalled connection notices late that it can go on, when newer ones have begun.
+                world.sleep(Duration::from_millis(chance / 4096 % 25_000)).await;
+            }
             if read == 0 {
                 break;
             }

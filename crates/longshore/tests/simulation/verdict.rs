@@ -24,6 +24,7 @@ impl World {
         }
         self.until("every stop", Self::stopped).await;
         self.until("the last clean-up", Self::clean).await;
+        self.idle().await;
         if self.wrong.is_empty() {
             self.judge();
         }
@@ -81,6 +82,18 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// A cluster that has nothing to do writes nothing: sessions last, and signs of life are not kept.
+    async fn idle(&mut self) {
+        // What the storm left half-open is given up.
+        self.effects.sleep(Duration::from_secs(60)).await;
+        let revision = |world: &Self| world.server().map(|ctx| ctx.store.snapshot().revision());
+        let before = revision(self);
+        self.effects.sleep(Duration::from_secs(600)).await;
+        if revision(self) != before {
+            self.wrong.push(format!("idle, the state went from {before:?} to {:?}", revision(self)));
+        }
     }
 
     /// Exit codes and causes are the true ones.

@@ -83,7 +83,7 @@ pub(crate) struct World {
     pub(crate) wrong: Vec<String>,
     /// Agents that ended by themselves.
     ended: Arc<Mutex<Vec<String>>>,
-    story: Vec<String>,
+    story: Vec<(Duration, String)>,
 }
 
 impl World {
@@ -166,11 +166,12 @@ impl World {
     }
 
     pub(crate) fn tell(&mut self, what: String) {
-        self.story.push(format!("{:8.3} {what}", self.effects.monotonic().as_secs_f64()));
+        self.story.push((self.effects.monotonic(), what));
     }
 
     pub(crate) fn story(&self) -> String {
-        self.story[self.story.len().saturating_sub(STORY)..].join("\n")
+        let last = &self.story[self.story.len().saturating_sub(STORY)..];
+        last.iter().map(|(when, what)| format!("{:8.3} {what}\n", when.as_secs_f64())).collect()
     }
 
     pub(crate) fn server(&self) -> Option<&Context> {
@@ -230,7 +231,7 @@ impl World {
         self.server = Some((ctx, effects));
     }
 
-    fn kill_server(&mut self) {
+    pub(crate) fn kill_server(&mut self) {
         let Some((_, effects)) = self.server.take() else { return };
         self.tell("server killed".into());
         self.summary.server_kills += 1;
