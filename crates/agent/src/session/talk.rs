@@ -16,8 +16,9 @@ const REPORT: usize = 200;
 const LOGS_IN_FLIGHT: usize = 4;
 /// Intervals of silence after which the session is dead.
 const SILENCES: u32 = 3;
-/// Intervals of silence after which the server is asked for a sign of life.
-const QUIET: u32 = 2;
+/// Intervals of silence after which the server is asked for a sign of life. It is asked at the next beat, up to an interval
+/// later, and its answer needs an interval's time too before the silence counts as death.
+const QUIET: u32 = 1;
 /// How long before a refused renewal is tried again.
 const RENEW_AGAIN_MS: i64 = 10 * 60 * 1000;
 /// How far the clocks may be apart before it is worth a warning; signatures and logs suffer from minutes.
