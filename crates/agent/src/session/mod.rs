@@ -98,6 +98,7 @@ impl Session {
     /// Keeps a session up until there is no point in it.
     pub(crate) async fn keep(&self) -> End {
         let mut backoff = Backoff::default();
+        let mut superseded = false;
         loop {
             let began = self.effects.monotonic();
             let stop = self.effects.shutdown().clone();
@@ -106,7 +107,17 @@ impl Session {
                 outcome = self.once() => outcome,
             };
             self.logs.reset();
+            let lasted = self.effects.monotonic().saturating_sub(began);
+            if lasted >= GOOD_SESSION {
+                superseded = false;
+            }
             match outcome {
+                // Our own past can come after us: a Hello that was on its way when this process's predecessor was killed.
+                // Another process would come again.
+                Ok(End::Superseded(why)) if !superseded => {
+                    superseded = true;
+                    tracing::warn!(reason = why, "another session of this instance took over; trying once more");
+                }
                 Ok(end) => return end,
                 Err(error) => {
                     let error = crate::real::chain(&error);
@@ -117,7 +128,7 @@ impl Session {
                     );
                 }
             }
-            if self.effects.monotonic().saturating_sub(began) >= GOOD_SESSION {
+            if lasted >= GOOD_SESSION {
                 backoff = Backoff::default();
             }
             if !self.effects.sleep_unless_stopped(backoff.next(&self.effects)).await {
