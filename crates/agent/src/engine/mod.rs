@@ -32,8 +32,13 @@ use tokio::sync::{Semaphore, mpsc};
 const MAILBOX: usize = 64;
 /// Pulls at the same time: more only share the same disk and wire.
 const PULLS: usize = 4;
-/// Creates, starts and removals at the same time: enough to keep the cores busy while some wait for the disk.
-const WORKERS: usize = 16;
+/// Containers being connected or created at the same time. Each is tens of milliseconds of a core (shim, runc, cgroups); more
+/// of them only take turns on the same cores, and hundreds at once starve containerd of answers.
+const CREATES: usize = 4;
+/// Starts at the same time. Their own queue, so that what was created runs, and ends, before more is created.
+const STARTS: usize = 4;
+/// Removals at the same time. Their own queue, so that what has ended goes although more waits to be created.
+const REMOVALS: usize = 4;
 
 /// Why the engine cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +62,9 @@ pub(crate) struct Inner {
     pub(crate) logs: LogHub,
     pub(crate) board: Arc<Board>,
     pub(crate) pulls: Semaphore,
-    pub(crate) workers: Semaphore,
+    pub(crate) creates: Semaphore,
+    pub(crate) starts: Semaphore,
+    pub(crate) removals: Semaphore,
     /// The wall clock's time when the monotonic one began.
     pub(crate) born: Timestamp,
     newest: tokio::sync::Mutex<Newest>,
@@ -97,7 +104,9 @@ impl Engine {
             logs,
             board: Arc::default(),
             pulls: Semaphore::new(PULLS),
-            workers: Semaphore::new(WORKERS),
+            creates: Semaphore::new(CREATES),
+            starts: Semaphore::new(STARTS),
+            removals: Semaphore::new(REMOVALS),
             born,
             newest,
             owners: Mutex::default(),

@@ -9,11 +9,14 @@ use crate::{
     ledger::{LedgerError, Record, VERSION},
     node::{Failure, Node, Seen},
     plan::{Job, TaskPlan},
-    task::{Effect, Event, Happened, Operation, Phase, TaskState, limits, step},
+    task::{Effect, Event, Happened, Operation, Phase, TaskState, limits, step, timed_out},
 };
 use model::Timestamp;
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 /// How long before a ledger that cannot be written is tried again.
@@ -241,8 +244,8 @@ impl Inner {
 }
 
 /// Does one operation and says how it ended; nothing if it was cancelled.
-async fn operate(
-    inner: &Inner,
+async fn operate<'a>(
+    inner: &'a Inner,
     job: Job,
     operation: Operation,
     cancel: &CancellationToken,
@@ -250,7 +253,7 @@ async fn operate(
 ) -> Option<Happened> {
     let (node, id) = (&*inner.node, job.id().to_owned());
     let open = "the semaphore is never closed";
-    let worker = || async { inner.workers.acquire().await.expect(open) };
+    let turn = |queue: &'a Semaphore| async move { queue.acquire().await.expect(open) };
     let outcome = match operation {
         Operation::Pull => {
             let pull = async {
@@ -263,18 +266,18 @@ async fn operate(
             }
         }
         Operation::Connect => {
-            let _turn = worker().await;
-            within(inner, limits::CONNECT, node.connect(job)).await.map(Happened::Connected)
+            let _turn = turn(&inner.creates).await;
+            within(inner, "CREATED", limits::CONNECT, node.connect(job)).await.map(Happened::Connected)
         }
         Operation::Create => {
-            let _turn = worker().await;
-            within(inner, limits::CREATE, node.create(job)).await.map(|()| Happened::Created)
+            let _turn = turn(&inner.creates).await;
+            within(inner, "CREATED", limits::CREATE, node.create(job)).await.map(|()| Happened::Created)
         }
         Operation::Start => {
-            let _turn = worker().await;
+            let _turn = turn(&inner.starts).await;
             let looked = job.clone();
             let limit = job.container().start_timeout.map_or(limits::START, |seconds| i64::from(seconds) * 1000);
-            match within(inner, limit, node.start(job)).await {
+            match within(inner, "RUNNING", limit, node.start(job)).await {
                 Ok(()) if !resumed => Ok(Happened::Started),
                 Ok(()) => Ok(match look(node, looked).await {
                     Some(exited @ Happened::Exited { .. }) => exited,
@@ -288,8 +291,8 @@ async fn operate(
             }
         }
         Operation::Remove => {
-            let _turn = worker().await;
-            within(inner, limits::REMOVE, node.remove(job)).await.map(|()| Happened::Removed)
+            let _turn = turn(&inner.removals).await;
+            within(inner, "STOPPED", limits::REMOVE, node.remove(job)).await.map(|()| Happened::Removed)
         }
     };
     Some(outcome.unwrap_or_else(|failure| {
@@ -299,11 +302,16 @@ async fn operate(
 }
 
 /// Bounds an operation, so that those behind it get their turn whatever hangs.
-async fn within<T>(inner: &Inner, millis: i64, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+async fn within<T>(
+    inner: &Inner,
+    target: &str,
+    millis: i64,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
     tokio::select! {
         outcome = work => outcome,
         () = inner.effects.sleep(Duration::from_millis(millis.unsigned_abs())) => {
-            Err(Failure::new("DockerTimeoutError", format_args!("no answer within {} s", millis / 1000)))
+            Err(Failure::new("DockerTimeoutError", timed_out(target, millis)))
         }
     }
 }

@@ -10,6 +10,7 @@ mod step;
 mod tests;
 
 pub use step::step;
+pub(crate) use step::timed_out;
 
 use model::{ContainerDefinition, NetworkBinding, Stop, StopCode, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,8 @@ use std::{net::Ipv4Addr, sync::Arc};
 pub mod limits {
     /// A whole image pull, waiting for its turn included.
     pub const PULL: i64 = 2 * 60 * 60 * 1000;
+    /// How long an operation may wait for its turn behind those of other containers; its own limit counts from there.
+    pub const QUEUE: i64 = 30 * 60 * 1000;
     /// Making a container's network: some netlink messages and one nft batch; a minute is a hundred times that.
     pub const CONNECT: i64 = 60 * 1000;
     /// Creating a container.

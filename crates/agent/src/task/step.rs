@@ -97,9 +97,9 @@ impl One<'_> {
         let after = |millis| self.now.plus_millis(millis);
         let phase = match operation {
             Operation::Pull => Phase::Pulling { by: after(limits::PULL) },
-            Operation::Connect => Phase::Connecting { by: after(limits::CONNECT) },
-            Operation::Create => Phase::Creating { by: after(limits::CREATE) },
-            Operation::Start => Phase::Starting { by: after(start) },
+            Operation::Connect => Phase::Connecting { by: after(limits::QUEUE + limits::CONNECT) },
+            Operation::Create => Phase::Creating { by: after(limits::QUEUE + limits::CREATE) },
+            Operation::Start => Phase::Starting { by: after(limits::QUEUE + start) },
             Operation::Remove => {
                 let tries = match self.phase() {
                     Phase::Removing { tries, .. } => tries + 1,
@@ -114,7 +114,7 @@ impl One<'_> {
                     | Phase::Gone => 1,
                 };
                 self.state.overdue |= tries > limits::REMOVALS;
-                Phase::Removing { by: after(limits::REMOVE), tries }
+                Phase::Removing { by: after(limits::QUEUE + limits::REMOVE), tries }
             }
         };
         self.container().phase = phase;
@@ -206,10 +206,18 @@ impl One<'_> {
         let start = self.container().start_limit();
         match self.phase() {
             Phase::Waiting | Phase::Gone => {}
-            Phase::Pulling { .. } => self.give_up(timed_out("PULLED", limits::PULL)),
-            Phase::Connecting { .. } => self.give_up(timed_out("CREATED", limits::CONNECT)),
-            Phase::Creating { .. } => self.give_up(timed_out("CREATED", limits::CREATE)),
-            Phase::Starting { .. } => self.give_up(timed_out("RUNNING", start)),
+            Phase::Pulling { .. } => {
+                self.give_up(format!("DockerTimeoutError: {}", timed_out("PULLED", limits::PULL)).into())
+            }
+            Phase::Connecting { .. } => {
+                self.give_up(format!("DockerTimeoutError: {}", timed_out("CREATED", limits::CONNECT)).into())
+            }
+            Phase::Creating { .. } => {
+                self.give_up(format!("DockerTimeoutError: {}", timed_out("CREATED", limits::CREATE)).into())
+            }
+            Phase::Starting { .. } => {
+                self.give_up(format!("DockerTimeoutError: {}", timed_out("RUNNING", start)).into())
+            }
             Phase::Running { .. } => {
                 let by = self.now.plus_millis(limits::INSPECT);
                 self.container().phase = Phase::Running { by };
@@ -380,13 +388,13 @@ fn settle(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
     }
 }
 
-/// AWS: the original's name and words for a deadline that passed (ecs-agent `dockerapi/errors.go`).
-fn timed_out(target: &str, millis: i64) -> Arc<str> {
+/// AWS: the original's words for a `DockerTimeoutError` (ecs-agent `dockerapi/errors.go`).
+pub(crate) fn timed_out(target: &str, millis: i64) -> String {
     let (hours, minutes, seconds) = (millis / 3_600_000, millis / 60_000 % 60, millis / 1000 % 60);
     let waited = match (hours, minutes) {
         (0, 0) => format!("{seconds}s"),
         (0, _) => format!("{minutes}m{seconds}s"),
         (_, _) => format!("{hours}h{minutes}m{seconds}s"),
     };
-    format!("DockerTimeoutError: Could not transition to {target}; timed out after waiting {waited}").into()
+    format!("Could not transition to {target}; timed out after waiting {waited}")
 }

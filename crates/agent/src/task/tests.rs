@@ -115,10 +115,21 @@ fn reasons_are_the_originals() {
     );
     assert_eq!(check(&[], limits::PULL, &format!("{timeout} PULLED; timed out after waiting 2h0m0s")), never);
     assert_eq!(
-        check(&running[..2], limits::CREATE, &format!("{timeout} CREATED; timed out after waiting 4m0s")),
+        check(
+            &running[..2],
+            limits::QUEUE + limits::CREATE,
+            &format!("{timeout} CREATED; timed out after waiting 4m0s")
+        ),
         never
     );
-    assert_eq!(check(&running[..3], limits::START, &format!("{timeout} RUNNING; timed out after waiting 3m0s")), never);
+    assert_eq!(
+        check(
+            &running[..3],
+            limits::QUEUE + limits::START,
+            &format!("{timeout} RUNNING; timed out after waiting 3m0s")
+        ),
+        never
+    );
     let oom =
         [running.to_vec(), vec![at(0, Happened::OutOfMemory), at(0, Happened::Exited { code: Some(137), oom: false })]];
     let killed = "OutOfMemoryError: Container killed due to memory usage";
