@@ -25,6 +25,8 @@ use tokio::sync::{Notify, mpsc};
 const BATCH: BatchLimits = BatchLimits { events: 5_000, bytes: 512 << 10 };
 /// Bytes of lines after which a message takes no further batch; with the last batch on top it stays near 1 MiB.
 const MESSAGE_BYTES: usize = 512 << 10;
+/// How long a stream rests when the server kept nothing of what it sent.
+const NOTHING_KEPT: Duration = Duration::from_secs(5);
 /// Between two looks at the streams: with many containers some of them is always due.
 const BREATH: Duration = Duration::from_millis(10);
 /// What an event costs in a batch besides its text, as CloudWatch counts it.
@@ -170,8 +172,10 @@ impl LogHub {
         let now = self.0.effects.monotonic();
         let acked = self.with(|streams| {
             let stream = streams.get_mut(id)?;
+            let before = stream.acked;
             stream.answered(batch.next_offset, outcome);
-            stream.due = now;
+            // A server that could keep nothing, with its disk full say, is not asked again at once.
+            stream.due = if stream.acked > before { now } else { now + NOTHING_KEPT };
             Some(stream.acked)
         });
         if let Some(acked) = acked {
@@ -253,7 +257,8 @@ impl Stream {
     fn answered(&mut self, sent: u64, outcome: &LogOutcome) {
         self.in_flight = false;
         self.acked = match outcome {
-            LogOutcome::Accepted { next_offset } => *next_offset,
+            // Never back: what was accepted once may be gone from the file.
+            LogOutcome::Accepted { next_offset } => self.acked.max(*next_offset),
             LogOutcome::Refused { message } => {
                 if !std::mem::replace(&mut self.refused, true) {
                     let LogTarget { group, stream, .. } = &self.target;

@@ -34,19 +34,16 @@ pub(super) fn run(args: &AgentArgs) -> Result<ExitCode> {
                 if args.netns.is_none() {
                     runtime::cgroup::Cgroups::detect()?.remove(&args.cgroup, &effects).await?;
                 }
-                Ok(ExitCode::from(TERMINAL))
+                Ok(ExitCode::from(super::AGENT_IS_FINISHED))
             }
             Err(error @ AgentError::Superseded(_)) => {
                 tracing::error!(%error, "this agent has nothing more to do here");
-                Ok(ExitCode::from(TERMINAL))
+                Ok(ExitCode::from(super::AGENT_IS_FINISHED))
             }
             Err(error) => Err(error.into()),
         }
     })
 }
-
-/// The original agent's exit code for "do not start me again".
-const TERMINAL: u8 = 5;
 
 /// Enters a namespace for good and answers a path to the one we came from, open for as long as we live.
 fn enter(netns: &std::path::Path) -> Result<PathBuf> {

@@ -16,6 +16,9 @@ use clap::CommandFactory;
 use std::{io::IsTerminal, process::ExitCode};
 use tracing_subscriber::{EnvFilter, fmt};
 
+/// The original agent's exit code for "do not start me again".
+pub(crate) const AGENT_IS_FINISHED: u8 = 5;
+
 /// Runs one command to its end.
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     match command {

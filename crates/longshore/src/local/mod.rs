@@ -180,10 +180,15 @@ impl LocalHost {
         if let Some(pid) = child.id() {
             self.cgroups.add_pid(&format!("{}/agent", self.paths.cgroup(id)), pid)?;
         }
-        let id = id.clone();
+        let (id, finished) = (id.clone(), self.paths.finished(id));
         self.effects.spawn("reap agent", async move {
-            if let Ok(status) = child.wait().await {
-                tracing::warn!(instance = id, %status, "the agent of a local instance ended");
+            let Ok(status) = child.wait().await else { return };
+            tracing::warn!(instance = id, %status, "the agent of a local instance ended");
+            if status.code() == Some(i32::from(crate::commands::AGENT_IS_FINISHED)) {
+                // AWS: the agent of a deregistered instance stays away until the machine is started anew.
+                if let Err(error) = fs::write(&finished, "") {
+                    tracing::warn!(instance = id, %error, "it will be started once more, and end again");
+                }
             }
         });
         Ok(())
@@ -204,7 +209,7 @@ impl LocalHost {
 
     async fn ensure_running(&self, spec: &MachineSpec) -> Result<(), MachineError> {
         let id = &spec.machine.id;
-        if self.is_running(id) {
+        if self.is_running(id) || self.paths.finished(id).exists() {
             return Ok(());
         }
         let (socket, _) = self.runtime().await?;
@@ -277,6 +282,9 @@ impl LocalHost {
 
     async fn end_all(&self, id: &str) -> Result<(), MachineError> {
         self.end_agent(id).await?;
+        if self.paths.finished(id).exists() {
+            fs::remove_file(self.paths.finished(id)).map_err(|e| failed("files")(&e))?;
+        }
         self.end_containers(id).await?;
         let inside = self.paths.run_instance(id).join("netns");
         network::sweep(&inside, &HashSet::new()).await.map_err(|e| failed("network")(&chain(&e)))?;

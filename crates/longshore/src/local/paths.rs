@@ -37,6 +37,10 @@ impl HostPaths {
     pub(crate) fn instance(&self, id: &str) -> PathBuf {
         self.instances().join(id)
     }
+    /// Stands where an instance's agent has ended for good: it was deregistered.
+    pub(crate) fn finished(&self, id: &str) -> PathBuf {
+        self.instance(id).join("agent.finished")
+    }
     /// What does not survive a reboot.
     pub(crate) fn run(&self) -> PathBuf {
         Path::new("/run/longshore").join(&self.key)

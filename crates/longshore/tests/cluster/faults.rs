@@ -118,6 +118,30 @@ fn an_image_that_is_here_outlives_its_registry() {
 }
 
 #[test]
+fn a_deregistered_local_instance_stays_away_until_it_is_started_anew() {
+    let mut cluster = Cluster::start(2);
+    cluster.define("long", "sleep 1000");
+    let arns = cluster.ecs("list-container-instances", &[])["containerInstanceArns"].clone();
+    let gone = arns[0].as_str().unwrap();
+    let answer = cluster.ecs("start-task", &["--task-definition", "long", "--container-instances", gone]);
+    let task = answer["tasks"][0]["taskArn"].as_str().unwrap().to_owned();
+    cluster.wait(&task, "RUNNING");
+    cluster.ecs("deregister-container-instance", &["--container-instance", gone, "--force"]);
+    assert_eq!(cluster.wait(&task, "STOPPED")["stoppedReason"], "Container instance deregistration forced by user");
+    until("its agent has ended for good", || {
+        let entries = std::fs::read_dir(cluster.path("data/instances")).unwrap().flatten();
+        entries.filter(|e| e.path().join("agent.finished").exists()).count().eq(&1).then_some(())
+    });
+    let left = cluster.ecs("list-container-instances", &[])["containerInstanceArns"].clone();
+    assert_eq!(left, json!([arns[1]]));
+    // The other one is none the worse for it.
+    let next = cluster.run("long", 1);
+    cluster.wait(&next[0], "RUNNING");
+    assert!(cluster.stop_server());
+    assert_eq!(cluster.traces(), Vec::<String>::new());
+}
+
+#[test]
 fn an_operator_attaches_a_machine_with_a_token_once() {
     let mut cluster = Cluster::start(1);
     let token = cluster.cli(&["token", "create"]);
