@@ -114,7 +114,7 @@ impl One<'_> {
                     | Phase::Gone => 1,
                 };
                 self.state.overdue |= tries > limits::REMOVALS;
-                Phase::Removing { by: after(limits::QUEUE + limits::REMOVE), tries }
+                Phase::Removing { by: after(limits::REMOVE), tries }
             }
         };
         self.container().phase = phase;
