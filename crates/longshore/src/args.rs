@@ -213,7 +213,7 @@ pub(crate) enum TokenCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum StateCommand {
-    /// Read a server's whole state and prove that it is whole. The server must be stopped.
+    /// Read a server's whole state and prove that it is whole. The server may go on running.
     Check {
         /// The server's data directory.
         #[arg(long, env = "LONGSHORE_DATA_DIR", default_value = DATA_DIR)]

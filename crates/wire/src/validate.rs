@@ -51,6 +51,10 @@ fn ec2_error(violation: &Violation) -> WireError {
     let parameter = &violation.parameter;
     match &violation.value {
         None => WireError::new("MissingParameter", format!("The request must contain the parameter {parameter}")),
+        // AWS: of an enumeration EC2 says only that the value is none of it; listing a thousand instance types helps nobody.
+        Some(value) if violation.constraint.starts_with("Member must satisfy enum") => {
+            WireError::new("InvalidParameterValue", format!("Invalid value '{value}' for {parameter}."))
+        }
         Some(value) => WireError::new(
             "InvalidParameterValue",
             format!("Value ({value}) for parameter {parameter} is invalid. {}.", violation.constraint),

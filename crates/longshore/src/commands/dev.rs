@@ -77,14 +77,14 @@ async fn up(client: &Client, args: &DevArgs, effects: &Effects) -> Result<()> {
     let cluster = args.cluster.as_str();
     let create = ecs::CreateClusterRequest { cluster_name: Some(cluster.to_owned()), ..Default::default() };
     client.call(&create).await?;
-    let existing = machines(client).await?;
+    let existing = registered(client, cluster).await?;
     let zones = client.call(&ec2::DescribeAvailabilityZonesRequest::default()).await?;
     let zones: Vec<_> = zones.availability_zones.into_iter().flatten().filter_map(|z| z.zone_name).collect();
     if zones.is_empty() {
         bail!("the region has no availability zones");
     }
     let user_data = BASE64_STANDARD.encode(format!("#!/bin/bash\necho ECS_CLUSTER={cluster} >> /etc/ecs/ecs.config\n"));
-    for at in existing.len()..args.instances as usize {
+    for at in existing..args.instances as usize {
         let zone = zones[at % zones.len()].clone();
         let request = ec2::RunInstancesRequest {
             min_count: Some(1),
@@ -114,6 +114,12 @@ async fn connected(client: &Client, cluster: &str) -> Result<u64> {
         ..Default::default()
     };
     Ok(client.call(&list).await?.container_instance_arns.map_or(0, |arns| arns.len() as u64))
+}
+
+/// How many container instances the cluster has, connected or not.
+async fn registered(client: &Client, cluster: &str) -> Result<usize> {
+    let list = ecs::ListContainerInstancesRequest { cluster: Some(cluster.to_owned()), ..Default::default() };
+    Ok(client.call(&list).await?.container_instance_arns.map_or(0, |arns| arns.len()))
 }
 
 /// The ids of machines that are not terminated.

@@ -183,7 +183,11 @@ impl LocalHost {
         let (id, finished) = (id.clone(), self.paths.finished(id));
         self.effects.spawn("reap agent", async move {
             let Ok(status) = child.wait().await else { return };
-            tracing::warn!(instance = id, %status, "the agent of a local instance ended");
+            if status.success() {
+                tracing::info!(instance = id, "the agent of a local instance ended, as it was told");
+            } else {
+                tracing::warn!(instance = id, %status, "the agent of a local instance ended by itself");
+            }
             if status.code() == Some(i32::from(crate::commands::AGENT_IS_FINISHED)) {
                 // AWS: the agent of a deregistered instance stays away until the machine is started anew.
                 if let Err(error) = fs::write(&finished, "") {
