@@ -19,11 +19,12 @@ use serde_json::Value;
 pub(crate) const HONOURED: &[Row] = &[
     row("DescribeRegions", &["AllRegions", "DryRun", "Filters.*", "RegionNames"]),
     row("DescribeAvailabilityZones", &["AllAvailabilityZones", "DryRun", "Filters.*", "ZoneIds", "ZoneNames"]),
-    row("DescribeVpcs", &["DryRun", "Filters.*", "MaxResults", "NextToken", "VpcIds"]),
-    row("DescribeSubnets", &["DryRun", "Filters.*", "MaxResults", "NextToken", "SubnetIds"]),
-    row("DescribeSecurityGroups", &["DryRun", "Filters.*", "GroupIds", "GroupNames", "MaxResults", "NextToken"]),
-    row("DescribeInstanceTypes", &["DryRun", "Filters.*", "InstanceTypes", "MaxResults", "NextToken"]),
-    row("DescribeInstanceTypeOfferings", &["DryRun", "Filters.*", "LocationType", "MaxResults", "NextToken"]),
+    // The smallest page a client may ask for takes all a default VPC has, so MaxResults is kept to; there is no next page.
+    row("DescribeVpcs", &["DryRun", "Filters.*", "MaxResults", "VpcIds"]),
+    row("DescribeSubnets", &["DryRun", "Filters.*", "MaxResults", "SubnetIds"]),
+    row("DescribeSecurityGroups", &["DryRun", "Filters.*", "GroupIds", "GroupNames", "MaxResults"]),
+    row("DescribeInstanceTypes", &["DryRun", "Filters.*", "InstanceTypes"]),
+    row("DescribeInstanceTypeOfferings", &["DryRun", "Filters.*", "LocationType"]),
     row("DescribeInstances", &["DryRun", "Filters.*", "InstanceIds", "MaxResults", "NextToken"]),
     row("DescribeTags", &["DryRun", "Filters.*", "MaxResults", "NextToken"]),
     row(
