@@ -309,6 +309,8 @@ proptest! {
         }
         step(&mut state, &Event::DesiredStopped(user()), now);
         let end = run_out(&mut state, now);
-        prop_assert!(end.millis_since(now) < 20 * 60 * 1000, "took {} ms", end.millis_since(now));
+        // At worst an operation waits all of its time for its turn, and then uses up its own limit.
+        let bound = limits::QUEUE + 20 * 60 * 1000;
+        prop_assert!(end.millis_since(now) < bound, "took {} ms", end.millis_since(now));
     }
 }
