@@ -245,11 +245,6 @@ fn own_params(c: &mut ecs::ContainerDefinition, own: &Service, sized: bool) -> R
     if c.memory.is_none() && c.memory_reservation.is_none() && !sized {
         c.memory = Some(512);
     }
-    if !own.secrets.is_empty() || !own.depends_on.is_empty() {
-        bail!(
-            "service {name}: secrets and depends_on of ecs-params are not honoured yet; remove them or see docs/coverage.md"
-        );
-    }
     Ok(())
 }
 

@@ -177,7 +177,7 @@ fn parse(mut document: Map<String, Value>, path: &Path, folder: &Path) -> Result
             if let Some(Value::Object(declared)) = document.remove("volumes") {
                 if let Some((name, _)) = declared.iter().find(|(_, v)| v.as_object().is_some_and(|v| !v.is_empty())) {
                     bail!(
-                        "volume {name}: options of top-level volumes are not supported; use docker_volumes in ecs-params"
+                        "volume {name}: options of top-level volumes are not honoured yet; remove them or see docs/coverage.md"
                     );
                 }
                 volumes = declared.keys().cloned().collect();
