@@ -87,7 +87,11 @@ impl Test {
 }
 
 impl Operand {
-    fn compare(&self, operator: Operator, value: &Value) -> bool {
+    pub(super) fn is_number(&self) -> bool {
+        matches!(self, Operand::Number(..))
+    }
+
+    pub(super) fn compare(&self, operator: Operator, value: &Value) -> bool {
         match operator {
             Operator::Equal => self.equals(value),
             Operator::NotEqual => !self.equals(value),
@@ -135,20 +139,44 @@ fn glob_matches(glob: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
+/// What ends a value that is not in quotation marks.
+const STOPS: &str = "(){}&|\"=<>!";
+
 /// Reads what stands between the braces.
 pub(super) fn parse(text: &str) -> Result<Expr, Error> {
-    let mut parser = Parser { rest: text.trim(), depth: 0 };
+    let mut parser = Parser::new(text, STOPS);
     let expr = parser.any_of()?;
-    if parser.rest.is_empty() { Ok(expr) } else { Err(invalid(&format!("unexpected '{}'", parser.rest))) }
+    parser.finish()?;
+    Ok(expr)
 }
 
-struct Parser<'a> {
+pub(super) struct Parser<'a> {
     rest: &'a str,
     depth: usize,
+    stops: &'static str,
 }
 
 impl<'a> Parser<'a> {
-    fn eat(&mut self, token: &str) -> bool {
+    pub(super) fn new(text: &'a str, stops: &'static str) -> Self {
+        Self { rest: text.trim(), depth: 0, stops }
+    }
+
+    /// All has to be read.
+    pub(super) fn finish(self) -> Result<(), Error> {
+        if self.rest.is_empty() { Ok(()) } else { Err(invalid(&format!("unexpected '{}'", self.rest))) }
+    }
+
+    pub(super) fn at_end_of_field(&self) -> bool {
+        self.rest.is_empty() || self.rest.starts_with(',')
+    }
+
+    pub(super) fn word(&mut self, wanted: impl Fn(char) -> bool) -> &'a str {
+        let word = self.take_while(wanted);
+        self.rest = self.rest.trim_start();
+        word
+    }
+
+    pub(super) fn eat(&mut self, token: &str) -> bool {
         let found = self.rest.strip_prefix(token);
         if let Some(rest) = found {
             self.rest = rest.trim_start();
@@ -262,6 +290,10 @@ impl<'a> Parser<'a> {
         if self.eat_word("EXISTS") {
             return Ok(Test::Exists);
         }
+        self.comparison().map(|(operator, operand)| Test::Compare(operator, operand))
+    }
+
+    pub(super) fn comparison(&mut self) -> Result<(Operator, Operand), Error> {
         let operators = [
             ("!=", Operator::NotEqual),
             ("<=", Operator::LessOrEqual),
@@ -274,11 +306,10 @@ impl<'a> Parser<'a> {
             return Err(invalid("a comparison is expected"));
         };
         let operand = self.operand()?;
-        let numeric = matches!(operand, Operand::Number(..));
-        if !numeric && !matches!(operator, Operator::Equal | Operator::NotEqual) {
+        if !operand.is_number() && !matches!(operator, Operator::Equal | Operator::NotEqual) {
             return Err(invalid("only numbers can be compared with <, <=, > and >="));
         }
-        Ok(Test::Compare(operator, operand))
+        Ok((operator, operand))
     }
 
     fn operand(&mut self) -> Result<Operand, Error> {
@@ -292,7 +323,8 @@ impl<'a> Parser<'a> {
             self.rest = rest.trim_start();
             return Ok(Operand::Matching(regex));
         }
-        let word = self.take_while(|c| !c.is_whitespace() && !"(){}&|\"=<>!".contains(c));
+        let stops = self.stops;
+        let word = self.take_while(|c| !c.is_whitespace() && !stops.contains(c));
         self.rest = self.rest.trim_start();
         if word.is_empty() {
             return Err(invalid("a value is expected"));

@@ -1,12 +1,13 @@
-//! CloudWatch's filter patterns: terms, and JSON selectors in braces. Case matters, as at AWS.
+//! CloudWatch's filter patterns: terms, JSON selectors in braces, fields in brackets. Case matters, as at AWS.
 //!
 //! - `ERROR Exception`: events that contain both; `"exact phrase"`: for whatever is not a letter, digit or underscore.
 //! - `?ERROR ?WARN`: either. AWS: beside other terms, `?` terms have no effect.
 //! - `-debug`: not; `%[45]\d\d%`: a regular expression.
 //! - `{ $.level = "error" && ($.status >= 500 || $.user.id NOT EXISTS) }`: see the `json` module.
 //!
-//! Space-delimited patterns (`[ip, user, ...]`) are refused by name.
+//! - `[ip, user, ..., status = 4*]`: see the `fields` module.
 
+mod fields;
 mod json;
 
 use regex::Regex;
@@ -25,6 +26,7 @@ enum Kind {
     All,
     Terms(Terms),
     Json(json::Expr),
+    Fields(fields::Fields),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -63,8 +65,9 @@ impl Pattern {
         if text.is_empty() || text == "\"\"" {
             return Ok(Pattern::default());
         }
-        if text.starts_with('[') {
-            return Err(invalid("space-delimited patterns ([...]) are not supported"));
+        if let Some(inner) = text.strip_prefix('[') {
+            let inner = inner.strip_suffix(']').ok_or_else(|| invalid("a bracket is not closed"))?;
+            return Ok(Pattern { kind: Kind::Fields(fields::parse(inner)?) });
         }
         if let Some(inner) = text.strip_prefix('{') {
             // AWS: this wording.
@@ -81,6 +84,7 @@ impl Pattern {
         match &self.kind {
             Kind::All => true,
             Kind::Terms(terms) => terms.matches(message),
+            Kind::Fields(fields) => fields.matches(message),
             Kind::Json(expr) => {
                 message.trim_start().starts_with(['{', '['])
                     && serde_json::from_str(message).is_ok_and(|value| expr.matches(&value))

@@ -82,6 +82,33 @@ fn json_logic() {
 }
 
 #[test]
+fn fields() {
+    let apache = |status: &str, bytes: &str| {
+        format!("127.0.0.1 Prod frank [10/Oct/2000:13:25:15 -0700] \"GET /index.html HTTP/1.0\" {status} {bytes}")
+    };
+    let (found, missing, broken) = (apache("200", "1534"), apache("404", "0"), apache("500", "5324"));
+    let check_all = |pattern: &str, want: [bool; 3]| {
+        check(pattern, &[(found.as_str(), want[0]), (missing.as_str(), want[1]), (broken.as_str(), want[2])]);
+    };
+    check_all("[ip, user, username, timestamp, request, status_code, bytes]", [true; 3]);
+    check_all("[ip, user, username, timestamp, request, status_code]", [false; 3]);
+    check_all("[ip, user, username, timestamp, request =*.html*, status_code = 4*, bytes]", [false, true, false]);
+    check_all("[..., status_code = 4* || status_code = 5*, bytes]", [false, true, true]);
+    check_all("[..., status_code != 4* && status_code != 500, bytes]", [true, false, false]);
+    check_all("[ip = %^127\\.0%, ..., bytes > 1000]", [true, false, true]);
+    check_all("[ip, user, username, ...]", [true; 3]);
+    check_all("[ip, user, username = \"fran?\", ...]", [false; 3]);
+    check_all("[..., request = \"GET /index.html HTTP/1.0\", s, b<=1534]", [true, true, false]);
+    check_all("[...]", [true; 3]);
+    check(
+        "[level = ERROR, message]",
+        &[("ERROR boom", true), ("ERROR it went", false), ("  ERROR  boom  ", true), ("ERROR", false)],
+    );
+    check("[a, b = 7]", &[("x 7", true), ("x 7.0", true), ("x 70", false), ("x seven", false)]);
+    check("[a = \"\", b]", &[("\"\" b", true), ("[] b", true), ("[open b", false)]);
+}
+
+#[test]
 fn what_cannot_be_read_is_refused() {
     let nested = format!("{{ {}$.a = 1{} }}", "(".repeat(40), ")".repeat(40));
     for pattern in [
@@ -92,7 +119,15 @@ fn what_cannot_be_read_is_refused() {
         "-",
         "%open",
         "%(%",
-        "[a, b]",
+        "[a, b",
+        "[]",
+        "[a,]",
+        "[a b]",
+        "[..., a, ...]",
+        "[a = ]",
+        "[a > x]",
+        "[a = 1 && b = 2]",
+        "[a = 1 &&]",
         "{ $.a = 1",
         "{}",
         "{ a = 1 }",
