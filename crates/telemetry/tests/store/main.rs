@@ -4,6 +4,7 @@
 
 mod api;
 mod crash;
+mod deleting;
 mod many;
 mod once;
 mod paging;
