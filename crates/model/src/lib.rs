@@ -40,7 +40,7 @@ pub use task::{
     TaskOverrides, TaskStatus, TaskTimes,
 };
 pub use task_definition::{
-    Compatibility, ContainerDefinition, LinuxParameters, LogConfiguration, LogDriver, NetworkMode, PortMapping,
-    PortSpec, RuntimePlatform, TaskDefinition, TaskDefinitionSpec, TaskDefinitionStatus, Tmpfs, Ulimit,
+    Compatibility, ContainerDefinition, LinuxParameters, LogConfiguration, LogDriver, LogMode, NetworkMode,
+    PortMapping, PortSpec, RuntimePlatform, TaskDefinition, TaskDefinitionSpec, TaskDefinitionStatus, Tmpfs, Ulimit,
 };
 pub use time::Timestamp;

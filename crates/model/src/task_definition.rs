@@ -237,6 +237,28 @@ pub enum LogDriver {
     JsonFile,
 }
 
+/// Whether output may be lost rather than hold up whoever writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogMode {
+    /// Nothing may be lost.
+    Blocking,
+    /// Nothing may be held up. AWS: the default since 2025 (the account setting `defaultLogDriverMode`).
+    #[default]
+    NonBlocking,
+}
+
+impl LogMode {
+    /// The mode of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "blocking" => Some(Self::Blocking),
+            "non-blocking" => Some(Self::NonBlocking),
+            _ => None,
+        }
+    }
+}
+
 impl LogDriver {
     /// AWS's word.
     pub fn as_str(self) -> &'static str {

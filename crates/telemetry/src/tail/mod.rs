@@ -10,6 +10,7 @@
 //! inotify would cost a wake-up for each of the shim's 4 KiB writes.
 
 mod lines;
+mod newest;
 mod pace;
 
 use std::fs::{File, OpenOptions};
@@ -17,7 +18,11 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use regex::bytes::Regex;
+
 use crate::Line;
+
+pub use self::newest::keep_newest;
 
 pub use self::pace::Pace;
 
@@ -70,23 +75,54 @@ pub enum TailError {
     Io(#[from] io::Error),
 }
 
-/// A reader of one log file. It keeps the file open and its place in it, and no other state.
+/// Whole lines at the end of the file whose event may go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Where the event begins.
+    pub from: u64,
+    /// Where the last of its lines ends.
+    pub upto: u64,
+    /// When its beginning was first seen, which is the event's time.
+    pub since_millis: i64,
+}
+
+/// A reader of one log file. It keeps the file open, its place in it, and since when an unfinished event is there.
 #[derive(Debug)]
 pub struct Tailer {
     file: File,
     offset: u64,
     released: u64,
     limits: BatchLimits,
+    start: Option<Regex>,
+    forced: Option<u64>,
+    held: Option<Held>,
 }
 
 impl Tailer {
-    /// Opens `path` to be read on from `offset`, which must be one that a [`Batch`] ended at, or 0.
+    /// Opens `path` to be read on from `offset`, which must be one that a [`Batch`] ended at, or 0. Each line is an event.
     pub fn open(path: &Path, offset: u64, limits: BatchLimits) -> Result<Tailer, TailError> {
         // For writing too, because only then may holes be punched in it.
         let file = OpenOptions::new().read(true).write(true).open(path)?;
-        let tailer = Tailer { file, offset, released: 0, limits };
+        let tailer = Tailer { file, offset, released: 0, limits, start: None, forced: None, held: None };
         tailer.len()?;
         Ok(tailer)
+    }
+
+    /// Only a line that matches begins an event.
+    pub fn starting_with(mut self, start: Option<Regex>) -> Tailer {
+        self.start = start;
+        self
+    }
+
+    /// The unfinished event that the last [`Tailer::read`] found at the end of the file.
+    pub fn held(&self) -> Option<Held> {
+        self.held
+    }
+
+    /// An event ends at this offset, whatever follows. Whoever sends it must remember the offset until it is acknowledged, and
+    /// say it again to each tailer that reads the same bytes: else the event could be cut otherwise the second time.
+    pub fn end_event_at(&mut self, offset: u64) {
+        self.forced = Some(offset);
     }
 
     /// Where the next batch begins.
@@ -106,28 +142,57 @@ impl Tailer {
     }
 
     /// Reads the next batch, or `None` when there is no whole line. `ended` says that nobody will write any more: then what
-    /// is left without a newline is a line too. Lines bear the time given.
+    /// is left without a newline is a line too. Lines bear the time given, or that at which the beginning of their event was
+    /// seen.
     pub fn read(&mut self, now_millis: i64, ended: bool) -> Result<Option<Batch>, TailError> {
         let left = usize::try_from(self.len()? - self.offset).unwrap_or(usize::MAX);
         if left == 0 {
+            self.held = None;
             return Ok(None);
         }
         let mut bytes = vec![0; left.min(READ_BYTES)];
         let read = read_up_to(&self.file, &mut bytes, self.offset)?;
         bytes.truncate(read);
         let at_end = ended && read == left;
-        let (lines, used) = lines::cut(&bytes, self.offset, now_millis, at_end, self.limits);
-        if used == 0 {
+        let rules = lines::Rules { start: self.start.as_ref(), forced: self.forced, at_end, limits: self.limits };
+        let mut cut = lines::cut(&bytes, self.offset, now_millis, rules);
+        let offset = self.offset;
+        self.offset += cut.used as u64;
+        let seen = self.held.filter(|held| held.from == offset).map(|held| held.since_millis);
+        if let (Some(first), Some(seen)) = (cut.lines.first_mut(), seen) {
+            first.timestamp_millis = seen;
+        }
+        self.held = (cut.held > 0 && read == left).then(|| Held {
+            from: self.offset,
+            upto: self.offset + cut.held as u64,
+            since_millis: seen.filter(|_| cut.used == 0).unwrap_or(now_millis),
+        });
+        if cut.used == 0 {
             return Ok(None);
         }
-        let offset = self.offset;
-        self.offset += used as u64;
-        Ok(Some(Batch { offset, next_offset: self.offset, lines }))
+        Ok(Some(Batch { offset, next_offset: self.offset, lines: cut.lines }))
     }
 
     /// Goes back (or on) to `offset`, for example to what the server says it has.
     pub fn seek(&mut self, offset: u64) {
         self.offset = offset;
+    }
+
+    /// When more than `most` bytes are unread, leaves out the oldest of them, to seven eighths of `most` so that it need not be
+    /// done for each line; answers where to read on then, behind a newline if there is one near. Nothing is given back yet:
+    /// [`Tailer::release`] does that.
+    pub fn skip_to_newest(&mut self, most: u64) -> Result<Option<u64>, TailError> {
+        let len = self.len()?;
+        if len - self.offset <= most {
+            return Ok(None);
+        }
+        let from = len - (most - most / 8);
+        // From the byte before, which may be the newline looked for. There is one, because what is left out is not nothing.
+        let mut bytes = vec![0; MAX_LINE_BYTES.min(usize::try_from(len - from + 1).unwrap_or(usize::MAX))];
+        let read = read_up_to(&self.file, &mut bytes, from - 1)?;
+        self.offset = from + bytes[..read].iter().position(|byte| *byte == b'\n').map_or(0, |newline| newline as u64);
+        self.held = None;
+        Ok(Some(self.offset))
     }
 
     /// Gives the disk space before `upto` back to the file system, in whole blocks, once that much is kept elsewhere. The
@@ -162,5 +227,7 @@ fn read_up_to(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     Ok(read)
 }
 
+#[cfg(test)]
+mod event_tests;
 #[cfg(test)]
 mod tests;

@@ -136,7 +136,8 @@ proptest! {
         restarts in proptest::collection::vec(any::<bool>(), 12),
     ) {
         let all: Vec<u8> = pieces.concat();
-        let (want, used) = lines::cut(&all, 0, 0, true, BatchLimits::default());
+        let rules = lines::Rules { start: None, forced: None, at_end: true, limits: BatchLimits::default() };
+        let lines::Cut { lines: want, used, .. } = lines::cut(&all, 0, 0, rules);
         prop_assert_eq!(used, all.len());
         let mut file = tempfile::NamedTempFile::new().unwrap();
         let limits = BatchLimits { events, bytes: 200 };
