@@ -4,7 +4,9 @@
 use crate::task::{ContainerState, Endpoint, Pulled, TaskState};
 use link::Assignment;
 use model::{ContainerDefinition, LogDriver, NetworkMode, TaskDefinitionSpec};
-use std::{collections::BTreeMap, sync::Arc};
+use regex::bytes::Regex;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use telemetry::driver;
 
 /// Label of every container: the container instance it belongs to. The agent's own containers are found by it.
 pub const INSTANCE_LABEL: &str = "longshore.instance";
@@ -39,8 +41,19 @@ pub struct Job {
     pub endpoint: Option<Endpoint>,
 }
 
-/// Where a container's output goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What becomes of a container's output.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// It is shipped to the server.
+    Shipped(LogTarget),
+    /// It stays in its file, of which about the newest so many bytes are kept.
+    Kept(u64),
+    /// The options of its log driver cannot be honoured, so the container cannot start. A server that lets them in is newer.
+    Unusable(String),
+}
+
+/// Where a container's output goes, and how.
+#[derive(Debug, Clone)]
 pub struct LogTarget {
     /// Group.
     pub group: String,
@@ -52,6 +65,12 @@ pub struct LogTarget {
     pub region: Option<String>,
     /// The container's runtime id.
     pub producer: String,
+    /// Matches the first line of an event; without it each line is one.
+    pub start: Option<Regex>,
+    /// How long an event of several lines waits for more.
+    pub flush_after: Duration,
+    /// Bytes that may wait for the server; beyond them the oldest is dropped.
+    pub backlog: u64,
 }
 
 impl TaskPlan {
@@ -64,7 +83,8 @@ impl TaskPlan {
 
     /// The state of the task before anything was done.
     pub fn fresh(&self) -> TaskState {
-        let container = |at: usize| (&self.containers[at], self.ids[at].clone(), self.log_target(at).is_some());
+        let ships = |at: usize| matches!(self.output(at), Output::Shipped(_));
+        let container = |at: usize| (&self.containers[at], self.ids[at].clone(), ships(at));
         TaskState::new((0..self.containers.len()).map(container))
     }
 
@@ -83,26 +103,34 @@ impl TaskPlan {
         Job { task: self.clone(), at, pulled: state.pulled.clone(), endpoint: state.endpoint.clone() }
     }
 
-    /// Where the output of a container goes, if it goes to the server.
-    pub fn log_target(&self, at: usize) -> Option<LogTarget> {
+    /// What becomes of the output of a container.
+    pub fn output(&self, at: usize) -> Output {
         let container = &self.containers[at];
-        let log = container.log_configuration.as_ref()?;
-        match log.driver {
-            LogDriver::JsonFile => return None,
-            LogDriver::Awslogs => {}
-        }
+        let Some(log) = &container.log_configuration else { return Output::Kept(driver::LOCAL_BYTES) };
+        let parsed = match log.driver {
+            LogDriver::JsonFile => driver::JsonFile::parse(&log.options).map(|options| Output::Kept(options.keep)),
+            LogDriver::Awslogs => driver::Awslogs::parse(&log.options, self.assignment.log_mode)
+                .map(|options| Output::Shipped(self.log_target(at, options))),
+        };
+        parsed.unwrap_or_else(|error| Output::Unusable(error.to_string()))
+    }
+
+    fn log_target(&self, at: usize, options: driver::Awslogs) -> LogTarget {
         let producer = self.ids[at].to_string();
-        let stream = match log.options.get("awslogs-stream-prefix") {
-            Some(prefix) => format!("{prefix}/{}/{}", container.name, self.id()),
+        let stream = match options.stream_prefix {
+            Some(prefix) => format!("{prefix}/{}/{}", self.containers[at].name, self.id()),
             None => producer.clone(),
         };
-        Some(LogTarget {
-            group: log.options.get("awslogs-group")?.clone(),
+        LogTarget {
+            group: options.group,
             stream,
-            create_group: log.options.get("awslogs-create-group").is_some_and(|v| v == "true"),
-            region: log.options.get("awslogs-region").cloned(),
+            create_group: options.create_group,
+            region: options.region,
             producer,
-        })
+            start: options.start,
+            flush_after: options.flush_after,
+            backlog: options.backlog,
+        }
     }
 }
 
@@ -175,7 +203,7 @@ mod tests {
             let options = options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
             definition.containers[0].log_configuration = Some(LogConfiguration { driver: LogDriver::Awslogs, options });
             let plan = TaskPlan::new(assignment, Arc::new(definition));
-            let target = plan.log_target(0).unwrap();
+            let Output::Shipped(target) = plan.output(0) else { panic!("{:?}", plan.output(0)) };
             assert_eq!(target.stream, want.replace("TASK", plan.id()).replace("ID", &plan.ids[0]));
             assert!(plan.fresh().containers[0].logs_open);
         };

@@ -47,6 +47,7 @@ pub(crate) fn assignment(n: u32, containers: &[&str]) -> (Assignment, Arc<TaskDe
         desired: Desired::Running,
         group: "family:web".into(),
         container_ids: containers.iter().enumerate().map(|(i, name)| ((*name).into(), uuid(i).into())).collect(),
+        log_mode: model::LogMode::default(),
     };
     (assignment, Arc::new(definition))
 }

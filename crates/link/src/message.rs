@@ -2,7 +2,7 @@
 //! know ends the session, so a new kind of message raises [`PROTOCOL`](crate::PROTOCOL).
 
 use model::{
-    AgentInfo, Attributes, ClusterName, Desired, Resources, TaskArn, TaskDefinitionArn, TaskDefinitionSpec,
+    AgentInfo, Attributes, ClusterName, Desired, LogMode, Resources, TaskArn, TaskDefinitionArn, TaskDefinitionSpec,
     TaskObservation, TaskOverrides, Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -157,9 +157,13 @@ pub struct Assignment {
     pub group: Arc<str>,
     /// The ARN's id of each container by name.
     pub container_ids: BTreeMap<Arc<str>, Arc<str>>,
+    /// The account's mode for log drivers whose options name none, when the task was assigned.
+    #[serde(default)]
+    pub log_mode: LogMode,
 }
 
-/// Output of one container, in order.
+/// Output of one container, in order. A batch without events opens the stream: it is made if it is missing, as it is when
+/// the first event comes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LogBatch {
     /// Group.

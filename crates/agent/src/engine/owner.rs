@@ -8,7 +8,7 @@ use crate::{
     files::Durable,
     ledger::{LedgerError, Record, VERSION},
     node::{Failure, Node, Seen},
-    plan::{Job, TaskPlan},
+    plan::{Job, Output, TaskPlan},
     task::{Effect, Event, Happened, Operation, Phase, TaskState, limits, step, timed_out},
 };
 use model::Timestamp;
@@ -155,6 +155,9 @@ impl Owner {
             Effect::Inspect(at) => self.aside(at, Aside::Inspect),
             Effect::Clear => self.clear(),
             Effect::Forget => {
+                for id in &self.plan.ids {
+                    self.inner.logs.forget(id);
+                }
                 self.inner.node.forget(self.plan.clone()).await;
                 let task = &self.plan.assignment.task;
                 if let Err(error) = self.inner.ledger.forget(&task.id) {
@@ -216,14 +219,15 @@ impl Owner {
         });
     }
 
-    /// Output is shipped from where the last run ended.
+    /// Output is shipped from where the last run ended, or held to its size.
     fn follow_logs(&self) {
         for (at, container) in self.state.containers.iter().enumerate() {
-            if !container.logs_open {
-                continue;
-            }
-            if let Some(target) = self.plan.log_target(at) {
-                self.inner.logs.follow(target, false, at, self.mailbox.clone());
+            match self.plan.output(at) {
+                Output::Shipped(target) if container.logs_open => {
+                    self.inner.logs.follow(target, false, at, self.mailbox.clone());
+                }
+                Output::Kept(bytes) => self.inner.logs.keep(container.runtime_id.to_string(), bytes),
+                Output::Shipped(_) | Output::Unusable(_) => {}
             }
         }
     }
@@ -274,6 +278,13 @@ async fn operate<'a>(
             within(inner, "CREATED", limits::CREATE, node.create(job)).await.map(|()| Happened::Created)
         }
         Operation::Start => {
+            tokio::select! {
+                () = cancel.cancelled() => return None,
+                () = inner.effects.shutdown().cancelled() => return None,
+                opened = open_log(inner, &job) => if let Err(failure) = opened {
+                    return Some(failed(&id, operation, failure));
+                },
+            }
             let _turn = turn(&inner.starts).await;
             let looked = job.clone();
             let limit = job.container().start_timeout.map_or(limits::START, |seconds| i64::from(seconds) * 1000);
@@ -295,10 +306,25 @@ async fn operate<'a>(
             within(inner, "STOPPED", limits::REMOVE, node.remove(job)).await.map(|()| Happened::Removed)
         }
     };
-    Some(outcome.unwrap_or_else(|failure| {
-        tracing::warn!(container = id, %failure, "a container operation failed");
-        Happened::Failed(operation, failure.0)
-    }))
+    Some(outcome.unwrap_or_else(|failure| failed(&id, operation, failure)))
+}
+
+fn failed(id: &str, operation: Operation, failure: Failure) -> Happened {
+    tracing::warn!(container = id, %failure, "a container operation failed");
+    Happened::Failed(operation, failure.0)
+}
+
+/// AWS: a container whose log driver cannot begin does not start. What has no session with the server waits for one.
+async fn open_log(inner: &Inner, job: &Job) -> Result<(), Failure> {
+    let refused = match job.task.output(job.at) {
+        Output::Kept(_) => return Ok(()),
+        Output::Shipped(_) => match inner.logs.open(job.id()).await {
+            Ok(()) => return Ok(()),
+            Err(why) => format!("failed to create Cloudwatch log stream: {why}"),
+        },
+        Output::Unusable(why) => why,
+    };
+    Err(Failure::new("CannotStartContainerError", format_args!("failed to initialize logging driver: {refused}")))
 }
 
 /// Bounds an operation, so that those behind it get their turn whatever hangs.

@@ -128,6 +128,12 @@ impl Agent {
     }
 }
 
+/// Says that a message's output is durable.
+async fn keep(framed: &mut Framed<TlsStream<TcpStream>>, seq: u64, batches: &[link::LogBatch]) {
+    let durable = |b: &link::LogBatch| link::LogOutcome::Accepted { next_offset: b.next_offset };
+    framed.send(&ServerMessage::LogsAck { seq, outcomes: batches.iter().map(durable).collect() }).await.unwrap();
+}
+
 /// The next report that says something.
 async fn report(framed: &mut Framed<TlsStream<TcpStream>>) -> (u64, Vec<TaskObservation>) {
     loop {
@@ -135,9 +141,8 @@ async fn report(framed: &mut Framed<TlsStream<TcpStream>>) -> (u64, Vec<TaskObse
             AgentMessage::Report { seq, tasks } if !tasks.is_empty() => return (seq, tasks),
             AgentMessage::Report { seq, .. } => framed.send(&ServerMessage::ReportAck { seq }).await.unwrap(),
             AgentMessage::Heartbeat => {}
-            other @ (AgentMessage::Hello(_) | AgentMessage::Logs { .. } | AgentMessage::Renew { .. }) => {
-                panic!("{other:?}")
-            }
+            AgentMessage::Logs { seq, batches } => keep(framed, seq, &batches).await,
+            other @ (AgentMessage::Hello(_) | AgentMessage::Renew { .. }) => panic!("{other:?}"),
         }
     }
 }
@@ -347,11 +352,8 @@ async fn a_certificate_that_ran_out_is_shown_and_renewed_when_the_token_is_worth
     outcome.unwrap();
 }
 
-#[tokio::test]
-async fn output_reaches_the_server_before_the_task_is_forgotten() {
-    let server = Server::new().await;
-    let agent = agent(&server, server.token());
-    let mut set = set(1);
+fn logging_set(generation: u64) -> Assignments {
+    let mut set = set(generation);
     let mut definition = (*set.definitions[0].1).clone();
     let options = [("awslogs-group", "g"), ("awslogs-stream-prefix", "p")];
     definition.containers[0].log_configuration = Some(model::LogConfiguration {
@@ -359,6 +361,51 @@ async fn output_reaches_the_server_before_the_task_is_forgotten() {
         options: options.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
     });
     set.definitions[0].1 = Arc::new(definition);
+    set
+}
+
+/// A group that is missing; and a session that broke before the server could say so.
+#[tokio::test]
+async fn a_container_whose_stream_is_refused_does_not_start() {
+    let server = Server::new().await;
+    let agent = agent(&server, server.token());
+    let (outcome, ()) = play(&agent, async {
+        server.let_in().await;
+        let (mut framed, _) = server.greet().await;
+        framed.send(&ServerMessage::Assignments(logging_set(1))).await.unwrap();
+        while !matches!(framed.receive().await.unwrap(), AgentMessage::Logs { .. }) {}
+        drop(framed);
+        let (mut framed, _) = server.greet().await;
+        loop {
+            match framed.receive().await.unwrap() {
+                AgentMessage::Logs { seq, batches } => {
+                    assert!(batches.iter().all(|b| b.events.is_empty()), "{batches:?}");
+                    let outcomes = vec![link::LogOutcome::Refused { message: "ResourceNotFoundException: no".into() }];
+                    framed.send(&ServerMessage::LogsAck { seq, outcomes }).await.unwrap();
+                }
+                AgentMessage::Report { seq, tasks } => {
+                    framed.send(&ServerMessage::ReportAck { seq }).await.unwrap();
+                    let stopped = tasks.into_iter().find(|task| matches!(task.status, ObservedStatus::Stopped(_)));
+                    let Some(task) = stopped else { continue };
+                    let reason = "CannotStartContainerError: failed to initialize logging driver: failed to create \
+                                  Cloudwatch log stream: ResourceNotFoundException: no";
+                    assert_eq!(task.containers[0].reason.as_deref(), Some(reason));
+                    break;
+                }
+                AgentMessage::Heartbeat | AgentMessage::Hello(_) | AgentMessage::Renew { .. } => {}
+            }
+        }
+        assert!(!agent.node.calls().iter().any(|call| call.starts_with("start")), "{:?}", agent.node.calls());
+    })
+    .await;
+    outcome.unwrap();
+}
+
+#[tokio::test]
+async fn output_reaches_the_server_before_the_task_is_forgotten() {
+    let server = Server::new().await;
+    let agent = agent(&server, server.token());
+    let set = logging_set(1);
     let mut gone = set.clone();
     (gone.generation, gone.tasks) = (2, Vec::new());
     let (outcome, ()) = play(&agent, async {
@@ -375,10 +422,8 @@ async fn output_reaches_the_server_before_the_task_is_forgotten() {
             match framed.receive().await.unwrap() {
                 AgentMessage::Logs { seq, batches } => {
                     assert!(batches.iter().all(|b| b.stream.starts_with("p/web/")), "{batches:?}");
-                    let durable = |b: &link::LogBatch| link::LogOutcome::Accepted { next_offset: b.next_offset };
-                    let outcomes = batches.iter().map(durable).collect();
+                    keep(&mut framed, seq, &batches).await;
                     shipped.extend(batches.into_iter().flat_map(|b| b.events).map(|e| e.message));
-                    framed.send(&ServerMessage::LogsAck { seq, outcomes }).await.unwrap();
                 }
                 AgentMessage::Report { seq, .. } => framed.send(&ServerMessage::ReportAck { seq }).await.unwrap(),
                 AgentMessage::Heartbeat | AgentMessage::Hello(_) | AgentMessage::Renew { .. } => {}

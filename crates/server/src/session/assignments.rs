@@ -1,12 +1,12 @@
 //! What an instance shall hold, as one message.
 
 use link::{Assignment, Assignments};
-use model::{ContainerInstanceArn, Task, TaskDefinitionArn};
+use model::{ContainerInstanceArn, LogMode, SettingName, Task, TaskDefinitionArn};
 use state::Snapshot;
 use std::collections::BTreeMap;
 
 /// The assignment of one task.
-fn assignment(task: &Task) -> Assignment {
+fn assignment(task: &Task, log_mode: LogMode) -> Assignment {
     Assignment {
         task: task.arn.clone(),
         definition: task.definition.clone(),
@@ -14,13 +14,22 @@ fn assignment(task: &Task) -> Assignment {
         desired: task.desired.clone(),
         group: task.group.clone(),
         container_ids: task.containers.iter().map(|c| (c.name.clone(), c.arn.id.clone())).collect(),
+        log_mode,
     }
+}
+
+/// What the account has chosen for log drivers. AWS: a task keeps the mode it was started with, as it does here, because an
+/// agent looks at an assignment once.
+fn log_mode(snapshot: &Snapshot, instance: &ContainerInstanceArn) -> LogMode {
+    let chosen = snapshot.setting(&instance.cluster.scope, SettingName::DefaultLogDriverMode, None);
+    chosen.and_then(|setting| LogMode::parse(&setting.value)).unwrap_or_default()
 }
 
 /// All tasks that have not been reported stopped, with the definitions they name. A definition cannot go while a live
 /// task uses it, so each is there.
 pub(crate) fn of(snapshot: &Snapshot, instance: &ContainerInstanceArn, epoch: u64) -> Assignments {
-    let tasks: Vec<_> = snapshot.live_tasks_on(instance).map(|task| assignment(task)).collect();
+    let log_mode = log_mode(snapshot, instance);
+    let tasks: Vec<_> = snapshot.live_tasks_on(instance).map(|task| assignment(task, log_mode)).collect();
     let mut definitions: BTreeMap<&TaskDefinitionArn, _> = BTreeMap::new();
     for task in &tasks {
         if let Some(definition) = snapshot.task_definition(&task.definition) {

@@ -19,7 +19,7 @@ async fn keep_one(ctx: &Context, scope: &Scope, batch: LogBatch) -> LogOutcome {
     let region = match batch.region.as_deref().filter(|name| !name.is_empty()).map(Region::parse) {
         None => scope.region.clone(),
         Some(Ok(region)) => region,
-        Some(Err(error)) => return LogOutcome::Refused { message: error.to_string() },
+        Some(Err(error)) => return LogOutcome::Refused { message: format!("InvalidParameterException: {error}") },
     };
     let scope = telemetry::logs::Scope { account: scope.account.to_string(), region: region.to_string() };
     let (offset, group, stream) = (batch.offset, batch.group, batch.stream);
@@ -46,6 +46,6 @@ async fn keep_one(ctx: &Context, scope: &Scope, batch: LogBatch) -> LogOutcome {
             | Error::StreamExists
             | Error::InvalidParameter(_)
             | Error::LimitExceeded(_)),
-        ) => LogOutcome::Refused { message: format!("{error} ({group})") },
+        ) => LogOutcome::Refused { message: format!("{}: {error}", error.code()) },
     }
 }

@@ -10,18 +10,12 @@ use model::{
 };
 use scheduler::Expression;
 use shapes::ecs as aws;
+use telemetry::driver::{self, OptionError};
 
 /// Largest task definition, as JSON. Source: service quotas.
 const MAX_BYTES: usize = 64 << 10;
 /// Placement constraints of one definition. Source: the model's documentation.
 const MAX_CONSTRAINTS: usize = 10;
-
-/// Options of the log driver `awslogs` that are honoured. Output is read from a file behind the container's back, so it
-/// never waits for the log store: `mode` and its buffer have nothing left to decide and are taken either way.
-const AWSLOGS_OPTIONS: &[&str] =
-    &["awslogs-group", "awslogs-region", "awslogs-stream-prefix", "awslogs-create-group", "mode", "max-buffer-size"];
-/// Options of the log driver `json-file` that are honoured: none until the agent turns files over.
-const JSON_FILE_OPTIONS: &[&str] = &[];
 
 /// Linux capabilities by AWS's names. Source: `KernelCapabilities` in the model's documentation.
 const CAPABILITIES: &[&str] = &[
@@ -253,19 +247,19 @@ fn linux(given: aws::LinuxParameters) -> Result<Option<LinuxParameters>, String>
 
 fn logging(container: &str, given: aws::LogConfiguration) -> Result<LogConfiguration, ApiError> {
     let options = given.options.unwrap_or_default();
-    let name = given.log_driver.unwrap_or_default();
-    let (driver, honoured) = match name.as_str() {
-        "awslogs" => (LogDriver::Awslogs, AWSLOGS_OPTIONS),
-        "json-file" => (LogDriver::JsonFile, JSON_FILE_OPTIONS),
+    let driver = match given.log_driver.unwrap_or_default().as_str() {
+        "awslogs" => LogDriver::Awslogs,
+        "json-file" => LogDriver::JsonFile,
         other => return Err(not_honoured(format_args!("containerDefinitions.logConfiguration.logDriver {other}"))),
     };
-    if let Some(option) = options.keys().find(|option| !honoured.contains(&option.as_str())) {
-        return Err(not_honoured(format_args!("containerDefinitions.logConfiguration.options.{option}")));
-    }
-    if driver == LogDriver::Awslogs && options.get("awslogs-group").is_none_or(String::is_empty) {
-        let text = format!("Log driver awslogs requires options: awslogs-group (container '{container}').");
-        return Err(ApiError::client(text));
-    }
+    driver::check(driver, &options).map_err(|error| match error {
+        OptionError::NotHonoured(option) => {
+            not_honoured(format_args!("containerDefinitions.logConfiguration.options.{option}"))
+        }
+        OptionError::Unknown { .. } | OptionError::Missing(_) | OptionError::Invalid(_) => {
+            ApiError::client(format!("{error} (container '{container}')."))
+        }
+    })?;
     Ok(LogConfiguration { driver, options })
 }
 

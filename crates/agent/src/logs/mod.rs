@@ -1,0 +1,265 @@
+//! Ships container output: reads what the shims append to files, batch by batch, and knows what the server has.
+//!
+//! Pulled by the session: while there is none, nothing is read and the files hold the output. At most one batch of a container
+//! is on its way at a time, so a lost session costs nothing but asking again from the last acknowledged offset; the store
+//! drops what it has already. What it has is punched out of the file, so a chatty container does not fill the disk; nor does
+//! what it has not, nor output that goes nowhere else, because both are looked at every second and cut to what they may take
+//! (`docs/decisions/0009-container-output.md`).
+
+mod place;
+mod stream;
+
+use self::stream::{Opening, Stream};
+use crate::{
+    files,
+    plan::LogTarget,
+    task::{Event, Happened},
+};
+use effects::Effects;
+use link::{LogBatch, LogOutcome};
+use std::{
+    collections::BTreeMap,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use telemetry::tail::{BatchLimits, keep_newest};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+/// What one batch may hold: half a message, so that one loud container leaves room for the others.
+const BATCH: BatchLimits = BatchLimits { events: 5_000, bytes: 512 << 10 };
+/// Bytes of lines after which a message takes no further batch; with the last batch on top it stays near 1 MiB.
+const MESSAGE_BYTES: usize = 512 << 10;
+/// How long a stream rests when the server kept nothing of what it sent.
+const NOTHING_KEPT: Duration = Duration::from_secs(5);
+/// Between two looks at the streams: with many containers some of them is always due.
+const BREATH: Duration = Duration::from_millis(10);
+/// What an event costs in a batch besides its text, as CloudWatch counts it.
+const EVENT_OVERHEAD: usize = 26;
+/// Between two looks at what files take: a second of the loudest container's output is what they may have too much.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// All output of this machine's containers. Cheap to clone.
+#[derive(Clone)]
+pub struct LogHub(Arc<Inner>);
+
+struct Inner {
+    dir: PathBuf,
+    effects: Effects,
+    /// Output that is shipped, by the container's runtime id.
+    streams: Mutex<BTreeMap<String, Stream>>,
+    /// Output that stays here, and how much of it.
+    kept: Mutex<BTreeMap<String, u64>>,
+    changed: Notify,
+    /// There is something whose size has to be looked at.
+    growing: Notify,
+}
+
+impl LogHub {
+    /// Output lies in `dir`, one file per container.
+    pub fn new(dir: PathBuf, effects: Effects) -> Self {
+        let hub = Self(Arc::new(Inner {
+            dir,
+            effects,
+            streams: Mutex::default(),
+            kept: Mutex::default(),
+            changed: Notify::new(),
+            growing: Notify::new(),
+        }));
+        hub.0.effects.spawn("size of output", hub.clone().watch_sizes());
+        hub
+    }
+
+    /// Where the output of a container is written.
+    pub fn file(dir: &Path, runtime_id: &str) -> PathBuf {
+        dir.join(format!("{runtime_id}.log"))
+    }
+
+    fn offset_file(&self, runtime_id: &str) -> PathBuf {
+        self.0.dir.join(format!("{runtime_id}.offset"))
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<String, Stream>) -> T) -> T {
+        work(&mut self.0.streams.lock().expect("no code panics with it"))
+    }
+
+    fn with_kept<T>(&self, work: impl FnOnce(&mut BTreeMap<String, u64>) -> T) -> T {
+        work(&mut self.0.kept.lock().expect("no code panics with it"))
+    }
+
+    /// Ships a container's output from where the last run was; when `ended`, up to its end. The owner hears of the end.
+    pub fn follow(&self, target: LogTarget, ended: bool, at: usize, mailbox: mpsc::Sender<Event>) {
+        let id = target.producer.clone();
+        let files = (Self::file(&self.0.dir, &id), self.offset_file(&id));
+        let stream = Stream::new(target, files, at, mailbox, self.0.effects.monotonic());
+        self.with(|streams| streams.insert(id.clone(), stream));
+        self.0.changed.notify_one();
+        self.0.growing.notify_one();
+        if ended {
+            self.end(id);
+        }
+    }
+
+    /// Keeps about the newest `bytes` of output that goes nowhere else, until it is forgotten.
+    pub fn keep(&self, runtime_id: String, bytes: u64) {
+        self.with_kept(|kept| kept.insert(runtime_id, bytes));
+        self.0.growing.notify_one();
+    }
+
+    /// The file of output that was kept goes.
+    pub fn forget(&self, runtime_id: &str) {
+        self.with_kept(|kept| kept.remove(runtime_id));
+    }
+
+    /// Opens the stream of a container that is followed: waits until the server has it, or says why it never will.
+    pub async fn open(&self, runtime_id: &str) -> Result<(), String> {
+        let (told, answer) = oneshot::channel();
+        self.with(|streams| {
+            if let Some(stream) = streams.get_mut(runtime_id) {
+                stream.opening = Some(Opening { told, in_flight: false });
+            }
+        });
+        self.0.changed.notify_one();
+        // Nobody tells if there is nothing to open any more.
+        answer.await.unwrap_or(Ok(()))
+    }
+
+    /// Nobody writes to the container's file any more.
+    pub fn end(&self, runtime_id: String) {
+        let now = self.0.effects.monotonic();
+        self.with(|streams| {
+            if let Some(stream) = streams.get_mut(&runtime_id) {
+                stream.ended = true;
+                stream.due = now;
+            }
+        });
+        self.0.changed.notify_one();
+        let hub = self.clone();
+        self.0.effects.spawn("end of a log", async move { hub.settle(&runtime_id).await });
+    }
+
+    /// Tells the owner if all of an ended stream is with the server.
+    async fn settle(&self, id: &str) {
+        let done = self.with(|streams| {
+            let stream = streams.get_mut(id)?;
+            stream.is_done().then(|| streams.remove(id))?
+        });
+        if let Some(stream) = done {
+            if let Err(error) = files::remove(&self.offset_file(id)) {
+                tracing::debug!(%error, "an offset file stays behind");
+            }
+            let _ = stream.mailbox.send(Event::Container(stream.at, Happened::LogsShipped)).await;
+        }
+    }
+
+    /// The next batches to send; waits until there are some. Answered for each by [`LogHub::answered`], or all of them are
+    /// forgotten by [`LogHub::reset`]. Only one caller may wait at a time.
+    pub async fn next(&self) -> Vec<LogBatch> {
+        loop {
+            let changed = self.0.changed.notified();
+            let (batches, due) = self.collect();
+            if !batches.is_empty() {
+                return batches;
+            }
+            let now = self.0.effects.monotonic();
+            let wait = due.map_or(Duration::MAX, |due| due.saturating_sub(now).max(BREATH));
+            tokio::select! {
+                () = changed => {}
+                () = self.0.effects.sleep(wait), if due.is_some() => {}
+            }
+        }
+    }
+
+    /// Whatever is due and has something, and when the next look is due.
+    fn collect(&self) -> (Vec<LogBatch>, Option<Duration>) {
+        let (now, wall) = (self.0.effects.monotonic(), self.0.effects.now());
+        self.with(|streams| {
+            let (mut batches, mut bytes) = (Vec::new(), 0);
+            for stream in streams.values_mut() {
+                if let Some(opening) = stream.opening.as_mut().filter(|opening| !opening.in_flight) {
+                    opening.in_flight = true;
+                    batches.push(stream.open_batch());
+                }
+                if stream.in_flight || stream.due > now || bytes >= MESSAGE_BYTES {
+                    continue;
+                }
+                let batch = stream.read(wall);
+                stream.due = now + stream.pace.after(batch.is_some());
+                if let Some(batch) = batch {
+                    bytes += batch.events.iter().map(|e| e.message.len() + EVENT_OVERHEAD).sum::<usize>();
+                    batches.push(batch);
+                }
+            }
+            (batches, streams.values().filter(|s| !s.in_flight).map(|s| s.due).min())
+        })
+    }
+
+    /// What became of a batch.
+    pub async fn answered(&self, batch: &LogBatch, outcome: &LogOutcome) {
+        let id = &batch.producer;
+        let now = self.0.effects.monotonic();
+        self.with(|streams| {
+            let Some(stream) = streams.get_mut(id) else { return };
+            if !batch.events.is_empty() {
+                return stream.answered(batch.next_offset, outcome, now);
+            }
+            if let Some(opening) = stream.opening.take_if(|opening| opening.in_flight) {
+                let _ = opening.told.send(match outcome {
+                    LogOutcome::Accepted { .. } => Ok(()),
+                    LogOutcome::Refused { message } => Err(message.clone()),
+                });
+            }
+        });
+        self.0.changed.notify_one();
+        self.settle(id).await;
+    }
+
+    /// The session is gone: what was on its way is sent again in the next.
+    pub fn reset(&self) {
+        self.with(|streams| streams.values_mut().for_each(Stream::reset));
+    }
+
+    /// Holds files to what they may take, whether or not there is a session.
+    async fn watch_sizes(self) {
+        loop {
+            let growing = self.0.growing.notified();
+            if self.with(|streams| streams.is_empty()) && self.with_kept(|kept| kept.is_empty()) {
+                tokio::select! {
+                    () = growing => {}
+                    () = self.0.effects.shutdown().cancelled() => return,
+                }
+            }
+            if !self.0.effects.sleep_unless_stopped(LOOK).await {
+                return;
+            }
+            let now = self.0.effects.monotonic();
+            self.with(|streams| streams.values_mut().for_each(|stream| stream.bound(now)));
+            self.cut_kept().await;
+        }
+    }
+
+    async fn cut_kept(&self) {
+        let large = |id: &String, keep: u64| {
+            let file = Self::file(&self.0.dir, id);
+            let found = std::fs::metadata(&file).ok()?;
+            (found.blocks() * 512 > keep).then_some((file, keep))
+        };
+        let large: Vec<_> = self.with_kept(|kept| kept.iter().filter_map(|(id, keep)| large(id, *keep)).collect());
+        if large.is_empty() {
+            return;
+        }
+        // What is not on the disk yet is written before it moves; that takes too long for the threads all tasks share.
+        let cut = tokio::task::spawn_blocking(move || {
+            for (file, keep) in large {
+                if let Err(error) = keep_newest(&file, keep) {
+                    tracing::warn!(file = %file.display(), %error, "a container's output cannot be held to its size");
+                }
+            }
+        });
+        cut.await.expect("cutting does not panic");
+    }
+}
+
+#[cfg(test)]
+mod tests;
