@@ -7,4 +7,5 @@
 mod black_box;
 mod faults;
 mod harness;
+mod logs;
 mod walkthrough;

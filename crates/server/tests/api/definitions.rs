@@ -89,7 +89,8 @@ async fn everything_honoured_comes_back() {
         "dockerLabels": {"l": "v"},
         "logConfiguration": {"logDriver": "awslogs", "options": {
             "awslogs-group": "g", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "p", "awslogs-create-group": "true",
-            "mode": "non-blocking", "max-buffer-size": "1m"}},
+            "mode": "non-blocking", "max-buffer-size": "1m", "awslogs-datetime-format": r"\[%Y-%m-%d\]",
+            "awslogs-force-flush-interval-seconds": "2"}},
     });
     let body = json!({
         "family": "all", "networkMode": "bridge", "cpu": "256", "memory": "512", "requiresCompatibilities": ["EC2", "EXTERNAL"],
@@ -98,8 +99,10 @@ async fn everything_honoured_comes_back() {
         "placementConstraints": [{"type": "memberOf", "expression": "attribute:ecs.os-type == linux"}],
         "containerDefinitions": [container],
     });
+    let options = json!({"max-size": "10m", "max-file": "3"});
+    let file = with("logConfiguration", json!({"logDriver": "json-file", "options": options}));
     let unlimited = with("ulimits", json!([{"name": "core", "softLimit": 5, "hardLimit": -1}]));
-    let rows = vec![body, unlimited]
+    let rows = vec![body, unlimited, file]
         .into_iter()
         .map(|body| ("RegisterTaskDefinition", body.clone(), Want::Ok(json!({"taskDefinition": body}))))
         .collect();
@@ -143,10 +146,25 @@ async fn what_is_wrong_is_told() {
             refused(with("linuxParameters", json!({"capabilities": {"add": ["FLY"]}})), "'FLY' is not a Linux capability"),
             refused(log("awslogs", json!({})), "awslogs-group"),
             refused(
-                log("awslogs", json!({"awslogs-group": "g", "awslogs-multiline-pattern": "x"})),
-                "does not honour containerDefinitions.logConfiguration.options.awslogs-multiline-pattern yet",
+                log("awslogs", json!({"awslogs-group": "g", "awslogs-multiline-pattern": "x", "awslogs-datetime-format": "%Y"})),
+                "you cannot configure log opt 'awslogs-datetime-format' and 'awslogs-multiline-pattern' at the same time",
             ),
-            refused(log("json-file", json!({"max-size": "1m"})), "logConfiguration.options.max-size yet"),
+            refused(log("awslogs", json!({"awslogs-group": "g", "awslogs-multiline-pattern": "("})), "could not parse multiline"),
+            refused(log("awslogs", json!({"awslogs-group": "g", "mode": "fast"})), "logging mode not supported: fast"),
+            refused(
+                log("awslogs", json!({"awslogs-group": "g", "mode": "blocking", "max-buffer-size": "1m"})),
+                "max-buffer-size option is only supported with 'mode=non-blocking'",
+            ),
+            refused(
+                log("awslogs", json!({"awslogs-group": "g", "awslogs-format": "json/emf"})),
+                "does not honour containerDefinitions.logConfiguration.options.awslogs-format yet",
+            ),
+            refused(
+                log("awslogs", json!({"awslogs-group": "g", "awslogs-colour": "red"})),
+                "Log driver awslogs disallows options: awslogs-colour",
+            ),
+            refused(log("json-file", json!({"compress": "true"})), "logConfiguration.options.compress yet"),
+            refused(log("json-file", json!({"max-size": "some"})), "invalid size: 'some'"),
             refused(log("syslog", json!({})), "does not honour containerDefinitions.logConfiguration.logDriver syslog yet"),
             refused(with("portMappings", json!([{"containerPortRange": "9-"}])), "is not a port range"),
             refused(with("portMappings", json!([{"containerPort": 80, "name": "-Web"}])), "Invalid port mapping name '-Web'"),
