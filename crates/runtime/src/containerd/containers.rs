@@ -14,7 +14,7 @@ use super::api::containerd::services::tasks::v1 as tasks;
 use super::api::containerd::types::Mount;
 use super::api::containerd::v1::types::{Process, Status as TaskState};
 use super::client::{Client, ask, ask_if, raw, trouble};
-use super::{Containerd, RUNTIME, SNAPSHOTTER, images, machine, shims};
+use super::{Containerd, RUNTIME, SNAPSHOTTER, bundles, images, machine, shims, store};
 use crate::container::{ContainerSpec, ContainerState, ContainerStats, ContainerStatus, ContainerSummary};
 use crate::error::{CreateError, RuntimeError};
 use crate::image::{self, Image, Platform};
@@ -66,7 +66,7 @@ impl Containerd {
             parent: parent.to_owned(),
             labels: HashMap::from([(GC_ROOT.to_owned(), "1".to_owned())]),
         };
-        match raw("prepare filesystem", self.client.snapshots().prepare(request)).await {
+        match store::prepare(&self.client, "prepare filesystem", request).await {
             Ok(answer) => Ok(Some(answer.mounts)),
             Err(status) if status.code() == Code::AlreadyExists => Ok(None),
             Err(status) => Err(oci_error("prepare filesystem", &status)),
@@ -201,6 +201,8 @@ impl Containerd {
         // A shim with a task was ended with it. Looked for only otherwise, because it takes reading all of /proc.
         if let (false, Some(address)) = (had_task, self.socket.to_str()) {
             shims::end(&shims::Owner { namespace: &self.namespace, id, address });
+            let removed = bundles::remove(&self.socket, &self.namespace, id);
+            removed.map_err(|e| RuntimeError::Other(format!("remove bundle: {e}")))?;
         }
         if let Some(cgroup) = cgroup
             && self.cgroups.exists(&cgroup)

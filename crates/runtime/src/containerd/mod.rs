@@ -1,6 +1,7 @@
 //! The containerd adapter: the oldest stable services, so that one program works from 1.6 (Debian 12) to 2.x.
 
 mod api;
+mod bundles;
 mod client;
 mod containers;
 mod documents;
@@ -121,6 +122,7 @@ impl Containerd {
                 netns: config.registry_netns,
                 insecure: config.insecure_registries,
                 inactivity: config.pull_inactivity,
+                owner: config.dir.display().to_string(),
             },
             effects.clone(),
         )?;

@@ -26,6 +26,9 @@ use crate::image::{self, Image, Platform, PullPolicy, PullProgress, PullRequest}
 
 /// Layers of one image fetched at the same time; Docker's figure.
 const CONCURRENT_LAYERS: usize = 3;
+/// How often ending a lease is tried again, and the pause before each: containerd restarts within seconds.
+const LEASE_TRIES: u32 = 60;
+const LEASE_AGAIN: Duration = Duration::from_secs(1);
 /// Jobs waiting for the thread to look: it starts each at once, so a few suffice.
 const WAITING_JOBS: usize = 64;
 
@@ -36,6 +39,8 @@ pub(super) struct PullConfig {
     pub(super) netns: Option<PathBuf>,
     pub(super) insecure: Vec<String>,
     pub(super) inactivity: Duration,
+    /// Whose pulls these are, over restarts.
+    pub(super) owner: String,
 }
 
 /// One pull to do.
@@ -90,6 +95,9 @@ fn enter(netns: &std::path::Path) -> std::io::Result<()> {
 }
 
 async fn serve(client: Client, config: Rc<PullConfig>, effects: Effects, mut jobs: mpsc::Receiver<Job>) {
+    if let Err(error) = Store::close_former(&client, &config.owner).await {
+        tracing::warn!(%error, "the leases of a former run's pulls stay until they expire");
+    }
     let mut running = JoinSet::new();
     loop {
         tokio::select! {
@@ -127,7 +135,7 @@ async fn make_present(
     {
         return Ok(image);
     }
-    let store = Store::open(client, effects).await?;
+    let store = Store::open(client, &config.owner, effects).await?;
     let work = async {
         let plain = is_plain(reference.registry(), &config.insecure);
         let registry = Registry::open(reference.clone(), &request.auth, plain, config.inactivity).await?;
@@ -138,11 +146,22 @@ async fn make_present(
         outcome = work => outcome,
         () = done.closed() => Err(PullError::Refused(format!("pull of {name} was cancelled"))),
     };
-    if let Err(error) = store.close(outcome.is_err()).await {
-        // It expires by itself.
-        tracing::warn!(%error, image = name, "the lease of a pull could not be ended");
+    let failed = outcome.is_err();
+    if let Err(error) = store.close(failed).await {
+        tracing::warn!(%error, image = name, "the lease of a pull could not be ended; trying again");
+        tokio::task::spawn_local(end_lease(store, failed, effects.clone()));
     }
     outcome
+}
+
+/// Ends a lease although containerd does not answer just now. What fails for longer, the next run of ours does, or it expires.
+async fn end_lease(store: Store, failed: bool, effects: Effects) {
+    for _ in 0..LEASE_TRIES {
+        effects.sleep(LEASE_AGAIN).await;
+        if store.close(failed).await.is_ok() {
+            return;
+        }
+    }
 }
 
 struct Pull<'a> {

@@ -34,6 +34,27 @@ const PIECES_IN_FLIGHT: usize = 2;
 
 pub(super) type Labels = HashMap<String, String>;
 
+/// Our own label: whose pull it is. An owner has one process at a time.
+const OWNER_LABEL: &str = "longshore.io/owner";
+
+/// Prepares a snapshot. containerd killed between making a snapshot's folder and recording it gives the next one the same
+/// number and finds the folder in its way; it clears folders that it does not know when it is asked to.
+pub(super) async fn prepare(
+    client: &Client,
+    what: &str,
+    request: snapshots::PrepareSnapshotRequest,
+) -> Result<snapshots::PrepareSnapshotResponse, Status> {
+    match raw(what, client.snapshots().prepare(request.clone())).await {
+        Err(status) if status.message().contains("failed to rename") && status.message().contains("file exists") => {
+            tracing::warn!(%status, "a folder that containerd does not know is in the way; having it cleared");
+            let cleanup = snapshots::CleanupRequest { snapshotter: SNAPSHOTTER.into() };
+            raw("clear snapshots", client.snapshots().cleanup(cleanup)).await?;
+            raw(what, client.snapshots().prepare(request)).await
+        }
+        outcome => outcome,
+    }
+}
+
 /// A lease and the things made under it.
 pub(super) struct Store {
     client: Client,
@@ -42,19 +63,32 @@ pub(super) struct Store {
 
 impl Store {
     /// Takes a lease that ends by itself should we not live to end it.
-    pub(super) async fn open(client: &Client, effects: &effects::Effects) -> Result<Self, RuntimeError> {
+    pub(super) async fn open(client: &Client, owner: &str, effects: &effects::Effects) -> Result<Self, RuntimeError> {
         let life = i64::try_from(LEASE_LIFE.as_millis()).unwrap_or(i64::MAX);
         let expiry =
             jiff::Timestamp::from_millisecond(effects.now().plus_millis(life).0).unwrap_or(jiff::Timestamp::MAX);
         let id = format!("longshore-pull-{}", effects.hex32());
-        let labels = Labels::from([("containerd.io/gc.expire".to_owned(), expiry.to_string())]);
+        let labels = Labels::from([
+            ("containerd.io/gc.expire".to_owned(), expiry.to_string()),
+            (OWNER_LABEL.to_owned(), owner.to_owned()),
+        ]);
         let request = leases::CreateRequest { id: id.clone(), labels };
         ask("create lease", client.leases().create(request)).await?;
         Ok(Self { client: client.leased(&id), lease: id })
     }
 
+    /// Ends the leases of an owner that was killed in the middle of its pulls: it knows them no more.
+    pub(super) async fn close_former(client: &Client, owner: &str) -> Result<(), RuntimeError> {
+        let answer = ask("list leases", client.leases().list(leases::ListRequest::default())).await?;
+        let former = answer.leases.into_iter().filter(|l| l.labels.get(OWNER_LABEL).is_some_and(|o| o == owner));
+        for lease in former {
+            Self { client: client.leased(&lease.id), lease: lease.id }.close(true).await?;
+        }
+        Ok(())
+    }
+
     /// Ends the lease: what no image holds goes. With `failed`, waits until it is gone.
-    pub(super) async fn close(self, failed: bool) -> Result<(), RuntimeError> {
+    pub(super) async fn close(&self, failed: bool) -> Result<(), RuntimeError> {
         if failed {
             self.abort_ingests().await?;
         }
@@ -223,7 +257,8 @@ impl Store {
             parent: parent.to_owned(),
             labels: Labels::new(),
         };
-        let prepared = ask("prepare layer", self.client.snapshots().prepare(request)).await?;
+        let what = "prepare layer";
+        let prepared = prepare(&self.client, what, request).await.map_err(|status| trouble(what, &status))?;
         let request = diff::ApplyRequest {
             diff: Some(types::Descriptor {
                 media_type: layer.media_type.clone(),

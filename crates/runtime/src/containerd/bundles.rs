@@ -1,0 +1,66 @@
+//! Bundles that nobody knows: containerd killed in the middle of making a task leaves the task's folder behind, and once it
+//! is back it neither lists that task nor makes another of its name ("mkdir …: file exists") until it is restarted once more.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What containerd calls the plugin that keeps them, and with it their folder.
+const PLUGIN: &str = "io.containerd.runtime.v2.task";
+
+/// Where a containerd that listens on `socket` may keep a bundle: ours has its state in a folder beside its socket, a
+/// distribution's has the socket in its state.
+fn places(socket: &Path, namespace: &str, id: &str) -> Option<[PathBuf; 2]> {
+    let dir = socket.parent()?;
+    Some([dir.join("state"), dir.to_owned()].map(|state| state.join(PLUGIN).join(namespace).join(id)))
+}
+
+/// Removes the bundle of a container that has no task and no shim any more.
+pub(super) fn remove(socket: &Path, namespace: &str, id: &str) -> io::Result<()> {
+    for bundle in places(socket, namespace, id).into_iter().flatten() {
+        match clear(&bundle) {
+            Ok(()) => tracing::warn!(id, "the bundle of a task that containerd lost was removed"),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// File by file: what is mounted in it is taken off and never descended into.
+fn clear(bundle: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(bundle)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            // Not mounted is as good.
+            let _ = rustix::mount::unmount(entry.path(), rustix::mount::UnmountFlags::DETACH);
+            std::fs::remove_dir(entry.path())?;
+        } else {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    std::fs::remove_dir(bundle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_goes_and_what_is_not_one_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("containerd.sock");
+        let of = |id: &str| dir.path().join("state").join(PLUGIN).join("longshore").join(id);
+        for id in ["web-1", "web-12"] {
+            std::fs::create_dir_all(of(id).join("rootfs")).unwrap();
+            std::fs::write(of(id).join("config.json"), "{}").unwrap();
+            std::os::unix::fs::symlink("/nowhere", of(id).join("work")).unwrap();
+        }
+        remove(&socket, "longshore", "web-1").unwrap();
+        assert!(!of("web-1").exists() && of("web-12").join("config.json").exists());
+        remove(&socket, "longshore", "web-1").unwrap();
+        // A root filesystem with files in it is somebody's: it is not ours to empty.
+        std::fs::write(of("web-12").join("rootfs/data"), "kept").unwrap();
+        assert!(remove(&socket, "longshore", "web-12").is_err());
+        assert_eq!(std::fs::read_to_string(of("web-12").join("rootfs/data")).unwrap(), "kept");
+    }
+}
