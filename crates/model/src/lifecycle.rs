@@ -4,7 +4,8 @@
 //! out of order; a phase never goes back, and what was once known (an exit code, a start time) is never unlearned.
 
 use crate::{
-    Container, ContainerStatus, Desired, NetworkBinding, Phase, Stop, StopCode, Task, TaskArn, TaskStatus, Timestamp,
+    Container, ContainerStatus, Desired, NetworkBinding, Phase, Stop, StopCode, Task, TaskArn, TaskStatus, TaskTimes,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -76,6 +77,7 @@ pub fn trim_reason(text: &str) -> Arc<str> {
 impl Task {
     /// Asks the task to stop. The first cause stays; a task that ends already is left as it is. True if anything changed.
     pub fn request_stop(&mut self, why: Stop, now: Timestamp) -> bool {
+        let now = self.no_earlier(now);
         match (&self.desired, &self.phase) {
             (Desired::Running, Phase::Pending | Phase::Running) => {
                 self.desired = Desired::Stopped(why);
@@ -92,11 +94,9 @@ impl Task {
         if self.stopped_at().is_some() {
             return false;
         }
+        let now = self.no_earlier(now);
         let before = (self.phase.clone(), self.times.clone(), self.containers.clone());
-        self.times.pull_started = self.times.pull_started.or(seen.pull_started);
-        self.times.pull_stopped = self.times.pull_stopped.or(seen.pull_stopped);
-        self.times.execution_stopped = self.times.execution_stopped.or(seen.execution_stopped);
-        self.times.connectivity.get_or_insert(now);
+        self.times.learn(seen, now);
         for observed in &seen.containers {
             if let Some(container) = self.containers.iter_mut().find(|c| c.name == observed.name) {
                 container.advance(observed);
@@ -116,9 +116,26 @@ impl Task {
             return false;
         }
         let why = self.stop().cloned().unwrap_or(why);
-        self.stop_at(why, now);
+        self.stop_at(why, self.no_earlier(now));
         self.version += 1;
         true
+    }
+
+    /// The moment at which something happens to this task: not before anything that happened to it, though a clock was set
+    /// back since, or is another machine's.
+    fn no_earlier(&self, now: Timestamp) -> Timestamp {
+        now.max(self.times.all().into_iter().flatten().max().unwrap_or(self.times.created))
+    }
+
+    /// Whether its times are in the order in which things happen to a task.
+    pub fn times_run_forward(&self) -> bool {
+        let TaskTimes { created, pull_started, pull_stopped, started, stopping, execution_stopped, connectivity } =
+            &self.times;
+        let (first, last) = (Some(*created), self.stopped_at());
+        let in_order = |moments: &[Option<Timestamp>]| moments.iter().flatten().is_sorted();
+        in_order(&[first, *pull_started, *pull_stopped, *started, *execution_stopped, last])
+            && in_order(&[first, *stopping, last])
+            && in_order(&[first, *connectivity, last])
     }
 
     fn advance_phase(&mut self, seen: &ObservedStatus, now: Timestamp) {
@@ -127,7 +144,7 @@ impl Task {
             ObservedStatus::Running => {
                 if self.phase == Phase::Pending {
                     self.phase = Phase::Running;
-                    self.times.started = Some(now);
+                    self.times.started = Some(self.times.execution_stopped.map_or(now, |ended| ended.min(now)));
                 }
             }
             ObservedStatus::Stopping(why) => {
@@ -153,6 +170,29 @@ impl Task {
             container.status = ContainerStatus::Stopped;
         }
         self.phase = Phase::Stopped { at, why };
+    }
+}
+
+impl TaskTimes {
+    fn all(&self) -> [Option<Timestamp>; 7] {
+        let Self { created, pull_started, pull_stopped, started, stopping, execution_stopped, connectivity } = self;
+        [Some(*created), *pull_started, *pull_stopped, *started, *stopping, *execution_stopped, *connectivity]
+    }
+
+    /// Takes over what the node says. Its clock is not ours: each moment is moved to where it can have been.
+    fn learn(&mut self, seen: &TaskObservation, now: Timestamp) {
+        let before_start = [self.started, self.execution_stopped].into_iter().flatten().min().unwrap_or(now).min(now);
+        let place = |moment: Option<Timestamp>, after: Timestamp, before: Timestamp| {
+            moment.map(|moment| moment.min(before).max(after))
+        };
+        let begin = self.created;
+        self.pull_started =
+            self.pull_started.or(place(seen.pull_started, begin, self.pull_stopped.unwrap_or(before_start)));
+        let begin = self.pull_started.unwrap_or(begin);
+        self.pull_stopped = self.pull_stopped.or(place(seen.pull_stopped, begin, before_start));
+        let begin = self.started.or(self.pull_stopped).unwrap_or(begin);
+        self.execution_stopped = self.execution_stopped.or(place(seen.execution_stopped, begin, now));
+        self.connectivity.get_or_insert(now);
     }
 }
 

@@ -46,7 +46,11 @@ fn observation() -> impl Strategy<Value = TaskObservation> {
     ];
     let container =
         prop_oneof![Just(ContainerStatus::Pending), Just(ContainerStatus::Running), Just(ContainerStatus::Stopped)];
-    (status, container, proptest::option::of(0..256i32)).prop_map(|(status, c, exit_code)| TaskObservation {
+    // The node's clock is anywhere.
+    let moment = || proptest::option::of((-50..50i64).prop_map(Timestamp));
+    let exit_code = proptest::option::of(0..256i32);
+    let all = (status, container, exit_code, moment(), moment(), moment());
+    all.prop_map(|(status, c, exit_code, pull_started, pull_stopped, execution_stopped)| TaskObservation {
         task: task().arn,
         status,
         containers: vec![ContainerObservation {
@@ -58,9 +62,9 @@ fn observation() -> impl Strategy<Value = TaskObservation> {
             reason: None,
             network_bindings: vec![],
         }],
-        pull_started: None,
-        pull_stopped: None,
-        execution_stopped: None,
+        pull_started,
+        pull_stopped,
+        execution_stopped,
     })
 }
 
@@ -87,6 +91,23 @@ proptest! {
             }
             prop_assert_eq!(task.version > before.version, task != before);
         }
+    }
+
+    #[test]
+    fn times_run_forward_whatever_the_clocks_say(
+        seen in proptest::collection::vec((observation(), -50..50i64), 1..12),
+        stop_after in 0usize..12,
+    ) {
+        let mut task = task();
+        for (i, (one, now)) in seen.iter().enumerate() {
+            if i == stop_after {
+                task.request_stop(Stop { code: StopCode::UserInitiated, reason: "r".into() }, Timestamp(-now));
+            }
+            task.advance(one, Timestamp(*now));
+            prop_assert!(task.times_run_forward(), "{:?} {:?}", task.times, task.phase);
+        }
+        task.end_without_node(Stop::essential_exited(), Timestamp(-100));
+        prop_assert!(task.times_run_forward(), "{:?} {:?}", task.times, task.phase);
     }
 
     #[test]
