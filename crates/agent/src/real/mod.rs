@@ -35,8 +35,9 @@ pub(crate) const IMAGE_LABEL: &str = "longshore.image";
 /// How long before a runtime that does not answer is asked again: it restarts within a second.
 const ASK_AGAIN: Duration = Duration::from_millis(300);
 /// What containerd says when not the container but its own helper fails. Seen when an agent dies while containerd works for
-/// it: the remains of that creation are still being cleared away when the next agent asks again.
-const SHIM_FAILED: &str = "failed to start shim";
+/// it (the remains of that creation are still being cleared away when the next agent asks again), and when the helper is
+/// killed before it has answered.
+const SHIM_FAILED: [&str; 2] = ["failed to start shim", "ttrpc: closed"];
 /// How often such a creation is tried, and the pause before each further try; the clearing takes some 100 ms.
 const SHIM_TRIES: u32 = 5;
 const SHIM_PAUSE: Duration = Duration::from_millis(500);
@@ -181,7 +182,7 @@ impl RealNode {
         loop {
             let (created, _) = self.persist(|| self.runtime.create(spec.clone())).await;
             match created {
-                Err(CreateError::Oci(text)) if tries < SHIM_TRIES && text.contains(SHIM_FAILED) => {
+                Err(CreateError::Oci(text)) if tries < SHIM_TRIES && SHIM_FAILED.iter().any(|w| text.contains(w)) => {
                     tracing::warn!(container = spec.id, error = text, "its shim did not start; making it anew");
                     tries += 1;
                     self.effects.sleep(SHIM_PAUSE).await;

@@ -7,6 +7,10 @@ use super::{ContainerState, Effect, End, Event, Happened, Operation, Phase, Task
 use model::{Stop, Timestamp};
 use std::sync::Arc;
 
+/// Why a container that ran has no exit code: its shim, which alone knew it, was killed while containerd was away.
+const CODE_LOST: &str =
+    "CannotInspectContainerError: The container has ended, and its exit code was lost with its shim";
+
 /// Moves the task and says what to do next. Pure; the same event twice asks for nothing twice.
 pub fn step(state: &mut TaskState, event: &Event, now: Timestamp) -> Vec<Effect> {
     let mut effects = Vec::new();
@@ -156,6 +160,9 @@ impl One<'_> {
                 // A short life may be over before its beginning was told.
                 self.container().started.get_or_insert(now);
                 self.container().exit_code = code;
+                if code.is_none() {
+                    self.container().reason.get_or_insert_with(|| CODE_LOST.into());
+                }
                 if oom || self.container().oom {
                     self.container().oom_seen();
                 }
@@ -218,11 +225,7 @@ impl One<'_> {
             Phase::Starting { .. } => {
                 self.give_up(format!("DockerTimeoutError: {}", timed_out("RUNNING", start)).into())
             }
-            Phase::Running { .. } => {
-                let by = self.now.plus_millis(limits::INSPECT);
-                self.container().phase = Phase::Running { by };
-                self.effects.push(Effect::Inspect(self.at));
-            }
+            Phase::Running { .. } => self.look(),
             Phase::Stopping { .. } => self.kill(1),
             Phase::Killing { tries, .. } if tries < limits::KILLS => {
                 self.kill(tries + 1);
@@ -254,7 +257,7 @@ impl One<'_> {
             // Whether it had started is unknown, and nothing may start once the task is to stop.
             Phase::Starting { .. } if self.state.stop.is_some() => self.begin(Operation::Remove),
             Phase::Starting { .. } => self.begin(Operation::Start),
-            Phase::Running { .. } => self.effects.push(Effect::Inspect(self.at)),
+            Phase::Running { .. } => self.look(),
             Phase::Stopping { .. } => {
                 // Nobody knows how much of its time was used, so it gets all of it again.
                 self.signal();
@@ -266,6 +269,11 @@ impl One<'_> {
             }
             Phase::Removing { .. } => self.begin(Operation::Remove),
         }
+    }
+
+    fn look(&mut self) {
+        self.container().phase = Phase::Running { by: self.now.plus_millis(limits::INSPECT) };
+        self.effects.push(Effect::Inspect(self.at));
     }
 
     fn signal(&mut self) {
@@ -304,7 +312,10 @@ impl ContainerState {
     }
 }
 
+/// The deadlines that are in the ledger were set by another process, whose clock may have been another too: each wait begins
+/// anew.
 fn resume(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
+    state.dropped = state.dropped.map(|_| now.plus_millis(limits::LOGS));
     for at in 0..state.containers.len() {
         One { state, at, now, effects }.resume();
     }

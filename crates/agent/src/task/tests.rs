@@ -153,6 +153,35 @@ fn a_short_life_may_end_before_its_start_was_told() {
 }
 
 #[test]
+fn a_code_that_was_lost_is_told_to_be() {
+    let mut state = task(&[true]);
+    play(&mut state, &[Event::Assigned]);
+    play(&mut state, &to_running(0));
+    play(&mut state, &[at(0, Happened::Exited { code: None, oom: false })]);
+    let seen = state.observe(&arn()).containers.remove(0);
+    assert_eq!(seen.exit_code, None);
+    assert!(seen.reason.unwrap().starts_with("CannotInspectContainerError: "));
+}
+
+#[test]
+fn an_agent_whose_clock_was_set_waits_for_what_it_waited_for() {
+    for jump in [-40, 40].map(|days| days * 86_400_000) {
+        let then = T0.plus_millis(jump);
+        let mut state = task(&[true]);
+        state.containers[0].logs_open = true;
+        play(&mut state, &[Event::Assigned]);
+        play(&mut state, &to_running(0));
+        assert_eq!(step(&mut state, &Event::Resumed, then), [Effect::Inspect(0)]);
+        assert_eq!(state.next_deadline(), Some(then.plus_millis(limits::INSPECT)));
+        play(&mut state, &[at(0, Happened::Exited { code: Some(0), oom: false }), at(0, Happened::Removed)]);
+        play(&mut state, &[Event::Cleared, Event::Dropped]);
+        assert_eq!(step(&mut state, &Event::Resumed, then), []);
+        assert_eq!(step(&mut state, &Event::Tick, then), [], "its logs still have their time");
+        assert_eq!(state.next_deadline(), Some(then.plus_millis(limits::LOGS)));
+    }
+}
+
+#[test]
 fn the_first_cause_stays() {
     let mut state = task(&[true]);
     play(&mut state, &[Event::Assigned]);
