@@ -154,7 +154,7 @@ impl CertificateAuthority {
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
             .allow_unauthenticated()
             .build()?;
-        let verifier = Arc::new(AlsoExpired(verifier));
+        let verifier = Arc::new(AtAnyTime(verifier));
         let chain = vec![leaf.der().clone(), self.der.clone()];
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
@@ -166,12 +166,13 @@ impl CertificateAuthority {
     }
 }
 
-/// Takes certificates of our CA that have run out as well: a server that was away for a day finds only those. Everything else
-/// is checked as of the last moment at which such a certificate was good.
+/// Takes certificates of our CA outside their time as well: a server that was away for a day finds only ones that have run out,
+/// and one whose clock was set back finds ones that are of tomorrow. Everything else is checked as of the nearest moment at
+/// which such a certificate is good.
 #[derive(Debug)]
-struct AlsoExpired(Arc<dyn ClientCertVerifier>);
+struct AtAnyTime(Arc<dyn ClientCertVerifier>);
 
-impl ClientCertVerifier for AlsoExpired {
+impl ClientCertVerifier for AtAnyTime {
     fn client_auth_mandatory(&self) -> bool {
         self.0.client_auth_mandatory()
     }
@@ -186,10 +187,16 @@ impl ClientCertVerifier for AlsoExpired {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        use rustls::{CertificateError::ExpiredContext, Error::InvalidCertificate};
+        use rustls::{
+            CertificateError::{ExpiredContext, NotValidYetContext},
+            Error::InvalidCertificate,
+        };
         let verified = self.0.verify_client_cert(end_entity, intermediates, now);
-        if let Err(InvalidCertificate(ExpiredContext { not_after, .. })) = verified {
-            return self.0.verify_client_cert(end_entity, intermediates, not_after);
+        if let Err(InvalidCertificate(
+            ExpiredContext { not_after: good, .. } | NotValidYetContext { not_before: good, .. },
+        )) = verified
+        {
+            return self.0.verify_client_cert(end_entity, intermediates, good);
         }
         verified
     }

@@ -110,8 +110,10 @@ async fn endpoints(ctx: &Context) -> Result<Vec<Listener>, ServerError> {
 /// Expires old log events and compacts, about once a minute as the log store asks.
 async fn keep_logs(ctx: Context) {
     const EVERY: Duration = Duration::from_secs(60);
+    let mut aging = crate::loops::Aging::default();
     while ctx.effects.sleep_unless_stopped(EVERY).await {
-        if let Err(error) = ctx.logs.maintain(ctx.effects.now().0).await {
+        let now = aging.look(ctx.effects.now(), ctx.effects.monotonic());
+        if let Err(error) = ctx.logs.maintain(now.0).await {
             tracing::warn!(%error, "the log store could not be maintained; it is tried again in a minute");
         }
     }

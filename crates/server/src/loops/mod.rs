@@ -1,9 +1,12 @@
 //! The loops: woken by the change feed or a timer, each looks at a snapshot, decides and commits. A commit that is refused
 //! waits for the next wake; nothing is retried inside and no hint is passed in.
 
+mod aging;
 mod liveness;
 mod machines;
 mod retention;
+
+pub(crate) use aging::Aging;
 
 use crate::{context::Context, machines::MachineHost, session::Sessions};
 use std::{net::SocketAddr, sync::Arc};

@@ -1,5 +1,6 @@
 //! Forgets what has been kept long enough, a bounded amount at a time.
 
+use super::Aging;
 use crate::context::Context;
 use model::{InstanceStatus, MachineState, Scope, TaskDefinitionStatus, Timestamp};
 use state::{Command, Order, Snapshot};
@@ -19,11 +20,13 @@ const ACTIVATION_LIFE_MILLIS: i64 = 24 * 3_600_000;
 const MACHINE_LIFE_MILLIS: i64 = 3_600_000;
 
 pub(super) async fn run(ctx: Context) {
+    let mut aging = Aging::default();
     while ctx.effects.sleep_unless_stopped(EVERY).await {
+        let now = aging.look(ctx.effects.now(), ctx.effects.monotonic());
         let snapshot = ctx.store.snapshot();
         let scopes: Vec<Scope> = snapshot.scopes().cloned().collect();
         for scope in scopes {
-            for command in due(&ctx, &snapshot, &scope) {
+            for command in due(&ctx, &snapshot, &scope, now) {
                 if let Err(error) = ctx.store.commit(command).await {
                     tracing::debug!(%error, "something to be forgotten stays until the next look");
                 }
@@ -33,8 +36,7 @@ pub(super) async fn run(ctx: Context) {
 }
 
 /// What is to be forgotten in a scope now.
-fn due(ctx: &Context, snapshot: &Snapshot, scope: &Scope) -> Vec<Command> {
-    let now = ctx.effects.now();
+fn due(ctx: &Context, snapshot: &Snapshot, scope: &Scope, now: Timestamp) -> Vec<Command> {
     let kept = i64::try_from(ctx.config.stopped_task_retention.as_millis()).unwrap_or(i64::MAX);
     let before = Timestamp(now.0.saturating_sub(kept));
     let mut commands =
