@@ -74,18 +74,9 @@ fn a_killed_containerd_comes_back_and_exits_are_true() {
     let (long, counts) = (cluster.run("long", 1), cluster.run("counts", 1));
     cluster.wait(&long[0], "RUNNING");
     cluster.wait(&counts[0], "RUNNING");
-    let configuration = cluster.path("data/containerd/containerd.toml").display().to_string();
-    let containerd = |cluster: &Cluster| {
-        std::fs::read_dir("/proc").unwrap().flatten().find_map(|e| {
-            let line = std::fs::read(e.path().join("cmdline")).ok()?;
-            let line = String::from_utf8_lossy(&line).into_owned();
-            let pid = e.file_name().to_str()?.parse::<u32>().ok()?;
-            (line.contains(&configuration) && pid != cluster.server_pid()).then_some(pid)
-        })
-    };
-    let pid = containerd(&cluster).expect("our containerd runs");
+    let pid = cluster.containerd().expect("our containerd runs");
     Cluster::kill(pid);
-    until("another containerd", || containerd(&cluster).filter(|now| *now != pid));
+    until("another containerd", || cluster.containerd().filter(|now| *now != pid));
     let counted = cluster.wait(&counts[0], "STOPPED");
     assert_eq!(counted["containers"][0]["exitCode"], 42, "{counted:#}");
     let after = cluster.run("counts", 1);

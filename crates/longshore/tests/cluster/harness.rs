@@ -1,5 +1,6 @@
 //! A cluster for one test.
 
+use crate::api::Api;
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -20,6 +21,8 @@ pub(crate) struct Cluster {
     dir: tempfile::TempDir,
     server: Option<Child>,
     instances: u32,
+    /// What the server and all it starts find in their environment besides.
+    extra: Vec<(String, String)>,
 }
 
 /// The binary under test.
@@ -43,11 +46,17 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 impl Cluster {
     /// Brings up `instances` local instances. Must be called first in a test: it gives the thread its own network.
     pub(crate) fn start(instances: u32) -> Self {
+        Self::start_with(instances, |_| Vec::new())
+    }
+
+    /// The same, with more in the environment of the server and all it starts; it may name files in the cluster's folder.
+    pub(crate) fn start_with(instances: u32, extra: impl FnOnce(&Path) -> Vec<(String, String)>) -> Self {
         isolate_network().unwrap();
         let registry = Registry::start().unwrap();
         let image = registry.busybox_image().unwrap();
         let dir = tempfile::TempDir::with_prefix("longshore-test-").unwrap();
-        let mut cluster = Self { registry: Some(registry), image, dir, server: None, instances };
+        let extra = extra(dir.path());
+        let mut cluster = Self { registry: Some(registry), image, dir, server: None, instances, extra };
         cluster.start_server();
         cluster
     }
@@ -56,22 +65,13 @@ impl Cluster {
         self.dir.path().join(name)
     }
 
-    fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.path("data")
     }
 
     /// Starts `longshore dev` and waits until its instances are there.
     pub(crate) fn start_server(&mut self) {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("dev.log")).unwrap();
-        let mut command = Command::new(longshore());
-        command
-            .args(["dev", "--instances", &self.instances.to_string(), "--data-dir"])
-            .arg(self.data())
-            .env("LONGSHORE_LOG", "info")
-            .stdout(Stdio::null())
-            .stderr(log);
-        // SIGTERM: it takes its instances down before it ends.
-        self.server = Some(spawn_bound(command, 15).unwrap());
+        self.launch_server();
         let wanted = self.instances as usize;
         until("instances", || {
             let child = self.server.as_mut()?;
@@ -80,6 +80,21 @@ impl Cluster {
             }
             (self.connected()? == wanted).then_some(())
         });
+    }
+
+    /// Starts `longshore dev` and waits for nothing.
+    pub(crate) fn launch_server(&mut self) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("dev.log")).unwrap();
+        let mut command = Command::new(longshore());
+        command
+            .args(["dev", "--instances", &self.instances.to_string(), "--data-dir"])
+            .arg(self.data())
+            .env("LONGSHORE_LOG", "info")
+            .envs(self.extra.iter().cloned())
+            .stdout(Stdio::null())
+            .stderr(log);
+        // SIGTERM: it takes its instances down before it ends.
+        self.server = Some(spawn_bound(command, 15).unwrap());
     }
 
     fn connected(&self) -> Option<usize> {
@@ -113,10 +128,32 @@ impl Cluster {
             .collect()
     }
 
+    /// The pid of the instances' containerd, if one runs.
+    pub(crate) fn containerd(&self) -> Option<u32> {
+        let configuration = self.path("data/containerd/containerd.toml").display().to_string();
+        let mut all = processes().into_iter();
+        all.find(|(_, words)| words.iter().any(|w| *w == configuration)).map(|(pid, _)| pid)
+    }
+
     /// kill -9.
     pub(crate) fn kill(pid: u32) {
         let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+
+    /// Waits until so many instances have their sessions.
+    pub(crate) fn until_connected(&self, api: &Api, wanted: usize) {
+        let filter = serde_json::json!({"filter": "agentConnected == true"});
+        until("sessions", || {
+            let arns = api.ecs("ListContainerInstances", &filter)["containerInstanceArns"].clone();
+            (arns.as_array()?.len() == wanted).then_some(())
+        });
+    }
+
+    /// The server must not end by itself.
+    pub(crate) fn assert_server_lives(&mut self) {
+        let ended = self.server.as_mut().unwrap().try_wait().unwrap();
+        assert!(ended.is_none(), "the server ended with {ended:?}:\n{}", self.log());
     }
 
     /// Ends the registry for good.
@@ -246,8 +283,19 @@ impl Cluster {
     }
 }
 
+/// The machine's processes and their command lines.
+pub(crate) fn processes() -> Vec<(u32, Vec<String>)> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let told = entries.filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        Some((pid, String::from_utf8_lossy(&line).split_terminator('\0').map(str::to_owned).collect()))
+    });
+    told.collect()
+}
+
 /// As the server names what it makes on its host.
-fn key(data: &Path) -> String {
+pub(crate) fn key(data: &Path) -> String {
     use sha2::{Digest, Sha256};
     hex::encode(Sha256::digest(data.as_os_str().as_encoded_bytes()))[..8].to_owned()
 }

@@ -4,8 +4,11 @@
 //! or the machine. What they start ends with them, also when they are killed.
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // All of it is tests.
 
+mod api;
 mod black_box;
 mod faults;
 mod harness;
 mod logs;
+mod host;
+mod storm;
 mod walkthrough;

@@ -1,0 +1,130 @@
+//! A signed client in this process: a storm calls thousands of times, and a Python process for each would be most of the load.
+//!
+//! One connection per call, blocking, so that a server that is killed is seen at once and nothing is left in a pool.
+
+use crate::harness::{Cluster, PATIENCE};
+use serde_json::Value;
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+use wire::{WireError, schema::Service, sigv4};
+
+/// Between two tries of a call that nobody answered.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Whom to call and as whom.
+#[derive(Clone)]
+pub(crate) struct Api {
+    address: String,
+    region: String,
+    credentials: sigv4::Credentials,
+    /// Milliseconds this client's clock is ahead of the machine's.
+    ahead: Arc<AtomicI64>,
+}
+
+/// Why there is no answer to use.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// Nobody answered, or not to the end: what was asked may have been done or not.
+    NoAnswer(String),
+    /// The server said no.
+    Refused(WireError),
+}
+
+impl Cluster {
+    /// A client of this cluster.
+    pub(crate) fn api(&self) -> Api {
+        let environment = self.environment();
+        let of = |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, v)| v.clone()).unwrap();
+        let credentials = sigv4::Credentials {
+            access_key: of("AWS_ACCESS_KEY_ID"),
+            secret_key: of("AWS_SECRET_ACCESS_KEY"),
+            session_token: None,
+        };
+        let address = of("AWS_ENDPOINT_URL").trim_start_matches("http://").to_owned();
+        Api { address, region: of("AWS_REGION"), credentials, ahead: Arc::default() }
+    }
+}
+
+impl Api {
+    /// Sets this client's clock, and those of its clones, ahead of the machine's.
+    pub(crate) fn set_ahead(&self, millis: i64) {
+        self.ahead.store(millis, Ordering::Relaxed);
+    }
+
+    /// One call of an ECS operation.
+    pub(crate) fn try_ecs(&self, operation: &str, input: &Value) -> Result<Value, Trouble> {
+        self.call(&shapes::ecs::SERVICE, operation, input)
+    }
+
+    /// Calls until there is an answer; it must be a good one. What is asked must be safe to ask twice.
+    pub(crate) fn ecs(&self, operation: &str, input: &Value) -> Value {
+        self.surely(&shapes::ecs::SERVICE, operation, input)
+    }
+
+    /// The same of the Logs service.
+    pub(crate) fn logs(&self, operation: &str, input: &Value) -> Value {
+        self.surely(&shapes::logs::SERVICE, operation, input)
+    }
+
+    #[allow(clippy::disallowed_methods)] // A blocking client over real time.
+    fn surely(&self, service: &'static Service, operation: &str, input: &Value) -> Value {
+        let tries = PATIENCE.as_millis() / ASK_AGAIN.as_millis();
+        let mut last = None;
+        for _ in 0..tries {
+            match self.call(service, operation, input) {
+                Ok(answer) => return answer,
+                Err(Trouble::Refused(error)) if error.status < 500 => panic!("{operation} {input}: {error:?}"),
+                Err(trouble) => last = Some(trouble),
+            }
+            std::thread::sleep(ASK_AGAIN);
+        }
+        panic!("{operation} {input}: {last:?}")
+    }
+
+    fn call(&self, service: &'static Service, operation: &str, input: &Value) -> Result<Value, Trouble> {
+        let operation = service.operation(operation).expect("the service has it");
+        let call = wire::client::encode_request(service, operation, input);
+        let mut request = http::Request::post(format!("http://{}/", self.address))
+            .header(http::header::CONTENT_TYPE, call.content_type)
+            .header("x-amz-target", call.target.unwrap_or_default())
+            .body(())
+            .unwrap()
+            .into_parts()
+            .0;
+        let now = jiff::Timestamp::now().as_millisecond() + self.ahead.load(Ordering::Relaxed);
+        let scope = (self.region.as_str(), service.signing_name);
+        sigv4::sign(&mut request, &call.body, &self.credentials, scope, wire::Timestamp::from_millis(now)).unwrap();
+        let mut head = String::from("POST / HTTP/1.1\r\nConnection: close\r\n");
+        for (name, value) in &request.headers {
+            head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
+        }
+        head.push_str(&format!("Content-Length: {}\r\n\r\n", call.body.len()));
+        let (status, body) =
+            self.exchange(head.as_bytes(), &call.body).map_err(|e| Trouble::NoAnswer(e.to_string()))?;
+        wire::client::decode_response(service, operation, status, &body).map_err(Trouble::Refused)
+    }
+
+    /// An answer counts only if it is whole.
+    fn exchange(&self, head: &[u8], body: &[u8]) -> std::io::Result<(u16, Vec<u8>)> {
+        let half = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        let mut stream = TcpStream::connect(&self.address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(head)?;
+        stream.write_all(body)?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        let end = answer.windows(4).position(|w| w == b"\r\n\r\n").ok_or_else(half)?;
+        let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
+        let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or_else(half)?;
+        let length = head.lines().find_map(|l| l.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+        let body = answer.split_off(end + 4);
+        if length != Some(body.len()) { Err(half()) } else { Ok((status, body)) }
+    }
+}
