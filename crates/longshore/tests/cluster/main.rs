@@ -10,5 +10,6 @@ mod faults;
 mod harness;
 mod logs;
 mod host;
+mod partition;
 mod storm;
 mod walkthrough;
