@@ -6,6 +6,7 @@
 
 mod api;
 mod black_box;
+mod clock;
 mod faults;
 mod harness;
 mod logs;
