@@ -213,7 +213,8 @@ pub(crate) enum TokenCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum StateCommand {
-    /// Read a server's whole state and prove that it is whole. The server may go on running.
+    /// Read a server's whole state and its logs and prove that they are whole. The server may go on running; logs are
+    /// checked when it does not. Exits with 0 if all is sound, 1 if something is wrong, 2 if it could not be checked.
     Check {
         /// The server's data directory.
         #[arg(long, env = "LONGSHORE_DATA_DIR", default_value = DATA_DIR)]

@@ -2,7 +2,10 @@
 //!
 //! Used by `longshore state check` and by the tests after every step: it shares no code with what keeps the counts.
 
-use crate::snapshot::{ClusterRow, ScopeRow, Snapshot};
+use crate::{
+    audit_tasks::{audit_ports, audit_tasks},
+    snapshot::{ClusterRow, ScopeRow, Snapshot},
+};
 use model::{
     ClusterStatus, InstanceStatus, MachineState, Port, Scope, Task, TaskDefinitionArn, TaskDefinitionStatus, TaskStatus,
 };
@@ -21,6 +24,7 @@ pub fn audit(snapshot: &Snapshot) -> Vec<String> {
                 *uses.entry(&task.definition).or_default() += 1;
             }
             audit_cluster(cluster, &mut wrong);
+            audit_tasks(cluster, &mut wrong);
         }
     }
     for (scope, row) in &snapshot.scopes {
@@ -30,6 +34,7 @@ pub fn audit(snapshot: &Snapshot) -> Vec<String> {
         wrong.push(format!("live tasks use {arn}, which does not exist"));
     }
     audit_machines(snapshot, &mut wrong);
+    audit_tokens(snapshot, &mut wrong);
     for activation in snapshot.scopes.values().flat_map(|s| s.activations.values()) {
         if activation.registrations.len() > activation.registration_limit as usize {
             wrong.push(format!("activation {} has more registrations than it allows", activation.id));
@@ -75,7 +80,11 @@ fn audit_cluster(cluster: &ClusterRow, wrong: &mut Vec<String>) {
     }
     for row in cluster.instances() {
         let tasks = by_instance.remove(row.instance.arn.id.as_str()).unwrap_or_default();
+        if cluster.live.on_instance(&row.instance.arn.id).count() != tasks.len() {
+            wrong.push(format!("{}: not all its tasks are found by it", row.instance.arn));
+        }
         audit_instance(row, &tasks, wrong);
+        audit_ports(row, &tasks, wrong);
     }
     for task in by_instance.into_values().flatten() {
         wrong.push(format!("{} is on an instance that does not exist", task.arn));
@@ -125,6 +134,16 @@ fn audit_families(scope: &Scope, row: &ScopeRow, uses: &BTreeMap<&TaskDefinition
     }
 }
 
+fn audit_tokens(snapshot: &Snapshot, wrong: &mut Vec<String>) {
+    for (scope, row) in &snapshot.scopes {
+        let ordered =
+            row.tokens.iter().all(|(key, record)| row.tokens_by_time.contains(&(record.token.at, key.clone())));
+        if !ordered || row.tokens.len() != row.tokens_by_time.len() {
+            wrong.push(format!("client tokens in {}: their order is not theirs", scope.region));
+        }
+    }
+}
+
 fn audit_machines(snapshot: &Snapshot, wrong: &mut Vec<String>) {
     let mut addresses = BTreeSet::new();
     for machine in snapshot.all_machines().filter(|m| m.state != MachineState::Terminated) {
@@ -133,6 +152,16 @@ fn audit_machines(snapshot: &Snapshot, wrong: &mut Vec<String>) {
         }
         if snapshot.machine_at(machine.private_ip).is_none() {
             wrong.push(format!("machine {}: nobody holds its address", machine.id));
+        }
+    }
+    let mut agents = BTreeMap::new();
+    let clusters = snapshot.scopes.values().flat_map(|s| s.clusters.values());
+    for row in clusters.flat_map(|c| c.instances()).filter(|row| row.is_registered()) {
+        let arn = &row.instance.arn;
+        if let Some(machine) = &row.instance.ec2_instance_id
+            && let Some(other) = agents.insert(machine, arn)
+        {
+            wrong.push(format!("machine {machine} is registered twice, as {other} and as {arn}"));
         }
     }
     if addresses.len() != snapshot.addresses.len() {

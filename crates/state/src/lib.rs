@@ -10,6 +10,7 @@
 //! ```
 
 pub mod audit;
+mod audit_tasks;
 pub mod backend;
 pub mod command;
 pub mod feed;

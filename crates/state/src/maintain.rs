@@ -7,9 +7,9 @@ use crate::{
     record::{Kind, Record},
     sqlite, wal,
 };
-use model::Timestamp;
+use model::{MachineState, Timestamp};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     fs::{self, File, OpenOptions},
     os::unix::fs::OpenOptionsExt,
@@ -32,6 +32,8 @@ pub struct Report {
     pub problems: Vec<String>,
     /// What is unusual but can come about by itself, such as an instance that came back smaller than its tasks.
     pub notes: Vec<String>,
+    /// The machines that are not terminated, by id: those that may have files on this host.
+    pub machines: BTreeSet<String>,
 }
 
 impl Report {
@@ -98,8 +100,17 @@ fn store_file(path: &Path) -> Result<PathBuf, MaintainError> {
 /// every record, and what must hold between them. Changes nothing; a server may be running on it.
 pub fn check(path: &Path) -> Result<Report, MaintainError> {
     let file = store_file(path)?;
-    let mut report =
-        Report { file: file.clone(), revision: 0, records: BTreeMap::new(), problems: Vec::new(), notes: Vec::new() };
+    let mut report = Report {
+        file: file.clone(),
+        revision: 0,
+        records: BTreeMap::new(),
+        problems: Vec::new(),
+        notes: Vec::new(),
+        machines: BTreeSet::new(),
+    };
+    if path.is_dir() {
+        report.notes = strangers(path).map_err(BackendError::from)?;
+    }
     if path.is_dir() && path.join(sqlite::RESTORING).exists() {
         report.problems.push(format!("a restore was interrupted: {} is still there", sqlite::RESTORING));
     }
@@ -117,6 +128,25 @@ pub fn check(path: &Path) -> Result<Report, MaintainError> {
     }
     report.problems.truncate(PROBLEMS_TOLD);
     Ok(report)
+}
+
+/// Files beside the store that belong to nothing: left by a copy that was interrupted, or by somebody else.
+fn strangers(directory: &Path) -> std::io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        // The store, its log and index, its lock, and a former store that a restore has put aside.
+        let known = name == sqlite::RESTORING
+            || ["state.db", "state.db.replaced"]
+                .iter()
+                .any(|own| ["", "-wal", "-shm"].map(|s| format!("{own}{s}")).contains(&name))
+            || name == "state.lock";
+        if !known {
+            found.push(format!("{name} is no file of the store"));
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 fn look(file: &Path, report: &mut Report) -> Result<(), BackendError> {
@@ -156,7 +186,9 @@ fn look(file: &Path, report: &mut Report) -> Result<(), BackendError> {
     match loading.build() {
         Ok((snapshot, _)) => {
             report.problems.append(&mut audit(&snapshot));
-            report.notes = over_capacity(&snapshot);
+            report.notes.append(&mut over_capacity(&snapshot));
+            let live = snapshot.all_machines().filter(|m| m.state != MachineState::Terminated);
+            report.machines = live.map(|m| m.id.clone()).collect();
         }
         Err(orphan) => report.problems.push(orphan.to_string()),
     }

@@ -364,7 +364,6 @@ impl MachineHost for LocalHost {
     }
 
     fn list(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.paths.instances()).into_iter().flatten().flatten();
-        entries.filter_map(|e| e.file_name().into_string().ok()).filter(|n| n.starts_with("i-")).collect()
+        self.paths.list()
     }
 }

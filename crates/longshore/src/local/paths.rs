@@ -33,6 +33,11 @@ impl HostPaths {
     pub(crate) fn instances(&self) -> PathBuf {
         self.data.join("instances")
     }
+    /// The machines that have a folder here.
+    pub(crate) fn list(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.instances()).into_iter().flatten().flatten();
+        entries.filter_map(|e| e.file_name().into_string().ok()).filter(|n| n.starts_with("i-")).collect()
+    }
     /// An agent's folder: identity, ledger, logs.
     pub(crate) fn instance(&self, id: &str) -> PathBuf {
         self.instances().join(id)

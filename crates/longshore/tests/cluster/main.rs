@@ -6,6 +6,7 @@
 
 mod api;
 mod black_box;
+mod check;
 mod clock;
 mod faults;
 mod harness;

@@ -51,6 +51,13 @@ impl<'a> Iterator for Frames<'a> {
     }
 }
 
+/// Whether whole frames follow somewhere behind `at`, where one is not whole: then that is no torn end but damage, and
+/// what follows was answered once.
+pub(super) fn resumes(bytes: &[u8], at: usize) -> bool {
+    let rest = at.saturating_add(1)..bytes.len();
+    rest.into_iter().any(|from| Frames::new(&bytes[from..]).next().is_some())
+}
+
 fn checksum(len: u32, payload: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&len.to_le_bytes());
@@ -74,10 +81,15 @@ mod tests {
             assert_eq!(seen, cut / (whole / 2), "cut at {cut}");
             assert_eq!(frames.good(), seen * whole / 2);
         }
-        for at in whole / 2..whole {
+        for at in 0..whole {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1;
-            assert_eq!(Frames::new(&flipped).count(), 1, "flip at {at}");
+            let count = usize::from(at >= whole / 2);
+            assert_eq!(Frames::new(&flipped).count(), count, "flip at {at}");
+            assert_eq!(resumes(&flipped, count * whole / 2), at < whole / 2, "flip at {at}");
+        }
+        for cut in 0..whole / 2 {
+            assert!(!resumes(&bytes[..cut], 0), "what is torn at {cut} goes on nowhere");
         }
         assert_eq!(Frames::new(&[0; 64]).count(), 0, "zeros are no frames");
     }

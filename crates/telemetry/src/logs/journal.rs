@@ -12,6 +12,9 @@ use super::change::{Change, Fact};
 use super::error::OpenError;
 use super::frame::{self, Frames};
 
+/// The name of a journal that is still being written.
+pub(super) const DRAFT: &str = "journal-next";
+
 pub(super) struct Journal {
     dir: PathBuf,
     file: File,
@@ -27,6 +30,8 @@ pub(super) struct Replay {
     pub(super) changes: Vec<Change>,
     /// Bytes cut off the end.
     pub(super) torn: u64,
+    /// Whole records were among them. A power failure in the middle of a write can do that too, so it is no reason not to open.
+    pub(super) damaged: bool,
 }
 
 fn file_name(number: u64) -> String {
@@ -66,13 +71,14 @@ impl Journal {
             changes.push(change);
         }
         let len = frames.good() as u64;
+        let damaged = frame::resumes(&bytes, frames.good());
         let torn = bytes.len() as u64 - len;
         let file = OpenOptions::new().write(true).open(&path).map_err(io_error("opening the journal"))?;
         if torn > 0 {
             file.set_len(len).and_then(|()| file.sync_all()).map_err(io_error("cutting the journal's torn end"))?;
         }
         let journal = Journal { dir: dir.to_path_buf(), file, number, len, failed: None };
-        Ok(Some((journal, Replay { changes, torn })))
+        Ok(Some((journal, Replay { changes, torn, damaged })))
     }
 
     /// Makes journal `number` hold exactly `kept`, durably, in place of the one before.
@@ -82,7 +88,7 @@ impl Journal {
         for change in kept {
             frame::push(&mut bytes, &change.encode());
         }
-        let draft = dir.join("journal-next");
+        let draft = dir.join(DRAFT);
         let file = File::create(&draft)?;
         file.write_all_at(&bytes, 0)?;
         file.sync_all()?;

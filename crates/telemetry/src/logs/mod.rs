@@ -9,6 +9,7 @@
 
 mod catalog;
 mod change;
+pub mod check;
 mod checkpoint;
 mod codec;
 mod command;

@@ -37,7 +37,12 @@ pub(super) fn recover(root: &Path, limits: Limits) -> Result<Writer, OpenError> 
     let opened = Journal::open(root)?;
     let (journal, changes) = match opened {
         Some((journal, replay)) => {
-            if replay.torn > 0 {
+            if replay.damaged {
+                tracing::error!(
+                    bytes = replay.torn,
+                    "cut the log journal where it is damaged; unless the power failed, container output is lost with it"
+                );
+            } else if replay.torn > 0 {
                 tracing::warn!(
                     bytes = replay.torn,
                     "cut the unfinished end of the log journal; nothing answered was in it"

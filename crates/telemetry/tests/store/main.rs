@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "the helpers of tests are tests")]
 
 mod api;
+mod check;
 mod crash;
 mod deleting;
 mod many;
