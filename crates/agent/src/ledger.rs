@@ -155,6 +155,47 @@ mod tests {
         assert_eq!(ledger.load().unwrap(), []);
     }
 
+    /// An agent must read what the last one wrote: the files are never changed, a new form gets new ones. `LONGSHORE_BLESS=1`
+    /// writes them.
+    #[test]
+    #[allow(clippy::disallowed_methods)] // The variable is the tester's.
+    fn the_files_have_their_golden_form() {
+        let check = |name: &str, written: String| -> String {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.v{VERSION}.json"));
+            if std::env::var("LONGSHORE_BLESS").is_ok() {
+                fs::write(&file, &written).unwrap();
+            }
+            let golden = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+            assert_eq!(written, golden, "{name}");
+            golden
+        };
+        let (assignment, definition) = testing::assignment(1, &["web", "db"]);
+        let containers = &definition.containers;
+        let mut state =
+            TaskState::new([(&containers[0], "id-web".into(), true), (&containers[1], "id-db".into(), false)]);
+        let at = model::Timestamp;
+        state.stop = Some(model::Stop::essential_exited());
+        state.end = crate::task::End::Clearing { by: at(9), tries: 1 };
+        (state.pull_started, state.pull_stopped, state.execution_stopped) = (Some(at(1)), Some(at(2)), Some(at(3)));
+        let web = &mut state.containers[0];
+        web.phase = crate::task::Phase::Removing { by: at(8), tries: 2 };
+        let (digest, image_id) = ("sha256:d".into(), "sha256:i".into());
+        web.pulled = Some(crate::task::Pulled { digest, image_id, stop_signal: 15 });
+        web.endpoint =
+            Some(crate::task::Endpoint { address: Some("172.17.0.2".parse().unwrap()), bindings: Vec::new() });
+        (web.created, web.started, web.exit_code, web.oom) = (Some(at(4)), Some(at(5)), Some(137), true);
+        web.reason = Some("OutOfMemoryError: Container killed due to memory usage".into());
+        let record = Record { version: VERSION, assignment, definition, state };
+        let golden = check("task", serde_json::to_string(&record).unwrap() + "\n");
+        assert_eq!(serde_json::from_str::<Record>(&golden).unwrap(), record);
+        let newest = Newest { epoch: 2, generation: 7 };
+        let golden = check("newest", serde_json::to_string(&newest).unwrap() + "\n");
+        assert_eq!(serde_json::from_str::<Newest>(&golden).unwrap(), newest);
+        let joined = crate::identity::Joined { certificate_pem: "certificate".into(), ca_pem: "ca".into() };
+        let golden = check("joined", serde_json::to_string(&joined).unwrap() + "\n");
+        assert_eq!(serde_json::from_str::<crate::identity::Joined>(&golden).unwrap(), joined);
+    }
+
     #[test]
     fn a_newer_agents_entries_are_refused() {
         let dir = tempfile::tempdir().unwrap();

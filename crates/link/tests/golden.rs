@@ -1,0 +1,174 @@
+//! Every message as it crosses, byte for byte. `LONGSHORE_BLESS=1` writes the files anew; look at the difference before
+//! committing it: servers and agents of other builds must still read it, or `PROTOCOL` must be raised.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // All of it is tests; the variable is the tester's.
+
+use link::{
+    AgentMessage, Assignment, Assignments, Goodbye, GoodbyeCode, Hello, JoinAnswer, JoinRefusal, JoinRequest, LogBatch,
+    LogEvent, LogOutcome, PROTOCOL, ServerMessage, Welcome,
+};
+use model::{
+    AgentInfo, Attributes, ClusterName, ContainerDefinition, ContainerObservation, ContainerOverride, ContainerStatus,
+    CpuUnits, Desired, Family, MemoryMib, NetworkBinding, ObservedStatus, Protocol, Resources, Stop, StopCode,
+    TaskDefinitionSpec, TaskObservation, TaskOverrides, Timestamp,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
+
+const TASK: &str = "arn:aws:ecs:us-east-1:123456789012:task/demo/00112233445566778899aabbccddeeff";
+const DEFINITION: &str = "arn:aws:ecs:us-east-1:123456789012:task-definition/web:3";
+
+/// What is written is the golden file, and what is read from it is written the same again.
+fn check<T: Serialize + DeserializeOwned>(name: &str, message: &T) {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.v{PROTOCOL}.json"));
+    let written = serde_json::to_string(message).unwrap() + "\n";
+    if std::env::var("LONGSHORE_BLESS").is_ok() {
+        fs::write(&file, &written).unwrap();
+    }
+    let golden = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    assert_eq!(written, golden, "{name}");
+    let read: T = serde_json::from_str(&golden).unwrap();
+    assert_eq!(serde_json::to_string(&read).unwrap() + "\n", golden, "{name} is read as something else");
+    // Members of a later build are passed over.
+    let mut later: serde_json::Value = serde_json::from_str(&golden).unwrap();
+    if let Some(members) = innermost(&mut later) {
+        members.insert("of_a_later_build".to_owned(), 1.into());
+        serde_json::from_value::<T>(later).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+}
+
+/// The members of a message below its kind.
+fn innermost(value: &mut serde_json::Value) -> Option<&mut serde_json::Map<String, serde_json::Value>> {
+    let single = value.as_object().is_some_and(|members| members.len() == 1);
+    match value.as_object_mut() {
+        Some(members) if single => innermost(members.values_mut().next().unwrap()),
+        members => members,
+    }
+}
+
+fn hello() -> Hello {
+    Hello {
+        protocol: PROTOCOL,
+        agent: AgentInfo { version: "0.1.0".into(), hash: "abc".into(), runtime: "containerd: 1.6.20".into() },
+        resources: Resources { cpu: CpuUnits(2048), memory: MemoryMib(4096), gpus: 0, ports: Default::default() },
+        attributes: Attributes::from([
+            ("ecs.os-type".to_owned(), Some("linux".to_owned())),
+            ("com.amazonaws.ecs.capability.docker-remote-api.1.18".to_owned(), None),
+        ]),
+        address: Some("172.31.0.10".parse().unwrap()),
+        tasks: vec![TASK.parse().unwrap()],
+    }
+}
+
+fn observation() -> TaskObservation {
+    let binding = NetworkBinding {
+        bind_ip: "0.0.0.0".into(),
+        container_port: 80,
+        host_port: 32768,
+        protocol: Protocol::Tcp,
+        container_port_range: None,
+        host_port_range: None,
+    };
+    TaskObservation {
+        task: TASK.parse().unwrap(),
+        status: ObservedStatus::Stopped(Stop { code: StopCode::UserInitiated, reason: "enough".into() }),
+        containers: vec![ContainerObservation {
+            name: "web".into(),
+            status: ContainerStatus::Stopped,
+            runtime_id: Some("00112233-web-0".into()),
+            image_digest: Some("sha256:00".into()),
+            exit_code: Some(137),
+            reason: Some("OutOfMemoryError: Container killed due to memory usage".into()),
+            network_bindings: vec![binding],
+        }],
+        pull_started: Some(Timestamp(1)),
+        pull_stopped: Some(Timestamp(2)),
+        execution_stopped: Some(Timestamp(3)),
+    }
+}
+
+fn assignments() -> Assignments {
+    let container = ContainerDefinition {
+        name: "web".to_owned(),
+        image: "nginx:1.27".to_owned(),
+        memory: Some(MemoryMib(64)),
+        essential: true,
+        ..ContainerDefinition::default()
+    };
+    let definition = TaskDefinitionSpec {
+        family: Family::parse("web").unwrap(),
+        network_mode: None,
+        cpu: None,
+        memory: None,
+        requires_compatibilities: Vec::new(),
+        execution_role_arn: None,
+        runtime_platform: None,
+        placement_constraints: Vec::new(),
+        containers: vec![container],
+    };
+    let override_ = ContainerOverride { name: "web".to_owned(), ..ContainerOverride::default() };
+    let assignment = Assignment {
+        task: TASK.parse().unwrap(),
+        definition: DEFINITION.parse().unwrap(),
+        overrides: TaskOverrides { containers: vec![override_], ..TaskOverrides::default() },
+        desired: Desired::Running,
+        group: "family:web".into(),
+        container_ids: BTreeMap::from([("web".into(), "0a1b2c3d-0000-4000-8000-000000000000".into())]),
+    };
+    Assignments {
+        epoch: 4,
+        generation: 900,
+        definitions: vec![(DEFINITION.parse().unwrap(), Arc::new(definition))],
+        tasks: vec![assignment],
+    }
+}
+
+#[test]
+fn what_an_agent_says() {
+    check("agent.hello", &AgentMessage::Hello(hello()));
+    check("agent.heartbeat", &AgentMessage::Heartbeat);
+    check("agent.report", &AgentMessage::Report { seq: 7, tasks: vec![observation()] });
+    let batch = LogBatch {
+        group: "/demo/web".into(),
+        stream: "p/web/1".into(),
+        create_group: true,
+        region: Some("eu-central-1".into()),
+        producer: "00112233-web-0".into(),
+        offset: 10,
+        next_offset: 20,
+        events: vec![LogEvent { timestamp: Timestamp(5), message: "grün".into(), end: 20 }],
+    };
+    check("agent.logs", &AgentMessage::Logs { seq: 8, batches: vec![batch] });
+    check("agent.renew", &AgentMessage::Renew { csr_pem: "-----BEGIN".into() });
+}
+
+#[test]
+fn what_a_server_says() {
+    check("server.welcome", &ServerMessage::Welcome(Welcome { heartbeat_seconds: 10, server_time: Timestamp(6) }));
+    check("server.assignments", &ServerMessage::Assignments(assignments()));
+    check("server.report_ack", &ServerMessage::ReportAck { seq: 7 });
+    let outcomes = vec![LogOutcome::Accepted { next_offset: 20 }, LogOutcome::Refused { message: "no group".into() }];
+    check("server.logs_ack", &ServerMessage::LogsAck { seq: 8, outcomes });
+    let refused = JoinAnswer::Refused(JoinRefusal { message: "used up".into(), retry: false });
+    check("server.renewed", &ServerMessage::Renewed(refused));
+    for (name, code) in [
+        ("inactive", GoodbyeCode::Inactive),
+        ("superseded", GoodbyeCode::Superseded),
+        ("protocol", GoodbyeCode::Protocol),
+        ("shutting_down", GoodbyeCode::ShuttingDown),
+    ] {
+        let goodbye = Goodbye { code, message: "why".into() };
+        check(&format!("server.goodbye.{name}"), &ServerMessage::Goodbye(goodbye));
+    }
+}
+
+#[test]
+fn how_a_machine_joins() {
+    let request = JoinRequest {
+        activation_id: "00000000-0000-4000-8000-000000000000".into(),
+        activation_code: "code".into(),
+        cluster: Some(ClusterName::parse("demo").unwrap()),
+        csr_pem: "-----BEGIN".into(),
+    };
+    check("join.request", &request);
+    check("join.joined", &JoinAnswer::Joined { certificate_pem: "certificate".into(), ca_pem: "ca".into() });
+}
