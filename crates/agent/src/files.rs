@@ -31,16 +31,24 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: Mode, durable: Durable) -> 
         Mode::Private => 0o600,
         Mode::Public => 0o644,
     };
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(bits).open(&temporary)?;
-    file.write_all(bytes)?;
-    match durable {
-        Durable::PowerFailure => {
-            file.sync_all()?;
-            fs::rename(&temporary, path)?;
-            fs::File::open(parent)?.sync_all()
+    let place = || {
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(bits).open(&temporary)?;
+        file.write_all(bytes)?;
+        match durable {
+            Durable::PowerFailure => {
+                file.sync_all()?;
+                fs::rename(&temporary, path)?;
+                fs::File::open(parent)?.sync_all()
+            }
+            Durable::ProcessDeath => fs::rename(&temporary, path),
         }
-        Durable::ProcessDeath => fs::rename(&temporary, path),
+    };
+    let placed = place();
+    if placed.is_err() {
+        // On a full disk half a file is in the way of others; that it cannot be removed adds nothing to the error.
+        let _ = fs::remove_file(&temporary);
     }
+    placed
 }
 
 /// Writes a value as JSON.

@@ -36,7 +36,7 @@ pub(super) struct Owner {
 #[derive(Default)]
 struct Lane {
     last: Option<JoinHandle<()>>,
-    /// Ends a pull that is under way.
+    /// Ends a pull that is under way, and the wait for a turn.
     cancel: CancellationToken,
     /// Its output was said to be at its end.
     log_ended: bool,
@@ -122,9 +122,12 @@ impl Owner {
             definition: self.plan.definition.clone(),
             state: self.state.clone(),
         };
+        let mut told = false;
         while let Err(error) = self.write(&record, durable).await {
-            tracing::error!(task = %record.assignment.task, error = &error as &dyn std::error::Error,
-                "the ledger cannot be written; the task waits");
+            if !std::mem::replace(&mut told, true) {
+                tracing::error!(task = %record.assignment.task, error = &error as &dyn std::error::Error,
+                    "the ledger cannot be written; the task waits until it can be");
+            }
             if !self.inner.effects.sleep_unless_stopped(LEDGER_RETRY).await {
                 return;
             }
@@ -257,7 +260,13 @@ async fn operate<'a>(
 ) -> Option<Happened> {
     let (node, id) = (&*inner.node, job.id().to_owned());
     let open = "the semaphore is never closed";
-    let turn = |queue: &'a Semaphore| async move { queue.acquire().await.expect(open) };
+    // Whoever is stopped while it waits for its turn has nothing to undo.
+    let turn = |queue: &'a Semaphore| async move {
+        tokio::select! {
+            () = cancel.cancelled() => None,
+            turn = queue.acquire() => Some(turn.expect(open)),
+        }
+    };
     let outcome = match operation {
         Operation::Pull => {
             let pull = async {
@@ -270,11 +279,11 @@ async fn operate<'a>(
             }
         }
         Operation::Connect => {
-            let _turn = turn(&inner.creates).await;
+            let _turn = turn(&inner.creates).await?;
             within(inner, "CREATED", limits::CONNECT, node.connect(job)).await.map(Happened::Connected)
         }
         Operation::Create => {
-            let _turn = turn(&inner.creates).await;
+            let _turn = turn(&inner.creates).await?;
             within(inner, "CREATED", limits::CREATE, node.create(job)).await.map(|()| Happened::Created)
         }
         Operation::Start => {
@@ -285,7 +294,7 @@ async fn operate<'a>(
                     return Some(failed(&id, operation, failure));
                 },
             }
-            let _turn = turn(&inner.starts).await;
+            let _turn = turn(&inner.starts).await?;
             let looked = job.clone();
             let limit = job.container().start_timeout.map_or(limits::START, |seconds| i64::from(seconds) * 1000);
             match within(inner, "RUNNING", limit, node.start(job)).await {
@@ -302,7 +311,7 @@ async fn operate<'a>(
             }
         }
         Operation::Remove => {
-            let _turn = turn(&inner.removals).await;
+            let _turn = inner.removals.acquire().await.expect(open);
             within(inner, "STOPPED", limits::REMOVE, node.remove(job)).await.map(|()| Happened::Removed)
         }
     };
