@@ -29,11 +29,13 @@ pub(crate) struct Writer {
     epoch: u64,
     interner: Interner,
     published: Arc<Published>,
+    /// The last group could not be written, and that was told.
+    failing: bool,
 }
 
 impl Writer {
     pub(crate) fn new(backend: Box<dyn Backend>, epoch: u64, interner: Interner, published: Arc<Published>) -> Self {
-        Self { backend, epoch, interner, published }
+        Self { backend, epoch, interner, published, failing: false }
     }
 
     /// Until the last handle is gone or somebody closes.
@@ -97,9 +99,15 @@ impl Writer {
             if matches!(error, BackendError::Fenced) {
                 return CommitError::LostLeadership;
             }
-            tracing::error!(%error, "state could not be written; nothing of this group is kept");
+            // Told once: callers come again and again while it lasts.
+            if !std::mem::replace(&mut self.failing, true) {
+                tracing::error!(%error, "state cannot be written; nothing is changed until it can be");
+            }
             CommitError::Storage(error)
         })?;
+        if std::mem::take(&mut self.failing) {
+            tracing::info!("state can be written again");
+        }
         self.published.groups.fetch_add(1, Ordering::Relaxed);
         let snapshot = Arc::new(snapshot);
         self.published.current.store(snapshot.clone());

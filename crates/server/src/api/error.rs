@@ -1,7 +1,7 @@
 //! An operation's refusal: AWS's code and words, made where the rule is known and rendered where the protocol is.
 
 use serde_json::{Map, Value};
-use state::{CommitError, Rejected};
+use state::{BackendError, CommitError, Rejected};
 use wire::WireError;
 
 /// What an operation answers instead of a result.
@@ -80,9 +80,11 @@ impl From<CommitError> for ApiError {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Rejected(why) => why.into(),
+            // 503: clients' retries are made for it, and the server works again by itself once it can write.
             CommitError::Storage(why) => {
-                tracing::error!(error = %why, "a command could not be made durable");
-                Self::server("The server cannot write its state now; its log says why.")
+                let full = matches!(why, BackendError::Full(_));
+                let why = if full { "its disk is full" } else { "its log says why" };
+                Self::server(format!("The server cannot write its state now; {why}.")).with_status(503)
             }
             CommitError::Busy => Self::new("ThrottlingException", "Rate exceeded"),
             CommitError::Closed | CommitError::LostLeadership => {
