@@ -77,7 +77,11 @@ pub struct Limits {
     /// Longest time from a request's head to its answer, reading its body included. The longest call is a FilterLogEvents
     /// over 64 MiB of text, well under a second; clients give up after 60.
     pub request_timeout: Duration,
-    /// Connections at once; more wait in the kernel's backlog. 1,024 is what a default file limit leaves room for.
+    /// Longest a client may keep its connection without the next move being ours: a body that does not come, an answer that is
+    /// not read. A little more than clients themselves wait.
+    pub client_timeout: Duration,
+    /// Connections at once. For one more, the one that has kept us waiting longest has to go. 1,024 callers at the same
+    /// moment are more than the state's queue takes without a wait; more idle ones need not be kept.
     pub connections: usize,
 }
 
@@ -87,6 +91,7 @@ impl Default for Limits {
             body_bytes: 4 << 20,
             header_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(50),
+            client_timeout: Duration::from_secs(60),
             connections: 1_024,
         }
     }

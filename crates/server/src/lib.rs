@@ -15,6 +15,7 @@ pub mod machines;
 
 mod ca;
 mod context;
+mod lobby;
 mod loops;
 mod serve;
 mod session;

@@ -12,7 +12,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::Semaphore;
 
 /// How long shutdown waits for what is being answered: a little more than a request may take is never needed, because
 /// nothing new is accepted and agents' sessions end at once.
@@ -64,9 +63,9 @@ pub async fn serve(config: Config, effects: Effects, host: Arc<dyn MachineHost>)
     // Only ever set here, once.
     let _ = ctx.addresses.set(endpoints.clone());
     doors.open(&ctx, host);
-    let connections = Arc::new(Semaphore::new(ctx.config.limits.connections));
+    let door = http::Door::new(&ctx);
     for listener in listeners {
-        ctx.effects.spawn("http listener", listener.run(ctx.clone(), connections.clone()));
+        ctx.effects.spawn("http listener", listener.run(ctx.clone(), door.clone()));
     }
     ctx.effects.spawn("log upkeep", keep_logs(ctx.clone()));
     Ok(Server { ctx, endpoints, links })

@@ -1,8 +1,9 @@
 //! Sockets, TLS and connections: bounded in number and in patience, drained at shutdown.
 
-use super::handle;
+use super::{body, handle};
 use crate::config::TlsFiles;
 use crate::context::Context;
+use crate::lobby::{Guest, Lobby};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls_pki_types::pem::{self, PemObject};
@@ -14,13 +15,25 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 
 /// Largest request head. Presigned queries are the longest; a session token in one may take 4 KiB.
 const HEAD_BYTES: usize = 64 << 10;
 /// Pause after a failed accept. The usual cause is that the process has no file left, which some connection's end cures.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What all listeners of the endpoint share: the places of connections, and the room for their bodies.
+#[derive(Clone)]
+pub(crate) struct Door {
+    lobby: Arc<Lobby>,
+    room: body::Room,
+}
+
+impl Door {
+    pub(crate) fn new(ctx: &Context) -> Self {
+        Self { lobby: Lobby::new(ctx.config.limits.connections, ctx.effects.clone()), room: body::Room::new() }
+    }
+}
 
 /// A bound endpoint that does not accept yet.
 pub(crate) struct Listener {
@@ -76,21 +89,21 @@ pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
 
 impl Listener {
     /// Accepts until shutdown. Connections are drained: what is being answered is answered.
-    pub(crate) async fn run(self, ctx: Context, connections: Arc<Semaphore>) {
+    pub(crate) async fn run(self, ctx: Context, door: Door) {
         let stop = ctx.effects.shutdown().clone();
         loop {
-            // The permit comes first: beyond the bound, connections wait in the kernel and not in our memory.
-            let permit = tokio::select! {
-                permit = connections.clone().acquire_owned() => permit.expect("the semaphore is never closed"),
-                () = stop.cancelled() => return,
-            };
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
                 () = stop.cancelled() => return,
             };
             match accepted {
                 Ok((stream, _)) => {
-                    let work = connection(ctx.clone(), stream, self.tls.clone(), permit);
+                    // While there is no place for it, those behind it wait in the kernel and not in our memory.
+                    let guest = tokio::select! {
+                        guest = door.lobby.enter() => guest,
+                        () = stop.cancelled() => return,
+                    };
+                    let work = connection(ctx.clone(), door.room.clone(), stream, self.tls.clone(), guest);
                     ctx.effects.spawn("http connection", work);
                 }
                 Err(error) => {
@@ -102,32 +115,44 @@ impl Listener {
     }
 }
 
-async fn connection(ctx: Context, stream: TcpStream, tls: Option<TlsAcceptor>, _permit: OwnedSemaphorePermit) {
+async fn connection(ctx: Context, room: body::Room, stream: TcpStream, tls: Option<TlsAcceptor>, guest: Arc<Guest>) {
     // Answers are small and clients wait for each: do not hold them back for more.
     let _ = stream.set_nodelay(true);
-    let Some(tls) = tls else { return exchange(ctx, stream).await };
-    match tokio::time::timeout(ctx.config.limits.header_timeout, tls.accept(stream)).await {
-        Ok(Ok(stream)) => exchange(ctx, stream).await,
-        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-        Err(_elapsed) => tracing::debug!("a TLS handshake took too long"),
+    let Some(tls) = tls else { return exchange(ctx, room, stream, guest).await };
+    let shaken = tokio::select! {
+        shaken = tls.accept(stream) => shaken,
+        () = guest.has_to_go(ctx.config.limits.header_timeout) => {
+            return tracing::debug!("a TLS handshake took too long, or somebody else needed its place");
+        }
+    };
+    match shaken {
+        Ok(stream) => exchange(ctx, room, stream, guest).await,
+        Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
     }
 }
 
-async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(ctx: Context, stream: S) {
+async fn exchange<S>(ctx: Context, room: body::Room, stream: S, guest: Arc<Guest>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let stop = ctx.effects.shutdown().clone();
-    let header_timeout = ctx.config.limits.header_timeout;
+    let limits = ctx.config.limits.clone();
+    let own = guest.clone();
     let service = service_fn(move |request| {
-        let ctx = ctx.clone();
-        async move { Ok::<_, Infallible>(handle(ctx, request).await) }
+        let (ctx, room, guest) = (ctx.clone(), room.clone(), own.clone());
+        async move { Ok::<_, Infallible>(handle(ctx, room, &guest, request).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
+        .header_read_timeout(limits.header_timeout)
         .max_buf_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = guest.has_to_go(limits.client_timeout) => {
+            return tracing::debug!("a client kept us waiting for too long, or somebody else needed its place");
+        }
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await

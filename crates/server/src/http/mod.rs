@@ -3,15 +3,16 @@
 //! One `POST /` for every service and, beside it, two pages of our own under `/.longshore/`. What a service means is not
 //! known here; `crate::api` has the rooms.
 
+mod body;
 mod listener;
 
 pub use listener::TlsError;
-pub(crate) use listener::{Listener, acceptor, bind};
+pub(crate) use listener::{Door, Listener, acceptor, bind};
 
-use crate::{api, auth, context::Context};
+use crate::{api, auth, context::Context, lobby::Guest};
 use bytes::Bytes;
 use futures::FutureExt;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
@@ -23,11 +24,14 @@ use wire::{Reply, WireError};
 pub(crate) static SERVICES: &[&Service] = &shapes::SERVICES;
 
 /// Answers one request; never fails and never panics.
-pub(crate) async fn handle(ctx: Context, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn handle(ctx: Context, room: body::Room, guest: &Guest, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let request_id = ctx.effects.uuid();
     let limit = ctx.config.limits.request_timeout;
-    let work = AssertUnwindSafe(respond(&ctx, request, &request_id)).catch_unwind();
-    match tokio::time::timeout(limit, work).await {
+    let work = AssertUnwindSafe(respond(&ctx, &room, guest, request, &request_id)).catch_unwind();
+    let outcome = tokio::time::timeout(limit, work).await;
+    // From here on the client has to read, and to ask again.
+    guest.waits();
+    match outcome {
         Ok(Ok(response)) => response,
         Ok(Err(_panic)) => {
             tracing::error!(request_id, "a request handler panicked; this is a defect, please report it");
@@ -46,21 +50,29 @@ fn internal(request_id: &str, code: &'static str, status: StatusCode) -> Respons
     finish(wire::encode_error(Protocol::AwsJson11, &error, request_id))
 }
 
-async fn respond(ctx: &Context, request: Request<Incoming>, request_id: &str) -> Response<Full<Bytes>> {
+async fn respond(
+    ctx: &Context,
+    room: &body::Room,
+    guest: &Guest,
+    request: Request<Incoming>,
+    request_id: &str,
+) -> Response<Full<Bytes>> {
     if let Some(page) = own_page(ctx, &request) {
         return page;
     }
     let (parts, body) = request.into_parts();
-    let body = match read_body(body, ctx.config.limits.body_bytes).await {
-        Ok(body) => body,
+    let held = match room.read(body, ctx.config.limits.body_bytes, guest, &ctx.effects).await {
+        Ok(held) => held,
         Err(error) => return finish(wire::encode_error(wire::guess_protocol(&parts, SERVICES), &error, request_id)),
     };
-    let routed = match wire::route(&parts, &body, SERVICES) {
+    guest.served();
+    let body = &held.bytes;
+    let routed = match wire::route(&parts, body, SERVICES) {
         Ok(routed) => routed,
         Err(error) => return finish(wire::encode_error(wire::guess_protocol(&parts, SERVICES), &error, request_id)),
     };
     let (service, operation) = (routed.service, routed.operation);
-    let outcome = answer(ctx, &parts, &body, &routed).await;
+    let outcome = answer(ctx, &parts, body, &routed).await;
     finish(match outcome {
         Ok(output) => {
             tracing::debug!(request_id, service = service.name, operation = operation.name, "answered");
@@ -110,21 +122,6 @@ fn own_page<B: Body>(ctx: &Context, request: &Request<B>) -> Option<Response<Ful
             None => plain(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "the link is not up yet\n"),
         },
         _ => plain(StatusCode::NOT_FOUND, "text/plain", "no such page\n"),
-    }
-}
-
-async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, WireError> {
-    let too_long = || {
-        WireError::new("RequestEntityTooLargeException", format!("A request may have at most {limit} bytes."))
-            .with_status(StatusCode::PAYLOAD_TOO_LARGE.as_u16())
-    };
-    if body.size_hint().lower() > limit as u64 {
-        return Err(too_long());
-    }
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_long()),
-        Err(error) => Err(WireError::serialization(format!("The request's body broke off: {error}"))),
     }
 }
 

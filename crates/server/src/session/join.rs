@@ -4,7 +4,7 @@
 //! asks again with the same key and becomes the same container instance; a token that is replayed with another key is refused.
 
 use super::{Link, PATIENCE};
-use crate::ca::CertificateAuthority;
+use crate::{ca::CertificateAuthority, lobby::Guest};
 use link::{Identity, JoinAnswer, JoinRefusal, JoinRequest};
 use model::{ClusterArn, ClusterName, ContainerInstanceArn, ContainerInstanceId, Scope};
 use sha2::{Digest, Sha256};
@@ -14,13 +14,19 @@ use subtle::ConstantTimeEq;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-pub(super) async fn answer(link: &Link, stream: TlsStream<TcpStream>, peer: SocketAddr) {
+pub(super) async fn answer(link: &Link, stream: TlsStream<TcpStream>, peer: SocketAddr, guest: &Guest) {
     let mut framed = link::framed_to_join(stream);
-    let request = match tokio::time::timeout(PATIENCE, framed.receive::<JoinRequest>()).await {
-        Ok(Ok(request)) => request,
-        Ok(Err(error)) => return tracing::debug!(%peer, %error, "a joining machine did not ask"),
-        Err(_) => return tracing::debug!(%peer, "a joining machine took too long to ask"),
+    let asked = tokio::select! {
+        asked = framed.receive::<JoinRequest>() => asked,
+        () = guest.has_to_go(PATIENCE) => {
+            return tracing::debug!(%peer, "a joining machine took too long to ask, or somebody else needed its place");
+        }
     };
+    let request = match asked {
+        Ok(request) => request,
+        Err(error) => return tracing::debug!(%peer, %error, "a joining machine did not ask"),
+    };
+    guest.served();
     let answer = match join(link, &request).await {
         Ok(answer) => answer,
         Err(refusal) => {

@@ -17,7 +17,11 @@ pub use plain::PlainLink;
 pub(crate) use registry::Sessions;
 pub(crate) use talk::disconnected;
 
-use crate::{ca::CertificateAuthority, context::Context};
+use crate::{
+    ca::CertificateAuthority,
+    context::Context,
+    lobby::{Guest, Lobby},
+};
 use link::{AgentMessage, Goodbye, GoodbyeCode, Identity, ServerMessage};
 use model::{InstanceStatus, Timestamp};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -29,8 +33,11 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 /// Longest a connection may take to shake hands or to say its first word. A slow laptop needs well under a second.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Connections at once: 5,000 agents, the original's limit for a cluster, and as many again that reconnect at the same time.
-const MAX_CONNECTIONS: usize = 10_000;
+/// Sessions at once: 5,000 agents, the original's limit for a cluster, and as many again whose old connection is not known to
+/// be dead yet.
+const MAX_SESSIONS: usize = 10_000;
+/// Connections at once that have not proved who they are: anybody may open those. For one more, the oldest has to go.
+const MAX_STRANGERS: usize = 256;
 /// Pause after a failed accept; its usual cause, no free file, needs some other connection to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -60,7 +67,8 @@ impl LinkListener {
     /// Accepts until shutdown.
     pub(crate) async fn run(self, link: Link, tls: Arc<rustls::ServerConfig>) {
         let stop = link.ctx.effects.shutdown().clone();
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let strangers = Lobby::new(MAX_STRANGERS, link.ctx.effects.clone());
+        let sessions = Arc::new(Semaphore::new(MAX_SESSIONS));
         let acceptor = TlsAcceptor::from(tls);
         loop {
             let accepted = tokio::select! {
@@ -69,14 +77,13 @@ impl LinkListener {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let Ok(place) = places.clone().try_acquire_owned() else {
-                        tracing::warn!(%peer, "too many link connections; this one is closed");
-                        continue;
+                    let guest = tokio::select! {
+                        guest = strangers.enter() => guest,
+                        () = stop.cancelled() => return,
                     };
-                    let (link, acceptor) = (link.clone(), acceptor.clone());
+                    let (link, acceptor, sessions) = (link.clone(), acceptor.clone(), sessions.clone());
                     link.ctx.effects.clone().spawn("link connection", async move {
-                        let _place = place;
-                        connection(link, acceptor, stream, peer).await;
+                        connection(link, acceptor, stream, peer, guest, sessions).await;
                     });
                 }
                 Err(error) => {
@@ -88,24 +95,49 @@ impl LinkListener {
     }
 }
 
-async fn connection(link: Link, acceptor: TlsAcceptor, stream: TcpStream, peer: SocketAddr) {
+async fn connection(
+    link: Link,
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    peer: SocketAddr,
+    guest: Arc<Guest>,
+    sessions: Arc<Semaphore>,
+) {
     let _ = stream.set_nodelay(true);
-    let stream = match tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%peer, %error, "a link's TLS handshake failed"),
-        Err(_) => return tracing::debug!(%peer, "a link's TLS handshake took too long"),
+    let shaken = tokio::select! {
+        shaken = acceptor.accept(stream) => shaken,
+        () = guest.has_to_go(PATIENCE) => {
+            return tracing::debug!(%peer, "a link's TLS handshake took too long, or somebody else needed its place");
+        }
+    };
+    let stream = match shaken {
+        Ok(stream) => stream,
+        Err(error) => return tracing::debug!(%peer, %error, "a link's TLS handshake failed"),
     };
     match stream.get_ref().1.alpn_protocol() {
-        Some(link::ALPN_JOIN) => join::answer(&link, stream, peer).await,
+        Some(link::ALPN_JOIN) => join::answer(&link, stream, peer, &guest).await,
         Some(link::ALPN_SESSION) => match identity(&stream, link.ctx.effects.now()) {
-            Some((identity, Standing::InDate)) => talk::session(link, stream, identity, peer).await,
-            Some((identity, Standing::Expired)) => match may_return(&link, &identity) {
-                Ok(()) => talk::session(link, stream, identity, peer).await,
-                Err(goodbye) => send_away(stream, goodbye, peer).await,
-            },
+            Some((identity, standing)) => {
+                drop(guest);
+                let Ok(_place) = sessions.try_acquire_owned() else {
+                    return tracing::warn!(%peer, "there are as many sessions as there may be; this one is closed");
+                };
+                known(link, stream, identity, standing, peer).await;
+            }
             None => tracing::warn!(%peer, "a session without a certificate of ours was refused"),
         },
         _ => tracing::debug!(%peer, "a link connection named no protocol of ours"),
+    }
+}
+
+/// Whoever has a certificate of ours.
+async fn known(link: Link, stream: TlsStream<TcpStream>, identity: Identity, standing: Standing, peer: SocketAddr) {
+    match standing {
+        Standing::InDate => talk::session(link, stream, identity, peer).await,
+        Standing::Expired => match may_return(&link, &identity) {
+            Ok(()) => talk::session(link, stream, identity, peer).await,
+            Err(goodbye) => send_away(stream, goodbye, peer).await,
+        },
     }
 }
 

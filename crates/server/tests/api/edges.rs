@@ -59,19 +59,6 @@ async fn whoever_dawdles_over_a_head_is_cut_off() {
 }
 
 #[tokio::test]
-async fn connections_are_bounded_and_wait_their_turn() {
-    let harness = Harness::start_with(|config| config.limits.connections = 1).await;
-    let idle = TcpStream::connect(harness.server.endpoints()[0]).await.unwrap();
-    let waiting = get(&harness, "/.longshore/health");
-    let mut waiting = std::pin::pin!(waiting);
-    let early = tokio::time::timeout(Duration::from_millis(100), waiting.as_mut()).await;
-    assert!(early.is_err(), "the only place is taken");
-    drop(idle);
-    let answer = tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("the place is free again");
-    assert_eq!(answer.status, 200);
-}
-
-#[tokio::test]
 async fn a_restart_keeps_what_was_answered() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");

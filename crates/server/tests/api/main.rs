@@ -9,6 +9,7 @@ mod clusters;
 mod coverage;
 mod definitions;
 mod edges;
+mod half;
 mod logs;
 mod settings;
 mod signatures;
