@@ -1,6 +1,9 @@
 //! One agent's session, from its Hello to its end.
 
-use super::{Link, PATIENCE, assignments, logs, registry::Sessions};
+use super::{
+    Link, PATIENCE, assignments, logs,
+    registry::{Begun, Sessions},
+};
 use crate::context::Context;
 use link::{
     AgentMessage, FrameError, Framed, Goodbye, GoodbyeCode, Hello, Identity, JoinAnswer, JoinRefusal, Sender,
@@ -38,7 +41,18 @@ where
     };
     let instance = identity.container_instance.clone();
     // The session counts from here, so that an older one's end is not recorded over this one's beginning.
-    let (number, superseded) = link.sessions.begin(&instance);
+    let Some(begun) = link.sessions.begin(&instance, link.ctx.effects.monotonic()) else {
+        tracing::warn!(%peer, %instance, "a session was refused: this instance's was taken over too often within a minute");
+        let message = "this container instance has a session, which was taken over too often lately".to_owned();
+        let goodbye = ServerMessage::Goodbye(Goodbye { code: GoodbyeCode::ShuttingDown, message });
+        let _ = tokio::time::timeout(PATIENCE, framed.send(&goodbye)).await;
+        return;
+    };
+    if begun.suspicious {
+        tracing::error!(%peer, %instance, "two machines take turns with the certificate of one container instance; if \
+            its key was copied, deregister the instance and let the machine join again");
+    }
+    let Begun { number, superseded, .. } = begun;
     match register(&link.ctx, &identity, hello).await {
         Ok(()) => {
             tracing::info!(%peer, %instance, "an agent's session began");

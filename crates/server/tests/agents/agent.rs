@@ -7,7 +7,7 @@ use link::{
     ServerMessage,
 };
 use model::{AgentInfo, Attributes, ClusterName, CpuUnits, MemoryMib, Resources};
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, SanType};
 use rustls::ClientConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, pem::PemObject};
 use serde_json::json;
@@ -126,6 +126,48 @@ impl Machine {
         let days_ago = |days: i64| time::OffsetDateTime::from_unix_timestamp(now.0 / 1000 - days * 86_400).unwrap();
         (params.not_before, params.not_after) = (days_ago(2), days_ago(1));
         self.certificate = Some(params.signed_by(&self.key, &issuer).unwrap().der().clone());
+    }
+
+    /// Another machine with this one's key and certificate.
+    pub(crate) fn copy(&self) -> Self {
+        let key = KeyPair::from_pem(&self.key.serialize_pem()).unwrap();
+        Self { key, ca: self.ca.clone(), certificate: self.certificate.clone() }
+    }
+
+    fn params(names: &[&str], for_servers: bool, now: model::Timestamp) -> CertificateParams {
+        let usage = if for_servers { ExtendedKeyUsagePurpose::ServerAuth } else { ExtendedKeyUsagePurpose::ClientAuth };
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = names.iter().map(|n| SanType::URI((*n).try_into().unwrap())).collect();
+        params.extended_key_usages = vec![usage];
+        let hours = |hours: i64| time::OffsetDateTime::from_unix_timestamp(now.0 / 1000 + hours * 3600).unwrap();
+        (params.not_before, params.not_after) = (hours(-1), hours(24));
+        params
+    }
+
+    /// Has the certificate replaced by one of these names, signed with the CA's key in `dir`.
+    pub(crate) fn certify(&mut self, dir: &std::path::Path, names: &[&str], for_servers: bool, now: model::Timestamp) {
+        let key = KeyPair::from_pem(&std::fs::read_to_string(dir.join("ca.key")).unwrap()).unwrap();
+        let issuer = rcgen::Issuer::from_ca_cert_der(&self.ca, key).unwrap();
+        let certificate = Self::params(names, for_servers, now).signed_by(&self.key, &issuer).unwrap();
+        self.certificate = Some(certificate.der().clone());
+    }
+
+    /// Has the certificate replaced by one that it signed itself.
+    pub(crate) fn certify_itself(&mut self, name: &str, now: model::Timestamp) {
+        self.certificate = Some(Self::params(&[name], false, now).self_signed(&self.key).unwrap().der().clone());
+    }
+
+    /// Whether the server answers its Hello with a welcome. Being turned away may show at any step.
+    pub(crate) async fn is_let_in(&self, harness: &Harness) -> bool {
+        let tcp = TcpStream::connect(harness.server.links()[0]).await.unwrap();
+        let name = ServerName::try_from("longshore").unwrap();
+        let Ok(stream) = self.tls(link::ALPN_SESSION, true).connect(name, tcp).await else { return false };
+        let mut framed = link::framed(stream);
+        if framed.send(&AgentMessage::Hello(hello())).await.is_err() {
+            return false;
+        }
+        let answer = tokio::time::timeout(DEADLINE, framed.receive::<ServerMessage>()).await;
+        matches!(answer.expect("a stranger is answered or cut off"), Ok(ServerMessage::Welcome(_)))
     }
 
     /// Trusts the server that the other one trusts.

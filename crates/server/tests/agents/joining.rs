@@ -40,6 +40,47 @@ async fn a_replayed_token_gives_the_same_identity_to_the_same_key_only() {
 }
 
 #[tokio::test]
+async fn of_eight_machines_with_a_token_for_one_exactly_one_joins() {
+    let harness = Harness::start().await;
+    let token = token(&harness, Some("demo"), 1).await;
+    let mut machines = Vec::new();
+    for _ in 0..8 {
+        machines.push(Machine::new(&harness).await);
+    }
+    let all = machines.iter_mut().map(|machine| machine.join(&harness, &token, None));
+    let answers = futures::future::join_all(all).await;
+    let joined: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().ok()).collect();
+    assert_eq!(joined.len(), 1, "{answers:?}");
+    let refused = answers.iter().filter_map(|answer| answer.as_ref().err());
+    assert!(refused.clone().all(|r| r.message.contains("as many machines") && !r.retry), "{answers:?}");
+    assert_eq!(refused.count(), 7);
+    let shown = ok(&harness, "ssm", "DescribeActivations", json!({})).await;
+    assert_eq!(list(&shown["ActivationList"])[0]["RegistrationsCount"], 1);
+}
+
+#[tokio::test]
+async fn a_token_that_has_expired_lets_in_only_whom_it_let_in_before() {
+    let harness = Harness::start().await;
+    let soon = harness.effects.now().0 as f64 / 1000.0 + 6.0;
+    let input = json!({"IamRole": "none", "RegistrationLimit": 1000, "ExpirationDate": soon});
+    let answer = ok(&harness, "ssm", "CreateActivation", input).await;
+    let token = Token { id: text(&answer["ActivationId"]).into(), code: text(&answer["ActivationCode"]).into() };
+    let mut early = Machine::new(&harness).await;
+    let identity = early.join(&harness, &token, None).await.unwrap();
+    let begin = harness.effects.monotonic();
+    let refusal = loop {
+        let mut late = Machine::new(&harness).await;
+        match late.join(&harness, &token, None).await {
+            Ok(_) => assert!(harness.effects.monotonic() - begin < crate::DEADLINE, "the token does not expire"),
+            Err(refusal) => break refusal,
+        }
+        harness.effects.sleep(crate::LOOK * 10).await;
+    };
+    assert!(refusal.message.contains("expired") && !refusal.retry, "{}", refusal.message);
+    assert_eq!(early.join(&harness, &token, None).await.unwrap(), identity);
+}
+
+#[tokio::test]
 async fn a_token_for_one_cluster_does_not_open_another() {
     let harness = Harness::start().await;
     let token = token(&harness, Some("demo"), 5).await;

@@ -8,6 +8,7 @@
 mod client;
 
 mod agent;
+mod certificates;
 mod instances;
 mod joining;
 mod machines;
