@@ -62,6 +62,8 @@ pub enum PullError {
         registry: String,
         /// Status and words.
         message: String,
+        /// Whether the same may be answered otherwise soon: it is overloaded, or in trouble of its own.
+        passes: bool,
     },
     /// Bytes that do not have the digest they were asked by. Nothing was kept.
     #[error("content does not match its digest: {0}")]
@@ -94,6 +96,27 @@ pub enum PullError {
     /// The runtime failed while storing or unpacking.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+}
+
+impl PullError {
+    /// Whether asking the registry again soon may help.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Registry { passes, .. } => *passes,
+            // A registry that went silent has had all the time there is.
+            Self::Timeout { .. }
+            | Self::InvalidReference { .. }
+            | Self::NotFound { .. }
+            | Self::Unauthorized { .. }
+            | Self::DigestMismatch(_)
+            | Self::NoSpace(_)
+            | Self::PlatformMissing { .. }
+            | Self::Unsupported(_)
+            | Self::Refused(_)
+            | Self::Runtime(_) => false,
+        }
+    }
 }
 
 /// Why a container could not be created or started.

@@ -24,6 +24,21 @@ pub fn isolate_network() -> Result<()> {
     Ok(())
 }
 
+/// Moves the calling thread, and every process and thread it starts from now on, into a mount namespace of its own: what it
+/// mounts is seen nowhere else and goes with the last process in it.
+///
+/// # Errors
+/// Without root.
+pub fn isolate_mounts() -> Result<()> {
+    // SAFETY: CLONE_NEWNS implies CLONE_FS, which gives this thread its own working directory and umask; nothing else changes.
+    let result = unsafe { libc::unshare(libc::CLONE_NEWNS) };
+    ensure!(result == 0, "cannot make a mount namespace (this needs root): {}", std::io::Error::last_os_error());
+    // Shared mounts would carry ours back to where we came from.
+    let private = Command::new("mount").args(["--make-rprivate", "/"]).status().context("mount is missing")?;
+    ensure!(private.success(), "the mounts cannot be made private");
+    Ok(())
+}
+
 /// Starts a process that gets `signal` when the calling thread ends, however it ends: a test that is killed leaves nothing
 /// running.
 ///

@@ -1,6 +1,8 @@
 //! Real clusters in network namespaces for tests, and their clean-up.
 
+pub mod disk;
+pub mod faulty;
 pub mod isolation;
 pub mod registry;
 
-pub use isolation::{isolate_network, spawn_bound};
+pub use isolation::{isolate_mounts, isolate_network, spawn_bound};

@@ -35,6 +35,19 @@ pub struct Registry {
     port: u16,
 }
 
+/// A layer for [`Registry::image_of_layer`].
+#[derive(Debug)]
+pub struct Layer<'a> {
+    /// The end of its media type: `tar`, `tar+gzip`, `tar+zstd`.
+    pub kind: &'a str,
+    /// What the registry serves.
+    pub bytes: &'a [u8],
+    /// What it is said to unpack to.
+    pub tar: &'a [u8],
+    /// The size that the manifest tells, if it lies.
+    pub said_size: Option<usize>,
+}
+
 impl Registry {
     /// Starts an empty registry.
     ///
@@ -84,7 +97,15 @@ impl Registry {
         let tar = self.dir.path().join("layer.tar");
         run("tar", &["-C", path(&self.dir.path().join("bundle/rootfs"))?, "-cf", path(&tar)?, "."])?;
         let tar = fs::read(tar)?;
-        let layer = zstd::encode_all(&tar[..], 0)?;
+        let layer = Layer { kind: "tar+zstd", bytes: &zstd::encode_all(&tar[..], 0)?, tar: &tar, said_size: None };
+        self.image_of_layer("busybox", "zstd", &layer)
+    }
+
+    /// An image of one layer as it is given, whether or not it can be unpacked, as `127.0.0.1:port/repository:tag`.
+    ///
+    /// # Errors
+    /// If the registry does not take it.
+    pub fn image_of_layer(&self, repository: &str, tag: &str, layer: &Layer<'_>) -> Result<String> {
         let architecture = match std::env::consts::ARCH {
             "x86_64" => "amd64",
             "aarch64" => "arm64",
@@ -93,24 +114,29 @@ impl Registry {
         let config = serde_json::json!({
             "os": "linux", "architecture": architecture,
             "config": { "Cmd": ["/bin/sh"], "Env": ["PATH=/bin"] },
-            "rootfs": { "type": "layers", "diff_ids": [sha256(&tar)] },
+            "rootfs": { "type": "layers", "diff_ids": [sha256(layer.tar)] },
         });
         let config = config.to_string().into_bytes();
-        self.put_blob(&layer)?;
-        self.put_blob(&config)?;
-        let descriptor = |media_type: &str, bytes: &[u8]| serde_json::json!({ "mediaType": media_type, "digest": sha256(bytes), "size": bytes.len() });
+        self.put_blob(repository, layer.bytes)?;
+        self.put_blob(repository, &config)?;
+        let descriptor = |kind: &str, bytes: &[u8], size: usize| {
+            let media_type = format!("application/vnd.oci.image.{kind}");
+            serde_json::json!({ "mediaType": media_type, "digest": sha256(bytes), "size": size })
+        };
+        let size = layer.said_size.unwrap_or(layer.bytes.len());
         let manifest = serde_json::json!({
             "schemaVersion": 2, "mediaType": MANIFEST,
-            "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
-            "layers": [descriptor("application/vnd.oci.image.layer.v1.tar+zstd", &layer)],
+            "config": descriptor("config.v1+json", &config, config.len()),
+            "layers": [descriptor(&format!("layer.v1.{}", layer.kind), layer.bytes, size)],
         });
         let content_type = format!("Content-Type: {MANIFEST}");
-        self.http("PUT", "/v2/busybox/manifests/zstd", &[&content_type], manifest.to_string().as_bytes())?;
-        Ok(format!("{}/busybox:zstd", self.address()))
+        let target = format!("/v2/{repository}/manifests/{tag}");
+        self.http("PUT", &target, &[&content_type], manifest.to_string().as_bytes())?;
+        Ok(format!("{}/{repository}:{tag}", self.address()))
     }
 
-    fn put_blob(&self, bytes: &[u8]) -> Result<()> {
-        let (head, _) = self.http("POST", "/v2/busybox/blobs/uploads/", &[], b"")?;
+    fn put_blob(&self, repository: &str, bytes: &[u8]) -> Result<()> {
+        let (head, _) = self.http("POST", &format!("/v2/{repository}/blobs/uploads/"), &[], b"")?;
         let location = header(&head, "location").context("no place to upload to")?;
         let (_, target) = location.split_once(&self.address()).context("an upload elsewhere")?;
         let joint = if target.contains('?') { '&' } else { '?' };

@@ -42,6 +42,8 @@ const SNAPSHOTTER: &str = "overlayfs";
 const RUNTIME: &str = "io.containerd.runc.v2";
 /// A registry that sends nothing for so long is taken for dead (ECS_IMAGE_PULL_INACTIVITY_TIMEOUT).
 const PULL_INACTIVITY: Duration = Duration::from_secs(60);
+/// The original agent's first pause between two tries of a pull.
+const PULL_RETRY: Duration = Duration::from_millis(1_100);
 /// The kernel that brought overlayfs' `volatile`.
 const VOLATILE_OVERLAY: (u32, u32) = (5, 10);
 /// The static init, built by build.rs.
@@ -60,8 +62,10 @@ pub struct ContainerdConfig {
     pub registry_netns: Option<PathBuf>,
     /// Registries (host or host:port) spoken to in plain http. Loopback ones always are.
     pub insecure_registries: Vec<String>,
-    /// A registry that sends nothing for so long is taken for dead.
+    /// A registry that sends nothing for so long, or hardly anything, is taken for dead.
     pub pull_inactivity: Duration,
+    /// The first pause before a registry that is in trouble is tried again; it grows from try to try.
+    pub pull_retry: Duration,
 }
 
 impl ContainerdConfig {
@@ -75,6 +79,7 @@ impl ContainerdConfig {
             registry_netns: None,
             insecure_registries: Vec::new(),
             pull_inactivity: PULL_INACTIVITY,
+            pull_retry: PULL_RETRY,
         }
     }
 }
@@ -123,6 +128,7 @@ impl Containerd {
                 insecure: config.insecure_registries,
                 inactivity: config.pull_inactivity,
                 owner: config.dir.display().to_string(),
+                first_retry: config.pull_retry,
             },
             effects.clone(),
         )?;

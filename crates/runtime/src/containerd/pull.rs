@@ -32,6 +32,11 @@ const LEASE_AGAIN: Duration = Duration::from_secs(1);
 /// Jobs waiting for the thread to look: it starts each at once, so a few suffice.
 const WAITING_JOBS: usize = 64;
 
+/// How often a registry that is in trouble is tried, and the longest pause between two tries. Source: the original agent's
+/// (ecs-agent `engine/docker_task_engine.go`), whose pauses grow by half as well.
+const TRIES: u32 = 5;
+const LONGEST_RETRY: Duration = Duration::from_secs(5);
+
 /// What the thread needs to know.
 pub(super) struct PullConfig {
     pub(super) socket: PathBuf,
@@ -41,6 +46,7 @@ pub(super) struct PullConfig {
     pub(super) inactivity: Duration,
     /// Whose pulls these are, over restarts.
     pub(super) owner: String,
+    pub(super) first_retry: Duration,
 }
 
 /// One pull to do.
@@ -130,20 +136,35 @@ async fn make_present(
 ) -> Result<Image, PullError> {
     let reference = image::parse(&request.reference)?;
     let name = reference.whole();
-    if request.policy == PullPolicy::IfMissing
-        && let Some(image) = images::find(client, &name, &request.platform).await?
-    {
+    let here = images::find(client, &name, &request.platform).await?;
+    // Whoever has a copy is not kept from it by a registry in trouble.
+    let tries = if here.is_some() { 1 } else { TRIES };
+    if let (PullPolicy::IfMissing, Some(image)) = (request.policy, here) {
         return Ok(image);
     }
     let store = Store::open(client, &config.owner, effects).await?;
-    let work = async {
+    let work = async || {
         let plain = is_plain(reference.registry(), &config.insecure);
         let registry = Registry::open(reference.clone(), &request.auth, plain, config.inactivity).await?;
-        let pull = Pull { store: &store, registry, progress, inactivity: config.inactivity };
+        let pull = Pull { store: &store, registry, progress };
         pull.run(&name, &request.platform).await
     };
+    let persistent = async {
+        let (mut number, mut pause) = (1, config.first_retry);
+        loop {
+            match work().await {
+                Err(error) if error.may_pass() && number < tries => {
+                    tracing::info!(image = name, %error, number, "a pull broke off; it goes on where it was");
+                    effects.sleep(pause).await;
+                    pause = (pause * 3 / 2).min(LONGEST_RETRY);
+                    number += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    };
     let outcome = tokio::select! {
-        outcome = work => outcome,
+        outcome = persistent => outcome,
         () = done.closed() => Err(PullError::Refused(format!("pull of {name} was cancelled"))),
     };
     let failed = outcome.is_err();
@@ -168,7 +189,6 @@ struct Pull<'a> {
     store: &'a Store,
     registry: Registry,
     progress: &'a watch::Sender<PullProgress>,
-    inactivity: Duration,
 }
 
 /// A manifest with the bytes it was read from.
@@ -247,14 +267,11 @@ impl Pull<'_> {
         if descriptor.size > LARGEST {
             return Err(PullError::Unsupported(format!("image configuration of {} bytes", descriptor.size)));
         }
-        let mut stream = self.registry.blob(descriptor).await?;
+        let (_, mut pieces) = self.registry.blob(descriptor, 0).await?;
+        let mut patience = self.registry.patience("image configuration");
         let mut bytes = Vec::new();
-        loop {
-            let next = tokio::time::timeout(self.inactivity, stream.next()).await;
-            match next.map_err(|_| self.registry.silent("image configuration"))? {
-                Some(piece) => bytes.extend_from_slice(&piece.map_err(|e| self.registry.broken(&e))?),
-                None => break,
-            }
+        while let Some(piece) = patience.next(&mut pieces).await? {
+            bytes.extend_from_slice(&piece);
             if bytes.len() as u64 > LARGEST {
                 return Err(PullError::Unsupported("image configuration larger than it says".into()));
             }
@@ -316,7 +333,7 @@ impl Pull<'_> {
             told(layer.size);
             return Ok(());
         }
-        self.store.fetch(&self.registry, layer, self.inactivity, told).await
+        self.store.fetch(&self.registry, layer, told).await
     }
 }
 

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use futures::StreamExt;
 use futures::stream::BoxStream;
-use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::client::{BlobResponse, ClientConfig, ClientProtocol};
 use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
 use oci_client::manifest::OciDescriptor;
 use oci_client::secrets::RegistryAuth as WireAuth;
@@ -17,6 +18,14 @@ use crate::error::PullError;
 
 /// Bound of establishing one connection: a registry that needs longer is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The fewest bytes that a registry must send for the wait to begin anew: at a minute's inactivity, a kilobyte a second. With
+/// less a layer of a few megabytes takes hours, and one byte now and then would keep a pull for ever.
+const LEAST: usize = 64 << 10;
+const TOO_MANY_REQUESTS: u16 = 429;
+
+/// A blob's bytes as they come.
+pub(super) type Pieces = BoxStream<'static, Result<bytes::Bytes, std::io::Error>>;
 
 /// One repository at one registry, authenticated.
 pub(super) struct Registry {
@@ -77,19 +86,29 @@ impl Registry {
         Ok(bytes)
     }
 
-    /// A blob as it comes; its digest is verified at the end of the stream.
-    pub(super) async fn blob(
-        &self,
-        descriptor: &Descriptor,
-    ) -> Result<BoxStream<'static, Result<bytes::Bytes, std::io::Error>>, PullError> {
+    /// A blob as it comes, from `offset` on or, if the registry does not do parts, from its beginning; where it begins is the
+    /// first answer. The digest of a whole one is verified at the end of the stream, that of a part is for the caller to see to.
+    pub(super) async fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<(u64, Pieces), PullError> {
         let descriptor = OciDescriptor {
             media_type: descriptor.media_type.clone(),
             digest: descriptor.digest.clone(),
             size: i64::try_from(descriptor.size).unwrap_or(i64::MAX),
             ..OciDescriptor::default()
         };
-        let answer = self.client.pull_blob_stream(&self.reference, &descriptor);
-        Ok(self.bounded("blob", answer).await?.stream)
+        if offset == 0 {
+            let answer = self.client.pull_blob_stream(&self.reference, &descriptor);
+            return Ok((0, self.bounded("blob", answer).await?.stream));
+        }
+        let answer = self.client.pull_blob_stream_partial(&self.reference, &descriptor, offset, None);
+        Ok(match self.bounded("blob", answer).await? {
+            BlobResponse::Full(whole) => (0, whole.stream),
+            BlobResponse::Partial(part) => (offset, part.stream),
+        })
+    }
+
+    /// How long this registry's next bytes are waited for.
+    pub(super) fn patience(&self, what: &'static str) -> Patience<'_> {
+        Patience { registry: self, what, waited: Duration::ZERO, came: 0 }
     }
 
     /// The registry as people name it.
@@ -113,11 +132,13 @@ impl Registry {
         PullError::Timeout { registry: self.name().to_owned(), message: step.to_owned() }
     }
 
-    /// A stream that broke: wrong bytes, or a lost connection.
+    /// A stream that broke: wrong bytes, silence, or a lost connection.
     pub(super) fn broken(&self, error: &std::io::Error) -> PullError {
         let digest = error.get_ref().and_then(|inner| inner.downcast_ref::<DigestError>());
+        let request = error.get_ref().and_then(|inner| inner.downcast_ref::<reqwest::Error>());
         match digest {
             Some(digest) => PullError::DigestMismatch(digest.to_string()),
+            None if request.is_some_and(reqwest::Error::is_timeout) => self.silent(&chain(error)),
             None => PullError::Unreachable { registry: self.name().to_owned(), message: chain(error) },
         }
     }
@@ -148,7 +169,8 @@ impl Registry {
                 ]) {
                     PullError::NotFound { reference, message }
                 } else {
-                    PullError::Registry { registry, message }
+                    let passes = has(&[C::Toomanyrequests]);
+                    PullError::Registry { registry, message, passes }
                 }
             }
             E::ServerError { code: 404, message, .. } => PullError::NotFound { reference, message: short(message) },
@@ -156,7 +178,8 @@ impl Registry {
                 PullError::Unauthorized { reference, message: short(message) }
             }
             E::ServerError { code, message, .. } => {
-                PullError::Registry { registry, message: format!("{step}: status {code}: {}", short(message)) }
+                let message = format!("{step}: received unexpected HTTP status: {code}: {}", short(message));
+                PullError::Registry { registry, message, passes: *code == TOO_MANY_REQUESTS || *code >= 500 }
             }
             E::DigestError(digest) => PullError::DigestMismatch(digest.to_string()),
             E::RequestError(request) if request.is_timeout() => {
@@ -164,8 +187,33 @@ impl Registry {
             }
             E::RequestError(request) => PullError::Unreachable { registry, message: chain(request) },
             E::IoError(io) => self.broken(io),
-            other => PullError::Registry { registry, message: format!("{step}: {other}") },
+            other => PullError::Registry { registry, message: format!("{step}: {other}"), passes: false },
         }
+    }
+}
+
+/// The wait for a registry, over all the pieces of one blob. Only waiting counts, not what is done with the pieces.
+pub(super) struct Patience<'a> {
+    registry: &'a Registry,
+    what: &'static str,
+    waited: Duration,
+    came: usize,
+}
+
+impl Patience<'_> {
+    /// The next piece; `None` at the end.
+    pub(super) async fn next(&mut self, pieces: &mut Pieces) -> Result<Option<bytes::Bytes>, PullError> {
+        let begin = tokio::time::Instant::now();
+        let left = self.registry.inactivity.saturating_sub(self.waited);
+        let next = tokio::time::timeout(left, pieces.next()).await;
+        let piece = next.map_err(|_| self.registry.silent(self.what))?;
+        self.waited += begin.elapsed();
+        let piece = piece.transpose().map_err(|e| self.registry.broken(&e))?;
+        self.came += piece.as_ref().map_or(0, bytes::Bytes::len);
+        if self.came >= LEAST {
+            (self.waited, self.came) = (Duration::ZERO, 0);
+        }
+        Ok(piece)
     }
 }
 

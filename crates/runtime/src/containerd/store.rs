@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures::SinkExt;
 use futures::channel::mpsc;
-use futures::stream::BoxStream;
-use futures::{SinkExt, StreamExt};
 use prost_types::FieldMask;
 use tonic::{Code, Status};
 
@@ -21,7 +20,7 @@ use super::api::containerd::types;
 use super::client::{Client, ask, ask_if, raw, trouble};
 use super::documents::Descriptor;
 use super::images::is_unpacked;
-use super::registry::Registry;
+use super::registry::{Pieces, Registry};
 use crate::error::{PullError, RuntimeError};
 
 /// After this long even a pull that died with its process no longer holds anything. The longest ECS lets a pull take
@@ -167,17 +166,28 @@ impl Store {
         format!("{}-{digest}", self.lease)
     }
 
-    /// Streams a layer from the registry into the content store. `told` hears of each piece's length.
+    /// Bytes of the blob that an earlier try has left.
+    async fn begun(&self, digest: &str) -> Result<u64, RuntimeError> {
+        let request = content::StatusRequest { r#ref: self.ingest(digest) };
+        let answer = ask_if("look for ingest", Code::NotFound, self.client.content().status(request)).await?;
+        Ok(answer.and_then(|a| a.status).and_then(|s| u64::try_from(s.offset).ok()).unwrap_or(0))
+    }
+
+    /// Streams a layer from the registry into the content store, from where an earlier try broke off. `told` hears of each
+    /// piece's length.
     pub(super) async fn fetch(
         &self,
         registry: &Registry,
         layer: &Descriptor,
-        inactivity: Duration,
         told: &(dyn Fn(u64) + Sync),
     ) -> Result<(), PullError> {
-        let stream = registry.blob(layer).await?;
+        let begun = self.begun(&layer.digest).await?;
+        // A part that is as long as the whole, but was not taken for it, is not to be built on.
+        let from = if begun < layer.size { begun } else { 0 };
+        let (from, pieces) = registry.blob(layer, from).await?;
+        told(from);
         let (sender, receiver) = mpsc::channel(PIECES_IN_FLIGHT);
-        let feed = self.feed(registry, layer, stream, sender, inactivity, told);
+        let feed = Feed { ingest: self.ingest(&layer.digest), layer, sender, offset: from, buffer: BytesMut::new() };
         let drain = async {
             let written = async {
                 let mut answers = Box::pin(self.client.content().write(receiver)).await?.into_inner();
@@ -190,56 +200,13 @@ impl Store {
             }
         };
         // If the store gives up (full disk), feeding fails too for want of a receiver: the store's reason is the one.
-        let (fed, drained) = futures::join!(feed, drain);
+        let (fed, drained) = futures::join!(feed.run(registry, pieces, told), drain);
         match (fed, drained) {
             (Ok(()), drained) => drained,
-            (Err(Feed::StoreGone), Err(reason)) | (Err(Feed::Failed(reason)), Ok(()) | Err(_)) => Err(reason),
+            (Err(Stopped::StoreGone), Err(reason)) | (Err(Stopped::Failed(reason)), Ok(()) | Err(_)) => Err(reason),
             // The store said it has the blob, before we had sent it all.
-            (Err(Feed::StoreGone), Ok(())) => Ok(()),
+            (Err(Stopped::StoreGone), Ok(())) => Ok(()),
         }
-    }
-
-    async fn feed(
-        &self,
-        registry: &Registry,
-        layer: &Descriptor,
-        mut stream: BoxStream<'static, Result<Bytes, std::io::Error>>,
-        mut sender: mpsc::Sender<content::WriteContentRequest>,
-        inactivity: Duration,
-        told: &(dyn Fn(u64) + Sync),
-    ) -> Result<(), Feed> {
-        let mut offset: u64 = 0;
-        let mut buffer = BytesMut::with_capacity(PIECE);
-        let message = |action: content::WriteAction, offset: u64, data: Vec<u8>| content::WriteContentRequest {
-            action: action as i32,
-            r#ref: self.ingest(&layer.digest),
-            total: signed(layer.size),
-            expected: layer.digest.clone(),
-            offset: signed(offset),
-            data,
-            labels: Labels::new(),
-        };
-        loop {
-            let next = tokio::time::timeout(inactivity, stream.next()).await;
-            let piece = next.map_err(|_| Feed::Failed(registry.silent("layer")))?;
-            let Some(piece) = piece else { break };
-            let piece = piece.map_err(|e| Feed::Failed(registry.broken(&e)))?;
-            told(piece.len() as u64);
-            buffer.extend_from_slice(&piece);
-            if buffer.len() >= PIECE {
-                let data = buffer.split().to_vec();
-                let sent = data.len() as u64;
-                sender.send(message(content::WriteAction::Write, offset, data)).await.map_err(|_| Feed::StoreGone)?;
-                offset += sent;
-            }
-        }
-        let length = offset + buffer.len() as u64;
-        if length != layer.size {
-            let text = format!("{}: {length} bytes where the manifest says {}", layer.digest, layer.size);
-            return Err(Feed::Failed(PullError::DigestMismatch(text)));
-        }
-        let last = message(content::WriteAction::Commit, offset, buffer.to_vec());
-        sender.send(last).await.map_err(|_| Feed::StoreGone)
     }
 
     /// Unpacks a layer that is in the content store on top of `parent` (empty for the lowest).
@@ -300,9 +267,82 @@ impl Store {
     }
 }
 
-enum Feed {
+/// One blob on its way from a registry into the content store.
+struct Feed<'a> {
+    ingest: String,
+    layer: &'a Descriptor,
+    sender: mpsc::Sender<content::WriteContentRequest>,
+    /// Where the buffer's first byte belongs.
+    offset: u64,
+    buffer: BytesMut,
+}
+
+/// Why it got no further.
+enum Stopped {
     StoreGone,
     Failed(PullError),
+}
+
+impl Feed<'_> {
+    async fn run(
+        mut self,
+        registry: &Registry,
+        mut pieces: Pieces,
+        told: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), Stopped> {
+        let mut patience = registry.patience("layer");
+        loop {
+            let piece = match patience.next(&mut pieces).await {
+                Ok(Some(piece)) => piece,
+                Ok(None) => break,
+                Err(reason) => {
+                    // What came is kept for the next try.
+                    if reason.may_pass() && !self.buffer.is_empty() {
+                        self.pass_on(content::WriteAction::Write).await?;
+                    }
+                    return Err(Stopped::Failed(reason));
+                }
+            };
+            told(piece.len() as u64);
+            self.buffer.extend_from_slice(&piece);
+            if self.length() > self.layer.size {
+                break;
+            }
+            if self.buffer.len() >= PIECE {
+                self.pass_on(content::WriteAction::Write).await?;
+            }
+        }
+        if self.length() != self.layer.size {
+            let (digest, size) = (&self.layer.digest, self.layer.size);
+            let text = if self.length() > size {
+                format!("{digest}: more than the {size} bytes that the manifest says")
+            } else {
+                format!("{digest}: {} bytes where the manifest says {size}", self.length())
+            };
+            return Err(Stopped::Failed(PullError::DigestMismatch(text)));
+        }
+        self.pass_on(content::WriteAction::Commit).await
+    }
+
+    fn length(&self) -> u64 {
+        self.offset + self.buffer.len() as u64
+    }
+
+    async fn pass_on(&mut self, action: content::WriteAction) -> Result<(), Stopped> {
+        let data = self.buffer.split().to_vec();
+        let offset = self.offset;
+        self.offset += data.len() as u64;
+        let message = content::WriteContentRequest {
+            action: action as i32,
+            r#ref: self.ingest.clone(),
+            total: signed(self.layer.size),
+            expected: self.layer.digest.clone(),
+            offset: signed(offset),
+            data,
+            labels: Labels::new(),
+        };
+        self.sender.send(message).await.map_err(|_| Stopped::StoreGone)
+    }
 }
 
 fn is_there(status: &Status) -> bool {

@@ -40,8 +40,14 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn new() -> (Self, Daemon, Containerd) {
+        Self::on(|_| ()).await
+    }
+
+    /// In a folder that is prepared first.
+    pub(crate) async fn on(prepare: impl FnOnce(&Path)) -> (Self, Daemon, Containerd) {
         let effects = Effects::real();
         let dir = tempfile::Builder::new().prefix("lsrt-").tempdir().unwrap();
+        prepare(dir.path());
         let name = format!("longshore-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let top = format!("/{name}");
         let cgroups = Cgroups::detect().unwrap();
@@ -53,6 +59,7 @@ impl Bench {
         let daemon = ensure_containerd(&daemon_config, &effects).await.unwrap();
         let config = ContainerdConfig {
             namespace: name,
+            pull_retry: Duration::from_millis(50),
             ..ContainerdConfig::new(daemon_config.socket(), dir.path().join("own"))
         };
         let runtime = Containerd::connect(config.clone(), effects.clone()).await.unwrap();
@@ -126,9 +133,9 @@ impl Bench {
         (status.exit_code, self.logged(&id))
     }
 
-    /// Mounts of this bench.
+    /// Mounts of this bench, small disks aside.
     pub(crate) fn mounts(&self) -> Vec<String> {
-        mounts_below(self.dir())
+        mounts_below(self.dir(), |line| !line.starts_with("small-disk "))
     }
 
     /// Shim processes of this bench's namespace.
@@ -202,10 +209,16 @@ pub(crate) async fn exit_of(
     .await
 }
 
-fn mounts_below(dir: &Path) -> Vec<String> {
-    let text = std::fs::read_to_string("/proc/self/mounts").unwrap();
+fn mounts_below(dir: &Path, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    // Of the thread: a test may have a mount namespace of its own.
+    let text = std::fs::read_to_string("/proc/thread-self/mounts").unwrap();
     let dir = dir.display().to_string();
-    text.lines().filter_map(|l| l.split(' ').nth(1)).filter(|m| m.starts_with(&dir)).map(String::from).collect()
+    text.lines()
+        .filter(|l| wanted(l))
+        .filter_map(|l| l.split(' ').nth(1))
+        .filter(|m| m.starts_with(&dir))
+        .map(String::from)
+        .collect()
 }
 
 struct Cleaner {
@@ -223,7 +236,7 @@ impl Drop for Cleaner {
             // containerd first, lest it starts something while the rest is killed.
             let cgroups = Cgroups::detect().unwrap();
             runtime.block_on(async { cgroups.remove(&top, &Effects::real()).await }).unwrap();
-            for mount in mounts_below(&dir).iter().rev() {
+            for mount in mounts_below(&dir, |_| true).iter().rev() {
                 let _ = rustix::mount::unmount(mount.as_str(), rustix::mount::UnmountFlags::DETACH);
             }
             let _ = std::fs::remove_dir_all(format!("/run/containerd/runc/{namespace}"));
