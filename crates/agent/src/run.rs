@@ -69,6 +69,8 @@ pub struct Config {
     pub registry_auth: Option<PathBuf>,
     /// Whether registries are asked for images that are here.
     pub pull_behavior: PullBehavior,
+    /// How long a registry may send nothing, or hardly anything: the original's `ECS_IMAGE_PULL_INACTIVITY_TIMEOUT`.
+    pub pull_inactivity: Duration,
     /// Where introspection answers; `None` for not at all.
     pub introspection: Option<SocketAddr>,
     /// Ranges for the task bridge, each written with its gateway.
@@ -95,6 +97,7 @@ impl Config {
             insecure_registries: Vec::new(),
             registry_auth: None,
             pull_behavior: PullBehavior::default(),
+            pull_inactivity: Duration::from_secs(60),
             introspection: Some(SocketAddr::from(([127, 0, 0, 1], 51678))),
             bridge_candidates: network::TASK_BRIDGE_CANDIDATES.to_vec(),
             image_cleanup: ImageCleanup::default(),
@@ -301,6 +304,7 @@ async fn connect_runtime(config: &Config, effects: &Effects) -> Result<(Arc<dyn 
     containerd.namespace = CONTAINERD_NAMESPACE.to_owned();
     containerd.registry_netns.clone_from(&config.registry_netns);
     containerd.insecure_registries.clone_from(&config.insecure_registries);
+    containerd.pull_inactivity = config.pull_inactivity;
     loop {
         let attempt = async {
             let runtime = Arc::new(Containerd::connect(containerd.clone(), effects.clone()).await?);

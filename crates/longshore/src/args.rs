@@ -141,6 +141,9 @@ pub(crate) struct AgentArgs {
     #[arg(long, env = "ECS_IMAGE_PULL_BEHAVIOR", default_value = "default",
           value_parser = ["default", "always", "once", "prefer-cached"])]
     pub(crate) image_pull_behavior: String,
+    /// How long a registry may send nothing, or less than a kilobyte a second, before a pull fails: 90s, 10m.
+    #[arg(long, env = "ECS_IMAGE_PULL_INACTIVITY_TIMEOUT", default_value = "1m", value_parser = parse_duration)]
+    pub(crate) image_pull_inactivity_timeout: std::time::Duration,
     /// An address at which this machine's published ports can be reached.
     #[arg(long, env = "LONGSHORE_ADDRESS")]
     pub(crate) address: Option<std::net::IpAddr>,
@@ -165,6 +168,12 @@ pub(crate) struct AgentArgs {
     /// Register as this instance type, with its vCPU and memory.
     #[arg(long, hide = true)]
     pub(crate) instance_type: Option<String>,
+}
+
+fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    let duration = text.parse::<jiff::SignedDuration>().map_err(|error| error.to_string())?;
+    let duration = std::time::Duration::try_from(duration).map_err(|_| "it is before its beginning".to_owned())?;
+    if duration.is_zero() { Err("it must be longer than nothing".to_owned()) } else { Ok(duration) }
 }
 
 fn parse_attribute(text: &str) -> Result<(String, Option<String>), String> {

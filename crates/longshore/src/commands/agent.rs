@@ -72,6 +72,7 @@ fn config(args: &AgentArgs, registry_netns: Option<PathBuf>) -> Result<Config> {
             "once" | "prefer-cached" => PullBehavior::PreferCached,
             _ => PullBehavior::Default,
         },
+        pull_inactivity: args.image_pull_inactivity_timeout,
         resources: ResourceOverrides {
             cpu: kind.map(|k| model::CpuUnits(k.vcpus * 1024)),
             memory: kind.map(|k| model::MemoryMib(k.memory_mib)),
