@@ -75,6 +75,7 @@ class Logs(Case):
         options = self.group(**{
             "awslogs-create-group": "true", "awslogs-multiline-pattern": "^>", "awslogs-force-flush-interval-seconds": "1"})
         arn = self.run_one("printf '>one\\n more\\n'; sleep 1000", options)
+        self.wait_task(arn, "RUNNING")
         self.assertEqual([">one\n more\n"], self.messages(options["awslogs-group"], 1))
         self.assertEqual("RUNNING", self.task(arn)["lastStatus"])
 

@@ -82,7 +82,7 @@ pub trait Node: Send + Sync + 'static {
     /// Removes what the task itself has left: its cgroup.
     fn clear(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>>;
 
-    /// Removes its output.
+    /// Removes its output, or puts it aside if it is nowhere else.
     fn forget(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, ()>;
 
     /// Called once before anything else: these are all the containers of the ledger; every other trace of this instance's

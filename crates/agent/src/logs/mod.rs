@@ -6,8 +6,11 @@
 //! what it has not, nor output that goes nowhere else, because both are looked at every second and cut to what they may take
 //! (`docs/decisions/0009-container-output.md`).
 
+mod ended;
 mod place;
 mod stream;
+
+pub(crate) use self::ended::put_aside;
 
 use self::stream::{Opening, Stream};
 use crate::{
@@ -235,6 +238,7 @@ impl LogHub {
             }
             let now = self.0.effects.monotonic();
             self.with(|streams| streams.values_mut().for_each(|stream| stream.bound(now)));
+            self.0.changed.notify_one();
             self.cut_kept().await;
         }
     }

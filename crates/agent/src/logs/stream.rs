@@ -26,6 +26,8 @@ pub(super) struct Stream {
     place: Place,
     tailer: Option<Tailer>,
     refused: bool,
+    /// More waited than may, the last time somebody looked.
+    over: bool,
     dropped: Dropped,
 }
 
@@ -65,6 +67,7 @@ impl Stream {
             place,
             tailer: None,
             refused: false,
+            over: false,
             dropped: Dropped::default(),
         }
     }
@@ -203,14 +206,21 @@ impl Stream {
         }
     }
 
-    /// Drops the oldest output that waits, if more waits than may.
+    /// Drops the oldest output that waits, if more waits than may. A burst is given until the next look to be taken: it may
+    /// have come faster than anybody looked for it.
     pub(super) fn bound(&mut self, now: Duration) {
         let most = self.target.backlog;
-        let mut from = 0;
-        let skipped = self.tailer().and_then(|tailer| {
-            from = tailer.offset();
-            tailer.skip_to_newest(most)
-        });
+        let length = std::fs::metadata(&self.file).map_or(0, |found| found.len());
+        let from = self.tailer.as_ref().map_or(self.place.acked, Tailer::offset);
+        let was_over = std::mem::replace(&mut self.over, length.saturating_sub(from) > most);
+        if !self.over {
+            return;
+        }
+        if !was_over {
+            self.due = now;
+            return;
+        }
+        let skipped = self.tailer().and_then(|tailer| tailer.skip_to_newest(most));
         let to = match skipped {
             Ok(None) => return,
             Ok(Some(to)) => to,

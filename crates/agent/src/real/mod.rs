@@ -11,9 +11,9 @@ mod spec;
 pub use images::{ImageCleanup, clean_images};
 
 use crate::{
-    logs::LogHub,
+    logs::{LogHub, put_aside},
     node::{Failure, Node, NodeEvent, Seen},
-    plan::{INSTANCE_LABEL, Job, TaskPlan},
+    plan::{INSTANCE_LABEL, Job, Output, TaskPlan},
     task::{Endpoint, Pulled},
 };
 use ::network::Ipv4Net;
@@ -337,11 +337,14 @@ impl Node for RealNode {
     fn forget(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, ()> {
         async move {
             let logs = self.config.data_dir.join("logs");
-            for id in &task.ids {
-                for path in [LogHub::file(&logs, id), logs.join(format!("{id}.offset"))] {
-                    if let Err(error) = crate::files::remove(&path) {
-                        tracing::warn!(path = %path.display(), %error, "a log file stays behind");
-                    }
+            for (at, id) in task.ids.iter().enumerate() {
+                let done = match task.output(at) {
+                    Output::Kept(_) => put_aside(&logs, id),
+                    Output::Shipped(_) | Output::Unusable(_) => crate::files::remove(&LogHub::file(&logs, id))
+                        .and_then(|()| crate::files::remove(&logs.join(format!("{id}.offset")))),
+                };
+                if let Err(error) = done {
+                    tracing::warn!(container = %id, %error, "a log file stays behind");
                 }
             }
         }

@@ -8,9 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What files may take in the test, in bytes: a quarter of a MiB as the containers' options say, and some of what is written
-/// between two looks.
-const BOUND: u64 = 1 << 20;
+/// What files may take in the test, in bytes: half a MiB as the containers' options say, and some of what is written between
+/// two looks.
+const BOUND: u64 = 3 << 19;
 /// Lines of 200 bytes: far more than the bound.
 const MANY: u64 = 12_000;
 /// At most 1 MiB a second, numbered.
@@ -19,7 +19,7 @@ const LOUD: &str = "x=$(printf %0180d 0); i=0; while true; do n=0; while [ $n -l
 
 fn define(cluster: &Cluster, family: &str, script: &str, driver: &str, options: &Value) {
     let container = json!([{
-        "name": "main", "image": cluster.image, "memory": 32, "stopTimeout": 2, "command": ["sh", "-c", script],
+        "name": "main", "image": cluster.image, "memory": 32, "cpu": 512, "stopTimeout": 2, "command": ["sh", "-c", script],
         "logConfiguration": {"logDriver": driver, "options": options},
     }]);
     cluster.ecs("register-task-definition", &["--family", family, "--container-definitions", &container.to_string()]);
@@ -89,16 +89,16 @@ fn output_is_bounded_while_nobody_takes_it() {
     let mut cluster = Cluster::start(1);
     let shipped = json!({
         "awslogs-group": "loud", "awslogs-create-group": "true", "awslogs-stream-prefix": "p",
-        "mode": "non-blocking", "max-buffer-size": "256k",
+        "mode": "non-blocking", "max-buffer-size": "512k",
     });
     define(&cluster, "shipped", LOUD, "awslogs", &shipped);
-    define(&cluster, "local", LOUD, "json-file", &json!({"max-size": "100k", "max-file": "2"}));
+    define(&cluster, "local", LOUD, "json-file", &json!({"max-size": "250k", "max-file": "2"}));
     let tasks = [cluster.run("shipped", 1).remove(0), cluster.run("local", 1).remove(0)];
     for arn in &tasks {
         cluster.wait(arn, "RUNNING");
     }
     let [shipped, local] = [output_file(&cluster, &tasks[0]), output_file(&cluster, &tasks[1])];
-    until("the first lines", || messages(&cluster, "loud").first().map(|line| assert!(line.starts_with("line 0 "))));
+    until("the first lines", || (!messages(&cluster, "loud").is_empty()).then_some(()));
     cluster.kill_server();
     let before = fs::metadata(&shipped).unwrap().len();
     until("much more output than may wait", || {

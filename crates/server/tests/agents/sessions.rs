@@ -2,8 +2,8 @@ use crate::agent::{Machine, Session, token};
 use crate::{Harness, ecs, list, ok, text, until, web};
 use link::{AgentMessage, GoodbyeCode, JoinAnswer, LogBatch, LogEvent, LogOutcome, ServerMessage};
 use model::{
-    ContainerObservation, ContainerStatus, Desired, NetworkBinding, ObservedStatus, Protocol, Stop, StopCode, TaskArn,
-    TaskObservation, Timestamp,
+    ContainerObservation, ContainerStatus, Desired, LogMode, NetworkBinding, ObservedStatus, Protocol, Stop, StopCode,
+    TaskArn, TaskObservation, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -217,6 +217,45 @@ async fn output_is_kept_once_however_often_it_is_sent() {
     let answer = ok(&harness, "logs", "GetLogEvents", input).await;
     let messages: Vec<_> = list(&answer["events"]).iter().map(|event| text(&event["message"])).collect();
     assert_eq!(messages, ["one", "two", "three"]);
+}
+
+#[tokio::test]
+async fn an_empty_batch_opens_the_stream() {
+    let harness = Harness::start().await;
+    let (machine, _) = joined(&harness).await;
+    let (mut session, _) = machine.session(&harness).await;
+    let open = |create_group| LogBatch {
+        group: "opened".into(),
+        stream: "web/app/1".into(),
+        create_group,
+        region: None,
+        producer: "c0ffee".into(),
+        offset: 0,
+        next_offset: 0,
+        events: Vec::new(),
+    };
+    session.send(&AgentMessage::Logs { seq: 1, batches: vec![open(false), open(true), open(false)] }).await;
+    let ServerMessage::LogsAck { outcomes, .. } = session.receive().await else { panic!("no answer") };
+    let missing = "ResourceNotFoundException: The specified log group does not exist.";
+    assert_eq!(outcomes[0], LogOutcome::Refused { message: missing.into() });
+    assert_eq!(outcomes[1..], [LogOutcome::Accepted { next_offset: 0 }, LogOutcome::Accepted { next_offset: 0 }]);
+    let answer = ok(&harness, "logs", "DescribeLogStreams", json!({"logGroupName": "opened"})).await;
+    let names: Vec<_> = list(&answer["logStreams"]).iter().map(|stream| text(&stream["logStreamName"])).collect();
+    assert_eq!(names, ["web/app/1"]);
+}
+
+#[tokio::test]
+async fn a_task_is_assigned_with_the_accounts_log_mode() {
+    let harness = Harness::start().await;
+    let (machine, _) = joined(&harness).await;
+    web(&harness).await;
+    let (mut session, _) = machine.session(&harness).await;
+    let _task = run_one(&harness).await;
+    assert_eq!(session.assignments().await.tasks[0].log_mode, LogMode::NonBlocking);
+    ecs(&harness, "PutAccountSettingDefault", json!({"name": "defaultLogDriverMode", "value": "blocking"})).await;
+    let _task = run_one(&harness).await;
+    let held = session.assignments().await;
+    assert!(held.tasks.iter().all(|task| task.log_mode == LogMode::Blocking), "{:?}", held.tasks);
 }
 
 #[tokio::test]
