@@ -113,6 +113,7 @@ fn assignments() -> Assignments {
         desired: Desired::Running,
         group: "family:web".into(),
         container_ids: BTreeMap::from([("web".into(), "0a1b2c3d-0000-4000-8000-000000000000".into())]),
+        log_mode: model::LogMode::default(),
     };
     Assignments {
         epoch: 4,

@@ -138,6 +138,10 @@ impl LogHub {
             }
         });
         self.0.changed.notify_one();
+        self.settle_aside(runtime_id);
+    }
+
+    fn settle_aside(&self, runtime_id: String) {
         let hub = self.clone();
         self.0.effects.spawn("end of a log", async move { hub.settle(&runtime_id).await });
     }
@@ -177,9 +181,10 @@ impl LogHub {
     /// Whatever is due and has something, and when the next look is due.
     fn collect(&self) -> (Vec<LogBatch>, Option<Duration>) {
         let (now, wall) = (self.0.effects.monotonic(), self.0.effects.now());
-        self.with(|streams| {
+        let mut done = Vec::new();
+        let collected = self.with(|streams| {
             let (mut batches, mut bytes) = (Vec::new(), 0);
-            for stream in streams.values_mut() {
+            for (id, stream) in streams.iter_mut() {
                 if let Some(opening) = stream.opening.as_mut().filter(|opening| !opening.in_flight) {
                     opening.in_flight = true;
                     batches.push(stream.open_batch());
@@ -192,10 +197,17 @@ impl LogHub {
                 if let Some(batch) = batch {
                     bytes += batch.events.iter().map(|e| e.message.len() + EVENT_OVERHEAD).sum::<usize>();
                     batches.push(batch);
+                } else if stream.is_done() {
+                    // What was left of it were empty lines: nobody will answer for them.
+                    done.push(id.clone());
                 }
             }
             (batches, streams.values().filter(|s| !s.in_flight).map(|s| s.due).min())
-        })
+        });
+        for id in done {
+            self.settle_aside(id);
+        }
+        collected
     }
 
     /// What became of a batch.

@@ -188,3 +188,20 @@ async fn output_that_goes_nowhere_else_is_held_to_its_size() {
     hub.0.effects.sleep(LOOK * 3).await;
     assert!(size() > 100_000, "it is not looked at any more");
 }
+
+#[tokio::test(start_paused = true)]
+async fn empty_lines_at_the_end_are_the_end_too() {
+    let Bench { hub, dir, mut events, mailbox } = bench();
+    hub.follow(target(), false, 0, mailbox);
+    write(dir.path(), "one\n");
+    let sent = hub.next().await;
+    write(dir.path(), "\n\n");
+    hub.answered(&sent[0], &LogOutcome::Accepted { next_offset: 4 }).await;
+    hub.end("c1".into());
+    // A session asks on; it has nothing to send and learns nothing.
+    let asking = hub.clone();
+    tokio::select! {
+        batches = asking.next() => panic!("nothing is left to send: {batches:?}"),
+        event = events.recv() => assert_eq!(event, Some(Event::Container(0, Happened::LogsShipped))),
+    }
+}

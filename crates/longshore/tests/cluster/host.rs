@@ -52,9 +52,12 @@ impl Cluster {
         found.extend(bundles.into_iter().map(|name| format!("bundle {name}")));
         for instance in names(&self.data().join("instances")) {
             self.ask_kernel(&instance, &mut found);
+            let dir = self.data().join("instances").join(&instance);
             for kind in ["tasks", "containers", "logs"] {
-                let kept = names(&self.data().join("instances").join(&instance).join(kind));
-                found.extend(kept.into_iter().map(|name| format!("{instance}: file {kind}/{name}")));
+                let kept = names(&dir.join(kind));
+                // What the agent knows of such a task says what it waits for.
+                let text = |name: &str| fs::read_to_string(dir.join(kind).join(name)).unwrap_or_default();
+                found.extend(kept.into_iter().map(|name| format!("{instance}: file {kind}/{name} {}", text(&name))));
             }
         }
         found
