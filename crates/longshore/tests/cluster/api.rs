@@ -32,6 +32,7 @@ pub(crate) struct Api {
 #[derive(Debug)]
 pub(crate) enum Trouble {
     /// Nobody answered, or not to the end: what was asked may have been done or not.
+    #[allow(dead_code)] // Shown when a call gives up.
     NoAnswer(String),
     /// The server said no.
     Refused(WireError),

@@ -132,7 +132,7 @@ impl Cluster {
     pub(crate) fn containerd(&self) -> Option<u32> {
         let configuration = self.path("data/containerd/containerd.toml").display().to_string();
         let mut all = processes().into_iter();
-        all.find(|(_, words)| words.iter().any(|w| *w == configuration)).map(|(pid, _)| pid)
+        all.find(|(_, words)| words.contains(&configuration)).map(|(pid, _)| pid)
     }
 
     /// kill -9.
