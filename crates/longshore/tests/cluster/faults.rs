@@ -14,10 +14,11 @@ fn a_killed_server_loses_nothing_and_adopts_its_instances() {
     cluster.define("long", "sleep 1000");
     cluster.define("counts", COUNTS_THEN_EXITS_42);
     let long = cluster.run("long", 2);
-    let counts = cluster.run("counts", 1);
-    for arn in long.iter().chain(&counts) {
+    for arn in &long {
         cluster.wait(arn, "RUNNING");
     }
+    let counts = cluster.run("counts", 1);
+    cluster.wait(&counts[0], "RUNNING");
     let counting = || {
         std::fs::read_dir("/proc").unwrap().flatten().any(|e| {
             std::fs::read(e.path().join("cmdline")).is_ok_and(|c| String::from_utf8_lossy(&c).contains("-lt 80"))

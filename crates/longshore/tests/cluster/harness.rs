@@ -230,9 +230,9 @@ impl Cluster {
         answer["tasks"].as_array().unwrap().iter().map(|t| t["taskArn"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// A task as described.
+    /// A task as described; asked in this process, because a client of Python's takes longer to start than some tasks live.
     pub(crate) fn task(&self, arn: &str) -> Value {
-        self.ecs("describe-tasks", &["--tasks", arn])["tasks"][0].clone()
+        self.api().ecs("DescribeTasks", &serde_json::json!({ "tasks": [arn] }))["tasks"][0].clone()
     }
 
     /// Waits for a status.
