@@ -72,6 +72,11 @@ impl Cluster {
     /// Starts `longshore dev` and waits until its instances are there.
     pub(crate) fn start_server(&mut self) {
         self.launch_server();
+        self.wait_for_instances();
+    }
+
+    /// Waits until they are connected.
+    pub(crate) fn wait_for_instances(&mut self) {
         let wanted = self.instances as usize;
         until("instances", || {
             let child = self.server.as_mut()?;
@@ -95,6 +100,16 @@ impl Cluster {
             .stderr(log);
         // SIGTERM: it takes its instances down before it ends.
         self.server = Some(spawn_bound(command, 15).unwrap());
+    }
+
+    /// Whether the server has ended by itself.
+    pub(crate) fn server_has_ended(&mut self) -> bool {
+        self.server.as_mut().is_none_or(|server| server.try_wait().unwrap().is_some())
+    }
+
+    /// The registry's address.
+    pub(crate) fn registry(&self) -> String {
+        self.registry.as_ref().unwrap().address()
     }
 
     fn connected(&self) -> Option<usize> {
@@ -223,6 +238,27 @@ impl Cluster {
         self.ecs("register-task-definition", &["--family", family, "--container-definitions", &container.to_string()]);
     }
 
+    /// Registers a definition whose task runs until [`Cluster::end_told`], and exits with 42 then.
+    pub(crate) fn define_told(&self, family: &str) {
+        self.define(family, &format!("trap 'exit 42' TERM; : {}; while :; do sleep 0.1; done", told()));
+    }
+
+    /// Ends the tasks that wait for it, from outside: nobody of the cluster has a hand in it.
+    pub(crate) fn end_told(&self) {
+        let mut ended = 0;
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line);
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            if let (true, Some(pid)) = (line.starts_with("sh\0-c\0") && line.contains(&told()), pid) {
+                let pid = rustix::process::Pid::from_raw(pid).unwrap();
+                rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+                ended += 1;
+            }
+        }
+        assert!(ended > 0, "no task waits to be told");
+    }
+
     /// Runs tasks of a family; answers their ARNs.
     pub(crate) fn run(&self, family: &str, count: u32) -> Vec<String> {
         let answer = self.ecs("run-task", &["--task-definition", family, "--count", &count.to_string()]);
@@ -250,7 +286,9 @@ impl Cluster {
     pub(crate) fn traces(&self) -> Vec<String> {
         let dir = self.dir.path().display().to_string();
         let mut found = Vec::new();
-        for line in fs::read_to_string("/proc/mounts").unwrap().lines().filter(|l| l.contains(&dir)) {
+        // Of the thread: a test may have a mount namespace of its own, and small disks in it.
+        let mounts = fs::read_to_string("/proc/thread-self/mounts").unwrap();
+        for line in mounts.lines().filter(|l| l.contains(&dir) && !l.starts_with("small-disk ")) {
             found.push(format!("mount {line}"));
         }
         for entry in fs::read_dir("/proc").unwrap().flatten() {
@@ -292,6 +330,11 @@ pub(crate) fn processes() -> Vec<(u32, Vec<String>)> {
         Some((pid, String::from_utf8_lossy(&line).split_terminator('\0').map(str::to_owned).collect()))
     });
     told.collect()
+}
+
+/// By this a test's own containers are known among the machine's processes: each test is a process.
+fn told() -> String {
+    format!("ends-when-told-by-{}", std::process::id())
 }
 
 /// As the server names what it makes on its host.

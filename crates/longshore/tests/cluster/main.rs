@@ -14,4 +14,8 @@ mod logs;
 mod host;
 mod partition;
 mod storm;
+mod disk;
+mod faults;
+mod harness;
+mod registry;
 mod walkthrough;
