@@ -192,7 +192,7 @@ async fn layers_stay_in_their_place() {
     let absolute = victim.to_str().unwrap().to_owned();
     let up = format!("{}{}", "../".repeat(40), absolute.trim_start_matches('/'));
     let whiteout = format!("{}{}/.wh.victim", "../".repeat(40), bench.dir().to_str().unwrap().trim_start_matches('/'));
-    let rows: [&[(&str, u8, &str, &[u8])]; 4] = [
+    let rows: [&[Entry<'_>]; 4] = [
         &[(&up, b'0', "", b"overwritten")],
         &[(&absolute, b'0', "", b"overwritten")],
         &[("door", b'2', bench.dir().to_str().unwrap(), b""), ("door/victim", b'0', "", b"overwritten")],
@@ -211,8 +211,11 @@ async fn layers_stay_in_their_place() {
     nothing_kept(&bench).await;
 }
 
-/// Names, kinds (0 file, 2 link, 5 folder), links' targets and contents, as `tar` would never write them.
-fn tar(entries: &[(&str, u8, &str, &[u8])]) -> Vec<u8> {
+/// A name, a kind (0 file, 2 link, 5 folder), a link's target, and contents.
+type Entry<'a> = (&'a str, u8, &'a str, &'a [u8]);
+
+/// As `tar` would never write them.
+fn tar(entries: &[Entry<'_>]) -> Vec<u8> {
     let mut all = Vec::new();
     for (name, kind, link, bytes) in entries {
         let mut head = [0_u8; 512];

@@ -72,6 +72,33 @@ async fn pulls_and_containers_fail_cleanly_and_work_again() {
     bench.nothing_left().await;
 }
 
+#[tokio::test]
+async fn a_container_whose_output_finds_no_room_can_still_be_ended() {
+    testkit::isolate_mounts().unwrap();
+    let disk = std::cell::OnceCell::new();
+    let (bench, _daemon, runtime) = Bench::on(|dir| {
+        let small = SmallDisk::mount(&dir.join("logs"), 1).unwrap();
+        disk.set(small).unwrap();
+    })
+    .await;
+    let disk = disk.get().unwrap();
+    pull(&runtime, &bench.image).await.unwrap();
+    // Little output fits into the pipe, whether or not anybody takes it out.
+    runtime.create(bench.spec("quiet", "echo little; exit 5")).await.unwrap();
+    runtime.create(bench.spec("loud", "yes")).await.unwrap();
+    disk.fill().unwrap();
+    runtime.start("quiet").await.unwrap();
+    assert_eq!(bench.stopped(&runtime, "quiet").await.exit_code, Some(5));
+    runtime.start("loud").await.unwrap();
+    runtime.signal("loud", 9, true).await.unwrap();
+    assert!(bench.stopped(&runtime, "loud").await.exit_code.is_some());
+    disk.make_room().unwrap();
+    for id in ["quiet", "loud"] {
+        runtime.remove(id).await.unwrap();
+    }
+    bench.nothing_left().await;
+}
+
 /// So many MiB of zeros in a gzipped tar.
 fn bomb(mebibytes: usize) -> Vec<u8> {
     let script =
