@@ -5,7 +5,7 @@ use crate::{
     local::{HostPaths, LocalHost, LocalOptions},
 };
 use ::server::{
-    Config, Server, TlsFiles,
+    Config, Limits, Server, TlsFiles,
     machines::{MachineHost, NoMachines},
 };
 use anyhow::{Context, Result, bail};
@@ -77,8 +77,18 @@ fn config(args: &ServerArgs, data_dir: std::path::PathBuf, local: bool) -> Resul
         vpc_cidr: args.vpc_cidr,
         stopped_task_retention: Duration::from_secs(u64::from(args.stopped_task_hours) * 3600),
         local_instances: local,
+        limits: limits(),
         ..Config::new(data_dir)
     })
+}
+
+/// The usual bounds, but no more connections than half of the files that this process may open: the rest is for agents, the
+/// stores and the link's strangers. Where files run out nobody is served, and nobody can be asked to make room.
+fn limits() -> Limits {
+    let usual = Limits::default();
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    let half = usize::try_from(files / 2).unwrap_or(usize::MAX).max(1);
+    Limits { connections: usual.connections.min(half), ..usual }
 }
 
 /// Root credentials from the environment, for test harnesses: both or none.

@@ -14,6 +14,7 @@ mod logs;
 mod host;
 mod partition;
 mod storm;
+mod clients;
 mod disk;
 mod faults;
 mod harness;
