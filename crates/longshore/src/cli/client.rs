@@ -22,6 +22,8 @@ pub(crate) struct Target {
     pub(crate) token: Option<String>,
     /// Authorities (PEM) that an `https://` endpoint is checked against instead of the system's.
     pub(crate) ca_bundle: Option<PathBuf>,
+    /// Say each call that is made.
+    pub(crate) verbose: bool,
 }
 
 /// Longest answer that is read: 100 described tasks with 100 containers each are a few MiB.
@@ -66,10 +68,23 @@ impl Client {
         Ok(Self { target, http })
     }
 
+    /// The same client for another region.
+    pub(crate) fn in_region(&self, region: &str) -> Self {
+        Self { target: Target { region: region.to_owned(), ..self.target.clone() }, http: self.http.clone() }
+    }
+
+    /// What tells this client's account and server from another's, without a secret.
+    pub(crate) fn identity(&self) -> String {
+        format!("{} {} {}", self.target.endpoint, self.target.region, self.target.access_key)
+    }
+
     /// Calls one operation. The error of a refusal is a [`WireError`] and can be downcast.
     pub(crate) async fn call<R: Request>(&self, input: &R) -> Result<R::Response> {
         let service = R::service();
         let operation = service.operation(R::OPERATION).context("the operation is in its own service's table")?;
+        if self.target.verbose {
+            super::say::debug("Calling", &[("operation", R::OPERATION), ("service", service.signing_name)]);
+        }
         let input = wire::to_value(input);
         let call = wire::client::encode_request(service, operation, &input);
         let mut request = http::Request::post(format!("{}/", self.target.endpoint.trim_end_matches('/')))

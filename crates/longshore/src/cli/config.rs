@@ -1,98 +1,24 @@
-//! `~/.ecs/config` and `~/.ecs/credentials`, and which of flags, environment and files counts.
-//!
-//! The order is the original's. Behind it stands one more place: the root credentials of a server on this machine, so that
-//! a laptop needs no configuration at all.
+//! Which of flags, environment and files counts. The order is the original's. Behind it stands one more place: the root
+//! credentials of a server on this machine, so that a laptop needs no configuration at all.
+
+mod configure;
+mod files;
+mod shared;
+
+pub(crate) use configure::{ConfigureArgs, configure, confirmed};
 
 use super::{
     Where,
     client::{Client, Target},
 };
 use anyhow::{Context, Result, bail};
-use clap::{Args, Subcommand};
-use serde::{Deserialize, Serialize};
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
-};
+use files::{ClusterConfig, Config, Keys, Legacy};
+use std::path::{Path, PathBuf};
 
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct ConfigureArgs {
-    #[command(subcommand)]
-    what: Option<ConfigureCommand>,
-    /// The cluster later commands mean.
-    #[arg(long, short = 'c', env = "ECS_CLUSTER")]
-    cluster: Option<String>,
-    /// Its region.
-    #[arg(long, short = 'r', env = "AWS_REGION")]
-    region: Option<String>,
-    /// The name of this configuration.
-    #[arg(long, default_value = "default")]
-    config_name: String,
-    /// The launch type later commands use.
-    #[arg(long, value_parser = ["EC2", "FARGATE"])]
-    default_launch_type: Option<String>,
-}
-
-#[derive(Debug, Subcommand)]
-enum ConfigureCommand {
-    /// Store credentials. The secret is read from the environment variable AWS_SECRET_ACCESS_KEY if no flag gives it.
-    Profile {
-        /// The access key.
-        #[arg(long, env = "AWS_ACCESS_KEY_ID")]
-        access_key: String,
-        /// The secret key.
-        #[arg(long, env = "AWS_SECRET_ACCESS_KEY", hide_env_values = true)]
-        secret_key: String,
-        /// The session token, if the keys need one.
-        #[arg(long, env = "AWS_SESSION_TOKEN", hide_env_values = true)]
-        session_token: Option<String>,
-        /// The name of this profile.
-        #[arg(long, default_value = "default")]
-        profile_name: String,
-    },
-    /// Choose the configuration later commands use.
-    Default {
-        /// Its name.
-        #[arg(long)]
-        config_name: String,
-    },
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct ConfigFile {
-    version: String,
-    default: String,
-    #[serde(default)]
-    clusters: BTreeMap<String, ClusterConfig>,
-}
-
-#[derive(Debug, Default, Clone, Serialize, Deserialize)]
-struct ClusterConfig {
-    cluster: String,
-    region: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    default_launch_type: Option<String>,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct CredentialsFile {
-    version: String,
-    default: String,
-    #[serde(default)]
-    ecs_profiles: BTreeMap<String, Profile>,
-}
-
-#[derive(Debug, Default, Clone, Serialize, Deserialize)]
-struct Profile {
-    aws_access_key_id: String,
-    aws_secret_access_key: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    aws_session_token: Option<String>,
-}
+/// The launch types that the ECS CLI knows, in the only spelling.
+pub(crate) const LAUNCH_TYPES: [&str; 2] = ["EC2", "FARGATE"];
+/// What stands before a cluster's name in that of its stack, unless the configuration names the stack.
+const STACK_PREFIX: &str = "amazon-ecs-cli-setup-";
 
 /// The environment is read here and nowhere else in the operator's commands.
 #[allow(clippy::disallowed_methods)]
@@ -100,77 +26,10 @@ fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-fn folder() -> Result<PathBuf> {
-    Ok(PathBuf::from(env("HOME").context("HOME is not set, so there is no place for ~/.ecs")?).join(".ecs"))
-}
-
-fn load<T: for<'de> Deserialize<'de> + Default>(path: &Path) -> Result<Option<T>> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(
-            serde_saphyr::from_str(&text).with_context(|| format!("{} is not as it should be", path.display()))?,
-        )),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
-    }
-}
-
-fn store<T: Serialize>(path: &Path, what: &T) -> Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    }
-    let temporary = path.with_extension("new");
-    let write = || -> std::io::Result<()> {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(serde_saphyr::to_string(what).map_err(std::io::Error::other)?.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// `configure` and its sub-verbs.
-pub(crate) fn configure(args: ConfigureArgs) -> Result<()> {
-    let (config, credentials) = (folder()?.join("config"), folder()?.join("credentials"));
-    match args.what {
-        None => {
-            let cluster = args.cluster.context("Missing required argument 'cluster'")?;
-            let region = args.region.context("Missing required argument 'region'")?;
-            let mut file: ConfigFile = load(&config)?.unwrap_or_default();
-            file.version = "v1".to_owned();
-            let entry = ClusterConfig { cluster, region, default_launch_type: args.default_launch_type };
-            // AWS: the first entry ever saved becomes the default; later ones do not displace it.
-            if file.default.is_empty() {
-                file.default.clone_from(&args.config_name);
-            }
-            file.clusters.insert(args.config_name.clone(), entry);
-            store(&config, &file)?;
-            super::say::info("Saved ECS CLI cluster configuration", &[("name", &args.config_name)]);
-        }
-        Some(ConfigureCommand::Default { config_name }) => {
-            let mut file: ConfigFile = load(&config)?.unwrap_or_default();
-            if !file.clusters.contains_key(&config_name) {
-                bail!("There is no cluster configuration named {config_name}");
-            }
-            file.default = config_name;
-            store(&config, &file)?;
-        }
-        Some(ConfigureCommand::Profile { access_key, secret_key, session_token, profile_name }) => {
-            let mut file: CredentialsFile = load(&credentials)?.unwrap_or_default();
-            file.version = "v1".to_owned();
-            if file.default.is_empty() {
-                file.default.clone_from(&profile_name);
-            }
-            let profile = Profile {
-                aws_access_key_id: access_key,
-                aws_secret_access_key: secret_key,
-                aws_session_token: session_token,
-            };
-            file.ecs_profiles.insert(profile_name.clone(), profile);
-            store(&credentials, &file)?;
-            super::say::info("Saved ECS CLI profile configuration", &[("name", &profile_name)]);
-        }
-    }
-    Ok(())
+/// Where things are kept that can be made again.
+pub(crate) fn cache_folder() -> Option<PathBuf> {
+    let home = || Some(PathBuf::from(env("HOME")?).join(".cache"));
+    Some(env("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?.join("longshore"))
 }
 
 /// What a command works with once everything is known.
@@ -179,67 +38,163 @@ pub(crate) struct Settings {
     pub(crate) cluster: String,
     pub(crate) region: String,
     pub(crate) launch_type: Option<String>,
+    /// By its name the cluster's instances are known that `up` made.
+    pub(crate) stack: String,
+    /// What stands before the family's name of a compose project.
+    pub(crate) project_prefix: String,
 }
 
 /// Flags, then environment, then files, in the original's order.
 pub(crate) fn settings(place: &Where, endpoint: Option<String>) -> Result<Settings> {
-    let config: ConfigFile = load(&folder()?.join("config"))?.unwrap_or_default();
-    let name = place.cluster_config.clone().unwrap_or_else(|| config.default.clone());
-    let entry = config.clusters.get(&name).cloned();
-    if place.cluster_config.is_some() && entry.is_none() {
-        bail!("There is no cluster configuration named {name}; see `configure --config-name`");
-    }
-    let region = place
-        .region
-        .clone()
-        .or_else(|| entry.as_ref().map(|e| e.region.clone()))
-        .or_else(|| env("AWS_REGION"))
-        .or_else(|| env("AWS_DEFAULT_REGION"))
-        .unwrap_or_else(|| server::config::DEFAULT_REGION.to_owned());
+    let (entry, legacy) = match files::config()? {
+        Config::Legacy(old) => (Some(old.cluster.clone()), Some(*old)),
+        Config::Now(file) => {
+            let name = place.cluster_config.as_ref().unwrap_or(&file.default);
+            let entry = file.clusters.get(name).cloned();
+            if place.cluster_config.is_some() && entry.is_none() {
+                bail!("There is no cluster configuration named {name}; see `configure --config-name`");
+            }
+            (entry, None)
+        }
+    };
+    let entry = entry.unwrap_or_default();
+    let set = |value: &String| Some(value.clone()).filter(|value| !value.is_empty());
     // Where the original stops without a cluster, `default` is what every other client means.
-    let cluster = place.cluster.clone().or_else(|| entry.as_ref().map(|e| e.cluster.clone()));
+    let cluster = place.cluster.clone().or_else(|| set(&entry.cluster)).unwrap_or_else(|| "default".to_owned());
+    let region = match place.region.clone().or_else(|| set(&entry.region)) {
+        Some(region) => region,
+        None => region_elsewhere(place)?,
+    };
     let endpoint = endpoint
         .or_else(|| place.endpoint.clone())
         .or_else(|| env("AWS_ENDPOINT_URL_ECS"))
         .or_else(|| env("AWS_ENDPOINT_URL"))
         .unwrap_or_else(|| format!("http://127.0.0.1:{}", server::config::DEFAULT_PORT));
-    let (access_key, secret, token) = credentials(place.ecs_profile.as_deref())?;
+    let keys = credentials(place, legacy.as_ref())?;
     let client = Client::new(Target {
         endpoint,
         region: region.clone(),
-        access_key,
-        secret,
-        token,
+        access_key: keys.aws_access_key_id,
+        secret: keys.aws_secret_access_key,
+        token: keys.aws_session_token,
         ca_bundle: env("AWS_CA_BUNDLE").map(PathBuf::from),
+        verbose: place.verbose,
     })?;
     Ok(Settings {
         client,
-        cluster: cluster.unwrap_or_else(|| "default".to_owned()),
+        stack: stack(&entry, &cluster),
+        cluster,
         region,
-        launch_type: entry.and_then(|e| e.default_launch_type),
+        launch_type: launch_type(entry.default_launch_type)?,
+        project_prefix: legacy.map(|old| old.compose_project_name_prefix).unwrap_or_default(),
     })
 }
 
-fn credentials(profile: Option<&str>) -> Result<(String, String, Option<String>)> {
-    let file: CredentialsFile = load(&folder()?.join("credentials"))?.unwrap_or_default();
-    let of = |p: &Profile| (p.aws_access_key_id.clone(), p.aws_secret_access_key.clone(), p.aws_session_token.clone());
-    if let Some(name) = profile {
-        let found = file.ecs_profiles.get(name).map(of);
-        return found.with_context(|| format!("There is no profile named {name}; see `configure profile`"));
+/// The stack's name belongs to the configured cluster, not to another that a flag names.
+fn stack(entry: &ClusterConfig, cluster: &str) -> String {
+    let configured = entry.cfn_stack_name.clone().filter(|name| !name.is_empty() && entry.cluster == cluster);
+    configured.unwrap_or_else(|| format!("{STACK_PREFIX}{cluster}"))
+}
+
+fn launch_type(configured: Option<String>) -> Result<Option<String>> {
+    let configured = configured.filter(|configured| !configured.is_empty());
+    if let Some(wrong) = configured.as_ref().filter(|configured| !LAUNCH_TYPES.contains(&configured.as_str())) {
+        bail!(
+            "Supplied launch type '{wrong}' is not valid; it must be EC2 or FARGATE. See default_launch_type in ~/.ecs/config"
+        );
     }
-    if let (Some(key), Some(secret)) = (env("AWS_ACCESS_KEY_ID"), env("AWS_SECRET_ACCESS_KEY")) {
-        return Ok((key, secret, env("AWS_SESSION_TOKEN")));
+    Ok(configured)
+}
+
+fn region_elsewhere(place: &Where) -> Result<String> {
+    if let Some(region) = env("AWS_REGION").or_else(|| env("AWS_DEFAULT_REGION")) {
+        return Ok(region);
     }
-    if let Some(found) = file.ecs_profiles.get(&file.default) {
-        return Ok(of(found));
+    let profile = place.aws_profile.clone().or_else(|| env("AWS_PROFILE")).unwrap_or_else(|| "default".to_owned());
+    let region = shared::profile(&profile)?.and_then(|profile| profile.region);
+    Ok(region.unwrap_or_else(|| server::config::DEFAULT_REGION.to_owned()))
+}
+
+fn credentials(place: &Where, legacy: Option<&Legacy>) -> Result<Keys> {
+    if let Some(name) = &place.ecs_profile {
+        return of_ecs_profile(name);
+    }
+    if let Some(name) = &place.aws_profile {
+        return of_aws_profile(name);
+    }
+    if let Some(name) = env("ECS_PROFILE") {
+        return of_ecs_profile(&name);
+    }
+    if let Some(name) = env("AWS_PROFILE") {
+        return of_aws_profile(&name);
+    }
+    if let (Some(id), Some(secret)) = (env("AWS_ACCESS_KEY_ID"), env("AWS_SECRET_ACCESS_KEY")) {
+        let aws_session_token = env("AWS_SESSION_TOKEN");
+        return Ok(Keys { aws_access_key_id: id, aws_secret_access_key: secret, aws_session_token });
+    }
+    if let Some(old) = legacy {
+        if let Some(keys) = &old.keys {
+            return Ok(keys.clone());
+        }
+        if let Some(name) = &old.aws_profile {
+            return of_aws_profile(name);
+        }
+    }
+    let file = files::credentials()?;
+    if let Some(keys) = file.ecs_profiles.get(&file.default) {
+        return Ok(keys.clone());
+    }
+    if let Some(keys) = shared::profile("default")?.and_then(|profile| profile.keys) {
+        return Ok(keys);
     }
     let data = env("LONGSHORE_DATA_DIR").unwrap_or_else(|| crate::args::DATA_DIR.to_owned());
     match server::credentials::read_root(Path::new(&data)) {
-        Ok(Some(root)) => Ok((root.access_key_id, root.secret_access_key, None)),
+        Ok(Some(root)) => Ok(Keys {
+            aws_access_key_id: root.access_key_id,
+            aws_secret_access_key: root.secret_access_key,
+            aws_session_token: None,
+        }),
         Ok(None) => bail!(
             "No credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (on the server's machine `longshore env` \
              prints them), or use `configure profile`"
         ),
         Err(e) => Err(e.into()),
+    }
+}
+
+fn of_ecs_profile(name: &str) -> Result<Keys> {
+    let found = files::credentials()?.ecs_profiles.get(name).cloned();
+    found.with_context(|| format!("There is no profile named {name}; see `configure profile`"))
+}
+
+fn of_aws_profile(name: &str) -> Result<Keys> {
+    let found = shared::profile(name)?;
+    let found = found
+        .with_context(|| format!("There is no AWS profile named {name} in ~/.aws/config or ~/.aws/credentials"))?;
+    found.keys.with_context(|| format!("The AWS profile {name} has no access key"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stack_belongs_to_the_configured_cluster() {
+        let entry = |cluster: &str, stack: Option<&str>| ClusterConfig {
+            cluster: cluster.to_owned(),
+            cfn_stack_name: stack.map(str::to_owned),
+            ..Default::default()
+        };
+        for (configured, cluster, wanted) in [
+            (entry("a", Some("mine")), "a", "mine"),
+            (entry("a", Some("mine")), "b", "amazon-ecs-cli-setup-b"),
+            (entry("a", None), "a", "amazon-ecs-cli-setup-a"),
+            (entry("", Some("")), "default", "amazon-ecs-cli-setup-default"),
+        ] {
+            assert_eq!(stack(&configured, cluster), wanted);
+        }
+        for (given, fine) in [(None, true), (Some("EC2"), true), (Some("FARGATE"), true), (Some("ec2"), false)] {
+            assert_eq!(launch_type(given.map(str::to_owned)).is_ok(), fine, "{given:?}");
+        }
     }
 }

@@ -4,10 +4,13 @@ use super::{Client, Where, config, say};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use shapes::{ecs, logs as cw};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// How often `--follow` asks for more.
 const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How far behind the newest event `--follow` looks for others, in milliseconds: events of a stream can be written in
+/// another order than they happened, by as much as a batch of them takes.
+const LOOK_BACK: i64 = 10_000;
 
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
@@ -21,14 +24,20 @@ pub(crate) struct LogsArgs {
     #[arg(long)]
     container_name: Option<String>,
     /// Go on showing what comes.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "end_time")]
     follow: bool,
     /// Only lines that match.
     #[arg(long)]
     filter_pattern: Option<String>,
     /// Only the last minutes.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["start_time", "end_time"])]
+    since: Option<u32>,
+    /// Only from this time on, such as 2006-01-02T15:04:05Z.
     #[arg(long)]
-    since: Option<i64>,
+    start_time: Option<jiff::Timestamp>,
+    /// Only before this time.
+    #[arg(long)]
+    end_time: Option<jiff::Timestamp>,
     /// Show times.
     #[arg(long, short = 't')]
     timestamps: bool,
@@ -38,28 +47,26 @@ pub(crate) struct LogsArgs {
 
 /// One container's stream.
 struct Stream {
+    client: Client,
     group: String,
     name: String,
+    /// Where to begin, in milliseconds.
+    from: Option<i64>,
+    /// What was shown and could be found again: ids of events and when they happened.
+    shown: BTreeMap<String, i64>,
 }
 
 #[allow(clippy::disallowed_methods)] // The CLI has no effects to be simulated.
 pub(crate) async fn logs(args: LogsArgs, endpoint: Option<String>) -> Result<()> {
     let settings = config::settings(&args.place, endpoint)?;
-    let client = &settings.client;
     let definition = match &args.task_def {
         Some(name) => name.clone(),
-        None => definition_of(client, &settings.cluster, &args.task_id).await?,
+        None => definition_of(&settings, &args.task_id).await?,
     };
-    let streams = streams(client, &args, &definition).await?;
-    let since = args.since.map(|minutes| jiff::Timestamp::now().as_millisecond() - minutes * 60_000);
-    let mut tokens: Vec<Option<String>> = vec![None; streams.len()];
+    let mut streams = streams(&settings, &args, &definition).await?;
     loop {
-        for (stream, token) in streams.iter().zip(&mut tokens) {
-            if args.filter_pattern.is_some() && !args.follow {
-                filtered(client, &args, stream, since).await?;
-            } else {
-                read(client, &args, stream, since, token).await?;
-            }
+        for stream in &mut streams {
+            stream.show(&args).await?;
         }
         if !args.follow {
             return Ok(());
@@ -68,23 +75,34 @@ pub(crate) async fn logs(args: LogsArgs, endpoint: Option<String>) -> Result<()>
     }
 }
 
-async fn definition_of(client: &Client, cluster: &str, task: &str) -> Result<String> {
-    let task = super::ps::describe(client, cluster, vec![task.to_owned()]).await?.into_iter().next();
-    let task = task.context("The task is not known in this cluster; name its definition with --task-def")?;
-    task.task_definition_arn.context("the task has no definition")
+async fn definition_of(settings: &config::Settings, task: &str) -> Result<String> {
+    let found =
+        super::ps::describe(&settings.client, &settings.cluster, vec![task.to_owned()]).await?.into_iter().next();
+    let found = found.with_context(|| {
+        format!(
+            "Failed to describe Task: Could Not Find Task {task} in cluster {} in region {}. If the task has been stopped, \
+             use --task-def to specify the Task Definition.",
+            settings.cluster, settings.region
+        )
+    })?;
+    found.task_definition_arn.context("the task has no definition")
 }
 
-async fn streams(client: &Client, args: &LogsArgs, definition: &str) -> Result<Vec<Stream>> {
+async fn streams(settings: &config::Settings, args: &LogsArgs, definition: &str) -> Result<Vec<Stream>> {
     let request =
         ecs::DescribeTaskDefinitionRequest { task_definition: Some(definition.to_owned()), ..Default::default() };
-    let definition = client.call(&request).await?.task_definition.context("the definition is gone")?;
+    let definition = settings.client.call(&request).await?.task_definition.context("the definition is gone")?;
     let id = args.task_id.rsplit('/').next().unwrap_or_default();
+    let containers = definition.container_definitions.unwrap_or_default();
+    let is_wanted = |name: &Option<String>| args.container_name.is_none() || *name == args.container_name;
+    if !containers.iter().any(|container| is_wanted(&container.name)) {
+        let names: Vec<_> = containers.iter().filter_map(|container| container.name.as_deref()).collect();
+        bail!("The task definition has no such container; it has {}", names.join(", "));
+    }
+    let since = args.since.map(|minutes| jiff::Timestamp::now().as_millisecond() - i64::from(minutes) * 60_000);
+    let from = since.or(args.start_time.map(|time| time.as_millisecond()));
     let mut streams = Vec::new();
-    for container in definition.container_definitions.into_iter().flatten() {
-        let name = container.name.unwrap_or_default();
-        if args.container_name.as_ref().is_some_and(|wanted| *wanted != name) {
-            continue;
-        }
+    for container in containers.into_iter().filter(|container| is_wanted(&container.name)) {
         let Some(configuration) = container.log_configuration else { continue };
         if configuration.log_driver.as_deref() != Some("awslogs") {
             continue;
@@ -93,74 +111,77 @@ async fn streams(client: &Client, args: &LogsArgs, definition: &str) -> Result<V
         let (Some(group), Some(prefix)) = (options.get("awslogs-group"), options.get("awslogs-stream-prefix")) else {
             continue;
         };
-        streams.push(Stream { group: group.clone(), name: format!("{prefix}/{name}/{id}") });
+        streams.push(Stream {
+            client: settings.client.in_region(options.get("awslogs-region").unwrap_or(&settings.region)),
+            group: group.clone(),
+            name: format!("{prefix}/{}/{id}", container.name.unwrap_or_default()),
+            from,
+            shown: BTreeMap::new(),
+        });
     }
     if streams.is_empty() {
-        bail!("No container of the task logs to awslogs with a stream prefix; add logging to the definition");
+        bail!(
+            "No container of the task logs to awslogs with a stream prefix. Add `logging` with driver awslogs and the options \
+             awslogs-group, awslogs-region and awslogs-stream-prefix to the definition"
+        );
     }
     Ok(streams)
 }
 
-/// Everything behind `token`; leaves the token behind what was shown.
-async fn read(
-    client: &Client,
-    args: &LogsArgs,
-    stream: &Stream,
-    since: Option<i64>,
-    token: &mut Option<String>,
-) -> Result<()> {
-    loop {
-        let request = cw::GetLogEventsRequest {
-            log_group_name: Some(stream.group.clone()),
-            log_stream_name: Some(stream.name.clone()),
-            start_from_head: Some(true),
-            start_time: since,
-            next_token: token.clone(),
-            ..Default::default()
-        };
-        let page = match client.call(&request).await {
-            Ok(page) => page,
-            // A container that has not written yet has no stream yet.
-            Err(e) if super::client::code(&e) == Some("ResourceNotFoundException") => return Ok(()),
-            Err(e) => return Err(e),
-        };
-        for event in page.events.into_iter().flatten() {
-            show(args, event.timestamp, event.message.as_deref().unwrap_or_default());
-        }
-        let end = page.next_forward_token == *token;
-        *token = page.next_forward_token;
-        if end {
-            return Ok(());
+impl Stream {
+    /// Shows what there is now and was not shown before.
+    async fn show(&mut self, args: &LogsArgs) -> Result<()> {
+        let mut next_token = None;
+        loop {
+            let request = cw::FilterLogEventsRequest {
+                log_group_name: Some(self.group.clone()),
+                log_stream_names: Some(vec![self.name.clone()]),
+                filter_pattern: args.filter_pattern.clone(),
+                start_time: self.from,
+                end_time: args.end_time.map(|time| time.as_millisecond()),
+                next_token,
+                ..Default::default()
+            };
+            let page = match self.client.call(&request).await {
+                Ok(page) => page,
+                // A container that has not written yet has no stream yet.
+                Err(e) if super::client::code(&e) == Some("ResourceNotFoundException") => return Ok(()),
+                Err(e) => return Err(e),
+            };
+            for event in page.events.into_iter().flatten() {
+                let (id, at) = (event.event_id.unwrap_or_default(), event.timestamp.unwrap_or_default());
+                if !self.shown.contains_key(&id) {
+                    show(args, at, event.message.as_deref().unwrap_or_default());
+                }
+                if args.follow {
+                    self.remember(id, at);
+                }
+            }
+            next_token = page.next_token;
+            if next_token.is_none() {
+                return Ok(());
+            }
         }
     }
-}
 
-async fn filtered(client: &Client, args: &LogsArgs, stream: &Stream, since: Option<i64>) -> Result<()> {
-    let mut next_token = None;
-    loop {
-        let request = cw::FilterLogEventsRequest {
-            log_group_name: Some(stream.group.clone()),
-            log_stream_names: Some(vec![stream.name.clone()]),
-            filter_pattern: args.filter_pattern.clone(),
-            start_time: since,
-            next_token,
-            ..Default::default()
-        };
-        let page = client.call(&request).await?;
-        for event in page.events.into_iter().flatten() {
-            show(args, event.timestamp, event.message.as_deref().unwrap_or_default());
-        }
-        next_token = page.next_token;
-        if next_token.is_none() {
-            return Ok(());
+    fn remember(&mut self, id: String, at: i64) {
+        self.shown.insert(id, at);
+        let from = at.saturating_sub(LOOK_BACK);
+        if self.from.is_none_or(|before| before < from) {
+            self.from = Some(from);
+            self.shown.retain(|_, at| *at >= from);
         }
     }
 }
 
 /// AWS: an empty line follows each message; under our own name none does.
-fn show(args: &LogsArgs, at: Option<i64>, message: &str) {
+fn show(args: &LogsArgs, at: i64, message: &str) {
     let end = if say::is_ecs_cli() { "\n" } else { "" };
-    match at.filter(|_| args.timestamps).and_then(|at| jiff::Timestamp::from_millisecond(at).ok()) {
+    match jiff::Timestamp::from_millisecond(at).ok().filter(|_| args.timestamps) {
+        // AWS: to the second.
+        Some(at) if say::is_ecs_cli() => {
+            say::out(format_args!("{}\t{message}{end}", at.strftime("%Y-%m-%dT%H:%M:%SZ")))
+        }
         Some(at) => say::out(format_args!("{at}\t{message}{end}")),
         None => say::out(format_args!("{message}{end}")),
     }

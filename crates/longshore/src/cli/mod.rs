@@ -3,14 +3,21 @@
 //! As `ecs-cli` they keep the original's flags, output and exit codes; as `longshore` they are the same commands with words
 //! meant for people. What is deliberately absent: any private way into the server.
 
+mod absent;
+mod check_attributes;
 mod client;
+mod cluster;
 mod compose;
 mod config;
 mod down;
+mod instances;
 mod logs;
 mod ps;
 mod say;
+mod scale;
+mod tags;
 mod up;
+mod user_data;
 mod wait;
 
 pub(crate) use client::{Client, Target};
@@ -29,34 +36,61 @@ pub(crate) enum EcsCommand {
     Up(up::UpArgs),
     /// Delete a cluster and its container instances.
     Down(down::DownArgs),
+    /// Change how many container instances a cluster has.
+    Scale(scale::ScaleArgs),
     /// List a cluster's containers.
     Ps(ps::PsArgs),
     /// Run compose files as tasks.
     Compose(Box<compose::ComposeArgs>),
     /// Show what a task's containers wrote.
     Logs(logs::LogsArgs),
+    /// Show which attributes that a task definition needs container instances lack.
+    CheckAttributes(check_attributes::CheckAttributesArgs),
     /// Print the licence.
     License,
+    #[command(flatten)]
+    Absent(absent::AbsentCommand),
+}
+
+impl EcsCommand {
+    /// AWS: the commands whose failure the original words with their name.
+    fn name(&self) -> Option<&'static str> {
+        match self {
+            Self::Up(_) => Some("up"),
+            Self::Down(_) => Some("down"),
+            Self::Scale(_) => Some("scale"),
+            Self::Ps(_) => Some("ps"),
+            Self::Logs(_) => Some("logs"),
+            Self::CheckAttributes(_) => Some("check-attributes"),
+            Self::Configure(_) | Self::Compose(_) | Self::License | Self::Absent(_) => None,
+        }
+    }
 }
 
 /// Which cluster, region and credentials: the original's order, see `config`.
 #[derive(Debug, Args, Clone, Default)]
 pub(crate) struct Where {
     /// The cluster.
-    #[arg(long, short = 'c', env = "ECS_CLUSTER")]
+    #[arg(long, short = 'c', env = "ECS_CLUSTER", global = true)]
     pub(crate) cluster: Option<String>,
     /// The region.
-    #[arg(long, short = 'r')]
+    #[arg(long, short = 'r', global = true)]
     pub(crate) region: Option<String>,
-    /// A profile that `configure profile` stored.
-    #[arg(long, env = "ECS_PROFILE")]
+    /// A profile that `configure profile` stored [env: ECS_PROFILE].
+    #[arg(long, global = true)]
     pub(crate) ecs_profile: Option<String>,
+    /// A profile of the AWS CLI's files [env: AWS_PROFILE].
+    #[arg(long, global = true)]
+    pub(crate) aws_profile: Option<String>,
     /// A cluster configuration that `configure` stored.
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(crate) cluster_config: Option<String>,
     /// The AWS endpoint.
     #[arg(long, env = "LONGSHORE_ENDPOINT", global = true)]
     pub(crate) endpoint: Option<String>,
+    /// Say each call that is made.
+    #[arg(long, alias = "debug", global = true)]
+    pub(crate) verbose: bool,
 }
 
 /// What `--version` says of the original whose commands these are; the star is its mark of a build that is not its own.
@@ -84,18 +118,38 @@ pub(crate) fn ecs_cli_main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // AWS: help and version are successes; everything else, also what clap calls 2, is 1.
-            let code = if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
-            let _ = error.print();
-            return code;
+            if !error.use_stderr() {
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            }
+            // AWS: the mistake and the command's help, on standard output like all that it says.
+            say::out(format_args!("Incorrect Usage: {}\n{}", error.render(), usage()));
+            return ExitCode::FAILURE;
         }
     };
+    let name = cli.command.name();
     match run(cli.command, cli.endpoint) {
         Ok(code) => code,
         Err(error) => {
-            say::fatal(&format!("{error:#}"));
+            match (error.downcast_ref::<compose::Unusable>(), name) {
+                (Some(unusable), _) => unusable.say(),
+                (None, Some(name)) => say::fatal(&format!("Error executing '{name}': {error:#}"), &[]),
+                (None, None) => say::fatal(&format!("{error:#}"), &[]),
+            }
             ExitCode::FAILURE
         }
     }
+}
+
+/// The help of the command that was called.
+fn usage() -> clap::builder::StyledStr {
+    let mut command = EcsCli::command();
+    for word in std::env::args_os().skip(1) {
+        if let Some(inner) = command.find_subcommand(&word).cloned() {
+            command = inner;
+        }
+    }
+    command.render_help()
 }
 
 /// The client that flags would give if there were any: from environment and files.
@@ -111,9 +165,12 @@ pub(crate) fn run(command: EcsCommand, endpoint: Option<String>) -> Result<ExitC
             EcsCommand::Configure(args) => config::configure(args)?,
             EcsCommand::Up(args) => up::up(args, endpoint).await?,
             EcsCommand::Down(args) => down::down(args, endpoint).await?,
+            EcsCommand::Scale(args) => scale::scale(args, endpoint).await?,
             EcsCommand::Ps(args) => ps::ps(args, endpoint).await?,
             EcsCommand::Compose(args) => compose::run(*args, endpoint).await?,
             EcsCommand::Logs(args) => logs::logs(args, endpoint).await?,
+            EcsCommand::CheckAttributes(args) => check_attributes::check(args, endpoint).await?,
+            EcsCommand::Absent(command) => absent::refuse(&command)?,
             EcsCommand::License => say::out(include_str!("../../../../LICENSE").trim_end()),
         }
         Ok(ExitCode::SUCCESS)

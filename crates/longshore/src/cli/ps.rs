@@ -1,6 +1,6 @@
 //! `ps`: containers with their state and ports, in the original's table.
 
-use super::{Client, Where, config, say};
+use super::{Client, Where, cluster, config, say};
 use anyhow::Result;
 use clap::Args;
 use shapes::{ec2, ecs};
@@ -23,6 +23,7 @@ pub(crate) struct PsArgs {
 
 pub(crate) async fn ps(args: PsArgs, endpoint: Option<String>) -> Result<()> {
     let settings = config::settings(&args.place, endpoint)?;
+    cluster::must_be_active(&settings.client, &settings.cluster).await?;
     let statuses = match args.desired_status.as_deref() {
         Some(one) => vec![one.to_owned()],
         None => vec!["RUNNING".to_owned(), "STOPPED".to_owned()],
@@ -89,10 +90,15 @@ pub(super) async fn print(client: &Client, cluster: &str, tasks: &[ecs::Task], o
     Ok(())
 }
 
-fn row(task: &ecs::Task, container: &ecs::Container, address: Option<&str>) -> Vec<String> {
+/// A container as people name it: with its task and, where ARNs have it, the cluster.
+pub(super) fn container_name(task: &ecs::Task, container: &ecs::Container) -> String {
     let arn = task.task_arn.as_deref().unwrap_or_default();
     let id = arn.split_once('/').map_or(arn, |(_, id)| id);
-    let name = format!("{id}/{}", container.name.as_deref().unwrap_or_default());
+    format!("{id}/{}", container.name.as_deref().unwrap_or_default())
+}
+
+fn row(task: &ecs::Task, container: &ecs::Container, address: Option<&str>) -> Vec<String> {
+    let name = container_name(task, container);
     let mut state = container.last_status.clone().unwrap_or_default();
     if state == "STOPPED" {
         if let Some(code) = container.exit_code {

@@ -42,14 +42,24 @@ pub(crate) fn warn(message: &str, fields: &[(&str, &str)]) {
     line("warning", message, fields);
 }
 
+/// Something failed, and the command says more of it.
+pub(crate) fn error(message: &str, fields: &[(&str, &str)]) {
+    line("error", message, fields);
+}
+
+/// What only `--verbose` shows.
+pub(crate) fn debug(message: &str, fields: &[(&str, &str)]) {
+    line("debug", message, fields);
+}
+
 /// The command failed.
-pub(crate) fn fatal(message: &str) {
-    line("fatal", message, &[]);
+pub(crate) fn fatal(message: &str, fields: &[(&str, &str)]) {
+    line("fatal", message, fields);
 }
 
 /// logrus quotes what is more than letters, digits and a few signs.
 fn value(text: &str) -> String {
-    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._/@^+".contains(&b));
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._/@^+".contains(&b));
     if plain { text.to_owned() } else { format!("{text:?}") }
 }
 

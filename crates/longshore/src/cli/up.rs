@@ -1,107 +1,280 @@
 //! `up`: a cluster and its container instances, through CreateCluster and RunInstances.
 
-use super::{Where, config, say, wait};
-use anyhow::{Context, Result, bail};
-use base64::{Engine, prelude::BASE64_STANDARD};
+use super::{
+    Where,
+    config::{self, Settings},
+    instances::{self, Launch},
+    say, tags, user_data,
+};
+use anyhow::{Result, bail};
 use clap::Args;
 use shapes::{ec2, ecs};
-use std::time::Duration;
-
-/// How long instances may take to register; a local one takes about a second.
-const PATIENCE: Duration = Duration::from_secs(120);
+use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
-    /// How many container instances.
-    #[arg(long, default_value_t = 1)]
-    size: u32,
-    /// Their type.
-    #[arg(long, default_value = "t2.micro")]
-    instance_type: String,
-    /// Zones to spread them over, two or more of them separated by commas; all of the region if not given.
-    #[arg(long, value_delimiter = ',')]
+    /// How many container instances; 1 if not given.
+    #[arg(long)]
+    size: Option<usize>,
+    /// Their type; t2.micro if not given.
+    #[arg(long)]
+    instance_type: Option<String>,
+    /// Zones to spread them over, separated by commas; all of the region if not given.
+    #[arg(long, value_delimiter = ',', conflicts_with = "vpc")]
     azs: Vec<String>,
+    /// The network to use; there is one per region. Needs --subnets.
+    #[arg(long, requires = "subnets")]
+    vpc: Option<String>,
+    /// Its subnets to spread the instances over, separated by commas.
+    #[arg(long, value_delimiter = ',', requires = "vpc")]
+    subnets: Vec<String>,
+    /// Security groups of that network, separated by commas.
+    #[arg(long, value_delimiter = ',', requires = "vpc")]
+    security_group: Vec<String>,
     /// A key pair's name; kept and shown, nothing here uses SSH.
     #[arg(long)]
     keypair: Option<String>,
+    /// The image that instances are said to run; they run on the host's own system.
+    #[arg(long)]
+    image_id: Option<String>,
+    /// The instances' role; kept and shown.
+    #[arg(long, conflicts_with = "capability_iam")]
+    instance_role: Option<String>,
     /// Accepted for the original's sake, where it is required: there are no roles to be made.
     #[arg(long)]
     capability_iam: bool,
+    /// Leave instances without a public address; local ones have none.
+    #[arg(long)]
+    no_associate_public_ip_address: bool,
+    /// A file of more user data; may be given more than once. The agent's settings in it are honoured.
+    #[arg(long)]
+    extra_user_data: Vec<PathBuf>,
+    /// Tags of the cluster and its instances, key=value,key2=value2.
+    #[arg(long, value_parser = tags::parse)]
+    tags: Option<tags::Tags>,
     /// Only the cluster, no instances.
     #[arg(long, short = 'e')]
     empty: bool,
+    /// End instances that an earlier `up` made, and make new ones.
+    #[arg(long, short = 'f')]
+    force: bool,
+    /// The launch type; FARGATE needs no instances.
+    #[arg(long, value_parser = config::LAUNCH_TYPES)]
+    launch_type: Option<String>,
+    #[command(flatten)]
+    refused: RefusedArgs,
     #[command(flatten)]
     place: Where,
 }
 
-pub(crate) async fn up(args: UpArgs, endpoint: Option<String>) -> Result<()> {
-    // AWS: asked for before anything is made. Only scripts of the original know it, so it is asked for under that name only.
-    if say::is_ecs_cli() && !args.empty && !args.capability_iam {
-        bail!("Please acknowledge that this command may create IAM resources with the '--capability-iam' flag");
-    }
-    let settings = config::settings(&args.place, endpoint)?;
-    let (client, cluster) = (&settings.client, settings.cluster.as_str());
-    let request = ecs::CreateClusterRequest { cluster_name: Some(cluster.to_owned()), ..Default::default() };
-    client.call(&request).await?;
-    say::info("Created cluster", &[("cluster", cluster), ("region", &settings.region)]);
-    if args.empty {
-        say::out("Cluster creation succeeded.");
-        return Ok(());
-    }
-    let before = registered(client, cluster).await?;
-    let zones = if args.azs.is_empty() { zones(client).await? } else { args.azs.clone() };
-    let user_data = BASE64_STANDARD.encode(format!("#!/bin/bash\necho ECS_CLUSTER={cluster} >> /etc/ecs/ecs.config\n"));
-    let tag = |key: &str, value: &str| ec2::Tag { key: Some(key.to_owned()), value: Some(value.to_owned()) };
-    let share = |at: usize| args.size / zones.len() as u32 + u32::from((at as u32) < args.size % zones.len() as u32);
-    for (at, zone) in zones.iter().enumerate() {
-        let count = i32::try_from(share(at)).context("too many instances")?;
-        if count == 0 {
-            continue;
+/// Known, and not to be had here.
+#[derive(Debug, Args)]
+struct RefusedArgs {
+    #[arg(long, hide = true)]
+    spot_price: Option<String>,
+    #[arg(long, hide = true)]
+    cidr: Option<String>,
+    #[arg(long, hide = true)]
+    port: Option<String>,
+    #[arg(long, hide = true)]
+    imdsv2: bool,
+}
+
+impl RefusedArgs {
+    fn check(&self) -> Result<()> {
+        let filter =
+            "security groups filter nothing here, so every published port is open to whoever reaches the instance";
+        for (given, flag, why) in [
+            (self.spot_price.is_some(), "--spot-price", "instances on your own machines have no price"),
+            (self.cidr.is_some(), "--cidr", filter),
+            (self.port.is_some(), "--port", filter),
+            (self.imdsv2, "--imdsv2", "instances have no metadata service yet"),
+        ] {
+            if given {
+                bail!("{flag} cannot be honoured: {why}. Leave it out");
+            }
         }
-        let request = ec2::RunInstancesRequest {
-            min_count: Some(count),
-            max_count: Some(count),
-            instance_type: Some(args.instance_type.clone()),
-            key_name: args.keypair.clone(),
-            placement: Some(ec2::Placement { availability_zone: Some(zone.clone()), ..Default::default() }),
-            user_data: Some(user_data.clone()),
-            tag_specifications: Some(vec![ec2::TagSpecification {
-                resource_type: Some("instance".to_owned()),
-                tags: Some(vec![tag("Name", &format!("ECS Instance - {cluster}"))]),
-            }]),
-            ..Default::default()
-        };
-        client.call(&request).await?;
+        Ok(())
     }
-    let wanted = before + u64::from(args.size);
-    wait::until("Container instances registering", wanted, PATIENCE, || registered(client, cluster)).await?;
-    say::info("Container instances are ready", &[("cluster", cluster), ("count", &args.size.to_string())]);
+}
+
+impl UpArgs {
+    /// The flags that were given and are about instances.
+    fn about_instances(&self) -> Vec<&'static str> {
+        let given = [
+            ("--size", self.size.is_some()),
+            ("--instance-type", self.instance_type.is_some()),
+            ("--keypair", self.keypair.is_some()),
+            ("--image-id", self.image_id.is_some()),
+            ("--instance-role", self.instance_role.is_some()),
+            ("--extra-user-data", !self.extra_user_data.is_empty()),
+            ("--no-associate-public-ip-address", self.no_associate_public_ip_address),
+        ];
+        given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
+    }
+
+    fn check(&self, fargate: bool) -> Result<()> {
+        self.refused.check()?;
+        let flags = self.about_instances();
+        if self.empty {
+            for flag in flags.iter().copied().chain(self.force.then_some("--force")) {
+                say::warn("The flag means nothing for an empty cluster", &[("flag", flag)]);
+            }
+        } else if fargate && !flags.is_empty() {
+            bail!("{} cannot be used with launch type FARGATE, which needs no instances", flags.join(", "));
+        }
+        // AWS: asked for before anything is made. Only scripts of the original know it, so it is asked for under that name only.
+        let acknowledged = self.capability_iam || self.instance_role.is_some() || self.empty || fargate;
+        if say::is_ecs_cli() && !acknowledged {
+            bail!("Please acknowledge that this command may create IAM resources with the '--capability-iam' flag");
+        }
+        Ok(())
+    }
+}
+
+pub(crate) async fn up(args: UpArgs, endpoint: Option<String>) -> Result<()> {
+    let settings = config::settings(&args.place, endpoint)?;
+    let launch_type = args.launch_type.as_ref().or(settings.launch_type.as_ref());
+    let fargate = launch_type.is_some_and(|launch_type| launch_type == "FARGATE");
+    args.check(fargate)?;
+    let launch = if args.empty || fargate { None } else { Some(launch(&args, &settings).await?) };
+    make_room(&args, &settings).await?;
+    let request = ecs::CreateClusterRequest {
+        cluster_name: Some(settings.cluster.clone()),
+        tags: args.tags.as_ref().map(tags::Tags::ecs),
+        ..Default::default()
+    };
+    settings.client.call(&request).await?;
+    say::info("Created cluster", &[("cluster", &settings.cluster), ("region", &settings.region)]);
+    if let Some(launch) = launch {
+        let size = args.size.unwrap_or(1);
+        say::info("Waiting for your cluster resources to be created...", &[]);
+        let registered = instances::launch(&settings, &launch, size).await?;
+        if let Some(tags) = &args.tags {
+            tag(&settings, registered, tags).await?;
+        }
+        say::info("Container instances are ready", &[("cluster", &settings.cluster), ("count", &size.to_string())]);
+    }
+    if !args.empty && args.vpc.is_none() {
+        show_network(&settings).await?;
+    }
     say::out("Cluster creation succeeded.");
     Ok(())
 }
 
-async fn zones(client: &super::Client) -> Result<Vec<String>> {
-    let answer = client.call(&ec2::DescribeAvailabilityZonesRequest::default()).await?;
-    let names: Vec<_> = answer.availability_zones.into_iter().flatten().filter_map(|z| z.zone_name).collect();
-    if names.is_empty() { bail!("the region has no availability zones") } else { Ok(names) }
+/// What the instances have in common. All that can be wrong is found before anything is made.
+async fn launch(args: &UpArgs, settings: &Settings) -> Result<Launch> {
+    let instance_type = args.instance_type.clone().unwrap_or_else(|| "t2.micro".to_owned());
+    known_type(settings, &instance_type).await?;
+    if let Some(vpc) = &args.vpc {
+        in_network(settings, vpc, &args.subnets).await?;
+    }
+    if args.keypair.is_none() && say::is_ecs_cli() {
+        say::warn("You will not be able to SSH into your EC2 instances without a key pair.", &[]);
+    }
+    if !args.extra_user_data.is_empty() {
+        let text = "Instances run on this host and run none of the user data; of it ECS_CLUSTER, ECS_INSTANCE_ATTRIBUTES and \
+                    ECS_RESERVED_MEMORY are honoured";
+        say::warn(text, &[]);
+    }
+    let places = if args.vpc.is_some() { args.subnets.clone() } else { args.azs.clone() };
+    let pair = |key: &str, value: String| ec2::Tag { key: Some(key.to_owned()), value: Some(value) };
+    let mut all = args.tags.as_ref().map(tags::Tags::ec2).unwrap_or_default();
+    all.push(pair("Name", instances::name(&settings.stack)));
+    if !places.is_empty() {
+        all.push(pair(instances::PLACES_TAG, places.join(",")));
+    }
+    if !args.extra_user_data.is_empty() {
+        all.push(pair(instances::USER_DATA_TAG, "yes".to_owned()));
+    }
+    let template = ec2::RunInstancesRequest {
+        instance_type: Some(instance_type),
+        image_id: args.image_id.clone(),
+        key_name: args.keypair.clone(),
+        iam_instance_profile: args
+            .instance_role
+            .clone()
+            .map(|role| ec2::IamInstanceProfileSpecification { name: Some(role), ..Default::default() }),
+        security_group_ids: (!args.security_group.is_empty()).then(|| args.security_group.clone()),
+        user_data: Some(user_data::encode(&settings.cluster, &args.extra_user_data)?),
+        tag_specifications: Some(vec![ec2::TagSpecification {
+            resource_type: Some("instance".to_owned()),
+            tags: Some(all),
+        }]),
+        ..Default::default()
+    };
+    Ok(Launch { template, places })
 }
 
-/// How many instances of the cluster have an agent that is connected.
-pub(super) async fn registered(client: &super::Client, cluster: &str) -> Result<u64> {
-    let mut count = 0;
-    let mut next_token = None;
-    loop {
-        let request = ecs::ListContainerInstancesRequest {
-            cluster: Some(cluster.to_owned()),
-            filter: Some("agentConnected == true".to_owned()),
-            next_token,
-            ..Default::default()
-        };
-        let page = client.call(&request).await?;
-        count += page.container_instance_arns.map_or(0, |arns| arns.len() as u64);
-        next_token = page.next_token;
-        if next_token.is_none() {
-            return Ok(count);
-        }
+async fn known_type(settings: &Settings, instance_type: &str) -> Result<()> {
+    let filter = ec2::Filter { name: Some("instance-type".to_owned()), values: Some(vec![instance_type.to_owned()]) };
+    let request = ec2::DescribeInstanceTypeOfferingsRequest { filters: Some(vec![filter]), ..Default::default() };
+    let offered = settings.client.call(&request).await?.instance_type_offerings.unwrap_or_default();
+    if offered.is_empty() {
+        bail!(
+            "Instance type {instance_type} not supported in region {}; `aws ec2 describe-instance-types` lists those that are",
+            settings.region
+        );
     }
+    Ok(())
+}
+
+async fn in_network(settings: &Settings, vpc: &str, subnets: &[String]) -> Result<()> {
+    let request = ec2::DescribeSubnetsRequest { subnet_ids: Some(subnets.to_vec()), ..Default::default() };
+    let found = settings.client.call(&request).await?.subnets.unwrap_or_default();
+    let other = found.iter().find(|subnet| subnet.vpc_id.as_deref() != Some(vpc));
+    if let Some(subnet) = other.and_then(|subnet| subnet.subnet_id.as_ref()) {
+        bail!(
+            "The subnet {subnet} is not in {vpc}; `aws ec2 describe-subnets` lists the subnets of the region's one network"
+        );
+    }
+    Ok(())
+}
+
+/// An earlier `up` of the same stack: refused, or undone first.
+async fn make_room(args: &UpArgs, settings: &Settings) -> Result<()> {
+    let there = instances::of_stack(settings).await?;
+    let alive = there.into_iter().filter(instances::is_alive).filter_map(|instance| instance.instance_id);
+    let alive: Vec<_> = alive.collect();
+    if alive.is_empty() {
+        return Ok(());
+    }
+    if !args.force || args.empty {
+        bail!(
+            "The stack {} already has {} instances for the cluster {}. Please specify '--force' to clean up your existing \
+             resources, or use `scale`",
+            settings.stack,
+            alive.len(),
+            settings.cluster
+        );
+    }
+    say::info("Waiting for your cluster resources to be deleted...", &[]);
+    instances::terminate(settings, &alive).await
+}
+
+async fn tag(settings: &Settings, registered: Vec<ecs::ContainerInstance>, tags: &tags::Tags) -> Result<()> {
+    for arn in registered.into_iter().filter_map(|instance| instance.container_instance_arn) {
+        let request = ecs::TagResourceRequest { resource_arn: Some(arn), tags: Some(tags.ecs()) };
+        settings.client.call(&request).await?;
+    }
+    Ok(())
+}
+
+/// The network, where scripts of the original look for what its stack has made.
+async fn show_network(settings: &Settings) -> Result<()> {
+    let client = &settings.client;
+    let made = if say::is_ecs_cli() { " created" } else { "" };
+    let vpcs = client.call(&ec2::DescribeVpcsRequest::default()).await?.vpcs;
+    for vpc in vpcs.into_iter().flatten().filter_map(|vpc| vpc.vpc_id) {
+        say::out(format_args!("VPC{made}: {vpc}"));
+    }
+    let groups = client.call(&ec2::DescribeSecurityGroupsRequest::default()).await?.security_groups;
+    for group in groups.into_iter().flatten().filter_map(|group| group.group_id) {
+        say::out(format_args!("Security Group{made}: {group}"));
+    }
+    let subnets = client.call(&ec2::DescribeSubnetsRequest::default()).await?.subnets;
+    for subnet in subnets.into_iter().flatten().filter_map(|subnet| subnet.subnet_id) {
+        say::out(format_args!("Subnet{made}: {subnet}"));
+    }
+    Ok(())
 }

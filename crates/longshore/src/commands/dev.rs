@@ -69,6 +69,7 @@ fn client(server: &Server, args: &ServerArgs) -> Result<Client> {
         secret: root.secret_access_key.clone(),
         token: None,
         ca_bundle: args.tls_cert.clone(),
+        verbose: false,
     })
 }
 

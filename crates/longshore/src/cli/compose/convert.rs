@@ -3,8 +3,11 @@
 
 use super::{
     file::{self, Source, Version},
-    params::{Params, Service},
-    value::{bytes, mebibytes, pairs, seconds, text, texts, words},
+    overlay,
+    params::Params,
+    ports,
+    value::{boolean, integer, mebibytes, pairs, seconds, text, texts, words},
+    volumes::Volumes,
 };
 use crate::cli::say;
 use anyhow::{Context, Result, bail};
@@ -12,122 +15,83 @@ use serde_json::{Map, Value};
 use shapes::ecs;
 use std::collections::BTreeMap;
 
-/// Keys that compose knows and a task definition has no place for: a warning each.
-const SKIPPED: &[&str] = &[
-    "build",
-    "cgroup_parent",
-    "container_name",
-    "cpu_quota",
-    "cpuset",
-    "depends_on",
-    "deploy",
-    "domainname",
-    "expose",
-    "external_links",
-    "group_add",
-    "init",
-    "ipc",
-    "isolation",
-    "mac_address",
-    "mem_swappiness",
-    "memswap_limit",
-    "net",
-    "network_mode",
-    "networks",
-    "oom_score_adj",
-    "pid",
-    "restart",
-    "stdin_open",
-    "stop_signal",
-    "sysctls",
-    "userns_mode",
-    "volume_driver",
-    "profiles",
-    "platform",
-    "pull_policy",
-];
+/// What the command line says of a definition.
+#[derive(Debug, Default)]
+pub(super) struct Flags {
+    pub(super) task_role_arn: Option<String>,
+    pub(super) launch_type: Option<String>,
+    pub(super) tags: Vec<ecs::Tag>,
+    /// What the legacy configuration puts before the project's name; nothing, mostly.
+    pub(super) prefix: String,
+}
 
 /// The whole definition.
 pub(super) fn definition(
     source: &Source,
     params: &Params,
-    task_role: Option<&str>,
-    launch_type: Option<&str>,
+    flags: &Flags,
 ) -> Result<ecs::RegisterTaskDefinitionRequest> {
     let task = &params.task_definition;
-    let mut volumes: Vec<ecs::Volume> =
-        source.volumes.iter().map(|n| ecs::Volume { name: Some(n.clone()), ..Default::default() }).collect();
+    for name in task.services.keys().filter(|name| !source.services.contains_key(*name)) {
+        say::warn("The ecs-params file names a service that no compose file has", &[("service name", name)]);
+    }
+    let mut volumes = Volumes::new(source);
     let mut containers = Vec::new();
-    let none = Service::default();
-    let sized = task.task_size.mem_limit.is_some();
     for (name, service) in &source.services {
-        let own = task.services.get(name).unwrap_or(&none);
-        containers.push(container(source, name, service, own, sized, &mut volumes)?);
+        let mut container = container(source, params, name, service, &mut volumes)?;
+        let sized = task.task_size.mem_limit.is_some();
+        overlay::apply(&mut container, task.services.get(name), sized).with_context(|| format!("service {name}"))?;
+        containers.push(container);
     }
     if !containers.iter().any(|c| c.essential == Some(true)) {
-        bail!("at least one container of the task must be essential; see ecs-params");
+        bail!("Task definition does not have any essential containers");
     }
     let constraints = task
         .placement_constraints
         .iter()
         .map(|c| ecs::TaskDefinitionPlacementConstraint { r#type: c.r#type.clone(), expression: c.expression.clone() });
     Ok(ecs::RegisterTaskDefinitionRequest {
-        family: Some(source.project.clone()),
+        family: Some(format!("{}{}", flags.prefix, source.project)),
         container_definitions: Some(containers),
-        volumes: (!volumes.is_empty()).then_some(volumes),
+        volumes: volumes.finish(task)?,
         network_mode: task.ecs_network_mode.clone(),
-        task_role_arn: task_role.map(str::to_owned).or_else(|| task.task_role_arn.clone()),
+        task_role_arn: flags.task_role_arn.clone().or_else(|| task.task_role_arn.clone()),
         execution_role_arn: task.task_execution_role.clone(),
         pid_mode: task.pid_mode.clone(),
         ipc_mode: task.ipc_mode.clone(),
         cpu: task.task_size.cpu_limit.as_ref().and_then(text),
         memory: task.task_size.mem_limit.as_ref().and_then(text),
         placement_constraints: (!task.placement_constraints.is_empty()).then(|| constraints.collect()),
-        requires_compatibilities: launch_type.map(|l| vec![l.to_owned()]),
+        requires_compatibilities: flags.launch_type.as_ref().map(|launch_type| vec![launch_type.clone()]),
+        tags: (!flags.tags.is_empty()).then(|| flags.tags.clone()),
         ..Default::default()
     })
 }
 
 fn container(
     source: &Source,
+    params: &Params,
     name: &str,
     service: &Map<String, Value>,
-    own: &Service,
-    sized: bool,
-    volumes: &mut Vec<ecs::Volume>,
+    volumes: &mut Volumes,
 ) -> Result<ecs::ContainerDefinition> {
-    let mut c = ecs::ContainerDefinition {
-        name: Some(name.to_owned()),
-        essential: Some(own.essential.unwrap_or(true)),
-        ..Default::default()
-    };
-    for (key, value) in service {
-        if value.is_null() || SKIPPED.contains(&key.as_str()) {
-            if !value.is_null() {
-                file::skip(key, name);
-            }
-            continue;
-        }
-        set(source, &mut c, key, value, volumes).with_context(|| format!("service {name}: {key}"))?;
-    }
+    let mut c = ecs::ContainerDefinition { name: Some(name.to_owned()), ..Default::default() };
     environment(source, &mut c, service).with_context(|| format!("service {name}: environment"))?;
-    if source.version == Version::V1 {
-        v1_logging(&mut c, service)?;
+    for (key, value) in service {
+        let done = match key.as_str() {
+            "volumes" => volumes.mounts(source, &params.task_definition, value).map(|m| c.mount_points = Some(m)),
+            _ => set(&mut c, name, key, value),
+        };
+        done.with_context(|| format!("service {name}: {key}"))?;
     }
+    log_driver(&mut c, service)?;
     if c.image.is_none() {
         bail!("service {name} has no image; images are pulled from a registry, not built");
     }
-    own_params(&mut c, own, sized)?;
     Ok(c)
 }
 
-fn set(
-    source: &Source,
-    c: &mut ecs::ContainerDefinition,
-    key: &str,
-    value: &Value,
-    volumes: &mut Vec<ecs::Volume>,
-) -> Result<()> {
+fn set(c: &mut ecs::ContainerDefinition, name: &str, key: &str, value: &Value) -> Result<()> {
     match key {
         "image" => c.image = text(value),
         "command" => c.command = Some(words(key, value)?),
@@ -135,14 +99,14 @@ fn set(
         "hostname" => c.hostname = text(value),
         "user" => c.user = text(value),
         "working_dir" => c.working_directory = text(value),
-        "privileged" => c.privileged = value.as_bool(),
-        "read_only" => c.readonly_root_filesystem = value.as_bool(),
-        "tty" => c.pseudo_terminal = value.as_bool(),
+        "privileged" => c.privileged = Some(boolean(key, value)?),
+        "read_only" => c.readonly_root_filesystem = Some(boolean(key, value)?),
+        "tty" => c.pseudo_terminal = Some(boolean(key, value)?),
         "links" => c.links = Some(texts(key, value)?),
         "dns" => c.dns_servers = Some(texts(key, value)?),
         "dns_search" => c.dns_search_domains = Some(texts(key, value)?),
         "security_opt" => c.docker_security_options = Some(texts(key, value)?),
-        "cpu_shares" => c.cpu = Some(text(value).and_then(|t| t.parse().ok()).context("must be a number")?),
+        "cpu_shares" => c.cpu = Some(integer(key, value)?),
         "mem_limit" => c.memory = Some(mebibytes(key, value)?),
         "mem_reservation" => c.memory_reservation = Some(mebibytes(key, value)?),
         "stop_grace_period" => c.stop_timeout = Some(seconds(key, value)?),
@@ -150,29 +114,17 @@ fn set(
             let labels = pairs(key, value)?.into_iter().map(|(k, v)| (k, v.unwrap_or_default()));
             c.docker_labels = Some(labels.collect());
         }
-        "ports" => c.port_mappings = Some(ports(value, c.name.as_deref().unwrap_or_default())?),
+        "ports" => c.port_mappings = Some(ports::mappings(value, name)?),
         "ulimits" => c.ulimits = Some(ulimits(value)?),
         "logging" => c.log_configuration = Some(logging(value)?),
-        "extra_hosts" => {
-            let split = |h: String| {
-                let (name, ip) =
-                    h.split_once(':').map(|(n, i)| (n.to_owned(), i.to_owned())).context("must be name:ip")?;
-                Ok(ecs::HostEntry { hostname: Some(name), ip_address: Some(ip) })
-            };
-            c.extra_hosts = Some(texts(key, value)?.into_iter().map(split).collect::<Result<_>>()?);
-        }
-        "cap_add" | "cap_drop" | "devices" | "shm_size" | "tmpfs" => linux(c, key, value)?,
-        "volumes" => c.mount_points = Some(mounts(source, value, volumes)?),
+        "extra_hosts" => c.extra_hosts = Some(hosts(key, value)?),
+        "cap_add" | "cap_drop" | "devices" | "init" | "shm_size" | "tmpfs" => linux(c, key, value)?,
         "volumes_from" => {
-            let from = texts(key, value)?.into_iter().map(|v| {
-                let (service, mode) = v.split_once(':').unwrap_or((&v, "rw"));
-                ecs::VolumeFrom { source_container: Some(service.to_owned()), read_only: Some(mode == "ro") }
-            });
-            c.volumes_from = Some(from.collect());
+            c.volumes_from = Some(texts(key, value)?.iter().map(|v| volume_from(v)).collect::<Result<_>>()?)
         }
         "healthcheck" => c.health_check = health(value)?,
-        "environment" | "env_file" => {}
-        "log_driver" | "log_opt" if source.version == Version::V1 => {}
+        // They belong together and are read together.
+        "environment" | "env_file" | "log_driver" | "log_opt" => {}
         other => bail!("Unsupported config option for a service: '{other}'"),
     }
     Ok(())
@@ -180,32 +132,34 @@ fn set(
 
 /// `environment` beats `env_file`; a key without a value is taken from the shell.
 fn environment(source: &Source, c: &mut ecs::ContainerDefinition, service: &Map<String, Value>) -> Result<()> {
-    let mut all: BTreeMap<String, String> = BTreeMap::new();
-    let mut take = |given: Vec<(String, Option<String>)>| {
-        for (key, value) in given {
-            let value = value.or_else(|| source.environment.get(&key).cloned()).unwrap_or_else(|| {
-                say::warn("Environment variable is unresolved. Setting it to a blank value...", &[("key name", &key)]);
-                String::new()
-            });
-            all.insert(key, value);
-        }
-    };
+    let mut given = Vec::new();
     if let Some(files) = service.get("env_file") {
         for path in texts("env_file", files)? {
-            take(file::env_file(&source.folder.join(path))?);
+            given.extend(file::env_file(&source.folder.join(path))?);
         }
     }
-    if let Some(given) = service.get("environment") {
-        take(pairs("environment", given)?);
+    if let Some(pairs_) = service.get("environment") {
+        given.extend(pairs("environment", pairs_)?);
     }
-    if !all.is_empty() {
-        let pairs = all.into_iter().map(|(k, v)| ecs::KeyValuePair { name: Some(k), value: Some(v) });
-        c.environment = Some(pairs.collect());
+    // AWS: in versions 1 and 2 an empty value is as good as none.
+    let empty_is_none = matches!(source.version, Version::V1 | Version::V2);
+    let given: BTreeMap<_, _> = given.into_iter().collect();
+    let resolve = |(key, value): (String, Option<String>)| {
+        let value = value.filter(|value| !(value.is_empty() && empty_is_none));
+        let value = value.or_else(|| source.environment.get(&key).cloned()).unwrap_or_else(|| {
+            say::warn("Environment variable is unresolved. Setting it to a blank value...", &[("key name", &key)]);
+            String::new()
+        });
+        ecs::KeyValuePair { name: Some(key), value: Some(value) }
+    };
+    if !given.is_empty() {
+        c.environment = Some(given.into_iter().map(resolve).collect());
     }
     Ok(())
 }
 
-fn v1_logging(c: &mut ecs::ContainerDefinition, service: &Map<String, Value>) -> Result<()> {
+/// How version 1 writes logging.
+fn log_driver(c: &mut ecs::ContainerDefinition, service: &Map<String, Value>) -> Result<()> {
     if let Some(driver) = service.get("log_driver") {
         let options = service.get("log_opt").map(|o| pairs("log_opt", o)).transpose()?.unwrap_or_default();
         c.log_configuration = Some(ecs::LogConfiguration {
@@ -217,42 +171,30 @@ fn v1_logging(c: &mut ecs::ContainerDefinition, service: &Map<String, Value>) ->
     Ok(())
 }
 
-fn own_params(c: &mut ecs::ContainerDefinition, own: &Service, sized: bool) -> Result<()> {
-    let name = c.name.clone().unwrap_or_default();
-    if let Some(init) = own.init_process_enabled {
-        c.linux_parameters.get_or_insert_default().init_process_enabled = Some(init);
+fn hosts(key: &str, value: &Value) -> Result<Vec<ecs::HostEntry>> {
+    let entry =
+        |name: &str, ip: &str| ecs::HostEntry { hostname: Some(name.to_owned()), ip_address: Some(ip.to_owned()) };
+    if let Value::Object(hosts) = value {
+        return hosts.iter().map(|(name, ip)| Ok(entry(name, &text(ip).context("must be name: ip")?))).collect();
     }
-    if let Some(cpu) = own.cpu_shares {
-        replaced("CPU", &name, c.cpu, cpu);
-        c.cpu = Some(cpu);
-    }
-    if let Some(limit) = &own.mem_limit {
-        let limit = mebibytes("mem_limit", limit)?;
-        replaced("MemoryLimit", &name, c.memory, limit);
-        c.memory = Some(limit);
-    }
-    if let Some(reservation) = &own.mem_reservation {
-        let reservation = mebibytes("mem_reservation", reservation)?;
-        replaced("MemoryReservation", &name, c.memory_reservation, reservation);
-        c.memory_reservation = Some(reservation);
-    }
-    if let (Some(limit), Some(reservation)) = (c.memory, c.memory_reservation)
-        && reservation > limit
-    {
-        bail!("service {name}: mem_limit must be greater than mem_reservation");
-    }
-    // AWS: without any size a container gets 512 MiB.
-    if c.memory.is_none() && c.memory_reservation.is_none() && !sized {
-        c.memory = Some(512);
-    }
-    Ok(())
+    let split = |host: &String| {
+        let (name, ip) = host.split_once(':').context("must be name:ip")?;
+        Ok(entry(name, ip))
+    };
+    texts(key, value)?.iter().map(split).collect()
 }
 
-fn replaced(option: &str, service: &str, old: Option<i32>, new: i32) {
-    if let Some(old) = old.filter(|old| *old != new) {
-        let text = format!("Using ecs-params value as override (was {old} but is now {new})");
-        say::info(&text, &[("option name", option), ("service name", service)]);
+fn volume_from(given: &str) -> Result<ecs::VolumeFrom> {
+    // Version 2 may say that it means a service of this project; it cannot mean a container that is none.
+    if given.starts_with("container:") {
+        bail!("'{given}': only volumes of services of the same project can be used");
     }
+    let given = given.strip_prefix("service:").unwrap_or(given);
+    let (service, mode) = given.split_once(':').unwrap_or((given, "rw"));
+    if !matches!(mode, "ro" | "rw") {
+        bail!("'{given}': the mode must be ro or rw");
+    }
+    Ok(ecs::VolumeFrom { source_container: Some(service.to_owned()), read_only: Some(mode == "ro") })
 }
 
 fn linux(c: &mut ecs::ContainerDefinition, key: &str, value: &Value) -> Result<()> {
@@ -260,30 +202,27 @@ fn linux(c: &mut ecs::ContainerDefinition, key: &str, value: &Value) -> Result<(
     match key {
         "cap_add" => linux.capabilities.get_or_insert_default().add = Some(texts(key, value)?),
         "cap_drop" => linux.capabilities.get_or_insert_default().drop = Some(texts(key, value)?),
-        "shm_size" => linux.shared_memory_size = i32::try_from(bytes(key, value)? >> 20).ok(),
+        "init" => linux.init_process_enabled = Some(boolean(key, value)?),
+        "shm_size" => linux.shared_memory_size = Some(mebibytes(key, value)?),
         "tmpfs" => linux.tmpfs = Some(texts(key, value)?.iter().map(|t| tmpfs(t)).collect::<Result<_>>()?),
-        _ => {
-            let device = |d: String| {
-                let mut parts = d.split(':');
-                let permission = |p: &str| {
-                    let word = |c| match c {
-                        'r' => Some("read".to_owned()),
-                        'w' => Some("write".to_owned()),
-                        'm' => Some("mknod".to_owned()),
-                        _ => None,
-                    };
-                    p.chars().filter_map(word).collect()
-                };
-                ecs::Device {
-                    host_path: parts.next().map(str::to_owned),
-                    container_path: parts.next().map(str::to_owned),
-                    permissions: Some(permission(parts.next().unwrap_or("rwm"))),
-                }
-            };
-            linux.devices = Some(texts(key, value)?.into_iter().map(device).collect());
-        }
+        _ => linux.devices = Some(texts(key, value)?.iter().map(|d| device(d)).collect::<Result<_>>()?),
     }
     Ok(())
+}
+
+/// `host[:container[:rwm]]`
+fn device(given: &str) -> Result<ecs::Device> {
+    let mut parts = given.split(':');
+    let host = parts.next().map(str::to_owned);
+    let container = parts.next().map(str::to_owned);
+    let permission = |c| match c {
+        'r' => Ok("read".to_owned()),
+        'w' => Ok("write".to_owned()),
+        'm' => Ok("mknod".to_owned()),
+        _ => bail!("'{given}': permissions are made of r, w and m"),
+    };
+    let permissions = parts.next().map(|letters| letters.chars().map(permission).collect::<Result<_>>()).transpose()?;
+    Ok(ecs::Device { host_path: host, container_path: container, permissions })
 }
 
 fn tmpfs(given: &str) -> Result<ecs::Tmpfs> {
@@ -302,7 +241,7 @@ fn tmpfs(given: &str) -> Result<ecs::Tmpfs> {
 
 fn ulimits(value: &Value) -> Result<Vec<ecs::Ulimit>> {
     let Value::Object(limits) = value else { bail!("must be a mapping") };
-    let number = |v: &Value| text(v).and_then(|t| t.parse::<i32>().ok()).context("a limit must be a number");
+    let number = |v: &Value| integer("a limit", v);
     limits
         .iter()
         .map(|(name, limit)| {
@@ -328,102 +267,25 @@ fn logging(value: &Value) -> Result<ecs::LogConfiguration> {
 }
 
 fn health(value: &Value) -> Result<Option<ecs::HealthCheck>> {
-    if value.get("disable").and_then(Value::as_bool) == Some(true) {
+    let disabled = value.get("disable").map(|given| boolean("disable", given)).transpose()?;
+    if disabled == Some(true) {
         return Ok(None);
     }
-    let command = match value.get("test").context("needs a test")? {
-        Value::String(line) => vec!["CMD-SHELL".to_owned(), line.clone()],
-        list => texts("test", list)?,
-    };
+    let command = check_command(value.get("test").context("needs a test")?)?;
     let time = |key: &str| value.get(key).map(|v| seconds(key, v)).transpose();
     Ok(Some(ecs::HealthCheck {
         command: Some(command),
         interval: time("interval")?,
         timeout: time("timeout")?,
         start_period: time("start_period")?,
-        retries: value.get("retries").and_then(text).and_then(|t| t.parse().ok()),
+        retries: value.get("retries").map(|given| integer("retries", given)).transpose()?,
     }))
 }
 
-/// `[ip:]host:container[/protocol]`, `container`, and ranges of either.
-fn ports(value: &Value, container: &str) -> Result<Vec<ecs::PortMapping>> {
-    let mut mappings = Vec::new();
-    for given in texts("ports", value)? {
-        let (ports, protocol) = given.split_once('/').unwrap_or((&given, "tcp"));
-        let mut parts: Vec<_> = ports.rsplitn(3, ':').collect();
-        parts.reverse();
-        if parts.len() == 3 {
-            let text = "Ignoring the ip address while transforming it to task definition";
-            say::warn(text, &[("container", container), ("portMapping", &given)]);
-            parts.remove(0);
-        }
-        let inside = range(parts.pop().unwrap_or_default()).with_context(|| format!("'{given}' is not a port"))?;
-        let outside = match parts.pop() {
-            Some(host) if !host.is_empty() => Some(range(host).with_context(|| format!("'{given}' is not a port"))?),
-            _ => None,
-        };
-        if outside.as_ref().is_some_and(|o| o.len() != inside.len()) {
-            bail!("'{given}': the two ranges differ in length");
-        }
-        for (at, port) in inside.into_iter().enumerate() {
-            let host = outside.as_ref().map_or(0, |o| o[at]);
-            mappings.push(ecs::PortMapping {
-                container_port: Some(i32::from(port)),
-                host_port: Some(i32::from(host)),
-                protocol: Some(protocol.to_owned()),
-                ..Default::default()
-            });
-        }
-    }
-    Ok(mappings)
-}
-
-fn range(text: &str) -> Option<Vec<u16>> {
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
-    (first <= last).then(|| (first..=last).collect())
-}
-
-/// Mount points; a path or an anonymous volume gets a made-up volume of the task.
-fn mounts(source: &Source, value: &Value, volumes: &mut Vec<ecs::Volume>) -> Result<Vec<ecs::MountPoint>> {
-    let mut mounts = Vec::new();
-    for given in texts("volumes", value)? {
-        let parts: Vec<_> = given.split(':').collect();
-        let (from, to, mode) = match *parts.as_slice() {
-            [to] => (None, to, "rw"),
-            [from, to] => (Some(from), to, "rw"),
-            [from, to, mode] => (Some(from), to, mode),
-            _ => bail!("'{given}' is not source:path[:ro]"),
-        };
-        let is_path = from.is_some_and(|f| f.starts_with(['/', '.', '~']));
-        let name = match from {
-            Some(named) if !is_path => {
-                if !source.volumes.iter().any(|v| v == named) {
-                    bail!("volume {named} is not declared under the top-level volumes");
-                }
-                named.to_owned()
-            }
-            path => {
-                let name = format!("volume-{}", volumes.len());
-                let host = path.map(|p| ecs::HostVolumeProperties { source_path: Some(host_path(source, p)) });
-                volumes.push(ecs::Volume { name: Some(name.clone()), host, ..Default::default() });
-                name
-            }
-        };
-        mounts.push(ecs::MountPoint {
-            source_volume: Some(name),
-            container_path: Some(to.to_owned()),
-            read_only: Some(mode == "ro"),
-        });
-    }
-    Ok(mounts)
-}
-
-/// AWS: relative host paths stay relative in v1 and v2 and become absolute in v3.
-fn host_path(source: &Source, path: &str) -> String {
-    if source.version == Version::V3 && path.starts_with('.') {
-        source.folder.join(path).to_string_lossy().into_owned()
-    } else {
-        path.to_owned()
+/// A health check's command: a line is for the shell.
+pub(super) fn check_command(test: &Value) -> Result<Vec<String>> {
+    match test {
+        Value::String(line) => Ok(vec!["CMD-SHELL".to_owned(), line.clone()]),
+        list => texts("test", list),
     }
 }

@@ -1,6 +1,6 @@
-//! Compose files: found, interpolated, merged, and their version checked.
+//! Compose files: found, read, interpolated, merged, and their version known.
 
-use super::super::say;
+use super::{super::say, extends, interpolate::Variables, schema};
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 use std::{
@@ -12,24 +12,40 @@ use std::{
 /// Which compose generation a project is written in; the keys differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
+    /// Services at the top of the file.
     V1,
+    /// `2`, read as strictly as the original reads it.
     V2,
+    /// `3` and `3.0`, likewise.
     V3,
+    /// What the original refuses: 2.1 and 3.1 and later, and files that have no version and name services. What any of them
+    /// knows may be used.
+    Later,
 }
+
+/// Services by name.
+pub(super) type Services = BTreeMap<String, Map<String, Value>>;
 
 /// A project's files as one.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) project: String,
     pub(super) version: Version,
-    /// Services by name.
-    pub(super) services: BTreeMap<String, Map<String, Value>>,
+    pub(super) services: Services,
     /// Names declared under top-level `volumes`.
     pub(super) volumes: Vec<String>,
     /// The environment that variables came from.
     pub(super) environment: BTreeMap<String, String>,
     /// Where relative paths start.
     pub(super) folder: PathBuf,
+}
+
+/// One file, read.
+struct Document {
+    version: Version,
+    name: Option<String>,
+    services: Services,
+    volumes: Vec<String>,
 }
 
 const DEFAULT_FILES: [&str; 2] = ["docker-compose.yml", "docker-compose.override.yml"];
@@ -50,44 +66,82 @@ fn default_files() -> Vec<PathBuf> {
 /// Reads and merges the project.
 pub(super) fn load(files: &[PathBuf], project: Option<&str>) -> Result<Source> {
     let files = if files.is_empty() { default_files() } else { files.to_vec() };
-    let first = fs::canonicalize(&files[0])
-        .with_context(|| format!("Unable to open ECS Compose Project: cannot read {}", files[0].display()))?;
+    let first = fs::canonicalize(&files[0]).with_context(|| format!("open {}", files[0].display()))?;
     let folder = first.parent().unwrap_or(Path::new("/")).to_owned();
     let environment = environment(&folder)?;
-    let mut merged: Option<Source> = None;
+    let mut reader = Reader { variables: Variables::new(&environment) };
+    let mut merged: Option<Document> = None;
     for path in &files {
+        let mut one = reader.document(path)?;
+        one.services = extends::resolve(&mut reader, path, &one.services)?;
+        merged = Some(match merged {
+            None => one,
+            Some(base) => base.under(one)?,
+        });
+    }
+    for name in std::mem::take(&mut reader.variables.missing) {
+        say::warn(&format!("The {name} variable is not set. Substituting a blank string."), &[]);
+    }
+    let Document { version, name, mut services, volumes } = merged.context("there is no compose file")?;
+    if services.is_empty() {
+        bail!("the compose file names no services");
+    }
+    for (name, service) in &mut services {
+        schema::check(version, name, service)?;
+    }
+    let of_folder = || folder.file_name().map_or_else(|| "default".to_owned(), |n| n.to_string_lossy().into_owned());
+    let project = project.map(str::to_owned).or(name).unwrap_or_else(of_folder);
+    Ok(Source { project, version, services, volumes, environment, folder })
+}
+
+/// Reads files with the project's variables.
+pub(super) struct Reader<'a> {
+    variables: Variables<'a>,
+}
+
+impl Reader<'_> {
+    /// The services of a file that another one extends.
+    pub(super) fn services(&mut self, path: &Path) -> Result<Services> {
+        Ok(self.document(path)?.services)
+    }
+
+    fn document(&mut self, path: &Path) -> Result<Document> {
         let text = read(path)?;
-        let text = interpolate(&text, &environment).with_context(|| format!("in {}", path.display()))?;
-        let document: Value =
+        let mut document: Value =
             serde_saphyr::from_str(&text).with_context(|| format!("{} is not valid YAML", path.display()))?;
+        self.variables.fill(&mut document).with_context(|| format!("in {}", path.display()))?;
         let Value::Object(document) = document else {
             bail!("{} is not a compose file: it must be a mapping", path.display())
         };
-        let one = parse(document, path, &folder)?;
-        merged = Some(match merged {
-            None => one,
-            Some(base) => merge(base, one)?,
-        });
+        parse(document)
     }
-    let mut source = merged.context("there is no compose file")?;
-    let named = project.map(str::to_owned);
-    source.project = named.unwrap_or_else(|| {
-        folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_else(|| "default".to_owned())
-    });
-    source.environment = environment;
-    source.folder = folder;
-    if source.services.is_empty() {
-        bail!("the compose file names no services");
+}
+
+impl Document {
+    /// This file with a later one over it.
+    fn under(mut self, over: Self) -> Result<Self> {
+        if self.version != over.version {
+            bail!("All compose files of a project must have the same version");
+        }
+        for (name, service) in over.services {
+            extends::merge(self.services.entry(name).or_default(), service)?;
+        }
+        for volume in over.volumes {
+            if !self.volumes.contains(&volume) {
+                self.volumes.push(volume);
+            }
+        }
+        self.name = over.name.or(self.name);
+        Ok(self)
     }
-    Ok(source)
 }
 
 fn read(path: &Path) -> Result<String> {
-    let size = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
+    let size = fs::metadata(path).with_context(|| format!("open {}", path.display()))?.len();
     if size > MAX_FILE {
         bail!("{} is larger than 4 MiB, which no compose file is", path.display());
     }
-    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
 }
 
 /// The shell's environment over `.env` in the project's folder.
@@ -95,9 +149,13 @@ fn environment(folder: &Path) -> Result<BTreeMap<String, String>> {
     let mut all = BTreeMap::new();
     let dotenv = folder.join(".env");
     if dotenv.exists() {
-        all.extend(env_file(&dotenv)?.into_iter().filter_map(|(k, v)| Some((k, v?))));
+        let unquoted = |value: String| {
+            let inner = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
+            inner('"').or_else(|| inner('\'')).map(str::to_owned).unwrap_or(value)
+        };
+        all.extend(env_file(&dotenv)?.into_iter().filter_map(|(k, v)| Some((k, unquoted(v?)))));
     }
-    all.extend(env::vars());
+    all.extend(env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))));
     Ok(all)
 }
 
@@ -113,128 +171,72 @@ pub(super) fn env_file(path: &Path) -> Result<Vec<(String, Option<String>)>> {
         .collect())
 }
 
-/// Replaces `$VAR`, `${VAR}`, `${VAR:-default}`, `${VAR-default}`, `${VAR:?words}`; `$$` is a dollar.
-pub(super) fn interpolate(text: &str, environment: &BTreeMap<String, String>) -> Result<String> {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        if let Some(after) = rest.strip_prefix('$') {
-            out.push('$');
-            rest = after;
-        } else if let Some(after) = rest.strip_prefix('{') {
-            let end = after.find('}').context("'${' without '}'")?;
-            out.push_str(&variable(&after[..end], environment)?);
-            rest = &after[end + 1..];
-        } else {
-            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
-            if end == 0 || rest.starts_with(|c: char| c.is_ascii_digit()) {
-                out.push('$');
-                continue;
-            }
-            out.push_str(environment.get(&rest[..end]).map_or("", String::as_str));
-            rest = &rest[end..];
-        }
+fn version(given: Option<Value>, has_services: bool) -> Result<Version> {
+    let unsupported = |version: &str| format!("Unsupported Docker Compose version found: {version}");
+    let text = match given {
+        None if has_services => return Ok(Version::Later),
+        None => return Ok(Version::V1),
+        // AWS: 3 must be quoted, 2 need not be.
+        Some(Value::Number(number)) if number.to_string().starts_with('3') => bail!("version must be a string"),
+        Some(Value::Number(number)) => number.to_string(),
+        Some(Value::String(text)) => text,
+        Some(_) => bail!("version must be a string"),
+    };
+    let minor = |major: &str| {
+        let minor = text.strip_prefix(major)?.strip_prefix('.')?;
+        (!minor.is_empty() && minor.bytes().all(|b| b.is_ascii_digit())).then_some(())
+    };
+    match text.as_str() {
+        "2" | "2.0" => Ok(Version::V2),
+        "3" | "3.0" => Ok(Version::V3),
+        _ if minor("2").or(minor("3")).is_some() => Ok(Version::Later),
+        _ => bail!(unsupported(&text)),
     }
-    out.push_str(rest);
-    Ok(out)
 }
 
-fn variable(inner: &str, environment: &BTreeMap<String, String>) -> Result<String> {
-    let end = inner.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(inner.len());
-    let (name, operator) = inner.split_at(end);
-    let value = environment.get(name);
-    let filled = value.filter(|v| !v.is_empty());
-    let or = |value: Option<&String>, default: &str| value.cloned().unwrap_or_else(|| default.to_owned());
-    if operator.is_empty() {
-        Ok(or(value, ""))
-    } else if let Some(default) = operator.strip_prefix(":-") {
-        Ok(or(filled, default))
-    } else if let Some(default) = operator.strip_prefix('-') {
-        Ok(or(value, default))
-    } else if let Some(words) = operator.strip_prefix(":?") {
-        filled.cloned().with_context(|| format!("required variable {name} is missing a value: {words}"))
+fn parse(mut document: Map<String, Value>) -> Result<Document> {
+    let version = version(document.remove("version"), document.contains_key("services"))?;
+    let mut one = Document { version, name: None, services: Services::new(), volumes: Vec::new() };
+    let services = if version == Version::V1 {
+        document
     } else {
-        bail!("invalid interpolation '${{{inner}}}'")
-    }
-}
-
-fn parse(mut document: Map<String, Value>, path: &Path, folder: &Path) -> Result<Source> {
-    let version = match document.remove("version") {
-        None if document.contains_key("services") => Version::V3,
-        None => Version::V1,
-        Some(Value::String(v)) if v.starts_with('2') => Version::V2,
-        Some(Value::Number(n)) if n.to_string().starts_with('2') => Version::V2,
-        Some(Value::String(v)) if v.starts_with('3') => Version::V3,
-        Some(Value::Number(_)) => bail!("version must be a string"),
-        Some(other) => bail!("Unsupported Docker Compose version found: {}", other.as_str().unwrap_or("?")),
-    };
-    let mut volumes = Vec::new();
-    let services = match version {
-        Version::V1 => document,
-        Version::V2 | Version::V3 => {
-            if let Some(Value::Object(declared)) = document.remove("volumes") {
-                if let Some((name, _)) = declared.iter().find(|(_, v)| v.as_object().is_some_and(|v| !v.is_empty())) {
-                    bail!(
-                        "volume {name}: options of top-level volumes are not honoured yet; remove them or see docs/coverage.md"
-                    );
-                }
-                volumes = declared.keys().cloned().collect();
-            }
-            match document.remove("services") {
-                Some(Value::Object(services)) => services,
-                _ => bail!("{}: 'services' must be a mapping", path.display()),
-            }
+        one.volumes = volumes(document.remove("volumes"))?;
+        let services = document.remove("services");
+        document.remove("networks");
+        if version == Version::Later {
+            one.name = document.remove("name").and_then(|name| Some(name.as_str()?.to_owned()));
+            document.retain(|key, _| !key.starts_with("x-"));
+        }
+        if let Some(key) = document.keys().next() {
+            bail!("(root) Additional property {key} is not allowed");
+        }
+        match services {
+            Some(Value::Object(services)) => services,
+            None | Some(Value::Null) => Map::new(),
+            Some(_) => bail!("services must be a mapping"),
         }
     };
-    let services = services
-        .into_iter()
-        .map(|(name, service)| match service {
-            Value::Object(service) => Ok((name, service)),
-            _ => bail!("service {name} must be a mapping"),
-        })
-        .collect::<Result<_>>()?;
-    Ok(Source {
-        project: String::new(),
-        version,
-        services,
-        volumes,
-        environment: BTreeMap::new(),
-        folder: folder.to_owned(),
-    })
+    let service = |(name, service)| match service {
+        Value::Object(service) => Ok((name, service)),
+        Value::Null => Ok((name, Map::new())),
+        _ => bail!("services.{name} must be a mapping"),
+    };
+    one.services = services.into_iter().map(service).collect::<Result<_>>()?;
+    Ok(one)
 }
 
-/// Lays a later file over an earlier one: mappings and lists of pairs grow, everything else is replaced.
-fn merge(mut base: Source, over: Source) -> Result<Source> {
-    if base.version != over.version {
-        bail!("All compose files of a project must have the same version");
-    }
-    for (name, service) in over.services {
-        let target = base.services.entry(name).or_default();
-        for (key, value) in service {
-            match (target.get_mut(&key), value) {
-                (Some(Value::Object(old)), Value::Object(new)) => old.extend(new),
-                (Some(Value::Array(old)), Value::Array(new)) if key != "command" && key != "entrypoint" => {
-                    old.extend(new)
-                }
-                (_, value) => {
-                    target.insert(key, value);
-                }
-            }
+/// The names of declared volumes. What more there is to say of one is said in the ecs-params file.
+fn volumes(declared: Option<Value>) -> Result<Vec<String>> {
+    let Value::Object(declared) = declared.unwrap_or_default() else { return Ok(Vec::new()) };
+    for (name, options) in &declared {
+        if let Some((option, _)) = options.as_object().into_iter().flatten().find(|(_, given)| !given.is_null()) {
+            bail!(
+                "volume {name}: {option} is not supported here; describe the volume under task_definition.docker_volumes or \
+                 efs_volumes in ecs-params.yml"
+            );
         }
     }
-    for volume in over.volumes {
-        if !base.volumes.contains(&volume) {
-            base.volumes.push(volume);
-        }
-    }
-    Ok(base)
-}
-
-/// Says that a key is known and has no place in a task definition.
-pub(super) fn skip(option: &str, service: &str) {
-    say::warn("Skipping unsupported YAML option for service...", &[("option name", option), ("service name", service)]);
+    Ok(declared.into_iter().map(|(name, _)| name).collect())
 }
 
 #[cfg(test)]
@@ -242,14 +244,50 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_are_replaced() {
-        let environment = BTreeMap::from([("A".to_owned(), "1".to_owned()), ("EMPTY".to_owned(), String::new())]);
-        for (given, wanted) in
-            [("$A-${A}", "1-1"), ("${B:-x}${EMPTY:-y}${EMPTY-z}", "xy"), ("$$A $ $1", "$A $ $1"), ("${B}", "")]
-        {
-            assert_eq!(interpolate(given, &environment).unwrap(), wanted, "{given}");
+    fn versions_are_read_as_the_original_reads_them() {
+        for (given, wanted) in [
+            ("a: {image: x}", Ok(Version::V1)),
+            ("services: {a: {}}", Ok(Version::Later)),
+            ("version: 2\nservices: {a: {}}", Ok(Version::V2)),
+            ("version: '2'\nservices: {a: {}}", Ok(Version::V2)),
+            ("version: '2.4'\nservices: {a: {}}", Ok(Version::Later)),
+            ("version: '3'\nservices: {a: {}}", Ok(Version::V3)),
+            ("version: '3.0'\nservices: {a: {}}", Ok(Version::V3)),
+            ("version: '3.8'\nservices: {a: {}}", Ok(Version::Later)),
+            ("version: 3\nservices: {a: {}}", Err("version must be a string")),
+            ("version: 3.1\nservices: {a: {}}", Err("version must be a string")),
+            ("version: '1'\na: {}", Err("Unsupported Docker Compose version found: 1")),
+            ("version: '4'\na: {}", Err("Unsupported Docker Compose version found: 4")),
+            ("version: '3.x'\na: {}", Err("Unsupported Docker Compose version found: 3.x")),
+            ("version: '3'\nservices: {}\nconfigs: {}", Err("(root) Additional property configs is not allowed")),
+        ] {
+            let got = parse(serde_saphyr::from_str(given).unwrap()).map(|d| d.version).map_err(|e| e.to_string());
+            assert_eq!(got, wanted.map_err(str::to_owned), "{given}");
         }
-        assert!(interpolate("${B:?is needed}", &environment).is_err());
-        assert!(interpolate("${A", &environment).is_err());
+    }
+
+    #[test]
+    fn files_are_merged_and_services_extended() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        write("base.yml", "base: {image: \"busybox:${TAG}\", environment: {A: '1'}, links: [db]}");
+        write("a.yml", "web:\n  extends: {file: base.yml, service: base}\n  environment: [B=2]\n");
+        write("b.yml", "web: {environment: {A: '3'}, cpu_shares: 5}\nother: {image: x}");
+        write("loop.yml", "a: {extends: b}\nb: {extends: a}");
+        write(".env", "# which\nTAG='1 2'\n");
+        let paths = ["a.yml", "b.yml"].map(|name| dir.path().join(name));
+        let source = load(&paths, None).unwrap();
+        let wanted = serde_json::json!({
+            "other": {"image": "x"},
+            "web": {"image": "busybox:1 2", "environment": {"A": "3", "B": "2"}, "cpu_shares": 5},
+        });
+        assert_eq!(serde_json::to_value(&source.services).unwrap(), wanted);
+        assert_eq!(source.project, dir.path().file_name().unwrap().to_string_lossy());
+        let circle = load(&[dir.path().join("loop.yml")], None).unwrap_err().to_string();
+        assert!(circle.contains("break the circle"), "{circle}");
+        write("c.yml", "version: '2'\nservices: {web: {image: y}}");
+        let mixed = load(&[dir.path().join("a.yml"), dir.path().join("c.yml")], None).unwrap_err();
+        assert!(mixed.to_string().contains("the same version"), "{mixed}");
+        assert!(load(&[PathBuf::from("-")], None).is_err(), "a dash is a file's name");
     }
 }

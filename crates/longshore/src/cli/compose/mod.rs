@@ -1,14 +1,23 @@
 //! `compose`: compose files as task definitions and tasks, mapped as the ECS CLI maps them.
 #![allow(clippy::wildcard_enum_match_arm)] // YAML values have six kinds; what is not wanted is refused in one arm.
 
+mod cache;
 mod convert;
+mod extends;
 mod file;
+mod interpolate;
+mod overlay;
 mod params;
+mod ports;
 mod project;
+mod registry_creds;
+mod schema;
+mod tasks;
 mod value;
+mod volumes;
 
-use super::{Where, config};
-use anyhow::Result;
+use super::{Where, config, say, tags};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -23,45 +32,80 @@ pub(crate) struct ComposeArgs {
     /// The ecs-params file; ecs-params.yml if that is there.
     #[arg(long)]
     ecs_params: Option<PathBuf>,
+    /// The file that says with which secrets images are pulled; the newest ecs-registry-creds_*.yml if there is one.
+    #[arg(long)]
+    registry_creds: Option<PathBuf>,
     /// The task role; the ecs-params file's if not given.
     #[arg(long)]
     task_role_arn: Option<String>,
+    #[command(flatten)]
+    place: Where,
     #[command(subcommand)]
     verb: Verb,
 }
 
-#[derive(Debug, Args, Clone)]
-struct LaunchArgs {
+/// What is said of a definition that is to be registered.
+#[derive(Debug, Args, Default)]
+struct CreateArgs {
     /// The launch type.
-    #[arg(long, value_parser = ["EC2", "FARGATE"])]
+    #[arg(long, value_parser = config::LAUNCH_TYPES)]
     launch_type: Option<String>,
     /// Make the log groups that the containers name.
     #[arg(long)]
     create_log_groups: bool,
-    #[command(flatten)]
-    place: Where,
+    /// Tags of what is made, key=value,key2=value2.
+    #[arg(long, value_parser = tags::parse)]
+    tags: Option<tags::Tags>,
+}
+
+/// What is said of tasks that are to be run.
+#[derive(Debug, Args, Default)]
+struct RunArgs {
+    /// Leave out the tags aws:ecs:clusterName and its like.
+    #[arg(long)]
+    disable_ecs_managed_tags: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Register the task definition.
-    Create(LaunchArgs),
+    Create(CreateArgs),
     /// Register the task definition and run one task of it, or bring running ones up to date.
     Up {
         #[command(flatten)]
-        launch: LaunchArgs,
+        create: CreateArgs,
+        #[command(flatten)]
+        run: RunArgs,
         /// Replace running tasks even if their definition is the newest.
         #[arg(long, short = 'u')]
         force_update: bool,
     },
     /// Run one task if none runs.
-    Start(LaunchArgs),
+    Start {
+        #[command(flatten)]
+        create: CreateArgs,
+        #[command(flatten)]
+        run: RunArgs,
+    },
+    /// Run one task with other commands in its containers.
+    Run {
+        /// Containers, each followed by its command in quotes.
+        #[arg(value_name = "CONTAINER \"COMMAND\"")]
+        commands: Vec<String>,
+        /// Tags of what is made, key=value,key2=value2.
+        #[arg(long, value_parser = tags::parse)]
+        tags: Option<tags::Tags>,
+        #[command(flatten)]
+        run: RunArgs,
+    },
     /// Run or stop tasks until so many run.
     Scale {
         /// How many.
         count: usize,
         #[command(flatten)]
-        launch: LaunchArgs,
+        create: CreateArgs,
+        #[command(flatten)]
+        run: RunArgs,
     },
     /// List the project's containers.
     #[command(alias = "list")]
@@ -72,43 +116,92 @@ enum Verb {
         /// How to print.
         #[arg(long, default_value = "table", value_parser = ["table", "json"])]
         output: String,
-        #[command(flatten)]
-        place: Where,
     },
     /// Stop the project's tasks.
     #[command(alias = "down")]
-    Stop {
-        #[command(flatten)]
-        place: Where,
+    Stop,
+    /// Services; not here yet.
+    #[command(hide = true, disable_help_flag = true)]
+    Service {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
     },
+}
+
+/// The project's files cannot be used. The original says so on two lines.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Unusable(String);
+
+impl Unusable {
+    fn new(error: &anyhow::Error) -> Self {
+        Self(format!("{error:#}"))
+    }
+
+    /// Says it as the original does.
+    pub(crate) fn say(&self) {
+        say::error("Unable to open ECS Compose Project", &[("error", &self.0)]);
+        say::fatal("Unable to create and read ECS Compose Project", &[("error", &self.0)]);
+    }
 }
 
 /// Runs one `compose` command.
 pub(super) async fn run(args: ComposeArgs, endpoint: Option<String>) -> Result<()> {
-    let (place, launch) = match &args.verb {
-        Verb::Create(launch) | Verb::Start(launch) | Verb::Up { launch, .. } | Verb::Scale { launch, .. } => {
-            (launch.place.clone(), Some(launch.clone()))
+    if matches!(args.verb, Verb::Service { .. }) {
+        bail!(
+            "`compose service` needs services, which Longshore does not have yet; `compose up` and `compose scale` run tasks"
+        );
+    }
+    let settings = config::settings(&args.place, endpoint)?;
+    let source = file::load(&args.file, args.project_name.as_deref()).map_err(|error| Unusable::new(&error))?;
+    let params =
+        params::load(args.ecs_params.as_deref(), &source.environment).map_err(|error| Unusable::new(&error))?;
+    let (create, run) = match &args.verb {
+        Verb::Create(create) => (Some(create), None),
+        Verb::Up { create, run, .. } | Verb::Start { create, run } | Verb::Scale { create, run, .. } => {
+            (Some(create), Some(run))
         }
-        Verb::Ps { place, .. } | Verb::Stop { place } => (place.clone(), None),
+        Verb::Run { run, .. } => (None, Some(run)),
+        Verb::Ps { .. } | Verb::Stop | Verb::Service { .. } => (None, None),
     };
-    let settings = config::settings(&place, endpoint)?;
-    let source = file::load(&args.file, args.project_name.as_deref())?;
-    let params = params::load(args.ecs_params.as_deref(), &source.environment)?;
-    let launch_type = launch.as_ref().and_then(|l| l.launch_type.clone()).or_else(|| settings.launch_type.clone());
+    let given = match &args.verb {
+        Verb::Run { tags, .. } => tags.as_ref(),
+        _ => create.and_then(|create| create.tags.as_ref()),
+    };
+    let flags = convert::Flags {
+        task_role_arn: args.task_role_arn,
+        launch_type: create.and_then(|create| create.launch_type.clone()).or_else(|| settings.launch_type.clone()),
+        tags: given.map(tags::Tags::ecs).unwrap_or_default(),
+        prefix: settings.project_prefix.clone(),
+    };
     let project = project::Project {
         settings: &settings,
         source: &source,
         params: &params,
-        task_role_arn: args.task_role_arn,
-        launch_type,
-        create_log_groups: launch.is_some_and(|l| l.create_log_groups),
+        flags,
+        registry_creds: args.registry_creds,
+        create_log_groups: create.is_some_and(|create| create.create_log_groups),
+        managed_tags: run.is_none_or(|run| !run.disable_ecs_managed_tags),
     };
     match args.verb {
         Verb::Create(_) => project.create().await.map(drop),
         Verb::Up { force_update, .. } => project.up(force_update).await,
-        Verb::Start(_) => project.up(false).await,
+        Verb::Start { .. } => project.up(false).await,
+        Verb::Run { commands, .. } => project.run(overrides(&commands)?).await,
         Verb::Scale { count, .. } => project.scale(count).await,
-        Verb::Ps { desired_status, output, .. } => project.ps(desired_status.as_deref(), &output).await,
-        Verb::Stop { .. } => project.stop().await,
+        Verb::Ps { desired_status, output } => project.ps(desired_status.as_deref(), &output).await,
+        Verb::Stop | Verb::Service { .. } => project.stop().await,
     }
+}
+
+/// `CONTAINER "COMMAND"` pairs.
+fn overrides(commands: &[String]) -> Result<Vec<(String, Vec<String>)>> {
+    let pair = |pair: &[String]| match pair {
+        [container, command] => {
+            let words = value::split(command).with_context(|| format!("unbalanced quotes in '{command}'"))?;
+            Ok((container.clone(), words))
+        }
+        _ => bail!("Please pass arguments in the form: CONTAINER COMMAND [CONTAINER COMMAND]..."),
+    };
+    commands.chunks(2).map(pair).collect()
 }

@@ -1,12 +1,16 @@
 //! `ecs-params.yml`: what a task definition says and a compose file cannot.
 //!
-//! Keys that the ECS CLI does not know are ignored, as it does. Keys that it knows and Longshore does not honour yet are
-//! refused by name.
+//! Keys that the ECS CLI does not know are ignored, as it does. What it knows is sent, and the server says what it does not
+//! honour.
 
-use super::file::interpolate;
+use super::{
+    interpolate::Variables,
+    value::{seconds, text},
+};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
+use shapes::ecs;
 use std::{collections::BTreeMap, fs, path::Path};
 
 /// The file.
@@ -27,7 +31,30 @@ pub(super) struct TaskDefinition {
     pub(super) ipc_mode: Option<String>,
     pub(super) task_size: TaskSize,
     pub(super) placement_constraints: Vec<Placement>,
+    pub(super) docker_volumes: Vec<DockerVolume>,
+    pub(super) efs_volumes: Vec<EfsVolume>,
     pub(super) services: BTreeMap<String, Service>,
+}
+
+impl TaskDefinition {
+    /// Whether a volume of that name is described here.
+    pub(super) fn describes(&self, volume: &str) -> bool {
+        let docker = self.docker_volumes.iter().filter_map(|v| v.name.as_deref());
+        docker.chain(self.efs_volumes.iter().filter_map(|v| v.name.as_deref())).any(|name| name == volume)
+    }
+}
+
+/// Names and values, where a number or a truth value is as good as a text.
+#[derive(Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Scalars(BTreeMap<String, Value>);
+
+impl Scalars {
+    /// As texts; `None` if there are none.
+    pub(super) fn texts(&self) -> Option<BTreeMap<String, String>> {
+        let texts = self.0.iter().filter_map(|(name, value)| Some((name.clone(), text(value)?)));
+        (!self.0.is_empty()).then(|| texts.collect())
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -47,18 +74,136 @@ pub(super) struct Placement {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
+pub(super) struct DockerVolume {
+    pub(super) name: Option<String>,
+    pub(super) scope: Option<String>,
+    pub(super) autoprovision: Option<bool>,
+    pub(super) driver: Option<String>,
+    pub(super) driver_opts: Scalars,
+    pub(super) labels: Scalars,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct EfsVolume {
+    pub(super) name: Option<String>,
+    pub(super) filesystem_id: Option<String>,
+    pub(super) root_directory: Option<String>,
+    pub(super) transit_encryption: Option<String>,
+    pub(super) transit_encryption_port: Option<i32>,
+    pub(super) access_point: Option<String>,
+    pub(super) iam: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Service {
     pub(super) essential: Option<bool>,
     pub(super) init_process_enabled: Option<bool>,
     pub(super) cpu_shares: Option<i32>,
     pub(super) mem_limit: Option<Value>,
     pub(super) mem_reservation: Option<Value>,
+    pub(super) repository_credentials: Option<RepositoryCredentials>,
+    pub(super) healthcheck: Option<HealthCheck>,
+    pub(super) logging: Option<Logging>,
+    pub(super) firelens_configuration: Option<Firelens>,
+    pub(super) secrets: Vec<Secret>,
+    pub(super) gpu: Option<Value>,
+    pub(super) depends_on: Vec<DependsOn>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RepositoryCredentials {
+    pub(super) credentials_parameter: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct HealthCheck {
+    test: Option<Value>,
+    command: Option<Value>,
+    interval: Option<Value>,
+    timeout: Option<Value>,
+    start_period: Option<Value>,
+    retries: Option<i32>,
+}
+
+impl HealthCheck {
+    /// Lays what is said here over what the compose file says.
+    pub(super) fn over(&self, check: &mut ecs::HealthCheck) -> Result<()> {
+        if self.test.is_some() && self.command.is_some() {
+            bail!("healthcheck.test and healthcheck.command cannot be specified together");
+        }
+        if let Some(test) = self.test.as_ref().or(self.command.as_ref()) {
+            check.command = Some(super::convert::check_command(test)?);
+        }
+        for (what, given, to) in [
+            ("interval", &self.interval, &mut check.interval),
+            ("timeout", &self.timeout, &mut check.timeout),
+            ("start_period", &self.start_period, &mut check.start_period),
+        ] {
+            if let Some(given) = given {
+                *to = Some(seconds(what, given)?);
+            }
+        }
+        check.retries = self.retries.or(check.retries);
+        Ok(())
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Logging {
+    pub(super) secret_options: Vec<Secret>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Firelens {
+    pub(super) r#type: Option<String>,
+    pub(super) options: Scalars,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Secret {
+    name: Option<String>,
+    value_from: Option<String>,
+}
+
+/// Secrets as a task definition has them.
+pub(super) fn secrets(given: &[Secret]) -> Option<Vec<ecs::Secret>> {
+    let secret = |s: &Secret| ecs::Secret { name: s.name.clone(), value_from: s.value_from.clone() };
+    (!given.is_empty()).then(|| given.iter().map(secret).collect())
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct DependsOn {
+    pub(super) container_name: Option<String>,
+    pub(super) condition: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct RunParams {
+    pub(super) network_configuration: NetworkConfiguration,
     pub(super) task_placement: TaskPlacement,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct NetworkConfiguration {
+    pub(super) awsvpc_configuration: Option<AwsVpc>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct AwsVpc {
+    pub(super) subnets: Vec<String>,
+    pub(super) security_groups: Vec<String>,
+    pub(super) assign_public_ip: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -66,6 +211,27 @@ pub(super) struct RunParams {
 pub(super) struct TaskPlacement {
     pub(super) strategy: Vec<Placement>,
     pub(super) constraints: Vec<Placement>,
+}
+
+impl Params {
+    /// The network configuration of tasks: only those of mode `awsvpc` have one.
+    pub(super) fn network(&self) -> Result<Option<ecs::NetworkConfiguration>> {
+        if self.task_definition.ecs_network_mode.as_deref() != Some("awsvpc") {
+            return Ok(None);
+        }
+        let given = self.run_params.network_configuration.awsvpc_configuration.as_ref();
+        let given = given.filter(|given| !given.subnets.is_empty()).context(
+            "at least one subnet is required in the network configuration: name it under \
+             run_params.network_configuration.awsvpc_configuration in ecs-params.yml",
+        )?;
+        Ok(Some(ecs::NetworkConfiguration {
+            awsvpc_configuration: Some(ecs::AwsVpcConfiguration {
+                subnets: Some(given.subnets.clone()),
+                security_groups: (!given.security_groups.is_empty()).then(|| given.security_groups.clone()),
+                assign_public_ip: given.assign_public_ip.clone(),
+            }),
+        }))
+    }
 }
 
 /// Reads the named file, or `ecs-params.yml` of this folder if it is there.
@@ -77,40 +243,33 @@ pub(super) fn load(path: Option<&Path>, environment: &BTreeMap<String, String>) 
         None => return Ok(Params::default()),
     };
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let text = interpolate(&text, environment)?;
+    // AWS: over the whole text, so that a variable may also stand for a list.
+    let text = Variables::new(environment).text(&text)?;
     read(&text).with_context(|| format!("{} cannot be used", path.display()))
 }
 
-/// What the ECS CLI maps and we do not: below `task_definition`, below each of its services, below `run_params`.
-const TASK: &[&str] = &["docker_volumes", "efs_volumes"];
-const SERVICE: &[&str] =
-    &["depends_on", "firelens_configuration", "gpu", "healthcheck", "logging", "repository_credentials", "secrets"];
-const RUN: &[&str] = &["network_configuration", "service_discovery"];
-
-fn read(text: &str) -> Result<Params> {
-    let file: Value = serde_saphyr::from_str(text)?;
-    let task = &file["task_definition"];
-    refuse(task, TASK, "task_definition")?;
-    refuse(&file["run_params"], RUN, "run_params")?;
-    for (name, service) in task["services"].as_object().into_iter().flatten() {
-        refuse(service, SERVICE, &format!("task_definition.services.{name}"))?;
+pub(super) fn read(text: &str) -> Result<Params> {
+    if text.trim().is_empty() {
+        return Ok(Params::default());
     }
-    Ok(serde_saphyr::from_str(text)?)
+    let file: Value = serde_saphyr::from_str(text)?;
+    let found = file.pointer("/run_params/service_discovery").and_then(Value::as_object);
+    if found.is_some_and(|found| !found.is_empty()) {
+        bail!("run_params.service_discovery is not honoured yet; remove it or see docs/coverage.md");
+    }
+    // Sections that are there and empty are as good as none.
+    Ok(serde_json::from_value(without_nulls(file))?)
 }
 
-fn refuse(section: &Value, keys: &[&str], place: &str) -> Result<()> {
-    for key in keys {
-        let empty = match &section[*key] {
-            Value::Null => true,
-            Value::Array(items) => items.is_empty(),
-            Value::Object(members) => members.is_empty(),
-            _ => false,
-        };
-        if !empty {
-            bail!("{place}.{key} is not honoured yet; remove it or see docs/coverage.md");
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let kept = members.into_iter().filter(|(_, member)| !member.is_null());
+            Value::Object(kept.map(|(key, member)| (key, without_nulls(member))).collect())
         }
+        Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
+        other => other,
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -118,17 +277,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_known_and_not_honoured_is_refused_by_name() {
-        for (text, name) in [
-            ("task_definition: {docker_volumes: [{name: v}]}", "task_definition.docker_volumes"),
-            ("task_definition: {services: {web: {gpu: 1}}}", "task_definition.services.web.gpu"),
-            ("task_definition: {services: {web: {healthcheck: {test: x}}}}", "services.web.healthcheck"),
-            ("run_params: {network_configuration: {awsvpc_configuration: {subnets: [a]}}}", "network_configuration"),
-        ] {
-            let refused = read(text).unwrap_err().to_string();
-            assert!(refused.contains(name), "{text}: {refused}");
-        }
-        let fine = "version: 1\ntask_definition: {docker_volumes: [], services: {web: {mem_limit: 64m, secrets: []}}}\nnews: 1";
+    fn unknown_keys_are_ignored_and_broken_ones_named() {
+        let fine = "version: 1\ntask_definition:\n  services: {web: {mem_limit: 64m, secrets: []}}\n  docker_volumes:\nnews: 1";
         assert!(read(fine).unwrap().task_definition.services["web"].mem_limit.is_some());
+        assert!(read("task_definition: {services: {web: {essential: perhaps}}}").is_err());
+        let discovery = read("run_params: {service_discovery: {container_name: web}}").unwrap_err();
+        assert!(discovery.to_string().contains("service_discovery"), "{discovery}");
+    }
+
+    #[test]
+    fn only_tasks_of_their_own_network_have_a_configuration() {
+        let of = |text: &str| read(text).unwrap().network().map_err(|e| e.to_string());
+        assert_eq!(of("run_params: {network_configuration: {awsvpc_configuration: {subnets: [a]}}}"), Ok(None));
+        let error = of("task_definition: {ecs_network_mode: awsvpc}").unwrap_err();
+        assert!(error.contains("at least one subnet"), "{error}");
+        let both = "task_definition: {ecs_network_mode: awsvpc}\n\
+                    run_params: {network_configuration: {awsvpc_configuration: {subnets: [a], assign_public_ip: ENABLED}}}";
+        let vpc = of(both).unwrap().unwrap().awsvpc_configuration.unwrap();
+        assert_eq!((vpc.subnets.unwrap().len(), vpc.assign_public_ip.as_deref()), (1, Some("ENABLED")));
+    }
+
+    #[test]
+    fn a_health_check_is_laid_over_another() {
+        let check: HealthCheck = serde_saphyr::from_str("{command: curl x, interval: 1m, retries: 5}").unwrap();
+        let mut base = ecs::HealthCheck { timeout: Some(3), retries: Some(2), ..Default::default() };
+        check.over(&mut base).unwrap();
+        assert_eq!(base.command.unwrap(), ["CMD-SHELL", "curl x"]);
+        assert_eq!((base.interval, base.timeout, base.retries), (Some(60), Some(3), Some(5)));
+        let both: HealthCheck = serde_saphyr::from_str("{command: a, test: b}").unwrap();
+        assert!(both.over(&mut ecs::HealthCheck::default()).is_err());
     }
 }

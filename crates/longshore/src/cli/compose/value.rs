@@ -13,6 +13,20 @@ pub(super) fn text(value: &Value) -> Option<String> {
     }
 }
 
+/// Yes or no; a variable that was filled in left a text.
+pub(super) fn boolean(what: &str, value: &Value) -> Result<bool> {
+    match text(value).as_deref() {
+        Some("true") => Ok(true),
+        Some("false") => Ok(false),
+        _ => bail!("{what} must be true or false"),
+    }
+}
+
+/// A whole number.
+pub(super) fn integer(what: &str, value: &Value) -> Result<i32> {
+    text(value).and_then(|t| t.trim().parse().ok()).with_context(|| format!("{what} must be a whole number"))
+}
+
 /// A list of texts; a single text is a list of one.
 pub(super) fn texts(what: &str, value: &Value) -> Result<Vec<String>> {
     match value {

@@ -1,0 +1,157 @@
+//! Tasks run and stopped, and their containers followed until they are there.
+
+use crate::cli::{config::Settings, ps, say, wait};
+use anyhow::{Result, bail};
+use shapes::ecs;
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// How long tasks may take to start or stop: the original asks 100 times every 6 seconds.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// Tasks of one RunTask. Source: service model.
+pub(super) const RUN_BATCH: usize = 10;
+/// Tasks of one DescribeTasks. Source: service model.
+const DESCRIBE_BATCH: usize = 100;
+
+/// Runs tasks that differ in nothing.
+pub(super) struct Launch<'a> {
+    pub(super) settings: &'a Settings,
+    /// All but the count.
+    pub(super) template: ecs::RunTaskRequest,
+}
+
+impl Launch<'_> {
+    /// Runs so many and waits until they run.
+    pub(super) async fn run(&self, count: usize) -> Result<()> {
+        let mut started: Vec<ecs::Task> = Vec::new();
+        let (mut reasons, mut full) = (BTreeSet::new(), false);
+        while started.len() < count && !full {
+            let batch = (count - started.len()).min(RUN_BATCH);
+            let request = ecs::RunTaskRequest { count: i32::try_from(batch).ok(), ..self.template.clone() };
+            let answer = match self.settings.client.call(&request).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    let definition = self.template.task_definition.as_deref().unwrap_or_default();
+                    say::error(
+                        "Error running tasks",
+                        &[("error", &error.to_string()), ("task definition", definition)],
+                    );
+                    return Err(error);
+                }
+            };
+            let tasks = answer.tasks.unwrap_or_default();
+            full = tasks.len() < batch;
+            reasons.extend(answer.failures.into_iter().flatten().filter_map(|f| f.reason));
+            started.extend(tasks);
+        }
+        for task in &started {
+            for container in task.containers.iter().flatten() {
+                say::info("Starting container...", &[("container", &ps::container_name(task, container))]);
+            }
+        }
+        follow(self.settings, &started, "RUNNING").await?;
+        if started.len() < count {
+            let reasons: Vec<_> = reasons.into_iter().collect();
+            bail!(
+                "{} of {count} tasks could not be placed: {}. See `ps`, add container instances with `scale` or `up`, or ask \
+                 for less",
+                count - started.len(),
+                reasons.join(", ")
+            );
+        }
+        Ok(())
+    }
+
+    /// Stops tasks and waits until they have stopped.
+    pub(super) async fn stop(&self, tasks: &[ecs::Task]) -> Result<()> {
+        stop(self.settings, tasks).await
+    }
+}
+
+/// Stops tasks and waits until they have stopped.
+pub(super) async fn stop(settings: &Settings, tasks: &[ecs::Task]) -> Result<()> {
+    for task in tasks {
+        let request = ecs::StopTaskRequest {
+            cluster: Some(settings.cluster.clone()),
+            task: task.task_arn.clone(),
+            ..Default::default()
+        };
+        settings.client.call(&request).await?;
+        for container in task.containers.iter().flatten() {
+            say::info("Stopping container...", &[("container", &ps::container_name(task, container))]);
+        }
+    }
+    follow(settings, tasks, "STOPPED").await
+}
+
+async fn describe(settings: &Settings, arns: &[String]) -> Result<Vec<ecs::Task>> {
+    let mut all = Vec::new();
+    for batch in arns.chunks(DESCRIBE_BATCH) {
+        all.extend(ps::describe(&settings.client, &settings.cluster, batch.to_vec()).await?);
+    }
+    Ok(all)
+}
+
+/// Waits until all are there, or have stopped, and says of each container where it is.
+async fn follow(settings: &Settings, tasks: &[ecs::Task], status: &str) -> Result<()> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    let arns: Vec<_> = tasks.iter().filter_map(|t| t.task_arn.clone()).collect();
+    let what = if status == "RUNNING" { "Tasks starting" } else { "Tasks stopping" };
+    let reached = |t: &ecs::Task| t.last_status.as_deref().is_some_and(|s| s == status || s == "STOPPED");
+    let shown = RefCell::new(BTreeMap::new());
+    wait::until(what, arns.len() as u64, PATIENCE, || async {
+        let tasks = describe(settings, &arns).await?;
+        for task in tasks.iter().filter(|task| say::is_ecs_cli() && !reached(task)) {
+            show_change(task, &mut shown.borrow_mut());
+        }
+        Ok(tasks.iter().filter(|t| reached(t)).count() as u64)
+    })
+    .await?;
+    let mut failed = Vec::new();
+    for task in describe(settings, &arns).await? {
+        let stopped = task.last_status.as_deref() == Some("STOPPED");
+        let word = match (status, stopped) {
+            ("RUNNING", true) => "Container seem to have stopped...",
+            ("RUNNING", false) => "Started container...",
+            _ => "Stopped container...",
+        };
+        for container in task.containers.iter().flatten() {
+            say_status(word, &task, container);
+            if status == "RUNNING" && stopped && container.exit_code != Some(0) {
+                let code = container.exit_code.map(|code| format!("exit code {code}"));
+                let why = container.reason.clone().or(code).or_else(|| task.stopped_reason.clone());
+                failed.push(format!("{}: {}", ps::container_name(&task, container), why.unwrap_or_default()));
+            }
+        }
+    }
+    // AWS: that a task did not last is said and is no failure of the command.
+    if failed.is_empty() || say::is_ecs_cli() {
+        return Ok(());
+    }
+    bail!("Task stopped. {}. See `ps`, and `logs --task-id` for what it wrote", failed.join("; "))
+}
+
+fn show_change(task: &ecs::Task, shown: &mut BTreeMap<String, Option<String>>) {
+    for container in task.containers.iter().flatten() {
+        let before = shown.insert(ps::container_name(task, container), task.last_status.clone());
+        if before.as_ref() != Some(&task.last_status) {
+            say_status("Describe ECS container status", task, container);
+        }
+    }
+}
+
+fn say_status(word: &str, task: &ecs::Task, container: &ecs::Container) {
+    let definition = task.task_definition_arn.as_deref().and_then(|arn| arn.rsplit('/').next()).unwrap_or_default();
+    let fields = [
+        ("container", ps::container_name(task, container)),
+        ("desiredStatus", task.desired_status.clone().unwrap_or_default()),
+        ("lastStatus", task.last_status.clone().unwrap_or_default()),
+        ("taskDefinition", definition.to_owned()),
+    ];
+    say::info(word, &fields.each_ref().map(|(name, fact)| (*name, fact.as_str())));
+}
