@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, time::Duration};
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Instances of one RunInstances, fewer than any EC2 would refuse.
 const RUN_BATCH: usize = 100;
-/// The tag that says where `up` was told to put instances, for `scale`.
+/// The tag that says where `up` was told to put instances, for `scale`: zones or subnets with spaces between them.
 pub(super) const PLACES_TAG: &str = "longshore:places";
 /// The tag that says that `up` was given more user data, which EC2 does not show again.
 pub(super) const USER_DATA_TAG: &str = "longshore:extra-user-data";
@@ -139,7 +139,7 @@ pub(super) fn like(settings: &Settings, instance: &ec2::Instance) -> Result<Laun
         );
     }
     let tags: Vec<_> = instance.tags.iter().flatten().cloned().collect();
-    let places = tag(instance, PLACES_TAG).map(|places| places.split(',').map(str::to_owned).collect());
+    let places = tag(instance, PLACES_TAG).map(|places| places.split(' ').map(str::to_owned).collect());
     Ok(Launch {
         template: ec2::RunInstancesRequest {
             instance_type: instance.instance_type.clone(),

@@ -182,7 +182,7 @@ async fn launch(args: &UpArgs, settings: &Settings) -> Result<Launch> {
     let mut all = args.tags.as_ref().map(tags::Tags::ec2).unwrap_or_default();
     all.push(pair("Name", instances::name(&settings.stack)));
     if !places.is_empty() {
-        all.push(pair(instances::PLACES_TAG, places.join(",")));
+        all.push(pair(instances::PLACES_TAG, places.join(" ")));
     }
     if !args.extra_user_data.is_empty() {
         all.push(pair(instances::USER_DATA_TAG, "yes".to_owned()));
