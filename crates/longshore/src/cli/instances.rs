@@ -22,6 +22,8 @@ pub(super) struct Launch {
     pub(super) template: ec2::RunInstancesRequest,
     /// Zones or subnets to spread over; the server's choice if there are none.
     pub(super) places: Vec<String>,
+    /// What people tag them with; the container instances get them too.
+    pub(super) tags: Vec<ec2::Tag>,
 }
 
 /// The `Name` of a stack's instances. Source: the original's template.
@@ -61,7 +63,7 @@ pub(super) fn tag<'a>(instance: &'a ec2::Instance, key: &str) -> Option<&'a str>
 }
 
 /// Makes so many and waits until they have registered. If not all can be made, none is kept.
-pub(super) async fn launch(settings: &Settings, launch: &Launch, count: usize) -> Result<Vec<ecs::ContainerInstance>> {
+pub(super) async fn launch(settings: &Settings, launch: &Launch, count: usize) -> Result<()> {
     let mut made = Vec::new();
     if let Err(error) = make(settings, launch, count, &mut made).await {
         if !made.is_empty() {
@@ -80,7 +82,14 @@ pub(super) async fn launch(settings: &Settings, launch: &Launch, count: usize) -
     wait::until("Container instances registering", count as u64, PATIENCE, || async { Ok(ours().await?.len() as u64) })
         .await
         .with_context(|| format!("not all of {} have registered; the server's log says why", made.join(", ")))?;
-    ours().await
+    if !launch.tags.is_empty() {
+        for arn in ours().await?.into_iter().filter_map(|instance| instance.container_instance_arn) {
+            let pairs = launch.tags.iter().cloned();
+            let tags = pairs.map(|tag| ecs::Tag { key: tag.key, value: tag.value }).collect();
+            settings.client.call(&ecs::TagResourceRequest { resource_arn: Some(arn), tags: Some(tags) }).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn make(settings: &Settings, launch: &Launch, count: usize, made: &mut Vec<String>) -> Result<()> {
@@ -138,7 +147,7 @@ pub(super) fn like(settings: &Settings, instance: &ec2::Instance) -> Result<Laun
              the new --size"
         );
     }
-    let tags: Vec<_> = instance.tags.iter().flatten().cloned().collect();
+    let own = |tag: &ec2::Tag| tag.key.as_deref().is_some_and(|key| matches!(key, "Name" | PLACES_TAG | USER_DATA_TAG));
     let places = tag(instance, PLACES_TAG).map(|places| places.split(' ').map(str::to_owned).collect());
     Ok(Launch {
         template: ec2::RunInstancesRequest {
@@ -148,11 +157,12 @@ pub(super) fn like(settings: &Settings, instance: &ec2::Instance) -> Result<Laun
             user_data: Some(super::user_data::encode(&settings.cluster, &[])?),
             tag_specifications: Some(vec![ec2::TagSpecification {
                 resource_type: Some("instance".to_owned()),
-                tags: Some(tags),
+                tags: instance.tags.clone(),
             }]),
             ..Default::default()
         },
         places: places.unwrap_or_default(),
+        tags: instance.tags.iter().flatten().filter(|tag| !own(tag)).cloned().collect(),
     })
 }
 

@@ -33,7 +33,7 @@ pub(crate) enum EcsCommand {
     /// Store cluster and credentials for later commands.
     Configure(config::ConfigureArgs),
     /// Create a cluster and the container instances in it.
-    Up(up::UpArgs),
+    Up(Box<up::UpArgs>),
     /// Delete a cluster and its container instances.
     Down(down::DownArgs),
     /// Change how many container instances a cluster has.
@@ -163,7 +163,7 @@ pub(crate) fn run(command: EcsCommand, endpoint: Option<String>) -> Result<ExitC
     runtime.block_on(async {
         match command {
             EcsCommand::Configure(args) => config::configure(args)?,
-            EcsCommand::Up(args) => up::up(args, endpoint).await?,
+            EcsCommand::Up(args) => up::up(*args, endpoint).await?,
             EcsCommand::Down(args) => down::down(args, endpoint).await?,
             EcsCommand::Scale(args) => scale::scale(args, endpoint).await?,
             EcsCommand::Ps(args) => ps::ps(args, endpoint).await?,

@@ -149,10 +149,7 @@ pub(crate) async fn up(args: UpArgs, endpoint: Option<String>) -> Result<()> {
     if let Some(launch) = launch {
         let size = args.size.unwrap_or(1);
         say::info("Waiting for your cluster resources to be created...", &[]);
-        let registered = instances::launch(&settings, &launch, size).await?;
-        if let Some(tags) = &args.tags {
-            tag(&settings, registered, tags).await?;
-        }
+        instances::launch(&settings, &launch, size).await?;
         say::info("Container instances are ready", &[("cluster", &settings.cluster), ("count", &size.to_string())]);
     }
     if !args.empty && args.vpc.is_none() {
@@ -179,7 +176,8 @@ async fn launch(args: &UpArgs, settings: &Settings) -> Result<Launch> {
     }
     let places = if args.vpc.is_some() { args.subnets.clone() } else { args.azs.clone() };
     let pair = |key: &str, value: String| ec2::Tag { key: Some(key.to_owned()), value: Some(value) };
-    let mut all = args.tags.as_ref().map(tags::Tags::ec2).unwrap_or_default();
+    let tags = args.tags.as_ref().map(tags::Tags::ec2).unwrap_or_default();
+    let mut all = tags.clone();
     all.push(pair("Name", instances::name(&settings.stack)));
     if !places.is_empty() {
         all.push(pair(instances::PLACES_TAG, places.join(" ")));
@@ -203,7 +201,7 @@ async fn launch(args: &UpArgs, settings: &Settings) -> Result<Launch> {
         }]),
         ..Default::default()
     };
-    Ok(Launch { template, places })
+    Ok(Launch { template, places, tags })
 }
 
 async fn known_type(settings: &Settings, instance_type: &str) -> Result<()> {
@@ -250,14 +248,6 @@ async fn make_room(args: &UpArgs, settings: &Settings) -> Result<()> {
     }
     say::info("Waiting for your cluster resources to be deleted...", &[]);
     instances::terminate(settings, &alive).await
-}
-
-async fn tag(settings: &Settings, registered: Vec<ecs::ContainerInstance>, tags: &tags::Tags) -> Result<()> {
-    for arn in registered.into_iter().filter_map(|instance| instance.container_instance_arn) {
-        let request = ecs::TagResourceRequest { resource_arn: Some(arn), tags: Some(tags.ecs()) };
-        settings.client.call(&request).await?;
-    }
-    Ok(())
 }
 
 /// The network, where scripts of the original look for what its stack has made.

@@ -218,6 +218,13 @@ fn instances_are_scaled(cli: &EcsCli<'_>) {
     };
     scale("3");
     assert_eq!(count(), 3);
+    let ask = ["--cluster", "walk", "--include", "TAGS", "--container-instances"];
+    let all = cli.cluster.ecs("list-container-instances", &["--cluster", "walk"]);
+    let arns = all["containerInstanceArns"].as_array().unwrap().iter().map(|arn| arn.as_str().unwrap());
+    let described = cli.cluster.ecs("describe-container-instances", &ask.into_iter().chain(arns).collect::<Vec<_>>());
+    for instance in described["containerInstances"].as_array().unwrap() {
+        assert_eq!(instance["tags"], serde_json::json!([{"key": "team", "value": "sea"}]), "{instance:#}");
+    }
     scale("1");
     assert_eq!(until("one instance", || Some(count()).filter(|n| *n == 1)), 1);
     scale("1");

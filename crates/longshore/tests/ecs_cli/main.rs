@@ -110,7 +110,7 @@ fn normal(value: &Value) -> Value {
             Value::Object(kept.filter(|(_, member)| !is_empty(member)).collect())
         }
         Value::Array(items) => Value::Array(items.iter().map(normal).collect()),
-        other => other.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }
 
@@ -317,6 +317,11 @@ fn configuration_is_kept_as_the_original_keeps_it() {
     fs::write(desk.home(".aws/credentials"), "[shared]\naws_access_key_id = S1\naws_secret_access_key = s\n").unwrap();
     is(asked(&[("ECS_PROFILE", "second")], &["--aws-profile", "shared"]), ["c1", "S1", "us-east-1"]);
     is(asked(&[("AWS_PROFILE", "shared")], &[]), ["c1", "S1", "us-east-1"]);
+    desk.write("docker-compose.yml", "version: '3'\nservices: {app: {image: b}}");
+    for arguments in [&["compose", "--cluster", "flag", "ps"][..], &["compose", "ps", "--cluster", "flag"]] {
+        assert!(desk.run_with(&[("ECS_CLUSTER", "environment")], arguments).status.success());
+        assert_eq!(desk.endpoint.last().body["cluster"], "flag", "{arguments:?}: a flag counts wherever it stands");
+    }
     desk.said(&["configure", "default", "--config-name", "two"]);
     desk.said(&["configure", "profile", "default", "--profile-name", "second"]);
     is(asked(&[], &[]), ["c2", "P2", "eu-west-1"]);

@@ -65,8 +65,10 @@ fn default_files() -> Vec<PathBuf> {
 
 /// Reads and merges the project.
 pub(super) fn load(files: &[PathBuf], project: Option<&str>) -> Result<Source> {
+    let hint = if files.is_empty() { "; name a compose file with --file" } else { "" };
     let files = if files.is_empty() { default_files() } else { files.to_vec() };
-    let first = fs::canonicalize(&files[0]).with_context(|| format!("open {}", files[0].display()))?;
+    let opened = fs::canonicalize(&files[0]);
+    let first = opened.with_context(|| format!("cannot open {}{hint}", files[0].display()))?;
     let folder = first.parent().unwrap_or(Path::new("/")).to_owned();
     let environment = environment(&folder)?;
     let mut reader = Reader { variables: Variables::new(&environment) };
@@ -137,11 +139,11 @@ impl Document {
 }
 
 fn read(path: &Path) -> Result<String> {
-    let size = fs::metadata(path).with_context(|| format!("open {}", path.display()))?.len();
+    let size = fs::metadata(path).with_context(|| format!("cannot open {}", path.display()))?.len();
     if size > MAX_FILE {
         bail!("{} is larger than 4 MiB, which no compose file is", path.display());
     }
-    fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
+    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// The shell's environment over `.env` in the project's folder.

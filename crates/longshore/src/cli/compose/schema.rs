@@ -122,7 +122,8 @@ fn fate(version: Version, key: &str) -> Fate {
 
 /// Refuses what cannot be; warns of what has no place and takes it out.
 pub(super) fn check(version: Version, name: &str, service: &mut Map<String, Value>) -> Result<()> {
-    service.retain(|key, value| !value.is_null() && !(version == Version::Later && key.starts_with("x-")));
+    let is_note = |key: &str| version == Version::Later && key.starts_with("x-");
+    service.retain(|key, value| !(value.is_null() || is_note(key)));
     if version == Version::V3 {
         long_forms(name, service)?;
     }

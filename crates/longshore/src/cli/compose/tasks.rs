@@ -13,6 +13,8 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Tasks of one RunTask. Source: service model.
 pub(super) const RUN_BATCH: usize = 10;
+/// Reasons that are told apart when many containers fail; they mostly have one in common.
+const MAX_REASONS: usize = 3;
 /// Tasks of one DescribeTasks. Source: service model.
 const DESCRIBE_BATCH: usize = 100;
 
@@ -112,7 +114,7 @@ async fn follow(settings: &Settings, tasks: &[ecs::Task], status: &str) -> Resul
         Ok(tasks.iter().filter(|t| reached(t)).count() as u64)
     })
     .await?;
-    let mut failed = Vec::new();
+    let mut failed: BTreeMap<String, usize> = BTreeMap::new();
     for task in describe(settings, &arns).await? {
         let stopped = task.last_status.as_deref() == Some("STOPPED");
         let word = match (status, stopped) {
@@ -125,7 +127,8 @@ async fn follow(settings: &Settings, tasks: &[ecs::Task], status: &str) -> Resul
             if status == "RUNNING" && stopped && container.exit_code != Some(0) {
                 let code = container.exit_code.map(|code| format!("exit code {code}"));
                 let why = container.reason.clone().or(code).or_else(|| task.stopped_reason.clone());
-                failed.push(format!("{}: {}", ps::container_name(&task, container), why.unwrap_or_default()));
+                let name = container.name.as_deref().unwrap_or_default();
+                *failed.entry(format!("{name}: {}", why.unwrap_or_default())).or_default() += 1;
             }
         }
     }
@@ -133,7 +136,14 @@ async fn follow(settings: &Settings, tasks: &[ecs::Task], status: &str) -> Resul
     if failed.is_empty() || say::is_ecs_cli() {
         return Ok(());
     }
-    bail!("Task stopped. {}. See `ps`, and `logs --task-id` for what it wrote", failed.join("; "))
+    let count: usize = failed.values().sum();
+    let mut reasons: Vec<_> = failed.into_iter().map(|(why, times)| (times, why)).collect();
+    reasons.sort_by(|one, other| other.cmp(one));
+    let reasons: Vec<_> = reasons.into_iter().take(MAX_REASONS).map(|(_, why)| why).collect();
+    bail!(
+        "{count} containers stopped: {}. See `ps --desired-status STOPPED`, and `logs --task-id` for what they wrote",
+        reasons.join("; ")
+    )
 }
 
 fn show_change(task: &ecs::Task, shown: &mut BTreeMap<String, Option<String>>) {
