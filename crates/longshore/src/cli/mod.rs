@@ -144,6 +144,7 @@ pub(crate) fn ecs_cli_main() -> ExitCode {
 /// The help of the command that was called.
 fn usage() -> clap::builder::StyledStr {
     let mut command = EcsCli::command();
+    command.build();
     for word in std::env::args_os().skip(1) {
         if let Some(inner) = command.find_subcommand(&word).cloned() {
             command = inner;

@@ -163,8 +163,14 @@ pub(crate) async fn up(args: UpArgs, endpoint: Option<String>) -> Result<()> {
 async fn launch(args: &UpArgs, settings: &Settings) -> Result<Launch> {
     let instance_type = args.instance_type.clone().unwrap_or_else(|| "t2.micro".to_owned());
     known_type(settings, &instance_type).await?;
-    if let Some(vpc) = &args.vpc {
-        in_network(settings, vpc, &args.subnets).await?;
+    match &args.vpc {
+        Some(vpc) => in_network(settings, vpc, &args.subnets, &args.security_group).await?,
+        None if !args.azs.is_empty() => {
+            let request =
+                ec2::DescribeAvailabilityZonesRequest { zone_names: Some(args.azs.clone()), ..Default::default() };
+            settings.client.call(&request).await?;
+        }
+        None => {}
     }
     if args.keypair.is_none() && say::is_ecs_cli() {
         say::warn("You will not be able to SSH into your EC2 instances without a key pair.", &[]);
@@ -217,7 +223,11 @@ async fn known_type(settings: &Settings, instance_type: &str) -> Result<()> {
     Ok(())
 }
 
-async fn in_network(settings: &Settings, vpc: &str, subnets: &[String]) -> Result<()> {
+async fn in_network(settings: &Settings, vpc: &str, subnets: &[String], groups: &[String]) -> Result<()> {
+    if !groups.is_empty() {
+        let request = ec2::DescribeSecurityGroupsRequest { group_ids: Some(groups.to_vec()), ..Default::default() };
+        settings.client.call(&request).await?;
+    }
     let request = ec2::DescribeSubnetsRequest { subnet_ids: Some(subnets.to_vec()), ..Default::default() };
     let found = settings.client.call(&request).await?.subnets.unwrap_or_default();
     let other = found.iter().find(|subnet| subnet.vpc_id.as_deref() != Some(vpc));

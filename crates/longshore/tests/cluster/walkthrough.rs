@@ -93,6 +93,11 @@ fn from_configure_to_down() {
         assert!(said.contains(word), "{word}: {said}");
     }
     assert!(cli.failed(&up).contains("--force"), "what is there is not doubled");
+    for wrong in [["--azs", "us-east-1z"], ["--instance-type", "t9.none"], ["--tags", "aws:x=y"]] {
+        cli.failed(&[&["up", "--capability-iam", "--cluster", "never"], &wrong[..]].concat());
+        let said = cli.failed(&["ps", "--cluster", "never"]);
+        assert!(said.contains("not active"), "{wrong:?}: a refused `up` makes nothing: {said}");
+    }
     web_is_run(&cli);
     other_versions_are_run(&cli);
     a_job_ends_with_its_code(&cli);

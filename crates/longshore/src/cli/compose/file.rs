@@ -1,7 +1,7 @@
 //! Compose files: found, read, interpolated, merged, and their version known.
 
 use super::{super::say, extends, interpolate::Variables, schema};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,
@@ -68,7 +68,7 @@ pub(super) fn load(files: &[PathBuf], project: Option<&str>) -> Result<Source> {
     let hint = if files.is_empty() { "; name a compose file with --file" } else { "" };
     let files = if files.is_empty() { default_files() } else { files.to_vec() };
     let opened = fs::canonicalize(&files[0]);
-    let first = opened.with_context(|| format!("cannot open {}{hint}", files[0].display()))?;
+    let first = opened.map_err(|error| anyhow!("cannot open {}: {error}{hint}", files[0].display()))?;
     let folder = first.parent().unwrap_or(Path::new("/")).to_owned();
     let environment = environment(&folder)?;
     let mut reader = Reader { variables: Variables::new(&environment) };
