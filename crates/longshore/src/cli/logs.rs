@@ -131,13 +131,15 @@ async fn streams(settings: &config::Settings, args: &LogsArgs, definition: &str)
 impl Stream {
     /// Shows what there is now and was not shown before.
     async fn show(&mut self, args: &LogsArgs) -> Result<()> {
+        // A token belongs to the question it was the answer to.
+        let start_time = self.from;
         let mut next_token = None;
         loop {
             let request = cw::FilterLogEventsRequest {
                 log_group_name: Some(self.group.clone()),
                 log_stream_names: Some(vec![self.name.clone()]),
                 filter_pattern: args.filter_pattern.clone(),
-                start_time: self.from,
+                start_time,
                 end_time: args.end_time.map(|time| time.as_millisecond()),
                 next_token,
                 ..Default::default()
