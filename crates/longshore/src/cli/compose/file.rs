@@ -88,11 +88,16 @@ pub(super) fn load(files: &[PathBuf], project: Option<&str>) -> Result<Source> {
     if services.is_empty() {
         bail!("the compose file names no services");
     }
-    for (name, service) in &mut services {
-        schema::check(version, name, service)?;
-    }
     let of_folder = || folder.file_name().map_or_else(|| "default".to_owned(), |n| n.to_string_lossy().into_owned());
     let project = project.map(str::to_owned).or(name).unwrap_or_else(of_folder);
+    for (name, service) in &mut services {
+        schema::check(version, name, service).inspect_err(|error| {
+            // AWS: the reader of versions 1 and 2 speaks up on its own.
+            if say::is_ecs_cli() && matches!(version, Version::V1 | Version::V2) {
+                say::error(&format!("Could not parse config for project {project} : {error}"), &[]);
+            }
+        })?;
+    }
     Ok(Source { project, version, services, volumes, environment, folder })
 }
 
