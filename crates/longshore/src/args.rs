@@ -1,23 +1,17 @@
 //! The commands and their flags. Each flag of a server or an agent can also be set by the environment variable it names, so
 //! that a test harness or a unit file needs no wrapper. Secrets have no flag: they come from files or the environment.
 
+use crate::cli::OutputArgs;
 use clap::{Args, Parser, Subcommand};
 use std::{net::SocketAddr, path::PathBuf};
 
 /// Amazon ECS on machines you own.
 #[derive(Debug, Parser)]
-#[command(name = "longshore", version, propagate_version = true, after_help = EXAMPLES)]
+#[command(name = "longshore", version, propagate_version = true)]
 pub(crate) struct Longshore {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
-
-const EXAMPLES: &str = "Examples:
-  longshore dev                   a server and three local instances, until Ctrl-C
-  eval \"$(longshore env)\"         point aws, boto3 and Terraform at it
-  aws ecs list-container-instances
-  longshore compose up            run a compose file as a task
-  longshore ps                    what runs, and on which ports";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -29,16 +23,33 @@ pub(crate) enum Command {
     Agent(Box<AgentArgs>),
     /// Print shell exports that point AWS clients at a server on this machine.
     Env(EnvArgs),
+    /// Show clusters, instances and tasks, and what needs attention, in one screen.
+    Status(crate::cli::StatusArgs),
     /// Make, list and delete the tokens with which machines join.
     #[command(subcommand)]
     Token(TokenCommand),
     /// Check, back up and restore a server's state.
     #[command(subcommand)]
     State(StateCommand),
-    /// Print a completion script for a shell.
+    /// Print a completion script for a shell; clusters, tasks and profiles complete too.
     Completions {
         /// The shell.
-        shell: clap_complete::Shell,
+        #[arg(value_parser = ["bash", "zsh", "fish"])]
+        shell: String,
+    },
+    /// Print a page of the manual, or write all of them into a folder.
+    Man {
+        /// The folder.
+        #[arg(long, conflicts_with = "of")]
+        dir: Option<PathBuf>,
+        /// The command whose page it is, such as `compose up`.
+        #[arg(value_name = "COMMAND")]
+        of: Vec<String>,
+    },
+    /// Print the version.
+    Version {
+        #[command(flatten)]
+        output: OutputArgs,
     },
     /// What of AWS's API is served, for `cargo xtask coverage`.
     #[command(hide = true)]
@@ -210,9 +221,14 @@ pub(crate) enum TokenCommand {
         /// How many machines may join with it.
         #[arg(long, default_value_t = 1)]
         machines: i32,
+        #[command(flatten)]
+        output: OutputArgs,
     },
     /// List tokens.
-    List,
+    List {
+        #[command(flatten)]
+        output: OutputArgs,
+    },
     /// Delete a token; machines that joined stay.
     Delete {
         /// Its activation id.
@@ -228,6 +244,8 @@ pub(crate) enum StateCommand {
         /// The server's data directory.
         #[arg(long, env = "LONGSHORE_DATA_DIR", default_value = DATA_DIR)]
         data_dir: PathBuf,
+        #[command(flatten)]
+        output: OutputArgs,
     },
     /// Copy the state of a running or stopped server to a file.
     Backup {

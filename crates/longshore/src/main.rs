@@ -4,12 +4,15 @@
 //! instance, enter its network namespace. Configuration is read here, once, from flags and environment.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // This is the CLI: people read what it prints.
 
+mod advice;
 mod args;
 mod cli;
 mod commands;
+mod completion;
+mod help;
 mod local;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::FromArgMatches;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -17,9 +20,11 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let called_as = std::env::args_os().next().unwrap_or_default();
     if std::path::Path::new(&called_as).file_name().is_some_and(|name| name == "ecs-cli") {
+        completion::answer(help::ecs_cli);
         return cli::ecs_cli_main();
     }
-    let matches = args::Longshore::command().get_matches();
+    completion::answer(help::longshore);
+    let matches = help::longshore().get_matches();
     let command = match args::Longshore::from_arg_matches(&matches) {
         Ok(parsed) => parsed.command,
         Err(e) => e.exit(),
@@ -27,7 +32,10 @@ fn main() -> ExitCode {
     match commands::run(command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("longshore: {error:#}");
+            eprintln!("longshore: {}", advice::message(&error));
+            if let Some(next) = advice::next(&error) {
+                eprintln!("→ {next}");
+            }
             ExitCode::FAILURE
         }
     }

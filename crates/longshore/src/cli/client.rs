@@ -1,5 +1,6 @@
 //! A client of the public wire: encode, sign, send, decode.
 
+use crate::advice::Advice;
 use anyhow::{Context, Result, anyhow, bail};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -30,6 +31,9 @@ pub(crate) struct Target {
 const MAX_ANSWER: usize = 64 << 20;
 /// Longest wait for an answer; the server gives up before that.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Clusters that are named when one is not there.
+const CLUSTERS_NAMED: usize = 10;
 
 /// A client.
 #[derive(Clone)]
@@ -78,8 +82,39 @@ impl Client {
         format!("{} {} {}", self.target.endpoint, self.target.region, self.target.access_key)
     }
 
+    /// Where it calls.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.target.endpoint
+    }
+
     /// Calls one operation. The error of a refusal is a [`WireError`] and can be downcast.
     pub(crate) async fn call<R: Request>(&self, input: &R) -> Result<R::Response> {
+        match self.exchange(input).await {
+            Err(error) if code(&error) == Some("ClusterNotFoundException") => {
+                let input = wire::to_value(input);
+                Err(self.advise_on_cluster(error, input.get("cluster").and_then(serde_json::Value::as_str)).await)
+            }
+            other => other,
+        }
+    }
+
+    /// The error that a cluster is not there, with those that are.
+    pub(crate) async fn advise_on_cluster(&self, error: anyhow::Error, wanted: Option<&str>) -> anyhow::Error {
+        let (region, wanted) = (&self.target.region, wanted.unwrap_or("default"));
+        let Ok(answer) = self.exchange(&shapes::ecs::ListClustersRequest::default()).await else { return error };
+        let arns = answer.cluster_arns.unwrap_or_default();
+        let mut names: Vec<_> = arns.iter().filter_map(|arn| arn.rsplit('/').next()).collect();
+        let more = if names.len() > CLUSTERS_NAMED || answer.next_token.is_some() { " and more" } else { "" };
+        names.truncate(CLUSTERS_NAMED);
+        let there = match names.as_slice() {
+            [] => format!("There are none in region {region}; is that the right one (--region)?"),
+            names => format!("In region {region} there are: {}{more}.", names.join(", ")),
+        };
+        let name = wanted.rsplit('/').next().unwrap_or(wanted);
+        error.context(Advice::new(format!("{there} To make it: longshore up --cluster {name}")))
+    }
+
+    async fn exchange<R: Request>(&self, input: &R) -> Result<R::Response> {
         let service = R::service();
         let operation = service.operation(R::OPERATION).context("the operation is in its own service's table")?;
         if self.target.verbose {
@@ -95,18 +130,30 @@ impl Client {
         let mut request = request.body(Full::new(call.body.clone()))?;
         self.sign(service.signing_name, &mut request, &call.body)?;
         let sent = tokio::time::timeout(PATIENCE, self.http.request(request)).await;
-        let answer =
-            sent.map_err(|_| anyhow!("{} did not answer in time", self.target.endpoint))?.map_err(|error| {
-                anyhow::Error::new(error).context(format!(
-                    "cannot reach {}; is the server running? (`longshore dev` starts one)",
-                    self.target.endpoint
-                ))
-            })?;
+        let answer = sent.map_err(|_| self.unreachable(anyhow!("no answer within {} seconds", PATIENCE.as_secs())))?;
+        let answer = answer.map_err(|error| self.unreachable(error.into()))?;
         let status = answer.status().as_u16();
         let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
         let body = body.map_err(|e| anyhow!("the answer could not be read: {e}"))?.to_bytes();
         let output = wire::client::decode_response(service, operation, status, &body)?;
         Ok(wire::from_value(output)?)
+    }
+
+    fn unreachable(&self, error: anyhow::Error) -> anyhow::Error {
+        let endpoint = &self.target.endpoint;
+        let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+        let advice = match io {
+            Some(std::io::ErrorKind::ConnectionRefused) => {
+                "No server is there. `longshore dev` starts one; if it runs elsewhere, say where: --endpoint URL or LONGSHORE_ENDPOINT"
+            }
+            _ if error.chain().any(|cause| cause.is::<rustls::Error>()) => {
+                "Name the authority that certified the endpoint: AWS_CA_BUNDLE=FILE; or is it http:// ?"
+            }
+            _ => {
+                "Is that the right endpoint (--endpoint URL or LONGSHORE_ENDPOINT), and http:// or https:// as the server has it?"
+            }
+        };
+        error.context(format!("cannot reach {endpoint}")).context(Advice::new(advice))
     }
 
     /// SHA-256 of the certificate of the CA that agents must expect, in hexadecimal. Public, so it is not signed for.

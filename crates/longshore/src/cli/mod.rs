@@ -15,13 +15,16 @@ mod logs;
 mod ps;
 mod say;
 mod scale;
+mod status;
 mod tags;
+mod terminal;
 mod up;
 mod user_data;
-mod wait;
+pub(crate) mod wait;
 
 pub(crate) use client::{Client, Target};
-pub(crate) use say::{out, table};
+pub(crate) use say::{OutputArgs, json, out, table};
+pub(crate) use status::{StatusArgs, status};
 
 use anyhow::Result;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -94,7 +97,7 @@ pub(crate) struct Where {
 }
 
 /// What `--version` says of the original whose commands these are; the star is its mark of a build that is not its own.
-const ECS_CLI_VERSION: &str = concat!("version 1.21.0 (*longshore-", env!("CARGO_PKG_VERSION"), ")");
+pub(crate) const ECS_CLI_VERSION: &str = concat!("version 1.21.0 (*longshore-", env!("CARGO_PKG_VERSION"), ")");
 
 // Not a doc comment, which clap would show.
 #[derive(Debug, Parser)]
@@ -110,10 +113,15 @@ struct EcsCli {
     command: EcsCommand,
 }
 
+/// The original's commands, as clap knows them.
+pub(crate) fn ecs_cli_command() -> clap::Command {
+    EcsCli::command()
+}
+
 /// `main` when called as `ecs-cli`: the original prints a fatal line on standard output and exits with 1.
 pub(crate) fn ecs_cli_main() -> ExitCode {
     say::as_ecs_cli();
-    let parsed = EcsCli::command().try_get_matches().and_then(|m| EcsCli::from_arg_matches(&m));
+    let parsed = crate::help::ecs_cli().try_get_matches().and_then(|m| EcsCli::from_arg_matches(&m));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
@@ -131,10 +139,11 @@ pub(crate) fn ecs_cli_main() -> ExitCode {
     match run(cli.command, cli.endpoint) {
         Ok(code) => code,
         Err(error) => {
+            let said = crate::advice::message(&error);
             match (error.downcast_ref::<compose::Unusable>(), name) {
                 (Some(unusable), _) => unusable.say(),
-                (None, Some(name)) => say::fatal(&format!("Error executing '{name}': {error:#}"), &[]),
-                (None, None) => say::fatal(&format!("{error:#}"), &[]),
+                (None, Some(name)) => say::fatal(&format!("Error executing '{name}': {said}"), &[]),
+                (None, None) => say::fatal(&said, &[]),
             }
             ExitCode::FAILURE
         }
@@ -143,7 +152,7 @@ pub(crate) fn ecs_cli_main() -> ExitCode {
 
 /// The help of the command that was called.
 fn usage() -> clap::builder::StyledStr {
-    let mut command = EcsCli::command();
+    let mut command = crate::help::ecs_cli();
     command.build();
     for word in std::env::args_os().skip(1) {
         if let Some(inner) = command.find_subcommand(&word).cloned() {

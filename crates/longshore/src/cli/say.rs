@@ -1,6 +1,10 @@
 //! What commands say while they work. As `ecs-cli` in the original's form (logrus's text format, on standard output), else
 //! as a sentence with its facts behind it.
 
+use super::terminal::{self, Cell};
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
 use std::{
     fmt::Display,
     io::{ErrorKind, Write},
@@ -8,6 +12,8 @@ use std::{
 };
 
 static ECS_CLI: AtomicBool = AtomicBool::new(false);
+/// Whether standard output is for one JSON document.
+static JSON: AtomicBool = AtomicBool::new(false);
 
 /// From now on speak as the original does.
 pub(crate) fn as_ecs_cli() {
@@ -35,6 +41,13 @@ pub(crate) fn is_ecs_cli() -> bool {
 /// Something happened.
 pub(crate) fn info(message: &str, fields: &[(&str, &str)]) {
     line("info", message, fields);
+}
+
+/// Something that the original tells, and that under our own name is shown while it is waited for.
+pub(crate) fn original(message: &str, fields: &[(&str, &str)]) {
+    if is_ecs_cli() {
+        line("info", message, fields);
+    }
 }
 
 /// Something is not as asked for, and the command goes on.
@@ -68,32 +81,64 @@ fn line(level: &str, message: &str, fields: &[(&str, &str)]) {
     if is_ecs_cli() {
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
         out(format_args!("time=\"{now}\" level={level} msg={message:?}{facts}"));
+    } else if level == "info" && JSON.load(Ordering::Relaxed) {
+        note(format_args!("{message}{facts}"));
     } else if level == "info" {
         out(format_args!("{message}{facts}"));
     } else {
-        let _ = writeln!(std::io::stderr(), "{level}: {message}{facts}");
+        note(format_args!("{level}: {message}{facts}"));
     }
 }
 
-/// A table as Go's tabwriter pads it: two spaces between columns, nothing at all without rows.
+/// A line on standard error. That nobody reads it is no failure.
+pub(crate) fn note(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// A table as Go's tabwriter pads it: two spaces between columns, nothing at all without rows. On a terminal it is cut to
+/// fit, except under the original's name, whose tables never are.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
-    if rows.is_empty() {
-        return;
+    let rows: Vec<Vec<Cell>> = rows.iter().map(|row| row.iter().cloned().map(Cell::from).collect()).collect();
+    let width = if is_ecs_cli() { None } else { terminal::width() };
+    for line in terminal::table(header, &rows, width) {
+        out(line);
     }
-    let widths: Vec<usize> = (0..header.len())
-        .map(|at| rows.iter().map(|row| row[at].chars().count()).chain([header[at].len()]).max().unwrap_or(0))
-        .collect();
-    let print = |cells: &mut dyn Iterator<Item = &str>| {
-        let mut text = String::new();
-        for (cell, width) in cells.zip(&widths) {
-            text.push_str(cell);
-            let pad = (width + 2).saturating_sub(cell.chars().count());
-            text.extend(std::iter::repeat_n(' ', pad));
+}
+
+/// For whom a command prints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// For scripts: one JSON document on standard output; what is said on the way goes to standard error.
+    Json,
+}
+
+/// `--output`, for every command that prints something a script may want.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct OutputArgs {
+    /// How to print.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+impl OutputArgs {
+    /// Whether JSON was asked for. If it was, standard output belongs to it from now on.
+    pub(crate) fn is_json(self) -> bool {
+        let json = self.output == Output::Json;
+        if json {
+            JSON.store(true, Ordering::Relaxed);
         }
-        out(text.trim_end());
-    };
-    print(&mut header.iter().copied());
-    for row in rows {
-        print(&mut row.iter().map(String::as_str));
+        json
     }
+}
+
+/// The answer of a command, as JSON.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub(crate) fn json(answer: &impl Serialize) -> Result<()> {
+    out(serde_json::to_string_pretty(answer)?);
+    Ok(())
 }

@@ -11,7 +11,7 @@ use model::ClusterName;
 use std::{fs, path::PathBuf, process::ExitCode};
 
 pub(super) fn run(args: &AgentArgs) -> Result<ExitCode> {
-    super::start_logging();
+    super::start_logging("info");
     fs::create_dir_all(&args.data_dir).with_context(|| format!("cannot make {}", args.data_dir.display()))?;
     let _lock = InstanceLock::take(&args.data_dir)
         .with_context(|| format!("another agent works in {}; one machine needs one agent", args.data_dir.display()))?;

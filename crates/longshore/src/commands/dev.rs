@@ -2,23 +2,27 @@
 
 use super::server;
 use crate::{
+    advice::{self, Advice},
     args::{DevArgs, ServerArgs},
-    cli::{Client, Target},
+    cli::{Client, Target, wait},
 };
 use ::server::Server;
 use anyhow::{Context, Result, bail};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use effects::Effects;
 use shapes::{ec2, ecs};
-use std::{io::Write, process::ExitCode, time::Duration};
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+    time::Duration,
+};
 
 /// How long local instances may take to register, and later to go.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How often it is looked whether they have.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 pub(super) fn run(args: &DevArgs) -> Result<ExitCode> {
-    super::start_logging();
+    // Whoever watches is shown what happens; what is logged to a file is read when something went wrong.
+    super::start_logging(if std::io::stderr().is_terminal() { "warn" } else { "info" });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = server::Signals::listen()?;
@@ -28,7 +32,7 @@ pub(super) fn run(args: &DevArgs) -> Result<ExitCode> {
         let (server, host) = server::start(args.server.clone(), &effects, true).await?;
         let client = client(&server, &args.server)?;
         let ended = tokio::select! {
-            up = up(&client, args, &effects) => up.map(|()| false),
+            up = up(&client, args) => up.map(|()| false),
             () = signals.terminated() => Ok(true),
         };
         let result = match ended {
@@ -42,9 +46,9 @@ pub(super) fn run(args: &DevArgs) -> Result<ExitCode> {
         };
         if !args.keep {
             let _ = writeln!(std::io::stderr(), "Taking everything down.");
-            if let Err(error) = down(&client, &effects).await {
+            if let Err(error) = down(&client).await {
                 tracing::warn!(
-                    error = format!("{error:#}"),
+                    error = advice::message(&error),
                     "not all instances went; start `longshore dev` again to finish"
                 );
             }
@@ -74,18 +78,18 @@ fn client(server: &Server, args: &ServerArgs) -> Result<Client> {
 }
 
 /// Instances that are there already, of an earlier `dev --keep` or one that was killed, count.
-async fn up(client: &Client, args: &DevArgs, effects: &Effects) -> Result<()> {
+async fn up(client: &Client, args: &DevArgs) -> Result<()> {
     let cluster = args.cluster.as_str();
     let create = ecs::CreateClusterRequest { cluster_name: Some(cluster.to_owned()), ..Default::default() };
     client.call(&create).await?;
-    let existing = registered(client, cluster).await?;
+    let mut wanted = wait::machines_in(client, cluster, None).await?;
     let zones = client.call(&ec2::DescribeAvailabilityZonesRequest::default()).await?;
     let zones: Vec<_> = zones.availability_zones.into_iter().flatten().filter_map(|z| z.zone_name).collect();
     if zones.is_empty() {
         bail!("the region has no availability zones");
     }
     let user_data = BASE64_STANDARD.encode(format!("#!/bin/bash\necho ECS_CLUSTER={cluster} >> /etc/ecs/ecs.config\n"));
-    for at in existing..args.instances as usize {
+    for at in wanted.len()..args.instances as usize {
         let zone = zones[at % zones.len()].clone();
         let request = ec2::RunInstancesRequest {
             min_count: Some(1),
@@ -95,56 +99,33 @@ async fn up(client: &Client, args: &DevArgs, effects: &Effects) -> Result<()> {
             user_data: Some(user_data.clone()),
             ..Default::default()
         };
-        client.call(&request).await?;
+        let made = client.call(&request).await?.instances.into_iter().flatten();
+        wanted.extend(made.filter_map(|instance| instance.instance_id));
     }
-    let wanted = u64::from(args.instances);
-    let deadline = effects.monotonic() + PATIENCE;
-    while connected(client, cluster).await? < wanted {
-        if effects.monotonic() > deadline {
-            bail!("not all container instances registered; see instances/*/agent.log in the data directory");
-        }
-        effects.sleep(LOOK_AGAIN).await;
-    }
-    Ok(())
+    // One that somebody stopped, or a machine that was attached, comes back when its owner wants it.
+    let live = machines(client, &["pending", "running"]).await?;
+    let live: Vec<_> = live.into_iter().filter(|id| wanted.contains(id)).collect();
+    let result = wait::instances(client, cluster, &live, PATIENCE).await;
+    result.map_err(|error| {
+        error.context(Advice::new("See instances/*/agent.log in the data directory, and `longshore status`"))
+    })
 }
 
-async fn connected(client: &Client, cluster: &str) -> Result<u64> {
-    let list = ecs::ListContainerInstancesRequest {
-        cluster: Some(cluster.to_owned()),
-        filter: Some("agentConnected == true".to_owned()),
-        ..Default::default()
-    };
-    Ok(client.call(&list).await?.container_instance_arns.map_or(0, |arns| arns.len() as u64))
-}
-
-/// How many container instances the cluster has, connected or not.
-async fn registered(client: &Client, cluster: &str) -> Result<usize> {
-    let list = ecs::ListContainerInstancesRequest { cluster: Some(cluster.to_owned()), ..Default::default() };
-    Ok(client.call(&list).await?.container_instance_arns.map_or(0, |arns| arns.len()))
-}
-
-/// The ids of machines that are not terminated.
-async fn machines(client: &Client) -> Result<Vec<String>> {
+/// The ids of machines in one of these states.
+async fn machines(client: &Client, states: &[&str]) -> Result<Vec<String>> {
     let answer = client.call(&ec2::DescribeInstancesRequest::default()).await?;
     let all = answer.reservations.into_iter().flatten().flat_map(|r| r.instances.unwrap_or_default());
-    let live = all.filter(|i| i.state.as_ref().and_then(|s| s.name.as_deref()) != Some("terminated"));
-    Ok(live.filter_map(|i| i.instance_id).collect())
+    let is = |i: &ec2::Instance| i.state.as_ref().and_then(|s| s.name.as_deref()).is_some_and(|s| states.contains(&s));
+    Ok(all.filter(is).filter_map(|i| i.instance_id).collect())
 }
 
-async fn down(client: &Client, effects: &Effects) -> Result<()> {
-    let ids = machines(client).await?;
+async fn down(client: &Client) -> Result<()> {
+    let ids = machines(client, &["pending", "running", "stopping", "stopped", "shutting-down"]).await?;
     if ids.is_empty() {
         return Ok(());
     }
-    client.call(&ec2::TerminateInstancesRequest { instance_ids: Some(ids), ..Default::default() }).await?;
-    let deadline = effects.monotonic() + PATIENCE;
-    while !machines(client).await?.is_empty() {
-        if effects.monotonic() > deadline {
-            bail!("local instances do not go");
-        }
-        effects.sleep(LOOK_AGAIN).await;
-    }
-    Ok(())
+    client.call(&ec2::TerminateInstancesRequest { instance_ids: Some(ids.clone()), ..Default::default() }).await?;
+    wait::terminated(client, &ids, PATIENCE).await
 }
 
 /// Nobody may be listening any more (`longshore dev | head -1`); the cluster runs all the same.
@@ -163,7 +144,7 @@ In another terminal:
 
   eval \"$(longshore env{data}{endpoint})\"
   aws ecs list-container-instances
-  longshore ps
+  longshore status
 
 Ctrl-C takes everything down."
     );

@@ -3,17 +3,21 @@
 mod agent;
 mod dev;
 mod env;
+mod fault;
+mod man;
 mod server;
 mod state;
 mod token;
 
 use crate::{
-    args::{Command, Longshore},
-    cli::out,
+    args::Command,
+    cli::{self, OutputArgs, out},
 };
 use anyhow::Result;
-use clap::CommandFactory;
-use std::{io::IsTerminal, process::ExitCode};
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+};
 use tracing_subscriber::{EnvFilter, fmt};
 
 /// The original agent's exit code for "do not start me again".
@@ -26,28 +30,56 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Dev(args) => dev::run(&args),
         Command::Agent(args) => agent::run(&args),
         Command::Env(args) => env::print(&args),
+        Command::Status(args) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(cli::status(args))
+        }
         Command::Token(command) => token::run(command),
         Command::State(command) => state::run(command),
         Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Longshore::command(), "longshore", &mut script);
-            out(String::from_utf8_lossy(&script).trim_end());
+            out(crate::completion::script(&shell)?.trim());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Man { dir, of } => man::run(dir, &of).map(|()| ExitCode::SUCCESS),
+        Command::Version { output } => version(output),
         Command::Coverage => {
             out(serde_json::to_string_pretty(&::server::coverage())?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Ecs(command) => crate::cli::run(command, None),
+        Command::Ecs(command) => cli::run(command, None),
     }
 }
 
-/// Logs of a long-running command, to standard error; LONGSHORE_LOG chooses what, as `info` or `server=debug,agent=info`.
-fn start_logging() {
-    let filter = EnvFilter::try_from_env("LONGSHORE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+fn version(output: OutputArgs) -> Result<ExitCode> {
+    let version = env!("CARGO_PKG_VERSION");
+    if output.is_json() {
+        cli::json(&serde_json::json!({ "version": version, "ecsCli": cli::ECS_CLI_VERSION }))?;
+    } else {
+        out(format_args!("longshore {version}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Logs of a long-running command, to standard error; LONGSHORE_LOG chooses what, as `info` or `server=debug,agent=info`, and
+/// `otherwise` is what is logged if it does not.
+fn start_logging(otherwise: &str) {
+    let filter = EnvFilter::try_from_env("LONGSHORE_LOG").unwrap_or_else(|_| EnvFilter::new(otherwise));
     // A log that cannot be written (its reader went, its disk is full) must not end what it reports about, which it would if
     // the subscriber in turn printed that error.
-    let log = fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
+    let log = fmt().with_env_filter(filter).with_writer(|| AboveProgress).log_internal_errors(false);
     // Colours are for people; left alone, the subscriber leaves them out when NO_COLOR asks for it.
     if std::io::stderr().is_terminal() { log.init() } else { log.with_ansi(false).init() }
+}
+
+/// Standard error, with a progress display out of the way of each line.
+struct AboveProgress;
+
+impl Write for AboveProgress {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        cli::wait::above(|| std::io::stderr().write(line))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

@@ -1,5 +1,6 @@
 //! `server`: the control plane until a signal ends it.
 
+use super::fault;
 use crate::{
     args::ServerArgs,
     local::{HostPaths, LocalHost, LocalOptions},
@@ -15,7 +16,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(super) fn run(args: ServerArgs) -> Result<ExitCode> {
-    super::start_logging();
+    super::start_logging("info");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::listen()?;
@@ -37,8 +38,8 @@ pub(super) async fn start(
     effects: &Effects,
     local: bool,
 ) -> Result<(Server, Option<Arc<LocalHost>>)> {
-    if local && !rustix::process::geteuid().is_root() {
-        bail!("local instances need root: network namespaces, cgroups and containers are made for them");
+    if local {
+        fault::fit_for_local_instances(args.runtime.containerd_socket.is_none())?;
     }
     std::fs::create_dir_all(&args.data_dir)
         .with_context(|| format!("cannot make the data directory {}", args.data_dir.display()))?;
@@ -58,7 +59,7 @@ pub(super) async fn start(
         None => Arc::new(NoMachines),
     };
     let config = config(&args, data_dir, local)?;
-    let server = ::server::serve(config, effects.clone(), machines).await?;
+    let server = ::server::serve(config, effects.clone(), machines).await.map_err(fault::of_start)?;
     if let Some(host) = &host {
         effects.spawn("containerd", host.clone().look_after_containerd());
     }

@@ -19,4 +19,5 @@ mod disk;
 mod faults;
 mod harness;
 mod registry;
+mod status;
 mod walkthrough;

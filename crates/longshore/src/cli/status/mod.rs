@@ -1,0 +1,106 @@
+//! `status`: clusters, instances, tasks, what is unhealthy and why, in one screen. Over the public wire, like any client.
+//!
+//! `gather` asks, `judge` decides what needs attention, `show` lays it out; `facts` is what they share, and the JSON form.
+
+mod facts;
+mod gather;
+mod judge;
+mod show;
+#[cfg(test)]
+mod tests;
+
+use super::{Where, config, say, terminal};
+use anyhow::{Result, bail};
+use clap::Args;
+use console::Term;
+use facts::Status;
+use gather::Gatherer;
+use jiff::Timestamp;
+use std::{io::Write, process::ExitCode, time::Duration};
+
+/// The exit code of `--check` when something needs attention: neither success nor "it could not be asked".
+const UNHEALTHY: u8 = 3;
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Look again every two seconds, until Ctrl-C.
+    #[arg(long, short = 'w')]
+    watch: bool,
+    /// Exit with 3 if something is unhealthy; notices are not.
+    #[arg(long, conflicts_with = "watch")]
+    check: bool,
+    /// How many minutes back stopped tasks are told.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=43_200))]
+    minutes: u32,
+    #[command(flatten)]
+    output: say::OutputArgs,
+    #[command(flatten)]
+    place: Where,
+}
+
+/// How often `--watch` looks.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+#[allow(clippy::disallowed_methods)] // The CLI has no effects to be simulated.
+pub(crate) async fn status(args: StatusArgs) -> Result<ExitCode> {
+    let settings = config::settings(&args.place, None)?;
+    let window = Duration::from_secs(u64::from(args.minutes) * 60);
+    let client = &settings.client;
+    // Without a cluster all are shown, whatever cluster other commands would mean.
+    let mut gatherer = Gatherer::new(client, client.endpoint(), &settings.region, args.place.cluster.clone(), window);
+    let json = args.output.is_json();
+    if !args.watch {
+        let status = gatherer.look(Timestamp::now()).await?;
+        if json {
+            say::json(&status)?;
+        } else {
+            show::lines(&status, terminal::width(), terminal::height()).iter().for_each(say::out);
+        }
+        let unhealthy = args.check && !status.healthy;
+        return Ok(if unhealthy { ExitCode::from(UNHEALTHY) } else { ExitCode::SUCCESS });
+    }
+    let screen = Term::stdout();
+    // A server that is started again is worth waiting for; one that never was there is not.
+    let mut failures = PATIENCE_LOOKS;
+    loop {
+        match gatherer.look(Timestamp::now()).await {
+            Ok(status) => {
+                failures = 0;
+                if json {
+                    say::out(serde_json::to_string(&status)?);
+                } else if screen.is_term() {
+                    redraw(&screen, &status)?;
+                } else {
+                    show::lines(&status, None, None).iter().for_each(say::out);
+                    say::out("");
+                }
+            }
+            Err(error) if failures == PATIENCE_LOOKS => return Err(error),
+            Err(error) => {
+                failures += 1;
+                say::warn(&crate::advice::message(&error), &[]);
+            }
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Looks that may fail in a row while watching: half a minute, in which a server starts again.
+const PATIENCE_LOOKS: u32 = 15;
+
+/// Over the last screen, line by line, so that nothing flickers.
+fn redraw(screen: &Term, status: &Status) -> Result<()> {
+    let (width, height) = (terminal::width(), terminal::height());
+    let mut lines = show::lines(status, width, height);
+    let Some(rows) = height.and_then(|rows| rows.checked_sub(1)) else { bail!("the terminal has no size") };
+    lines.truncate(rows);
+    let mut text = String::from("\u{1b}[H");
+    for line in lines {
+        text.push_str(&line);
+        text.push_str("\u{1b}[K\n");
+    }
+    text.push_str("\u{1b}[J");
+    let mut to = screen;
+    to.write_all(text.as_bytes())?;
+    Ok(to.flush()?)
+}
