@@ -73,17 +73,14 @@ pub(super) async fn launch(settings: &Settings, launch: &Launch, count: usize) -
         }
         return Err(error);
     }
-    let ours = || async {
-        let connected =
-            cluster::container_instances(&settings.client, &settings.cluster, Some("agentConnected == true")).await?;
-        let is_ours = |i: &ecs::ContainerInstance| i.ec2_instance_id.as_ref().is_some_and(|id| made.contains(id));
-        anyhow::Ok(connected.into_iter().filter(is_ours).collect::<Vec<_>>())
-    };
-    wait::until("Container instances registering", count as u64, PATIENCE, || async { Ok(ours().await?.len() as u64) })
+    wait::instances(&settings.client, &settings.cluster, &made, PATIENCE)
         .await
         .with_context(|| format!("not all of {} have registered; the server's log says why", made.join(", ")))?;
     if !launch.tags.is_empty() {
-        for arn in ours().await?.into_iter().filter_map(|instance| instance.container_instance_arn) {
+        let connected =
+            cluster::container_instances(&settings.client, &settings.cluster, Some("agentConnected == true")).await?;
+        let is_ours = |i: &ecs::ContainerInstance| i.ec2_instance_id.as_ref().is_some_and(|id| made.contains(id));
+        for arn in connected.into_iter().filter(is_ours).filter_map(|instance| instance.container_instance_arn) {
             let pairs = launch.tags.iter().cloned();
             let tags = pairs.map(|tag| ecs::Tag { key: tag.key, value: tag.value }).collect();
             settings.client.call(&ecs::TagResourceRequest { resource_arn: Some(arn), tags: Some(tags) }).await?;
@@ -130,13 +127,7 @@ pub(super) async fn terminate(settings: &Settings, ids: &[String]) -> Result<()>
     }
     let request = ec2::TerminateInstancesRequest { instance_ids: Some(ids.to_vec()), ..Default::default() };
     settings.client.call(&request).await?;
-    wait::until("Container instances terminating", ids.len() as u64, PATIENCE, || async {
-        let request = ec2::DescribeInstancesRequest { instance_ids: Some(ids.to_vec()), ..Default::default() };
-        let reservations = settings.client.call(&request).await?.reservations.into_iter().flatten();
-        let all = reservations.flat_map(|r| r.instances.unwrap_or_default());
-        Ok(all.filter(|instance| state(instance) == "terminated").count() as u64)
-    })
-    .await
+    wait::terminated(&settings.client, ids, PATIENCE).await
 }
 
 /// How more instances like this one are made.

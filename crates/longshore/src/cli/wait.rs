@@ -83,23 +83,6 @@ where
     }
 }
 
-/// Asks `done` until it answers `total`.
-pub(crate) async fn until<F, W>(what: &str, total: u64, limit: Duration, mut done: F) -> Result<()>
-where
-    F: FnMut() -> W,
-    W: Future<Output = Result<u64>>,
-{
-    let look = || {
-        let asked = done();
-        async {
-            let reached = asked.await?;
-            let end = (reached >= total).then_some(End::Well);
-            Ok(vec![Row { name: what.to_owned(), state: format!("{reached} of {total}"), end }])
-        }
-    };
-    rows(what, limit, look).await.map(drop)
-}
-
 fn late(what: &str, limit: Duration, rows: &[Row]) -> anyhow::Error {
     let waiting: Vec<_> = rows.iter().filter(|row| row.end.is_none()).collect();
     let named: Vec<_> = waiting.iter().take(NAMED).map(|row| format!("{} is {}", row.name, row.state)).collect();
@@ -251,13 +234,14 @@ pub(crate) fn state_of(task: &ecs::Task) -> String {
     format!("{status}, {doing}")
 }
 
-/// Waits until tasks have the status, or have stopped before. Answers them as they are then.
+/// Waits until tasks have the status, or have stopped before. Answers them as they are then; `seen` is shown each on the way.
 pub(crate) async fn tasks(
     client: &Client,
     cluster: &str,
     arns: &[String],
     status: &str,
     limit: Duration,
+    seen: impl Fn(&ecs::Task),
 ) -> Result<Vec<ecs::Task>> {
     let what = if status == "STOPPED" { "Tasks stopping" } else { "Tasks starting" };
     let described = || async {
@@ -267,7 +251,12 @@ pub(crate) async fn tasks(
         }
         anyhow::Ok(all)
     };
-    rows(what, limit, || async { Ok(described().await?.iter().map(|task| task_row(task, status)).collect()) }).await?;
+    let look = || async {
+        let tasks = described().await?;
+        tasks.iter().for_each(&seen);
+        Ok(tasks.iter().map(|task| task_row(task, status)).collect())
+    };
+    rows(what, limit, look).await?;
     described().await
 }
 

@@ -15,8 +15,6 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub(super) const RUN_BATCH: usize = 10;
 /// Reasons that are told apart when many containers fail; they mostly have one in common.
 const MAX_REASONS: usize = 3;
-/// Tasks of one DescribeTasks. Source: service model.
-const DESCRIBE_BATCH: usize = 100;
 
 /// Runs tasks that differ in nothing.
 pub(super) struct Launch<'a> {
@@ -51,7 +49,7 @@ impl Launch<'_> {
         }
         for task in &started {
             for container in task.containers.iter().flatten() {
-                say::info("Starting container...", &[("container", &ps::container_name(task, container))]);
+                say::original("Starting container...", &[("container", &ps::container_name(task, container))]);
             }
         }
         follow(self.settings, &started, "RUNNING").await?;
@@ -83,18 +81,10 @@ pub(super) async fn stop(settings: &Settings, tasks: &[ecs::Task]) -> Result<()>
         };
         settings.client.call(&request).await?;
         for container in task.containers.iter().flatten() {
-            say::info("Stopping container...", &[("container", &ps::container_name(task, container))]);
+            say::original("Stopping container...", &[("container", &ps::container_name(task, container))]);
         }
     }
     follow(settings, tasks, "STOPPED").await
-}
-
-async fn describe(settings: &Settings, arns: &[String]) -> Result<Vec<ecs::Task>> {
-    let mut all = Vec::new();
-    for batch in arns.chunks(DESCRIBE_BATCH) {
-        all.extend(ps::describe(&settings.client, &settings.cluster, batch.to_vec()).await?);
-    }
-    Ok(all)
 }
 
 /// Waits until all are there, or have stopped, and says of each container where it is.
@@ -103,19 +93,16 @@ async fn follow(settings: &Settings, tasks: &[ecs::Task], status: &str) -> Resul
         return Ok(());
     }
     let arns: Vec<_> = tasks.iter().filter_map(|t| t.task_arn.clone()).collect();
-    let what = if status == "RUNNING" { "Tasks starting" } else { "Tasks stopping" };
     let reached = |t: &ecs::Task| t.last_status.as_deref().is_some_and(|s| s == status || s == "STOPPED");
     let shown = RefCell::new(BTreeMap::new());
-    wait::until(what, arns.len() as u64, PATIENCE, || async {
-        let tasks = describe(settings, &arns).await?;
-        for task in tasks.iter().filter(|task| say::is_ecs_cli() && !reached(task)) {
+    let seen = |task: &ecs::Task| {
+        if !reached(task) {
             show_change(task, &mut shown.borrow_mut());
         }
-        Ok(tasks.iter().filter(|t| reached(t)).count() as u64)
-    })
-    .await?;
+    };
+    let there = wait::tasks(&settings.client, &settings.cluster, &arns, status, PATIENCE, seen).await?;
     let mut failed: BTreeMap<String, usize> = BTreeMap::new();
-    for task in describe(settings, &arns).await? {
+    for task in there {
         let stopped = task.last_status.as_deref() == Some("STOPPED");
         let word = match (status, stopped) {
             ("RUNNING", true) => "Container seem to have stopped...",
@@ -163,5 +150,5 @@ fn say_status(word: &str, task: &ecs::Task, container: &ecs::Container) {
         ("lastStatus", task.last_status.clone().unwrap_or_default()),
         ("taskDefinition", definition.to_owned()),
     ];
-    say::info(word, &fields.each_ref().map(|(name, fact)| (*name, fact.as_str())));
+    say::original(word, &fields.each_ref().map(|(name, fact)| (*name, fact.as_str())));
 }
