@@ -171,7 +171,7 @@ pub(crate) fn examples(path: &str, program: &str) -> Option<String> {
     let (_, examples) = EXAMPLES.iter().find(|(of, _)| *of == path)?;
     let named = |command: &str| command.replacen("longshore ", &format!("{program} "), 1);
     let lines: Vec<_> = examples.iter().map(|(what, command)| format!("  # {what}\n  {}", named(command))).collect();
-    Some(lines.join("\n"))
+    Some(lines.join("\n\n"))
 }
 
 fn dressed(command: Command, program: &str, path: &str) -> Command {
@@ -210,7 +210,8 @@ mod tests {
             let mut without = Vec::new();
             visit(&command, "", &mut |path, command| {
                 let shown = command.get_after_help().is_some_and(|text| text.to_string().contains("  # "));
-                if !shown && !(path.is_empty() && program == "ecs-cli") {
+                let first_page = path.is_empty() && program == "ecs-cli";
+                if !(shown || first_page) {
                     without.push(path.to_owned());
                 }
             });

@@ -105,20 +105,20 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
     }
 }
 
-/// For whom a command prints.
+// Not doc comments, which clap would show at length.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    /// For people.
+enum Output {
+    // For people.
     #[default]
     Table,
-    /// For scripts: one JSON document on standard output; what is said on the way goes to standard error.
+    // For scripts: one JSON document on standard output; what is said on the way goes to standard error.
     Json,
 }
 
 /// `--output`, for every command that prints something a script may want.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct OutputArgs {
-    /// How to print.
+    /// How to print: for people, or for scripts as one JSON document.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }

@@ -8,6 +8,8 @@ use std::borrow::Cow;
 
 /// Columns are not cut below this: an ellipsis with a few letters on each side can still be told from its neighbours.
 const NARROWEST: usize = 9;
+/// Sentences are not cut below this before names are.
+const NARROWEST_SENTENCE: usize = 30;
 /// Names, in the first column, are not cut below this before others are: an instance's id is 19 long.
 const NARROWEST_NAME: usize = 19;
 /// Between two columns, as Go's tabwriter has it in the original.
@@ -108,7 +110,7 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<Cell>], width: Option<usize>) -
 }
 
 /// The widths of columns, whose contents and headers are that wide, so that a row fits. What says least is cut first: headers
-/// longer than what is below them, then the names in the first column, then whatever is widest.
+/// longer than what is below them, then long sentences, then the names in the first column, then whatever is widest.
 fn narrow(columns: &[(usize, usize)], width: Option<usize>) -> Vec<usize> {
     let mut widths: Vec<usize> = columns.iter().map(|(content, header)| *content.max(header)).collect();
     let Some(width) = width else { return widths };
@@ -118,15 +120,17 @@ fn narrow(columns: &[(usize, usize)], width: Option<usize>) -> Vec<usize> {
         let least = (*content).max(NARROWEST).min(widths[at]);
         widths[at] -= excess(&widths).min(widths[at] - least);
     }
-    if let Some(first) = widths.first().copied() {
-        widths[0] -= excess(&widths).min(first.saturating_sub(NARROWEST_NAME));
-    }
-    while excess(&widths) > 0 {
-        match widths.iter_mut().max() {
-            Some(widest) if *widest > NARROWEST => *widest -= 1,
-            Some(_) | None => break,
+    let mut take = |from: std::ops::Range<usize>, least: usize| {
+        while excess(&widths) > 0 {
+            match widths[from.clone()].iter_mut().max() {
+                Some(widest) if *widest > least => *widest -= 1,
+                Some(_) | None => break,
+            }
         }
-    }
+    };
+    take(1..columns.len(), NARROWEST_SENTENCE);
+    take(0..1, NARROWEST_NAME);
+    take(0..columns.len(), NARROWEST);
     widths
 }
 
@@ -157,7 +161,7 @@ mod tests {
         }
         let at_80 = lines(&header, &rows, Some(80));
         assert!(
-            at_80[1].starts_with("default/0…bcdef/web  STOPPED Reason: CannotPull"),
+            at_80[1].starts_with("default/01234567…9abcdef/web  STOPPED Reason: CannotPullCon…"),
             "names keep both ends: {}",
             at_80[1]
         );

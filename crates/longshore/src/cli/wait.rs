@@ -297,6 +297,8 @@ fn instance_row(machine: &ec2::Instance, joined: &BTreeSet<String>) -> Row {
     let id = machine.instance_id.clone().unwrap_or_default();
     let state = machine.state.as_ref().and_then(|s| s.name.as_deref()).unwrap_or_default();
     let reason = machine.state_reason.as_ref().and_then(|r| r.message.as_deref()).filter(|r| !r.is_empty());
+    // The code before the words would leave them no room.
+    let reason = reason.map(|r| r.trim_start_matches("Server.InternalError: "));
     let zone = machine.placement.as_ref().and_then(|p| p.availability_zone.as_deref()).unwrap_or_default();
     let (state, end) = match (state, reason) {
         _ if joined.contains(&id) => ("registered".to_owned(), Some(End::Well)),
@@ -409,7 +411,7 @@ mod tests {
         for (machine, joined, state, end) in [
             (machine("pending", None), &nobody, "pending, being made", None),
             (machine("running", None), &nobody, "running, its agent is joining", None),
-            (machine("running", Some("no cgroup")), &nobody, "running, no cgroup", None),
+            (machine("running", Some("Server.InternalError: no cgroup")), &nobody, "running, no cgroup", None),
             (machine("running", None), &itself, "registered", Some(End::Well)),
             (machine("terminated", None), &nobody, "terminated", Some(End::Badly)),
         ] {

@@ -3,7 +3,7 @@
 //! For a local instance the process enters the instance's network namespace before it has any thread, and keeps the one it
 //! came from open, because registries are reached from there.
 
-use crate::{args::AgentArgs, local::InstanceLock};
+use crate::{advice::Advice, args::AgentArgs, local::InstanceLock};
 use agent::{AgentError, Config, PullBehavior, ResourceOverrides};
 use anyhow::{Context, Result};
 use effects::Effects;
@@ -95,6 +95,13 @@ fn token(args: &AgentArgs) -> Result<Option<String>> {
         Some(path) if path.exists() => {
             let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
             Ok(Some(text.trim().to_owned()))
+        }
+        Some(path) if !agent::has_identity(&args.data_dir) => {
+            let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+            let advice = "On the server: longshore token create > token, and bring that file here";
+            Err(anyhow::Error::new(missing)
+                .context(format!("the join token {}", path.display()))
+                .context(Advice::new(advice)))
         }
         Some(_) | None => Ok(std::env::var("LONGSHORE_JOIN_TOKEN").ok().filter(|t| !t.is_empty())),
     }

@@ -24,7 +24,11 @@ pub(super) fn fit_for_local_instances(own_containerd: bool) -> Result<()> {
         let error = anyhow!("local instances need root: network namespaces, cgroups and containers are made for them");
         return Err(error.context(Advice::new("sudo longshore dev, or without local instances: longshore server")));
     }
-    let path = format!("{}:{PROGRAM_PATH}", std::env::var("PATH").unwrap_or_default());
+    missing(&format!("{}:{PROGRAM_PATH}", std::env::var("PATH").unwrap_or_default()), own_containerd)
+}
+
+/// An error that names all that is in none of the folders.
+fn missing(path: &str, own_containerd: bool) -> Result<()> {
     let there = |program: &str| path.split(':').any(|folder| Path::new(folder).join(program).is_file());
     let wanted = PROGRAMS.iter().filter(|(_, package)| own_containerd || *package == "nftables");
     let missing: Vec<_> = wanted.filter(|(program, _)| !there(program)).collect();
@@ -35,10 +39,7 @@ pub(super) fn fit_for_local_instances(own_containerd: bool) -> Result<()> {
     let mut packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
     packages.dedup();
     let error = anyhow!("local instances need {}, which this machine does not have", programs.join(", "));
-    Err(error.context(Advice::new(format!(
-        "apt-get install {}; or name a containerd that runs: --containerd-socket",
-        packages.join(" ")
-    ))))
+    Err(error.context(Advice::new(format!("apt-get install {}", packages.join(" ")))))
 }
 
 /// The error, with what to do about it if that is known.
@@ -157,6 +158,19 @@ mod tests {
         assert!(taken(socket.local_addr().unwrap(), "--listen").contains(&format!("process {}", std::process::id())));
         drop(socket);
         assert_eq!(listener(port), None);
+    }
+
+    #[test]
+    fn what_is_missing_is_told_at_once_with_its_packages() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().display().to_string();
+        let error = missing(&path, true).unwrap_err();
+        let told = crate::advice::message(&error);
+        assert!(told.contains("containerd, containerd-shim-runc-v2, runc, nft,"), "{told}");
+        assert_eq!(crate::advice::next(&error).unwrap(), "apt-get install containerd runc nftables");
+        fs::write(dir.path().join("nft"), "").unwrap();
+        assert!(missing(&path, false).is_ok(), "a containerd that was named needs no programs of ours");
+        assert_eq!(crate::advice::next(&missing(&path, true).unwrap_err()).unwrap(), "apt-get install containerd runc");
     }
 
     #[test]

@@ -29,6 +29,10 @@ pub(super) fn run(dir: Option<PathBuf>, command: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// What the pages are of.
+const SOURCE: &str = concat!("Longshore ", env!("CARGO_PKG_VERSION"));
+
+#[derive(Clone)]
 struct Page {
     /// `longshore-compose-up`.
     name: String,
@@ -51,9 +55,15 @@ fn pages(command: Command) -> Result<Vec<Page>> {
 fn page(command: &Command, program: &str, path: &str, pages: &mut Vec<Page>) -> Result<()> {
     let name = [program, path].join(" ").trim_end().replace(' ', "-");
     let mut text = Vec::new();
-    // The examples are a section here, not a remark at the end.
-    let plain = command.clone().after_help("");
-    Man::new(plain).title(name.to_uppercase()).manual("Longshore").render(&mut text)?;
+    let man = Man::new(command.clone()).title(name.to_uppercase()).manual("Longshore").source(SOURCE);
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut text)?;
+    }
     if let Some(examples) = help::examples(path, program).filter(|_| program == "longshore" || !path.is_empty()) {
         let mut roff = Roff::new();
         roff.control("SH", ["EXAMPLES"]).control("nf", []);
@@ -67,4 +77,36 @@ fn page(command: &Command, program: &str, path: &str, pages: &mut Vec<Page>) -> 
         page(sub, program, format!("{path} {}", sub.get_name()).trim_start(), pages)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        io::Write as _,
+        process::{Command as Process, Stdio},
+    };
+
+    #[test]
+    fn every_page_is_rendered_without_a_warning() {
+        let all = [pages(help::longshore()).unwrap(), pages(help::ecs_cli()).unwrap()].concat();
+        assert!(
+            all.iter().any(|page| page.name == "longshore-compose-up")
+                && all.iter().any(|page| page.name == "ecs-cli-up")
+        );
+        for page in &all {
+            let alone = ["longshore", "ecs-cli"].contains(&page.name.as_str());
+            assert_eq!(page.text.contains(".SH EXAMPLES"), !alone || page.name == "longshore", "{}", page.name);
+        }
+        let text: String = all.iter().map(|page| page.text.as_str()).collect();
+        let mut groff = Process::new("groff");
+        groff.args(["-ww", "-man", "-Kutf8", "-Tutf8", "-z"]);
+        let Ok(mut child) = groff.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn() else {
+            eprintln!("there is no groff here, so nothing renders the pages");
+            return;
+        };
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let out = child.wait_with_output().unwrap();
+        assert!(out.status.success() && out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+    }
 }

@@ -6,7 +6,7 @@ use crate::{
     cli::{self, wait},
     local::HostPaths,
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use effects::Effects;
 use serde_json::json;
 use state::{BackendError, MaintainError};
@@ -22,6 +22,9 @@ pub(super) fn run(command: StateCommand) -> Result<ExitCode> {
                 Ok(found) => found,
                 Err(error) => {
                     eprintln!("longshore: the state could not be checked: {}", advice::message(&error));
+                    if let Some(next) = advice::next(&error) {
+                        eprintln!("{next}");
+                    }
                     return Ok(ExitCode::from(UNCHECKED));
                 }
             };
@@ -33,12 +36,17 @@ pub(super) fn run(command: StateCommand) -> Result<ExitCode> {
             Ok(if found.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         StateCommand::Backup { data_dir, to } => {
+            let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
+            if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+                bail!("there is no folder {}; make it first, or name another", folder.display());
+            }
             let from = data_dir.join("state");
             let mut partial = to.clone().into_os_string();
             partial.push(".partial");
             let work = || state::backup(&from, &to);
             let size = Some(size(&from.join("state.db")));
-            wait::busy("Copying the state", size, || self::size(Path::new(&partial)), work).map_err(advised)?;
+            wait::busy("Copying the state", size, || self::size(Path::new(&partial)), work)
+                .map_err(|e| advised(e, false))?;
             cli::out(format_args!(
                 "The state is in {}. Credentials, keys and logs are separate files of the data directory.",
                 to.display()
@@ -50,7 +58,7 @@ pub(super) fn run(command: StateCommand) -> Result<ExitCode> {
             let work = || state::restore(&from, &to, force, Effects::real().now());
             let restoring = to.join("state.db.restoring");
             let size = Some(size(&from));
-            wait::busy("Restoring the state", size, || self::size(&restoring), work).map_err(advised)?;
+            wait::busy("Restoring the state", size, || self::size(&restoring), work).map_err(|e| advised(e, true))?;
             cli::out(format_args!("The state of {} is in place; start the server.", from.display()));
             Ok(ExitCode::SUCCESS)
         }
@@ -66,7 +74,7 @@ struct Found {
 
 /// Looks at state, logs and what local instances have on the disk.
 fn check(data_dir: &Path) -> Result<Found> {
-    let state = state::check(&data_dir.join("state")).map_err(advised)?;
+    let state = state::check(&data_dir.join("state")).map_err(|e| advised(e, false))?;
     let logs = telemetry::logs::check::check(&data_dir.join("logs")).context("the logs")?;
     let orphans = orphans(data_dir, &state);
     Ok(Found { state, logs, orphans })
@@ -140,10 +148,10 @@ fn size(file: &Path) -> u64 {
 }
 
 /// The error, with what to do about it if that is known.
-fn advised(error: MaintainError) -> anyhow::Error {
+fn advised(error: MaintainError, restoring: bool) -> anyhow::Error {
     let advice = match &error {
         MaintainError::Missing(_) => Some("Name the server's data directory: --data-dir DIR or LONGSHORE_DATA_DIR"),
-        MaintainError::Exists(file) if file.ends_with("state.db") => {
+        MaintainError::Exists(_) if restoring => {
             Some("--force puts the backup in its place, and keeps the present one beside it as state.db.replaced")
         }
         MaintainError::Exists(_) => Some("Name another file; nothing is written over"),

@@ -123,10 +123,12 @@ fn instance(cluster: &Cluster, instance: &Instance, now: Timestamp) -> Option<At
             1 => "; what became of its task is not known".to_owned(),
             n => format!("; what became of its {n} tasks is not known"),
         };
-        let what = format!("{name}: agent disconnected{}{on_it}", since(at, now));
+        let stopped = matches!(instance.machine_state.as_deref(), Some("stopped" | "stopping"));
+        let is = if stopped { "stopped" } else { "agent disconnected" };
+        let what = format!("{name}: {is}{}{on_it}", since(at, now));
         // One that somebody stopped is as it was wanted.
-        let (level, next) = match instance.machine_state.as_deref() {
-            Some("stopped" | "stopping") => (Level::Notice, format!("aws ec2 start-instances --instance-ids {name}")),
+        let (level, next) = match instance.machine_state {
+            Some(_) if stopped => (Level::Notice, format!("aws ec2 start-instances --instance-ids {name}")),
             Some(_) => (
                 Level::Error,
                 format!(
@@ -248,7 +250,9 @@ fn failures(cluster: &Cluster, stopped: &[ecs::Task]) -> Vec<Attention> {
 }
 
 fn pending(cluster: &Cluster, tasks: &[ecs::Task], now: Timestamp) -> Vec<Attention> {
-    let mut groups: BTreeMap<(String, String), Vec<(Option<Timestamp>, &ecs::Task)>> = BTreeMap::new();
+    /// When it was made, and the task.
+    type Waiting<'a> = (Option<Timestamp>, &'a ecs::Task);
+    let mut groups: BTreeMap<(String, String), Vec<Waiting<'_>>> = BTreeMap::new();
     for task in tasks {
         let created = millis(task.created_at);
         if created.is_some_and(|at| now.as_second() - at.as_second() < PENDING_LONG_SECONDS) {

@@ -21,6 +21,7 @@ pub(super) fn lines(status: &Status, width: Option<usize>, height: Option<usize>
     if status.clusters.is_empty() {
         lines.push(fit(format!("There are no clusters in region {}.", status.region), width));
         lines.push(fit("→ longshore up --cluster default --size 1".to_owned(), width));
+        lines.push(fit("→ or look at another region: longshore status --region REGION".to_owned(), width));
         return lines;
     }
     lines.extend(clusters(status, (rows / 6).clamp(3, 12), width));
