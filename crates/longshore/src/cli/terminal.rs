@@ -161,7 +161,7 @@ mod tests {
         }
         let at_80 = lines(&header, &rows, Some(80));
         assert!(
-            at_80[1].starts_with("default/01234567…9abcdef/web  STOPPED Reason: CannotPullCon…"),
+            at_80[1].starts_with("default/01234…789abcdef/web  STOPPED Reason: CannotPullCon…"),
             "names keep both ends: {}",
             at_80[1]
         );
