@@ -23,7 +23,7 @@ pub(super) fn run(command: StateCommand) -> Result<ExitCode> {
                 Err(error) => {
                     eprintln!("longshore: the state could not be checked: {}", advice::message(&error));
                     if let Some(next) = advice::next(&error) {
-                        eprintln!("{next}");
+                        eprintln!("→ {next}");
                     }
                     return Ok(ExitCode::from(UNCHECKED));
                 }
@@ -95,7 +95,11 @@ impl Found {
     /// What there is how often, by kind.
     fn records(&self) -> Vec<(String, u64)> {
         let state = self.state.records.iter().map(|(kind, count)| (format!("{kind:?}"), *count));
-        let logs = [("LogGroup", self.logs.groups), ("LogStream", self.logs.streams), ("LogEvent in segments", self.logs.events)];
+        let logs = [
+            ("LogGroup", self.logs.groups),
+            ("LogStream", self.logs.streams),
+            ("LogEvent in segments", self.logs.events),
+        ];
         let logs = logs.into_iter().filter(|(_, count)| *count > 0).map(|(kind, count)| (kind.to_owned(), count));
         state.chain(logs).collect()
     }
@@ -131,7 +135,9 @@ impl Found {
             cli::out(format_args!("PROBLEM: {problem}"));
         }
         if !self.state.is_sound() {
-            cli::out("The state is not sound. Put a backup in its place with `longshore state restore --force BACKUP`.");
+            cli::out(
+                "The state is not sound. Put a backup in its place with `longshore state restore --force BACKUP`.",
+            );
         }
         if !self.logs.problems.is_empty() {
             cli::out("The logs are damaged. The server starts, and serves what can still be read of them.");

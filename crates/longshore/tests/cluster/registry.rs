@@ -7,7 +7,8 @@ use testkit::faulty::{Fault, FaultyRegistry};
 #[test]
 fn tasks_outlive_a_registry_in_trouble_and_can_always_be_stopped() {
     // The bound is the operator's to choose; a minute is what it is otherwise.
-    let mut cluster = Cluster::start_with(1, |_| vec![("ECS_IMAGE_PULL_INACTIVITY_TIMEOUT".to_owned(), "10s".to_owned())]);
+    let mut cluster =
+        Cluster::start_with(1, |_| vec![("ECS_IMAGE_PULL_INACTIVITY_TIMEOUT".to_owned(), "10s".to_owned())]);
     let faulty = FaultyRegistry::start(&cluster.registry()).unwrap();
     cluster.image = format!("{}/busybox:1", faulty.address());
     cluster.define("long", "sleep 1000");
