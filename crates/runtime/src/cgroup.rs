@@ -201,6 +201,18 @@ impl Cgroups {
         Ok(pids)
     }
 
+    /// Whether a process is in the group or below it, in any hierarchy. False where we see other paths than the kernel's own,
+    /// in a cgroup namespace say.
+    #[must_use]
+    pub fn holds(&self, path: &str, pid: rustix::process::Pid) -> bool {
+        let text = fs::read_to_string(format!("/proc/{}/cgroup", pid.as_raw_nonzero())).unwrap_or_default();
+        let path = path.trim_end_matches('/');
+        // Each line is hierarchy:controllers:path.
+        let groups = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+        !path.is_empty()
+            && groups.filter_map(|group| group.strip_prefix(path)).any(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// Kills what is left in the group and removes it with all below, in every hierarchy. No error if it is not there.
     ///
     /// # Errors

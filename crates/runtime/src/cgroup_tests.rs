@@ -122,6 +122,8 @@ async fn a_group_of_this_machine_holds_kills_and_goes() {
     let made = cgroups.ensure(&path, &small).and_then(|()| cgroups.ensure(&path, &small));
     let added = cgroups.add_pid(&path, child.id());
     let seen = cgroups.pids(&top);
+    let child_pid = rustix::process::Pid::from_child(&child);
+    let held = [top.as_str(), &path, "/longshore-uni"].map(|group| cgroups.holds(group, child_pid));
     let usage = (cgroups.cpu_usage(&path), cgroups.memory_usage(&path), cgroups.oom_kills(&path));
     let root = cgroups.remove("/", &effects).await;
     let removed = cgroups.remove(&top, &effects).await;
@@ -131,6 +133,7 @@ async fn a_group_of_this_machine_holds_kills_and_goes() {
     added.unwrap();
     assert_eq!(seen.unwrap(), [i32::try_from(child.id()).unwrap()]);
     assert!(usage.0.is_some() && usage.1.is_some() && usage.2 == Some(0), "{usage:?}");
+    assert_eq!(held, [true, true, false]);
     assert!(root.is_err());
     removed.unwrap();
     assert!(!status.success());

@@ -21,7 +21,7 @@ use crate::image::{self, Image, Platform};
 use crate::oci::{self, Facts, ULIMITS, users};
 
 /// Our own label: where its control group is, to ask it about memory and to clear it.
-const CGROUP_LABEL: &str = "longshore.io/cgroup";
+pub(super) const CGROUP_LABEL: &str = "longshore.io/cgroup";
 /// Keeps the snapshot from the collector until we remove it ourselves.
 const GC_ROOT: &str = "containerd.io/gc.root";
 /// The longest id containerd takes.
@@ -143,21 +143,6 @@ impl Containerd {
         }
     }
 
-    pub(super) async fn signal_container(&self, id: &str, signal: i32, all: bool) -> Result<(), RuntimeError> {
-        let request = tasks::KillRequest {
-            container_id: id.to_owned(),
-            signal: signal.unsigned_abs(),
-            all,
-            ..Default::default()
-        };
-        let what = "signal container";
-        match raw(what, self.client.tasks().kill(request)).await {
-            Ok(()) => Ok(()),
-            Err(status) if has_ended(&status) => Ok(()),
-            Err(status) => Err(trouble(what, &status)),
-        }
-    }
-
     pub(super) async fn container_status(&self, id: &str) -> Result<Option<ContainerStatus>, RuntimeError> {
         let Some(record) = self.record(id).await? else { return Ok(None) };
         let process = self.process(id).await?;
@@ -239,7 +224,7 @@ impl Containerd {
                     let killed = self.cgroups.kill_all(path);
                     killed.map_err(|e| RuntimeError::Other(format!("kill cgroup: {e}")))?;
                 }
-                None => self.signal_container(id, libc::SIGKILL, true).await?,
+                None => self.signal_through_runc(id, libc::SIGKILL, true).await?,
             }
             through_runc = true;
             let request = tasks::WaitRequest { container_id: id.to_owned(), ..Default::default() };
@@ -264,13 +249,13 @@ impl Containerd {
         Ok(read())
     }
 
-    async fn record(&self, id: &str) -> Result<Option<containers::Container>, RuntimeError> {
+    pub(super) async fn record(&self, id: &str) -> Result<Option<containers::Container>, RuntimeError> {
         let request = containers::GetContainerRequest { id: id.to_owned() };
         let answer = ask_if("read container", Code::NotFound, self.client.containers().get(request)).await?;
         Ok(answer.and_then(|a| a.container))
     }
 
-    async fn process(&self, id: &str) -> Result<Option<Process>, RuntimeError> {
+    pub(super) async fn process(&self, id: &str) -> Result<Option<Process>, RuntimeError> {
         process(&self.client, id).await
     }
 
@@ -305,7 +290,7 @@ fn name_of(process: &Process) -> String {
     if process.container_id.is_empty() { process.id.clone() } else { process.container_id.clone() }
 }
 
-fn state(process: &Process) -> ContainerState {
+pub(super) fn state(process: &Process) -> ContainerState {
     match TaskState::try_from(process.status).unwrap_or(TaskState::Unknown) {
         TaskState::Created => ContainerState::Created,
         TaskState::Running | TaskState::Paused | TaskState::Pausing => ContainerState::Running,
@@ -342,10 +327,6 @@ fn any(type_url: &str, value: Vec<u8>) -> Any {
 
 pub(super) fn system_time(timestamp: &Timestamp) -> Option<SystemTime> {
     SystemTime::try_from(*timestamp).ok()
-}
-
-fn has_ended(status: &Status) -> bool {
-    status.code() == Code::NotFound || status.message().contains("process already finished")
 }
 
 /// What the OCI runtime said, told apart as far as the agent needs it.

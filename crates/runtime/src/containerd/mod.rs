@@ -13,6 +13,7 @@ pub(crate) mod machine;
 mod pull;
 mod registry;
 mod shims;
+mod signals;
 mod store;
 
 use std::collections::{BTreeMap, HashMap};
