@@ -139,14 +139,31 @@ async fn make_present(
     let here = images::find(client, &name, &request.platform).await?;
     // Whoever has a copy is not kept from it by a registry in trouble.
     let tries = if here.is_some() { 1 } else { TRIES };
-    if let (PullPolicy::IfMissing, Some(image)) = (request.policy, here) {
-        return Ok(image);
+    let asks = match (request.policy, here) {
+        (PullPolicy::IfMissing, Some(image)) => return Ok(image),
+        (PullPolicy::Always, here) => here,
+        (PullPolicy::IfMissing, None) => None,
+    };
+    let plain = is_plain(reference.registry(), &config.insecure);
+    let open = || Registry::open(reference.clone(), &request.auth, plain, config.inactivity);
+    let cancelled = || PullError::Refused(format!("pull of {name} was cancelled"));
+    if let Some(image) = asks {
+        let digest = async { open().await?.digest().await };
+        let digest = tokio::select! {
+            digest = digest => digest,
+            () = done.closed() => return Err(cancelled()),
+        };
+        match digest {
+            // The usual case, and then nothing is written: each write of containerd's is a sync of its database.
+            Ok(digest) if digest == image.digest => return Ok(image),
+            Err(error) if error.may_pass() => return Err(error),
+            // If the registry would not say, asking for the manifest itself tells why.
+            Ok(_) | Err(_) => {}
+        }
     }
     let store = Store::open(client, &config.owner, effects).await?;
     let work = async || {
-        let plain = is_plain(reference.registry(), &config.insecure);
-        let registry = Registry::open(reference.clone(), &request.auth, plain, config.inactivity).await?;
-        let pull = Pull { store: &store, registry, progress };
+        let pull = Pull { store: &store, registry: open().await?, progress };
         pull.run(&name, &request.platform).await
     };
     let persistent = async {
@@ -165,7 +182,7 @@ async fn make_present(
     };
     let outcome = tokio::select! {
         outcome = persistent => outcome,
-        () = done.closed() => Err(PullError::Refused(format!("pull of {name} was cancelled"))),
+        () = done.closed() => Err(cancelled()),
     };
     let failed = outcome.is_err();
     if let Err(error) = store.close(failed).await {

@@ -74,6 +74,12 @@ impl Registry {
         Ok(registry)
     }
 
+    /// The digest of what the reference names. Registries that count pulls do not count this.
+    pub(super) async fn digest(&self) -> Result<String, PullError> {
+        let answer = self.client.fetch_manifest_digest(&self.reference, &self.auth);
+        self.bounded("manifest", answer).await
+    }
+
     /// The bytes of a manifest or index: what the reference names, or the one of `digest`.
     pub(super) async fn manifest(&self, digest: Option<&str>) -> Result<bytes::Bytes, PullError> {
         let accepted: Vec<&str> = INDEXES.into_iter().chain(MANIFESTS).collect();
