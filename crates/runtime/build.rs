@@ -29,7 +29,8 @@ const FILES: [&str; 14] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
-    println!("cargo::rerun-if-changed=src/init/main.rs");
+    println!("cargo::rerun-if-changed=src/init");
+    println!("cargo::rerun-if-changed=src/front");
     let files = FILES.map(|f| PathBuf::from(API).join(f));
     let descriptors = protox::compile(files, ["proto"])?;
     tonic_prost_build::configure()
@@ -37,15 +38,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         .include_file("containerd_api.rs")
         .disable_comments(["."])
         .compile_fds(descriptors)?;
-    build_init(Path::new(&std::env::var("OUT_DIR")?))
+    build_static("init", "container-init")?;
+    build_static("front", "runc-front")
 }
 
-/// The init is shown inside containers whose images may have no libc at all, so it must be static.
-fn build_init(out: &Path) -> Result<(), Box<dyn Error>> {
+/// Programs of their own: the init is shown inside containers whose images may have no libc at all, and the front must start
+/// in no time, so both are static.
+fn build_static(source: &str, name: &str) -> Result<(), Box<dyn Error>> {
     let rustc = std::env::var("RUSTC")?;
     let target = std::env::var("TARGET")?;
     let status = Command::new(rustc)
-        .args(["--edition=2024", "--crate-name=container_init", "--crate-type=bin", "--target", &target])
+        .args(["--edition=2024", "--crate-name", &name.replace('-', "_"), "--crate-type=bin", "--target", &target])
         .args([
             "-Copt-level=s",
             "-Cpanic=abort",
@@ -54,8 +57,8 @@ fn build_init(out: &Path) -> Result<(), Box<dyn Error>> {
             "-Crelocation-model=static",
         ])
         .arg("-o")
-        .arg(out.join("container-init"))
-        .arg("src/init/main.rs")
+        .arg(Path::new(&std::env::var("OUT_DIR")?).join(name))
+        .arg(format!("src/{source}/main.rs"))
         .status()?;
-    if status.success() { Ok(()) } else { Err("the container init does not compile".into()) }
+    if status.success() { Ok(()) } else { Err(format!("src/{source} does not compile").into()) }
 }

@@ -14,6 +14,7 @@ use crate::cgroup::Cgroups;
 use crate::container::Resources;
 use crate::containerd::probe;
 use crate::error::RuntimeError;
+use crate::programs;
 
 /// containerd answers within 40 ms of its start on an idle machine; a saturated one has been seen to need seconds.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -25,6 +26,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const LONGEST_SOCKET: usize = 108 - 1 - 6;
 /// Where distributions put runc and the shim, in case our own PATH is poor.
 const PROGRAM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The programs that `src/front` stands before.
+const FRONTED: [&str; 2] = ["runc", "containerd-shim-runc-v2"];
 
 /// How to run it.
 #[derive(Debug, Clone)]
@@ -166,13 +170,17 @@ async fn listener(socket: &Path) -> Result<u32, RuntimeError> {
 fn start(config: &DaemonConfig, toml: &Path) -> Result<Child, RuntimeError> {
     let failed = |e: std::io::Error| RuntimeError::Other(format!("cannot start {}: {e}", config.program.display()));
     let log = std::fs::OpenOptions::new().create(true).append(true).open(config.log()).map_err(failed)?;
+    let fronts = config.dir.join("bin");
+    for name in FRONTED {
+        programs::install(&fronts, name, programs::FRONT).map_err(failed)?;
+    }
     let inherited = std::env::var("PATH").unwrap_or_default();
     let mut command = Command::new(&config.program);
     command
         .arg("--config")
         .arg(toml)
         .current_dir("/")
-        .env("PATH", format!("{inherited}:{PROGRAM_PATH}"))
+        .env("PATH", format!("{}:{inherited}:{PROGRAM_PATH}", fronts.display()))
         .stdin(Stdio::null())
         .stdout(log.try_clone().map_err(failed)?)
         .stderr(log)

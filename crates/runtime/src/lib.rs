@@ -13,6 +13,7 @@ pub mod daemon;
 pub mod error;
 pub mod image;
 mod oci;
+mod programs;
 
 use std::collections::BTreeMap;
 

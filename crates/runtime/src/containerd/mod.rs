@@ -33,7 +33,7 @@ use crate::container::{ContainerSpec, ContainerStats, ContainerStatus, Container
 use crate::error::{CreateError, PullError, RuntimeError};
 use crate::image::{self, Image, Platform, PullProgress, PullRequest};
 use crate::oci::capabilities::CapabilitySet;
-use crate::{ProgressSink, Runtime, RuntimeInfo};
+use crate::{ProgressSink, Runtime, RuntimeInfo, programs};
 use api::containerd::services::namespaces::v1 as namespaces;
 use client::{Client, ask, ask_if};
 
@@ -47,8 +47,6 @@ const PULL_INACTIVITY: Duration = Duration::from_secs(60);
 const PULL_RETRY: Duration = Duration::from_millis(1_100);
 /// The kernel that brought overlayfs' `volatile`.
 const VOLATILE_OVERLAY: (u32, u32) = (5, 10);
-/// The static init, built by build.rs.
-const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/container-init"));
 
 /// How to reach containerd and registries.
 #[derive(Debug, Clone)]
@@ -120,7 +118,8 @@ impl Containerd {
         let request = namespaces::CreateNamespaceRequest { namespace: Some(namespace) };
         ask_if("create namespace", Code::AlreadyExists, client.namespaces().create(request)).await?;
         let cgroups = Cgroups::detect().map_err(|e| RuntimeError::Other(format!("control groups: {e}")))?;
-        let init = install_init(&config.dir).map_err(|e| RuntimeError::Other(format!("container init: {e}")))?;
+        let init = programs::install(&config.dir, "container-init", programs::INIT)
+            .map_err(|e| RuntimeError::Other(format!("container init: {e}")))?;
         let pulls = pull::start(
             pull::PullConfig {
                 socket: config.socket.clone(),
@@ -190,21 +189,6 @@ pub(crate) async fn probe(socket: &Path) -> Result<String, RuntimeError> {
 
 async fn version(client: &Client) -> Result<String, RuntimeError> {
     Ok(ask("version", client.version().version(())).await?.version)
-}
-
-/// Writes the init where containers can be shown it; a running one of another version is replaced, not overwritten.
-fn install_init(dir: &Path) -> std::io::Result<PathBuf> {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::create_dir_all(dir)?;
-    let path = dir.join("container-init");
-    if std::fs::read(&path).is_ok_and(|there| there == INIT) {
-        return Ok(path);
-    }
-    let fresh = dir.join(format!("container-init.{}", std::process::id()));
-    std::fs::write(&fresh, INIT)?;
-    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o755))?;
-    std::fs::rename(&fresh, &path)?;
-    Ok(path)
 }
 
 impl Runtime for Containerd {
