@@ -95,7 +95,8 @@ impl Writer {
             return Ok(self.published.current.load_full());
         }
         let mut snapshot = finished.snapshot;
-        snapshot.revision = self.backend.commit(&finished.batch, self.epoch).map_err(|error| {
+        let syncing = tracing::trace_span!(target: "timeline", "commit");
+        snapshot.revision = syncing.in_scope(|| self.backend.commit(&finished.batch, self.epoch)).map_err(|error| {
             if matches!(error, BackendError::Fenced) {
                 return CommitError::LostLeadership;
             }

@@ -18,6 +18,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 /// How long before a ledger that cannot be written is tried again.
 const LEDGER_RETRY: Duration = Duration::from_secs(1);
@@ -123,7 +124,8 @@ impl Owner {
             state: self.state.clone(),
         };
         let mut told = false;
-        while let Err(error) = self.write(&record, durable).await {
+        let writing = || tracing::trace_span!(target: "timeline", "ledger");
+        while let Err(error) = self.write(&record, durable).instrument(writing()).await {
             if !std::mem::replace(&mut told, true) {
                 tracing::error!(task = %record.assignment.task, error = &error as &dyn std::error::Error,
                     "the ledger cannot be written; the task waits until it can be");
@@ -186,7 +188,8 @@ impl Owner {
                 // A panic in it was logged; what it left is found by the next operation.
                 let _ = before.await;
             }
-            if let Some(happened) = operate(&inner, job, operation, &cancel, resumed).await {
+            let step = tracing::trace_span!(target: "timeline", "step", ?operation);
+            if let Some(happened) = operate(&inner, job, operation, &cancel, resumed).instrument(step).await {
                 let _ = mailbox.send(Event::Container(at, happened)).await;
             }
         }));

@@ -9,6 +9,7 @@ use link::{
 use model::Timestamp;
 use std::{collections::VecDeque, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::Instrument;
 
 /// Observations in one report: a few hundred bytes each.
 const REPORT: usize = 200;
@@ -117,7 +118,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
     async fn tell(&mut self, tasks: Vec<model::TaskObservation>) -> Result<(), LinkTrouble> {
         self.reports += 1;
         self.report = Some(self.reports);
-        self.say(&AgentMessage::Report { seq: self.reports, tasks }).await
+        let reporting = tracing::trace_span!(target: "timeline", "report");
+        self.say(&AgentMessage::Report { seq: self.reports, tasks }).instrument(reporting).await
     }
 
     /// A heartbeat; or, if the server has nothing to say either, an empty report, because that one is answered.
@@ -141,7 +143,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
             ServerMessage::Welcome(_) => return Err(LinkTrouble::OutOfTurn),
             ServerMessage::Assignments(set) => {
                 let (epoch, generation) = (set.epoch, set.generation);
-                if !self.session.engine.assign(set).await? {
+                let taking = tracing::trace_span!(target: "timeline", "take assignments");
+                if !self.session.engine.assign(set).instrument(taking).await? {
                     tracing::warn!(
                         epoch,
                         generation,

@@ -18,7 +18,7 @@ use std::{
     io::{IsTerminal, Write},
     process::ExitCode,
 };
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, fmt, fmt::format::FmtSpan};
 
 /// The original agent's exit code for "do not start me again".
 pub(crate) const AGENT_IS_FINISHED: u8 = 5;
@@ -66,7 +66,10 @@ fn start_logging(otherwise: &str) {
     let filter = EnvFilter::try_from_env("LONGSHORE_LOG").unwrap_or_else(|_| EnvFilter::new(otherwise));
     // A log that cannot be written (its reader went, its disk is full) must not end what it reports about, which it would if
     // the subscriber in turn printed that error.
-    let log = fmt().with_env_filter(filter).with_writer(|| AboveProgress).log_internal_errors(false);
+    // `timeline=trace` tells of each step of a task's way when it ends and how long it took (bench/containers/trace).
+    let spans = if filter.to_string().contains("timeline") { FmtSpan::CLOSE } else { FmtSpan::NONE };
+    let log = fmt().with_env_filter(filter).with_span_events(spans).with_writer(|| AboveProgress);
+    let log = log.log_internal_errors(false);
     // Colours are for people; left alone, the subscriber leaves them out when NO_COLOR asks for it.
     if std::io::stderr().is_terminal() { log.init() } else { log.with_ansi(false).init() }
 }

@@ -12,6 +12,7 @@ use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
+use tracing::Instrument;
 
 use super::api::containerd::services::containers::v1::containers_client::ContainersClient;
 use super::api::containerd::services::content::v1::content_client::ContentClient;
@@ -142,7 +143,8 @@ pub(crate) async fn ask_if<T>(
 /// As [`ask`], leaving the status to the caller.
 pub(crate) async fn raw<T>(what: &str, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Status> {
     // Boxed, because generated futures are large and callers nest them.
-    match tokio::time::timeout(ANSWER_TIMEOUT, Box::pin(call)).await {
+    let calling = tracing::trace_span!(target: "timeline", "containerd", what);
+    match tokio::time::timeout(ANSWER_TIMEOUT, Box::pin(call)).instrument(calling).await {
         Ok(answer) => answer.map(Response::into_inner),
         Err(_) => Err(Status::deadline_exceeded(format!("{what}: no answer within {} s", ANSWER_TIMEOUT.as_secs()))),
     }

@@ -17,6 +17,7 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use std::panic::AssertUnwindSafe;
+use tracing::Instrument;
 use wire::schema::{Protocol, Service};
 use wire::{Reply, WireError};
 
@@ -93,13 +94,15 @@ async fn answer(
     routed: &wire::Routed,
 ) -> Result<serde_json::Value, WireError> {
     let (service, operation) = (routed.service, routed.operation);
-    let caller = auth::authenticate(ctx, parts, body, service)?;
-    let input = wire::decode(service, operation, routed.payload(parts, body))?;
-    let violations = wire::validate(&input, operation.input);
-    if let Some(error) = wire::validation_error(service, &violations) {
-        return Err(error);
-    }
-    Ok(Box::pin(api::dispatch(ctx, &caller, service, operation, input)).await?)
+    let decoding = tracing::trace_span!(target: "timeline", "verify and decode");
+    let (caller, input) = decoding.in_scope(|| {
+        let caller = auth::authenticate(ctx, parts, body, service)?;
+        let input = wire::decode(service, operation, routed.payload(parts, body))?;
+        let violations = wire::validate(&input, operation.input);
+        wire::validation_error(service, &violations).map_or(Ok((caller, input)), Err)
+    })?;
+    let handling = tracing::trace_span!(target: "timeline", "request", operation = operation.name);
+    Ok(Box::pin(api::dispatch(ctx, &caller, service, operation, input)).instrument(handling).await?)
 }
 
 /// Our own pages: no secret in them, so no signature is asked for.

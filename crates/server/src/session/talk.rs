@@ -19,6 +19,7 @@ use tokio::{
     sync::mpsc,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 /// Seconds of silence after which an agent sends a heartbeat.
 const HEARTBEAT_SECONDS: u32 = 10;
@@ -232,7 +233,8 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
         drop(snapshot);
         if sent.as_ref() != Some(&set.tasks) {
             sent = Some(set.tasks.clone());
-            if let Err(error) = sender.send(&ServerMessage::Assignments(set)).await {
+            let sending = tracing::trace_span!(target: "timeline", "send assignments");
+            if let Err(error) = sender.send(&ServerMessage::Assignments(set)).instrument(sending).await {
                 return End::Link(error);
             }
         }
@@ -262,7 +264,8 @@ async fn take(link: &Link, identity: &Identity, message: AgentMessage) -> Result
         // An idle agent's sign of life: there is nothing to keep.
         AgentMessage::Report { seq, tasks } if tasks.is_empty() => Ok(Some(ServerMessage::ReportAck { seq })),
         AgentMessage::Report { seq, tasks } => {
-            observe(&link.ctx, &identity.container_instance, tasks).await?;
+            let observing = tracing::trace_span!(target: "timeline", "take report");
+            observe(&link.ctx, &identity.container_instance, tasks).instrument(observing).await?;
             Ok(Some(ServerMessage::ReportAck { seq }))
         }
         AgentMessage::Logs { seq, batches } => {

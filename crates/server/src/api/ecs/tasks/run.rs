@@ -50,7 +50,8 @@ pub(crate) async fn run_task(
     for _ in 0..TRIES {
         let snapshot = ctx.store.snapshot();
         let rows = candidates(&snapshot, &intent.cluster, placement.launch);
-        let plan = placement.plan(&intent, &rows, ctx.effects.random())?;
+        let plan = tracing::trace_span!(target: "timeline", "place")
+            .in_scope(|| placement.plan(&intent, &rows, ctx.effects.random()))?;
         if plan.placed.is_empty() {
             return Ok(answer(Vec::new(), failures(&plan, &rows)));
         }
