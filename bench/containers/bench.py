@@ -142,7 +142,7 @@ def row(name, mine):
 
 def table(rows):
     form = lambda value, digits: "" if value is None or value != value else f"{value:.{digits}f}"
-    lines = ["| | CPU ms start | stop | both [range] | start p50 ms | p99 | 100 up s | 100 down s |", "|---|---|---|---|---|---|---|---|"]
+    lines = ["| | CPU ms start | stop | both [range] | start p50 ms | p99 | burst up s | burst down s |", "|---|---|---|---|---|---|---|---|"]
     for r in rows:
         span = f" [{r['cpu_range'][0]:.0f}-{r['cpu_range'][1]:.0f}]" if r["cpu_range"] else ""
         lines.append(f"| {r['name']} | {form(r['start_cpu_ms'], 1)} | {form(r['stop_cpu_ms'], 1)} | {form(r['cpu_ms'], 1)}{span} | "
@@ -156,7 +156,7 @@ def ratios(rows):
              "|---|---|" + "---|" * sum(b in known for b in ("bare", "bare-same"))]
     for mine in (r for r in rows if r["name"].startswith("longshore")):
         host = mine["name"].endswith("host")
-        for what, key, bar in (("CPU", "cpu_ms", 1.25), ("RunTask to RUNNING p50", "p50_ms", 1.5), ("100 at once", "burst_up_s", 1.3)):
+        for what, key, bar in (("CPU", "cpu_ms", 1.25), ("RunTask to RUNNING p50", "p50_ms", 1.5), ("burst at once", "burst_up_s", 1.3)):
             cells = []
             for base in ("bare", "bare-same"):
                 if base not in known:
