@@ -18,7 +18,7 @@ use tokio::task::{JoinSet, LocalSet};
 use super::api::containerd::types;
 use super::client::Client;
 use super::documents::{self, Configuration, Descriptor, Document, Manifest};
-use super::registry::{Registry, is_plain};
+use super::registry::{Clients, Registry, is_plain};
 use super::store::{Labels, Store, signed};
 use super::{SNAPSHOTTER, images};
 use crate::error::{PullError, RuntimeError};
@@ -105,11 +105,12 @@ async fn serve(client: Client, config: Rc<PullConfig>, effects: Effects, mut job
         tracing::warn!(%error, "the leases of a former run's pulls stay until they expire");
     }
     let mut running = JoinSet::new();
+    let registries = Rc::new(Clients::default());
     loop {
         tokio::select! {
             job = jobs.recv() => match job {
                 Some(job) => {
-                    running.spawn_local(run(client.clone(), Rc::clone(&config), effects.clone(), job));
+                    running.spawn_local(run(client.clone(), Rc::clone(&config), Rc::clone(&registries), effects.clone(), job));
                 }
                 None => break,
             },
@@ -119,9 +120,9 @@ async fn serve(client: Client, config: Rc<PullConfig>, effects: Effects, mut job
     while running.join_next().await.is_some() {}
 }
 
-async fn run(client: Client, config: Rc<PullConfig>, effects: Effects, job: Job) {
+async fn run(client: Client, config: Rc<PullConfig>, registries: Rc<Clients>, effects: Effects, job: Job) {
     let Job { request, progress, mut done } = job;
-    let outcome = make_present(&client, &config, &effects, &request, &progress, &mut done).await;
+    let outcome = make_present(&client, &config, &registries, &effects, &request, &progress, &mut done).await;
     // Nobody may be waiting any more; the image is welcome all the same.
     let _ = done.send(outcome);
 }
@@ -129,6 +130,7 @@ async fn run(client: Client, config: Rc<PullConfig>, effects: Effects, job: Job)
 async fn make_present(
     client: &Client,
     config: &PullConfig,
+    registries: &Clients,
     effects: &Effects,
     request: &PullRequest,
     progress: &watch::Sender<PullProgress>,
@@ -145,7 +147,7 @@ async fn make_present(
         (PullPolicy::IfMissing, None) => None,
     };
     let plain = is_plain(reference.registry(), &config.insecure);
-    let open = || Registry::open(reference.clone(), &request.auth, plain, config.inactivity);
+    let open = || Registry::open(registries, reference.clone(), &request.auth, plain, config.inactivity);
     let cancelled = || PullError::Refused(format!("pull of {name} was cancelled"));
     if let Some(image) = asks {
         let digest = async { open().await?.digest().await };

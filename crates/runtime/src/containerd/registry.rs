@@ -1,5 +1,7 @@
 //! Speaking to registries: which scheme, which credentials, and what their failures mean.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -27,6 +29,9 @@ const TOO_MANY_REQUESTS: u16 = 429;
 /// A blob's bytes as they come.
 pub(super) type Pieces = BoxStream<'static, Result<bytes::Bytes, std::io::Error>>;
 
+/// Clients that are kept: the repositories an instance's tasks come from, as a rule. Each holds some 200 authorities.
+const CLIENTS: usize = 8;
+
 /// One repository at one registry, authenticated.
 pub(super) struct Registry {
     client: oci_client::Client,
@@ -45,9 +50,31 @@ pub(super) fn is_plain(registry: &str, listed: &[String]) -> bool {
     loopback || listed.iter().any(|l| l == registry || l == host)
 }
 
+/// Clients that were used last. Making one reads every authority the machine trusts, 20 ms of CPU; keeping one keeps its
+/// connections too. One that was made for other credentials is never used, because it remembers what it was granted.
+#[derive(Default)]
+pub(super) struct Clients(RefCell<VecDeque<(Asked, oci_client::Client)>>);
+
+/// For what a client was made: registry, repository, credentials, and whether without TLS.
+type Asked = (String, String, WireAuth, bool);
+
+impl Clients {
+    fn get(&self, asked: Asked, make: impl FnOnce() -> oci_client::Client) -> oci_client::Client {
+        let mut kept = self.0.borrow_mut();
+        if let Some((_, client)) = kept.iter().find(|(known, _)| *known == asked) {
+            return client.clone();
+        }
+        let client = make();
+        kept.truncate(CLIENTS - 1);
+        kept.push_front((asked, client.clone()));
+        client
+    }
+}
+
 impl Registry {
     /// Finds out how to authenticate, and does.
     pub(super) async fn open(
+        clients: &Clients,
         reference: Reference,
         auth: &RegistryAuth,
         plain: bool,
@@ -68,7 +95,9 @@ impl Registry {
                 WireAuth::Bearer(identity::exchange(&reference, token, plain, inactivity).await?)
             }
         };
-        let registry = Self { client: oci_client::Client::new(config), reference, auth, inactivity };
+        let asked = (reference.registry().to_owned(), reference.repository().to_owned(), auth.clone(), plain);
+        let client = clients.get(asked, || oci_client::Client::new(config));
+        let registry = Self { client, reference, auth, inactivity };
         let granted = registry.client.auth(&registry.reference, &registry.auth, RegistryOperation::Pull);
         registry.bounded("authentication", granted).await?;
         Ok(registry)
