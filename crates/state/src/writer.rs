@@ -95,8 +95,9 @@ impl Writer {
             return Ok(self.published.current.load_full());
         }
         let mut snapshot = finished.snapshot;
-        let syncing = tracing::trace_span!(target: "timeline", "commit");
-        snapshot.revision = syncing.in_scope(|| self.backend.commit(&finished.batch, self.epoch)).map_err(|error| {
+        let committed = tracing::trace_span!(target: "timeline", "commit")
+            .in_scope(|| self.backend.commit(&finished.batch, self.epoch));
+        snapshot.revision = committed.map_err(|error| {
             if matches!(error, BackendError::Fenced) {
                 return CommitError::LostLeadership;
             }

@@ -94,8 +94,7 @@ async fn answer(
     routed: &wire::Routed,
 ) -> Result<serde_json::Value, WireError> {
     let (service, operation) = (routed.service, routed.operation);
-    let decoding = tracing::trace_span!(target: "timeline", "verify and decode");
-    let (caller, input) = decoding.in_scope(|| {
+    let (caller, input) = tracing::trace_span!(target: "timeline", "verify and decode").in_scope(|| {
         let caller = auth::authenticate(ctx, parts, body, service)?;
         let input = wire::decode(service, operation, routed.payload(parts, body))?;
         let violations = wire::validate(&input, operation.input);
