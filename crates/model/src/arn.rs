@@ -5,7 +5,7 @@
 
 use crate::names::{AccountId, ClusterName, ContainerInstanceId, Family, InvalidName, Region, TaskId};
 use serde::{Deserialize, Serialize};
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, marker::PhantomData, str::FromStr, sync::Arc};
 
 /// One account in one region: the space in which names are unique.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -53,6 +53,21 @@ fn expect<'a>(text: &'a str, kind: &str) -> Result<(Scope, &'a str), ArnError> {
     Ok((scope, rest.ok_or_else(|| ArnError::Form(text.chars().take(512).collect()))?))
 }
 
+/// Reads what is written as text from the text where it stands, without a copy of it.
+struct Text<T>(PhantomData<T>);
+
+impl<T: FromStr<Err = ArnError>> serde::de::Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an ARN")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
 macro_rules! text_form {
     ($($type:ty),*) => {$(
         impl serde::Serialize for $type {
@@ -62,7 +77,7 @@ macro_rules! text_form {
         }
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                std::borrow::Cow::<'de, str>::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+                d.deserialize_str(Text(PhantomData))
             }
         }
         impl fmt::Debug for $type {

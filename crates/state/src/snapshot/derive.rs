@@ -1,13 +1,15 @@
 //! Puts records into a snapshot and carries along what is derived from them. The one place where counts change: apply
 //! and loading both come here.
 
-use super::{ClusterRow, DefinitionRow, FamilyRow, Id, InstanceRow, ScopeRow, Snapshot, TokenRecord};
+use super::{
+    ClusterRow, DefinitionRow, FamilyRow, Id, InstanceRow, ScopeRow, Snapshot, TaskTable, TokenRecord, tasks::in_order,
+};
 use model::{
     AccountSetting, Activation, Cluster, ClusterArn, ContainerInstance, ContainerInstanceArn, Family, Machine,
     MachineState, Scope, SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionArn, TaskDefinitionStatus,
     TaskStatus,
 };
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 /// A record whose owner does not exist. In apply that can not be, since it looks first; in a store it is damage.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -123,6 +125,35 @@ impl Snapshot {
             (true, false) => self.count_use(&definition, |n| n - 1),
             (true, true) | (false, false) => Ok(()),
         }
+    }
+
+    /// Puts tasks of a snapshot that has none yet. The stopped ones of a cluster, which count for nothing but themselves, go
+    /// into its tables all at once and in order: one by one each would look for its place in memory that no cache holds.
+    pub(crate) fn put_loaded_tasks(&mut self, tasks: Vec<Arc<Task>>) -> Result<(), Orphan> {
+        let mut stopped: HashMap<ClusterArn, Vec<(Id, Arc<Task>)>> = HashMap::new();
+        for task in tasks {
+            if task.holds_resources() {
+                self.put_task(task)?;
+                continue;
+            }
+            let entry = (Id::of(task.arn.id.as_str()), task);
+            match stopped.get_mut(&entry.1.arn.cluster) {
+                Some(tasks) => tasks.push(entry),
+                None => {
+                    stopped.insert(entry.1.arn.cluster.clone(), vec![entry]);
+                }
+            }
+        }
+        for (arn, tasks) in stopped {
+            let Some(cluster) = self.cluster_mut(&arn) else {
+                return Err(orphan(&format!("stopped tasks of {arn}"), &arn));
+            };
+            let mut order: Vec<_> = tasks.iter().filter_map(|(id, task)| Some((task.stopped_at()?, *id))).collect();
+            order.sort_unstable();
+            cluster.stopped_order = in_order(order).collect();
+            cluster.stopped = TaskTable::of(tasks);
+        }
+        Ok(())
     }
 
     fn count_use(&mut self, arn: &TaskDefinitionArn, change: impl FnOnce(u32) -> u32) -> Result<(), Orphan> {

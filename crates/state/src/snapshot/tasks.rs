@@ -107,6 +107,14 @@ fn facets(task: &Task) -> impl Iterator<Item = u64> {
     [family, instance, group].into_iter().chain(started_by)
 }
 
+/// Sorted items, each second one first. A map that takes them in this order has its leaves half full after the first half
+/// and full after the second; simply in order they would all stay half full.
+pub(super) fn in_order<T: Clone>(sorted: Vec<T>) -> impl Iterator<Item = T> {
+    let half = move |first: usize, sorted: &[T]| sorted.iter().skip(first).step_by(2).cloned().collect::<Vec<_>>();
+    let (even, odd) = (half(0, &sorted), half(1, &sorted));
+    even.into_iter().chain(odd)
+}
+
 /// Tasks by id, and by what they can be filtered by.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct TaskTable {
@@ -115,6 +123,14 @@ pub(crate) struct TaskTable {
 }
 
 impl TaskTable {
+    /// A table of these, whose ids differ.
+    pub(super) fn of(mut tasks: Vec<(Id, Arc<Task>)>) -> Self {
+        tasks.sort_unstable_by_key(|(id, _)| *id);
+        let mut facets: Vec<_> = tasks.iter().flat_map(|(id, task)| facets(task).map(move |f| (f, *id))).collect();
+        facets.sort_unstable();
+        Self { facets: in_order(facets).collect(), tasks: in_order(tasks).collect() }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.tasks.len()
     }
