@@ -341,6 +341,9 @@ class Docker:
     def close(self):
         self.docker("swarm", "leave", "--force", check=False)
         end(self.daemon)
+        # What containers with the host's network were given stays mounted.
+        for mount in (self.dir / "exec/netns").glob("*"):
+            subprocess.run(["umount", "--lazy", mount], capture_output=True)
 
 
 def clean(key):
