@@ -65,6 +65,8 @@ fn read(backend: &mut dyn Backend, decoders: SyncSender<Vec<Stored>>) -> Result<
         decoders.send(std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK))).map_err(|_| gone())
     })?;
     decoders.send(chunk).map_err(|_| gone())?;
+    // They end when nobody can send to them any more.
+    drop(decoders);
     Ok(revision)
 }
 

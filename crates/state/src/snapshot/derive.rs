@@ -150,7 +150,7 @@ impl Snapshot {
             };
             let mut order: Vec<_> = tasks.iter().filter_map(|(id, task)| Some((task.stopped_at()?, *id))).collect();
             order.sort_unstable();
-            cluster.stopped_order = in_order(order).collect();
+            cluster.stopped_order = in_order(&order).collect();
             cluster.stopped = TaskTable::of(tasks);
         }
         Ok(())

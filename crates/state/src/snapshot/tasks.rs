@@ -109,10 +109,9 @@ fn facets(task: &Task) -> impl Iterator<Item = u64> {
 
 /// Sorted items, each second one first. A map that takes them in this order has its leaves half full after the first half
 /// and full after the second; simply in order they would all stay half full.
-pub(super) fn in_order<T: Clone>(sorted: Vec<T>) -> impl Iterator<Item = T> {
-    let half = move |first: usize, sorted: &[T]| sorted.iter().skip(first).step_by(2).cloned().collect::<Vec<_>>();
-    let (even, odd) = (half(0, &sorted), half(1, &sorted));
-    even.into_iter().chain(odd)
+pub(super) fn in_order<T: Clone>(sorted: &[T]) -> impl Iterator<Item = T> {
+    let half = |first: usize| sorted.iter().skip(first).step_by(2);
+    half(0).chain(half(1)).cloned()
 }
 
 /// Tasks by id, and by what they can be filtered by.
@@ -128,7 +127,7 @@ impl TaskTable {
         tasks.sort_unstable_by_key(|(id, _)| *id);
         let mut facets: Vec<_> = tasks.iter().flat_map(|(id, task)| facets(task).map(move |f| (f, *id))).collect();
         facets.sort_unstable();
-        Self { facets: in_order(facets).collect(), tasks: in_order(tasks).collect() }
+        Self { facets: in_order(&facets).collect(), tasks: in_order(&tasks).collect() }
     }
 
     pub(crate) fn len(&self) -> usize {
