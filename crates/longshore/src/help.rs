@@ -116,12 +116,31 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "up",
         &[
+            ("For scripts: what was made", "longshore up --cluster shop --size 3 --capability-iam --output json"),
             (
                 "A cluster with three local instances",
                 "longshore up --cluster shop --size 3 --instance-type t3.medium --capability-iam",
             ),
             ("Only the cluster; machines attach themselves", "longshore up --cluster shop --empty"),
         ],
+    ),
+    (
+        "scale",
+        &[(
+            "Three container instances, whatever there are now",
+            "longshore scale --cluster shop --size 3 --capability-iam",
+        )],
+    ),
+    (
+        "check-attributes",
+        &[(
+            "Could this instance run that definition?",
+            "longshore check-attributes --task-def web:3 --container-instances 0123456789abcdef0123456789abcdef",
+        )],
+    ),
+    (
+        "compose run",
+        &[("One task with other commands in its containers", "longshore compose -p web run web \"sh -c true\"")],
     ),
     ("down", &[("The cluster, its instances and its tasks", "longshore down --cluster shop --force")]),
     (

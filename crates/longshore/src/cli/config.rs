@@ -11,7 +11,8 @@ use super::{
     Where,
     client::{Client, Target},
 };
-use anyhow::{Context, Result, bail};
+use crate::advice::Advice;
+use anyhow::{Context, Result, anyhow, bail};
 use files::{ClusterConfig, Config, Keys, Legacy};
 use std::path::{Path, PathBuf};
 
@@ -154,10 +155,13 @@ fn credentials(place: &Where, legacy: Option<&Legacy>) -> Result<Keys> {
             aws_secret_access_key: root.secret_access_key,
             aws_session_token: None,
         }),
-        Ok(None) => bail!(
-            "No credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (on the server's machine `longshore env` \
-             prints them), or use `configure profile`"
-        ),
+        Ok(None) => {
+            let error = anyhow!("No credentials, and no server has started on {data} of this machine");
+            Err(error.context(Advice::new(
+                "`longshore dev` starts one. For one with another data directory: eval \"$(longshore env --data-dir DIR)\"; \
+                 for one elsewhere: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use `configure profile`",
+            )))
+        }
         Err(e) => Err(e.into()),
     }
 }

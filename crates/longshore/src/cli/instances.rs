@@ -62,8 +62,8 @@ pub(super) fn tag<'a>(instance: &'a ec2::Instance, key: &str) -> Option<&'a str>
     tag.value.as_deref()
 }
 
-/// Makes so many and waits until they have registered. If not all can be made, none is kept.
-pub(super) async fn launch(settings: &Settings, launch: &Launch, count: usize) -> Result<()> {
+/// Makes so many, waits until they have registered and answers them. If not all can be made, none is kept.
+pub(super) async fn launch(settings: &Settings, launch: &Launch, count: usize) -> Result<Vec<ecs::ContainerInstance>> {
     let mut made = Vec::new();
     if let Err(error) = make(settings, launch, count, &mut made).await {
         if !made.is_empty() {
@@ -76,17 +76,18 @@ pub(super) async fn launch(settings: &Settings, launch: &Launch, count: usize) -
     wait::instances(&settings.client, &settings.cluster, &made, PATIENCE)
         .await
         .with_context(|| format!("not all of {} have registered; the server's log says why", made.join(", ")))?;
+    let connected =
+        cluster::container_instances(&settings.client, &settings.cluster, Some("agentConnected == true")).await?;
+    let is_ours = |i: &ecs::ContainerInstance| i.ec2_instance_id.as_ref().is_some_and(|id| made.contains(id));
+    let ours: Vec<_> = connected.into_iter().filter(is_ours).collect();
     if !launch.tags.is_empty() {
-        let connected =
-            cluster::container_instances(&settings.client, &settings.cluster, Some("agentConnected == true")).await?;
-        let is_ours = |i: &ecs::ContainerInstance| i.ec2_instance_id.as_ref().is_some_and(|id| made.contains(id));
-        for arn in connected.into_iter().filter(is_ours).filter_map(|instance| instance.container_instance_arn) {
+        for arn in ours.iter().filter_map(|instance| instance.container_instance_arn.clone()) {
             let pairs = launch.tags.iter().cloned();
             let tags = pairs.map(|tag| ecs::Tag { key: tag.key, value: tag.value }).collect();
             settings.client.call(&ecs::TagResourceRequest { resource_arn: Some(arn), tags: Some(tags) }).await?;
         }
     }
-    Ok(())
+    Ok(ours)
 }
 
 async fn make(settings: &Settings, launch: &Launch, count: usize, made: &mut Vec<String>) -> Result<()> {

@@ -14,9 +14,8 @@ pub(crate) struct PsArgs {
     /// Only tasks of this desired status.
     #[arg(long, value_parser = ["RUNNING", "STOPPED"])]
     desired_status: Option<String>,
-    /// How to print.
-    #[arg(long, default_value = "table", value_parser = ["table", "json"])]
-    output: String,
+    #[command(flatten)]
+    output: say::OutputArgs,
     #[command(flatten)]
     place: Where,
 }
@@ -32,7 +31,7 @@ pub(crate) async fn ps(args: PsArgs, endpoint: Option<String>) -> Result<()> {
     for status in statuses {
         tasks.extend(self::tasks(&settings.client, &settings.cluster, &status, None).await?);
     }
-    print(&settings.client, &settings.cluster, &tasks, &args.output).await
+    print(&settings.client, &settings.cluster, &tasks, args.output).await
 }
 
 /// All tasks of a desired status, described.
@@ -72,10 +71,9 @@ pub(super) async fn describe(client: &Client, cluster: &str, arns: Vec<String>) 
 }
 
 /// The table, or as JSON the tasks themselves.
-pub(super) async fn print(client: &Client, cluster: &str, tasks: &[ecs::Task], output: &str) -> Result<()> {
-    if output == "json" {
-        super::say::out(serde_json::to_string_pretty(tasks)?);
-        return Ok(());
+pub(super) async fn print(client: &Client, cluster: &str, tasks: &[ecs::Task], output: say::OutputArgs) -> Result<()> {
+    if output.is_json() {
+        return say::json(&tasks);
     }
     let addresses = addresses(client, cluster, tasks).await?;
     let mut rows = Vec::new();

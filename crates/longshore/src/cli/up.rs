@@ -8,6 +8,7 @@ use super::{
 };
 use anyhow::{Result, bail};
 use clap::Args;
+use serde_json::json;
 use shapes::{ec2, ecs};
 use std::path::PathBuf;
 
@@ -61,6 +62,8 @@ pub(crate) struct UpArgs {
     /// The launch type; FARGATE needs no instances.
     #[arg(long, value_parser = config::LAUNCH_TYPES)]
     launch_type: Option<String>,
+    #[command(flatten)]
+    output: say::OutputArgs,
     #[command(flatten)]
     refused: RefusedArgs,
     #[command(flatten)]
@@ -137,6 +140,8 @@ pub(crate) async fn up(args: UpArgs, endpoint: Option<String>) -> Result<()> {
     let launch_type = args.launch_type.as_ref().or(settings.launch_type.as_ref());
     let fargate = launch_type.is_some_and(|launch_type| launch_type == "FARGATE");
     args.check(fargate)?;
+    let json = args.output.is_json();
+    let mut made = Vec::new();
     let launch = if args.empty || fargate { None } else { Some(launch(&args, &settings).await?) };
     make_room(&args, &settings).await?;
     let request = ecs::CreateClusterRequest {
@@ -149,8 +154,17 @@ pub(crate) async fn up(args: UpArgs, endpoint: Option<String>) -> Result<()> {
     if let Some(launch) = launch {
         let size = args.size.unwrap_or(1);
         say::info("Waiting for your cluster resources to be created...", &[]);
-        instances::launch(&settings, &launch, size).await?;
+        made = instances::launch(&settings, &launch, size).await?;
         say::info("Container instances are ready", &[("cluster", &settings.cluster), ("count", &size.to_string())]);
+    }
+    if json {
+        let instances = made.iter().map(|instance| {
+            json!({ "containerInstanceArn": instance.container_instance_arn, "ec2InstanceId": instance.ec2_instance_id })
+        });
+        let instances: Vec<_> = instances.collect();
+        return say::json(&json!({
+            "cluster": settings.cluster, "region": settings.region, "containerInstances": instances,
+        }));
     }
     if !args.empty && args.vpc.is_none() {
         show_network(&settings).await?;

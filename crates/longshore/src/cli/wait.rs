@@ -10,6 +10,7 @@ use console::{Style, Term};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use shapes::{ec2, ecs};
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     future::Future,
     sync::{LazyLock, mpsc},
@@ -56,9 +57,9 @@ pub(crate) struct Row {
     pub(crate) end: Option<End>,
 }
 
-/// Looks until everything has ended, well or badly, and answers the last look.
+/// Looks until everything has ended, well or badly, and answers the last look; `each` is called after every one.
 #[allow(clippy::disallowed_methods)] // The CLI has no effects to be simulated.
-pub(crate) async fn rows<F, W>(what: &str, limit: Duration, mut look: F) -> Result<Vec<Row>>
+async fn rows<F, W>(what: &str, limit: Duration, mut look: F, mut each: impl FnMut()) -> Result<Vec<Row>>
 where
     F: FnMut() -> W,
     W: Future<Output = Result<Vec<Row>>>,
@@ -69,6 +70,7 @@ where
         loop {
             last = look().await?;
             live.show(&last);
+            each();
             if last.iter().all(|row| row.end.is_some()) {
                 return anyhow::Ok(());
             }
@@ -234,30 +236,28 @@ pub(crate) fn state_of(task: &ecs::Task) -> String {
     format!("{status}, {doing}")
 }
 
-/// Waits until tasks have the status, or have stopped before. Answers them as they are then; `seen` is shown each on the way.
+/// Waits until tasks have the status, or have stopped before. Answers them as they are then; `each` sees every look.
 pub(crate) async fn tasks(
     client: &Client,
     cluster: &str,
     arns: &[String],
     status: &str,
     limit: Duration,
-    seen: impl Fn(&ecs::Task),
+    mut each: impl FnMut(&[ecs::Task]),
 ) -> Result<Vec<ecs::Task>> {
     let what = if status == "STOPPED" { "Tasks stopping" } else { "Tasks starting" };
-    let described = || async {
+    let last = RefCell::new(Vec::new());
+    let look = || async {
         let mut all = Vec::new();
         for batch in arns.chunks(BATCH) {
             all.extend(ps::describe(client, cluster, batch.to_vec()).await?);
         }
-        anyhow::Ok(all)
+        let rows = all.iter().map(|task| task_row(task, status)).collect();
+        *last.borrow_mut() = all;
+        anyhow::Ok(rows)
     };
-    let look = || async {
-        let tasks = described().await?;
-        tasks.iter().for_each(&seen);
-        Ok(tasks.iter().map(|task| task_row(task, status)).collect())
-    };
-    rows(what, limit, look).await?;
-    described().await
+    rows(what, limit, look, || each(&last.borrow())).await?;
+    Ok(last.into_inner())
 }
 
 fn task_row(task: &ecs::Task, wanted: &str) -> Row {
@@ -285,7 +285,7 @@ pub(crate) async fn instances(client: &Client, cluster: &str, machines: &[String
         let described = described(client, machines).await?;
         Ok(described.iter().map(|machine| instance_row(machine, &joined)).collect())
     };
-    let rows = rows("Container instances registering", limit, look).await?;
+    let rows = rows("Container instances registering", limit, look, || ()).await?;
     let lost: Vec<_> = rows.iter().filter(|row| row.end == Some(End::Badly)).map(|row| row.name.as_str()).collect();
     if lost.is_empty() {
         return Ok(());
@@ -320,7 +320,7 @@ pub(crate) async fn terminated(client: &Client, machines: &[String], limit: Dura
         };
         Ok(described(client, machines).await?.iter().map(row).collect())
     };
-    rows("Container instances terminating", limit, look).await.map(drop)
+    rows("Container instances terminating", limit, look, || ()).await.map(drop)
 }
 
 async fn described(client: &Client, machines: &[String]) -> Result<Vec<ec2::Instance>> {

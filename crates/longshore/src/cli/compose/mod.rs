@@ -113,9 +113,8 @@ enum Verb {
         /// Only tasks of this desired status.
         #[arg(long, value_parser = ["RUNNING", "STOPPED"])]
         desired_status: Option<String>,
-        /// How to print.
-        #[arg(long, default_value = "table", value_parser = ["table", "json"])]
-        output: String,
+        #[command(flatten)]
+        output: say::OutputArgs,
     },
     /// Stop the project's tasks.
     #[command(alias = "down")]
@@ -189,7 +188,7 @@ pub(super) async fn run(args: ComposeArgs, endpoint: Option<String>) -> Result<(
         Verb::Start { .. } => project.up(false).await,
         Verb::Run { commands, .. } => project.run(overrides(&commands)?).await,
         Verb::Scale { count, .. } => project.scale(count).await,
-        Verb::Ps { desired_status, output } => project.ps(desired_status.as_deref(), &output).await,
+        Verb::Ps { desired_status, output } => project.ps(desired_status.as_deref(), output).await,
         Verb::Stop | Verb::Service { .. } => project.stop().await,
     }
 }

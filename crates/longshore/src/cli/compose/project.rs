@@ -211,7 +211,7 @@ impl Project<'_> {
     }
 
     /// Lists its containers.
-    pub(super) async fn ps(&self, desired: Option<&str>, output: &str) -> Result<()> {
+    pub(super) async fn ps(&self, desired: Option<&str>, output: say::OutputArgs) -> Result<()> {
         let mut tasks = Vec::new();
         for status in desired.map_or(vec!["RUNNING", "STOPPED"], |d| vec![d]) {
             tasks.extend(self.tasks(status).await?);

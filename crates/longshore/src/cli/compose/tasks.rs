@@ -4,7 +4,6 @@ use crate::cli::{config::Settings, ps, say, wait};
 use anyhow::{Result, bail};
 use shapes::ecs;
 use std::{
-    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
@@ -94,15 +93,14 @@ async fn follow(settings: &Settings, tasks: &[ecs::Task], status: &str) -> Resul
     }
     let arns: Vec<_> = tasks.iter().filter_map(|t| t.task_arn.clone()).collect();
     let reached = |t: &ecs::Task| t.last_status.as_deref().is_some_and(|s| s == status || s == "STOPPED");
-    let shown = RefCell::new(BTreeMap::new());
-    let seen = |task: &ecs::Task| {
-        if !reached(task) {
-            show_change(task, &mut shown.borrow_mut());
+    let mut shown = BTreeMap::new();
+    let each = |tasks: &[ecs::Task]| {
+        for task in tasks.iter().filter(|task| !reached(task)) {
+            show_change(task, &mut shown);
         }
     };
-    let there = wait::tasks(&settings.client, &settings.cluster, &arns, status, PATIENCE, seen).await?;
     let mut failed: BTreeMap<String, usize> = BTreeMap::new();
-    for task in there {
+    for task in wait::tasks(&settings.client, &settings.cluster, &arns, status, PATIENCE, each).await? {
         let stopped = task.last_status.as_deref() == Some("STOPPED");
         let word = match (status, stopped) {
             ("RUNNING", true) => "Container seem to have stopped...",
