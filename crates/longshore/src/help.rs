@@ -112,6 +112,11 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "configure profile",
         &[("Store the credentials that are in the environment", "longshore configure profile --profile-name shop")],
     ),
+    (
+        "configure profile default",
+        &[("Choose among several", "longshore configure profile default --profile-name shop")],
+    ),
+    ("configure migrate", &[("Take over what an old ECS CLI wrote", "longshore configure migrate --force")]),
     ("configure default", &[("Choose among several", "longshore configure default --config-name shop")]),
     (
         "up",
