@@ -1,7 +1,7 @@
 //! A cluster and its container instances, as several commands look at them.
 
 use super::Client;
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use shapes::ecs;
 
 /// Refuses to go on with a cluster that is not there.
@@ -9,7 +9,8 @@ pub(super) async fn must_be_active(client: &Client, cluster: &str) -> Result<()>
     let request = ecs::DescribeClustersRequest { clusters: Some(vec![cluster.to_owned()]), ..Default::default() };
     let known = client.call(&request).await?.clusters.into_iter().flatten().next();
     if known.and_then(|cluster| cluster.status).as_deref() != Some("ACTIVE") {
-        bail!("Cluster '{cluster}' is not active. Ensure that it exists; `up` makes one");
+        let error = anyhow!("Cluster '{cluster}' is not active. Ensure that it exists; `up` makes one");
+        return Err(client.advise_on_cluster(error, Some(cluster)).await);
     }
     Ok(())
 }

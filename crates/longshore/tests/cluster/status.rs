@@ -92,7 +92,10 @@ fn errors_say_what_to_do_next() {
     let pid = cluster.server_pid().to_string();
     let elsewhere = ["--listen", "127.0.0.1:4590", "--link-listen", "127.0.0.1:4591"];
     for (arguments, parts) in [
-        (vec!["ps", "--cluster", "shop"], vec!["ClusterNotFoundException", "there are: default", "up --cluster shop"]),
+        (
+            vec!["ps", "--cluster", "shop"],
+            vec!["Cluster 'shop' is not active", "there are: default", "up --cluster shop"],
+        ),
         (vec!["status", "--cluster", "shop"], vec!["ClusterNotFoundException", "there are: default"]),
         (vec!["ps", "--region", "eu-west-1"], vec!["There are none in region eu-west-1"]),
         (vec!["ps", "--endpoint", "http://127.0.0.1:1"], vec!["cannot reach http://127.0.0.1:1", "longshore dev"]),
