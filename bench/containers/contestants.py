@@ -160,8 +160,10 @@ class Bare:
         self.dir.mkdir()
         self.key = key
         at = lambda name: f'"{self.dir}/{name}"'
+        # Where every contestant has what no reboot survives: in memory, as containerd's own default is on Debian.
+        state = f"/run/bench-{key}-bare"
         (self.dir / "containerd.toml").write_text(
-            f'version = 2\nroot = {at("root")}\nstate = {at("state")}\n'
+            f'version = 2\nroot = {at("root")}\nstate = "{state}"\n'
             'disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.aufs", '
             '"io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", '
             '"io.containerd.snapshotter.v1.zfs", "io.containerd.internal.v1.opt"]\n'
@@ -225,7 +227,8 @@ class Longshore:
         exports = sh(RELEASE / "longshore", "env", "--data-dir", self.data)
         pairs = [line.removeprefix("export ").split("=", 1) for line in exports.splitlines() if line.startswith("export ")]
         self.environment = {**os.environ, **{k: v.strip("'") for k, v in pairs}}
-        own = f"/longshore-{hashlib.sha256(str(self.data).encode()).hexdigest()[:8]}"
+        digest = hashlib.sha256(str(self.data).encode()).hexdigest()[:8]
+        own, self.run = f"/longshore-{digest}", pathlib.Path("/run/longshore", digest)
         instance = next((self.data / "instances").iterdir()).name
         self.cpu = Cpu({"server": f"/{key}/longshore", "containerd, shims, runc": f"{own}/containerd",
                         "agent": f"{own}/{instance}/agent", "instance": f"{own}/{instance}"})
@@ -244,7 +247,7 @@ class Longshore:
 
     def spec(self):
         """The OCI document of a container that runs now."""
-        return json.loads(next((self.data / "containerd/state").glob("io.containerd.runtime.v2.task/*/*/config.json")).read_text())
+        return json.loads(next((self.run / "containerd/state").glob("io.containerd.runtime.v2.task/*/*/config.json")).read_text())
 
     def complaints(self):
         """What server and agent found worth a warning: it would explain an odd figure."""
@@ -264,7 +267,7 @@ class Docker:
         self.dir, self.key, self.image = work / "docker", key, image
         self.dir.mkdir()
         (self.dir / "daemon.json").write_text(json.dumps({
-            "data-root": f"{self.dir}/data", "exec-root": f"{self.dir}/exec", "pidfile": f"{self.dir}/pid",
+            "data-root": f"{self.dir}/data", "exec-root": f"/run/bench-{key}-docker", "pidfile": f"{self.dir}/pid",
             "hosts": [f"unix://{self.dir}/sock"], "storage-driver": "overlay2", "bip": "172.30.0.1/16",
             "insecure-registries": ["127.0.0.1:5000"], "log-driver": "json-file", "cgroup-parent": f"/{key}/docker/c",
             "default-address-pools": [{"base": "172.29.0.0/16", "size": 24}]}))

@@ -1,7 +1,12 @@
 //! Files that are whole or not there: written beside their place, made durable, renamed into it.
 
 use serde::{Serialize, de::DeserializeOwned};
-use std::{fs, io, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+use std::{
+    fs, io,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
 
 /// What may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +30,7 @@ pub(crate) enum Durable {
 /// Writes the whole file or leaves the old one.
 pub(crate) fn write(path: &Path, bytes: &[u8], mode: Mode, durable: Durable) -> io::Result<()> {
     let parent = path.parent().unwrap_or(Path::new("/"));
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
+    let temporary = temporary(path);
     let bits = match mode {
         Mode::Private => 0o600,
         Mode::Public => 0o644,
@@ -40,7 +44,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: Mode, durable: Durable) -> 
                 fs::rename(&temporary, path)?;
                 fs::File::open(parent)?.sync_all()
             }
-            Durable::ProcessDeath => fs::rename(&temporary, path),
+            Durable::ProcessDeath => trade(&temporary, path),
         }
     };
     let placed = place();
@@ -49,6 +53,26 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: Mode, durable: Durable) -> 
         let _ = fs::remove_file(&temporary);
     }
     placed
+}
+
+/// Puts a file in another's place, whose own file is kept for the next time: what is written again and again then makes no
+/// new file each time. On ext4 that is dear, because it looks through all that were removed in the last minutes first.
+fn trade(temporary: &Path, path: &Path) -> io::Result<()> {
+    use rustix::{
+        fs::{CWD, RenameFlags, renameat_with},
+        io::Errno,
+    };
+    match renameat_with(CWD, temporary, CWD, path, RenameFlags::EXCHANGE) {
+        // There is none yet, or the file system cannot.
+        Err(Errno::NOENT | Errno::INVAL | Errno::NOSYS) => fs::rename(temporary, path),
+        traded => Ok(traded?),
+    }
+}
+
+fn temporary(path: &Path) -> PathBuf {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    temporary.into()
 }
 
 /// Writes a value as JSON.
@@ -65,12 +89,16 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T
     }
 }
 
-/// Removes a file; fine if it is not there.
+/// Removes a file and what was kept beside it; fine if it is not there.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        Ok(()) | Err(_) => Ok(()),
+    // The file itself last: whoever finds it after a crash removes both.
+    for file in [&temporary(path), path] {
+        match fs::remove_file(file) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            Ok(()) | Err(_) => {}
+        }
     }
+    Ok(())
 }
 
 /// Makes a private folder.

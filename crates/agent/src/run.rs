@@ -49,6 +49,8 @@ pub struct Config {
     pub token: Option<String>,
     /// Identity, ledger, logs; kept over reboots.
     pub data_dir: PathBuf,
+    /// What no reboot survives: our own containerd's state and sockets.
+    pub run_dir: PathBuf,
     /// A containerd to use; without one, ours is started or adopted in `data_dir/containerd`.
     pub containerd_socket: Option<PathBuf>,
     /// Resources of the instance, where they are not the machine's own.
@@ -87,6 +89,7 @@ impl Config {
             cluster: None,
             token: None,
             data_dir: data_dir.into(),
+            run_dir: "/run/longshore-agent".into(),
             containerd_socket: None,
             resources: detect::ResourceOverrides::default(),
             attributes: Attributes::new(),
@@ -293,7 +296,7 @@ async fn connect_runtime(config: &Config, effects: &Effects) -> Result<(Arc<dyn 
     let socket = match &config.containerd_socket {
         Some(socket) => socket.clone(),
         None => {
-            let own = daemon::DaemonConfig::new(config.data_dir.join("containerd"));
+            let own = daemon::DaemonConfig::new(config.data_dir.join("containerd"), config.run_dir.join("containerd"));
             let running = daemon::ensure_containerd(&own, effects).await?;
             let socket = running.socket.clone();
             effects.spawn("containerd", guard_containerd(own, running, effects.clone()));

@@ -1,7 +1,8 @@
-//! Our own containerd, for machines where none is given: a configuration of ours, its own root, state and socket under
-//! one directory, nothing we do not use. It outlives us; the next of us adopts it by its socket.
+//! Our own containerd, for machines where none is given: a configuration of ours, its own root, state and socket, nothing we
+//! do not use. It outlives us; the next of us adopts it by its socket.
 
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -33,8 +34,12 @@ const FRONTED: [&str; 2] = ["runc", "containerd-shim-runc-v2"];
 /// How to run it.
 #[derive(Debug, Clone)]
 pub struct DaemonConfig {
-    /// Holds everything of it; made if absent. Keep it short: its sockets live here.
+    /// Holds what it keeps: images, layers, its database; made if absent.
     pub dir: PathBuf,
+    /// Holds what no reboot survives, its state and its sockets; made if absent. Keep it short, and in memory (`/run`): each
+    /// container makes and removes some twenty files in it, and ext4 looks through all inodes removed in the last minutes
+    /// before it takes a new one, for everybody on that disk.
+    pub run: PathBuf,
     /// The program, looked up in PATH if it is a bare name.
     pub program: PathBuf,
     /// The control group to run it in, e.g. `/longshore/containerd`; made if absent.
@@ -44,14 +49,14 @@ pub struct DaemonConfig {
 impl DaemonConfig {
     /// Debian's containerd, in our own control group.
     #[must_use]
-    pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), program: "containerd".into(), cgroup: None }
+    pub fn new(dir: impl Into<PathBuf>, run: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into(), run: run.into(), program: "containerd".into(), cgroup: None }
     }
 
     /// Where it listens.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.dir.join("containerd.sock")
+        self.run.join("containerd.sock")
     }
 
     /// What it and its shims say.
@@ -85,7 +90,10 @@ pub async fn ensure_containerd(config: &DaemonConfig, effects: &Effects) -> Resu
         let text = format!("{} must be absolute and at most {LONGEST_SOCKET} bytes", socket.display());
         return Err(RuntimeError::Other(text));
     }
-    std::fs::create_dir_all(&config.dir).map_err(|e| failed("containerd's directory", e))?;
+    let private = |dir: &Path| std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    for dir in [&config.dir, &config.run] {
+        private(dir).map_err(|e| failed("containerd's directory", e))?;
+    }
     // Two of us must not start two; the lock goes with the file handle.
     let lock = std::fs::File::create(config.dir.join("lock")).map_err(|e| failed("lock file", e))?;
     let deadline = effects.monotonic() + START_TIMEOUT;
@@ -97,7 +105,8 @@ pub async fn ensure_containerd(config: &DaemonConfig, effects: &Effects) -> Resu
         return Ok(Daemon { pid, socket, adopted: true, child: None });
     }
     let path = config.dir.join("containerd.toml");
-    std::fs::write(&path, render(&config.dir, may_lower_oom_score())).map_err(|e| failed("containerd.toml", e))?;
+    std::fs::write(&path, render(&config.dir, &config.run, may_lower_oom_score()))
+        .map_err(|e| failed("containerd.toml", e))?;
     let mut child = start(config, &path)?;
     let pid = child.id().ok_or_else(|| RuntimeError::Other("containerd ended at once".into()))?;
     if let Some(group) = &config.cgroup {
@@ -229,8 +238,8 @@ const DISABLED: [&str; 16] = [
 ];
 
 /// The configuration, in the format that 1.6 to 2.x all read.
-fn render(dir: &Path, lower_oom_score: bool) -> String {
-    let at = |name: &str| format!("{:?}", dir.join(name).display().to_string());
+fn render(dir: &Path, run: &Path, lower_oom_score: bool) -> String {
+    let at = |dir: &Path, name: &str| format!("{:?}", dir.join(name).display().to_string());
     let disabled = DISABLED.map(|name| format!("  {name:?},\n")).concat();
     // Without CAP_SYS_RESOURCE the score cannot be lowered, and trying leaves an error in every log.
     let oom = if lower_oom_score { "oom_score = -999\n" } else { "" };
@@ -240,10 +249,10 @@ fn render(dir: &Path, lower_oom_score: bool) -> String {
          [grpc]\n  address = {socket}\n[ttrpc]\n  address = {ttrpc}\n[debug]\n  level = \"warn\"\n\
          # What nothing refers to goes within a second or so, not after the hundredth change.\n\
          [plugins.\"io.containerd.gc.v1.scheduler\"]\n  deletion_threshold = 1\n  schedule_delay = \"500ms\"\n",
-        root = at("root"),
-        state = at("state"),
-        socket = at("containerd.sock"),
-        ttrpc = at("containerd.sock.ttrpc"),
+        root = at(dir, "root"),
+        state = at(run, "state"),
+        socket = at(run, "containerd.sock"),
+        ttrpc = at(run, "containerd.sock.ttrpc"),
     )
 }
 
@@ -253,21 +262,22 @@ mod tests {
 
     #[test]
     fn the_configuration_names_only_our_own_paths() {
-        let text = render(Path::new("/d/with \"quote"), false);
+        let text = render(Path::new("/d/with \"quote"), Path::new("/run/d"), false);
         assert!(text.contains(r#"root = "/d/with \"quote/root""#), "{text}");
+        assert!(text.contains(r#"state = "/run/d/state""#), "{text}");
         assert!(text.contains("io.containerd.grpc.v1.cri"));
         assert!(!text.contains("oom_score"));
-        assert!(render(Path::new("/d"), true).contains("oom_score = -999"));
+        assert!(render(Path::new("/d"), Path::new("/run/d"), true).contains("oom_score = -999"));
     }
 
     #[tokio::test]
     async fn what_cannot_start_says_why() {
         let dir = tempfile::tempdir().unwrap();
         let effects = Effects::real();
-        let config = DaemonConfig { program: "/bin/false".into(), ..DaemonConfig::new(dir.path()) };
+        let config = DaemonConfig { program: "/bin/false".into(), ..DaemonConfig::new(dir.path(), dir.path()) };
         let error = ensure_containerd(&config, &effects).await.unwrap_err();
         assert!(error.to_string().contains("ended with exit status: 1"), "{error}");
-        let long = DaemonConfig::new(format!("/{}", "x".repeat(120)));
+        let long = DaemonConfig::new("/d", format!("/{}", "x".repeat(120)));
         assert!(ensure_containerd(&long, &effects).await.is_err());
     }
 }

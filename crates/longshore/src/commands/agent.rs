@@ -63,6 +63,7 @@ fn config(args: &AgentArgs, registry_netns: Option<PathBuf>) -> Result<Config> {
     Ok(Config {
         cluster: args.cluster.as_deref().map(ClusterName::parse).transpose()?,
         token: token(args)?,
+        run_dir: args.run_dir.clone(),
         containerd_socket: args.runtime.containerd_socket.clone(),
         insecure_registries: args.runtime.insecure_registries.clone(),
         registry_auth: args.runtime.registry_auth.clone(),

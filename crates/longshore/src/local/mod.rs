@@ -89,7 +89,8 @@ impl LocalHost {
     }
 
     fn daemon_config(&self) -> DaemonConfig {
-        DaemonConfig { cgroup: Some(self.paths.containerd_cgroup()), ..DaemonConfig::new(self.paths.containerd()) }
+        let own = DaemonConfig::new(self.paths.containerd(), self.paths.run_containerd());
+        DaemonConfig { cgroup: Some(self.paths.containerd_cgroup()), ..own }
     }
 
     /// Starts our containerd again whenever it ends, until shutdown. Containers live on meanwhile.

@@ -29,6 +29,10 @@ impl HostPaths {
     pub(crate) fn containerd(&self) -> PathBuf {
         self.data.join("containerd")
     }
+    /// What of it does not survive a reboot.
+    pub(crate) fn run_containerd(&self) -> PathBuf {
+        self.run().join("containerd")
+    }
     /// The folder of all instances' folders.
     pub(crate) fn instances(&self) -> PathBuf {
         self.data.join("instances")

@@ -29,7 +29,7 @@ pub(crate) struct Shim {
 impl Cluster {
     /// The shims that look after the cluster's containers now.
     pub(crate) fn shims(&self) -> Vec<Shim> {
-        let socket = self.data().join("containerd/containerd.sock").display().to_string();
+        let socket = self.run_containerd().join("containerd.sock").display().to_string();
         let shim = |(pid, words): (u32, Vec<String>)| {
             let after = |flag: &str| words.iter().skip_while(|w| *w != flag).nth(1);
             let ours = words.first()?.ends_with("containerd-shim-runc-v2") && *after("-address")? == socket;
@@ -40,6 +40,11 @@ impl Cluster {
         processes().into_iter().filter_map(shim).collect()
     }
 
+    /// Where our containerd has its socket and its state.
+    fn run_containerd(&self) -> PathBuf {
+        Path::new("/run/longshore").join(key(&self.data())).join("containerd")
+    }
+
     /// What is left of tasks although all have stopped and have been forgotten by their agents; empty if nothing is.
     pub(crate) fn left_of_tasks(&self) -> Vec<String> {
         let mut found: Vec<String> =
@@ -48,7 +53,7 @@ impl Cluster {
         let mounts = fs::read_to_string("/proc/mounts").unwrap();
         found.extend(mounts.lines().filter(|l| l.contains(&state)).map(|l| format!("mount {l}")));
         self.ask_containerd(&mut found);
-        let bundles = names(&self.data().join("containerd/state/io.containerd.runtime.v2.task/longshore"));
+        let bundles = names(&self.run_containerd().join("state/io.containerd.runtime.v2.task/longshore"));
         found.extend(bundles.into_iter().map(|name| format!("bundle {name}")));
         for instance in names(&self.data().join("instances")) {
             self.ask_kernel(&instance, &mut found);
@@ -66,7 +71,7 @@ impl Cluster {
     }
 
     fn ask_containerd(&self, found: &mut Vec<String>) {
-        let socket = self.data().join("containerd/containerd.sock").display().to_string();
+        let socket = self.run_containerd().join("containerd.sock").display().to_string();
         let ctr = |arguments: &[&str]| lines("ctr", &[&["-a", &socket, "-n", "longshore"], arguments].concat());
         for what in ["containers", "tasks", "leases"] {
             found.extend(ctr(&[what, "ls", "-q"]).into_iter().map(|l| format!("containerd: {what} {l}")));

@@ -54,8 +54,10 @@ impl Bench {
         let clean = Cleaner { top: top.clone(), namespace: name.clone(), dir: dir.path().to_owned() };
         let registry = Registry::start().unwrap();
         let image = registry.busybox_image().unwrap();
-        let daemon_config =
-            DaemonConfig { cgroup: Some(format!("{top}/containerd")), ..DaemonConfig::new(dir.path().join("ctd")) };
+        let daemon_config = DaemonConfig {
+            cgroup: Some(format!("{top}/containerd")),
+            ..DaemonConfig::new(dir.path().join("ctd"), dir.path().join("run"))
+        };
         let daemon = ensure_containerd(&daemon_config, &effects).await.unwrap();
         let config = ContainerdConfig {
             namespace: name,
