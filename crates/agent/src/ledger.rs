@@ -85,6 +85,10 @@ impl Ledger {
         let mut records = Vec::new();
         for entry in fs::read_dir(&self.tasks).map_err(io)? {
             let path = entry.map_err(io)?.path();
+            // Killed in the middle of an entry's first write, or of its removal.
+            if path.extension().is_some_and(|e| e == "new") && !path.with_extension("").exists() {
+                files::remove(&path).map_err(io)?;
+            }
             if path.extension().is_none_or(|e| e != "json") {
                 continue;
             }
@@ -150,6 +154,7 @@ mod tests {
         assert_eq!(ledger.load().unwrap(), std::slice::from_ref(&record));
         assert_eq!(ledger.load().unwrap(), std::slice::from_ref(&record), "setting aside is done once");
         assert!(dir.path().join("tasks/torn.broken").exists());
+        assert!(!dir.path().join("tasks/half.json.new").exists(), "half an entry that belongs to none is removed");
         ledger.forget(&record.assignment.task.id).unwrap();
         ledger.forget(&record.assignment.task.id).unwrap();
         assert_eq!(ledger.load().unwrap(), []);

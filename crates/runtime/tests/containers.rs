@@ -227,11 +227,10 @@ async fn init_reaps_forwards_and_tells_the_code() {
     bench.wait_log("term", "got").await;
 
     // Killed by a signal: 128 plus its number. Without a handler pid 1 would not even notice.
-    runtime
-        .create(ContainerSpec { args: ["sleep", "1000"].map(String::from).to_vec(), ..init("bare", "") })
-        .await
-        .unwrap();
+    // Once its child says something init is ready; before that the kernel drops signals to a first process.
+    runtime.create(init("bare", "echo ready; exec sleep 1000")).await.unwrap();
     runtime.start("bare").await.unwrap();
+    bench.wait_log("bare", "ready").await;
     runtime.signal("bare", libc::SIGTERM, false).await.unwrap();
     assert_eq!(bench.stopped(&runtime, "bare").await.exit_code, Some(143));
 

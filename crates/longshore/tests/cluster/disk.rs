@@ -117,10 +117,19 @@ fn full_disks_under_ledger_images_and_logs_hold_things_up_and_break_nothing() {
         let data = dir.join("data");
         let small = |name: &str, mebibytes| SmallDisk::mount(&data.join(name), mebibytes).unwrap();
         // The log store keeps 64 MiB free.
-        disks.set((small("instances", 16), small("containerd/root", 32), small("logs", 96))).unwrap();
+        disks.set((small("containerd/root", 32), small("logs", 96))).unwrap();
         Vec::new()
     });
-    let (ledger, images, logs) = disks.get().unwrap();
+    let (images, logs) = disks.get().unwrap();
+    // The agent has a mount table of its own.
+    let (instance, agent) = cluster.agents().into_iter().next().unwrap();
+    let ledger = cluster.path("data/instances").join(instance).join("tasks").display().to_string();
+    let at_the_agents = |script: &str| {
+        let mut command = Command::new("nsenter");
+        command.args(["--mount", "--target", &agent.to_string(), "sh", "-c", script, "sh", &ledger]);
+        command.output().unwrap().status.success()
+    };
+    assert!(at_the_agents("mount -t tmpfs -o size=1m small-disk $1"));
     cluster.define("long", "sleep 1000");
     cluster.define_told("told");
 
@@ -137,17 +146,16 @@ fn full_disks_under_ledger_images_and_logs_hold_things_up_and_break_nothing() {
     cluster.wait(&told[0], "RUNNING");
 
     // Ledger: what runs runs on and its end is kept; what is new waits, and is neither lost nor done twice.
-    ledger.fill().unwrap();
-    cluster.end_told();
+    assert!(!at_the_agents("cat /dev/zero >$1/filler"), "the disk is full");
     let waits = cluster.run("long", 1);
-    // The agent's own log is on the full disk too; the server's tells that it gave up a session over the new task.
     until("the agent's trouble", || cluster.log().contains("an agent's session ended").then_some(()));
-    assert_eq!(cluster.task(&told[0])["lastStatus"], "RUNNING", "an end is told when it is written down");
     assert_eq!(cluster.task(&waits[0])["lastStatus"], "PENDING");
     assert_eq!(cluster.task(&long[0])["lastStatus"], "RUNNING");
-    ledger.make_room().unwrap();
+    cluster.end_told();
+    assert!(at_the_agents("rm $1/filler"));
     assert_eq!(cluster.wait(&told[0], "STOPPED")["containers"][0]["exitCode"], 42);
     cluster.wait(&waits[0], "RUNNING");
+    assert!(at_the_agents("umount $1"));
 
     // Logs: output waits with the agent, and comes once and whole.
     logs.fill_all_but(32 << 20).unwrap();
