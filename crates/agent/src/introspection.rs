@@ -259,7 +259,7 @@ fn respond(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Full
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{plan::TaskPlan, testing};
+    use crate::{engine::News, plan::TaskPlan, testing};
     use http_body_util::BodyExt;
 
     async fn body(response: Response<Full<Bytes>>) -> serde_json::Value {
@@ -268,12 +268,12 @@ mod tests {
 
     #[tokio::test]
     async fn answers_have_the_originals_form() {
-        let board = Arc::new(Board::default());
+        let board = Arc::new(Board::new(Effects::real()));
         let (assignment, definition) = testing::assignment(1, &["web"]);
         let plan = Arc::new(TaskPlan::new(assignment, definition));
         let mut state = plan.fresh();
         state.containers[0].created = Some(Timestamp(1_790_000_000_123));
-        board.publish(View { plan: plan.clone(), state: Arc::new(state) }, true);
+        board.publish(View { plan: plan.clone(), state: Arc::new(state) }, News::Now);
         let arn = "arn:aws:ecs:us-east-1:123456789012:container-instance/demo/0123456789abcdef0123456789abcdef";
         let what = Introspection { container_instance: arn.parse().unwrap(), board };
         let metadata = body(what.answer_to("/v1/metadata", "")).await;

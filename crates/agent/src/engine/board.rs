@@ -4,12 +4,44 @@
 //! things stand, not all that happened.
 
 use crate::{plan::TaskPlan, task::TaskState};
-use model::{TaskArn, TaskObservation};
+use effects::Effects;
+use model::{ObservedStatus, TaskArn, TaskObservation};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 use tokio::sync::Notify;
+
+/// How long news that nobody waits for may wait for more. A start of a cached image and a stop are then one report each, which
+/// is a third of what they cost the server; the original agent tells such news with the next status only.
+const SOON: Duration = Duration::from_millis(500);
+
+/// Whether the server is to be told of a change, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum News {
+    /// It sees none of it.
+    Nothing,
+    /// A step on the way.
+    Soon,
+    /// The task has come to run, or to its end.
+    Now,
+}
+
+impl News {
+    pub(crate) fn of(before: &TaskObservation, after: &TaskObservation) -> Self {
+        if before == after {
+            return Self::Nothing;
+        }
+        match after.status {
+            ObservedStatus::Running | ObservedStatus::Stopped(_) if before.status != after.status => Self::Now,
+            ObservedStatus::Pending
+            | ObservedStatus::Running
+            | ObservedStatus::Stopping(_)
+            | ObservedStatus::Stopped(_) => Self::Soon,
+        }
+    }
+}
 
 /// A task as its owner last left it.
 #[derive(Debug, Clone)]
@@ -21,28 +53,46 @@ pub struct View {
 }
 
 /// The published tasks.
-#[derive(Default)]
 pub struct Board {
     rows: Mutex<Rows>,
     changed: Notify,
+    effects: Effects,
 }
 
 #[derive(Default)]
 struct Rows {
     views: BTreeMap<TaskArn, View>,
     unreported: BTreeSet<TaskArn>,
+    /// When the unreported are to be told, by the clock that never jumps.
+    due: Option<Duration>,
+}
+
+impl Rows {
+    fn due_at(&mut self, moment: Duration) {
+        self.due = Some(self.due.map_or(moment, |due| due.min(moment)));
+    }
 }
 
 impl Board {
-    pub(crate) fn publish(&self, view: View, news: bool) {
+    pub(crate) fn new(effects: Effects) -> Self {
+        Self { rows: Mutex::default(), changed: Notify::new(), effects }
+    }
+
+    pub(crate) fn publish(&self, view: View, news: News) {
         let task = view.plan.assignment.task.clone();
+        let now = self.effects.monotonic();
         let mut rows = self.rows.lock().expect("no code panics with it");
-        if news {
+        match news {
+            News::Nothing => {}
+            News::Soon => rows.due_at(now + SOON),
+            News::Now => rows.due_at(now),
+        }
+        if news > News::Nothing {
             rows.unreported.insert(task.clone());
         }
         rows.views.insert(task, view);
         drop(rows);
-        if news {
+        if news > News::Nothing {
             self.changed.notify_one();
         }
     }
@@ -62,20 +112,31 @@ impl Board {
     pub fn report_all(&self) {
         let mut rows = self.rows.lock().expect("no code panics with it");
         rows.unreported = rows.views.keys().cloned().collect();
+        rows.due_at(self.effects.monotonic());
         drop(rows);
         self.changed.notify_one();
     }
 
-    /// The observations the server has not been told, at most `limit`; waits until there is one.
+    /// The observations the server has not been told, at most `limit`; waits until some are due.
     /// Only one caller may wait at a time.
     pub async fn unreported(&self, limit: usize) -> Vec<TaskObservation> {
         loop {
             let changed = self.changed.notified();
-            let taken = self.take(limit);
-            if !taken.is_empty() {
-                return taken;
+            let due = self.rows.lock().expect("no code panics with it").due;
+            let wait = due.map(|due| due.saturating_sub(self.effects.monotonic()));
+            match wait {
+                None => changed.await,
+                Some(Duration::ZERO) => {
+                    let taken = self.take(limit);
+                    if !taken.is_empty() {
+                        return taken;
+                    }
+                }
+                Some(wait) => tokio::select! {
+                    () = changed => {}
+                    () = self.effects.sleep(wait) => {}
+                },
             }
-            changed.await;
         }
     }
 
@@ -84,6 +145,9 @@ impl Board {
         let tasks: Vec<_> = rows.unreported.iter().take(limit).cloned().collect();
         for task in &tasks {
             rows.unreported.remove(task);
+        }
+        if rows.unreported.is_empty() {
+            rows.due = None;
         }
         tasks.iter().filter_map(|t| rows.views.get(t).map(|v| v.state.observe(t))).collect()
     }

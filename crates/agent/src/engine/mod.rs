@@ -8,6 +8,7 @@ mod board;
 mod owner;
 #[cfg(test)]
 mod tests;
+pub(crate) use board::News;
 pub use board::{Board, View};
 
 use crate::{
@@ -97,12 +98,13 @@ impl Engine {
         let newest = tokio::sync::Mutex::new(ledger.newest()?);
         let age = i64::try_from(effects.monotonic().as_millis()).unwrap_or(i64::MAX);
         let born = effects.now().plus_millis(-age);
+        let board = Arc::new(Board::new(effects.clone()));
         let engine = Self(Arc::new(Inner {
             node,
             ledger,
             effects,
             logs,
-            board: Arc::default(),
+            board,
             pulls: Semaphore::new(PULLS),
             creates: Semaphore::new(CREATES),
             starts: Semaphore::new(STARTS),
@@ -234,7 +236,7 @@ impl Engine {
         let handle = Handle { mailbox: mailbox.clone(), plan: plan.clone(), told: Told::default() };
         self.0.owners.lock().expect("no code panics with it").insert(task.clone(), handle);
         // Whoever asks from now on finds the task, before its owner has had its first turn.
-        self.0.board.publish(View { plan: plan.clone(), state: Arc::new(state.clone()) }, true);
+        self.0.board.publish(View { plan: plan.clone(), state: Arc::new(state.clone()) }, News::Soon);
         let inner = self.0.clone();
         self.0.effects.spawn("task", async move {
             let owner = Owner::new(inner.clone(), plan, state, mailbox);

@@ -3,7 +3,7 @@
 //! Operations on one container follow one another: each waits for the one before it to end, so that a removal can never
 //! be overtaken by the creation it is to undo.
 
-use super::{Inner, View};
+use super::{Inner, View, board::News};
 use crate::{
     files::Durable,
     ledger::{LedgerError, Record, VERSION},
@@ -85,8 +85,16 @@ impl Owner {
             self.save(&effects).await;
         }
         let task = &self.plan.assignment.task;
-        let news =
-            before.observe(task) != self.state.observe(task) || matches!(event, Event::Assigned | Event::Resumed);
+        let news = match event {
+            Event::Assigned | Event::Resumed => News::Soon,
+            Event::DesiredStopped(_)
+            | Event::Dropped
+            | Event::Reconnected
+            | Event::Tick
+            | Event::Cleared
+            | Event::Container(..) => News::Nothing,
+        };
+        let news = news.max(News::of(&before.observe(task), &self.state.observe(task)));
         self.inner.board.publish(View { plan: self.plan.clone(), state: Arc::new(self.state.clone()) }, news);
         let mut forgotten = false;
         for effect in effects {

@@ -247,3 +247,15 @@ async fn whatever_happens_every_stop_terminates_and_nothing_is_left() {
         until(&bench.effects, "forgotten", || bench.engine.tasks().is_empty()).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn steps_on_the_way_are_told_with_the_end_of_it_or_soon() {
+    let bench = bench().await;
+    bench.node.gate.forget_permits(1000);
+    let began = bench.effects.monotonic();
+    assert!(bench.engine.assign(set(1, &[1])).await.unwrap());
+    let told = bench.engine.board().unreported(10).await;
+    assert_eq!(told[0].status, ObservedStatus::Pending);
+    let waited = bench.effects.monotonic().saturating_sub(began).as_millis();
+    assert!((500..1_000).contains(&waited), "a task that does not start is told of all the same, after {waited} ms");
+}

@@ -14,7 +14,7 @@ use super::api::containerd::services::tasks::v1 as tasks;
 use super::api::containerd::types::Mount;
 use super::api::containerd::v1::types::{Process, Status as TaskState};
 use super::client::{Client, ask, ask_if, raw, trouble};
-use super::{Containerd, RUNTIME, SNAPSHOTTER, bundles, images, machine, shims, store};
+use super::{Containerd, RUNTIME, SNAPSHOTTER, bundles, machine, shims, store};
 use crate::container::{ContainerSpec, ContainerState, ContainerStats, ContainerStatus, ContainerSummary};
 use crate::error::{CreateError, RuntimeError};
 use crate::image::{self, Image, Platform};
@@ -34,18 +34,17 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 impl Containerd {
     pub(super) async fn create_container(&self, spec: &ContainerSpec) -> Result<(), CreateError> {
         check_id(&spec.id)?;
-        if self.process(&spec.id).await?.is_some() {
-            return Ok(());
-        }
         let name = image::normalize(&spec.image).map_err(|e| CreateError::InvalidSpec(e.to_string()))?;
-        let found = images::find(&self.client, &name, &Platform::host()).await?;
+        let found = self.images.named(&self.client, &name, &Platform::host()).await?;
         let image = found.ok_or_else(|| CreateError::NoSuchImage(name.clone()))?;
-        let mounts = match self.prepare(&spec.id, &image.chain_id).await? {
+        // The filesystem is the first thing made of a container and the last thing removed.
+        let mounts = match self.prepare(&spec.id, &image).await? {
             Some(mounts) => mounts,
+            None if self.process(&spec.id).await?.is_some() => return Ok(()),
             None => {
                 // Half made before. Made anew, because nobody can tell how far it came.
                 self.remove_container(&spec.id).await?;
-                let again = self.prepare(&spec.id, &image.chain_id).await?;
+                let again = self.prepare(&spec.id, &image).await?;
                 again.ok_or_else(|| CreateError::Oci(format!("{} is being made by somebody else", spec.id)))?
             }
         };
@@ -59,16 +58,17 @@ impl Containerd {
     }
 
     /// A writable filesystem on top of the image; `None` if there is one of that name.
-    async fn prepare(&self, id: &str, parent: &str) -> Result<Option<Vec<Mount>>, CreateError> {
+    async fn prepare(&self, id: &str, image: &Image) -> Result<Option<Vec<Mount>>, CreateError> {
         let request = snapshots::PrepareSnapshotRequest {
             snapshotter: SNAPSHOTTER.into(),
             key: id.to_owned(),
-            parent: parent.to_owned(),
+            parent: image.chain_id.clone(),
             labels: HashMap::from([(GC_ROOT.to_owned(), "1".to_owned())]),
         };
         match store::prepare(&self.client, "prepare filesystem", request).await {
             Ok(answer) => Ok(Some(answer.mounts)),
             Err(status) if status.code() == Code::AlreadyExists => Ok(None),
+            Err(status) if status.code() == Code::NotFound => Err(CreateError::NoSuchImage(image.name.clone())),
             Err(status) => Err(oci_error("prepare filesystem", &status)),
         }
     }

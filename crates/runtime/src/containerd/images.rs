@@ -1,6 +1,9 @@
 //! Images as containerd keeps them: a name pointing to an index or manifest, content by digest, unpacked layers as
 //! committed snapshots. An image counts as present only if all of it is.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
 use tonic::Code;
 
 use super::SNAPSHOTTER;
@@ -12,24 +15,80 @@ use super::documents::{self, Configuration, Document, Manifest};
 use crate::error::RuntimeError;
 use crate::image::{Image, Platform};
 
-/// The image of that (normalised) name, if it is complete for the platform.
-pub(super) async fn find(client: &Client, name: &str, platform: &Platform) -> Result<Option<Image>, RuntimeError> {
-    let request = images::GetImageRequest { name: name.to_owned() };
-    let answer = ask_if("read image", Code::NotFound, client.images().get(request)).await?;
-    match answer.and_then(|a| a.image) {
-        Some(record) => describe(client, &record, platform).await,
-        None => Ok(None),
-    }
-}
+/// Images whose documents are remembered; a few kilobytes each.
+const KNOWN: usize = 256;
 
-/// All complete images for the platform.
-pub(super) async fn list(client: &Client, platform: &Platform) -> Result<Vec<Image>, RuntimeError> {
-    let answer = ask("list images", client.images().list(images::ListImagesRequest::default())).await?;
-    let mut found = Vec::with_capacity(answer.images.len());
-    for record in answer.images {
-        found.extend(describe(client, &record, platform).await?);
+/// What images' documents say. It is found by their digest, so it never changes: reading it again for every container would
+/// be a third of what is asked of containerd.
+#[derive(Clone, Default)]
+pub(super) struct Images(Arc<Mutex<HashMap<(String, Platform), Image>>>);
+
+impl Images {
+    /// The image of that (normalised) name, if it is complete for the platform.
+    pub(super) async fn find(
+        &self,
+        client: &Client,
+        name: &str,
+        platform: &Platform,
+    ) -> Result<Option<Image>, RuntimeError> {
+        match self.named(client, name, platform).await? {
+            Some(image) if is_unpacked(client, &image.chain_id).await? => Ok(Some(image)),
+            Some(_) | None => Ok(None),
+        }
     }
-    Ok(found)
+
+    /// The image of that (normalised) name, whether or not its filesystem is there.
+    pub(super) async fn named(
+        &self,
+        client: &Client,
+        name: &str,
+        platform: &Platform,
+    ) -> Result<Option<Image>, RuntimeError> {
+        let request = images::GetImageRequest { name: name.to_owned() };
+        let answer = ask_if("read image", Code::NotFound, client.images().get(request)).await?;
+        match answer.and_then(|a| a.image) {
+            Some(record) => self.describe(client, &record, platform).await,
+            None => Ok(None),
+        }
+    }
+
+    /// All complete images for the platform.
+    pub(super) async fn list(&self, client: &Client, platform: &Platform) -> Result<Vec<Image>, RuntimeError> {
+        let answer = ask("list images", client.images().list(images::ListImagesRequest::default())).await?;
+        let mut found = Vec::with_capacity(answer.images.len());
+        for record in answer.images {
+            if let Some(image) = self.describe(client, &record, platform).await?
+                && is_unpacked(client, &image.chain_id).await?
+            {
+                found.push(image);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Everything the documents say that an image record points to; `None` if one is missing or unreadable.
+    async fn describe(
+        &self,
+        client: &Client,
+        record: &images::Image,
+        platform: &Platform,
+    ) -> Result<Option<Image>, RuntimeError> {
+        let Some(target) = &record.target else { return Ok(None) };
+        let key = (target.digest.clone(), platform.clone());
+        let known = || self.0.lock().expect("nothing panics while it holds the known images");
+        if let Some(image) = known().get(&key) {
+            return Ok(Some(Image { name: record.name.clone(), ..image.clone() }));
+        }
+        let image = read_documents(client, &record.name, &target.digest, platform).await?;
+        if let Some(image) = &image {
+            let mut known = known();
+            if known.len() >= KNOWN {
+                known.clear();
+            }
+            known.insert(key, image.clone());
+        }
+        Ok(image)
+    }
 }
 
 /// Forgets the name and waits until what only it held is gone.
@@ -39,19 +98,17 @@ pub(super) async fn remove(client: &Client, name: &str) -> Result<(), RuntimeErr
     Ok(())
 }
 
-/// Reads everything an image record points to; `None` as soon as a piece is missing or unreadable.
-async fn describe(client: &Client, record: &images::Image, platform: &Platform) -> Result<Option<Image>, RuntimeError> {
-    let Some(target) = &record.target else { return Ok(None) };
-    let Some((manifest_digest, manifest)) = manifest_of(client, &target.digest, platform).await? else {
-        return Ok(None);
-    };
+async fn read_documents(
+    client: &Client,
+    name: &str,
+    digest: &str,
+    platform: &Platform,
+) -> Result<Option<Image>, RuntimeError> {
+    let Some((manifest_digest, manifest)) = manifest_of(client, digest, platform).await? else { return Ok(None) };
     let Some(bytes) = read(client, &manifest.config.digest).await? else { return Ok(None) };
     let Ok(configuration) = Configuration::read(&bytes) else { return Ok(None) };
     let Some(chain_id) = configuration.chain_ids().pop() else { return Ok(None) };
-    if !is_unpacked(client, &chain_id).await? {
-        return Ok(None);
-    }
-    Ok(Some(image(&record.name, &target.digest, &manifest_digest, &manifest, &configuration, chain_id)))
+    Ok(Some(image(name, digest, &manifest_digest, &manifest, &configuration, chain_id)))
 }
 
 /// Puts the pieces together.

@@ -93,6 +93,7 @@ type InFlight = HashMap<PullRequest, (WeakShared<BoxFuture<'static, PullOutcome>
 pub struct Containerd {
     client: Client,
     effects: Effects,
+    images: images::Images,
     pulls: mpsc::Sender<pull::Job>,
     in_flight: Mutex<InFlight>,
     cgroups: Cgroups,
@@ -120,6 +121,7 @@ impl Containerd {
         let cgroups = Cgroups::detect().map_err(|e| RuntimeError::Other(format!("control groups: {e}")))?;
         let init = programs::install(&config.dir, "container-init", programs::INIT)
             .map_err(|e| RuntimeError::Other(format!("container init: {e}")))?;
+        let images = images::Images::default();
         let pulls = pull::start(
             pull::PullConfig {
                 socket: config.socket.clone(),
@@ -130,6 +132,7 @@ impl Containerd {
                 owner: config.dir.display().to_string(),
                 first_retry: config.pull_retry,
             },
+            images.clone(),
             effects.clone(),
         )?;
         let capabilities = machine::capabilities("CapBnd");
@@ -137,6 +140,7 @@ impl Containerd {
         Ok(Self {
             client,
             effects,
+            images,
             pulls,
             in_flight: Mutex::default(),
             cgroups,
@@ -212,13 +216,13 @@ impl Runtime for Containerd {
     fn image<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<Image>, RuntimeError>> {
         async move {
             let name = image::normalize(reference).map_err(|e| RuntimeError::Other(e.to_string()))?;
-            images::find(&self.client, &name, &Platform::host()).await
+            self.images.find(&self.client, &name, &Platform::host()).await
         }
         .boxed()
     }
 
     fn list_images(&self) -> BoxFuture<'_, Result<Vec<Image>, RuntimeError>> {
-        async { images::list(&self.client, &Platform::host()).await }.boxed()
+        async { self.images.list(&self.client, &Platform::host()).await }.boxed()
     }
 
     fn remove_image<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<(), RuntimeError>> {

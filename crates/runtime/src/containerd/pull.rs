@@ -15,12 +15,13 @@ use futures::StreamExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinSet, LocalSet};
 
+use super::SNAPSHOTTER;
 use super::api::containerd::types;
 use super::client::Client;
 use super::documents::{self, Configuration, Descriptor, Document, Manifest};
+use super::images::{self, Images};
 use super::registry::{Clients, Registry, is_plain};
 use super::store::{Labels, Store, signed};
-use super::{SNAPSHOTTER, images};
 use crate::error::{PullError, RuntimeError};
 use crate::image::{self, Image, Platform, PullPolicy, PullProgress, PullRequest};
 
@@ -57,7 +58,7 @@ pub(super) struct Job {
 }
 
 /// Starts the thread; it ends when the sender is dropped and the last pull is done.
-pub(super) fn start(config: PullConfig, effects: Effects) -> Result<mpsc::Sender<Job>, RuntimeError> {
+pub(super) fn start(config: PullConfig, images: Images, effects: Effects) -> Result<mpsc::Sender<Job>, RuntimeError> {
     let (sender, receiver) = mpsc::channel(WAITING_JOBS);
     let (ready, started) = std::sync::mpsc::sync_channel(1);
     let failed = |e: std::io::Error| RuntimeError::Other(format!("cannot start the pull thread: {e}"));
@@ -67,7 +68,8 @@ pub(super) fn start(config: PullConfig, effects: Effects) -> Result<mpsc::Sender
             Ok((runtime, client)) => {
                 // The receiver waits below, so there is one.
                 let _ = ready.send(Ok(()));
-                LocalSet::new().block_on(&runtime, serve(client, Rc::new(config), effects, receiver));
+                let pulls = Pulls { client, config, registries: Clients::default(), images, effects };
+                LocalSet::new().block_on(&runtime, serve(Rc::new(pulls), receiver));
             }
             Err(error) => {
                 let _ = ready.send(Err(error));
@@ -100,17 +102,25 @@ fn enter(netns: &std::path::Path) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn serve(client: Client, config: Rc<PullConfig>, effects: Effects, mut jobs: mpsc::Receiver<Job>) {
-    if let Err(error) = Store::close_former(&client, &config.owner).await {
+/// What all pulls share.
+struct Pulls {
+    client: Client,
+    config: PullConfig,
+    registries: Clients,
+    images: Images,
+    effects: Effects,
+}
+
+async fn serve(pulls: Rc<Pulls>, mut jobs: mpsc::Receiver<Job>) {
+    if let Err(error) = Store::close_former(&pulls.client, &pulls.config.owner).await {
         tracing::warn!(%error, "the leases of a former run's pulls stay until they expire");
     }
     let mut running = JoinSet::new();
-    let registries = Rc::new(Clients::default());
     loop {
         tokio::select! {
             job = jobs.recv() => match job {
                 Some(job) => {
-                    running.spawn_local(run(client.clone(), Rc::clone(&config), Rc::clone(&registries), effects.clone(), job));
+                    running.spawn_local(Rc::clone(&pulls).run(job));
                 }
                 None => break,
             },
@@ -120,78 +130,80 @@ async fn serve(client: Client, config: Rc<PullConfig>, effects: Effects, mut job
     while running.join_next().await.is_some() {}
 }
 
-async fn run(client: Client, config: Rc<PullConfig>, registries: Rc<Clients>, effects: Effects, job: Job) {
-    let Job { request, progress, mut done } = job;
-    let outcome = make_present(&client, &config, &registries, &effects, &request, &progress, &mut done).await;
-    // Nobody may be waiting any more; the image is welcome all the same.
-    let _ = done.send(outcome);
-}
-
-async fn make_present(
-    client: &Client,
-    config: &PullConfig,
-    registries: &Clients,
-    effects: &Effects,
-    request: &PullRequest,
-    progress: &watch::Sender<PullProgress>,
-    done: &mut oneshot::Sender<Result<Image, PullError>>,
-) -> Result<Image, PullError> {
-    let reference = image::parse(&request.reference)?;
-    let name = reference.whole();
-    let here = images::find(client, &name, &request.platform).await?;
-    // Whoever has a copy is not kept from it by a registry in trouble.
-    let tries = if here.is_some() { 1 } else { TRIES };
-    let asks = match (request.policy, here) {
-        (PullPolicy::IfMissing, Some(image)) => return Ok(image),
-        (PullPolicy::Always, here) => here,
-        (PullPolicy::IfMissing, None) => None,
-    };
-    let plain = is_plain(reference.registry(), &config.insecure);
-    let open = || Registry::open(registries, reference.clone(), &request.auth, plain, config.inactivity);
-    let cancelled = || PullError::Refused(format!("pull of {name} was cancelled"));
-    if let Some(image) = asks {
-        let digest = async { open().await?.digest().await };
-        let digest = tokio::select! {
-            digest = digest => digest,
-            () = done.closed() => return Err(cancelled()),
-        };
-        match digest {
-            // The usual case, and then nothing is written: each write of containerd's is a sync of its database.
-            Ok(digest) if digest == image.digest => return Ok(image),
-            Err(error) if error.may_pass() => return Err(error),
-            // If the registry would not say, asking for the manifest itself tells why.
-            Ok(_) | Err(_) => {}
-        }
+impl Pulls {
+    async fn run(self: Rc<Self>, job: Job) {
+        let Job { request, progress, mut done } = job;
+        let outcome = self.make_present(&request, &progress, &mut done).await;
+        // Nobody may be waiting any more; the image is welcome all the same.
+        let _ = done.send(outcome);
     }
-    let store = Store::open(client, &config.owner, effects).await?;
-    let work = async || {
-        let pull = Pull { store: &store, registry: open().await?, progress };
-        pull.run(&name, &request.platform).await
-    };
-    let persistent = async {
-        let (mut number, mut pause) = (1, config.first_retry);
-        loop {
-            match work().await {
-                Err(error) if error.may_pass() && number < tries => {
-                    tracing::info!(image = name, %error, number, "a pull broke off; it goes on where it was");
-                    effects.sleep(pause).await;
-                    pause = (pause * 3 / 2).min(LONGEST_RETRY);
-                    number += 1;
-                }
-                outcome => return outcome,
+
+    async fn make_present(
+        &self,
+        request: &PullRequest,
+        progress: &watch::Sender<PullProgress>,
+        done: &mut oneshot::Sender<Result<Image, PullError>>,
+    ) -> Result<Image, PullError> {
+        let Self { client, config, registries, images, effects } = self;
+        let reference = image::parse(&request.reference)?;
+        let name = reference.whole();
+        let here = images.find(client, &name, &request.platform).await?;
+        // Whoever has a copy is not kept from it by a registry in trouble.
+        let tries = if here.is_some() { 1 } else { TRIES };
+        let asks = match (request.policy, here) {
+            (PullPolicy::IfMissing, Some(image)) => return Ok(image),
+            (PullPolicy::Always, here) => here,
+            (PullPolicy::IfMissing, None) => None,
+        };
+        let plain = is_plain(reference.registry(), &config.insecure);
+        let open = || Registry::open(registries, reference.clone(), &request.auth, plain, config.inactivity);
+        let cancelled = || PullError::Refused(format!("pull of {name} was cancelled"));
+        if let Some(image) = asks {
+            let auth = &request.auth;
+            let registry = Registry::granted(registries, reference.clone(), auth, plain, config.inactivity);
+            let digest = async { registry.await?.digest().await };
+            let digest = tokio::select! {
+                digest = digest => digest,
+                () = done.closed() => return Err(cancelled()),
+            };
+            match digest {
+                // The usual case, and then nothing is written: each write of containerd's is a sync of its database.
+                Ok(digest) if digest == image.digest => return Ok(image),
+                Err(error) if error.may_pass() => return Err(error),
+                // If the registry would not say, asking for the manifest itself tells why.
+                Ok(_) | Err(_) => {}
             }
         }
-    };
-    let outcome = tokio::select! {
-        outcome = persistent => outcome,
-        () = done.closed() => Err(cancelled()),
-    };
-    let failed = outcome.is_err();
-    if let Err(error) = store.close(failed).await {
-        tracing::warn!(%error, image = name, "the lease of a pull could not be ended; trying again");
-        tokio::task::spawn_local(end_lease(store, failed, effects.clone()));
+        let store = Store::open(client, &config.owner, effects).await?;
+        let work = async || {
+            let pull = Pull { store: &store, registry: open().await?, progress };
+            pull.run(&name, &request.platform).await
+        };
+        let persistent = async {
+            let (mut number, mut pause) = (1, config.first_retry);
+            loop {
+                match work().await {
+                    Err(error) if error.may_pass() && number < tries => {
+                        tracing::info!(image = name, %error, number, "a pull broke off; it goes on where it was");
+                        effects.sleep(pause).await;
+                        pause = (pause * 3 / 2).min(LONGEST_RETRY);
+                        number += 1;
+                    }
+                    outcome => return outcome,
+                }
+            }
+        };
+        let outcome = tokio::select! {
+            outcome = persistent => outcome,
+            () = done.closed() => Err(cancelled()),
+        };
+        let failed = outcome.is_err();
+        if let Err(error) = store.close(failed).await {
+            tracing::warn!(%error, image = name, "the lease of a pull could not be ended; trying again");
+            tokio::task::spawn_local(end_lease(store, failed, effects.clone()));
+        }
+        outcome
     }
-    outcome
 }
 
 /// Ends a lease although containerd does not answer just now. What fails for longer, the next run of ours does, or it expires.

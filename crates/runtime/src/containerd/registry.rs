@@ -80,6 +80,21 @@ impl Registry {
         plain: bool,
         inactivity: Duration,
     ) -> Result<Self, PullError> {
+        let registry = Self::granted(clients, reference, auth, plain, inactivity).await?;
+        let granted = registry.client.auth(&registry.reference, &registry.auth, RegistryOperation::Pull);
+        registry.bounded("authentication", granted).await?;
+        Ok(registry)
+    }
+
+    /// With what was granted before, if it was: requests authenticate themselves where it is no longer enough, but do not tell
+    /// why that fails.
+    pub(super) async fn granted(
+        clients: &Clients,
+        reference: Reference,
+        auth: &RegistryAuth,
+        plain: bool,
+        inactivity: Duration,
+    ) -> Result<Self, PullError> {
         let protocol = if plain { ClientProtocol::Http } else { ClientProtocol::Https };
         let config = ClientConfig {
             protocol,
@@ -97,10 +112,7 @@ impl Registry {
         };
         let asked = (reference.registry().to_owned(), reference.repository().to_owned(), auth.clone(), plain);
         let client = clients.get(asked, || oci_client::Client::new(config));
-        let registry = Self { client, reference, auth, inactivity };
-        let granted = registry.client.auth(&registry.reference, &registry.auth, RegistryOperation::Pull);
-        registry.bounded("authentication", granted).await?;
-        Ok(registry)
+        Ok(Self { client, reference, auth, inactivity })
     }
 
     /// The digest of what the reference names. Registries that count pulls do not count this.
