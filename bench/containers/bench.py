@@ -17,7 +17,8 @@ import tempfile
 from contestants import ADDRESS, ROOT, Bare, Docker, Longshore, Registry, clean, sh
 
 PARALLEL = 4  # containers being made at a time by one agent; the others get the same
-POLL_LATENCY, POLL_CPU = 2, 50  # ms between two DescribeTasks: close where time is measured, seldom where CPU is
+# ms between two DescribeTasks: close where time is measured, seldom where CPU is, and where a hundred tasks are asked for at once.
+POLL_LATENCY, POLL_CPU, POLL_BURST = 2, 50, 100
 
 
 class Contestant:
@@ -88,7 +89,7 @@ def contestants(bare, longshore, docker, names):
             client = longshore.clients.get(mode) or longshore.client(mode)
             add(f"longshore-{mode}", longshore.cpu,
                 lambda n, p, poll=POLL_LATENCY, c=client: c.ask("start", n, p, poll),
-                lambda p, c=client: c.ask("stop", p, POLL_CPU), lambda n, c=client: c.ask("burst", n, 20))
+                lambda p, c=client: c.ask("stop", p, POLL_CPU), lambda n, c=client: c.ask("burst", n, POLL_BURST))
     if docker:
         for network in ("bridge", "host"):
             add(f"docker-{network}", docker.cpu, lambda n, p, w=network: docker.start(n, p, w), docker.stop)
