@@ -161,15 +161,26 @@ impl RealNode {
     async fn create_container(&self, job: &Job) -> Result<(), Failure> {
         let fail = |e: &dyn std::fmt::Display| Failure::new("CannotCreateContainerError", e);
         let reference = &job.container().image;
+        // Files and groups take as long as asking for the image does: side by side.
+        let made = {
+            let (cgroups, group, limits) =
+                (self.cgroups.clone(), self.task_cgroup(&job.task), spec::task_limits(&job.task));
+            let (dir, job) = (self.container_dir(job.id()), job.clone());
+            tokio::task::spawn_blocking(move || {
+                cgroups.ensure(&group, &limits)?;
+                etc::write(&dir, &job)
+            })
+        };
         let (mut found, _) = self.persist(|| self.runtime.image(reference)).await;
+        // Waited for whatever was found, so that nothing is made any more once this has ended.
+        let files = made.await.expect("making files does not panic");
         if let Ok(None) = found {
             // Another agent of this machine thought it unused.
             self.pull_image(job).await?;
             found = self.runtime.image(reference).await;
         }
         let image = found.map_err(|e| fail(&e))?.ok_or_else(|| fail(&format_args!("No such image: {reference}")))?;
-        self.cgroups.ensure(&self.task_cgroup(&job.task), &spec::task_limits(&job.task)).map_err(|e| fail(&e))?;
-        let files = etc::write(&self.container_dir(job.id()), job).map_err(|e| fail(&e))?;
+        let files = files.map_err(|e| fail(&e))?;
         let places = spec::Places {
             instance: &self.config.instance,
             cgroup: &self.task_cgroup(&job.task),

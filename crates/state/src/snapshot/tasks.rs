@@ -5,7 +5,7 @@
 //! in the order in which pages run. Two things with one fingerprint do no harm, since every hit is looked at.
 
 use imbl::{OrdMap, OrdSet};
-use model::{ContainerInstanceId, Family, LaunchType, Task, TaskId};
+use model::{ContainerInstanceId, Family, LaunchType, Task, TaskId, TaskStatus};
 use std::{
     ops::Bound::{Excluded, Included, Unbounded},
     sync::Arc,
@@ -74,6 +74,10 @@ impl TaskFilter {
             && self.launch_type.is_none_or(|l| l == task.launch_type)
     }
 
+    fn after(&self) -> Option<Id> {
+        self.after.as_ref().map(|id| Id::of(id.as_str()))
+    }
+
     /// The fingerprint under which the fewest tasks are to be expected.
     fn narrowest(&self) -> Option<u64> {
         let started_by = self.started_by.as_deref().map(|s| fingerprint(Facet::StartedBy, s));
@@ -119,6 +123,8 @@ pub(super) fn in_order<T: Clone>(sorted: &[T]) -> impl Iterator<Item = T> {
 pub(crate) struct TaskTable {
     tasks: OrdMap<Id, Arc<Task>>,
     facets: OrdSet<(u64, Id)>,
+    /// Those of the live ones that are to stop: few, and a list of what has stopped begins with them.
+    stopping: OrdSet<Id>,
 }
 
 impl TaskTable {
@@ -127,7 +133,8 @@ impl TaskTable {
         tasks.sort_unstable_by_key(|(id, _)| *id);
         let mut facets: Vec<_> = tasks.iter().flat_map(|(id, task)| facets(task).map(move |f| (f, *id))).collect();
         facets.sort_unstable();
-        Self { facets: in_order(&facets).collect(), tasks: in_order(&tasks).collect() }
+        let stopping = tasks.iter().filter(|(_, task)| is_stopping(task)).map(|(id, _)| *id).collect();
+        Self { facets: in_order(&facets).collect(), tasks: in_order(&tasks).collect(), stopping }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -144,6 +151,11 @@ impl TaskTable {
 
     /// Adds a task, or replaces one by a later form of itself: what it can be filtered by never changes.
     pub(crate) fn put(&mut self, id: Id, task: Arc<Task>) {
+        if is_stopping(&task) {
+            self.stopping.insert(id);
+        } else {
+            self.stopping.remove(&id);
+        }
         if let Some(slot) = self.tasks.get_mut(&id) {
             *slot = task;
             return;
@@ -156,6 +168,7 @@ impl TaskTable {
 
     pub(crate) fn remove(&mut self, id: Id) -> Option<Arc<Task>> {
         let task = self.tasks.remove(&id)?;
+        self.stopping.remove(&id);
         for facet in facets(&task) {
             self.facets.remove(&(facet, id));
         }
@@ -176,7 +189,7 @@ impl TaskTable {
     }
 
     fn behind<'a>(&'a self, filter: &'a TaskFilter) -> Box<dyn Iterator<Item = (Id, &'a Arc<Task>)> + 'a> {
-        let after = filter.after.as_ref().map(|id| Id::of(id.as_str()));
+        let after = filter.after();
         match filter.narrowest() {
             Some(facet) => Box::new(self.under(facet, after).filter(|(_, task)| filter.lets(task))),
             None => {
@@ -185,6 +198,16 @@ impl TaskTable {
             }
         }
     }
+
+    /// As [`Self::behind`], of those only that are to stop.
+    fn stopping_behind<'a>(&'a self, filter: &'a TaskFilter) -> Box<dyn Iterator<Item = (Id, &'a Arc<Task>)> + 'a> {
+        let ids = self.stopping.range((filter.after().map_or(Unbounded, Excluded), Unbounded));
+        Box::new(ids.filter_map(|id| Some((*id, self.tasks.get(id)?))).filter(|(_, task)| filter.lets(task)))
+    }
+}
+
+fn is_stopping(task: &Task) -> bool {
+    task.is_to_stop() && task.last_status() != TaskStatus::Stopped
 }
 
 /// Both tables' tasks that the filter lets through, merged by id; the stopped ones are not touched if none can be among them.
@@ -196,7 +219,9 @@ pub(super) fn filtered<'a>(
     match filter.desired {
         Desire::Running => Box::new(live.behind(filter).map(|(_, task)| task)),
         Desire::Stopped | Desire::Any => {
-            let (mut live, mut stopped) = (live.behind(filter).peekable(), stopped.behind(filter).peekable());
+            let all = filter.desired == Desire::Any;
+            let live = if all { live.behind(filter) } else { live.stopping_behind(filter) };
+            let (mut live, mut stopped) = (live.peekable(), stopped.behind(filter).peekable());
             Box::new(std::iter::from_fn(move || {
                 let from_live = match (live.peek(), stopped.peek()) {
                     (Some((a, _)), Some((b, _))) => a < b,
