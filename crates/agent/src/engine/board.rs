@@ -14,7 +14,7 @@ use std::{
 use tokio::sync::Notify;
 
 /// How long news that nobody waits for may wait for more. A start of a cached image and a stop are then one report each, which
-/// is a third of what they cost the server; the original agent tells such news with the next status only.
+/// halves what they cost the server; the original agent tells such news with the next status only.
 const SOON: Duration = Duration::from_millis(500);
 
 /// Whether the server is to be told of a change, and when.

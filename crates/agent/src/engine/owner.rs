@@ -3,7 +3,7 @@
 //! Operations on one container follow one another: each waits for the one before it to end, so that a removal can never
 //! be overtaken by the creation it is to undo.
 
-use super::{Inner, View, board::News};
+use super::{Inner, News, View};
 use crate::{
     files::Durable,
     ledger::{LedgerError, Record, VERSION},

@@ -250,6 +250,11 @@ async fn whatever_happens_every_stop_terminates_and_nothing_is_left() {
 
 #[tokio::test(start_paused = true)]
 async fn steps_on_the_way_are_told_with_the_end_of_it_or_soon() {
+    let quick = bench().await;
+    assert!(quick.engine.assign(set(1, &[1])).await.unwrap());
+    let told = quick.engine.board().unreported(10).await;
+    assert_eq!(told[0].status, ObservedStatus::Running, "pull, network and creation are not told by themselves");
+
     let bench = bench().await;
     bench.node.gate.forget_permits(1000);
     let began = bench.effects.monotonic();
