@@ -169,9 +169,9 @@ impl Effects {
         format!("{}-{}-{}-{}-{}", &h[..8], &h[8..12], &h[12..16], &h[16..20], &h[20..])
     }
 
-    /// 19 decimal digits, the first not 0: the id of a deployment.
-    pub fn digits19(&self) -> String {
-        self.chance(|rng| rng.random_range(1_000_000_000_000_000_000u64..10_000_000_000_000_000_000)).to_string()
+    /// 21 letters and digits: the id of a service deployment.
+    pub fn alphanumeric21(&self) -> String {
+        self.chance(|rng| (0..21).map(|_| char::from(rng.sample(rand::distr::Alphanumeric))).collect())
     }
 }
 
@@ -196,7 +196,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_simulated_run_is_told_again_from_its_seed() {
         let (a, b) = (Effects::simulated(7, Timestamp(1000)), Effects::simulated(7, Timestamp(1000)));
-        assert_eq!((a.hex32(), a.uuid(), a.digits19()), (b.hex32(), b.uuid(), b.digits19()));
+        assert_eq!((a.hex32(), a.uuid(), a.alphanumeric21()), (b.hex32(), b.uuid(), b.alphanumeric21()));
         assert_eq!(a.now(), Timestamp(1000));
         a.sleep(Duration::from_secs(5)).await;
         assert_eq!(a.now(), Timestamp(6000));
@@ -207,7 +207,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let _inside = runtime.enter();
         let effects = Effects::real();
-        assert_eq!((effects.hex32().len(), effects.hex17().len(), effects.digits19().len()), (32, 17, 19));
+        assert_eq!((effects.hex32().len(), effects.hex17().len(), effects.alphanumeric21().len()), (32, 17, 21));
         let uuid = effects.uuid();
         assert_eq!((uuid.len(), uuid.as_bytes()[14]), (36, b'4'));
     }

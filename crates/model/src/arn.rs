@@ -3,7 +3,9 @@
 //! Source of the forms: the ECS developer guide and the CLI's examples. Only the long format is made; the short
 //! legacy forms of tasks and instances never existed on a Longshore server.
 
-use crate::names::{AccountId, ClusterName, ContainerInstanceId, Family, InvalidName, Region, TaskId};
+use crate::names::{
+    AccountId, ClusterName, ContainerInstanceId, Family, InvalidName, Region, ServiceDeploymentId, ServiceName, TaskId,
+};
 use serde::{Deserialize, Serialize};
 use std::{fmt, marker::PhantomData, str::FromStr, sync::Arc};
 
@@ -87,7 +89,17 @@ macro_rules! text_form {
         }
     )*};
 }
-text_form!(ClusterArn, TaskArn, ContainerInstanceArn, ContainerArn, TaskDefinitionArn);
+text_form!(
+    ClusterArn,
+    TaskArn,
+    ContainerInstanceArn,
+    ContainerArn,
+    TaskDefinitionArn,
+    ServiceArn,
+    ServiceRevisionArn,
+    ServiceDeploymentArn,
+    DeploymentId
+);
 
 /// `cluster/{name}`
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -196,4 +208,132 @@ impl FromStr for TaskDefinitionArn {
         let revision = revision.parse().ok().filter(|r| *r > 0).ok_or_else(form)?;
         Ok(Self { scope, family: Family::parse(family)?, revision })
     }
+}
+
+/// `service/{cluster}/{name}`
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceArn {
+    /// The cluster it lives in.
+    pub cluster: ClusterArn,
+    /// Its name within the cluster.
+    pub name: ServiceName,
+}
+impl ServiceArn {
+    /// The group of its tasks.
+    pub fn group(&self) -> Arc<str> {
+        format!("{SERVICE_GROUP}{}", self.name).into()
+    }
+    /// The service whose tasks are of that group in a cluster.
+    pub fn of_group(cluster: &ClusterArn, group: &str) -> Option<Self> {
+        let name = ServiceName::parse(group.strip_prefix(SERVICE_GROUP)?).ok()?;
+        Some(Self { cluster: cluster.clone(), name })
+    }
+    fn in_cluster(scope: Scope, cluster: &str, name: &str) -> Result<Self, ArnError> {
+        let cluster = ClusterArn { scope, name: ClusterName::parse(cluster)? };
+        Ok(Self { cluster, name: ServiceName::parse(name)? })
+    }
+    fn of_kind(&self, kind: &str) -> String {
+        format!("{}{kind}/{}/{}", self.cluster.scope.ecs(), self.cluster.name, self.name)
+    }
+}
+/// What groups of services' tasks begin with; no other task may carry one.
+const SERVICE_GROUP: &str = "service:";
+
+impl fmt::Display for ServiceArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.of_kind("service"))
+    }
+}
+impl FromStr for ServiceArn {
+    type Err = ArnError;
+    fn from_str(text: &str) -> Result<Self, ArnError> {
+        let (scope, rest) = expect(text, "service")?;
+        let (cluster, name) = rest.split_once('/').ok_or_else(|| ArnError::Form(text.to_owned()))?;
+        Self::in_cluster(scope, cluster, name)
+    }
+}
+
+/// `ecs-svc/{19 digits}`: a deployment of a service. Its revision has the same number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeploymentId(u64);
+
+impl DeploymentId {
+    const FIRST: u64 = 1_000_000_000_000_000_000;
+
+    /// Any number, brought into the range of those with 19 digits.
+    pub fn of(random: u64) -> Self {
+        Self(Self::FIRST + random % (8 * Self::FIRST))
+    }
+    /// The 19 digits.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+    fn digits(text: &str) -> Option<Self> {
+        let number = text.parse().ok().filter(|_| text.len() == 19 && text.bytes().all(|b| b.is_ascii_digit()))?;
+        Some(Self(number))
+    }
+}
+impl fmt::Display for DeploymentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ecs-svc/{}", self.0)
+    }
+}
+impl FromStr for DeploymentId {
+    type Err = ArnError;
+    fn from_str(text: &str) -> Result<Self, ArnError> {
+        let digits = text.strip_prefix("ecs-svc/").and_then(Self::digits);
+        digits.ok_or_else(|| ArnError::Form(text.chars().take(512).collect()))
+    }
+}
+
+/// `service-revision/{cluster}/{service}/{19 digits}`
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceRevisionArn {
+    /// Whose.
+    pub service: ServiceArn,
+    /// Its number.
+    pub id: DeploymentId,
+}
+impl fmt::Display for ServiceRevisionArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.service.of_kind("service-revision"), self.id.0)
+    }
+}
+impl FromStr for ServiceRevisionArn {
+    type Err = ArnError;
+    fn from_str(text: &str) -> Result<Self, ArnError> {
+        let (service, id) = of_service(text, "service-revision")?;
+        let id = DeploymentId::digits(id).ok_or_else(|| ArnError::Form(text.to_owned()))?;
+        Ok(Self { service, id })
+    }
+}
+
+/// `service-deployment/{cluster}/{service}/{21 letters and digits}`
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceDeploymentArn {
+    /// Whose.
+    pub service: ServiceArn,
+    /// Its id.
+    pub id: ServiceDeploymentId,
+}
+impl fmt::Display for ServiceDeploymentArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.service.of_kind("service-deployment"), self.id)
+    }
+}
+impl FromStr for ServiceDeploymentArn {
+    type Err = ArnError;
+    fn from_str(text: &str) -> Result<Self, ArnError> {
+        let (service, id) = of_service(text, "service-deployment")?;
+        Ok(Self { service, id: ServiceDeploymentId::parse(id)? })
+    }
+}
+
+fn of_service<'a>(text: &'a str, kind: &str) -> Result<(ServiceArn, &'a str), ArnError> {
+    let (scope, rest) = expect(text, kind)?;
+    let mut parts = rest.splitn(3, '/');
+    let (Some(cluster), Some(service), Some(id)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(ArnError::Form(text.chars().take(512).collect()));
+    };
+    Ok((ServiceArn::in_cluster(scope, cluster, service)?, id))
 }

@@ -17,6 +17,8 @@ pub mod lifecycle;
 pub mod machine;
 pub mod names;
 pub mod resources;
+pub mod service;
+pub mod service_record;
 pub mod tags;
 pub mod task;
 pub mod task_definition;
@@ -25,15 +27,28 @@ pub mod vpc;
 
 pub use account::{AccountSetting, SettingName};
 pub use activation::{Activation, Registration};
-pub use arn::{ArnError, ClusterArn, ContainerArn, ContainerInstanceArn, Scope, TaskArn, TaskDefinitionArn};
+pub use arn::{
+    ArnError, ClusterArn, ContainerArn, ContainerInstanceArn, DeploymentId, Scope, ServiceArn, ServiceDeploymentArn,
+    ServiceRevisionArn, TaskArn, TaskDefinitionArn,
+};
 pub use attribute::{Attribute, Attributes};
 pub use cluster::{Cluster, ClusterStatus};
 pub use container_instance::{AgentInfo, ContainerInstance, InstanceStatus};
 pub use definition_rules::InvalidDefinition;
 pub use lifecycle::{ContainerObservation, ObservedStatus, TaskObservation};
 pub use machine::{Machine, MachineState};
-pub use names::{AccountId, ClusterName, ContainerInstanceId, Family, Region, TaskId};
+pub use names::{
+    AccountId, ClusterName, ContainerInstanceId, Family, Region, ServiceDeploymentId, ServiceName, TaskId,
+};
 pub use resources::{CpuUnits, MemoryMib, Port, Protocol, Reservation, Resources};
+pub use service::{
+    CircuitBreaker, Cleanup, Creation, Deployment, DeploymentRules, EarlySuccess, Failures, PlacementConstraint,
+    PlacementStrategy, PropagateTags, RevisionSpec, Rollout, SchedulingStrategy, Service, ServiceStatus, Threshold,
+};
+pub use service_record::{
+    BreakerState, BreakerStatus, MAX_SERVICE_EVENTS, RevisionImage, RevisionShare, Rollback, ServiceDeployment,
+    ServiceDeploymentStatus, ServiceEvent, ServiceEventName, ServiceEventRecord, ServiceRevision,
+};
 pub use tags::Tags;
 pub use task::{
     Container, ContainerOverride, ContainerStatus, Desired, LaunchType, NetworkBinding, Phase, Stop, StopCode, Task,

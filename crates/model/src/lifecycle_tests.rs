@@ -32,6 +32,7 @@ fn task() -> Task {
         version: 1,
         containers: vec![container],
         times: TaskTimes::default(),
+        protected_until: None,
         tags: Tags::default(),
         arn,
     }

@@ -108,3 +108,12 @@ name!(
     /// A container instance's id: 32 lower-case hexadecimal digits.
     ContainerInstanceId, "container instance id", "it must be 32 hexadecimal digits", |t| is_lower_hex(t, 32)
 );
+name!(
+    /// A service's name.
+    ServiceName, "service name", "up to 255 letters, numbers, hyphens and underscores", is_ecs_name
+);
+name!(
+    /// A service deployment's id: 21 letters, digits, hyphens and underscores.
+    ServiceDeploymentId, "service deployment id", "it must be 21 letters, numbers, hyphens or underscores",
+    |t| t.len() == 21 && is_ecs_name(t)
+);

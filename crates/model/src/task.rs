@@ -44,6 +44,9 @@ pub struct Task {
     pub containers: Vec<Container>,
     /// When things happened.
     pub times: TaskTimes,
+    /// Until when neither a deployment nor scaling in may stop it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protected_until: Option<Timestamp>,
     /// Tags.
     #[serde(default)]
     pub tags: Tags,

@@ -166,6 +166,7 @@ fn task() -> Record {
                 stopping: Some(Timestamp(8)),
                 ..TaskTimes::default()
             },
+            protected_until: None,
             tags: tags(),
         }
         .into(),

@@ -115,6 +115,7 @@ pub fn task(cluster: &str, number: u64, on: u64, definition: TaskDefinitionArn, 
         version: 1,
         containers: vec![container],
         times: TaskTimes { created: Timestamp(number.cast_signed()), ..TaskTimes::default() },
+        protected_until: None,
         tags: Tags::default(),
     }
 }

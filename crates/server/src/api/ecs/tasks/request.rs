@@ -98,6 +98,7 @@ impl Intent {
             version: 1,
             containers: containers.collect(),
             times: TaskTimes { created: now, ..TaskTimes::default() },
+            protected_until: None,
             tags: self.tags.clone(),
             arn,
         }
