@@ -44,6 +44,11 @@ impl ApiError {
         Self::new("ClusterNotFoundException", "The referenced cluster was inactive.")
     }
 
+    /// ECS's answer to a service that is not there.
+    pub fn service_not_found() -> Self {
+        Self::new("ServiceNotFoundException", "Service not found.")
+    }
+
     /// The server's own fault; `message` must not hold anything secret.
     pub fn server(message: impl Into<String>) -> Self {
         Self { status: 500, ..Self::new("ServerException", message) }
@@ -108,6 +113,12 @@ impl From<Rejected> for ApiError {
             Rejected::ClusterContainsTasks(_) => {
                 Self::new("ClusterContainsTasksException", "The Cluster cannot be deleted while Tasks are active.")
             }
+            Rejected::ClusterContainsServices(_) => {
+                Self::new("ClusterContainsServicesException", "The Cluster cannot be deleted while Services are active.")
+            }
+            Rejected::ServiceNotFound(_) => Self::service_not_found(),
+            Rejected::ServiceExists(_) => Self::invalid("Creation of service was not idempotent."),
+            Rejected::TooManyServices(_) => Self::invalid("The maximum number of services in a cluster is 5,000."),
             Rejected::TaskDefinitionNotFound(_) => Self::client("Unable to describe task definition."),
             Rejected::TaskDefinitionNotActive(_) => Self::client("TaskDefinition is inactive"),
             Rejected::TaskDefinitionStillActive(_) => Self::invalid(
@@ -155,6 +166,8 @@ impl From<Rejected> for ApiError {
             | Rejected::TaskExists(_)
             | Rejected::TaskNotStopped(_)
             | Rejected::TaskNotNew(_)
+            | Rejected::ServiceChanged(_)
+            | Rejected::TaskOfAnother(_)
             | Rejected::MachineExists(_)
             | Rejected::AddressTaken(_)
             | Rejected::MachinesDiffer
