@@ -110,15 +110,19 @@ impl From<Rejected> for ApiError {
                 "ClusterContainsContainerInstancesException",
                 "The Cluster cannot be deleted while Container Instances are active or draining.",
             ),
+            Rejected::ClusterContainsServices(_) => Self::new(
+                "ClusterContainsServicesException",
+                "The Cluster cannot be deleted while Services are active.",
+            ),
+            Rejected::ServiceNotFound(_) => Self::service_not_found(),
+            Rejected::ServiceExists(_) => Self::invalid("Creation of service was not idempotent."),
+            Rejected::TooManyServices(_) => Self::invalid("The cluster has as many services as it can have."),
+            Rejected::ServiceChanged(_) => {
+                Self::server("The service is changing too fast to be changed now; try again.")
+            }
             Rejected::ClusterContainsTasks(_) => {
                 Self::new("ClusterContainsTasksException", "The Cluster cannot be deleted while Tasks are active.")
             }
-            Rejected::ClusterContainsServices(_) => {
-                Self::new("ClusterContainsServicesException", "The Cluster cannot be deleted while Services are active.")
-            }
-            Rejected::ServiceNotFound(_) => Self::service_not_found(),
-            Rejected::ServiceExists(_) => Self::invalid("Creation of service was not idempotent."),
-            Rejected::TooManyServices(_) => Self::invalid("The maximum number of services in a cluster is 5,000."),
             Rejected::TaskDefinitionNotFound(_) => Self::client("Unable to describe task definition."),
             Rejected::TaskDefinitionNotActive(_) => Self::client("TaskDefinition is inactive"),
             Rejected::TaskDefinitionStillActive(_) => Self::invalid(
@@ -166,7 +170,6 @@ impl From<Rejected> for ApiError {
             | Rejected::TaskExists(_)
             | Rejected::TaskNotStopped(_)
             | Rejected::TaskNotNew(_)
-            | Rejected::ServiceChanged(_)
             | Rejected::TaskOfAnother(_)
             | Rejected::MachineExists(_)
             | Rejected::AddressTaken(_)
