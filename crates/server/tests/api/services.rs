@@ -2,17 +2,12 @@
 //! service does with its tasks is tested where there are instances.
 
 use crate::{Harness, Want, arn, run};
-use model::{
-    ClusterArn, ContainerInstanceArn, ContainerInstanceId, CpuUnits, Desired, LaunchType, MemoryMib, Phase, Reservation,
-    ServiceArn, Tags, Task, TaskArn, TaskId, TaskOverrides, TaskTimes,
-};
 use serde_json::{Value, json};
-use state::{Basis, Command, ServiceChange};
 
 const INVALID: &str = "InvalidParameterException";
 
 /// A cluster `default` with `web:1`, `web:2` and the inactive `old:1`.
-async fn start() -> Harness {
+pub(crate) async fn start() -> Harness {
     let harness = Harness::start().await;
     harness.call("ecs", "CreateCluster", &json!({})).await.unwrap();
     for (family, image) in [("web", "one"), ("web", "two"), ("old", "one")] {
@@ -25,22 +20,25 @@ async fn start() -> Harness {
 }
 
 /// What makes a service of two tasks, with more.
-fn create(name: &str, more: Value) -> Value {
+pub(crate) fn create(name: &str, more: &Value) -> Value {
     let mut input = json!({"serviceName": name, "taskDefinition": "web:1", "desiredCount": 2});
     merge(&mut input, more);
     input
 }
 
-fn merge(input: &mut Value, more: Value) {
+/// Lays members over a request; null takes one away.
+fn merge(input: &mut Value, more: &Value) {
+    let members = input.as_object_mut().unwrap();
     for (name, value) in more.as_object().unwrap() {
-        match value {
-            Value::Null => drop(input.as_object_mut().unwrap().remove(name)),
-            value => input[name] = value.clone(),
+        if value.is_null() {
+            members.remove(name);
+        } else {
+            members.insert(name.clone(), value.clone());
         }
     }
 }
 
-async fn call(harness: &Harness, operation: &str, input: Value) -> Value {
+pub(crate) async fn call(harness: &Harness, operation: &str, input: Value) -> Value {
     let answer = harness.call("ecs", operation, &input).await;
     answer.unwrap_or_else(|error| panic!("{operation} {input}: {error}"))
 }
@@ -56,7 +54,7 @@ async fn a_service_is_told_as_aws_tells_it() {
     let made = call(
         &harness,
         "CreateService",
-        create("web", json!({"taskDefinition": "web", "tags": [{"key": "k", "value": "v"}], "role": ""})),
+        create("web", &json!({"taskDefinition": "web", "tags": [{"key": "k", "value": "v"}], "role": ""})),
     )
     .await;
     let service = &made["service"];
@@ -92,12 +90,15 @@ async fn a_service_is_told_as_aws_tells_it() {
         "roleArn": null, "platformVersion": null, "networkConfiguration": null, "taskSets": null,
     });
     let story = service["currentServiceDeployment"].clone();
-    let sha = "sha256";
     run(
         &harness,
         "ecs",
         vec![
-            ("CreateService", create("web", json!({"taskDefinition": "web", "tags": [{"key": "k", "value": "v"}], "role": ""})), Want::Ok(json!({"service": {"serviceName": "web"}}))),
+            (
+                "CreateService",
+                create("web", &json!({"taskDefinition": "web", "tags": [{"key": "k", "value": "v"}], "role": ""})),
+                Want::Ok(json!({"service": {"serviceName": "web"}})),
+            ),
             (
                 "DescribeServices",
                 json!({"services": ["web", "nope", arn("service/default/web")]}),
@@ -148,7 +149,6 @@ async fn a_service_is_told_as_aws_tells_it() {
         ],
     )
     .await;
-    let _ = sha;
     if let Err(path) = crate::contains(service, &want, "") {
         panic!("differs at {path}: {service:#}");
     }
@@ -158,74 +158,73 @@ async fn a_service_is_told_as_aws_tells_it() {
 async fn wrong_requests_for_a_service_are_refused() {
     let harness = start().await;
     let daemon = |more: Value| {
-        let mut input = json!({"schedulingStrategy": "DAEMON", "desiredCount": null});
-        merge(&mut input, more);
-        create("d", input)
+        let mut input = create("d", &json!({"schedulingStrategy": "DAEMON", "desiredCount": null}));
+        merge(&mut input, &more);
+        input
     };
-    // `merge` takes null for "remove", so the daemon's missing count is removed by `create`.
     let configuration = |more: Value| json!({"deploymentConfiguration": more});
     let strategy = json!([{"type": "binpack", "field": "cpu"}]);
     let many = |number: usize, what: Value| Value::from(vec![what; number]);
     let rows = [
-        (create("", json!({})), INVALID, "Service name can not be blank."),
-        (create("sp ace", json!({})), INVALID, "Invalid service name."),
-        (create("a", json!({"cluster": "nope"})), "ClusterNotFoundException", "Cluster not found."),
-        (create("a", json!({"taskDefinition": ""})), INVALID, "TaskDefinition can not be blank."),
-        (create("a", json!({"taskDefinition": "nope"})), "ClientException", "TaskDefinition not found."),
-        (create("a", json!({"taskDefinition": "old:1"})), "ClientException", "TaskDefinition is inactive"),
-        (create("a", json!({"desiredCount": null})), INVALID, "desiredCount is required"),
-        (create("a", json!({"desiredCount": -1})), INVALID, "desiredCount must be at least 0."),
-        (create("a", json!({"desiredCount": 5001})), INVALID, "Desired count exceeds limit."),
-        (create("a", json!({"clientToken": "x".repeat(37)})), INVALID, "clientToken"),
-        (create("a", json!({"launchType": "FARGATE"})), INVALID, "does not honour launchType FARGATE"),
-        (create("a", json!({"deploymentController": {"type": "EXTERNAL"}})), INVALID, "controller EXTERNAL"),
-        (create("a", json!({"role": "r"})), INVALID, "does not honour role"),
-        (create("a", json!({"enableExecuteCommand": true})), INVALID, "does not honour enableExecuteCommand"),
-        (create("a", json!({"loadBalancers": [{"containerPort": 1}]})), INVALID, "does not honour loadBalancers"),
-        (create("a", json!({"tags": [{"key": "aws:x", "value": ""}]})), INVALID, "reserved"),
-        (create("a", configuration(json!({"strategy": "BLUE_GREEN"}))), INVALID, "strategy BLUE_GREEN"),
+        (create("", &json!({})), INVALID, "Service name can not be blank."),
+        (create("sp ace", &json!({})), INVALID, "Invalid service name."),
+        (create("a", &json!({"cluster": "nope"})), "ClusterNotFoundException", "Cluster not found."),
+        (create("a", &json!({"taskDefinition": ""})), INVALID, "TaskDefinition can not be blank."),
+        (create("a", &json!({"taskDefinition": "nope"})), "ClientException", "TaskDefinition not found."),
+        (create("a", &json!({"taskDefinition": "old:1"})), "ClientException", "TaskDefinition is inactive"),
+        (create("a", &json!({"desiredCount": null})), INVALID, "desiredCount is required"),
+        (create("a", &json!({"desiredCount": -1})), INVALID, "desiredCount must be at least 0."),
+        (create("a", &json!({"desiredCount": 5001})), INVALID, "Desired count exceeds limit."),
+        (create("a", &json!({"clientToken": "x".repeat(37)})), INVALID, "clientToken"),
+        (create("a", &json!({"launchType": "FARGATE"})), INVALID, "does not honour launchType FARGATE"),
+        (create("a", &json!({"deploymentController": {"type": "EXTERNAL"}})), INVALID, "controller EXTERNAL"),
+        (create("a", &json!({"role": "r"})), INVALID, "does not honour role"),
+        (create("a", &json!({"enableExecuteCommand": true})), INVALID, "does not honour enableExecuteCommand"),
+        (create("a", &json!({"loadBalancers": [{"containerPort": 1}]})), INVALID, "does not honour loadBalancers"),
+        (create("a", &json!({"tags": [{"key": "aws:x", "value": ""}]})), INVALID, "reserved"),
+        (create("a", &configuration(json!({"strategy": "BLUE_GREEN"}))), INVALID, "strategy BLUE_GREEN"),
         (
-            create("a", configuration(json!({"alarms": {"alarmNames": ["a"], "enable": true, "rollback": true}}))),
+            create("a", &configuration(json!({"alarms": {"alarmNames": ["a"], "enable": true, "rollback": true}}))),
             INVALID,
             "does not honour deploymentConfiguration.alarms",
         ),
-        (create("a", configuration(json!({"minimumHealthyPercent": 101}))), INVALID, "must be at most 100"),
-        (create("a", configuration(json!({"minimumHealthyPercent": -1}))), INVALID, "must be at least 0"),
-        (create("a", configuration(json!({"maximumPercent": 99}))), INVALID, "maximumPercent must be at least 100"),
-        (create("a", configuration(json!({"maximumPercent": 100}))), INVALID, "as this will block deployments"),
+        (create("a", &configuration(json!({"minimumHealthyPercent": 101}))), INVALID, "must be at most 100"),
+        (create("a", &configuration(json!({"minimumHealthyPercent": -1}))), INVALID, "must be at least 0"),
+        (create("a", &configuration(json!({"maximumPercent": 99}))), INVALID, "maximumPercent must be at least 100"),
+        (create("a", &configuration(json!({"maximumPercent": 100}))), INVALID, "as this will block deployments"),
         (
             create(
                 "a",
-                configuration(json!({"deploymentCircuitBreaker": {
+                &configuration(json!({"deploymentCircuitBreaker": {
                     "enable": true, "rollback": true, "thresholdConfiguration": {"type": "COUNT", "value": 0}}})),
             ),
             INVALID,
             "thresholdConfiguration must be at least 1",
         ),
         (
-            create("a", configuration(json!({"earlySuccessCriteria": {"enable": true, "healthyPercent": 50}}))),
+            create("a", &configuration(json!({"earlySuccessCriteria": {"enable": true, "healthyPercent": 50}}))),
             INVALID,
             "at least minimumHealthyPercent",
         ),
-        (create("a", json!({"placementConstraints": [{"type": "memberOf"}]})), INVALID, "must not be empty"),
+        (create("a", &json!({"placementConstraints": [{"type": "memberOf"}]})), INVALID, "must not be empty"),
         (
-            create("a", json!({"placementConstraints": many(11, json!({"type": "distinctInstance"}))})),
+            create("a", &json!({"placementConstraints": many(11, json!({"type": "distinctInstance"}))})),
             INVALID,
             "at most 10 placement constraints",
         ),
-        (create("a", json!({"placementStrategy": [{"type": "spread"}]})), INVALID, "Invalid placement strategy field"),
+        (create("a", &json!({"placementStrategy": [{"type": "spread"}]})), INVALID, "Invalid placement strategy field"),
         (
-            create("a", json!({"placementStrategy": many(6, json!({"type": "random"}))})),
+            create("a", &json!({"placementStrategy": many(6, json!({"type": "random"}))})),
             INVALID,
             "at most 5 placement strategies",
         ),
         (
-            create("a", json!({"placementStrategy": strategy, "availabilityZoneRebalancing": "ENABLED"})),
+            create("a", &json!({"placementStrategy": strategy, "availabilityZoneRebalancing": "ENABLED"})),
             INVALID,
             "Availability Zone rebalancing does not support a first placement strategy",
         ),
         (
-            create("a", json!({"launchType": "EXTERNAL", "availabilityZoneRebalancing": "ENABLED"})),
+            create("a", &json!({"launchType": "EXTERNAL", "availabilityZoneRebalancing": "ENABLED"})),
             INVALID,
             "does not support the EXTERNAL launch type",
         ),
@@ -292,7 +291,7 @@ async fn what_the_request_leaves_open_is_aws_s_default() {
         ),
     ];
     let rows = rows.into_iter().enumerate().map(|(number, (more, want))| {
-        ("CreateService", create(&format!("s{number}"), more), Want::Ok(json!({"service": want})))
+        ("CreateService", create(&format!("s{number}"), &more), Want::Ok(json!({"service": want})))
     });
     run(&harness, "ecs", rows.collect()).await;
 }
@@ -301,12 +300,13 @@ async fn what_the_request_leaves_open_is_aws_s_default() {
 async fn the_same_request_makes_one_service() {
     let harness = start().await;
     let token = |token: &str| json!({"clientToken": token});
-    let same = |more: Value| ("CreateService", create("web", more), Want::Ok(json!({"service": {"serviceName": "web"}})));
+    let same =
+        |more: Value| ("CreateService", create("web", &more), Want::Ok(json!({"service": {"serviceName": "web"}})));
     let other = |more: Value| {
         let want = Want::Err(INVALID, "Creation of service was not idempotent.");
-        ("CreateService", create("web", more), want)
+        ("CreateService", create("web", &more), want)
     };
-    let calls = (0..8).map(|_| call(&harness, "CreateService", create("web", token("t"))));
+    let calls = (0..8).map(|_| call(&harness, "CreateService", create("web", &token("t"))));
     let made = futures::future::join_all(calls).await;
     let ids: std::collections::BTreeSet<String> =
         made.iter().map(|answer| answer["service"]["deployments"][0]["id"].to_string()).collect();
@@ -327,9 +327,9 @@ async fn the_same_request_makes_one_service() {
 #[tokio::test]
 async fn services_are_updated_and_deployed_only_for_what_their_tasks_are() {
     let harness = start().await;
-    call(&harness, "CreateService", create("web", json!({}))).await;
+    call(&harness, "CreateService", create("web", &json!({}))).await;
     let daemon = json!({"schedulingStrategy": "DAEMON", "desiredCount": null});
-    call(&harness, "CreateService", create("d", daemon)).await;
+    call(&harness, "CreateService", create("d", &daemon)).await;
     let spread = json!([{"type": "spread", "field": "instanceId"}]);
     let strategy = json!({"placementStrategy": spread, "availabilityZoneRebalancing": "DISABLED"});
     let distinct = json!({"placementConstraints": [{"type": "distinctInstance"}]});
@@ -349,11 +349,7 @@ async fn services_are_updated_and_deployed_only_for_what_their_tasks_are() {
             json!({"deploymentConfiguration": {"maximumPercent": 150, "minimumHealthyPercent": 0}}),
             false,
         ),
-        (
-            json!({"availabilityZoneRebalancing": "DISABLED"}),
-            json!({"availabilityZoneRebalancing": "DISABLED"}),
-            false,
-        ),
+        (json!({"availabilityZoneRebalancing": "DISABLED"}), json!({"availabilityZoneRebalancing": "DISABLED"}), false),
         (json!({"desiredCount": 0}), json!({"desiredCount": 0}), false),
         (json!({"desiredCount": 2}), json!({"desiredCount": 2}), false),
         (json!({"forceNewDeployment": true}), json!({"taskDefinition": arn("task-definition/web:1")}), true),
@@ -369,7 +365,7 @@ async fn services_are_updated_and_deployed_only_for_what_their_tasks_are() {
     for (number, (more, want, deploys)) in rows.into_iter().enumerate() {
         let before = described(&harness, "web").await;
         let mut input = json!({"service": "web"});
-        merge(&mut input, more);
+        merge(&mut input, &more);
         let got = call(&harness, "UpdateService", input.clone()).await["service"].clone();
         if let Err(path) = crate::contains(&got, &want, "") {
             panic!("row {number}: {input} differs at {path}: {got:#}");
@@ -380,10 +376,10 @@ async fn services_are_updated_and_deployed_only_for_what_their_tasks_are() {
         assert_eq!(primaries.count(), 1, "row {number}: {input}");
     }
     let stories = call(&harness, "ListServiceDeployments", json!({"service": "web"})).await;
-    assert_eq!(stories["serviceDeployments"].as_array().unwrap().len(), 8, "{stories:#}");
+    assert_eq!(stories["serviceDeployments"].as_array().unwrap().len(), 9, "{stories:#}");
     let update = |more: Value, code, text| {
         let mut input = json!({"service": "web"});
-        merge(&mut input, more);
+        merge(&mut input, &more);
         ("UpdateService", input, Want::Err(code, text))
     };
     let rows = vec![
@@ -394,7 +390,11 @@ async fn services_are_updated_and_deployed_only_for_what_their_tasks_are() {
         update(json!({"taskDefinition": "nope"}), "ClientException", "TaskDefinition not found."),
         update(json!({"taskDefinition": "old:1"}), "ClientException", "TaskDefinition is inactive"),
         update(json!({"desiredCount": 5001}), INVALID, "Desired count exceeds limit."),
-        update(json!({"networkConfiguration": {"awsvpcConfiguration": {"subnets": ["s"]}}}), INVALID, "does not honour"),
+        update(
+            json!({"networkConfiguration": {"awsvpcConfiguration": {"subnets": ["s"]}}}),
+            INVALID,
+            "does not honour",
+        ),
         update(
             json!({"availabilityZoneRebalancing": "ENABLED", "placementStrategy": spread}),
             INVALID,
@@ -409,7 +409,7 @@ async fn services_are_updated_and_deployed_only_for_what_their_tasks_are() {
 #[tokio::test]
 async fn service_deployments_are_listed_in_pages_and_stopped() {
     let harness = start().await;
-    call(&harness, "CreateService", create("web", json!({}))).await;
+    call(&harness, "CreateService", create("web", &json!({}))).await;
     for _ in 0..4 {
         call(&harness, "UpdateService", json!({"service": "web", "forceNewDeployment": true})).await;
     }
@@ -473,10 +473,10 @@ async fn service_deployments_are_listed_in_pages_and_stopped() {
 async fn services_are_listed_described_and_deleted() {
     let harness = start().await;
     for number in 0..12 {
-        call(&harness, "CreateService", create(&format!("s{number:02}"), json!({}))).await;
+        call(&harness, "CreateService", create(&format!("s{number:02}"), &json!({}))).await;
     }
-    call(&harness, "CreateService", create("x", json!({"launchType": "EXTERNAL"}))).await;
-    call(&harness, "CreateService", create("d", json!({"schedulingStrategy": "DAEMON", "desiredCount": null}))).await;
+    call(&harness, "CreateService", create("x", &json!({"launchType": "EXTERNAL"}))).await;
+    call(&harness, "CreateService", create("d", &json!({"schedulingStrategy": "DAEMON", "desiredCount": null}))).await;
     let first = call(&harness, "ListServices", json!({})).await;
     let rest = call(&harness, "ListServices", json!({"nextToken": first["nextToken"]})).await;
     let count = |answer: &Value| answer["serviceArns"].as_array().unwrap().len();
@@ -493,7 +493,11 @@ async fn services_are_listed_described_and_deleted() {
         ),
         ("ListServices", json!({"maxResults": 101}), Want::Err(INVALID, "maxResults")),
         ("ListServices", json!({"cluster": "nope"}), Want::Err("ClusterNotFoundException", "")),
-        ("ListServicesByNamespace", json!({"namespace": "n"}), Want::Err("UnsupportedFeatureException", "does not serve")),
+        (
+            "ListServicesByNamespace",
+            json!({"namespace": "n"}),
+            Want::Err("UnsupportedFeatureException", "does not serve"),
+        ),
         ("DescribeServices", names(&[]), Want::Err(INVALID, "Services cannot be empty.")),
         ("DescribeServices", names(&["a"; 11]), Want::Err(INVALID, "more than 10")),
         (
@@ -504,9 +508,17 @@ async fn services_are_listed_described_and_deleted() {
         ("ListTasks", json!({"serviceName": "s00"}), Want::Ok(json!({"taskArns": []}))),
         ("ListTasks", json!({"serviceName": "nope"}), Want::Err("ServiceNotFoundException", "Service not found.")),
         ("DescribeClusters", json!({}), Want::Ok(json!({"clusters": [{"activeServicesCount": 14}]}))),
-        ("DeleteCluster", json!({}), Want::Err("ClusterContainsServicesException", "while Services are active.")),
+        (
+            "DeleteCluster",
+            json!({"cluster": "default"}),
+            Want::Err("ClusterContainsServicesException", "while Services are active."),
+        ),
         ("DeleteService", json!({"service": "nope"}), Want::Err("ServiceNotFoundException", "Service not found.")),
-        ("DeleteService", json!({"service": "s00"}), Want::Err(INVALID, "cannot be stopped while it is scaled above 0.")),
+        (
+            "DeleteService",
+            json!({"service": "s00"}),
+            Want::Err(INVALID, "cannot be stopped while it is scaled above 0."),
+        ),
         (
             "DeleteService",
             json!({"service": "s00", "force": true}),
@@ -521,45 +533,4 @@ async fn services_are_listed_described_and_deleted() {
         ("ListServices", json!({"schedulingStrategy": "DAEMON"}), Want::Ok(json!({"serviceArns": []}))),
     ];
     run(&harness, "ecs", rows).await;
-}
-
-/// Starts a task of the service as its loop would, on an instance of which no agent ever speaks.
-async fn task(harness: &Harness, service: &str, instance: &str, digit: char) -> String {
-    let store = &harness.server.context().store;
-    let snapshot = store.snapshot();
-    let arn: ServiceArn = arn(&format!("service/default/{service}")).parse().unwrap();
-    let row = snapshot.service(&arn).unwrap();
-    let on: ContainerInstanceArn = instance.parse().unwrap();
-    let id = TaskId::parse(digit.to_string().repeat(32)).unwrap();
-    let task = Task {
-        arn: TaskArn { cluster: arn.cluster.clone(), id },
-        definition: row.service.spec.task_definition.clone(),
-        container_instance: on.id,
-        availability_zone: None,
-        launch_type: LaunchType::Ec2,
-        group: arn.group(),
-        started_by: Some(row.service.primary().id.to_string().into()),
-        overrides: TaskOverrides::default(),
-        reservation: Reservation { cpu: CpuUnits(0), memory: MemoryMib(6), ..Reservation::default() },
-        desired: Desired::Running,
-        phase: Phase::Pending,
-        version: 1,
-        containers: Vec::new(),
-        times: TaskTimes { created: harness.effects.now(), ..TaskTimes::default() },
-        protected_until: None,
-        tags: Tags::default(),
-    };
-    let name = task.arn.to_string();
-    let change = ServiceChange {
-        on: Basis::Version(row.service.version),
-        service: (*row.service).clone(),
-        revisions: Vec::new(),
-        deployments: Vec::new(),
-        events: Vec::new(),
-        start: vec![task],
-        stop: Vec::new(),
-        at: harness.effects.now(),
-    };
-    store.commit(Command::ChangeService(Box::new(change))).await.unwrap();
-    name
 }

@@ -2,8 +2,8 @@
 
 use crate::api::ApiError;
 use model::{
-    ClusterArn, ClusterName, ContainerInstanceArn, ContainerInstanceId, Family, Scope, ServiceArn, ServiceName, TaskArn,
-    TaskDefinition, TaskDefinitionArn, TaskId,
+    ClusterArn, ClusterName, ContainerInstanceArn, ContainerInstanceId, Family, Scope, ServiceArn, ServiceName,
+    TaskArn, TaskDefinition, TaskDefinitionArn, TaskId,
 };
 use state::{ClusterRow, Snapshot};
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! CreateService: a new service, or the one there is when the same request comes again.
 
-use super::{TRIES, commit, parse, render, too_busy};
+use super::{TRIES, change, commit, parse, render, too_busy};
 use crate::{
     api::{
         ApiError,
@@ -12,6 +12,7 @@ use model::{
     ClusterArn, Creation, DeploymentRules, LaunchType, PlacementConstraint, PlacementStrategy, PropagateTags,
     RevisionSpec, SchedulingStrategy, Service, ServiceArn, ServiceName, ServiceStatus, Tags,
 };
+use scheduler::service::deploy;
 use sha2::{Digest, Sha256};
 use shapes::ecs as aws;
 use state::{Basis, ServiceChange, ServiceRow, Snapshot};
@@ -66,8 +67,8 @@ impl Wish {
         parse::controller(request.deployment_controller.as_ref())?;
         let name = parse::set(request.service_name);
         let name = name.ok_or_else(|| ApiError::invalid("Service name can not be blank."))?;
-        let name = ServiceName::parse(&name)
-            .map_err(|error| ApiError::invalid(format!("Invalid service name. {error}")))?;
+        let name =
+            ServiceName::parse(&*name).map_err(|error| ApiError::invalid(format!("Invalid service name. {error}")))?;
         let scheduling = parse::scheduling(request.scheduling_strategy.as_deref());
         let desired_count = match (parse::desired(request.desired_count, scheduling)?, scheduling) {
             (Some(count), _) => count,
@@ -103,7 +104,9 @@ impl Wish {
         let Some(row) = snapshot.service(&arn) else { return Ok(None) };
         match row.service.status {
             // AWS: the same request again is answered with the service, whether it carries a token or not.
-            ServiceStatus::Active if row.service.creation.request_sha256 == self.creation.request_sha256 => Ok(Some(row)),
+            ServiceStatus::Active if row.service.creation.request_sha256 == self.creation.request_sha256 => {
+                Ok(Some(row))
+            }
             ServiceStatus::Active => Err(ApiError::invalid("Creation of service was not idempotent.")),
             ServiceStatus::Draining => Err(ApiError::invalid("Unable to Start a service that is still Draining.")),
             ServiceStatus::Inactive if row.live() > 0 => {
@@ -129,8 +132,28 @@ impl Wish {
         let obstacle = parse::unbalanceable(self.scheduling, &spec, &self.rules);
         let asked = self.az_rebalancing.as_deref();
         let az_rebalancing = parse::az_rebalancing(asked, obstacle.is_none(), obstacle)?;
-        let arn = ServiceArn { cluster: self.cluster.clone(), name: self.name.clone() };
-        todo!()
+        let now = ctx.effects.now();
+        let service = Service {
+            arn: ServiceArn { cluster: self.cluster.clone(), name: self.name.clone() },
+            status: ServiceStatus::Active,
+            version: 1,
+            created_at: now,
+            created_by: caller.principal.as_str().into(),
+            scheduling: self.scheduling,
+            desired_count: self.desired_count,
+            rules: self.rules.clone(),
+            az_rebalancing,
+            spec: Arc::new(spec),
+            // The first one comes next.
+            deployments: Vec::new(),
+            rebalancing: 0,
+            steady: false,
+            deleted_at: None,
+            creation: self.creation.clone(),
+            tags: self.tags.clone(),
+        };
+        let begun = deploy::first(service, change::new_deployment(ctx), now);
+        Ok(change::begun(ctx, Basis::New, begun, definition, now))
     }
 }
 

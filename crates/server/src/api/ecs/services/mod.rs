@@ -4,6 +4,7 @@
 //! Deliberately absent, and refused by name: load balancers and registries, networks of their own, capacity providers,
 //! Fargate, volumes, alarms and lifecycle hooks, every deployment strategy but ROLLING and every controller but ECS.
 
+mod change;
 mod create;
 mod delete;
 mod deployments;

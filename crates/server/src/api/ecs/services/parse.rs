@@ -131,9 +131,9 @@ fn check(rules: &DeploymentRules, scheduling: SchedulingStrategy) -> Result<(), 
         ));
     }
     match rules.early_success {
-        Some(early) if early.healthy_percent < rules.minimum_healthy_percent => Err(ApiError::invalid(
-            "The healthyPercent of earlySuccessCriteria must be at least minimumHealthyPercent.",
-        )),
+        Some(early) if early.healthy_percent < rules.minimum_healthy_percent => {
+            Err(ApiError::invalid("The healthyPercent of earlySuccessCriteria must be at least minimumHealthyPercent."))
+        }
         Some(_) | None => Ok(()),
     }
 }
@@ -219,9 +219,14 @@ pub(super) fn strategy(
     given.into_iter().map(read).collect()
 }
 
+/// The definition must exist.
+pub(super) fn known(found: Option<&Arc<TaskDefinition>>) -> Result<&Arc<TaskDefinition>, ApiError> {
+    found.ok_or_else(|| ApiError::client("TaskDefinition not found."))
+}
+
 /// The definition must exist and be one that new services may use.
 pub(super) fn usable(found: Option<&Arc<TaskDefinition>>) -> Result<&Arc<TaskDefinition>, ApiError> {
-    let definition = found.ok_or_else(|| ApiError::client("TaskDefinition not found."))?;
+    let definition = known(found)?;
     match definition.status {
         TaskDefinitionStatus::Active => Ok(definition),
         TaskDefinitionStatus::Inactive | TaskDefinitionStatus::DeleteInProgress => {

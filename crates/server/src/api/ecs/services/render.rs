@@ -50,9 +50,7 @@ pub(super) fn service(row: &ServiceRow, with_tags: bool) -> aws::Service {
         propagate_tags: Some(spec.propagate_tags.as_str().to_owned()),
         enable_ecs_managed_tags: Some(spec.managed_tags),
         enable_execute_command: Some(false),
-        availability_zone_rebalancing: Some(
-            if service.az_rebalancing { "ENABLED" } else { "DISABLED" }.to_owned(),
-        ),
+        availability_zone_rebalancing: Some(if service.az_rebalancing { "ENABLED" } else { "DISABLED" }.to_owned()),
         load_balancers: Some(Vec::new()),
         service_registries: Some(Vec::new()),
         tags: with_tags.then(|| tags::render(&service.tags)),

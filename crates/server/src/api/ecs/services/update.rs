@@ -1,13 +1,15 @@
 //! UpdateService: what is asked of a service from now on. A change of what its tasks are begins a deployment.
 
-use super::{TRIES, commit, find, parse, render, too_busy};
+use super::{TRIES, change, commit, find, parse, render, too_busy};
 use crate::{
     api::{ApiError, ecs::resolve},
     context::{Caller, Context},
 };
-use model::{PlacementConstraint, PropagateTags, RevisionSpec, Service, ServiceStatus};
+use model::{PlacementConstraint, RevisionSpec, Service, ServiceStatus, Task};
+use scheduler::service::deploy;
 use shapes::ecs as aws;
-use state::{ServiceChange, ServiceRow, Snapshot};
+use state::{Basis, ServiceChange, ServiceRow, Snapshot};
+use std::sync::Arc;
 
 pub(crate) async fn update(
     ctx: &Context,
@@ -57,7 +59,18 @@ fn decide(
     if !deploys && service == *before {
         return Ok(None);
     }
-    todo!()
+    let now = ctx.effects.now();
+    let on = Basis::Version(before.version);
+    if !deploys {
+        return Ok(Some(change::record(ctx, on, service, Vec::new(), now)));
+    }
+    // One that is no more cannot be deployed anew.
+    let definition = parse::known(snapshot.task_definition(&spec.task_definition))?;
+    let story = row.deployment(&before.primary().service_deployment);
+    let tasks: Vec<&Task> = row.tasks().map(|task| &**task).collect();
+    let new = change::new_deployment(ctx);
+    let begun = deploy::begin(&service, Arc::new(spec), new, story.map(|story| &**story), &tasks, now);
+    Ok(Some(change::begun(ctx, on, begun, definition, now)))
 }
 
 /// What its tasks shall be. AWS: a change of any of it is a new deployment; what is not named stays, and an empty list
