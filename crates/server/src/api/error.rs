@@ -44,6 +44,11 @@ impl ApiError {
         Self::new("ClusterNotFoundException", "The referenced cluster was inactive.")
     }
 
+    /// ECS's answer to a service that is not there.
+    pub fn service_not_found() -> Self {
+        Self::new("ServiceNotFoundException", "Service not found.")
+    }
+
     /// The server's own fault; `message` must not hold anything secret.
     pub fn server(message: impl Into<String>) -> Self {
         Self { status: 500, ..Self::new("ServerException", message) }
@@ -109,7 +114,7 @@ impl From<Rejected> for ApiError {
                 "ClusterContainsServicesException",
                 "The Cluster cannot be deleted while Services are active.",
             ),
-            Rejected::ServiceNotFound(_) => Self::new("ServiceNotFoundException", "Service not found."),
+            Rejected::ServiceNotFound(_) => Self::service_not_found(),
             Rejected::ServiceExists(_) => Self::invalid("Creation of service was not idempotent."),
             Rejected::TooManyServices(_) => Self::invalid("The cluster has as many services as it can have."),
             Rejected::ServiceChanged(_) => {
