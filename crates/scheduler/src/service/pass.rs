@@ -186,6 +186,10 @@ impl<'a> Pass<'a> {
     }
 
     pub(super) fn finish(mut self) -> Plan {
+        // A member that this pass stopped while its instance was away is looked at again by the pass that its stop wakes.
+        if let Some(at) = self.roll.given_up_at {
+            self.look_at(at);
+        }
         self.plan.service = self.changed.filter(|changed| changed != self.view.service);
         self.plan.stories.extend(self.story.filter(|story| Some(story) != self.view.story));
         self.plan

@@ -1,8 +1,9 @@
 //! Moving tasks to zones that have too few: start there, wait until all are healthy, stop where there are most.
 //!
-//! Only a service that has all it wants does this, and anything else that happens to it ends it. Zones are compared among
-//! those that have an instance for it; a zone without one is not "empty", it is not there. Whether there is room is for
-//! placement to find out: where nothing could be placed, nothing is counted, and the next pass asks again.
+//! Only a service that has all it wants, and nothing else, does this: one step is over before the next begins, and anything
+//! else that happens to the service ends it. Zones are compared among those that have an instance for it; a zone without one
+//! is not "empty", it is not there. Whether there is room is for placement to find out: where nothing could be placed,
+//! nothing is counted, and the next pass asks again.
 //! Source: "Balancing an Amazon ECS service across Availability Zones" in the ECS developer guide.
 
 use super::{
@@ -43,15 +44,14 @@ pub(super) fn look(pass: &mut Pass<'_>) {
 }
 
 pub(super) fn plan(pass: &mut Pass<'_>) {
-    let moves = !pass.plan.starts.is_empty() || !pass.plan.stops.is_empty();
     let still = pass.roll.members.iter().all(|m| m.good() && m.healthy());
     let wanted = pass.service().desired_count.saturating_add(pass.service().rebalancing);
-    if moves || !still || !may_balance(pass.service()) || pass.roll.count(|_| true) != wanted {
+    if !still || !may_balance(pass.service()) || pass.roll.count(|_| true) != wanted {
         return;
     }
     if pass.service().rebalancing > 0 {
         finish(pass);
-    } else if pass.service().desired_count > 1 && !has_one_zone_each(pass) {
+    } else if pass.roll.leaving.is_empty() && pass.service().desired_count > 1 && !has_one_zone_each(pass) {
         begin(pass);
     }
 }

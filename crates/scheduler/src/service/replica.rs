@@ -143,7 +143,7 @@ pub(super) fn backs_off(pass: &mut Pass<'_>) -> bool {
 
 /// Tells that the rules allow neither a start nor a stop, if nothing that is under way can change that.
 pub(super) fn tell_if_stuck(pass: &mut Pass<'_>) {
-    let moves = !pass.plan.starts.is_empty() || !pass.plan.stops.is_empty();
+    let moves = !pass.plan.starts.is_empty() || !pass.roll.leaving.is_empty();
     let under_way = pass.roll.members.iter().any(|m| match m.stage {
         Stage::Pending | Stage::Warming(_) => true,
         Stage::Healthy => m.unreachable.is_some(),
