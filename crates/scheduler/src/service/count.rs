@@ -109,8 +109,6 @@ impl<'a> Roll<'a> {
                 }),
             }
         }
-        // What is chosen must not hang on the order in which the caller's rows come.
-        roll.members.sort_by(|a, b| (a.task.times.created, &a.task.arn).cmp(&(b.task.times.created, &b.task.arn)));
         roll
     }
 
@@ -161,6 +159,12 @@ fn unreachable(state: Option<InstanceState>) -> Option<Timestamp> {
         None | Some(InstanceState::Active | InstanceState::Draining) => None,
         Some(InstanceState::Unreachable { since }) => Some(since),
     }
+}
+
+/// Sorts by age, the oldest first: what is chosen must not hang on the order in which the caller's rows come. Only where
+/// something is chosen, for most passes choose nothing.
+pub(super) fn by_age(members: &mut [Member<'_>]) {
+    members.sort_by(|a, b| (a.task.times.created, &a.task.arn.id).cmp(&(b.task.times.created, &b.task.arn.id)));
 }
 
 /// A count of tasks. A service has far fewer than fit.

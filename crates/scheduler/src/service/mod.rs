@@ -25,6 +25,8 @@ mod laws;
 #[cfg(test)]
 mod stories;
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 mod world;
 
 pub use count::{HEALTHY_AFTER_MILLIS, LOST_AFTER_MILLIS, is_healthy};

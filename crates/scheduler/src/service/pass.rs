@@ -1,7 +1,7 @@
 //! One pass in the making: what has been decided so far, and the tasks as they will be once that is done.
 
 use super::{
-    count::{LOST_AFTER_MILLIS, Member, Roll, Stage, number},
+    count::{LOST_AFTER_MILLIS, Member, Roll, Stage, by_age, number},
     events::{self, reason},
     view::{Hold, Plan, Start, StopTask, Told, View},
 };
@@ -135,6 +135,7 @@ impl<'a> Pass<'a> {
         let now = self.now();
         let (protected, mut leave): (Vec<_>, Vec<_>) = leave.into_iter().partition(|m| m.protected(now).is_some());
         self.hold_protected(&protected);
+        by_age(&mut leave);
         leave.sort_by_key(|m| (m.healthy(), !m.displaced));
         let mut left = healthy;
         let mut stopped = Vec::new();

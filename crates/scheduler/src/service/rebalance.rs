@@ -7,7 +7,7 @@
 //! Source: "Balancing an Amazon ECS service across Availability Zones" in the ECS developer guide.
 
 use super::{
-    count::Member,
+    count::{Member, by_age},
     events::{self, reason},
     pass::Pass,
     replica::backs_off,
@@ -51,7 +51,7 @@ pub(super) fn plan(pass: &mut Pass<'_>) {
     }
     if pass.service().rebalancing > 0 {
         finish(pass);
-    } else if pass.roll.leaving.is_empty() && pass.service().desired_count > 1 && !has_one_zone_each(pass) {
+    } else if pass.roll.leaving.is_empty() && pass.service().desired_count > 1 && !is_balanced_anywhere(pass) {
         begin(pass);
     }
 }
@@ -71,13 +71,20 @@ fn spreads_over_zones(strategy: &[PlacementStrategy]) -> bool {
     })
 }
 
-/// Tasks that are each alone in their zone are in balance whatever zones there are: the walk over instances is spared.
-fn has_one_zone_each(pass: &Pass<'_>) -> bool {
-    let mut zones: Vec<_> = pass.roll.members.iter().filter_map(|m| m.task.availability_zone.as_deref()).collect();
-    let all = zones.len();
-    zones.sort_unstable();
-    zones.dedup();
-    zones.len() == all
+/// Whether the tasks are in balance even if there were an instance for them in each zone of the cluster: then they are among
+/// the zones that have one, and the walk over instances is spared.
+fn is_balanced_anywhere(pass: &Pass<'_>) -> bool {
+    let mut tasks: BTreeMap<&str, u32> = BTreeMap::new();
+    let zones = pass.view.field.zones();
+    for zone in zones.iter().flatten() {
+        tasks.insert(zone, 0);
+    }
+    for zone in pass.roll.members.iter().filter_map(|m| m.task.availability_zone.as_deref()) {
+        *tasks.entry(zone).or_default() += 1;
+    }
+    // Who does not know the zones leaves one without a task possible.
+    let least = if zones.is_some() { tasks.values().min().copied().unwrap_or_default() } else { 0 };
+    tasks.values().max().is_none_or(|most| *most <= least + 1)
 }
 
 /// The zones that have an instance for the service, and its tasks in them.
@@ -144,7 +151,9 @@ fn finish(pass: &mut Pass<'_>) {
     let mut stopped: BTreeMap<Arc<str>, Vec<&Task>> = BTreeMap::new();
     // The youngest in a zone goes first, as in scaling in.
     let mut free: BTreeMap<&str, Vec<&Task>> = BTreeMap::new();
-    for member in pass.roll.members.iter().filter(|m| m.protected(now).is_none()) {
+    let mut members = pass.roll.members.clone();
+    by_age(&mut members);
+    for member in members.iter().filter(|m| m.protected(now).is_none()) {
         free.entry(member.task.availability_zone.as_deref().unwrap_or_default()).or_default().push(member.task);
     }
     for _ in 0..pass.service().rebalancing {

@@ -7,7 +7,7 @@
 //! Source: "Rolling update" in the ECS developer guide.
 
 use super::{
-    count::{Member, Stage, number},
+    count::{Member, Stage, by_age, number},
     events,
     pass::Pass,
     scale_in,
@@ -84,7 +84,8 @@ fn stop_surplus_of_failed(pass: &mut Pass<'_>) {
 /// Stops so many of those: first what is pending, then what is not healthy yet, then what is.
 fn shrink<'a>(pass: &mut Pass<'a>, surplus: u32, which: impl Fn(&Member<'a>) -> bool) {
     let now = pass.now();
-    let candidates: Vec<Member<'a>> = pass.roll.members.iter().filter(|m| which(m)).copied().collect();
+    let mut candidates: Vec<Member<'a>> = pass.roll.members.iter().filter(|m| which(m)).copied().collect();
+    by_age(&mut candidates);
     let (protected, free): (Vec<_>, Vec<_>) = candidates.iter().copied().partition(|m| m.protected(now).is_some());
     let spare = pass.roll.count(Member::healthy).saturating_sub(minimum(pass));
     let (mut left, mut stopped) = (surplus, Vec::new());

@@ -6,7 +6,7 @@ use super::{
     InstanceState, Told, deploy,
     world::{Wish, World, instance_id},
 };
-use model::{CircuitBreaker, Phase, PlacementStrategy, Timestamp};
+use model::{CircuitBreaker, Cleanup, EarlySuccess, Phase, PlacementStrategy, Timestamp};
 use std::{fmt::Write, path::Path};
 
 /// Runs a script and tells what happened.
@@ -22,7 +22,7 @@ struct Teller {
 impl Teller {
     fn create(words: &[&str]) -> Self {
         let mut wish = Wish::default();
-        let mut by_hand = false;
+        let (mut by_hand, mut early) = (false, None);
         let (mut zones, mut slots) = (vec!["a"], 100);
         for word in words {
             let (name, value) = word.split_once('=').unwrap_or((word, ""));
@@ -35,6 +35,11 @@ impl Teller {
                 "zones" => zones = value.split(',').collect(),
                 "slots" => slots = value.parse().unwrap(),
                 "daemon" => (wish.daemon, wish.minimum, wish.maximum) = (true, 0, 100),
+                "early" => {
+                    let (percent, cleanup) = value.split_once('/').unwrap();
+                    let cleanup = if cleanup == "deferred" { Cleanup::Deferred } else { Cleanup::Blocking };
+                    early = Some(EarlySuccess { healthy_percent: percent.parse().unwrap(), cleanup });
+                }
                 "by-hand" => by_hand = true,
                 "rebalance" => wish.rebalance = true,
                 "breaker" => {
@@ -48,7 +53,8 @@ impl Teller {
                 other => panic!("{other}?"),
             }
         }
-        let world = World::new(&zones, slots, &wish);
+        let mut world = World::new(&zones, slots, &wish);
+        world.service.rules.early_success = early;
         Self { world, text: String::new(), by_hand, tasks: 0, told: 0 }
     }
 
@@ -65,6 +71,7 @@ impl Teller {
             ["desired", count] => self.world.service.desired_count = count.parse().unwrap(),
             ["delete"] => self.world.service = deploy::delete(&self.world.service, now),
             ["join", zone] => self.world.join(zone, 100),
+            ["join", zone, "full"] => self.world.join(zone, 0),
             ["drain", instance] => self.world.set(number(instance), Some(InstanceState::Draining)),
             ["lose", instances @ ..] => {
                 for instance in instances {
@@ -87,6 +94,11 @@ impl Teller {
             }
             ["run", tasks @ ..] => tasks.iter().for_each(|task| self.world.run(number(task) - 1)),
             ["end", tasks @ ..] => tasks.iter().for_each(|task| self.world.end(number(task) - 1)),
+            ["abort"] => {
+                let turned = deploy::abort(&self.world.service, self.world.story().unwrap(), &[], now).unwrap();
+                self.world.service = turned.service;
+                self.world.stories.insert(turned.story.arn.id.clone(), turned.story);
+            }
             ["roll", "back"] => {
                 let turned = deploy::roll_back(&self.world.service, self.world.story().unwrap(), now).unwrap();
                 self.world.service = turned.service;

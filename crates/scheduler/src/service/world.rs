@@ -6,11 +6,11 @@ use super::{
     Field, Hold, InstanceState, Place, Plan, Told, View, deploy, deploy::NewDeployment, events, is_healthy, plan,
 };
 use model::{
-    AccountId, CircuitBreaker, ClusterArn, ClusterName, ContainerInstanceId, Creation, Deployment, DeploymentId,
-    DeploymentRules, Desired, Family, LaunchType, Phase, PlacementStrategy, PropagateTags, Region, Reservation,
-    RevisionSpec, Rollout, SchedulingStrategy, Scope, Service, ServiceArn, ServiceDeployment, ServiceDeploymentId,
-    ServiceName, ServiceStatus, Stop, StopCode, Tags, Task, TaskArn, TaskDefinitionArn, TaskId, TaskOverrides,
-    TaskTimes, Timestamp,
+    AccountId, CircuitBreaker, ClusterArn, ClusterName, ContainerInstanceId, CpuUnits, Creation, Deployment,
+    DeploymentId, DeploymentRules, Desired, Family, LaunchType, MemoryMib, Phase, PlacementStrategy, PropagateTags,
+    Region, Reservation, RevisionSpec, Rollout, SchedulingStrategy, Scope, Service, ServiceArn, ServiceDeployment,
+    ServiceDeploymentId, ServiceName, ServiceStatus, Stop, StopCode, Tags, Task, TaskArn, TaskDefinitionArn, TaskId,
+    TaskOverrides, TaskTimes, Timestamp,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,6 +26,8 @@ pub(super) struct Instance {
     pub(super) slots: usize,
     /// Whether it meets the service's constraints.
     pub(super) fits: bool,
+    /// CPU units and MiB left, if anyone asks.
+    pub(super) left: Option<u32>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -38,6 +40,13 @@ impl Field for Ground {
     fn eligible(&self, _deployment: &Deployment) -> Vec<(ContainerInstanceId, Option<Arc<str>>)> {
         let able = self.0.iter().filter(|(_, i)| i.state == Some(InstanceState::Active) && i.fits);
         able.map(|(id, instance)| (id.clone(), Some(instance.zone.clone()))).collect()
+    }
+    fn zones(&self) -> Option<Vec<Arc<str>>> {
+        Some(self.0.values().map(|instance| instance.zone.clone()).collect())
+    }
+    fn remaining(&self, id: &ContainerInstanceId) -> Option<(CpuUnits, MemoryMib)> {
+        let left = self.0.get(id)?.left?;
+        Some((CpuUnits(left), MemoryMib(left)))
     }
 }
 
@@ -154,7 +163,8 @@ impl World {
 
     pub(super) fn join(&mut self, zone: &str, slots: usize) {
         let id = instance_id(self.ground.0.len() + 1);
-        let instance = Instance { state: Some(InstanceState::Active), zone: zone.into(), slots, fits: true };
+        let instance =
+            Instance { state: Some(InstanceState::Active), zone: zone.into(), slots, fits: true, left: None };
         self.ground.0.insert(id, instance);
     }
 
@@ -233,6 +243,8 @@ impl World {
                     unplaced = true;
                     break;
                 };
+                let alone = self.tasks.iter().all(|t| t.stopped_at().is_some() || t.container_instance != instance);
+                assert!(alone || self.service.scheduling == SchedulingStrategy::Replica, "two daemons on one instance");
                 self.make_task(start.deployment, instance);
                 self.service.rebalancing += u32::from(matches!(start.place, Place::InZone(_)));
             }
