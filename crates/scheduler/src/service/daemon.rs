@@ -87,16 +87,8 @@ fn leave(pass: &mut Pass<'_>, homes: &Homes) {
 
 /// Stops tasks of older deployments, so that new ones can start in their place.
 fn replace(pass: &mut Pass<'_>, homes: &Homes) {
-    let now = pass.now();
-    let old = |m: &&Member<'_>| !m.primary && homes.has(m);
-    let pending: Vec<&Task> = pass
-        .roll
-        .members
-        .iter()
-        .filter(|m| old(m) && m.pending() && m.protected(now).is_none())
-        .map(|m| m.task)
-        .collect();
-    pass.stop_scaling(&pending);
+    let old = |m: &Member<'_>| !m.primary && homes.has(m);
+    pass.stop_pending(old);
     let running: Vec<_> = pass.roll.members.iter().filter(|m| old(m) && !m.pending()).copied().collect();
     if running.is_empty() {
         return;

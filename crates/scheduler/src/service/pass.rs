@@ -129,6 +129,17 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// Stops those that are pending: nothing is lost with them.
+    pub(super) fn stop_pending(&mut self, which: impl Fn(&Member<'a>) -> bool) {
+        let now = self.now();
+        let leave = self.roll.members.iter().filter(|m| m.pending() && which(m)).copied();
+        let (protected, mut leave): (Vec<_>, Vec<_>) = leave.partition(|m| m.protected(now).is_some());
+        self.hold_protected(&protected);
+        by_age(&mut leave);
+        let leave: Vec<_> = leave.iter().map(|m| m.task).collect();
+        self.stop_scaling(&leave);
+    }
+
     /// Stops some of `leave`, the least useful first, while enough healthy tasks remain: never below `minimum` by our own
     /// hand. `healthy` counts those there are, these among them. A task that is not healthy yet may serve all the same.
     pub(super) fn stop_above(&mut self, leave: Vec<Member<'a>>, healthy: u32, minimum: u32) {

@@ -106,6 +106,12 @@ fn counts(zones: &BTreeMap<Arc<str>, Share>) -> Vec<(Arc<str>, u32)> {
     zones.iter().map(|(zone, share)| (zone.clone(), share.tasks)).collect()
 }
 
+/// Whether no zone is more than one task behind another.
+fn is_balanced(zones: &BTreeMap<Arc<str>, Share>) -> bool {
+    let tasks = || zones.values().map(|share| share.tasks);
+    tasks().max().unwrap_or_default() <= tasks().min().unwrap_or_default() + 1
+}
+
 /// Starts as many in the emptiest zones as are to move, and the maximum allows.
 fn begin(pass: &mut Pass<'_>) {
     let mut zones = zones(pass);
@@ -124,6 +130,11 @@ fn begin(pass: &mut Pass<'_>) {
         }
         *starts.entry(least).or_default() += 1;
         room -= 1;
+    }
+    if room > 0 && !is_balanced(&zones) {
+        let now = pass.now();
+        let protected = pass.roll.members.iter().filter(|m| m.protected(now).is_some()).copied();
+        pass.hold_protected(&protected.collect::<Vec<_>>());
     }
     if starts.is_empty() || backs_off(pass) {
         return;
@@ -172,10 +183,8 @@ fn finish(pass: &mut Pass<'_>) {
         let told = events::stopped_to_rebalance(pass.name(), &zone, tasks.iter().map(|task| &task.arn.id));
         pass.tell(told);
     }
-    let counts = counts(&zones);
-    let (least, most) = (counts.iter().map(|(_, n)| *n).min(), counts.iter().map(|(_, n)| *n).max());
-    if most.unwrap_or_default() - least.unwrap_or_default() <= 1 {
-        let told = events::rebalancing_completed(pass.name(), &counts);
+    if is_balanced(&zones) {
+        let told = events::rebalancing_completed(pass.name(), &counts(&zones));
         pass.tell(told);
     }
 }

@@ -13,19 +13,19 @@ use super::{
     scale_in,
     view::{Hold, Place, Start},
 };
-use model::{Rollout, Task};
+use model::Rollout;
 
 pub(super) fn plan(pass: &mut Pass<'_>) {
     match pass.service().primary().rollout {
         Rollout::InProgress | Rollout::Completed => {
-            stop_pending(pass, |m| !m.good());
+            pass.stop_pending(|m| !m.good());
             scale_in(pass);
             stop_running(pass, |m| !m.good());
             start(pass);
         }
         Rollout::Failed => {
             pass.hold(Hold::DeploymentFailed);
-            stop_pending(pass, |m| m.displaced);
+            pass.stop_pending(|m| m.displaced);
             stop_surplus_of_failed(pass);
             stop_running(pass, |m| m.displaced);
         }
@@ -39,18 +39,6 @@ pub(super) fn wanted(pass: &Pass<'_>) -> u32 {
 
 fn minimum(pass: &Pass<'_>) -> u32 {
     pass.service().rules.minimum_healthy(pass.service().desired_count)
-}
-
-fn stop_pending<'a>(pass: &mut Pass<'a>, which: impl Fn(&Member<'a>) -> bool) {
-    let now = pass.now();
-    let tasks: Vec<&Task> = pass
-        .roll
-        .members
-        .iter()
-        .filter(|m| m.pending() && which(m) && m.protected(now).is_none())
-        .map(|m| m.task)
-        .collect();
-    pass.stop_scaling(&tasks);
 }
 
 fn stop_running<'a>(pass: &mut Pass<'a>, which: impl Fn(&Member<'a>) -> bool) {

@@ -10,9 +10,7 @@ use super::{
     pass::Pass,
     replica,
 };
-use model::{
-    BreakerStatus, Cleanup, Deployment, DeploymentId, Rollout, SchedulingStrategy, ServiceDeploymentStatus, Timestamp,
-};
+use model::{BreakerStatus, Cleanup, Deployment, DeploymentId, Rollout, SchedulingStrategy, ServiceDeploymentStatus};
 
 /// Rounds of starts in a row of which no task came to run, from which on that is told.
 const IMPAIRED_AFTER_ROUNDS: u32 = 3;
@@ -124,9 +122,7 @@ fn is_still(pass: &Pass<'_>) -> bool {
 fn complete(pass: &mut Pass<'_>) {
     let (id, now) = (pass.service().primary().id, pass.now());
     let primary = &mut pass.edit().deployments[0];
-    primary.rollout = Rollout::Completed;
-    primary.reason = reason::completed(id);
-    primary.updated_at = now;
+    deploy::bring(primary, Rollout::Completed, reason::completed(id), now);
     let failures = primary.failures.count;
     let told = events::deployment_completed(pass.name(), id);
     pass.tell(told);
@@ -215,11 +211,4 @@ pub(super) fn steady(pass: &mut Pass<'_>) {
     } else if !settled && service.steady {
         pass.edit().steady = false;
     }
-}
-
-/// Moves a moment into a deployment's record.
-pub(super) fn touched(deployment: &mut Deployment, rollout: Rollout, why: std::sync::Arc<str>, now: Timestamp) {
-    deployment.rollout = rollout;
-    deployment.reason = why;
-    deployment.updated_at = now;
 }

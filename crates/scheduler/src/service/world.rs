@@ -234,6 +234,24 @@ impl World {
         applied
     }
 
+    /// Daemons stop for their successors only while enough of the others are healthy. Where they are not to be at all they stop.
+    fn hold_daemons_to_the_minimum(&self, plan: &Plan) {
+        let service = plan.service.as_ref().unwrap_or(&self.service);
+        let stopped = |task: &Task| plan.stops.iter().any(|stop| stop.task == task.arn);
+        let home = |task: &Task| {
+            let instance = &self.ground.0[&task.container_instance];
+            match instance.state {
+                Some(InstanceState::Active) => instance.fits,
+                Some(InstanceState::Unreachable { .. }) => true,
+                None | Some(InstanceState::Draining) => false,
+            }
+        };
+        let serving = || self.live().filter(|task| home(task) && is_healthy(task, self.now));
+        let (all, left) = (serving().count(), serving().filter(|task| !stopped(task)).count() as u32);
+        let minimum = service.rules.minimum_healthy(service.desired_count);
+        assert!(left as usize == all || left >= minimum, "{left} of {all} daemons, minimum {minimum}: {plan:?}");
+    }
+
     fn start(&mut self, plan: &Plan) -> Applied {
         let before = self.tasks.len();
         let mut unplaced = false;
@@ -259,6 +277,9 @@ impl World {
 
     fn hold_plan_to_the_laws(&self, plan: &Plan) {
         let service = plan.service.as_ref().unwrap_or(&self.service);
+        if service.scheduling == SchedulingStrategy::Daemon && service.is_active() {
+            self.hold_daemons_to_the_minimum(plan);
+        }
         let primary = service.primary();
         let stopped = |arn: &TaskArn| plan.stops.iter().any(|stop| stop.task == *arn);
         for task in self.live().filter(|task| stopped(&task.arn)) {
