@@ -85,11 +85,7 @@ impl<'a> Pass<'a> {
     /// Tasks whose instance stays away can neither serve nor answer: they are given up, protected or not.
     pub(super) fn stop_lost(&mut self) {
         let lost = std::mem::take(&mut self.roll.lost);
-        let ids: Vec<_> = lost.iter().map(|task| &task.arn.id).collect();
-        if !ids.is_empty() {
-            let told = events::stopped(self.name(), ids);
-            self.tell(told);
-        }
+        self.tell_stopped(&lost);
         self.plan.stops.extend(lost.into_iter().map(|task| stop(task, reason::LOST.into())));
     }
 
@@ -97,6 +93,10 @@ impl<'a> Pass<'a> {
     pub(super) fn stop_scaling(&mut self, tasks: &[&'a Task]) {
         let primary = self.service().primary().id;
         self.take_off(tasks, |task| reason::scaling(deployment_of(task).unwrap_or(primary)));
+        self.tell_stopped(tasks);
+    }
+
+    fn tell_stopped(&mut self, tasks: &[&Task]) {
         let (pending, running): (Vec<&Task>, Vec<&Task>) =
             tasks.iter().copied().partition(|task| task.last_status() == TaskStatus::Pending);
         if !running.is_empty() {

@@ -72,6 +72,10 @@ impl Teller {
             ["delete"] => self.world.service = deploy::delete(&self.world.service, now),
             ["join", zone] => self.world.join(zone, 100),
             ["join", zone, "full"] => self.world.join(zone, 0),
+            ["join", zone, "unfit"] => {
+                self.world.join(zone, 100);
+                self.world.ground.0.values_mut().last().unwrap().fits = false;
+            }
             ["drain", instance] => self.world.set(number(instance), Some(InstanceState::Draining)),
             ["lose", instances @ ..] => {
                 for instance in instances {

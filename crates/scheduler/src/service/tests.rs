@@ -6,8 +6,8 @@ use super::{
     world::{Wish, World, instance_id},
 };
 use model::{
-    DeploymentId, PlacementStrategy, Rollout, ServiceDeploymentStatus, ServiceEventName as Name, ServiceName, Task,
-    TaskId, Timestamp,
+    CircuitBreaker, DeploymentId, PlacementStrategy, Rollback, Rollout, ServiceDeploymentStatus,
+    ServiceEventName as Name, ServiceName, Task, TaskId, Timestamp,
 };
 
 /// A world whose tasks are where `layout` says (instance numbers), all healthy.
@@ -176,6 +176,22 @@ fn there_is_a_way_back_only_to_what_was_completed() {
     assert_eq!(turned.story.rollback.as_ref().map(|back| back.to), Some(first.id));
     assert_eq!(turned.service.version, world.service.version, "apply counts it");
     assert_eq!(deploy::roll_back(&turned.service, &turned.story, world.now), None, "it is on its way back");
+}
+
+#[test]
+fn there_is_no_way_back_from_a_way_back() {
+    let mut world = laid_out(&["a"], "", &[1]);
+    world.service.rules.breaker = CircuitBreaker { enable: true, rollback: true, ..CircuitBreaker::default() };
+    let (first, second) = (world.service.primary().id, world.update());
+    let mut story = world.story().unwrap().clone();
+    story.status = ServiceDeploymentStatus::RollbackInProgress;
+    story.rollback = Some(Rollback { reason: "".into(), started_at: world.now, to: second });
+    world.stories.insert(story.arn.id.clone(), story);
+    world.service.deployments[0].failures.count = 3;
+    world.think();
+    let deployments: Vec<_> = world.service.deployments.iter().map(|d| (d.id, d.rollout)).collect();
+    assert_eq!(deployments, [(second, Rollout::Failed), (first, Rollout::Completed)]);
+    assert_eq!(world.story().unwrap().status, ServiceDeploymentStatus::RollbackFailed);
 }
 
 #[test]
