@@ -10,7 +10,7 @@ use super::{
     count::{Member, by_age},
     events::{self, reason},
     pass::Pass,
-    replica::backs_off,
+    replica::{backs_off, scale_in},
     view::{Place, Start},
 };
 use model::{PlacementStrategy, Rollout, Service, Task};
@@ -175,7 +175,6 @@ fn finish(pass: &mut Pass<'_>) {
         share.movable -= 1;
         stopped.entry(zone.clone()).or_default().push(task);
     }
-    // What protection keeps is too much from now on, and goes by the rules of scaling in.
     pass.edit().rebalancing = 0;
     let deployment = pass.service().primary().id;
     for (zone, tasks) in stopped {
@@ -183,6 +182,8 @@ fn finish(pass: &mut Pass<'_>) {
         let told = events::stopped_to_rebalance(pass.name(), &zone, tasks.iter().map(|task| &task.arn.id));
         pass.tell(told);
     }
+    // What protection keeps is too much from now on, and goes by the rules of scaling in.
+    scale_in(pass);
     if is_balanced(&zones) {
         let told = events::rebalancing_completed(pass.name(), &counts(&zones));
         pass.tell(told);

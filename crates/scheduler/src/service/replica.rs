@@ -49,7 +49,8 @@ fn stop_running<'a>(pass: &mut Pass<'a>, which: impl Fn(&Member<'a>) -> bool) {
     }
 }
 
-fn scale_in(pass: &mut Pass<'_>) {
+/// Stops good tasks that are too many.
+pub(super) fn scale_in(pass: &mut Pass<'_>) {
     let surplus = pass.roll.count(Member::good).saturating_sub(wanted(pass));
     if surplus > 0 {
         shrink(pass, surplus, Member::good);

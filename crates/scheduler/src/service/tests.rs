@@ -179,6 +179,23 @@ fn there_is_a_way_back_only_to_what_was_completed() {
 }
 
 #[test]
+fn a_deployment_that_failed_gives_up_its_own_tasks_first() {
+    let mut world = laid_out(&["a"], "", &[1, 1, 1, 1]);
+    world.join("b", 100);
+    world.service.rules.maximum_percent = 150;
+    world.update();
+    world.think();
+    world.agents();
+    // All are healthy, and zone a has more of them.
+    world.now = world.now.plus_millis(60_000);
+    let turned = deploy::abort(&world.service, world.story().unwrap(), &[], world.now).unwrap();
+    world.service = turned.service;
+    let gone: Vec<_> = world.plan().stops.iter().map(|stop| stop.task.id.to_string()).collect();
+    let new: Vec<_> = world.tasks[4..].iter().map(|task| task.arn.id.to_string()).collect();
+    assert_eq!((gone.len(), gone), (2, new));
+}
+
+#[test]
 fn there_is_no_way_back_from_a_way_back() {
     let mut world = laid_out(&["a"], "", &[1]);
     world.service.rules.breaker = CircuitBreaker { enable: true, rollback: true, ..CircuitBreaker::default() };
