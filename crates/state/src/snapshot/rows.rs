@@ -4,8 +4,9 @@ use super::{Id, Order, ServiceRow, TaskFilter, TaskTable};
 use crate::command::IdempotencyToken;
 use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
 use model::{
-    AccountSetting, Activation, Cluster, ClusterName, ContainerInstance, Family, InstanceStatus, Machine, Port,
-    Reservation, Resources, ServiceName, SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionStatus, Timestamp,
+    AccountSetting, Activation, Cluster, ClusterName, ContainerInstance, ContainerInstanceId, Family, InstanceStatus,
+    Machine, Port, Reservation, Resources, ServiceName, SettingName, Task, TaskArn, TaskDefinition,
+    TaskDefinitionStatus, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -75,6 +76,11 @@ impl ClusterRow {
     /// The cluster's instances by id, INACTIVE ones too.
     pub fn instances(&self) -> impl Iterator<Item = &Arc<InstanceRow>> {
         self.instances.values()
+    }
+
+    /// An instance, INACTIVE ones too.
+    pub fn instance(&self, id: &ContainerInstanceId) -> Option<&Arc<InstanceRow>> {
+        self.instances.get(&Id::of(id.as_str()))
     }
 
     /// The cluster's services by name, INACTIVE ones too.
