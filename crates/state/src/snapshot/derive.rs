@@ -74,14 +74,11 @@ impl Snapshot {
         };
         let id = Id::of(instance.arn.id.as_str());
         let mut row = match cluster.instances.get(&id) {
-            Some(row) => {
-                cluster.registered_instances -= u32::from(row.is_registered());
-                row.clone()
-            }
+            Some(row) => row.clone(),
             None => Arc::new(InstanceRow::new(instance.clone())),
         };
         Arc::make_mut(&mut row).replace(instance);
-        cluster.registered_instances += u32::from(row.is_registered());
+        cluster.set_registered(id, row.is_registered());
         cluster.instances.insert(id, row);
         Ok(())
     }
@@ -89,9 +86,9 @@ impl Snapshot {
     /// Only for an instance without live tasks.
     pub(crate) fn remove_instance(&mut self, arn: &ContainerInstanceArn) {
         let Some(cluster) = self.cluster_mut(&arn.cluster) else { return };
-        if let Some(row) = cluster.instances.remove(&Id::of(arn.id.as_str())) {
-            cluster.registered_instances -= u32::from(row.is_registered());
-        }
+        let id = Id::of(arn.id.as_str());
+        cluster.instances.remove(&id);
+        cluster.set_registered(id, false);
     }
 
     /// Puts a task in the place of its earlier form, or adds it.
