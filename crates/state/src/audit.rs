@@ -72,6 +72,13 @@ fn audit_cluster(cluster: &ClusterRow, wrong: &mut Vec<String>) {
     if cluster.cluster.status == ClusterStatus::Inactive && (!registered.is_empty() || cluster.live.len() > 0) {
         wrong.push(format!("{arn} is inactive, and yet holds instances or tasks"));
     }
+    let mut zones: BTreeMap<&str, u32> = BTreeMap::new();
+    for zone in cluster.instances().filter_map(|row| row.instance.availability_zone()) {
+        *zones.entry(zone).or_default() += 1;
+    }
+    if !zones.into_iter().eq(cluster.zones.iter().map(|(zone, count)| (&**zone, *count))) {
+        wrong.push(format!("{arn}: its instances' zones are counted otherwise"));
+    }
     let mut by_instance: BTreeMap<&str, Vec<&Arc<Task>>> = BTreeMap::new();
     for task in cluster.live.iter() {
         if !task.holds_resources() {

@@ -2,7 +2,7 @@
 
 use crate::world::World;
 use model::{ClusterArn, Rollout, Service, ServiceArn, ServiceStatus, Task};
-use serde_json::{Value, json};
+use serde_json::json;
 use state::ServiceRow;
 use std::sync::Arc;
 
@@ -191,7 +191,7 @@ impl World {
                 self.wrong.push(format!("{primaries} primary deployments: {service:#}"));
             }
             let total = |name: &str| deployments.iter().map(|d| d[name].as_i64().unwrap_or(0)).sum::<i64>();
-            if service["status"] == "ACTIVE" && Value::from(total("runningCount")) != service["runningCount"] {
+            if service["status"] == "ACTIVE" && service["runningCount"] != total("runningCount") {
                 self.wrong.push(format!("its deployments' tasks are not its tasks: {service:#}"));
             }
         }

@@ -73,11 +73,13 @@ impl Snapshot {
             return Err(orphan(&instance.arn, &instance.arn.cluster));
         };
         let id = Id::of(instance.arn.id.as_str());
+        let before = cluster.instances.get(&id).and_then(|row| row.zone.clone());
         let mut row = match cluster.instances.get(&id) {
             Some(row) => row.clone(),
             None => Arc::new(InstanceRow::new(instance.clone())),
         };
         Arc::make_mut(&mut row).replace(instance);
+        cluster.move_zone(before.as_ref(), row.zone.as_ref());
         cluster.set_registered(id, row.is_registered());
         cluster.instances.insert(id, row);
         Ok(())
@@ -87,7 +89,8 @@ impl Snapshot {
     pub(crate) fn remove_instance(&mut self, arn: &ContainerInstanceArn) {
         let Some(cluster) = self.cluster_mut(&arn.cluster) else { return };
         let id = Id::of(arn.id.as_str());
-        cluster.instances.remove(&id);
+        let removed = cluster.instances.remove(&id);
+        cluster.move_zone(removed.and_then(|row| row.zone.clone()).as_ref(), None);
         cluster.set_registered(id, false);
     }
 

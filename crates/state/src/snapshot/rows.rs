@@ -37,6 +37,8 @@ pub struct ClusterRow {
     /// Derived: its instances that are not INACTIVE, in order, so that one can be drawn by its number. Copied whole when one
     /// comes or goes: 80 KiB with 5,000 of them, which is little beside the fsync of that.
     pub(crate) registered: Arc<Vec<Id>>,
+    /// Derived: how many of its instances are in which zone, INACTIVE ones too.
+    pub(crate) zones: OrdMap<Arc<str>, u32>,
     /// Its tasks whose last status is RUNNING.
     pub running: u32,
     /// Its tasks whose last status is PENDING.
@@ -58,6 +60,7 @@ impl ClusterRow {
         Self {
             cluster,
             registered: Arc::default(),
+            zones: OrdMap::new(),
             running: 0,
             pending: 0,
             active_services: 0,
@@ -77,6 +80,30 @@ impl ClusterRow {
     /// Of those, the one of that number, by id from 0 up.
     pub fn registered_at(&self, number: usize) -> Option<&Arc<InstanceRow>> {
         self.instances.get(self.registered.get(number)?)
+    }
+
+    /// The zones in which it has instances, INACTIVE ones too.
+    pub fn zones(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.zones.keys()
+    }
+
+    /// Notes that an instance of `before` is one of `after`.
+    pub(crate) fn move_zone(&mut self, before: Option<&Arc<str>>, after: Option<&Arc<str>>) {
+        if before == after {
+            return;
+        }
+        if let Some(zone) = before {
+            let left = self.zones.get(zone).map_or(0, |n| n - 1);
+            if left == 0 {
+                self.zones.remove(zone)
+            } else {
+                self.zones.insert(zone.clone(), left)
+            };
+        }
+        if let Some(zone) = after {
+            let there = self.zones.get(zone).map_or(1, |n| n + 1);
+            self.zones.insert(zone.clone(), there);
+        }
     }
 
     /// Notes whether an instance is registered.
