@@ -349,6 +349,16 @@ async fn services_are_updated_and_deployed_only_for_what_their_tasks_are() {
             json!({"deploymentConfiguration": {"maximumPercent": 150, "minimumHealthyPercent": 0}}),
             false,
         ),
+        (
+            json!({"deploymentConfiguration": {"maximumPercent": 100}}),
+            json!({"availabilityZoneRebalancing": "DISABLED"}),
+            false,
+        ),
+        (
+            json!({"deploymentConfiguration": {"maximumPercent": 150}, "availabilityZoneRebalancing": "ENABLED"}),
+            json!({"availabilityZoneRebalancing": "ENABLED"}),
+            false,
+        ),
         (json!({"availabilityZoneRebalancing": "DISABLED"}), json!({"availabilityZoneRebalancing": "DISABLED"}), false),
         (json!({"desiredCount": 0}), json!({"desiredCount": 0}), false),
         (json!({"desiredCount": 2}), json!({"desiredCount": 2}), false),
@@ -460,6 +470,11 @@ async fn service_deployments_are_listed_in_pages_and_stopped() {
         ),
         ("StopServiceDeployment", json!({"serviceDeploymentArn": "x"}), Want::Err(INVALID, "arn: x")),
         ("StopServiceDeployment", json!({"serviceDeploymentArn": superseded}), Want::Err("ConflictException", "")),
+        (
+            "StopServiceDeployment",
+            json!({"serviceDeploymentArn": newest}),
+            Want::Err("ConflictException", "no completed service revision"),
+        ),
         (
             "StopServiceDeployment",
             json!({"serviceDeploymentArn": newest, "stopType": "ABORT"}),

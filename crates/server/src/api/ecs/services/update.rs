@@ -54,7 +54,9 @@ fn decide(
     let spec = spec(snapshot, before, request, constraints)?;
     let obstacle = parse::unbalanceable(before.scheduling, &spec, &service.rules);
     let asked = request.availability_zone_rebalancing.as_deref();
-    service.az_rebalancing = parse::az_rebalancing(asked, before.az_rebalancing, obstacle)?;
+    // What was never asked for by name must not stand in the way of old clients, which know no name for it.
+    let otherwise = before.az_rebalancing && obstacle.is_none();
+    service.az_rebalancing = parse::az_rebalancing(asked, otherwise, obstacle)?;
     let deploys = spec != *before.spec || request.force_new_deployment == Some(true);
     if !deploys && service == *before {
         return Ok(None);
