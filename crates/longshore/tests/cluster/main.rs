@@ -16,6 +16,7 @@ mod host;
 mod logs;
 mod partition;
 mod registry;
+mod service_faults;
 mod status;
 mod storm;
 mod walkthrough;

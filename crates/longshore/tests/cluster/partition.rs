@@ -18,7 +18,7 @@ struct Cut;
 impl Cut {
     fn new(cluster: &Cluster) -> Self {
         let bridge = format!("lsb-{}", key(&cluster.data()));
-        Self::nft(&format!(
+        nft(&format!(
             "table inet cut {{
                 chain in {{ type filter hook input priority -300; iifname \"{bridge}\" drop; }}
                 chain out {{ type filter hook output priority -300; oifname \"{bridge}\" drop; }}
@@ -26,16 +26,17 @@ impl Cut {
         ));
         Self
     }
+}
 
-    fn nft(rules: &str) {
-        let out = Command::new("nft").arg(rules).output().unwrap();
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    }
+/// Changes the rules of the test's own network.
+pub(crate) fn nft(rules: &str) {
+    let out = Command::new("nft").arg(rules).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
 }
 
 impl Drop for Cut {
     fn drop(&mut self) {
-        Self::nft("delete table inet cut");
+        nft("delete table inet cut");
     }
 }
 
