@@ -175,6 +175,44 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ("compose ps", &[("Its containers", "longshore compose -p web ps --desired-status RUNNING")]),
     ("compose stop", &[("Stop its tasks", "longshore compose -p web stop")]),
     (
+        "compose service",
+        &[
+            ("Keep one task of ./docker-compose.yml running", "longshore compose -p web service up"),
+            ("Three of it, then none, then away with it", "longshore compose -p web service scale 3"),
+        ],
+    ),
+    (
+        "compose service create",
+        &[
+            ("A service that runs nothing yet", "longshore compose -p web service create"),
+            (
+                "One task on each container instance",
+                "longshore compose -p agent service create --scheduling-strategy DAEMON",
+            ),
+        ],
+    ),
+    (
+        "compose service up",
+        &[
+            ("Create it, or bring it up to date, and wait", "longshore compose -p web service up --create-log-groups"),
+            (
+                "At most one task more than desired of four, and never one less",
+                "longshore compose -p web service up --deployment-max-percent 125 --deployment-min-healthy-percent 100",
+            ),
+        ],
+    ),
+    ("compose service start", &[("Run one task again after `stop`", "longshore compose -p web service start")]),
+    ("compose service ps", &[("Its containers", "longshore compose -p web service ps --desired-status RUNNING")]),
+    (
+        "compose service scale",
+        &[(
+            "Three tasks, waiting ten minutes for any to come",
+            "longshore compose -p web service scale 3 --timeout 10",
+        )],
+    ),
+    ("compose service stop", &[("Stop its tasks and keep the service", "longshore compose -p web service stop")]),
+    ("compose service rm", &[("Delete it, and do not wait", "longshore compose -p web service rm --timeout 0")]),
+    (
         "logs",
         &[
             (

@@ -12,6 +12,7 @@ mod config;
 mod down;
 mod instances;
 mod logs;
+mod progress;
 mod ps;
 mod say;
 mod scale;
