@@ -68,6 +68,50 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("For scripts: the exit code is 3 if something is unhealthy", "longshore status --check --output json"),
         ],
     ),
+    ("service", &[("Why is it not stable?", "longshore service status web --cluster shop")]),
+    (
+        "service status",
+        &[
+            (
+                "Deployments, what holds it up, the last failures with their output, events",
+                "longshore service status web",
+            ),
+            ("Looked at every two seconds", "longshore service status web --cluster shop --watch"),
+            (
+                "For scripts: the exit code is 3 if it is not stable",
+                "longshore service status web --check --output json",
+            ),
+        ],
+    ),
+    (
+        "deploy",
+        &[
+            (
+                "A new image, watched, and undone if it fails",
+                "longshore deploy web --image registry.example/shop/web:7",
+            ),
+            (
+                "Of one container among several",
+                "longshore deploy web --image app=shop/app:7 --image proxy=shop/proxy:2",
+            ),
+            ("Go back to a revision", "longshore deploy web --cluster shop --task-definition web:3"),
+            (
+                "Pull the same image names again, within five minutes",
+                "longshore deploy web --task-definition web --timeout 5",
+            ),
+        ],
+    ),
+    (
+        "run",
+        &[
+            ("Once, with its output here and its exit code", "longshore run migrate --wait"),
+            (
+                "With another command and a variable",
+                "longshore run web:3 --wait --command bin/check-data --env LEVEL=debug",
+            ),
+            ("Three of it, and do not wait", "longshore run worker --count 3 --cluster shop"),
+        ],
+    ),
     (
         "token",
         &[(

@@ -9,13 +9,17 @@ mod client;
 mod cluster;
 mod compose;
 mod config;
+mod definition;
+mod deploy;
 mod down;
 mod instances;
 mod logs;
 mod progress;
 mod ps;
+mod run;
 mod say;
 mod scale;
+mod service;
 mod status;
 mod tags;
 mod terminal;
@@ -24,7 +28,10 @@ mod user_data;
 pub(crate) mod wait;
 
 pub(crate) use client::{Client, Target};
+pub(crate) use deploy::{DeployArgs, deploy};
+pub(crate) use run::{RunArgs, run as run_task};
 pub(crate) use say::{OutputArgs, json, out, table};
+pub(crate) use service::{ServiceCommand, service};
 pub(crate) use status::{StatusArgs, status};
 
 use anyhow::Result;

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // All of it is tests, and the process is told its environment.
 
 mod compose_service;
+mod own;
 mod recorder;
 
 use recorder::Recorder;
@@ -31,6 +32,11 @@ impl Desk {
         Self { dir, endpoint: Recorder::start() }
     }
 
+    /// Under our own name, with answers of the test's own.
+    fn playing(script: recorder::Script) -> Self {
+        Self { endpoint: Recorder::playing(script), ..Self::new() }
+    }
+
     fn with_vector(name: &str) -> Self {
         let desk = Self::new();
         for entry in fs::read_dir(vectors(name)).unwrap().flatten() {
@@ -51,6 +57,14 @@ impl Desk {
 
     fn home(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// Runs a command under our own name.
+    fn own(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
+        command.args(arguments).env_clear().env("HOME", self.dir.path()).env("LONGSHORE_ENDPOINT", &self.endpoint.url);
+        command.envs([("AWS_ACCESS_KEY_ID", "AK"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("ECS_CLUSTER", "demo")]);
+        command.current_dir(self.dir.path().join("work")).output().unwrap()
     }
 
     fn run_with(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Output {

@@ -17,6 +17,8 @@ mod tasks;
 mod value;
 mod volumes;
 
+pub(super) use value::split;
+
 use super::{Where, config, say, tags};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
