@@ -76,7 +76,14 @@ pub struct LogTarget {
 impl TaskPlan {
     /// Works it out.
     pub fn new(assignment: Assignment, definition: Arc<TaskDefinitionSpec>) -> Self {
-        let containers = definition.containers_with(&assignment.overrides);
+        let mut containers = definition.containers_with(&assignment.overrides);
+        for container in &mut containers {
+            let pinned = assignment.image_digests.get(container.name.as_str());
+            // An image that cannot be pinned cannot be pulled either, which is told when that is tried.
+            if let Some(Ok(pinned)) = pinned.map(|digest| runtime::image::pinned(&container.image, digest)) {
+                container.image = pinned;
+            }
+        }
         let ids = containers.iter().map(|c| runtime_id(&assignment, &c.name)).collect();
         Self { assignment, definition, containers, ids }
     }
@@ -193,6 +200,16 @@ mod tests {
         assert_ne!(plan.ids[0], plan.ids[1]);
         let (other, definition) = testing::assignment(2, &["web"]);
         assert_ne!(plan.ids[0], TaskPlan::new(other, definition).ids[0]);
+    }
+
+    #[test]
+    fn a_pinned_image_is_run_by_its_digest() {
+        let (mut assignment, definition) = testing::assignment(1, &["web", "db"]);
+        let digest = format!("sha256:{}", "a".repeat(64));
+        assignment.image_digests.insert("web".into(), digest.as_str().into());
+        let plan = TaskPlan::new(assignment, definition.clone());
+        assert_eq!(plan.containers[0].image, format!("docker.io/library/busybox@{digest}"));
+        assert_eq!(plan.containers[1].image, definition.containers[1].image);
     }
 
     #[test]

@@ -160,6 +160,9 @@ pub struct Assignment {
     /// The account's mode for log drivers whose options name none, when the task was assigned.
     #[serde(default)]
     pub log_mode: LogMode,
+    /// Digests that containers' images are pinned to, by container: these are run, whatever the tags mean by now.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub image_digests: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 /// Output of one container, in order. A batch without events opens the stream: it is made if it is missing, as it is when

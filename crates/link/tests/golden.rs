@@ -114,6 +114,7 @@ fn assignments() -> Assignments {
         group: "family:web".into(),
         container_ids: BTreeMap::from([("web".into(), "0a1b2c3d-0000-4000-8000-000000000000".into())]),
         log_mode: model::LogMode::default(),
+        image_digests: std::collections::BTreeMap::new(),
     };
     Assignments {
         epoch: 4,

@@ -341,8 +341,10 @@ impl Failures {
 
     /// A task came to run: what held up the next ones is over.
     pub fn ran(&mut self) {
-        self.rounds = 0;
-        self.hold_until = None;
+        if self.rounds > 0 {
+            self.rounds = 0;
+            self.hold_until = None;
+        }
     }
 
     /// A task that ran ended by itself.

@@ -170,6 +170,15 @@ pub fn normalize(reference: &str) -> Result<String, PullError> {
     parse(reference).map(|r| r.whole())
 }
 
+/// The reference with what it names pinned: the same repository, and this digest instead of a tag.
+///
+/// # Errors
+/// [`PullError::InvalidReference`] if it is not a reference at all.
+pub fn pinned(reference: &str, digest: &str) -> Result<String, PullError> {
+    let parsed = parse(reference)?;
+    parse(&format!("{}/{}@{digest}", parsed.registry(), parsed.repository())).map(|r| r.whole())
+}
+
 /// The host (and port) whose credentials serve this reference, e.g. `docker.io` or `127.0.0.1:5000`.
 ///
 /// # Errors
@@ -191,6 +200,21 @@ mod tests {
 
     fn strings(list: &[&str]) -> Vec<String> {
         list.iter().map(|s| (*s).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_pinned_reference_names_the_digest_and_no_tag() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        for (reference, want) in [
+            ("busybox", Some("docker.io/library/busybox")),
+            ("127.0.0.1:5000/app:v1", Some("127.0.0.1:5000/app")),
+            (&format!("127.0.0.1:5000/app@sha256:{}", "b".repeat(64)), Some("127.0.0.1:5000/app")),
+            ("UPPER", None),
+        ] {
+            let want = want.map(|repository| format!("{repository}@{digest}"));
+            assert_eq!(pinned(reference, &digest).ok(), want, "{reference}");
+        }
+        assert!(pinned("busybox", "no digest").is_err());
     }
 
     #[test]

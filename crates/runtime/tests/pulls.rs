@@ -78,6 +78,13 @@ async fn an_image_comes_once_and_goes() {
     registry.corrupt_layers().unwrap();
     let cached = runtime.pull(PullRequest::new(&reference, PullPolicy::IfMissing), &|_| {}).await.unwrap();
     assert_eq!(cached.name, reference);
+    // What its digest names is here, though nobody pulled it by that; what another repository has is not.
+    let pinned = runtime::image::pinned(&reference, &cached.digest).unwrap();
+    let same = runtime.pull(always(&pinned), &|_| {}).await.unwrap();
+    assert_eq!((same.name, same.chain_id), (pinned.clone(), cached.chain_id));
+    assert_eq!(runtime.image(&pinned).await.unwrap().map(|image| image.digest), Some(cached.digest));
+    let other = pinned.replace("/busybox@", "/other@");
+    assert!(runtime.pull(always(&other), &|_| {}).await.is_err());
 }
 
 fn runtime_spec(bench: &Bench, reference: &str) -> runtime::ContainerSpec {

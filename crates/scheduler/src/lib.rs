@@ -6,6 +6,7 @@
 
 pub mod place;
 pub mod query;
+pub mod service;
 
 pub use place::{
     Binpack, Candidate, Constraint, Held, InstanceView, InvalidPlacement, MAX_CONSTRAINTS, MAX_STRATEGIES,

@@ -3,6 +3,7 @@
 //! Used by `longshore state check` and by the tests after every step: it shares no code with what keeps the counts.
 
 use crate::{
+    audit_services::audit_services,
     audit_tasks::{audit_ports, audit_tasks},
     snapshot::{ClusterRow, ScopeRow, Snapshot},
 };
@@ -18,20 +19,25 @@ use std::{
 pub fn audit(snapshot: &Snapshot) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut uses: BTreeMap<&TaskDefinitionArn, u32> = BTreeMap::new();
+    let mut services: BTreeMap<&TaskDefinitionArn, u32> = BTreeMap::new();
     for row in snapshot.scopes.values() {
         for cluster in row.clusters.values() {
             for task in cluster.live.iter() {
                 *uses.entry(&task.definition).or_default() += 1;
             }
+            for deployment in cluster.services().flat_map(|row| &row.service.deployments) {
+                *services.entry(&deployment.spec.task_definition).or_default() += 1;
+            }
             audit_cluster(cluster, &mut wrong);
             audit_tasks(cluster, &mut wrong);
+            audit_services(cluster, &mut wrong);
         }
     }
     for (scope, row) in &snapshot.scopes {
-        audit_families(scope, row, &uses, &mut wrong);
+        audit_families(scope, row, &uses, &services, &mut wrong);
     }
-    for arn in uses.keys().filter(|arn| snapshot.task_definition(arn).is_none()) {
-        wrong.push(format!("live tasks use {arn}, which does not exist"));
+    for arn in uses.keys().chain(services.keys()).filter(|arn| snapshot.task_definition(arn).is_none()) {
+        wrong.push(format!("live tasks or services use {arn}, which does not exist"));
     }
     audit_machines(snapshot, &mut wrong);
     audit_tokens(snapshot, &mut wrong);
@@ -116,7 +122,13 @@ fn audit_instance(row: &crate::snapshot::InstanceRow, tasks: &[&Arc<Task>], wron
     }
 }
 
-fn audit_families(scope: &Scope, row: &ScopeRow, uses: &BTreeMap<&TaskDefinitionArn, u32>, wrong: &mut Vec<String>) {
+fn audit_families(
+    scope: &Scope,
+    row: &ScopeRow,
+    uses: &BTreeMap<&TaskDefinitionArn, u32>,
+    services: &BTreeMap<&TaskDefinitionArn, u32>,
+    wrong: &mut Vec<String>,
+) {
     for (name, family) in &row.families {
         let of = |status| family.revisions().filter(|r| r.definition.status == status).count();
         if of(TaskDefinitionStatus::Active) != family.active as usize {
@@ -126,6 +138,9 @@ fn audit_families(scope: &Scope, row: &ScopeRow, uses: &BTreeMap<&TaskDefinition
             let arn = &revision.definition.arn;
             if arn.revision > family.last_revision {
                 wrong.push(format!("{arn} is above its family's count of {}", family.last_revision));
+            }
+            if services.get(arn).copied().unwrap_or(0) != revision.services {
+                wrong.push(format!("{arn}: the services that use it are counted otherwise"));
             }
             if uses.get(arn).copied().unwrap_or(0) != revision.live_tasks {
                 wrong.push(format!("{arn}: the live tasks that use it are counted otherwise"));

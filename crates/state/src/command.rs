@@ -4,11 +4,12 @@
 //! anything changes, apply looks again at what the decision stood on, because between snapshot and commit another
 //! command may have come first.
 
+use crate::snapshot::Seen;
 use model::{
     AccountSetting, Activation, Attribute, Cluster, ClusterArn, ClusterName, ContainerInstance, ContainerInstanceArn,
-    ContainerInstanceId, InstanceStatus, Machine, MachineState, Registration, Scope, SettingName, Stop, Tags, Task,
-    TaskArn, TaskDefinition, TaskDefinitionArn, TaskDefinitionSpec, TaskObservation, Timestamp, resources::Lacking,
-    tags::InvalidTags,
+    ContainerInstanceId, InstanceStatus, Machine, MachineState, Registration, Scope, Service, ServiceArn,
+    ServiceDeployment, ServiceEvent, ServiceRevision, SettingName, Stop, Tags, Task, TaskArn, TaskDefinition,
+    TaskDefinitionArn, TaskDefinitionSpec, TaskObservation, Timestamp, resources::Lacking, tags::InvalidTags,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
@@ -148,6 +149,22 @@ pub enum Command {
         /// When.
         at: Timestamp,
     },
+    /// Sets until when neither a deployment nor scaling in may stop tasks; `None` lifts it. Those that have ended, or are
+    /// unknown, are left alone. Answers [`Outcome::Tasks`] with those that are as asked for.
+    ProtectTasks {
+        /// Which.
+        tasks: Vec<TaskArn>,
+        /// Until when.
+        until: Option<Timestamp>,
+    },
+    /// Creates a service, changes it, or moves it on: all that belongs to one decision about it. Answers
+    /// [`Outcome::Service`].
+    ChangeService(Box<ServiceChange>),
+    /// Removes INACTIVE services that have no live task, with their past; others of the list stay.
+    ForgetServices {
+        /// Which.
+        arns: Vec<ServiceArn>,
+    },
     /// Removes stopped tasks. Unknown ones are no error.
     ForgetTasks {
         /// Which.
@@ -247,6 +264,38 @@ pub enum Command {
     },
 }
 
+/// One decision about a service, with all that follows from it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceChange {
+    /// What it was decided on.
+    pub on: Basis,
+    /// The service as it shall be. Its version is counted by apply.
+    pub service: Service,
+    /// Revisions, new or with more known of them.
+    pub revisions: Vec<ServiceRevision>,
+    /// Service deployments, new or moved on.
+    pub deployments: Vec<ServiceDeployment>,
+    /// Events, the oldest first.
+    pub events: Vec<ServiceEvent>,
+    /// Tasks to start where they were placed: of this service's group.
+    pub start: Vec<Task>,
+    /// Tasks to stop.
+    pub stop: Vec<(TaskArn, Stop)>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What a decision about a service stands on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Basis {
+    /// That there is none of that name, or an INACTIVE one.
+    New,
+    /// The service's record of that version, whatever its tasks do.
+    Version(u64),
+    /// The service's record and its tasks.
+    Seen(Seen),
+}
+
 /// A resource that carries tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)] // The ARN says it.
@@ -255,6 +304,7 @@ pub enum Resource {
     TaskDefinition(TaskDefinitionArn),
     ContainerInstance(ContainerInstanceArn),
     Task(TaskArn),
+    Service(ServiceArn),
 }
 
 /// What makes a repeated request recognisable.
@@ -289,6 +339,8 @@ pub enum Outcome {
     Replayed(Vec<TaskArn>),
     /// The task as it is now.
     Task(Arc<Task>),
+    /// The service as it is now.
+    Service(Arc<Service>),
     /// What was seen is laid over what is known; these tasks are not the instance's, and its agent should let go of them.
     Observed {
         /// The tasks unknown on that instance.
@@ -322,6 +374,8 @@ pub enum Rejected {
     ClusterInactive(ClusterArn),
     #[error("cluster {0} contains container instances")]
     ClusterContainsContainerInstances(ClusterArn),
+    #[error("cluster {0} contains services")]
+    ClusterContainsServices(ClusterArn),
     #[error("cluster {0} contains tasks")]
     ClusterContainsTasks(ClusterArn),
 
@@ -367,6 +421,18 @@ pub enum Rejected {
     /// Carries the tasks that the first request brought about.
     #[error("the client token was used for a different request")]
     TokenConflict(Vec<TaskArn>),
+
+    #[error("service {0} does not exist")]
+    ServiceNotFound(ServiceArn),
+    #[error("service {0} exists already")]
+    ServiceExists(ServiceArn),
+    /// Look again: the decision was made on what is no longer so.
+    #[error("service {0} has changed since it was looked at")]
+    ServiceChanged(ServiceArn),
+    #[error("cluster {0} has too many services")]
+    TooManyServices(ClusterArn),
+    #[error("{0} is not a task of that service")]
+    TaskOfAnother(TaskArn),
 
     #[error("{0}")]
     Tags(InvalidTags),

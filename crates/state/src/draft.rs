@@ -7,12 +7,13 @@ use crate::{
     backend::{Batch, Change},
     feed::Topic,
     intern::Interner,
-    record::{FamilyRecord, Kind, Record, SettingRecord, scoped, setting_key, token_key},
+    record::{FamilyRecord, Kind, Record, SettingRecord, scoped, service_event_key, setting_key, token_key},
     snapshot::{Orphan, Snapshot, TokenRecord},
 };
 use model::{
-    AccountSetting, Activation, Cluster, ContainerInstance, ContainerInstanceArn, Family, Machine, Scope, SettingName,
-    Task, TaskArn, TaskDefinition, TaskDefinitionArn,
+    AccountSetting, Activation, Cluster, ContainerInstance, ContainerInstanceArn, DeploymentId, Family, Machine, Scope,
+    Service, ServiceArn, ServiceDeployment, ServiceDeploymentId, ServiceEvent, ServiceEventRecord, ServiceRevision,
+    SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionArn,
 };
 use std::{
     collections::{BTreeMap, HashSet},
@@ -100,6 +101,53 @@ impl<'a> Draft<'a> {
         self.next.remove_task(arn);
         self.touched.insert(Topic::Tasks);
         self.erase(Kind::Task, arn.to_string());
+    }
+
+    pub(crate) fn put_service(&mut self, service: Service) -> Arc<Service> {
+        let service = Arc::new(service);
+        owned(self.next.put_service(&service));
+        self.write(Record::Service(service.clone()));
+        service
+    }
+
+    pub(crate) fn remove_service(&mut self, arn: &ServiceArn) {
+        self.next.remove_service(arn);
+        self.erase(Kind::Service, arn.to_string());
+    }
+
+    pub(crate) fn put_service_revision(&mut self, revision: ServiceRevision) {
+        let revision = Arc::new(revision);
+        owned(self.next.put_service_revision(revision.clone()));
+        self.write(Record::ServiceRevision(revision));
+    }
+
+    pub(crate) fn remove_service_revision(&mut self, service: &ServiceArn, id: DeploymentId) {
+        self.next.remove_service_revision(service, id);
+        let arn = model::ServiceRevisionArn { service: service.clone(), id };
+        self.erase(Kind::ServiceRevision, arn.to_string());
+    }
+
+    pub(crate) fn put_service_deployment(&mut self, deployment: ServiceDeployment) {
+        let deployment = Arc::new(deployment);
+        owned(self.next.put_service_deployment(deployment.clone()));
+        self.write(Record::ServiceDeployment(deployment));
+    }
+
+    pub(crate) fn remove_service_deployment(&mut self, service: &ServiceArn, id: &ServiceDeploymentId) {
+        self.next.remove_service_deployment(service, id);
+        let arn = model::ServiceDeploymentArn { service: service.clone(), id: id.clone() };
+        self.erase(Kind::ServiceDeployment, arn.to_string());
+    }
+
+    pub(crate) fn put_service_event(&mut self, service: &ServiceArn, sequence: u64, event: ServiceEvent) {
+        let record = ServiceEventRecord { service: service.clone(), sequence, event: Arc::new(event) };
+        owned(self.next.put_service_event(&record));
+        self.write(Record::ServiceEvent(record));
+    }
+
+    pub(crate) fn remove_service_event(&mut self, service: &ServiceArn, sequence: u64) {
+        self.next.remove_service_event(service, sequence);
+        self.erase(Kind::ServiceEvent, service_event_key(service, sequence));
     }
 
     pub(crate) fn put_family(&mut self, scope: &Scope, family: &Family, last_revision: u32) {

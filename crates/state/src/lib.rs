@@ -10,6 +10,7 @@
 //! ```
 
 pub mod audit;
+mod audit_services;
 mod audit_tasks;
 pub mod backend;
 pub mod command;
@@ -29,13 +30,14 @@ mod wal;
 mod writer;
 
 pub use backend::{Backend, BackendError};
-pub use command::{Command, IdempotencyToken, Outcome, Rejected, Resource};
+pub use command::{Basis, Command, IdempotencyToken, Outcome, Rejected, Resource, ServiceChange};
 pub use feed::{Closed, Subscription, Topic};
 pub use maintain::{MaintainError, Report, backup, check, restore};
 pub use memory::Memory;
 pub use record::{Corrupt, Kind};
 pub use snapshot::{
-    ClusterRow, DefinitionRow, Desire, FamilyRow, InstanceRow, Order, ScopeRow, Snapshot, TaskFilter, TokenRecord,
+    ClusterChanges, ClusterRow, Counts, DefinitionRow, Desire, FamilyRow, InstanceRow, Order, ScopeRow, Seen,
+    ServiceRow, Snapshot, TaskFilter, TokenRecord,
 };
 pub use sqlite::Sqlite;
 pub use store::{CommitError, Committed, OpenError, Stats, Store};

@@ -106,7 +106,11 @@ impl Loading {
             | Record::Token(_)
             | Record::Setting(_)
             | Record::Machine(_)
-            | Record::Activation(_) => self.others.push(record),
+            | Record::Activation(_)
+            | Record::Service(_)
+            | Record::ServiceRevision(_)
+            | Record::ServiceDeployment(_)
+            | Record::ServiceEvent(_) => self.others.push(record),
         }
     }
 
@@ -134,6 +138,10 @@ impl Loading {
                 Record::Setting(s) => snapshot.put_setting(&s.scope, s.setting),
                 Record::Machine(machine) => snapshot.put_machine(machine),
                 Record::Activation(activation) => snapshot.put_activation(activation),
+                Record::Service(service) => snapshot.put_service(&service)?,
+                Record::ServiceRevision(revision) => snapshot.put_service_revision(revision)?,
+                Record::ServiceDeployment(deployment) => snapshot.put_service_deployment(deployment)?,
+                Record::ServiceEvent(event) => snapshot.put_service_event(&event)?,
             }
         }
         snapshot.put_loaded_tasks(self.tasks)?;

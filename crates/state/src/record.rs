@@ -5,7 +5,8 @@
 
 use crate::snapshot::TokenRecord;
 use model::{
-    AccountSetting, Activation, Cluster, ContainerInstance, Family, Machine, Scope, SettingName, Task, TaskDefinition,
+    AccountSetting, Activation, Cluster, ContainerInstance, Family, Machine, Scope, Service, ServiceArn,
+    ServiceDeployment, ServiceEventRecord, ServiceRevision, SettingName, Task, TaskDefinition,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc};
@@ -23,11 +24,15 @@ pub enum Kind {
     Setting,
     Machine,
     Activation,
+    Service,
+    ServiceRevision,
+    ServiceDeployment,
+    ServiceEvent,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::Cluster,
         Self::Family,
         Self::TaskDefinition,
@@ -37,6 +42,10 @@ impl Kind {
         Self::Setting,
         Self::Machine,
         Self::Activation,
+        Self::Service,
+        Self::ServiceRevision,
+        Self::ServiceDeployment,
+        Self::ServiceEvent,
     ];
 
     /// Its name in the store.
@@ -51,6 +60,10 @@ impl Kind {
             Self::Setting => "setting",
             Self::Machine => "machine",
             Self::Activation => "activation",
+            Self::Service => "service",
+            Self::ServiceRevision => "service_revision",
+            Self::ServiceDeployment => "service_deployment",
+            Self::ServiceEvent => "service_event",
         }
     }
 
@@ -83,6 +96,10 @@ pub(crate) enum Record {
     Setting(SettingRecord),
     Machine(Arc<Machine>),
     Activation(Arc<Activation>),
+    Service(Arc<Service>),
+    ServiceRevision(Arc<ServiceRevision>),
+    ServiceDeployment(Arc<ServiceDeployment>),
+    ServiceEvent(ServiceEventRecord),
 }
 
 /// The last number a family gave: kept by itself, so that deleting revisions can not bring a number back.
@@ -144,6 +161,10 @@ pub(crate) fn token_key(scope: &Scope, operation: &str, token: &str) -> String {
     scoped(scope, &format!("{operation}/{token}"))
 }
 
+pub(crate) fn service_event_key(service: &ServiceArn, sequence: u64) -> String {
+    format!("{service}/{sequence}")
+}
+
 impl Record {
     pub(crate) fn kind(&self) -> Kind {
         match self {
@@ -156,6 +177,10 @@ impl Record {
             Self::Setting(_) => Kind::Setting,
             Self::Machine(_) => Kind::Machine,
             Self::Activation(_) => Kind::Activation,
+            Self::Service(_) => Kind::Service,
+            Self::ServiceRevision(_) => Kind::ServiceRevision,
+            Self::ServiceDeployment(_) => Kind::ServiceDeployment,
+            Self::ServiceEvent(_) => Kind::ServiceEvent,
         }
     }
 
@@ -171,6 +196,10 @@ impl Record {
             Self::Setting(r) => setting_key(&r.scope, r.setting.name, r.setting.principal.as_deref()),
             Self::Machine(r) => scoped(&r.scope, &r.id),
             Self::Activation(r) => scoped(&r.scope, &r.id),
+            Self::Service(r) => r.arn.to_string(),
+            Self::ServiceRevision(r) => r.arn.to_string(),
+            Self::ServiceDeployment(r) => r.arn.to_string(),
+            Self::ServiceEvent(r) => service_event_key(&r.service, r.sequence),
         }
     }
 
@@ -187,6 +216,10 @@ impl Record {
             Self::Setting(r) => envelope(version, r),
             Self::Machine(r) => envelope(version, &**r),
             Self::Activation(r) => envelope(version, &**r),
+            Self::Service(r) => envelope(version, &**r),
+            Self::ServiceRevision(r) => envelope(version, &**r),
+            Self::ServiceDeployment(r) => envelope(version, &**r),
+            Self::ServiceEvent(r) => envelope(version, r),
         }
     }
 
@@ -218,6 +251,10 @@ impl Record {
             Kind::Setting => Self::Setting(of(data)?),
             Kind::Machine => Self::Machine(of(data)?),
             Kind::Activation => Self::Activation(of(data)?),
+            Kind::Service => Self::Service(of(data)?),
+            Kind::ServiceRevision => Self::ServiceRevision(of(data)?),
+            Kind::ServiceDeployment => Self::ServiceDeployment(of(data)?),
+            Kind::ServiceEvent => Self::ServiceEvent(of(data)?),
         })
     }
 }

@@ -4,12 +4,17 @@
 use super::{FamilyRecord, Kind, Record, SettingRecord};
 use crate::{command::IdempotencyToken, snapshot::TokenRecord};
 use model::{
-    AccountId, AccountSetting, Activation, AgentInfo, Cluster, ClusterArn, ClusterName, ClusterStatus, Container,
-    ContainerArn, ContainerDefinition, ContainerInstance, ContainerInstanceArn, ContainerInstanceId, ContainerOverride,
-    ContainerStatus, CpuUnits, Desired, Family, InstanceStatus, LaunchType, LogConfiguration, LogDriver, Machine,
-    MachineState, MemoryMib, NetworkBinding, NetworkMode, Phase, Port, PortMapping, PortSpec, Protocol, Region,
-    Registration, Reservation, Resources, Scope, SettingName, Stop, StopCode, Tags, Task, TaskArn, TaskDefinition,
-    TaskDefinitionArn, TaskDefinitionSpec, TaskDefinitionStatus, TaskId, TaskOverrides, TaskTimes, Timestamp, Ulimit,
+    AccountId, AccountSetting, Activation, AgentInfo, BreakerState, BreakerStatus, CircuitBreaker, Cleanup, Cluster,
+    ClusterArn, ClusterName, ClusterStatus, Container, ContainerArn, ContainerDefinition, ContainerInstance,
+    ContainerInstanceArn, ContainerInstanceId, ContainerOverride, ContainerStatus, CpuUnits, Creation, Deployment,
+    DeploymentId, DeploymentRules, Desired, EarlySuccess, Failures, Family, InstanceStatus, LaunchType,
+    LogConfiguration, LogDriver, Machine, MachineState, MemoryMib, NetworkBinding, NetworkMode, Phase,
+    PlacementConstraint, PlacementStrategy, Port, PortMapping, PortSpec, PropagateTags, Protocol, Region, Registration,
+    Reservation, Resources, RevisionImage, RevisionShare, RevisionSpec, Rollback, Rollout, SchedulingStrategy, Scope,
+    Service, ServiceArn, ServiceDeployment, ServiceDeploymentArn, ServiceDeploymentId, ServiceDeploymentStatus,
+    ServiceEvent, ServiceEventName, ServiceEventRecord, ServiceName, ServiceRevision, ServiceRevisionArn,
+    ServiceStatus, SettingName, Stop, StopCode, Tags, Task, TaskArn, TaskDefinition, TaskDefinitionArn,
+    TaskDefinitionSpec, TaskDefinitionStatus, TaskId, TaskOverrides, TaskTimes, Timestamp, Ulimit,
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -166,7 +171,7 @@ fn task() -> Record {
                 stopping: Some(Timestamp(8)),
                 ..TaskTimes::default()
             },
-            protected_until: None,
+            protected_until: Some(Timestamp(10)),
             tags: tags(),
         }
         .into(),
@@ -221,6 +226,117 @@ fn activation() -> Record {
     )
 }
 
+fn service_arn() -> ServiceArn {
+    ServiceArn { cluster: cluster_arn(), name: ServiceName::parse("web").unwrap() }
+}
+fn deployment_id() -> DeploymentId {
+    "ecs-svc/8646900195280463695".parse().unwrap()
+}
+fn service_deployment_id() -> ServiceDeploymentId {
+    ServiceDeploymentId::parse("ejGvqq2ilnbKT9qj0vLJe").unwrap()
+}
+fn revision_spec() -> RevisionSpec {
+    RevisionSpec {
+        task_definition: definition_arn(),
+        launch_type: LaunchType::Ec2,
+        placement_constraints: vec![PlacementConstraint {
+            kind: "memberOf".into(),
+            expression: Some("attribute:x == y".into()),
+        }],
+        placement_strategy: vec![PlacementStrategy { kind: "spread".into(), field: Some("instanceId".into()) }],
+        propagate_tags: PropagateTags::Service,
+        managed_tags: true,
+    }
+}
+fn rules() -> DeploymentRules {
+    let breaker = CircuitBreaker { enable: true, rollback: true, ..CircuitBreaker::default() };
+    let early_success = Some(EarlySuccess { healthy_percent: 80, cleanup: Cleanup::Deferred });
+    DeploymentRules { minimum_healthy_percent: 50, maximum_percent: 150, breaker, early_success }
+}
+
+fn service() -> Record {
+    let deployment = Deployment {
+        id: deployment_id(),
+        spec: revision_spec().into(),
+        service_deployment: service_deployment_id(),
+        created_at: Timestamp(2),
+        updated_at: Timestamp(3),
+        rollout: Rollout::InProgress,
+        reason: "ECS deployment ecs-svc/8646900195280463695 in progress.".into(),
+        failures: Failures { count: 2, last: Some(Timestamp(3)), rounds: 1, hold_until: Some(Timestamp(4)) },
+    };
+    Record::Service(
+        Service {
+            arn: service_arn(),
+            status: ServiceStatus::Draining,
+            version: 3,
+            created_at: Timestamp(1),
+            created_by: "arn:aws:iam::123456789012:root".into(),
+            scheduling: SchedulingStrategy::Replica,
+            desired_count: 4,
+            rules: rules(),
+            az_rebalancing: true,
+            spec: revision_spec().into(),
+            deployments: vec![deployment],
+            rebalancing: 1,
+            steady: true,
+            deleted_at: Some(Timestamp(5)),
+            creation: Creation { token: Some("t".into()), request_sha256: "aa55".into() },
+            tags: tags(),
+        }
+        .into(),
+    )
+}
+
+fn service_revision() -> Record {
+    let image = RevisionImage { container: "web".into(), image: "nginx:1.27".into(), digest: Some("sha256:00".into()) };
+    Record::ServiceRevision(
+        ServiceRevision {
+            arn: ServiceRevisionArn { service: service_arn(), id: deployment_id() },
+            created_at: Timestamp(2),
+            spec: revision_spec().into(),
+            images: vec![image],
+        }
+        .into(),
+    )
+}
+
+fn service_deployment() -> Record {
+    let share = |requested| RevisionShare { id: deployment_id(), requested, running: 1, pending: 2 };
+    Record::ServiceDeployment(
+        ServiceDeployment {
+            arn: ServiceDeploymentArn { service: service_arn(), id: service_deployment_id() },
+            target: share(4),
+            sources: vec![share(3)],
+            status: ServiceDeploymentStatus::RollbackInProgress,
+            reason: Some("why".into()),
+            rules: rules(),
+            created_at: Timestamp(1),
+            started_at: Some(Timestamp(2)),
+            stopped_at: Some(Timestamp(3)),
+            finished_at: Some(Timestamp(4)),
+            updated_at: Timestamp(5),
+            rollback: Some(Rollback { reason: "why".into(), started_at: Timestamp(3), to: deployment_id() }),
+            breaker: BreakerState { status: BreakerStatus::Triggered, failure_count: 3, threshold: 3 },
+        }
+        .into(),
+    )
+}
+
+fn service_event() -> Record {
+    Record::ServiceEvent(ServiceEventRecord {
+        service: service_arn(),
+        sequence: 7,
+        event: ServiceEvent {
+            id: "f81d4fae-7dec-41d0-a765-00a0c91e6bf6".into(),
+            at: Timestamp(6),
+            name: ServiceEventName::SteadyState,
+            message: "(service web) has reached a steady state.".into(),
+        }
+        .into(),
+    })
+}
+
 /// One record of each kind, with as many members set as make sense together.
 fn examples() -> Vec<Record> {
     let token = IdempotencyToken {
@@ -245,6 +361,10 @@ fn examples() -> Vec<Record> {
         Record::Setting(SettingRecord { scope: scope(), setting: setting.into() }),
         machine(),
         activation(),
+        service(),
+        service_revision(),
+        service_deployment(),
+        service_event(),
     ]
 }
 

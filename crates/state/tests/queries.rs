@@ -126,7 +126,7 @@ fn tasks_are_listed_by_every_filter() {
         let mut task = task("one", n, n % 3, definitions[usize::from(n % 2 == 1)].clone(), 1, 1);
         task.started_by = (n % 4 == 0).then(|| "cron".into());
         if n >= 10 {
-            (task.group, task.launch_type) = ("service:shop".into(), LaunchType::External);
+            (task.group, task.launch_type) = ("batch:shop".into(), LaunchType::External);
         }
         must(&store, start(vec![task]));
     }
@@ -151,7 +151,7 @@ fn tasks_are_listed_by_every_filter() {
     let both = TaskFilter { container_instance: on, family: Some(family("web")), ..all.clone() };
     assert_eq!(numbers(&s, &both), [4, 10]);
     assert_eq!(numbers(&s, &TaskFilter { started_by: Some("cron".into()), ..all.clone() }), [0, 4, 8]);
-    assert_eq!(numbers(&s, &TaskFilter { group: Some("service:shop".into()), ..all.clone() }), [10, 11]);
+    assert_eq!(numbers(&s, &TaskFilter { group: Some("batch:shop".into()), ..all.clone() }), [10, 11]);
     assert_eq!(numbers(&s, &TaskFilter { launch_type: Some(LaunchType::External), ..all.clone() }), [10, 11]);
     assert_eq!(numbers(&s, &TaskFilter { family: Some(family("none")), ..all }), Vec::<u64>::new());
 

@@ -52,6 +52,33 @@ impl Images {
         }
     }
 
+    /// An image that is here under another name of its repository is given this one too, which names its digest: whatever
+    /// the registry would say, it can only be the same.
+    pub(super) async fn adopt(
+        &self,
+        client: &Client,
+        name: &str,
+        digest: &str,
+        platform: &Platform,
+    ) -> Result<Option<Image>, RuntimeError> {
+        let request = images::ListImagesRequest { filters: vec![format!("target.digest=={digest}")] };
+        let answer = ask("list images", client.images().list(request)).await?;
+        let repository = name.split_once('@').map_or(name, |(repository, _)| repository);
+        let same = |record: &images::Image| {
+            record.name.strip_prefix(repository).is_some_and(|rest| rest.starts_with([':', '@']))
+        };
+        let Some(mut record) = answer.images.into_iter().find(same) else { return Ok(None) };
+        record.name = name.to_owned();
+        let Some(image) = self.describe(client, &record, platform).await? else { return Ok(None) };
+        if !is_unpacked(client, &image.chain_id).await? {
+            return Ok(None);
+        }
+        (record.created_at, record.updated_at) = (None, None);
+        let request = images::CreateImageRequest { image: Some(record), ..Default::default() };
+        ask_if("name image", Code::AlreadyExists, client.images().create(request)).await?;
+        Ok(Some(image))
+    }
+
     /// All complete images for the platform.
     pub(super) async fn list(&self, client: &Client, platform: &Platform) -> Result<Vec<Image>, RuntimeError> {
         let answer = ask("list images", client.images().list(images::ListImagesRequest::default())).await?;

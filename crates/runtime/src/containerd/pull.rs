@@ -147,11 +147,16 @@ impl Pulls {
         let Self { client, config, registries, images, effects } = self;
         let reference = image::parse(&request.reference)?;
         let name = reference.whole();
-        let here = images.find(client, &name, &request.platform).await?;
+        let mut here = images.find(client, &name, &request.platform).await?;
+        if let (None, Some(digest)) = (&here, reference.digest()) {
+            here = images.adopt(client, &name, digest, &request.platform).await?;
+        }
         // Whoever has a copy is not kept from it by a registry in trouble.
         let tries = if here.is_some() { 1 } else { TRIES };
         let asks = match (request.policy, here) {
             (PullPolicy::IfMissing, Some(image)) => return Ok(image),
+            // What a digest names never changes.
+            (PullPolicy::Always, Some(image)) if reference.digest().is_some() => return Ok(image),
             (PullPolicy::Always, here) => here,
             (PullPolicy::IfMissing, None) => None,
         };

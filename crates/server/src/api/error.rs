@@ -44,6 +44,11 @@ impl ApiError {
         Self::new("ClusterNotFoundException", "The referenced cluster was inactive.")
     }
 
+    /// ECS's answer to a service that is not there.
+    pub fn service_not_found() -> Self {
+        Self::new("ServiceNotFoundException", "Service not found.")
+    }
+
     /// The server's own fault; `message` must not hold anything secret.
     pub fn server(message: impl Into<String>) -> Self {
         Self { status: 500, ..Self::new("ServerException", message) }
@@ -105,6 +110,16 @@ impl From<Rejected> for ApiError {
                 "ClusterContainsContainerInstancesException",
                 "The Cluster cannot be deleted while Container Instances are active or draining.",
             ),
+            Rejected::ClusterContainsServices(_) => Self::new(
+                "ClusterContainsServicesException",
+                "The Cluster cannot be deleted while Services are active.",
+            ),
+            Rejected::ServiceNotFound(_) => Self::service_not_found(),
+            Rejected::ServiceExists(_) => Self::invalid("Creation of service was not idempotent."),
+            Rejected::TooManyServices(_) => Self::invalid("The cluster has as many services as it can have."),
+            Rejected::ServiceChanged(_) => {
+                Self::server("The service is changing too fast to be changed now; try again.")
+            }
             Rejected::ClusterContainsTasks(_) => {
                 Self::new("ClusterContainsTasksException", "The Cluster cannot be deleted while Tasks are active.")
             }
@@ -155,6 +170,7 @@ impl From<Rejected> for ApiError {
             | Rejected::TaskExists(_)
             | Rejected::TaskNotStopped(_)
             | Rejected::TaskNotNew(_)
+            | Rejected::TaskOfAnother(_)
             | Rejected::MachineExists(_)
             | Rejected::AddressTaken(_)
             | Rejected::MachinesDiffer

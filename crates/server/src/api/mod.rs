@@ -31,6 +31,7 @@ pub(crate) fn rooms() -> &'static [(&'static str, &'static [honoured::Row])] {
         ("ecs", ecs::clusters::HONOURED),
         ("ecs", ecs::container_instances::HONOURED),
         ("ecs", ecs::registration::HONOURED),
+        ("ecs", ecs::services::HONOURED),
         ("ecs", ecs::tags::HONOURED),
         ("ecs", ecs::task_definitions::HONOURED),
         ("ecs", ecs::tasks::HONOURED),

@@ -87,8 +87,16 @@ pub(crate) fn invalid_token() -> ApiError {
 /// # Errors
 /// `InvalidParameterException` outside of 1 to `max`.
 pub(crate) fn limit(asked: Option<i32>, max: usize) -> Result<usize, ApiError> {
+    limit_or(asked, max, max)
+}
+
+/// The same of a list whose pages are shorter than they could be when nothing was asked for.
+///
+/// # Errors
+/// `InvalidParameterException` outside of 1 to `max`.
+pub(crate) fn limit_or(asked: Option<i32>, otherwise: usize, max: usize) -> Result<usize, ApiError> {
     // Old clients send 0 for members nobody set.
-    let Some(asked) = asked.filter(|asked| *asked != 0) else { return Ok(max) };
+    let Some(asked) = asked.filter(|asked| *asked != 0) else { return Ok(otherwise) };
     let fits = usize::try_from(asked).ok().filter(|asked| *asked <= max);
     fits.ok_or_else(|| ApiError::invalid(format!("maxResults should be between 1 and {max}, inclusive.")))
 }

@@ -5,6 +5,7 @@ mod aging;
 mod liveness;
 mod machines;
 mod retention;
+mod services;
 
 pub(crate) use aging::Aging;
 
@@ -16,6 +17,7 @@ pub(crate) fn start(ctx: &Context, sessions: Arc<Sessions>, local: Option<(Arc<d
     let effects = &ctx.effects;
     effects.spawn("liveness", liveness::run(ctx.clone(), sessions));
     effects.spawn("retention", retention::run(ctx.clone()));
+    effects.spawn("services", services::run(ctx.clone()));
     if let Some((host, link)) = local {
         effects.spawn("machines", machines::run(ctx.clone(), host, link));
     }

@@ -2,7 +2,7 @@
 
 use super::Aging;
 use crate::context::Context;
-use model::{InstanceStatus, MachineState, Scope, TaskDefinitionStatus, Timestamp};
+use model::{InstanceStatus, MachineState, Scope, ServiceStatus, TaskDefinitionStatus, Timestamp};
 use state::{Command, Order, Snapshot};
 use std::time::Duration;
 
@@ -45,6 +45,15 @@ fn due(ctx: &Context, snapshot: &Snapshot, scope: &Scope, now: Timestamp) -> Vec
         let arn = &cluster.cluster.arn;
         let old: Vec<_> = snapshot.stopped_before(arn, before).take(BATCH * BATCHES).map(|t| t.arn.clone()).collect();
         commands.extend(old.chunks(BATCH).map(|tasks| Command::ForgetTasks { tasks: tasks.to_vec() }));
+        // AWS does not say how long an INACTIVE service is described; ours is as long as its last tasks.
+        let over = |row: &&std::sync::Arc<state::ServiceRow>| {
+            let since = row.service.deleted_at.unwrap_or(row.service.created_at);
+            row.service.status == ServiceStatus::Inactive && since < before && row.live() == 0
+        };
+        let arns: Vec<_> = cluster.services().filter(over).map(|r| r.service.arn.clone()).take(BATCH).collect();
+        if !arns.is_empty() {
+            commands.push(Command::ForgetServices { arns });
+        }
         let gone = |row: &&std::sync::Arc<state::InstanceRow>| {
             row.instance.status == InstanceStatus::Inactive && row.instance.agent_changed_at < before && row.live == 0
         };

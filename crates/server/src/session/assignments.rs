@@ -1,9 +1,9 @@
 //! What an instance shall hold, as one message.
 
 use link::{Assignment, Assignments};
-use model::{ContainerInstanceArn, LogMode, SettingName, Task, TaskDefinitionArn};
+use model::{ContainerInstanceArn, LogMode, Phase, SettingName, Task, TaskDefinitionArn};
 use state::Snapshot;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The assignment of one task.
 fn assignment(task: &Task, log_mode: LogMode) -> Assignment {
@@ -15,6 +15,18 @@ fn assignment(task: &Task, log_mode: LogMode) -> Assignment {
         group: task.group.clone(),
         container_ids: task.containers.iter().map(|c| (c.name.clone(), c.arn.id.clone())).collect(),
         log_mode,
+        image_digests: pinned(task),
+    }
+}
+
+/// The digests a task was made with. Those that its agent found out are its own already; an agent looks at an assignment once.
+fn pinned(task: &Task) -> BTreeMap<Arc<str>, Arc<str>> {
+    match task.phase {
+        Phase::Pending => {
+            let containers = task.containers.iter();
+            containers.filter_map(|c| Some((c.name.clone(), c.image_digest.clone()?))).collect()
+        }
+        Phase::Running | Phase::Stopping { .. } | Phase::Stopped { .. } => BTreeMap::new(),
     }
 }
 

@@ -71,7 +71,6 @@ async fn tasks_are_listed_by_what_is_asked_for() {
         (json!({"startedBy": "ci"}), 2),
         (json!({"family": "web"}), 2),
         (json!({"family": "api"}), 0),
-        (json!({"serviceName": "web"}), 0),
         (json!({"launchType": "EC2"}), 2),
         (json!({"launchType": "EXTERNAL"}), 0),
         (json!({"launchType": "FARGATE"}), 0),

@@ -43,5 +43,14 @@ fn the_table_names_members_that_are_refused() {
     ] {
         assert_eq!(register.unsupported_members.iter().any(|m| m == member), refused, "{member}");
     }
-    assert_eq!(json!(row("CreateService").status), Value::from("refused"));
+    for (operation, member, refused) in [
+        ("CreateService", "loadBalancers", true),
+        ("CreateService", "deploymentConfiguration.lifecycleHooks", true),
+        ("CreateService", "deploymentConfiguration.maximumPercent", false),
+        ("UpdateService", "forceNewDeployment", false),
+    ] {
+        let said = row(operation).unsupported_members.iter().any(|m| m == member);
+        assert_eq!(said, refused, "{operation} {member}");
+    }
+    assert_eq!(json!(row("CreateTaskSet").status), Value::from("refused"));
 }

@@ -11,6 +11,8 @@ mod definitions;
 mod edges;
 mod half;
 mod logs;
+mod service_tasks;
+mod services;
 mod settings;
 mod signatures;
 mod tags;

@@ -7,7 +7,7 @@ use serde_json::json;
 use state::Command;
 
 /// Puts an instance into the default cluster, as a joining agent would.
-async fn instance(harness: &Harness, digit: char) -> String {
+pub(crate) async fn instance(harness: &Harness, digit: char) -> String {
     harness.call("ecs", "CreateCluster", &json!({})).await.unwrap();
     let cluster: ClusterArn = arn("cluster/default").parse().unwrap();
     let id = ContainerInstanceId::parse(digit.to_string().repeat(32)).unwrap();

@@ -6,7 +6,7 @@ use crate::{
     draft::Draft,
     snapshot::ClusterRow,
 };
-use model::{Cluster, ClusterArn, ClusterStatus};
+use model::{Cluster, ClusterArn, ClusterStatus, ServiceStatus};
 use std::{collections::BTreeMap, sync::Arc};
 
 impl Draft<'_> {
@@ -34,6 +34,9 @@ impl Draft<'_> {
         }
         if row.registered_instances > 0 {
             return Err(Rejected::ClusterContainsContainerInstances(arn.clone()));
+        }
+        if row.services().any(|row| row.service.status != ServiceStatus::Inactive) {
+            return Err(Rejected::ClusterContainsServices(arn.clone()));
         }
         if row.live_tasks() > 0 {
             return Err(Rejected::ClusterContainsTasks(arn.clone()));

@@ -67,7 +67,7 @@ impl Draft<'_> {
             }
             TaskDefinitionStatus::DeleteInProgress => {}
         }
-        if self.next.definition_row(arn).is_some_and(|row| row.live_tasks > 0) {
+        if self.next.definition_row(arn).is_some_and(|row| row.live_tasks > 0 || row.services > 0) {
             return Err(Rejected::TaskDefinitionInUse(arn.clone()));
         }
         self.remove_definition(arn);

@@ -8,6 +8,7 @@ mod clusters;
 mod definitions;
 mod instances;
 mod machines;
+mod services;
 mod settings;
 mod tags;
 mod tasks;
@@ -46,6 +47,9 @@ impl Draft<'_> {
             Command::StopTask { arn, why, at } => self.stop_task(&arn, why, at),
             Command::Observe { instance, seen, at } => self.observe(&instance, &seen, at),
             Command::EndTasks { tasks, why, at } => self.end_tasks(&tasks, &why, at),
+            Command::ProtectTasks { tasks, until } => Ok(self.protect_tasks(&tasks, until)),
+            Command::ChangeService(change) => self.change_service(*change),
+            Command::ForgetServices { arns } => Ok(self.forget_services(&arns)),
             Command::ForgetTasks { tasks } => self.forget_tasks(&tasks),
             Command::ForgetTokens { scope, before } => self.forget_tokens(&scope, before),
 

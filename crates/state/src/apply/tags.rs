@@ -5,7 +5,7 @@ use crate::{
     command::{Outcome, Rejected, Resource},
     draft::Draft,
 };
-use model::{Cluster, ContainerInstance, Tags, Task, TaskDefinition};
+use model::{Cluster, ContainerInstance, Service, Tags, Task, TaskDefinition};
 
 impl Draft<'_> {
     pub(super) fn tag_resource(&mut self, resource: Resource, more: &Tags) -> Applied {
@@ -35,6 +35,14 @@ impl Draft<'_> {
                 let mut instance = ContainerInstance::clone(&self.registered_instance(&arn)?.instance);
                 change(&mut instance.tags)?;
                 self.put_instance(instance);
+            }
+            Resource::Service(arn) => {
+                let known = self.next.service(&arn).filter(|row| row.service.is_active());
+                let known = known.ok_or_else(|| Rejected::ServiceNotFound(arn.clone()))?;
+                let mut service = Service::clone(&known.service);
+                change(&mut service.tags)?;
+                service.version += 1;
+                self.put_service(service);
             }
             Resource::Task(arn) => {
                 let known = self.next.task(&arn).ok_or_else(|| Rejected::TaskNotFound(arn.clone()))?;

@@ -7,13 +7,21 @@ use crate::{
     snapshot::TokenRecord,
 };
 use model::{
-    ContainerInstanceArn, Desired, InstanceStatus, Phase, Resources, Scope, Stop, Task, TaskArn, TaskDefinitionStatus,
-    TaskObservation, Timestamp,
+    ContainerInstanceArn, Desired, InstanceStatus, Phase, Resources, Scope, ServiceArn, Stop, Task, TaskArn,
+    TaskDefinitionStatus, TaskObservation, Timestamp,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
+
+/// What is to be done with a task definition that is no longer ACTIVE. AWS: a service that was made when it was goes on
+/// using it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inactive {
+    Refused,
+    Used,
+}
 
 impl Draft<'_> {
     pub(super) fn start_tasks(&mut self, tasks: Vec<Task>, token: Option<IdempotencyToken>) -> Applied {
@@ -26,7 +34,12 @@ impl Draft<'_> {
                 Err(Rejected::TokenConflict(known.tasks.clone()))
             };
         }
-        self.check_start(&tasks)?;
+        // Services start their own, with the decision they belong to.
+        let of_service = |t: &&Task| ServiceArn::of_group(&t.arn.cluster, &t.group).is_some();
+        if let Some(task) = tasks.iter().find(of_service) {
+            return Err(Rejected::TaskOfAnother(task.arn.clone()));
+        }
+        self.check_start(&tasks, Inactive::Refused)?;
         let started: Vec<_> = tasks.into_iter().map(|task| self.put_task(task)).collect();
         if let Some(token) = token {
             self.put_token(TokenRecord { token, tasks: started.iter().map(|task| task.arn.clone()).collect() });
@@ -35,7 +48,7 @@ impl Draft<'_> {
     }
 
     /// Whether all of them can be started, each with those before it on their instances already.
-    fn check_start(&self, tasks: &[Task]) -> Result<(), Rejected> {
+    pub(super) fn check_start(&self, tasks: &[Task], inactive: Inactive) -> Result<(), Rejected> {
         let mut left: BTreeMap<ContainerInstanceArn, Resources> = BTreeMap::new();
         let mut ids = BTreeSet::new();
         for (index, task) in tasks.iter().enumerate() {
@@ -48,6 +61,8 @@ impl Draft<'_> {
             self.active_cluster(&task.arn.cluster)?;
             match self.definition(&task.definition)?.status {
                 TaskDefinitionStatus::Active => {}
+                TaskDefinitionStatus::Inactive | TaskDefinitionStatus::DeleteInProgress
+                    if inactive == Inactive::Used => {}
                 TaskDefinitionStatus::Inactive | TaskDefinitionStatus::DeleteInProgress => {
                     return Err(Rejected::TaskDefinitionNotActive(task.definition.clone()));
                 }
@@ -91,8 +106,10 @@ impl Draft<'_> {
             };
             if known.holds_resources() {
                 let mut task = Task::clone(known);
+                let before = known.clone();
                 if task.advance(observation, at) {
-                    self.put_task(task);
+                    let after = self.put_task(task);
+                    self.note_progress(&before, &after, at);
                 }
             }
         }
@@ -113,9 +130,24 @@ impl Draft<'_> {
         if known.holds_resources() {
             let mut task = Task::clone(known);
             if task.end_without_node(why.clone(), at) {
-                self.put_task(task);
+                let after = self.put_task(task);
+                self.note_progress(known, &after, at);
             }
         }
+    }
+
+    pub(super) fn protect_tasks(&mut self, tasks: &[TaskArn], until: Option<Timestamp>) -> Outcome {
+        let known = tasks.iter().filter_map(|arn| self.next.task(arn)).filter(|task| task.holds_resources());
+        let known: Vec<Arc<Task>> = known.cloned().collect();
+        let as_asked = known.into_iter().map(|known| {
+            if known.protected_until == until {
+                return known;
+            }
+            let mut task = Task::clone(&known);
+            task.protected_until = until;
+            self.put_task(task)
+        });
+        Outcome::Tasks(as_asked.collect())
     }
 
     pub(super) fn forget_tasks(&mut self, tasks: &[TaskArn]) -> Applied {

@@ -6,8 +6,8 @@ use super::{
 };
 use model::{
     AccountSetting, Activation, Cluster, ClusterArn, ContainerInstance, ContainerInstanceArn, Family, Machine,
-    MachineState, Scope, SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionArn, TaskDefinitionStatus,
-    TaskStatus,
+    MachineState, Scope, ServiceArn, SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionArn,
+    TaskDefinitionStatus, TaskStatus,
 };
 use std::{collections::HashMap, sync::Arc};
 
@@ -19,8 +19,14 @@ pub(crate) struct Orphan {
     owner: String,
 }
 
+impl Orphan {
+    pub(super) fn new(what: &impl ToString, owner: &impl ToString) -> Self {
+        Self { what: what.to_string(), owner: owner.to_string() }
+    }
+}
+
 fn orphan(what: &impl ToString, owner: &impl ToString) -> Orphan {
-    Orphan { what: what.to_string(), owner: owner.to_string() }
+    Orphan::new(what, owner)
 }
 
 /// What one task adds to the counts.
@@ -47,7 +53,7 @@ impl Snapshot {
         Arc::make_mut(self.scopes.entry(scope.clone()).or_default())
     }
 
-    fn cluster_mut(&mut self, arn: &ClusterArn) -> Option<&mut ClusterRow> {
+    pub(super) fn cluster_mut(&mut self, arn: &ClusterArn) -> Option<&mut ClusterRow> {
         let scope = Arc::make_mut(self.scopes.get_mut(&arn.scope)?);
         Some(Arc::make_mut(scope.clusters.get_mut(&arn.name)?))
     }
@@ -112,6 +118,12 @@ impl Snapshot {
                 (true, true) | (false, false) => {}
             }
         }
+        if let Some(service) = ServiceArn::of_group(&task.arn.cluster, &task.group) {
+            let Some(row) = cluster.services.get_mut(&service.name) else {
+                return Err(orphan(&task.arn, &service));
+            };
+            Arc::make_mut(row).lay(id, &task);
+        }
         match task.stopped_at() {
             None => cluster.live.put(id, task),
             Some(at) => {
@@ -157,11 +169,24 @@ impl Snapshot {
     }
 
     fn count_use(&mut self, arn: &TaskDefinitionArn, change: impl FnOnce(u32) -> u32) -> Result<(), Orphan> {
-        let family = self.scope_mut(&arn.scope).families.get_mut(&arn.family);
-        let row = family.and_then(|f| Arc::make_mut(f).revisions.get_mut(&arn.revision));
-        let row = row.ok_or_else(|| orphan(&"a live task", arn))?;
+        let row = self.definition_mut(arn).ok_or_else(|| orphan(&"a live task", arn))?;
         row.live_tasks = change(row.live_tasks);
         Ok(())
+    }
+
+    pub(super) fn count_service(
+        &mut self,
+        arn: &TaskDefinitionArn,
+        change: impl FnOnce(u32) -> u32,
+    ) -> Result<(), Orphan> {
+        let row = self.definition_mut(arn).ok_or_else(|| orphan(&"a service", arn))?;
+        row.services = change(row.services);
+        Ok(())
+    }
+
+    fn definition_mut(&mut self, arn: &TaskDefinitionArn) -> Option<&mut DefinitionRow> {
+        let family = self.scope_mut(&arn.scope).families.get_mut(&arn.family);
+        family.and_then(|f| Arc::make_mut(f).revisions.get_mut(&arn.revision))
     }
 
     /// Only for a stopped task.
@@ -196,7 +221,7 @@ impl Snapshot {
                 row.definition = definition;
             }
             None => {
-                family.revisions.insert(arn.revision, DefinitionRow { definition, live_tasks: 0 });
+                family.revisions.insert(arn.revision, DefinitionRow { definition, live_tasks: 0, services: 0 });
             }
         }
         Ok(())

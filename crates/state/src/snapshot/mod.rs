@@ -6,17 +6,20 @@
 
 mod derive;
 mod rows;
+mod services;
 mod tasks;
 
 pub(crate) use derive::Orphan;
-pub use rows::{ClusterRow, DefinitionRow, FamilyRow, InstanceRow, ScopeRow, TokenRecord};
+pub use rows::{ClusterChanges, ClusterRow, DefinitionRow, FamilyRow, InstanceRow, ScopeRow, TokenRecord};
+pub use services::{Counts, Seen, ServiceRow};
 pub use tasks::{Desire, TaskFilter};
 pub(crate) use tasks::{Id, TaskTable};
 
 use imbl::OrdMap;
 use model::{
     AccountSetting, Activation, ClusterArn, ClusterName, ContainerInstanceArn, ContainerInstanceId, Family, Machine,
-    Scope, SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionArn, TaskDefinitionStatus, Timestamp,
+    Scope, ServiceArn, ServiceName, SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionArn,
+    TaskDefinitionStatus, Timestamp,
 };
 use std::{
     net::Ipv4Addr,
@@ -118,6 +121,24 @@ impl Snapshot {
     pub fn task_counts(&self) -> (usize, usize) {
         let clusters = self.scopes.values().flat_map(|s| s.clusters.values());
         clusters.fold((0, 0), |(live, stopped), c| (live + c.live.len(), stopped + c.stopped.len()))
+    }
+
+    // Services.
+
+    /// A service with its tasks and its past, INACTIVE ones too.
+    pub fn service(&self, arn: &ServiceArn) -> Option<&Arc<ServiceRow>> {
+        self.cluster(&arn.cluster)?.services.get(&arn.name)
+    }
+
+    /// The cluster's services by name, from the one behind `after`, INACTIVE ones too.
+    pub fn services(
+        &self,
+        cluster: &ClusterArn,
+        after: Option<&ServiceName>,
+    ) -> impl Iterator<Item = &Arc<ServiceRow>> {
+        let from = after.map_or(Unbounded, |name| Excluded(name.clone()));
+        let cluster = self.cluster(cluster).into_iter();
+        cluster.flat_map(move |c| c.services.range((from.clone(), Unbounded)).map(|(_, row)| row))
     }
 
     // Task definitions.

@@ -1,11 +1,12 @@
 //! The rows of a snapshot: a record, and beside it what apply derives from the others.
 
-use super::{Id, Order, TaskFilter, TaskTable};
+use super::{Id, Order, ServiceRow, TaskFilter, TaskTable};
 use crate::command::IdempotencyToken;
-use imbl::{OrdMap, OrdSet};
+use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
 use model::{
-    AccountSetting, Activation, Cluster, ClusterName, ContainerInstance, Family, InstanceStatus, Machine, Port,
-    Reservation, Resources, SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionStatus, Timestamp,
+    AccountSetting, Activation, Cluster, ClusterName, ContainerInstance, ContainerInstanceId, Family, InstanceStatus,
+    Machine, Port, Reservation, Resources, ServiceName, SettingName, Task, TaskArn, TaskDefinition,
+    TaskDefinitionStatus, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -39,6 +40,9 @@ pub struct ClusterRow {
     pub running: u32,
     /// Its tasks whose last status is PENDING.
     pub pending: u32,
+    /// Its services that are ACTIVE: `activeServicesCount`.
+    pub active_services: u32,
+    pub(crate) services: OrdMap<ServiceName, Arc<ServiceRow>>,
     pub(crate) instances: OrdMap<Id, Arc<InstanceRow>>,
     /// Tasks that still hold something.
     pub(crate) live: TaskTable,
@@ -55,6 +59,8 @@ impl ClusterRow {
             registered_instances: 0,
             running: 0,
             pending: 0,
+            active_services: 0,
+            services: OrdMap::new(),
             instances: OrdMap::new(),
             live: TaskTable::default(),
             stopped: TaskTable::default(),
@@ -72,10 +78,65 @@ impl ClusterRow {
         self.instances.values()
     }
 
+    /// An instance, INACTIVE ones too.
+    pub fn instance(&self, id: &ContainerInstanceId) -> Option<&Arc<InstanceRow>> {
+        self.instances.get(&Id::of(id.as_str()))
+    }
+
+    /// The cluster's services by name, INACTIVE ones too.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<ServiceRow>> {
+        self.services.values()
+    }
+
+    /// What has changed in the cluster's services and instances since `before`.
+    pub fn changes_since<'a>(&'a self, before: &'a Self) -> ClusterChanges<'a> {
+        ClusterChanges { before, after: self }
+    }
+
     /// The tasks that the filter lets through, by id.
     pub fn tasks<'a>(&'a self, filter: &'a TaskFilter) -> Box<dyn Iterator<Item = &'a Arc<Task>> + 'a> {
         super::tasks::filtered(&self.live, &self.stopped, filter)
     }
+}
+
+/// What has changed in a cluster between two snapshots. Costs what has changed, not what there is.
+#[derive(Clone, Copy)]
+pub struct ClusterChanges<'a> {
+    before: &'a ClusterRow,
+    after: &'a ClusterRow,
+}
+
+impl<'a> ClusterChanges<'a> {
+    /// Services that were added, or of which anything changed: the record, a task, an event.
+    pub fn services(self) -> impl Iterator<Item = &'a Arc<ServiceRow>> {
+        changed(&self.before.services, &self.after.services)
+    }
+
+    /// Instances that were added, or of which anything changed, with their earlier form.
+    pub fn instances(self) -> impl Iterator<Item = (Option<&'a Arc<InstanceRow>>, &'a Arc<InstanceRow>)> {
+        let all = self.before.instances.diff(&self.after.instances);
+        all.filter_map(|item| match item {
+            DiffItem::Add(_, row) => Some((None, row)),
+            DiffItem::Update { old, new } => Some((Some(old.1), new.1)),
+            DiffItem::Remove(..) => None,
+        })
+    }
+
+    /// Whether an instance was removed.
+    pub fn lost_instances(self) -> bool {
+        self.before.instances.diff(&self.after.instances).any(|item| matches!(item, DiffItem::Remove(..)))
+    }
+}
+
+fn changed<'a, K: Ord + Clone, V: PartialEq>(
+    before: &'a OrdMap<K, V>,
+    after: &'a OrdMap<K, V>,
+) -> impl Iterator<Item = &'a V> {
+    before.diff(after).filter_map(|item| match item {
+        DiffItem::Add(_, row) => Some(row),
+        DiffItem::Update { new, .. } => Some(new.1),
+        DiffItem::Remove(..) => None,
+    })
 }
 
 /// A container instance and what its live tasks leave of it.
@@ -219,6 +280,8 @@ pub struct DefinitionRow {
     pub definition: Arc<TaskDefinition>,
     /// Live tasks that use it.
     pub live_tasks: u32,
+    /// Deployments of services that use it.
+    pub services: u32,
 }
 
 /// What came of the first request with an idempotency token.

@@ -5,7 +5,7 @@ use crate::api::ApiError;
 use crate::api::honoured::{Row, row};
 use crate::api::paging::{Pages, invalid_token, limit};
 use crate::context::{Caller, Context};
-use model::{Cluster, ClusterArn, ClusterName, ClusterStatus, LaunchType, SettingName, TaskStatus};
+use model::{Cluster, ClusterArn, ClusterName, ClusterStatus, LaunchType, ServiceStatus, SettingName, TaskStatus};
 use shapes::ecs as aws;
 use state::{ClusterRow, Command, Committed, Outcome, Snapshot};
 use std::collections::BTreeMap;
@@ -206,7 +206,7 @@ fn render(snapshot: &Snapshot, row: &ClusterRow, shown: Shown) -> aws::Cluster {
         registered_container_instances_count: Some(count(row.registered_instances)),
         running_tasks_count: Some(count(row.running)),
         pending_tasks_count: Some(count(row.pending)),
-        active_services_count: Some(0),
+        active_services_count: Some(count(row.active_services)),
         statistics: Some(if shown.statistics { statistics(snapshot, row) } else { Vec::new() }),
         tags: Some(if shown.tags { tags::render(&cluster.tags) } else { Vec::new() }),
         settings: Some(if shown.settings { cluster.settings.iter().map(setting).collect() } else { Vec::new() }),
@@ -223,13 +223,23 @@ fn count(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-/// Task counts by launch type; those of services and of Fargate are 0 until there are any.
+/// Tasks and services by launch type; there is no Fargate, so its numbers are 0.
 fn statistics(snapshot: &Snapshot, row: &ClusterRow) -> Vec<aws::KeyValuePair> {
     let mut counts: BTreeMap<(LaunchType, TaskStatus), u32> = BTreeMap::new();
     for task in row.instances().flat_map(|instance| snapshot.live_tasks_on(&instance.instance.arn)) {
         *counts.entry((task.launch_type, task.last_status())).or_default() += 1;
     }
     let of = |launch, status| counts.get(&(launch, status)).copied().unwrap_or(0);
+    let mut services: BTreeMap<(LaunchType, bool), u32> = BTreeMap::new();
+    for service in snapshot.services(&row.cluster.arn, None).map(|row| &row.service) {
+        let active = match service.status {
+            ServiceStatus::Active => true,
+            ServiceStatus::Draining => false,
+            ServiceStatus::Inactive => continue,
+        };
+        *services.entry((service.spec.launch_type, active)).or_default() += 1;
+    }
+    let services = |launch, active| services.get(&(launch, active)).copied().unwrap_or(0);
     let pairs = [
         ("runningEC2TasksCount", of(LaunchType::Ec2, TaskStatus::Running)),
         ("runningFargateTasksCount", 0),
@@ -237,12 +247,12 @@ fn statistics(snapshot: &Snapshot, row: &ClusterRow) -> Vec<aws::KeyValuePair> {
         ("pendingEC2TasksCount", of(LaunchType::Ec2, TaskStatus::Pending)),
         ("pendingFargateTasksCount", 0),
         ("pendingExternalTasksCount", of(LaunchType::External, TaskStatus::Pending)),
-        ("activeEC2ServiceCount", 0),
+        ("activeEC2ServiceCount", services(LaunchType::Ec2, true)),
         ("activeFargateServiceCount", 0),
-        ("activeExternalServiceCount", 0),
-        ("drainingEC2ServiceCount", 0),
+        ("activeExternalServiceCount", services(LaunchType::External, true)),
+        ("drainingEC2ServiceCount", services(LaunchType::Ec2, false)),
         ("drainingFargateServiceCount", 0),
-        ("drainingExternalServiceCount", 0),
+        ("drainingExternalServiceCount", services(LaunchType::External, false)),
     ];
     let pair =
         |(name, value): (&str, u32)| aws::KeyValuePair { name: Some(name.to_owned()), value: Some(value.to_string()) };

@@ -7,6 +7,7 @@ pub(crate) mod clusters;
 pub(crate) mod container_instances;
 pub(crate) mod registration;
 pub(crate) mod resolve;
+pub(crate) mod services;
 pub(crate) mod size;
 pub(crate) mod tags;
 pub(crate) mod task_definition_convert;
@@ -61,6 +62,18 @@ pub(crate) async fn dispatch(ctx: &Context, caller: &Caller, operation: &str, in
         "StopTask" => answer(tasks::stop(ctx, caller, read(input)?).await),
         "DescribeTasks" => answer(tasks::describe(ctx, caller, read(input)?)),
         "ListTasks" => answer(tasks::list(ctx, caller, &read(input)?)),
+
+        "CreateService" => answer(services::create(ctx, caller, read(input)?).await),
+        "UpdateService" => answer(services::update(ctx, caller, read(input)?).await),
+        "DeleteService" => answer(services::delete(ctx, caller, read(input)?).await),
+        "DescribeServices" => answer(services::describe(ctx, caller, read(input)?)),
+        "ListServices" => answer(services::list(ctx, caller, &read(input)?)),
+        "DescribeServiceDeployments" => answer(services::describe_deployments(ctx, caller, read(input)?)),
+        "ListServiceDeployments" => answer(services::list_deployments(ctx, caller, &read(input)?)),
+        "StopServiceDeployment" => answer(services::stop_deployment(ctx, caller, read(input)?).await),
+        "DescribeServiceRevisions" => answer(services::describe_revisions(ctx, caller, read(input)?)),
+        "UpdateTaskProtection" => answer(services::update_protection(ctx, caller, read(input)?).await),
+        "GetTaskProtection" => answer(services::get_protection(ctx, caller, read(input)?)),
 
         "DiscoverPollEndpoint" => answer(agent_api::discover(ctx, caller, &read(input)?)),
         "SubmitTaskStateChange" => answer(agent_api::submit_task(ctx, caller, read(input)?).await),

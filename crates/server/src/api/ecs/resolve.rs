@@ -2,8 +2,8 @@
 
 use crate::api::ApiError;
 use model::{
-    ClusterArn, ClusterName, ContainerInstanceArn, ContainerInstanceId, Family, Scope, TaskArn, TaskDefinition,
-    TaskDefinitionArn, TaskId,
+    ClusterArn, ClusterName, ContainerInstanceArn, ContainerInstanceId, Family, Scope, ServiceArn, ServiceName,
+    TaskArn, TaskDefinition, TaskDefinitionArn, TaskId,
 };
 use state::{ClusterRow, Snapshot};
 use std::sync::Arc;
@@ -61,6 +61,36 @@ pub(crate) fn task_arn(cluster: &ClusterArn, given: &str) -> Option<TaskArn> {
         return given.parse().ok().filter(|arn: &TaskArn| arn.cluster == *cluster);
     }
     Some(TaskArn { cluster: cluster.clone(), id: TaskId::parse(given).ok()? })
+}
+
+/// The service meant by a name or an ARN; it need not exist. AWS: unlike a task, one of another cluster is told apart from
+/// one that does not exist.
+pub(crate) fn service_arn(cluster: &ClusterArn, given: &str) -> Result<ServiceArn, ApiError> {
+    if given.is_empty() {
+        return Err(ApiError::invalid("Service can not be blank."));
+    }
+    let invalid = |why: &dyn std::fmt::Display| ApiError::invalid(format!("Invalid identifier: {why}"));
+    let name = match given.strip_prefix("arn:").and_then(|_| given.splitn(6, ':').nth(5)) {
+        None => given,
+        Some(rest) => {
+            let (kind, rest) = rest.split_once('/').unwrap_or((rest, ""));
+            if kind != "service" {
+                return Err(ApiError::invalid(format!("Unsupported resource type: {kind}")));
+            }
+            if rest.contains('/') {
+                let arn: ServiceArn = given.parse().map_err(|_| invalid(&given))?;
+                if arn.cluster == *cluster {
+                    return Ok(arn);
+                }
+                let (theirs, yours) = (&arn.cluster.name, &cluster.name);
+                return Err(invalid(&format!("Identifier is for cluster {theirs}. Your cluster is {yours}")));
+            }
+            // The short form of old accounts names no cluster.
+            rest
+        }
+    };
+    let name = ServiceName::parse(name).map_err(|error| invalid(&error))?;
+    Ok(ServiceArn { cluster: cluster.clone(), name })
 }
 
 /// How clients name revisions.
@@ -136,6 +166,30 @@ mod tests {
             let got = cluster_arn(&scope(), given);
             let got = got.as_ref().map(|arn| arn.name.as_str()).map_err(|error| error.code);
             assert_eq!(got, want, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn services_are_meant_by_name_or_arn_of_their_cluster() {
+        let cluster = cluster_arn(&scope(), Some("demo")).unwrap();
+        for (given, want) in [
+            ("web", Ok("web")),
+            ("arn:aws:ecs:us-east-1:123456789012:service/demo/web", Ok("web")),
+            ("arn:aws:ecs:us-east-1:123456789012:service/web", Ok("web")),
+            (
+                "arn:aws:ecs:us-east-1:123456789012:service/other/web",
+                Err("Invalid identifier: Identifier is for cluster other. Your cluster is demo"),
+            ),
+            ("arn:aws:ecs:us-east-1:123456789012:task/demo/web", Err("Unsupported resource type: task")),
+            ("", Err("Service can not be blank.")),
+        ] {
+            let got = service_arn(&cluster, given);
+            let got = got.as_ref().map(|arn| arn.name.as_str()).map_err(|error| &*error.message);
+            assert_eq!(got, want, "{given:?}");
+        }
+        for given in ["a b", "demo/web", "arn:x", "arn:aws:ecs:us-east-1:1:service/demo/web"] {
+            let error = service_arn(&cluster, given).unwrap_err();
+            assert_eq!(error.code, "InvalidParameterException", "{given}");
         }
     }
 

@@ -1,9 +1,9 @@
-//! Tags: on clusters, task definitions, container instances and tasks.
+//! Tags: on clusters, services, task definitions, container instances and tasks.
 
 use crate::api::ApiError;
 use crate::api::honoured::{Row, row};
 use crate::context::{Caller, Context};
-use model::{ClusterArn, ClusterStatus, Tags};
+use model::{ClusterArn, ClusterStatus, ServiceStatus, Tags};
 use shapes::ecs as aws;
 use state::{Command, Resource, Snapshot};
 
@@ -88,6 +88,19 @@ fn find(snapshot: &Snapshot, caller: &Caller, arn: Option<&str>) -> Result<(Reso
             let found = snapshot.instance(&arn).filter(|_| arn.cluster.scope == caller.scope);
             let tags = found.ok_or_else(|| not_found("container instance"))?.instance.tags.clone();
             Ok((Resource::ContainerInstance(arn), tags))
+        }
+        "service" => {
+            // AWS: the short form of old accounts does not do here.
+            let arn: model::ServiceArn =
+                text.parse().map_err(|_| ApiError::invalid("Long arn format must be used for tagging operations"))?;
+            let found = snapshot.service(&arn).filter(|_| arn.cluster.scope == caller.scope);
+            let service = &found.ok_or_else(|| not_found("service"))?.service;
+            match service.status {
+                ServiceStatus::Active | ServiceStatus::Draining => Ok((Resource::Service(arn), service.tags.clone())),
+                ServiceStatus::Inactive => Err(ApiError::invalid(
+                    "The specified service is inactive. Specify an active service and try again.",
+                )),
+            }
         }
         "task" => {
             let arn: model::TaskArn = text.parse().map_err(|_| invalid())?;

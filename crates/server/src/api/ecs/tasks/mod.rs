@@ -7,8 +7,9 @@ mod run;
 mod stop;
 
 pub(crate) use query::{describe, list};
-pub(in crate::api::ecs) use run::view;
-pub(crate) use run::{run_task, start_task};
+
+pub(crate) use request::Intent;
+pub(crate) use run::{candidates, run_task, start_task, view};
 pub(crate) use stop::stop;
 
 use crate::api::honoured::{Row, row};

@@ -104,7 +104,13 @@ fn filter(
             Some(known.id)
         }
     };
-    // AWS takes a service's name or its ARN, whose last part is the name.
-    let group = service.map(|name| format!("service:{}", name.rsplit('/').next().unwrap_or_default()));
+    let group = match service {
+        None => None,
+        Some(name) => {
+            let arn = resolve::service_arn(cluster, &name)?;
+            snapshot.service(&arn).ok_or_else(ApiError::service_not_found)?;
+            Some(arn.group().to_string())
+        }
+    };
     Ok(Some(TaskFilter { desired, family, container_instance, started_by, group, launch_type, after: None }))
 }

@@ -31,13 +31,16 @@ pub(super) struct Common {
 }
 
 /// What is to run, but not where.
-pub(super) struct Intent {
+pub(crate) struct Intent {
     pub(super) cluster: ClusterArn,
     pub(super) definition: Arc<TaskDefinition>,
     pub(super) overrides: TaskOverrides,
-    pub(super) reservation: Reservation,
-    pub(super) required: Vec<Attribute>,
-    pub(super) group: Arc<str>,
+    /// What each task holds.
+    pub(crate) reservation: Reservation,
+    /// What its instance must have.
+    pub(crate) required: Vec<Attribute>,
+    /// Its group.
+    pub(crate) group: Arc<str>,
     started_by: Option<Arc<str>>,
     tags: Tags,
 }
@@ -69,8 +72,22 @@ impl Intent {
         Ok(Self { cluster, definition, overrides, reservation, required, group, started_by, tags })
     }
 
+    /// What a service's tasks are.
+    pub(crate) fn of_service(
+        cluster: ClusterArn,
+        definition: Arc<TaskDefinition>,
+        group: Arc<str>,
+        started_by: Option<Arc<str>>,
+        tags: Tags,
+    ) -> Self {
+        let overrides = TaskOverrides::default();
+        let reservation = definition.spec.reservation(&overrides);
+        let required = definition.spec.requires_attributes();
+        Self { cluster, definition, overrides, reservation, required, group, started_by, tags }
+    }
+
     /// One task of it on that instance. Ids and time come from outside the decision.
-    pub(super) fn task(&self, ctx: &Context, instance: &ContainerInstance, launch: LaunchType, now: Timestamp) -> Task {
+    pub(crate) fn task(&self, ctx: &Context, instance: &ContainerInstance, launch: LaunchType, now: Timestamp) -> Task {
         let id = TaskId::parse(ctx.effects.hex32()).expect("32 hexadecimal digits");
         let arn = TaskArn { cluster: self.cluster.clone(), id };
         let containers = self.definition.spec.containers.iter().map(|container| Container {

@@ -148,7 +148,7 @@ impl Placement {
     }
 }
 
-pub(in crate::api::ecs) fn view(row: &InstanceRow) -> InstanceView<'_> {
+pub(crate) fn view(row: &InstanceRow) -> InstanceView<'_> {
     InstanceView {
         instance: &row.instance,
         remaining: &row.remaining,
@@ -160,7 +160,11 @@ pub(in crate::api::ecs) fn view(row: &InstanceRow) -> InstanceView<'_> {
 }
 
 /// The instances that the launch type means. AWS: EXTERNAL tasks go to attached machines only, EC2 tasks to any instance.
-fn candidates<'a>(snapshot: &'a Snapshot, cluster: &ClusterArn, launch: LaunchType) -> Vec<&'a Arc<InstanceRow>> {
+pub(crate) fn candidates<'a>(
+    snapshot: &'a Snapshot,
+    cluster: &ClusterArn,
+    launch: LaunchType,
+) -> Vec<&'a Arc<InstanceRow>> {
     let rows = snapshot.cluster(cluster).into_iter().flat_map(|c| c.instances());
     let meant = |row: &&Arc<InstanceRow>| match launch {
         LaunchType::Ec2 => true,

@@ -1,0 +1,158 @@
+//! The tasks of a service, sorted by what they mean for it.
+//!
+//! Sorted once per pass. A task that is to stop counts for nothing any more, except that a deployment is not gone before its
+//! tasks are; a task whose instance stays away can neither be healthy nor be waited for.
+
+use super::view::{InstanceState, View};
+use model::{DeploymentId, Phase, Task, Timestamp};
+
+/// A task that runs this long is healthy, where nothing else says what healthy is.
+/// Source: `DeploymentConfiguration$minimumHealthyPercent`.
+pub const HEALTHY_AFTER_MILLIS: i64 = 40_000;
+/// An instance whose agent is disconnected this long has lost its tasks. Ours: an agent that restarts, or a network that
+/// stumbles, is back within it; AWS itself waits until EC2 says that the instance is gone.
+pub const LOST_AFTER_MILLIS: i64 = 60_000;
+
+/// When a task that runs will count as healthy, unless it is to stop. The one place that knows what healthy means: container
+/// health checks and load balancers will be asked here.
+pub(super) fn healthy_at(task: &Task) -> Option<Timestamp> {
+    match task.phase {
+        Phase::Running => Some(task.times.started.unwrap_or(task.times.created).plus_millis(HEALTHY_AFTER_MILLIS)),
+        Phase::Pending | Phase::Stopping { .. } | Phase::Stopped { .. } => None,
+    }
+}
+
+/// Whether a task counts as healthy.
+pub fn is_healthy(task: &Task, now: Timestamp) -> bool {
+    !task.is_to_stop() && healthy_at(task).is_some_and(|at| at <= now)
+}
+
+/// How far a task that is to run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    Pending,
+    /// It runs, and is not healthy before that.
+    Warming(Timestamp),
+    Healthy,
+}
+
+/// A task that is to run, on an instance that is not lost.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Member<'a> {
+    pub(super) task: &'a Task,
+    /// Of the primary deployment.
+    pub(super) primary: bool,
+    pub(super) stage: Stage,
+    /// Its instance is DRAINING.
+    pub(super) displaced: bool,
+    /// Since when its instance's agent has been disconnected.
+    pub(super) unreachable: Option<Timestamp>,
+}
+
+impl Member<'_> {
+    /// What the service is to be made of: of the primary deployment, on an instance that stays.
+    pub(super) fn good(&self) -> bool {
+        self.primary && !self.displaced
+    }
+    pub(super) fn pending(&self) -> bool {
+        self.stage == Stage::Pending
+    }
+    pub(super) fn healthy(&self) -> bool {
+        self.stage == Stage::Healthy
+    }
+    /// Until when it may not be stopped.
+    pub(super) fn protected(&self, now: Timestamp) -> Option<Timestamp> {
+        self.task.protected_until.filter(|until| *until > now)
+    }
+}
+
+/// The tasks of a service.
+pub(super) struct Roll<'a> {
+    pub(super) members: Vec<Member<'a>>,
+    /// To run, but their instance is lost.
+    pub(super) lost: Vec<&'a Task>,
+    /// To stop, and still there as far as anyone can tell.
+    pub(super) leaving: Vec<&'a Task>,
+}
+
+impl<'a> Roll<'a> {
+    pub(super) fn of(view: &View<'a>, primary: DeploymentId) -> Self {
+        let mut roll = Self { members: Vec::with_capacity(view.tasks.len()), lost: Vec::new(), leaving: Vec::new() };
+        let primary = primary.to_string();
+        for task in view.tasks.iter().copied() {
+            if task.stopped_at().is_some() {
+                continue;
+            }
+            let state = view.field.instance(&task.container_instance);
+            let lost = is_lost(state, view.now);
+            match (task.is_to_stop(), lost) {
+                (true, true) => {}
+                (true, false) => roll.leaving.push(task),
+                (false, true) => roll.lost.push(task),
+                (false, false) => roll.members.push(Member {
+                    task,
+                    primary: task.started_by.as_deref() == Some(primary.as_str()),
+                    stage: stage(task, view.now),
+                    displaced: state == Some(InstanceState::Draining),
+                    unreachable: unreachable(state),
+                }),
+            }
+        }
+        // What is chosen must not hang on the order in which the caller's rows come.
+        roll.members.sort_by(|a, b| (a.task.times.created, &a.task.arn).cmp(&(b.task.times.created, &b.task.arn)));
+        roll
+    }
+
+    /// Sorts by another deployment as the primary one.
+    pub(super) fn regard(&mut self, primary: DeploymentId) {
+        let primary = primary.to_string();
+        for member in &mut self.members {
+            member.primary = member.task.started_by.as_deref() == Some(primary.as_str());
+        }
+    }
+
+    pub(super) fn count(&self, which: impl Fn(&Member<'a>) -> bool) -> u32 {
+        number(self.members.iter().filter(|m| which(m)).count())
+    }
+
+    /// Whether a deployment still has a task that is there.
+    pub(super) fn has_tasks_of(&self, deployment: DeploymentId) -> bool {
+        let id = deployment.to_string();
+        let mut tasks = self.members.iter().map(|m| m.task).chain(self.leaving.iter().copied());
+        tasks.any(|task| task.started_by.as_deref() == Some(id.as_str()))
+    }
+
+    /// Tasks that are to stop and are not the primary deployment's.
+    pub(super) fn old_leaving(&self, primary: DeploymentId) -> u32 {
+        let primary = primary.to_string();
+        number(self.leaving.iter().filter(|t| t.started_by.as_deref() != Some(primary.as_str())).count())
+    }
+}
+
+fn stage(task: &Task, now: Timestamp) -> Stage {
+    match healthy_at(task) {
+        None => Stage::Pending,
+        Some(at) if at <= now => Stage::Healthy,
+        Some(at) => Stage::Warming(at),
+    }
+}
+
+fn is_lost(state: Option<InstanceState>, now: Timestamp) -> bool {
+    match state {
+        None => true,
+        Some(InstanceState::Active | InstanceState::Draining) => false,
+        Some(InstanceState::Unreachable { since }) => since.plus_millis(LOST_AFTER_MILLIS) <= now,
+    }
+}
+
+fn unreachable(state: Option<InstanceState>) -> Option<Timestamp> {
+    match state {
+        None | Some(InstanceState::Active | InstanceState::Draining) => None,
+        Some(InstanceState::Unreachable { since }) => Some(since),
+    }
+}
+
+/// A count of tasks. A service has far fewer than fit.
+pub(super) fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,257 @@
+//! The words a service tells of itself, as AWS says them.
+//!
+//! Tools read these texts: some take any that contains "fail", "unable", "error" or "rolling back" for bad news, so those
+//! words stay out of the others. Sources: "Service event messages" and "Availability Zone service rebalancing service event
+//! messages" in the ECS developer guide, the AWS CLI's examples; what is not published there is marked.
+
+use super::view::Told;
+use model::{DeploymentId, ServiceEventName as Name, ServiceName, TaskArn, TaskId};
+use std::{fmt::Write, sync::Arc};
+
+/// Ids named in one message; the rest are counted. A message stays readable, and a hundred of them small.
+const MAX_IDS_TOLD: usize = 100;
+/// How a message ends that the developer guide explains.
+const SEE_TROUBLESHOOTING: &str =
+    "For more information, see the Troubleshooting section of the Amazon ECS Developer Guide.";
+
+fn told(name: Name, message: String) -> Told {
+    Told { name, message }
+}
+
+/// All tasks run, and all is as it is to be.
+pub fn steady_state(service: &ServiceName) -> Told {
+    told(Name::SteadyState, format!("(service {service}) has reached a steady state."))
+}
+
+/// Tasks were started. The planner's caller tells it: it knows their ids.
+pub fn started<'a>(service: &ServiceName, ids: impl IntoIterator<Item = &'a TaskId>) -> Told {
+    let (count, ids) = listed(ids);
+    told(Name::TasksStarted, format!("(service {service}) has started {count} tasks: {ids}."))
+}
+
+/// Running tasks were stopped.
+pub fn stopped<'a>(service: &ServiceName, ids: impl IntoIterator<Item = &'a TaskId>) -> Told {
+    let (count, ids) = listed(ids);
+    told(Name::TasksStopped, format!("(service {service}) has stopped {count} running tasks: {ids}."))
+}
+
+/// Tasks were stopped that never ran.
+pub fn stopped_pending<'a>(service: &ServiceName, ids: impl IntoIterator<Item = &'a TaskId>) -> Told {
+    let (count, ids) = listed(ids);
+    told(Name::TasksStopped, format!("(service {service}) has stopped {count} pending tasks: {ids}."))
+}
+
+fn listed<'a>(ids: impl IntoIterator<Item = &'a TaskId>) -> (usize, String) {
+    let (mut count, mut text) = (0, String::new());
+    for id in ids {
+        if count < MAX_IDS_TOLD {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{}(task {id})", if count > 0 { " " } else { "" });
+        }
+        count += 1;
+    }
+    if count > MAX_IDS_TOLD {
+        let _ = write!(text, " and {} more", count - MAX_IDS_TOLD);
+    }
+    (count, text)
+}
+
+/// A deployment is complete.
+pub fn deployment_completed(service: &ServiceName, deployment: DeploymentId) -> Told {
+    let message = format!("(service {service}) (deployment {deployment}) deployment completed.");
+    told(Name::DeploymentCompleted, message)
+}
+
+/// The circuit breaker ended a deployment.
+pub fn deployment_failed(service: &ServiceName, deployment: DeploymentId) -> Told {
+    let message = format!("(service {service}) (deployment {deployment}) deployment failed: tasks failed to start.");
+    told(Name::DeploymentFailed, message)
+}
+
+/// An earlier deployment takes over again.
+pub fn rolling_back(service: &ServiceName, to: DeploymentId) -> Told {
+    told(Name::DeploymentInProgress, format!("(service {service}) rolling back to deployment {to}."))
+}
+
+/// Nothing can be started and nothing be stopped.
+pub fn stuck_deployment(service: &ServiceName) -> Told {
+    let message = format!(
+        "(service {service}) was unable to stop or start tasks during a deployment because of the service deployment \
+         configuration. Update the minimumHealthyPercent or maximumPercent value and try again."
+    );
+    told(Name::DeploymentStuck, message)
+}
+
+/// Round after round of tasks does not come to run.
+pub fn start_impaired(service: &ServiceName) -> Told {
+    told(Name::TaskStartImpaired, format!("(service {service}) is unable to consistently start tasks successfully."))
+}
+
+/// Protected tasks are more than are to run. The guide gives the text for a task set; a service has the same.
+pub fn scale_in_failed_by_protection(service: &ServiceName) -> Told {
+    let message = format!(
+        "(service {service}) was unable to scale in. Reason: The number of protected tasks are more than the desired \
+         count of tasks."
+    );
+    told(Name::ScaleInFailureByTaskProtection, message)
+}
+
+/// No instance takes a task. `closest` is the instance that came nearest and what it says, as in
+/// `("<id>", "has insufficient CPU units available")`; none where the cluster has no instance. The planner's caller tells it.
+pub fn unable_to_place(service: &ServiceName, closest: Option<(&str, &str)>) -> Told {
+    let why = match closest {
+        Some((instance, obstacle)) => format!("The closest matching (container-instance {instance}) {obstacle}."),
+        None => "Reason: No Container Instances were found in your cluster.".to_owned(),
+    };
+    let message = format!(
+        "(service {service}) was unable to place a task because no container instance met all of its requirements. \
+         {why} {SEE_TROUBLESHOOTING}"
+    );
+    told(Name::TaskPlacementFailure, message)
+}
+
+/// No instance of a zone takes a task, so the zones stay as they are. The planner's caller tells it.
+pub fn unable_to_place_in_zone(service: &ServiceName, zone: &str) -> Told {
+    let message = format!(
+        "service ({service}) is unable to place a task in {zone} because no container instance met all of its \
+         requirements."
+    );
+    told(Name::TaskPlacementFailure, message)
+}
+
+/// An instance does not meet a daemon's constraints any more. AWS does not publish the text.
+pub fn daemon_constraint_violated(service: &ServiceName, task: &TaskArn, instance: &str) -> Told {
+    let message = format!(
+        "(service {service}) (task {}) (container-instance {instance}) no longer meets the placement constraints of the \
+         service.",
+        task.id
+    );
+    told(Name::DaemonPlacementConstraintViolated, message)
+}
+
+/// Zones and their tasks, in order of their names.
+pub type ZoneCounts = [(Arc<str>, u32)];
+
+/// Tasks are about to be moved between zones.
+pub fn rebalancing_started(service: &ServiceName, zones: &ZoneCounts) -> Told {
+    let zones = zones_listed(zones);
+    let message = format!("service ({service}) is not AZ balanced with {zones}. AZ Rebalancing in progress.");
+    told(Name::RebalancingStarted, message)
+}
+
+/// The zones have their share again.
+pub fn rebalancing_completed(service: &ServiceName, zones: &ZoneCounts) -> Told {
+    let message = format!("service ({service}) is AZ balanced with {}.", zones_listed(zones));
+    told(Name::RebalancingCompleted, message)
+}
+
+/// Something else came between.
+pub fn rebalancing_stopped(service: &ServiceName) -> Told {
+    told(Name::RebalancingStopped, format!("service ({service}) stopped AZ Rebalancing."))
+}
+
+/// Tasks were started to balance the zones. The planner's caller tells it: it knows their ids.
+pub fn started_to_rebalance<'a>(service: &ServiceName, zone: &str, ids: impl IntoIterator<Item = &'a TaskId>) -> Told {
+    let (count, ids) = listed(ids);
+    told(Name::TasksStarted, format!("{service} has started {count} tasks in {zone} to AZ Rebalance: {ids}."))
+}
+
+/// Tasks were stopped because others took their place in another zone.
+pub fn stopped_to_rebalance<'a>(service: &ServiceName, zone: &str, ids: impl IntoIterator<Item = &'a TaskId>) -> Told {
+    let (count, ids) = listed(ids);
+    told(
+        Name::TasksStopped,
+        format!("{service} has stopped {count} running tasks in {zone} due to AZ rebalancing: {ids}."),
+    )
+}
+
+fn zones_listed(zones: &ZoneCounts) -> String {
+    let mut text = String::new();
+    for (number, (zone, count)) in zones.iter().enumerate() {
+        let link = match number {
+            0 => "",
+            _ if number + 1 < zones.len() => ", ",
+            1 => " and ",
+            _ => ", and ",
+        };
+        let _ = write!(text, "{link}{count} tasks in {zone}");
+    }
+    text
+}
+
+/// Whether the message tells of a state rather than of something new, so that it is not told again for a while.
+pub fn may_repeat(name: Name) -> bool {
+    match name {
+        Name::RebalancingStarted
+        | Name::RebalancingStopped
+        | Name::TaskStartImpaired
+        | Name::DaemonPlacementConstraintViolated
+        | Name::TaskPlacementFailure
+        | Name::ScaleInFailureByTaskProtection
+        | Name::TasksUnhealthy
+        | Name::DeploymentStuck => true,
+        Name::SteadyState
+        | Name::DesiredCountUpdated
+        | Name::TasksStarted
+        | Name::TasksStopped
+        | Name::RebalancingCompleted
+        | Name::DeploymentInProgress
+        | Name::DeploymentCompleted
+        | Name::DeploymentFailed => false,
+    }
+}
+
+/// How long a message that tells of a state is not told again. Source: "Service event messages".
+pub const DUPLICATES_SUPPRESSED_MILLIS: i64 = 6 * 60 * 60_000;
+
+/// The words that go with deployments and stops.
+pub mod reason {
+    use model::DeploymentId;
+    use std::sync::Arc;
+
+    /// Of a deployment on its way in.
+    pub fn in_progress(id: DeploymentId) -> Arc<str> {
+        format!("ECS deployment {id} in progress.").into()
+    }
+    /// Of a deployment that is in.
+    pub fn completed(id: DeploymentId) -> Arc<str> {
+        format!("ECS deployment {id} completed.").into()
+    }
+    /// Of a deployment that the circuit breaker ended.
+    pub const BREAKER: &str = "ECS deployment circuit breaker: task failed to start.";
+    /// Of a deployment that the circuit breaker made take over again.
+    pub fn rolling_back_by_breaker(to: DeploymentId) -> Arc<str> {
+        format!("ECS deployment circuit breaker: rolling back to deploymentId {to}.").into()
+    }
+    /// Of a deployment that takes over again because someone asked for that. AWS does not publish the text.
+    pub fn rolling_back_by_request(to: DeploymentId) -> Arc<str> {
+        format!("ECS deployment stopped by user: rolling back to deploymentId {to}.").into()
+    }
+    /// Of a deployment, and its story, whose end someone asked for. AWS does not publish the text.
+    pub const STOPPED_BY_USER: &str = "Service deployment stopped by user.";
+    /// Of a story that the circuit breaker turned.
+    pub const STORY_BREAKER_ROLLBACK: &str =
+        "Service deployment rolled back because the circuit breaker threshold was exceeded.";
+    /// Of a story that the circuit breaker ended, with nothing to go back to.
+    pub const STORY_BREAKER: &str = "Service deployment stopped because the circuit breaker threshold was exceeded.";
+    /// Of a story whose way back did not succeed either.
+    pub const STORY_ROLLBACK_FAILED: &str =
+        "Service deployment rollback failed because the circuit breaker threshold was exceeded.";
+    /// Of a story that someone turned.
+    pub const STORY_USER_ROLLBACK: &str = "Service deployment rolled back because of a user request.";
+    /// Of a story that a newer one took over from.
+    pub const STORY_SUPERSEDED: &str = "Service deployment stopped because a new service deployment was started.";
+    /// Of a story whose service was deleted.
+    pub const STORY_DELETED: &str = "Service deployment stopped because the service was deleted.";
+
+    /// Of a task that scaling in or a deployment stops.
+    pub fn scaling(deployment: DeploymentId) -> Arc<str> {
+        format!("Scaling activity initiated by (deployment {deployment})").into()
+    }
+    /// Of a task that another in another zone has replaced.
+    pub fn rebalancing(deployment: DeploymentId) -> Arc<str> {
+        format!("Availability-zone rebalancing initiated by (deployment {deployment})").into()
+    }
+    /// Of a task whose instance stays away. Not in AWS's words: there the instance's own end names the reason.
+    pub const LOST: &str = "The container instance of the task is not reachable.";
+}

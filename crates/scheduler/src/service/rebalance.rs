@@ -1,0 +1,172 @@
+//! Moving tasks to zones that have too few: start there, wait until all are healthy, stop where there are most.
+//!
+//! Only a service that has all it wants does this, and anything else that happens to it ends it. Zones are compared among
+//! those that have an instance for it; a zone without one is not "empty", it is not there. Whether there is room is for
+//! placement to find out: where nothing could be placed, nothing is counted, and the next pass asks again.
+//! Source: "Balancing an Amazon ECS service across Availability Zones" in the ECS developer guide.
+
+use super::{
+    count::Member,
+    events::{self, reason},
+    pass::Pass,
+    replica::backs_off,
+    view::{Place, Start},
+};
+use model::{PlacementStrategy, Rollout, Service, Task};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// What the default strategy spreads over.
+const ZONE: &str = "attribute:ecs.availability-zone";
+
+/// A zone's tasks, and how many of them may be stopped.
+#[derive(Debug, Clone, Copy, Default)]
+struct Share {
+    tasks: u32,
+    movable: u32,
+}
+
+/// Ends a rebalancing that something else has come between. Runs before tasks are moved, so that what it started counts as
+/// surplus from then on.
+pub(super) fn look(pass: &mut Pass<'_>) {
+    if pass.service().rebalancing == 0 {
+        return;
+    }
+    let wanted = pass.service().desired_count.saturating_add(pass.service().rebalancing);
+    let undisturbed = may_balance(pass.service())
+        && pass.roll.members.iter().all(Member::good)
+        && pass.roll.count(|_| true) == wanted;
+    if !undisturbed {
+        pass.edit().rebalancing = 0;
+        let told = events::rebalancing_stopped(pass.name());
+        pass.tell(told);
+    }
+}
+
+pub(super) fn plan(pass: &mut Pass<'_>) {
+    let moves = !pass.plan.starts.is_empty() || !pass.plan.stops.is_empty();
+    let still = pass.roll.members.iter().all(|m| m.good() && m.healthy());
+    let wanted = pass.service().desired_count.saturating_add(pass.service().rebalancing);
+    if moves || !still || !may_balance(pass.service()) || pass.roll.count(|_| true) != wanted {
+        return;
+    }
+    if pass.service().rebalancing > 0 {
+        finish(pass);
+    } else if pass.service().desired_count > 1 && !has_one_zone_each(pass) {
+        begin(pass);
+    }
+}
+
+fn may_balance(service: &Service) -> bool {
+    service.az_rebalancing
+        && service.rules.maximum_percent > 100
+        && service.deployments.len() == 1
+        && service.primary().rollout == Rollout::Completed
+        && spreads_over_zones(&service.spec.placement_strategy)
+}
+
+fn spreads_over_zones(strategy: &[PlacementStrategy]) -> bool {
+    strategy.first().is_none_or(|first| {
+        let zone = first.field.as_deref().is_some_and(|field| field.eq_ignore_ascii_case(ZONE));
+        first.kind.eq_ignore_ascii_case("spread") && zone
+    })
+}
+
+/// Tasks that are each alone in their zone are in balance whatever zones there are: the walk over instances is spared.
+fn has_one_zone_each(pass: &Pass<'_>) -> bool {
+    let mut zones: Vec<_> = pass.roll.members.iter().filter_map(|m| m.task.availability_zone.as_deref()).collect();
+    let all = zones.len();
+    zones.sort_unstable();
+    zones.dedup();
+    zones.len() == all
+}
+
+/// The zones that have an instance for the service, and its tasks in them.
+fn zones(pass: &Pass<'_>) -> BTreeMap<Arc<str>, Share> {
+    let eligible = pass.view.field.eligible(pass.service().primary());
+    let mut zones: BTreeMap<Arc<str>, Share> =
+        eligible.into_iter().filter_map(|(_, zone)| Some((zone?, Share::default()))).collect();
+    for member in &pass.roll.members {
+        let share = member.task.availability_zone.as_ref().and_then(|zone| zones.get_mut(zone));
+        if let Some(share) = share {
+            share.tasks += 1;
+            share.movable += u32::from(member.protected(pass.now()).is_none());
+        }
+    }
+    zones
+}
+
+fn counts(zones: &BTreeMap<Arc<str>, Share>) -> Vec<(Arc<str>, u32)> {
+    zones.iter().map(|(zone, share)| (zone.clone(), share.tasks)).collect()
+}
+
+/// Starts as many in the emptiest zones as are to move, and the maximum allows.
+fn begin(pass: &mut Pass<'_>) {
+    let mut zones = zones(pass);
+    let before = counts(&zones);
+    let maximum = pass.service().rules.maximum_total(pass.service().desired_count);
+    let mut room = maximum.saturating_sub(pass.service().desired_count);
+    let mut starts: BTreeMap<Arc<str>, u32> = BTreeMap::new();
+    while room > 0 {
+        let Some((least, fullest)) = next_move(&zones) else { break };
+        if let Some(share) = zones.get_mut(&fullest) {
+            share.tasks -= 1;
+            share.movable -= 1;
+        }
+        if let Some(share) = zones.get_mut(&least) {
+            share.tasks += 1;
+        }
+        *starts.entry(least).or_default() += 1;
+        room -= 1;
+    }
+    if starts.is_empty() || backs_off(pass) {
+        return;
+    }
+    let told = events::rebalancing_started(pass.name(), &before);
+    pass.tell(told);
+    let deployment = pass.service().primary().id;
+    for (zone, count) in starts {
+        pass.start(Start { deployment, count, place: Place::InZone(zone) });
+    }
+}
+
+/// From which zone to which one task is to move: the difference is more than one, and the fuller has one that may go.
+fn next_move(zones: &BTreeMap<Arc<str>, Share>) -> Option<(Arc<str>, Arc<str>)> {
+    let (least, few) = zones.iter().min_by_key(|(_, share)| share.tasks)?;
+    let fullest = zones.iter().filter(|(_, share)| share.movable > 0).max_by_key(|(_, share)| share.tasks);
+    let (fullest, many) = fullest?;
+    (many.tasks > few.tasks + 1).then(|| (least.clone(), fullest.clone()))
+}
+
+/// All are healthy: as many stop in the fullest zones as were started elsewhere.
+fn finish(pass: &mut Pass<'_>) {
+    let mut zones = zones(pass);
+    let now = pass.now();
+    let mut stopped: BTreeMap<Arc<str>, Vec<&Task>> = BTreeMap::new();
+    // The youngest in a zone goes first, as in scaling in.
+    let mut free: BTreeMap<&str, Vec<&Task>> = BTreeMap::new();
+    for member in pass.roll.members.iter().filter(|m| m.protected(now).is_none()) {
+        free.entry(member.task.availability_zone.as_deref().unwrap_or_default()).or_default().push(member.task);
+    }
+    for _ in 0..pass.service().rebalancing {
+        let fullest = zones.iter_mut().filter(|(_, share)| share.movable > 0).max_by_key(|(_, share)| share.tasks);
+        let Some((zone, share)) = fullest else { break };
+        let Some(task) = free.get_mut(&**zone).and_then(Vec::pop) else { break };
+        share.tasks -= 1;
+        share.movable -= 1;
+        stopped.entry(zone.clone()).or_default().push(task);
+    }
+    // What protection keeps is too much from now on, and goes by the rules of scaling in.
+    pass.edit().rebalancing = 0;
+    let deployment = pass.service().primary().id;
+    for (zone, tasks) in stopped {
+        pass.take_off(&tasks, |_| reason::rebalancing(deployment));
+        let told = events::stopped_to_rebalance(pass.name(), &zone, tasks.iter().map(|task| &task.arn.id));
+        pass.tell(told);
+    }
+    let counts = counts(&zones);
+    let (least, most) = (counts.iter().map(|(_, n)| *n).min(), counts.iter().map(|(_, n)| *n).max());
+    if most.unwrap_or_default() - least.unwrap_or_default() <= 1 {
+        let told = events::rebalancing_completed(pass.name(), &counts);
+        pass.tell(told);
+    }
+}

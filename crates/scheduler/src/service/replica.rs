@@ -1,0 +1,156 @@
+//! The desired count: how many tasks start, and which stop, within what the deployment's rules allow.
+//!
+//! "Good" tasks are the primary deployment's on instances that stay. Everything else is on its way out: what is pending goes
+//! at once, for a pull that hangs must not hold up a deployment; what runs goes as soon as enough healthy tasks remain
+//! without it, whether or not there are good ones in its place yet, because minimumHealthyPercent is the operator's word
+//! that this many are enough, and what stops may be the room that the next one needs.
+//! Source: "Rolling update" in the ECS developer guide.
+
+use super::{
+    count::{Member, Stage, number},
+    events,
+    pass::Pass,
+    scale_in,
+    view::{Hold, Place, Start},
+};
+use model::{Rollout, Task};
+
+pub(super) fn plan(pass: &mut Pass<'_>) {
+    match pass.service().primary().rollout {
+        Rollout::InProgress | Rollout::Completed => {
+            stop_pending(pass, |m| !m.good());
+            scale_in(pass);
+            stop_running(pass, |m| !m.good());
+            start(pass);
+        }
+        Rollout::Failed => {
+            pass.hold(Hold::DeploymentFailed);
+            stop_pending(pass, |m| m.displaced);
+            stop_surplus_of_failed(pass);
+            stop_running(pass, |m| m.displaced);
+        }
+    }
+}
+
+/// How many tasks the service is to be made of: those that balance zones have yet to replace others.
+pub(super) fn wanted(pass: &Pass<'_>) -> u32 {
+    pass.service().desired_count.saturating_add(pass.service().rebalancing)
+}
+
+fn minimum(pass: &Pass<'_>) -> u32 {
+    pass.service().rules.minimum_healthy(pass.service().desired_count)
+}
+
+fn stop_pending<'a>(pass: &mut Pass<'a>, which: impl Fn(&Member<'a>) -> bool) {
+    let now = pass.now();
+    let tasks: Vec<&Task> = pass
+        .roll
+        .members
+        .iter()
+        .filter(|m| m.pending() && which(m) && m.protected(now).is_none())
+        .map(|m| m.task)
+        .collect();
+    pass.stop_scaling(&tasks);
+}
+
+fn stop_running<'a>(pass: &mut Pass<'a>, which: impl Fn(&Member<'a>) -> bool) {
+    let leave: Vec<_> = pass.roll.members.iter().filter(|m| which(m) && !m.pending()).copied().collect();
+    if !leave.is_empty() {
+        let (healthy, minimum) = (pass.roll.count(Member::healthy), minimum(pass));
+        pass.stop_above(leave, healthy, minimum);
+    }
+}
+
+fn scale_in(pass: &mut Pass<'_>) {
+    let surplus = pass.roll.count(Member::good).saturating_sub(wanted(pass));
+    if surplus > 0 {
+        shrink(pass, surplus, Member::good);
+    }
+}
+
+/// A deployment that FAILED keeps what runs as it is, but no more than is wanted; its own tasks go first.
+fn stop_surplus_of_failed(pass: &mut Pass<'_>) {
+    let surplus = |pass: &Pass<'_>| pass.roll.count(|m| !m.displaced).saturating_sub(pass.service().desired_count);
+    let too_many = surplus(pass);
+    if too_many > 0 {
+        shrink(pass, too_many, Member::good);
+    }
+    let too_many = surplus(pass);
+    if too_many > 0 {
+        shrink(pass, too_many, |m| !m.displaced);
+    }
+}
+
+/// Stops so many of those: first what is pending, then what is not healthy yet, then what is.
+fn shrink<'a>(pass: &mut Pass<'a>, surplus: u32, which: impl Fn(&Member<'a>) -> bool) {
+    let now = pass.now();
+    let candidates: Vec<Member<'a>> = pass.roll.members.iter().filter(|m| which(m)).copied().collect();
+    let (protected, free): (Vec<_>, Vec<_>) = candidates.iter().copied().partition(|m| m.protected(now).is_some());
+    let spare = pass.roll.count(Member::healthy).saturating_sub(minimum(pass));
+    let (mut left, mut stopped) = (surplus, Vec::new());
+    for (class, limit) in [(0, u32::MAX), (1, u32::MAX), (2, spare)] {
+        let these: Vec<_> = free.iter().filter(|m| class_of(m) == class).copied().collect();
+        let chosen = scale_in::choose(pass, &these, &candidates, &stopped, left.min(limit));
+        left -= number(chosen.len());
+        stopped.extend(chosen);
+    }
+    pass.stop_scaling(&stopped);
+    if left > 0 && !protected.is_empty() {
+        pass.hold_protected(&protected);
+        if number(protected.len()) > pass.service().desired_count {
+            let told = events::scale_in_failed_by_protection(pass.name());
+            pass.tell(told);
+        }
+    }
+}
+
+fn class_of(member: &Member<'_>) -> u8 {
+    match member.stage {
+        Stage::Pending => 0,
+        Stage::Warming(_) => 1,
+        Stage::Healthy => 2,
+    }
+}
+
+fn start(pass: &mut Pass<'_>) {
+    let missing = wanted(pass).saturating_sub(pass.roll.count(Member::good));
+    if missing == 0 || backs_off(pass) {
+        return;
+    }
+    let maximum = pass.service().rules.maximum_total(pass.service().desired_count);
+    let total = number(pass.roll.members.len());
+    let count = missing.min(maximum.saturating_sub(total));
+    if count > 0 {
+        let deployment = pass.service().primary().id;
+        pass.start(Start { deployment, count, place: Place::Anywhere });
+    }
+    if count < missing {
+        pass.hold(Hold::MaximumReached { total: total + count, maximum });
+        tell_if_stuck(pass);
+    }
+}
+
+/// Whether the next start waits because the last tasks did not come to run.
+pub(super) fn backs_off(pass: &mut Pass<'_>) -> bool {
+    let now = pass.now();
+    let until = pass.service().primary().failures.hold_until.filter(|until| *until > now);
+    if let Some(until) = until {
+        pass.hold(Hold::BackOff { until });
+        pass.look_at(until);
+    }
+    until.is_some()
+}
+
+/// Tells that the rules allow neither a start nor a stop, if nothing that is under way can change that.
+pub(super) fn tell_if_stuck(pass: &mut Pass<'_>) {
+    let moves = !pass.plan.starts.is_empty() || !pass.plan.stops.is_empty();
+    let under_way = pass.roll.members.iter().any(|m| match m.stage {
+        Stage::Pending | Stage::Warming(_) => true,
+        Stage::Healthy => m.unreachable.is_some(),
+    });
+    let protected = pass.plan.held.iter().any(|hold| matches!(hold, Hold::Protected { .. }));
+    if !(moves || under_way || protected) {
+        let told = events::stuck_deployment(pass.name());
+        pass.tell(told);
+    }
+}

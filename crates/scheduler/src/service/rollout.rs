@@ -1,0 +1,218 @@
+//! How far a deployment has come: failures forgotten, the circuit breaker, completion, old deployments' end, steady state.
+//!
+//! `watch` runs before tasks are moved, because a breaker that trips changes which deployment they are moved for; `settle`
+//! runs after, because what has been reached is reached only if nothing was left to move.
+
+use super::{
+    count::{Member, healthy_at},
+    deploy,
+    events::{self, reason},
+    pass::Pass,
+    replica,
+};
+use model::{
+    BreakerStatus, Cleanup, Deployment, DeploymentId, Rollout, SchedulingStrategy, ServiceDeploymentStatus, Timestamp,
+};
+
+/// Rounds of starts in a row of which no task came to run, from which on that is told.
+const IMPAIRED_AFTER_ROUNDS: u32 = 3;
+
+/// Looks whether the primary deployment's tasks fail.
+pub(super) fn watch(pass: &mut Pass<'_>) {
+    forget_failures(pass);
+    if pass.service().primary().failures.rounds >= IMPAIRED_AFTER_ROUNDS {
+        let told = events::start_impaired(pass.name());
+        pass.tell(told);
+    }
+    break_circuit(pass);
+}
+
+/// A task that became healthy after the last failure makes the failures forgotten.
+fn forget_failures(pass: &mut Pass<'_>) {
+    let Some(last) = pass.service().primary().failures.last else { return };
+    let recovered =
+        pass.roll.members.iter().any(|m| m.primary && m.healthy() && healthy_at(m.task).is_some_and(|at| at > last));
+    if recovered && pass.service().rules.breaker.reset_on_healthy_task {
+        pass.edit().deployments[0].failures.forget();
+    }
+}
+
+/// Ends a deployment whose tasks failed too often.
+fn break_circuit(pass: &mut Pass<'_>) {
+    let (service, now) = (pass.service(), pass.now());
+    let breaker = service.rules.breaker;
+    let primary = service.primary();
+    let failed = primary.failures.count >= breaker.threshold.of(service.desired_count);
+    if !(breaker.enable && failed && primary.rollout == Rollout::InProgress) {
+        return;
+    }
+    let (id, failures) = (primary.id, primary.failures.count);
+    let on_its_way_back = pass.story().is_some_and(|story| story.rollback.is_some());
+    let target = deploy::rollback_target(service).filter(|_| breaker.rollback && !on_its_way_back);
+    let told = events::deployment_failed(pass.name(), id);
+    pass.tell(told);
+    match target {
+        Some(target) => {
+            let to = deploy::turn_back(pass.edit(), target, reason::BREAKER, reason::rolling_back_by_breaker, now);
+            pass.roll.regard(to);
+            let told = events::rolling_back(pass.name(), to);
+            pass.tell(told);
+            pass.tell_story(|story| {
+                deploy::turn_story(story, to, reason::STORY_BREAKER_ROLLBACK, now);
+                story.breaker.status = BreakerStatus::Triggered;
+                story.breaker.failure_count = failures;
+            });
+        }
+        None => {
+            deploy::fail(pass.edit(), reason::BREAKER, now);
+            let (status, why) = if on_its_way_back {
+                (ServiceDeploymentStatus::RollbackFailed, reason::STORY_ROLLBACK_FAILED)
+            } else {
+                (ServiceDeploymentStatus::Stopped, reason::STORY_BREAKER)
+            };
+            pass.tell_story(|story| {
+                story.breaker.status = BreakerStatus::Triggered;
+                story.breaker.failure_count = failures;
+            });
+            end_story(pass, status, why);
+        }
+    }
+}
+
+/// Writes down what has been reached.
+pub(super) fn settle(pass: &mut Pass<'_>) {
+    if pass.service().primary().rollout == Rollout::InProgress && is_complete(pass) {
+        complete(pass);
+    }
+    prune(pass);
+    steady(pass);
+}
+
+/// Whether all that is wanted is there and healthy, and nothing of what was before is left.
+fn is_complete(pass: &Pass<'_>) -> bool {
+    let desired = pass.service().desired_count;
+    let healthy = pass.roll.count(|m| m.good() && m.healthy());
+    let old_gone = pass.roll.count(|m| !m.primary) == 0 && pass.roll.old_leaving(pass.service().primary().id) == 0;
+    let early = pass.service().rules.early_success.is_some_and(|early| {
+        let enough = (u64::from(desired) * u64::from(early.healthy_percent)).div_ceil(100);
+        u64::from(healthy) >= enough
+            && match early.cleanup {
+                Cleanup::Blocking => old_gone,
+                Cleanup::Deferred => true,
+            }
+    });
+    early || (healthy == desired && old_gone && is_still(pass))
+}
+
+/// Whether the primary deployment's tasks are all there, run, and stay where they are.
+fn is_still(pass: &Pass<'_>) -> bool {
+    let leaves = match pass.service().scheduling {
+        SchedulingStrategy::Replica => pass.roll.count(|m| m.displaced),
+        // The daemon of an instance that drains runs until all others there have stopped; it is not the deployment's concern.
+        SchedulingStrategy::Daemon => 0,
+    };
+    let moves = !pass.plan.starts.is_empty() || !pass.plan.stops.is_empty();
+    let balancing = pass.service().rebalancing > 0;
+    let pending = pass.roll.count(|m| m.good() && m.pending());
+    !moves && leaves == 0 && (pending == 0 || balancing) && pass.roll.count(Member::good) == replica::wanted(pass)
+}
+
+fn complete(pass: &mut Pass<'_>) {
+    let (id, now) = (pass.service().primary().id, pass.now());
+    let primary = &mut pass.edit().deployments[0];
+    primary.rollout = Rollout::Completed;
+    primary.reason = reason::completed(id);
+    primary.updated_at = now;
+    let failures = primary.failures.count;
+    let told = events::deployment_completed(pass.name(), id);
+    pass.tell(told);
+    let turned = pass.story().is_some_and(|story| story.rollback.is_some());
+    let why = pass.story().and_then(|story| story.reason.clone()).filter(|_| turned);
+    pass.tell_story(|story| match story.breaker.status {
+        BreakerStatus::Monitoring => {
+            story.breaker.status = BreakerStatus::MonitoringComplete;
+            story.breaker.failure_count = failures;
+        }
+        BreakerStatus::Disabled | BreakerStatus::MonitoringComplete | BreakerStatus::Triggered => {}
+    });
+    let status = if turned { ServiceDeploymentStatus::RollbackSuccessful } else { ServiceDeploymentStatus::Successful };
+    let why = why.unwrap_or_else(|| reason::completed(id));
+    end_story(pass, status, &why);
+}
+
+/// Ends the story, with the tasks there are now.
+fn end_story(pass: &mut Pass<'_>, status: ServiceDeploymentStatus, why: &str) {
+    let now = pass.now();
+    if pass.story().is_none_or(|story| story.status.is_over()) {
+        return;
+    }
+    let (primary, desired) = (pass.service().primary().id, pass.service().desired_count);
+    let counts = |id: DeploymentId| {
+        let id = id.to_string();
+        let of = |m: &Member<'_>| m.task.started_by.as_deref() == Some(id.as_str());
+        (pass.roll.count(|m| of(m) && !m.pending()), pass.roll.count(|m| of(m) && m.pending()))
+    };
+    let Some(story) = pass.story() else { return };
+    let ended: Vec<_> = std::iter::once(&story.target)
+        .chain(&story.sources)
+        .map(|share| {
+            let (running, pending) = counts(share.id);
+            let requested = if share.id == primary { desired } else { 0 };
+            model::RevisionShare { id: share.id, requested, running, pending }
+        })
+        .collect();
+    pass.tell_story(|story| {
+        let mut ended = ended.into_iter();
+        story.target = ended.next().unwrap_or(story.target);
+        story.sources = ended.collect();
+        story.status = status;
+        story.reason = Some(why.into());
+        story.finished_at = Some(now);
+    });
+}
+
+/// A deleted service's story comes to no other end.
+pub(super) fn end_with_the_service(pass: &mut Pass<'_>) {
+    end_story(pass, ServiceDeploymentStatus::Stopped, reason::STORY_DELETED);
+}
+
+/// Old deployments leave with their last task. The newest COMPLETED one stays until another is: it is what to go back to.
+fn prune(pass: &mut Pass<'_>) {
+    if pass.service().deployments.len() == 1 {
+        return;
+    }
+    let target = match pass.service().primary().rollout {
+        Rollout::InProgress | Rollout::Failed => deploy::rollback_target(pass.service()),
+        Rollout::Completed => None,
+    };
+    let stays = |(at, deployment): (usize, &Deployment)| {
+        let stays = at == 0 || Some(at) == target || pass.roll.has_tasks_of(deployment.id);
+        stays.then_some(deployment.id)
+    };
+    let stay: Vec<_> = pass.service().deployments.iter().enumerate().filter_map(stays).collect();
+    if stay.len() < pass.service().deployments.len() {
+        pass.edit().deployments.retain(|deployment| stay.contains(&deployment.id));
+    }
+}
+
+/// A service is steady when it is told so, and stays it until something is missing or too much. A task that balances zones is
+/// neither.
+fn steady(pass: &mut Pass<'_>) {
+    let service = pass.service();
+    let settled = service.deployments.len() == 1 && service.primary().rollout == Rollout::Completed && is_still(pass);
+    let healthy = || pass.roll.count(|m| m.good() && m.healthy()) == service.desired_count;
+    if settled && !service.steady && service.rebalancing == 0 && healthy() {
+        pass.edit().steady = true;
+        let told = events::steady_state(pass.name());
+        pass.tell(told);
+    } else if !settled && service.steady {
+        pass.edit().steady = false;
+    }
+}
+
+/// Moves a moment into a deployment's record.
+pub(super) fn touched(deployment: &mut Deployment, rollout: Rollout, why: std::sync::Arc<str>, now: Timestamp) {
+    deployment.rollout = rollout;
+    deployment.reason = why;
+    deployment.updated_at = now;
+}

@@ -1,0 +1,171 @@
+//! CreateService: a new service, or the one there is when the same request comes again.
+
+use super::{TRIES, change, commit, parse, render, too_busy};
+use crate::{
+    api::{
+        ApiError,
+        ecs::{resolve, tags},
+    },
+    context::{Caller, Context},
+};
+use model::{
+    ClusterArn, Creation, DeploymentRules, LaunchType, PlacementConstraint, PlacementStrategy, PropagateTags,
+    RevisionSpec, SchedulingStrategy, Service, ServiceArn, ServiceName, ServiceStatus, Tags,
+};
+use scheduler::service::deploy;
+use sha2::{Digest, Sha256};
+use shapes::ecs as aws;
+use state::{Basis, ServiceChange, ServiceRow, Snapshot};
+use std::sync::Arc;
+
+/// Longest client token. Source: `CreateServiceRequest$clientToken`.
+const MAX_TOKEN: usize = 36;
+
+pub(crate) async fn create(
+    ctx: &Context,
+    caller: &Caller,
+    request: aws::CreateServiceRequest,
+) -> Result<aws::CreateServiceResponse, ApiError> {
+    let wish = Wish::parse(caller, request)?;
+    for _ in 0..TRIES {
+        let snapshot = ctx.store.snapshot();
+        resolve::active_row(&snapshot, &wish.cluster)?;
+        if let Some(row) = wish.existing(&snapshot)? {
+            return Ok(aws::CreateServiceResponse { service: Some(render::service(row, true)) });
+        }
+        let change = wish.decide(ctx, caller, &snapshot)?;
+        // If somebody was faster, look whether it was the same request.
+        if let Some(service) = commit(ctx, change).await? {
+            return Ok(aws::CreateServiceResponse { service: Some(service) });
+        }
+    }
+    Err(too_busy())
+}
+
+/// The request, as far as it means anything without a look at what there is.
+struct Wish {
+    cluster: ClusterArn,
+    name: ServiceName,
+    scheduling: SchedulingStrategy,
+    desired_count: u32,
+    task_definition: String,
+    launch_type: LaunchType,
+    constraints: Vec<PlacementConstraint>,
+    strategy: Vec<PlacementStrategy>,
+    rules: DeploymentRules,
+    az_rebalancing: Option<String>,
+    propagate_tags: PropagateTags,
+    managed_tags: bool,
+    tags: Tags,
+    creation: Creation,
+}
+
+impl Wish {
+    fn parse(caller: &Caller, request: aws::CreateServiceRequest) -> Result<Self, ApiError> {
+        let cluster = resolve::cluster_arn(&caller.scope, request.cluster.as_deref())?;
+        let creation = creation(&cluster, &request)?;
+        parse::controller(request.deployment_controller.as_ref())?;
+        let name = parse::set(request.service_name);
+        let name = name.ok_or_else(|| ApiError::invalid("Service name can not be blank."))?;
+        let name =
+            ServiceName::parse(&*name).map_err(|error| ApiError::invalid(format!("Invalid service name. {error}")))?;
+        let scheduling = parse::scheduling(request.scheduling_strategy.as_deref());
+        let desired_count = match (parse::desired(request.desired_count, scheduling)?, scheduling) {
+            (Some(count), _) => count,
+            // What it is for a daemon, only the instances say.
+            (None, SchedulingStrategy::Daemon) => 0,
+            (None, SchedulingStrategy::Replica) => {
+                return Err(ApiError::invalid("desiredCount is required for the REPLICA scheduling strategy."));
+            }
+        };
+        let rules = request.deployment_configuration;
+        let task_definition = parse::set(request.task_definition);
+        Ok(Self {
+            cluster,
+            name,
+            scheduling,
+            desired_count,
+            task_definition: task_definition.ok_or_else(|| ApiError::invalid("TaskDefinition can not be blank."))?,
+            launch_type: parse::launch_type(request.launch_type.as_deref())?,
+            constraints: parse::constraints(request.placement_constraints.unwrap_or_default())?,
+            strategy: parse::strategy(request.placement_strategy.unwrap_or_default(), scheduling)?,
+            rules: parse::rules(rules, parse::default_rules(scheduling), scheduling)?,
+            az_rebalancing: parse::set(request.availability_zone_rebalancing),
+            propagate_tags: parse::propagate(request.propagate_tags.as_deref()).unwrap_or(PropagateTags::None),
+            managed_tags: request.enable_ecs_managed_tags == Some(true),
+            tags: tags::parse(request.tags)?,
+            creation,
+        })
+    }
+
+    /// The service that the same request made before, if there is one.
+    fn existing<'a>(&self, snapshot: &'a Snapshot) -> Result<Option<&'a Arc<ServiceRow>>, ApiError> {
+        let arn = ServiceArn { cluster: self.cluster.clone(), name: self.name.clone() };
+        let Some(row) = snapshot.service(&arn) else { return Ok(None) };
+        match row.service.status {
+            // AWS: the same request again is answered with the service, whether it carries a token or not.
+            ServiceStatus::Active if row.service.creation.request_sha256 == self.creation.request_sha256 => {
+                Ok(Some(row))
+            }
+            ServiceStatus::Active => Err(ApiError::invalid("Creation of service was not idempotent.")),
+            ServiceStatus::Draining => Err(ApiError::invalid("Unable to Start a service that is still Draining.")),
+            ServiceStatus::Inactive if row.live() > 0 => {
+                Err(ApiError::invalid("Unable to Start a service that is still Draining."))
+            }
+            ServiceStatus::Inactive => Ok(None),
+        }
+    }
+
+    /// The new service with its first deployment.
+    fn decide(&self, ctx: &Context, caller: &Caller, snapshot: &Snapshot) -> Result<ServiceChange, ApiError> {
+        let found = resolve::task_definition(snapshot, &caller.scope, &self.task_definition);
+        let definition = parse::usable(found)?;
+        parse::check_constraints(&self.constraints, definition)?;
+        let spec = RevisionSpec {
+            task_definition: definition.arn.clone(),
+            launch_type: self.launch_type,
+            placement_constraints: self.constraints.clone(),
+            placement_strategy: self.strategy.clone(),
+            propagate_tags: self.propagate_tags,
+            managed_tags: self.managed_tags,
+        };
+        let obstacle = parse::unbalanceable(self.scheduling, &spec, &self.rules);
+        let asked = self.az_rebalancing.as_deref();
+        let az_rebalancing = parse::az_rebalancing(asked, obstacle.is_none(), obstacle)?;
+        let now = ctx.effects.now();
+        let service = Service {
+            arn: ServiceArn { cluster: self.cluster.clone(), name: self.name.clone() },
+            status: ServiceStatus::Active,
+            version: 1,
+            created_at: now,
+            created_by: caller.principal.as_str().into(),
+            scheduling: self.scheduling,
+            desired_count: self.desired_count,
+            rules: self.rules.clone(),
+            az_rebalancing,
+            spec: Arc::new(spec),
+            // The first one comes next.
+            deployments: Vec::new(),
+            rebalancing: 0,
+            steady: false,
+            deleted_at: None,
+            creation: self.creation.clone(),
+            tags: self.tags.clone(),
+        };
+        let begun = deploy::first(service, change::new_deployment(ctx), now);
+        Ok(change::begun(ctx, Basis::New, begun, definition, now))
+    }
+}
+
+/// By what the request is recognised when it comes again.
+fn creation(cluster: &ClusterArn, request: &aws::CreateServiceRequest) -> Result<Creation, ApiError> {
+    let token = parse::set(request.client_token.clone());
+    if token.as_deref().is_some_and(|t| t.len() > MAX_TOKEN || !t.bytes().all(|b| (33..=126).contains(&b))) {
+        return Err(ApiError::invalid("clientToken must be up to 36 ASCII characters between 33 and 126."));
+    }
+    // However the cluster is called, it is the same one.
+    let cluster = Some(cluster.to_string());
+    let said = aws::CreateServiceRequest { client_token: None, cluster, ..request.clone() };
+    let json = serde_json::to_vec(&said).map_err(|error| ApiError::server(error.to_string()))?;
+    Ok(Creation { token: token.map(Arc::from), request_sha256: hex::encode(Sha256::digest(json)).into() })
+}

@@ -1,0 +1,245 @@
+//! Services and their deployments as clients see them. What is unset is absent; lists and counts stand where AWS shows them.
+
+use super::int;
+use crate::api::ecs::tags;
+use model::{
+    BreakerStatus, Cleanup, Deployment, DeploymentId, DeploymentRules, RevisionShare, RevisionSpec, Service,
+    ServiceDeployment, ServiceRevisionArn, ServiceStatus, Threshold,
+};
+use shapes::ecs as aws;
+use state::ServiceRow;
+
+pub(super) fn time(at: model::Timestamp) -> ::wire::Timestamp {
+    ::wire::Timestamp::from_millis(at.0)
+}
+
+/// The whole service. Tags are shown when asked for.
+pub(super) fn service(row: &ServiceRow, with_tags: bool) -> aws::Service {
+    let service = &*row.service;
+    let spec = &service.spec;
+    let arn = &service.arn;
+    let live = match service.status {
+        ServiceStatus::Active | ServiceStatus::Draining => &*service.deployments,
+        // AWS: what is gone has no deployments any more.
+        ServiceStatus::Inactive => &[],
+    };
+    aws::Service {
+        service_arn: Some(arn.to_string()),
+        service_name: Some(arn.name.to_string()),
+        cluster_arn: Some(arn.cluster.to_string()),
+        status: Some(service.status.as_str().to_owned()),
+        desired_count: Some(int(service.desired_count)),
+        running_count: Some(int(row.running)),
+        pending_count: Some(int(row.pending)),
+        launch_type: Some(spec.launch_type.as_str().to_owned()),
+        task_definition: Some(spec.task_definition.to_string()),
+        deployment_configuration: Some(configuration(&service.rules)),
+        deployment_controller: Some(aws::DeploymentController { r#type: Some("ECS".to_owned()) }),
+        deployments: Some(live.iter().map(|one| deployment(row, one)).collect()),
+        current_service_deployment: live.first().map(|primary| {
+            let id = primary.service_deployment.clone();
+            model::ServiceDeploymentArn { service: arn.clone(), id }.to_string()
+        }),
+        current_service_revisions: Some(live.iter().map(|one| revision_now(row, one)).collect()),
+        events: Some(row.events().map(|event| self::event(event)).collect()),
+        created_at: Some(time(service.created_at)),
+        created_by: Some(service.created_by.to_string()),
+        placement_constraints: Some(constraints(spec)),
+        placement_strategy: Some(strategy(spec)),
+        scheduling_strategy: Some(service.scheduling.as_str().to_owned()),
+        propagate_tags: Some(spec.propagate_tags.as_str().to_owned()),
+        enable_ecs_managed_tags: Some(spec.managed_tags),
+        enable_execute_command: Some(false),
+        availability_zone_rebalancing: Some(if service.az_rebalancing { "ENABLED" } else { "DISABLED" }.to_owned()),
+        load_balancers: Some(Vec::new()),
+        service_registries: Some(Vec::new()),
+        tags: with_tags.then(|| tags::render(&service.tags)),
+        ..aws::Service::default()
+    }
+}
+
+/// How many tasks a deployment is to have: the primary all, the others what they still have.
+fn wanted(row: &ServiceRow, id: DeploymentId) -> u32 {
+    if row.service.primary().id == id { row.service.desired_count } else { row.counts(id).live }
+}
+
+fn deployment(row: &ServiceRow, deployment: &Deployment) -> aws::Deployment {
+    let counts = row.counts(deployment.id);
+    let primary = row.service.primary().id == deployment.id;
+    aws::Deployment {
+        id: Some(deployment.id.to_string()),
+        status: Some(if primary { "PRIMARY" } else { "ACTIVE" }.to_owned()),
+        task_definition: Some(deployment.spec.task_definition.to_string()),
+        desired_count: Some(int(wanted(row, deployment.id))),
+        pending_count: Some(int(counts.pending)),
+        running_count: Some(int(counts.running)),
+        failed_tasks: Some(int(deployment.failures.count)),
+        created_at: Some(time(deployment.created_at)),
+        updated_at: Some(time(deployment.updated_at)),
+        launch_type: Some(deployment.spec.launch_type.as_str().to_owned()),
+        rollout_state: Some(deployment.rollout.as_str().to_owned()),
+        rollout_state_reason: Some(deployment.reason.to_string()),
+        ..aws::Deployment::default()
+    }
+}
+
+fn revision_now(row: &ServiceRow, deployment: &Deployment) -> aws::ServiceCurrentRevisionSummary {
+    let counts = row.counts(deployment.id);
+    aws::ServiceCurrentRevisionSummary {
+        arn: Some(revision_arn(&row.service, deployment.id)),
+        requested_task_count: Some(int(wanted(row, deployment.id))),
+        running_task_count: Some(int(counts.running)),
+        pending_task_count: Some(int(counts.pending)),
+    }
+}
+
+fn revision_arn(service: &Service, id: DeploymentId) -> String {
+    ServiceRevisionArn { service: service.arn.clone(), id }.to_string()
+}
+
+fn event(event: &model::ServiceEvent) -> aws::ServiceEvent {
+    aws::ServiceEvent {
+        id: Some(event.id.to_string()),
+        created_at: Some(time(event.at)),
+        message: Some(event.message.to_string()),
+    }
+}
+
+fn constraints(spec: &RevisionSpec) -> Vec<aws::PlacementConstraint> {
+    let constraints = spec.placement_constraints.iter();
+    let shown = |one: &model::PlacementConstraint| aws::PlacementConstraint {
+        r#type: Some(one.kind.to_string()),
+        expression: one.expression.as_deref().map(str::to_owned),
+    };
+    constraints.map(shown).collect()
+}
+
+fn strategy(spec: &RevisionSpec) -> Vec<aws::PlacementStrategy> {
+    let strategies = spec.placement_strategy.iter();
+    let shown = |one: &model::PlacementStrategy| aws::PlacementStrategy {
+        r#type: Some(one.kind.to_string()),
+        field: one.field.as_deref().map(str::to_owned),
+    };
+    strategies.map(shown).collect()
+}
+
+fn configuration(rules: &DeploymentRules) -> aws::DeploymentConfiguration {
+    let breaker = rules.breaker;
+    let (kind, value) = match breaker.threshold {
+        Threshold::Count(value) => ("COUNT", value),
+        Threshold::BoundedPercent(value) => ("BOUNDED_PERCENT", value),
+        Threshold::UnboundedPercent(value) => ("UNBOUNDED_PERCENT", value),
+    };
+    let early = rules.early_success.map(|early| aws::DeploymentEarlySuccessCriteria {
+        enable: Some(true),
+        healthy_percent: Some(int(early.healthy_percent)),
+        source_service_revision_cleanup: Some(
+            match early.cleanup {
+                Cleanup::Blocking => "BLOCKING",
+                Cleanup::Deferred => "DEFERRED",
+            }
+            .to_owned(),
+        ),
+    });
+    aws::DeploymentConfiguration {
+        maximum_percent: Some(int(rules.maximum_percent)),
+        minimum_healthy_percent: Some(int(rules.minimum_healthy_percent)),
+        deployment_circuit_breaker: Some(aws::DeploymentCircuitBreaker {
+            enable: Some(breaker.enable),
+            rollback: Some(breaker.rollback),
+            reset_on_healthy_task: Some(breaker.reset_on_healthy_task),
+            threshold_configuration: Some(aws::ThresholdConfiguration {
+                r#type: Some(kind.to_owned()),
+                value: Some(int(value)),
+            }),
+        }),
+        early_success_criteria: early,
+        strategy: Some("ROLLING".to_owned()),
+        // AWS: shown for rolling deployments too, which have none.
+        bake_time_in_minutes: Some(0),
+        ..aws::DeploymentConfiguration::default()
+    }
+}
+
+/// The story of a deployment.
+pub(super) fn service_deployment(row: &ServiceRow, story: &ServiceDeployment) -> aws::ServiceDeployment {
+    let service = &*row.service;
+    aws::ServiceDeployment {
+        service_deployment_arn: Some(story.arn.to_string()),
+        service_arn: Some(service.arn.to_string()),
+        cluster_arn: Some(service.arn.cluster.to_string()),
+        created_at: Some(time(story.created_at)),
+        started_at: story.started_at.map(time),
+        finished_at: story.finished_at.map(time),
+        stopped_at: story.stopped_at.map(time),
+        updated_at: Some(time(story.updated_at)),
+        source_service_revisions: Some(story.sources.iter().map(|share| self::share(row, story, *share)).collect()),
+        target_service_revision: Some(share(row, story, story.target)),
+        status: Some(story.status.as_str().to_owned()),
+        status_reason: story.reason.as_deref().map(str::to_owned),
+        deployment_configuration: Some(configuration(&story.rules)),
+        rollback: story.rollback.as_ref().map(|rollback| aws::Rollback {
+            reason: Some(rollback.reason.to_string()),
+            started_at: Some(time(rollback.started_at)),
+            service_revision_arn: Some(revision_arn(service, rollback.to)),
+        }),
+        deployment_circuit_breaker: Some(breaker(service, story)),
+        alarms: Some(aws::ServiceDeploymentAlarms {
+            status: Some("DISABLED".to_owned()),
+            ..aws::ServiceDeploymentAlarms::default()
+        }),
+        ..aws::ServiceDeployment::default()
+    }
+}
+
+/// A revision's part in a deployment: as it is now while the deployment goes on, as it was at the end afterwards.
+fn share(row: &ServiceRow, story: &ServiceDeployment, share: RevisionShare) -> aws::ServiceRevisionSummary {
+    let (requested, running, pending) = if story.status.is_over() {
+        (share.requested, share.running, share.pending)
+    } else {
+        let counts = row.counts(share.id);
+        (wanted(row, share.id), counts.running, counts.pending)
+    };
+    aws::ServiceRevisionSummary {
+        arn: Some(revision_arn(&row.service, share.id)),
+        requested_task_count: Some(int(requested)),
+        running_task_count: Some(int(running)),
+        pending_task_count: Some(int(pending)),
+        ..aws::ServiceRevisionSummary::default()
+    }
+}
+
+/// The breaker: what it sees now while it watches, what was written down otherwise.
+fn breaker(service: &Service, story: &ServiceDeployment) -> aws::ServiceDeploymentCircuitBreaker {
+    let written = story.breaker;
+    let (failures, threshold) = match written.status {
+        BreakerStatus::Monitoring => (
+            service.deployment(story.target.id).map_or(written.failure_count, |deployment| deployment.failures.count),
+            story.rules.breaker.threshold.of(service.desired_count),
+        ),
+        BreakerStatus::Disabled | BreakerStatus::MonitoringComplete | BreakerStatus::Triggered => {
+            (written.failure_count, written.threshold)
+        }
+    };
+    aws::ServiceDeploymentCircuitBreaker {
+        status: Some(written.status.as_str().to_owned()),
+        failure_count: Some(int(failures)),
+        threshold: Some(int(threshold)),
+    }
+}
+
+/// The story of a deployment, in short.
+pub(super) fn brief(row: &ServiceRow, story: &ServiceDeployment) -> aws::ServiceDeploymentBrief {
+    let service = &*row.service;
+    aws::ServiceDeploymentBrief {
+        service_deployment_arn: Some(story.arn.to_string()),
+        service_arn: Some(service.arn.to_string()),
+        cluster_arn: Some(service.arn.cluster.to_string()),
+        created_at: Some(time(story.created_at)),
+        started_at: story.started_at.map(time),
+        finished_at: story.finished_at.map(time),
+        target_service_revision_arn: Some(revision_arn(service, story.target.id)),
+        status: Some(story.status.as_str().to_owned()),
+        status_reason: story.reason.as_deref().map(str::to_owned),
+    }
+}

@@ -1,0 +1,60 @@
+//! DescribeServiceRevisions: what was deployed once.
+
+use super::render::time;
+use crate::{
+    api::{ApiError, ecs::missing},
+    context::{Caller, Context},
+};
+use model::{RevisionImage, ServiceRevision, ServiceRevisionArn};
+use shapes::ecs as aws;
+
+/// Revisions of one DescribeServiceRevisions. Source: the model's documentation.
+const MAX_DESCRIBED: usize = 20;
+
+pub(crate) fn describe(
+    ctx: &Context,
+    caller: &Caller,
+    request: aws::DescribeServiceRevisionsRequest,
+) -> Result<aws::DescribeServiceRevisionsResponse, ApiError> {
+    let named = request.service_revision_arns.unwrap_or_default();
+    if named.is_empty() {
+        return Err(ApiError::invalid("Service revision arns cannot be empty."));
+    }
+    if named.len() > MAX_DESCRIBED {
+        return Err(ApiError::invalid("Service revision arns cannot have more than 20 elements."));
+    }
+    let snapshot = ctx.store.snapshot();
+    let (mut revisions, mut failures) = (Vec::new(), Vec::new());
+    for name in named {
+        let arn: ServiceRevisionArn =
+            name.parse().map_err(|_| ApiError::invalid(format!("Invalid service revision arn: {name}")))?;
+        let row = snapshot.service(&arn.service).filter(|_| arn.service.cluster.scope == caller.scope);
+        match row.and_then(|row| row.revision(arn.id)) {
+            Some(revision) => revisions.push(render(revision)),
+            None => failures.push(missing(name)),
+        }
+    }
+    Ok(aws::DescribeServiceRevisionsResponse { service_revisions: Some(revisions), failures: Some(failures) })
+}
+
+fn render(revision: &ServiceRevision) -> aws::ServiceRevision {
+    let image = |image: &RevisionImage| aws::ContainerImage {
+        container_name: Some(image.container.to_string()),
+        image: Some(image.image.to_string()),
+        image_digest: image.digest.as_deref().map(str::to_owned),
+    };
+    let service = &revision.arn.service;
+    aws::ServiceRevision {
+        service_revision_arn: Some(revision.arn.to_string()),
+        service_arn: Some(service.to_string()),
+        cluster_arn: Some(service.cluster.to_string()),
+        task_definition: Some(revision.spec.task_definition.to_string()),
+        launch_type: Some(revision.spec.launch_type.as_str().to_owned()),
+        container_images: Some(revision.images.iter().map(image).collect()),
+        guard_duty_enabled: Some(false),
+        load_balancers: Some(Vec::new()),
+        service_registries: Some(Vec::new()),
+        created_at: Some(time(revision.created_at)),
+        ..aws::ServiceRevision::default()
+    }
+}

@@ -1,0 +1,110 @@
+//! UpdateService: what is asked of a service from now on. A change of what its tasks are begins a deployment.
+
+use super::{TRIES, change, commit, find, parse, render, too_busy};
+use crate::{
+    api::{ApiError, ecs::resolve},
+    context::{Caller, Context},
+};
+use model::{PlacementConstraint, RevisionSpec, Service, ServiceStatus, Task};
+use scheduler::service::deploy;
+use shapes::ecs as aws;
+use state::{Basis, ServiceChange, ServiceRow, Snapshot};
+use std::sync::Arc;
+
+pub(crate) async fn update(
+    ctx: &Context,
+    caller: &Caller,
+    request: aws::UpdateServiceRequest,
+) -> Result<aws::UpdateServiceResponse, ApiError> {
+    parse::controller(request.deployment_controller.as_ref())?;
+    let constraints = request.placement_constraints.clone().map(parse::constraints).transpose()?;
+    for _ in 0..TRIES {
+        let snapshot = ctx.store.snapshot();
+        let row = find(&snapshot, caller, request.cluster.as_deref(), request.service.as_deref())?;
+        match row.service.status {
+            ServiceStatus::Active => {}
+            ServiceStatus::Draining | ServiceStatus::Inactive => {
+                return Err(ApiError::new("ServiceNotActiveException", "Service was not ACTIVE."));
+            }
+        }
+        let Some(change) = decide(ctx, &snapshot, row, &request, constraints.as_deref())? else {
+            return Ok(aws::UpdateServiceResponse { service: Some(render::service(row, true)) });
+        };
+        if let Some(service) = commit(ctx, change).await? {
+            return Ok(aws::UpdateServiceResponse { service: Some(service) });
+        }
+    }
+    Err(too_busy())
+}
+
+/// What the request makes of the service; `None` if that is what it is already.
+fn decide(
+    ctx: &Context,
+    snapshot: &Snapshot,
+    row: &ServiceRow,
+    request: &aws::UpdateServiceRequest,
+    constraints: Option<&[PlacementConstraint]>,
+) -> Result<Option<ServiceChange>, ApiError> {
+    let before = &*row.service;
+    let mut service = before.clone();
+    if let Some(count) = parse::desired(request.desired_count, before.scheduling)? {
+        service.desired_count = count;
+    }
+    service.rules = parse::rules(request.deployment_configuration.clone(), service.rules, before.scheduling)?;
+    let spec = spec(snapshot, before, request, constraints)?;
+    let obstacle = parse::unbalanceable(before.scheduling, &spec, &service.rules);
+    let asked = request.availability_zone_rebalancing.as_deref();
+    service.az_rebalancing = parse::az_rebalancing(asked, before.az_rebalancing, obstacle)?;
+    let deploys = spec != *before.spec || request.force_new_deployment == Some(true);
+    if !deploys && service == *before {
+        return Ok(None);
+    }
+    let now = ctx.effects.now();
+    let on = Basis::Version(before.version);
+    if !deploys {
+        return Ok(Some(change::record(ctx, on, service, Vec::new(), now)));
+    }
+    // One that is no more cannot be deployed anew.
+    let definition = parse::known(snapshot.task_definition(&spec.task_definition))?;
+    let story = row.deployment(&before.primary().service_deployment);
+    let tasks: Vec<&Task> = row.tasks().map(|task| &**task).collect();
+    let new = change::new_deployment(ctx);
+    let begun = deploy::begin(&service, Arc::new(spec), new, story.map(|story| &**story), &tasks, now);
+    Ok(Some(change::begun(ctx, on, begun, definition, now)))
+}
+
+/// What its tasks shall be. AWS: a change of any of it is a new deployment; what is not named stays, and an empty list
+/// removes what there is.
+fn spec(
+    snapshot: &Snapshot,
+    service: &Service,
+    request: &aws::UpdateServiceRequest,
+    constraints: Option<&[PlacementConstraint]>,
+) -> Result<RevisionSpec, ApiError> {
+    let mut spec = (*service.spec).clone();
+    let scope = &service.arn.cluster.scope;
+    if let Some(name) = request.task_definition.as_deref().filter(|name| !name.is_empty()) {
+        let found = resolve::task_definition(snapshot, scope, name);
+        // AWS: one that was deregistered may stay, but no service may change to it.
+        let same = found.is_some_and(|found| found.arn == spec.task_definition);
+        if !same {
+            spec.task_definition = parse::usable(found)?.arn.clone();
+        }
+    }
+    if let Some(constraints) = constraints {
+        spec.placement_constraints = constraints.to_vec();
+    }
+    if let Some(given) = &request.placement_strategy {
+        spec.placement_strategy = parse::strategy(given.clone(), service.scheduling)?;
+    }
+    if let Some(propagate) = parse::propagate(request.propagate_tags.as_deref()) {
+        spec.propagate_tags = propagate;
+    }
+    if let Some(managed) = request.enable_ecs_managed_tags {
+        spec.managed_tags = managed;
+    }
+    if let Some(definition) = snapshot.task_definition(&spec.task_definition) {
+        parse::check_constraints(&spec.placement_constraints, definition)?;
+    }
+    Ok(spec)
+}

@@ -1,0 +1,213 @@
+//! Places what a plan wants started, as RunTask places what its caller wants, and makes the tasks.
+
+use crate::{
+    api::ecs::tasks::{Intent, candidates, view},
+    context::Context,
+};
+use model::{
+    ClusterArn, ContainerInstanceArn, ContainerInstanceId, Deployment, PropagateTags, Reservation, Service, Tags, Task,
+    TaskDefinition,
+};
+use scheduler::{
+    Constraint, PlacementRequest, Strategy, obstacle,
+    service::{Place, Plan, Start, Told, events},
+};
+use state::{ClusterRow, InstanceRow, ServiceRow, Snapshot};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Tasks that one commit starts: a few milliseconds of the writer's time. The next look starts the others.
+const MOST: usize = 500;
+
+/// What came of a plan's starts.
+#[derive(Default)]
+pub(super) struct Launched {
+    /// The tasks, placed.
+    pub(super) tasks: Vec<Task>,
+    /// How many of them are there to balance zones.
+    pub(super) rebalancing: u32,
+    /// What is told of them, and of those without a place.
+    pub(super) events: Vec<Told>,
+    /// Whether some found no place.
+    pub(super) unplaced: bool,
+}
+
+pub(super) fn launch(ctx: &Context, snapshot: &Snapshot, row: &ServiceRow, plan: &Plan) -> Launched {
+    let mut launched = Launched::default();
+    // Daemons' starts name their instances one by one; what they share is made once.
+    let mut recipes = BTreeMap::new();
+    for start in &plan.starts {
+        let left = MOST.saturating_sub(launched.tasks.len());
+        let service = plan.service.as_ref().unwrap_or(&row.service);
+        let recipe = recipes.entry(start.deployment).or_insert_with(|| {
+            let deployment = service.deployment(start.deployment)?;
+            Recipe::of(snapshot, row, service, deployment)
+        });
+        if let Some(recipe) = recipe.as_ref().filter(|_| left > 0) {
+            recipe.start(ctx, snapshot, start, left, &mut launched);
+        }
+    }
+    let started: Vec<_> = launched.tasks.iter().map(|task| &task.arn.id).collect();
+    if !started.is_empty() && launched.rebalancing == 0 {
+        launched.events.insert(0, events::started(&row.service.arn.name, started));
+    }
+    launched
+}
+
+/// All that the tasks of a deployment have in common.
+struct Recipe<'a> {
+    service: &'a Service,
+    deployment: &'a Deployment,
+    intent: Intent,
+    constraints: Vec<Constraint>,
+    strategy: Vec<Strategy>,
+    /// The digests that the revision's images are pinned to, by container.
+    pinned: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+impl<'a> Recipe<'a> {
+    fn of(snapshot: &Snapshot, row: &ServiceRow, service: &'a Service, deployment: &'a Deployment) -> Option<Self> {
+        let definition = snapshot.task_definition(&deployment.spec.task_definition)?.clone();
+        let (constraints, strategy) = rules(&definition, deployment);
+        let images = row.revision(deployment.id).into_iter().flat_map(|revision| &revision.images);
+        let pinned = images.filter_map(|image| Some((image.container.clone(), image.digest.clone()?)));
+        let tags = tags(&definition, service, deployment);
+        let started_by = Some(deployment.id.to_string().into());
+        let cluster = service.arn.cluster.clone();
+        let intent = Intent::of_service(cluster, definition, service.group(), started_by, tags);
+        Some(Self { service, deployment, intent, constraints, strategy, pinned: pinned.collect() })
+    }
+
+    fn start(&self, ctx: &Context, snapshot: &Snapshot, start: &Start, most: usize, launched: &mut Launched) {
+        let launch = self.deployment.spec.launch_type;
+        let mut rows = match &start.place {
+            Place::On(id) => {
+                let instance = ContainerInstanceArn { cluster: self.service.arn.cluster.clone(), id: id.clone() };
+                snapshot.instance(&instance).into_iter().collect()
+            }
+            Place::Anywhere | Place::InZone(_) => candidates(snapshot, &self.service.arn.cluster, launch),
+        };
+        if let Place::InZone(zone) = &start.place {
+            rows.retain(|row| row.zone.as_deref() == Some(zone));
+        }
+        let wanted = usize::try_from(start.count).unwrap_or(usize::MAX).min(most);
+        let request = PlacementRequest {
+            count: wanted,
+            reservation: &self.intent.reservation,
+            required_attributes: &self.intent.required,
+            constraints: &self.constraints,
+            strategy: &self.strategy,
+            group: &self.intent.group,
+        };
+        let views: Vec<_> = rows.iter().map(|row| view(row)).collect();
+        let plan = scheduler::place(&views, &request, ctx.effects.random());
+        let now = ctx.effects.now();
+        let placed = plan.placed.iter().map(|at| &rows[*at].instance);
+        let tasks: Vec<_> = placed.map(|instance| self.pin(self.intent.task(ctx, instance, launch, now))).collect();
+        self.tell(start, &tasks, &plan, &rows, launched);
+        launched.tasks.extend(tasks);
+    }
+
+    /// What is told of tasks that were moved to another zone, and of those that found no place.
+    fn tell(
+        &self,
+        start: &Start,
+        tasks: &[Task],
+        plan: &scheduler::Plan,
+        rows: &[&Arc<InstanceRow>],
+        launched: &mut Launched,
+    ) {
+        let name = &self.service.arn.name;
+        if let Place::InZone(zone) = &start.place {
+            if !tasks.is_empty() {
+                launched.rebalancing += u32::try_from(tasks.len()).unwrap_or(u32::MAX);
+                launched.events.push(events::started_to_rebalance(name, zone, tasks.iter().map(|t| &t.arn.id)));
+            }
+            return;
+        }
+        if plan.unplaced == 0 {
+            return;
+        }
+        launched.unplaced = true;
+        let closest = plan.closest().and_then(|held| Some((rows[held.instance?], held.reason.text())));
+        let closest = closest.map(|(row, reason)| (row.instance.arn.id.as_str(), reason));
+        let told = events::unable_to_place(name, closest);
+        if !launched.events.contains(&told) {
+            launched.events.push(told);
+        }
+    }
+
+    fn pin(&self, mut task: Task) -> Task {
+        for container in &mut task.containers {
+            container.image_digest = self.pinned.get(&container.name).cloned();
+        }
+        task
+    }
+}
+
+/// What binds and what is wished for the tasks of a deployment. AWS: a service without a strategy is spread over the zones.
+fn rules(definition: &TaskDefinition, deployment: &Deployment) -> (Vec<Constraint>, Vec<Strategy>) {
+    const WAS_CHECKED: &str = "constraints and strategies are checked when they come in";
+    let spec = &deployment.spec;
+    let own = spec.placement_constraints.iter().map(|c| Constraint::parse(&c.kind, c.expression.as_deref()));
+    let of_definition = definition.spec.placement_constraints.iter();
+    let constraints = own.chain(of_definition.map(|expression| Constraint::parse("memberOf", Some(expression))));
+    let constraints = constraints.map(|c| c.expect(WAS_CHECKED)).collect();
+    let strategy = spec.placement_strategy.iter().map(|s| Strategy::parse(&s.kind, s.field.as_deref()));
+    let mut strategy: Vec<_> = strategy.map(|s| s.expect(WAS_CHECKED)).collect();
+    if strategy.is_empty() {
+        strategy = default_strategy();
+    }
+    (constraints, strategy)
+}
+
+fn default_strategy() -> Vec<Strategy> {
+    let by = |field: &str| Strategy::parse("spread", Some(field)).expect("both fields can be spread over");
+    // AWS names the zones alone; within one, instances take turns, so that the loss of one costs least.
+    vec![by("attribute:ecs.availability-zone"), by("instanceId")]
+}
+
+fn tags(definition: &TaskDefinition, service: &Service, deployment: &Deployment) -> Tags {
+    let mut tags = match deployment.spec.propagate_tags {
+        PropagateTags::None => Tags::default(),
+        PropagateTags::Service => service.tags.clone(),
+        PropagateTags::TaskDefinition => definition.tags.clone(),
+    };
+    if deployment.spec.managed_tags {
+        let cluster = service.arn.cluster.name.to_string();
+        tags.0.insert("aws:ecs:clusterName".to_owned(), cluster);
+        tags.0.insert("aws:ecs:serviceName".to_owned(), service.arn.name.to_string());
+    }
+    tags
+}
+
+/// The instances that could hold a task of the deployment if they had room.
+pub(super) fn eligible(
+    snapshot: &Snapshot,
+    cluster: &ClusterRow,
+    service: &Service,
+    deployment: &Deployment,
+) -> Vec<(ContainerInstanceId, Option<Arc<str>>)> {
+    let Some(definition) = snapshot.task_definition(&deployment.spec.task_definition) else { return Vec::new() };
+    let (constraints, _) = rules(definition, deployment);
+    // That a task is there already does not make the place another one's.
+    let lasting = |c: &Constraint| match c {
+        Constraint::DistinctInstance => false,
+        Constraint::MemberOf(_) => true,
+    };
+    let constraints: Vec<_> = constraints.into_iter().filter(lasting).collect();
+    let required = definition.spec.requires_attributes();
+    let group = service.group();
+    let request = PlacementRequest {
+        count: 1,
+        reservation: &Reservation::default(),
+        required_attributes: &required,
+        constraints: &constraints,
+        strategy: &[],
+        group: &group,
+    };
+    let arn: &ClusterArn = &cluster.cluster.arn;
+    let rows = candidates(snapshot, arn, deployment.spec.launch_type);
+    let active = rows.into_iter().filter(|row| row.instance.status == model::InstanceStatus::Active);
+    let able = active.filter(|row| obstacle(&view(row), &request).is_none());
+    able.map(|row| (row.instance.arn.id.clone(), row.zone.clone())).collect()
+}

@@ -1,0 +1,195 @@
+//! One look at one service: snapshot, plan, commit.
+
+use super::launch::{self, Launched};
+use crate::context::Context;
+use model::{
+    ContainerInstanceId, CpuUnits, Deployment, InstanceStatus, MemoryMib, RevisionImage, Service, ServiceArn,
+    ServiceEvent, ServiceRevision, Timestamp,
+};
+use scheduler::service::{Field, InstanceState, Plan, Told, View, events};
+use state::{Basis, ClusterRow, Command, CommitError, Rejected, ServiceChange, ServiceRow, Snapshot};
+use std::{cell::OnceCell, collections::BTreeSet, sync::Arc};
+
+/// What a look at a service came to.
+#[derive(Clone, Copy)]
+pub(super) enum Looked {
+    /// It is on its way; when to look again, and whether tasks are without a place.
+    Settled { look_again: Option<Timestamp>, unplaced: bool },
+    /// Something has changed meanwhile.
+    Overtaken,
+    /// The commit failed for another reason.
+    Trouble,
+}
+
+pub(super) async fn look(ctx: &Context, arn: ServiceArn, now: Timestamp, began: Timestamp) -> (ServiceArn, Looked) {
+    let snapshot = ctx.store.snapshot();
+    let Some((change, settled)) = decide(ctx, &snapshot, &arn, now, began) else {
+        return (arn, Looked::Settled { look_again: None, unplaced: false });
+    };
+    let Some(change) = change else { return (arn, settled) };
+    drop(snapshot);
+    let looked = match ctx.store.commit(Command::ChangeService(Box::new(change))).await {
+        // The commit itself wakes the loop, which then looks whether anything is left to do.
+        Ok(_) => settled,
+        Err(CommitError::Rejected(
+            Rejected::ServiceChanged(_)
+            | Rejected::NoRoom { .. }
+            | Rejected::InstanceNotFound(_)
+            | Rejected::InstanceInactive(_)
+            | Rejected::InstanceDraining(_),
+        )) => Looked::Overtaken,
+        Err(CommitError::Rejected(why)) => {
+            tracing::warn!(service = %arn, %why, "a step of a service was refused");
+            Looked::Trouble
+        }
+        Err(error) => {
+            tracing::debug!(service = %arn, %error, "a step of a service waits");
+            Looked::Trouble
+        }
+    };
+    (arn, looked)
+}
+
+/// The change to commit, if there is one, and what the look then has come to. `None` if there is no such service.
+fn decide(
+    ctx: &Context,
+    snapshot: &Snapshot,
+    arn: &ServiceArn,
+    now: Timestamp,
+    began: Timestamp,
+) -> Option<(Option<ServiceChange>, Looked)> {
+    let (row, cluster) = (snapshot.service(arn)?, snapshot.cluster(&arn.cluster)?);
+    let service = &row.service;
+    let field = ClusterField { snapshot, cluster, service, began, daemons: OnceCell::new() };
+    let story = row.deployment(&service.primary().service_deployment);
+    let told = |message: &str| row.events().find(|event| &*event.message == message).map(|event| event.at);
+    let plan = scheduler::service::plan(&View {
+        service,
+        story: story.map(|story| &**story),
+        tasks: row.tasks().map(|task| &**task).collect(),
+        field: &field,
+        events: &told,
+        now,
+    });
+    let launched = launch::launch(ctx, snapshot, row, &plan);
+    let revisions = learned(row);
+    let settled = Looked::Settled { look_again: plan.look_again, unplaced: launched.unplaced };
+    let news = launched.events.into_iter().filter(|told_now| told_again(told_now, &told, now)).collect::<Vec<_>>();
+    let nothing = plan.service.is_none()
+        && plan.stories.is_empty()
+        && plan.stops.is_empty()
+        && plan.events.is_empty()
+        && launched.tasks.is_empty()
+        && news.is_empty()
+        && revisions.is_empty();
+    if nothing {
+        return Some((None, settled));
+    }
+    let launched = Launched { events: news, ..launched };
+    Some((Some(change(ctx, row, plan, launched, revisions, now)), settled))
+}
+
+fn told_again(told: &Told, before: &dyn Fn(&str) -> Option<Timestamp>, now: Timestamp) -> bool {
+    let fresh = |at: Timestamp| now.millis_since(at) < events::DUPLICATES_SUPPRESSED_MILLIS;
+    !events::may_repeat(told.name) || !before(&told.message).is_some_and(fresh)
+}
+
+fn change(
+    ctx: &Context,
+    row: &ServiceRow,
+    plan: Plan,
+    launched: Launched,
+    revisions: Vec<ServiceRevision>,
+    now: Timestamp,
+) -> ServiceChange {
+    let mut service = plan.service.unwrap_or_else(|| Service::clone(&row.service));
+    service.rebalancing += launched.rebalancing;
+    let events = plan.events.into_iter().chain(launched.events).map(|told| ServiceEvent {
+        id: ctx.effects.uuid().into(),
+        at: now,
+        name: told.name,
+        message: told.message.into(),
+    });
+    ServiceChange {
+        on: Basis::Seen(row.seen()),
+        service,
+        revisions,
+        deployments: plan.stories,
+        events: events.collect(),
+        start: launched.tasks,
+        stop: plan.stops.into_iter().map(|stop| (stop.task, stop.why)).collect(),
+        at: now,
+    }
+}
+
+/// Revisions whose images' digests a task has found out. AWS: the first task of a revision settles what its tags mean.
+fn learned(row: &ServiceRow) -> Vec<ServiceRevision> {
+    let mut revisions = Vec::new();
+    for deployment in &row.service.deployments {
+        let Some(revision) = row.revision(deployment.id) else { continue };
+        if revision.images.iter().all(|image| image.digest.is_some()) {
+            continue;
+        }
+        let id = deployment.id.to_string();
+        let tasks = row.tasks().filter(|task| task.started_by.as_deref() == Some(id.as_str()));
+        let containers: Vec<_> = tasks.flat_map(|task| &task.containers).collect();
+        let images = revision.images.iter().map(|image| {
+            let found = containers.iter().find(|c| c.name == image.container && c.image_digest.is_some());
+            let digest = image.digest.clone().or_else(|| found.and_then(|c| c.image_digest.clone()));
+            RevisionImage { digest, ..image.clone() }
+        });
+        let images: Vec<_> = images.collect();
+        if images != revision.images {
+            revisions.push(ServiceRevision { images, ..ServiceRevision::clone(revision) });
+        }
+    }
+    revisions
+}
+
+/// The cluster as the planner asks for it.
+struct ClusterField<'a> {
+    snapshot: &'a Snapshot,
+    cluster: &'a ClusterRow,
+    service: &'a Service,
+    /// When this server began: agents that were away with it are not lost because of it.
+    began: Timestamp,
+    daemons: OnceCell<BTreeSet<String>>,
+}
+
+impl Field for ClusterField<'_> {
+    fn instance(&self, id: &ContainerInstanceId) -> Option<InstanceState> {
+        let row = self.cluster.instance(id)?;
+        if !row.is_registered() {
+            return None;
+        }
+        if !row.instance.agent_connected {
+            return Some(InstanceState::Unreachable { since: row.instance.agent_changed_at.max(self.began) });
+        }
+        match row.instance.status {
+            InstanceStatus::Active => Some(InstanceState::Active),
+            InstanceStatus::Draining => Some(InstanceState::Draining),
+            InstanceStatus::Inactive => None,
+        }
+    }
+
+    fn eligible(&self, deployment: &Deployment) -> Vec<(ContainerInstanceId, Option<Arc<str>>)> {
+        launch::eligible(self.snapshot, self.cluster, self.service, deployment)
+    }
+
+    fn remaining(&self, instance: &ContainerInstanceId) -> Option<(CpuUnits, MemoryMib)> {
+        self.cluster.instance(instance).map(|row| (row.remaining.cpu, row.remaining.memory))
+    }
+
+    fn only_daemons_left(&self, instance: &ContainerInstanceId) -> bool {
+        let Some(row) = self.cluster.instance(instance) else { return true };
+        let daemons = self.daemons.get_or_init(|| {
+            let daemons =
+                self.cluster.services().filter(|row| row.service.scheduling == model::SchedulingStrategy::Daemon);
+            daemons.map(|row| row.service.group().to_string()).collect()
+        });
+        let of_replicas = |group: &Arc<str>| {
+            ServiceArn::of_group(&self.cluster.cluster.arn, group).is_some() && !daemons.contains(&**group)
+        };
+        !row.groups.keys().any(of_replicas)
+    }
+}

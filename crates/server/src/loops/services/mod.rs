@@ -1,0 +1,46 @@
+//! Keeps every service as it was asked to be.
+//!
+//! Woken by any change or by time, it finds the services that the change may concern (`watch`), and for each looks at a
+//! snapshot, plans (`scheduler::service`), places what is to start (`launch`), and makes one commit (`look`). What does not
+//! change costs nothing: a quiet cluster is never walked through.
+
+mod clock;
+mod launch;
+mod look;
+mod watch;
+
+use crate::context::Context;
+use clock::SteadyClock;
+use futures::{StreamExt, stream};
+use state::Topic;
+use std::time::Duration;
+use watch::Watch;
+
+/// Services that are looked at side by side, so that their commits share an fsync. More would only make more of them
+/// place tasks on the same free room.
+const SIDE_BY_SIDE: usize = 64;
+/// The longest sleep: nothing should need it, and what a defect forgot is found by it.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+pub(super) async fn run(ctx: Context) {
+    let mut changes = ctx.store.subscribe(Topic::All);
+    let stop = ctx.effects.shutdown().clone();
+    let mut clock = SteadyClock::default();
+    let began = clock.now(&ctx.effects);
+    let mut watch = Watch::default();
+    loop {
+        let now = clock.now(&ctx.effects);
+        let due = watch.due(ctx.store.snapshot(), now);
+        let looks = stream::iter(due).map(|arn| look::look(&ctx, arn, now, began));
+        let looked: Vec<_> = looks.buffer_unordered(SIDE_BY_SIDE).collect().await;
+        for (arn, looked) in looked {
+            watch.remember(arn, looked, now);
+        }
+        let pause = watch.pause(clock.now(&ctx.effects)).min(LONGEST_SLEEP);
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = ctx.effects.sleep(pause) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}

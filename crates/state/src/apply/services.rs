@@ -1,0 +1,189 @@
+//! Services: a decision about one, with the tasks it starts and stops, happens as a whole or not at all.
+//!
+//! What becomes of a service's tasks is counted here, at the moment it is learned, because tasks are forgotten in time and a
+//! failure must be counted once.
+
+use super::{Applied, tasks::Inactive};
+use crate::{
+    command::{Basis, Outcome, Rejected, ServiceChange},
+    draft::Draft,
+    snapshot::ServiceRow,
+};
+use model::{
+    DeploymentId, Service, ServiceArn, ServiceDeploymentId, ServiceEvent, ServiceStatus, StopCode, Task, TaskArn,
+    Timestamp,
+};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// Services of one cluster. Source: "Amazon ECS service quotas".
+const MAX_SERVICES: usize = 5_000;
+/// Service deployments that are kept of one service, with their revisions. AWS keeps those of 90 days; a service that is
+/// deployed every minute must not grow without end.
+const MAX_DEPLOYMENTS: usize = 100;
+
+impl Draft<'_> {
+    pub(super) fn change_service(&mut self, change: ServiceChange) -> Applied {
+        let arn = change.service.arn.clone();
+        let version = self.check_basis(&change)?;
+        let group = change.service.group();
+        if let Some(task) = change.start.iter().find(|t| t.group != group || t.arn.cluster != arn.cluster) {
+            return Err(Rejected::TaskOfAnother(task.arn.clone()));
+        }
+        self.check_definitions(&change)?;
+        self.check_stops(&change)?;
+        self.check_start(&change.start, Inactive::Used)?;
+        if version == 1 {
+            self.clear_past(&arn);
+        }
+        let service = self.put_service(Service { version, ..change.service });
+        for revision in change.revisions {
+            self.put_service_revision(revision);
+        }
+        for deployment in change.deployments {
+            self.put_service_deployment(deployment);
+        }
+        self.tell(&arn, change.events);
+        for (task, why) in change.stop {
+            self.stop_task(&task, why, change.at)?;
+        }
+        for task in change.start {
+            self.put_task(task);
+        }
+        self.prune(&arn);
+        Ok(Outcome::Service(service))
+    }
+
+    /// Whether what was decided on still holds; the version that the record gets.
+    fn check_basis(&self, change: &ServiceChange) -> Result<u64, Rejected> {
+        let arn = &change.service.arn;
+        let cluster = self.active_cluster(&arn.cluster)?;
+        let row = self.next.service(arn);
+        let known = || row.ok_or_else(|| Rejected::ServiceNotFound(arn.clone()));
+        let holds = match &change.on {
+            Basis::New => {
+                if row.is_some_and(|row| row.service.status != ServiceStatus::Inactive || row.live() > 0) {
+                    return Err(Rejected::ServiceExists(arn.clone()));
+                }
+                if row.is_none() && cluster.services.len() >= MAX_SERVICES {
+                    return Err(Rejected::TooManyServices(arn.cluster.clone()));
+                }
+                return Ok(1);
+            }
+            Basis::Version(version) => known()?.service.version == *version,
+            Basis::Seen(seen) => seen.holds(known()?),
+        };
+        if holds { Ok(known()?.service.version + 1) } else { Err(Rejected::ServiceChanged(arn.clone())) }
+    }
+
+    fn check_definitions(&self, change: &ServiceChange) -> Result<(), Rejected> {
+        change.service.deployments.iter().try_for_each(|d| self.definition(&d.spec.task_definition).map(|_| ()))
+    }
+
+    fn check_stops(&self, change: &ServiceChange) -> Result<(), Rejected> {
+        let group = change.service.group();
+        let other = |arn: &&TaskArn| self.next.task(arn).is_none_or(|task| task.group != group);
+        match change.stop.iter().map(|(arn, _)| arn).find(other) {
+            Some(arn) => Err(Rejected::TaskOfAnother(arn.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn tell(&mut self, arn: &ServiceArn, events: Vec<ServiceEvent>) {
+        for event in events {
+            let Some(row) = self.next.service(arn) else { return };
+            let sequence = row.next_event();
+            self.put_service_event(arn, sequence, event);
+            if let Some(first) = self.next.service(arn).and_then(|row| row.event_too_many()) {
+                self.remove_service_event(arn, first);
+            }
+        }
+    }
+
+    /// Forgets the oldest deployments that are over, and revisions that nothing speaks of any more.
+    fn prune(&mut self, arn: &ServiceArn) {
+        let Some(row) = self.next.service(arn).cloned() else { return };
+        let too_many = row.deployments.len().saturating_sub(MAX_DEPLOYMENTS);
+        if too_many == 0 {
+            return;
+        }
+        let current: BTreeSet<&ServiceDeploymentId> =
+            row.service.deployments.iter().map(|d| &d.service_deployment).collect();
+        let over = row.deployments().filter(|d| d.status.is_over() && !current.contains(&d.arn.id));
+        for deployment in over.take(too_many) {
+            self.remove_service_deployment(arn, &deployment.arn.id);
+        }
+        let Some(row) = self.next.service(arn).cloned() else { return };
+        let mut used: BTreeSet<DeploymentId> = row.service.deployments.iter().map(|d| d.id).collect();
+        used.extend(row.deployments().flat_map(|d| d.sources.iter().map(|s| s.id).chain([d.target.id])));
+        for id in row.revisions.keys().filter(|id| !used.contains(id)) {
+            self.remove_service_revision(arn, *id);
+        }
+    }
+
+    /// Removes what an INACTIVE service of the same name has left.
+    fn clear_past(&mut self, arn: &ServiceArn) {
+        let Some(row) = self.next.service(arn).cloned() else { return };
+        self.remove_past(arn, &row);
+    }
+
+    fn remove_past(&mut self, arn: &ServiceArn, row: &ServiceRow) {
+        for sequence in row.events.keys() {
+            self.remove_service_event(arn, *sequence);
+        }
+        for id in row.deployments.keys() {
+            self.remove_service_deployment(arn, id);
+        }
+        for id in row.revisions.keys() {
+            self.remove_service_revision(arn, *id);
+        }
+    }
+
+    pub(super) fn forget_services(&mut self, arns: &[ServiceArn]) -> Outcome {
+        for arn in arns {
+            let Some(row) = self.next.service(arn).cloned() else { continue };
+            if row.service.status == ServiceStatus::Inactive && row.live() == 0 {
+                self.remove_past(arn, &row);
+                self.remove_service(arn);
+            }
+        }
+        Outcome::Done
+    }
+
+    /// What a step of one of its tasks means for a service's deployment.
+    pub(super) fn note_progress(&mut self, before: &Task, after: &Arc<Task>, at: Timestamp) {
+        let Some(arn) = ServiceArn::of_group(&after.arn.cluster, &after.group) else { return };
+        let Some(id) = after.started_by.as_deref().and_then(|by| by.parse::<DeploymentId>().ok()) else { return };
+        let Some(row) = self.next.service(&arn) else { return };
+        let Some(at_index) = row.service.deployments.iter().position(|d| d.id == id) else { return };
+        let known = row.service.deployments[at_index].failures;
+        let mut failures = known;
+        let ran = after.times.started.or(after.times.execution_stopped);
+        if before.times.started.is_none() && before.times.execution_stopped.is_none() && ran.is_some() {
+            failures.ran();
+        }
+        if before.holds_resources()
+            && let Some(stopped) = after.stopped_at()
+        {
+            match after.stop().map(|stop| stop.code) {
+                Some(StopCode::TaskFailedToStart) if ran.is_none() => failures.never_ran(after.times.created, at),
+                Some(StopCode::EssentialContainerExited) => {
+                    failures.ended(ran.unwrap_or(after.times.created), stopped);
+                }
+                Some(
+                    StopCode::TaskFailedToStart
+                    | StopCode::UserInitiated
+                    | StopCode::ServiceSchedulerInitiated
+                    | StopCode::TerminationNotice,
+                )
+                | None => {}
+            }
+        }
+        if failures != known {
+            let mut service = Service::clone(&row.service);
+            service.version += 1;
+            service.deployments[at_index].failures = failures;
+            service.deployments[at_index].updated_at = at;
+            self.put_service(service);
+        }
+    }
+}
