@@ -16,6 +16,7 @@ mod host;
 mod logs;
 mod partition;
 mod registry;
+mod services;
 mod status;
 mod storm;
 mod walkthrough;
