@@ -20,14 +20,15 @@ impl Progress {
     /// What is shown of a look at the service; whether it is over is the caller's to say.
     pub(crate) fn look(&mut self, service: &ecs::Service) -> Look {
         let deployments = service.deployments.as_deref().unwrap_or_default();
+        let active = service.status.as_deref() == Some("ACTIVE");
         for (id, row) in &mut self.rows {
             if !deployments.iter().any(|d| d.id.as_ref() == Some(id)) {
-                (row.state, row.end) = ("replaced".to_owned(), Some(End::Well));
+                (row.state, row.end) = (if active { "replaced" } else { "stopped" }.to_owned(), Some(End::Well));
             }
         }
         for deployment in deployments {
             let id = deployment.id.clone().unwrap_or_default();
-            let row = row(deployment);
+            let row = row(deployment, active);
             match self.rows.iter_mut().find(|(known, _)| *known == id) {
                 Some((_, known)) => *known = row,
                 None => self.rows.push((id, row)),
@@ -37,7 +38,10 @@ impl Progress {
         let recent =
             |e: &&ecs::ServiceEvent| e.created_at.is_some_and(|at| at.as_millis() >= self.since.as_millisecond());
         if let Some(event) = event.filter(recent) {
-            let state = event.message.clone().unwrap_or_default();
+            // Which service it is stands in the bar.
+            let own = format!("(service {}) ", service.service_name.as_deref().unwrap_or_default());
+            let message = event.message.as_deref().unwrap_or_default();
+            let state = message.strip_prefix(&own).unwrap_or(message).to_owned();
             self.event = Some(Row { name: "event".to_owned(), state, end: None });
         }
         let primary = deployments.iter().find(|d| d.status.as_deref() == Some("PRIMARY"));
@@ -49,13 +53,14 @@ impl Progress {
     }
 }
 
-fn row(deployment: &ecs::Deployment) -> Row {
+fn row(deployment: &ecs::Deployment, active: bool) -> Row {
     let definition = deployment.task_definition.as_deref().unwrap_or_default();
     let id = deployment.id.as_deref().unwrap_or_default();
     // The same definition may be deployed twice; the end of the id tells them apart.
     let tail: String = id.chars().skip(id.chars().count().saturating_sub(6)).collect();
     let name = format!("{} ({tail})", definition.rsplit('/').next().unwrap_or(definition));
     let (state, end) = match (deployment.status.as_deref(), deployment.rollout_state.as_deref()) {
+        (_, _) if !active => ("being stopped", None),
         (Some("PRIMARY"), Some("COMPLETED")) => ("completed", Some(End::Well)),
         (_, Some("FAILED")) => ("failed", Some(End::Badly)),
         (Some("PRIMARY"), _) => ("in progress", None),
@@ -95,10 +100,12 @@ mod tests {
         let mut progress = Progress::since(Timestamp::from_second(100).unwrap());
         let event = |second: i64| ecs::ServiceEvent {
             created_at: Some(wire::Timestamp::from_millis(second * 1000)),
-            message: Some(format!("event {second}")),
+            message: Some(format!("(service web) event {second}")),
             ..Default::default()
         };
         let service = |deployments, second| ecs::Service {
+            service_name: Some("web".into()),
+            status: Some("ACTIVE".into()),
             desired_count: Some(3),
             deployments: Some(deployments),
             events: Some(vec![event(second)]),
@@ -123,6 +130,8 @@ mod tests {
             texts(&look),
             ["web:2 (-svc/2): 3 of 3 running, completed", "web:1 (-svc/1): replaced", "event: event 101"]
         );
+        let gone = ecs::Service { status: Some("DRAINING".into()), ..service(vec![], 101) };
+        assert_eq!(progress.look(&gone).rows[0].state, "stopped");
         let look = progress.look(&service(vec![deployment("3", "ACTIVE", "FAILED", [0, 0, 0, 3])], 101));
         assert_eq!(
             look.rows[2],

@@ -44,7 +44,6 @@ fn a_service_from_the_command_line() {
     let after = status(&cluster);
     assert_eq!((&after["taskDefinition"], &after["running"]), (&json!("web:1"), &json!(2)), "{after:#}");
     assert_eq!(after["failures"][0]["stopCode"], "TaskFailedToStart", "{after:#}");
-    eprintln!("{}", cluster.cli(&["service", "status", "web"]));
 
     // One task of the same definition with another command.
     let once = ["run", "web:1", "--wait", "--env", "WHO=world", "--command", "sh -c 'echo hello $WHO; exit 42'"];

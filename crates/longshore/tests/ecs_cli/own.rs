@@ -70,7 +70,7 @@ fn common(call: &Call, before: &[Call]) -> Option<(u16, Value)> {
         "RegisterTaskDefinition" => definition("2", "web:2"),
         "UpdateService" => {
             let id = if count(before, "UpdateService") == 0 { "new" } else { "back" };
-            let revision = call.body["taskDefinition"].as_str().unwrap().rsplit(':').next().unwrap();
+            let revision = call.body["taskDefinition"].as_str().unwrap_or("web:2").rsplit(':').next().unwrap();
             json!({"service": service(&[deployment(id, "PRIMARY", revision, "IN_PROGRESS", "")])})
         }
         "ListTasks" if call.body["desiredStatus"] == "STOPPED" => json!({"taskArns": [format!("{ARN}task/demo/t1")]}),
@@ -126,7 +126,8 @@ fn is_rolled_back(call: &Call, before: &[Call]) -> Option<(u16, Value)> {
     let failed = || deployment("new", "ACTIVE", "2", "FAILED", FAILED);
     match (count(before, "UpdateService"), looks(before)) {
         (0, _) => describe(&[old("PRIMARY")]),
-        (_, 0) => describe(&[deployment("breaker", "PRIMARY", "1", "IN_PROGRESS", ""), failed()]),
+        (_, 0) => describe(&[deployment("new", "PRIMARY", "2", "IN_PROGRESS", ""), old("ACTIVE")]),
+        (_, 1) => describe(&[deployment("breaker", "PRIMARY", "1", "IN_PROGRESS", ""), failed()]),
         (_, _) => describe(&[deployment("breaker", "PRIMARY", "1", "COMPLETED", "")]),
     }
 }
@@ -205,6 +206,19 @@ fn a_deployment_that_fails_is_undone_and_says_why() {
 }
 
 #[test]
+fn a_compose_service_whose_deployment_fails_is_not_waited_for() {
+    for (script, newest) in [(fails as Script, "web:2"), (is_rolled_back, "web:1")] {
+        let desk = Desk::playing(script);
+        desk.write("docker-compose.yml", "version: '3'\nservices: {app: {image: 'busybox:1'}}");
+        let out = desk.own(&["compose", "-p", "web", "service", "scale", "3"]);
+        let said = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("The deployment did not last; the service's newest is of {newest}")), "{said}");
+        assert!(said.contains("→ See what holds it up: longshore service status web --cluster demo"), "{said}");
+    }
+}
+
+#[test]
 fn a_service_tells_why_it_is_not_stable() {
     let desk = Desk::playing(|call, before| match call.operation.as_str() {
         "DescribeServices" if call.body["services"][0] != "web" => Some((200, json!({"services": [], "failures": []}))),
@@ -222,7 +236,7 @@ fn a_service_tells_why_it_is_not_stable() {
     for part in [
         "Service web in cluster demo: not stable, ",
         "PRIMARY     web:2           [                    ] 0/2",
-        "✗ 1 task of web:2 failed in a row\n    app exited with 1\n    → longshore logs --cluster demo --task-id t1\n",
+        "✗ 1 task of web:2 failed\n    app exited with 1\n    → longshore logs --cluster demo --task-id t1\n",
         "· 2 tasks of web:1 are to be replaced",
         "│ panic: no database",
     ] {

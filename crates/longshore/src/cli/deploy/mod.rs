@@ -12,7 +12,7 @@ use super::{
     definition,
     progress::Progress,
     say, service, terminal,
-    wait::{self, Look},
+    wait::{self, Look, Row},
 };
 use crate::advice::Advice;
 use anyhow::{Context, Result, anyhow, bail};
@@ -56,6 +56,9 @@ pub(crate) struct DeployArgs {
 /// For how long a server may be away while a deployment is watched: one that starts again is back within that.
 const SERVER_AWAY: Duration = Duration::from_secs(30);
 
+/// How often tasks that failed are looked for while a deployment is watched.
+const FAILURES_EVERY: Duration = Duration::from_secs(2);
+
 /// What is answered, and its JSON form.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -94,13 +97,14 @@ pub(crate) async fn deploy(args: DeployArgs) -> Result<ExitCode> {
             error.context(Advice::new("Wait until it is gone, then create it again: longshore compose service up"))
         );
     }
-    let former = known.task_definition.clone().context("the service has no task definition; its task sets have")?;
-    let base = args.task_definition.as_deref().unwrap_or(&former);
+    let current = known.task_definition.clone().context("the service has no task definition; its task sets have")?;
+    let former = last_good(&known).unwrap_or_else(|| current.clone());
+    let base = args.task_definition.as_deref().unwrap_or(&current);
     let target = target(&settings, base, &args.images).await?;
     let limit = Duration::from_secs(u64::from(args.timeout) * 60);
     let deploying = Deploying { settings: &settings, service: name, limit };
     // The same once more: what its images' names mean may have changed.
-    let ours = deploying.update(&target, target == former).await?;
+    let ours = deploying.update(&target, target == current).await?;
     let mut answer = Answer {
         cluster: settings.cluster.clone(),
         service: deploying.service.clone(),
@@ -111,7 +115,7 @@ pub(crate) async fn deploy(args: DeployArgs) -> Result<ExitCode> {
         reason: None,
     };
     say::info(
-        &format!("Deploying {} to {} in place of {}", answer.task_definition, answer.service, short(&former)),
+        &format!("Deploying {} to {} in place of {}", answer.task_definition, answer.service, short(&current)),
         &[],
     );
     let code = if args.no_wait {
@@ -124,6 +128,12 @@ pub(crate) async fn deploy(args: DeployArgs) -> Result<ExitCode> {
         say::json(&answer)?;
     }
     Ok(code)
+}
+
+/// What can be gone back to: the definition that was deployed to its end last.
+fn last_good(service: &ecs::Service) -> Option<String> {
+    let mut deployments = service.deployments.iter().flatten();
+    deployments.find(|d| d.rollout_state.as_deref() == Some("COMPLETED"))?.task_definition.clone()
 }
 
 fn short(definition: &str) -> &str {
@@ -162,8 +172,11 @@ impl Deploying<'_> {
         let begun = Instant::now();
         let last = RefCell::new((Look::default(), begun, Progress::since(Timestamp::now())));
         let end = RefCell::new(End::TimedOut);
+        let failed = RefCell::new((begun, None));
         let look = || async {
-            let (known, now) = (service::gather::described(self.settings, &self.service).await, Instant::now());
+            let known = service::gather::described(self.settings, &self.service).await;
+            let failures = self.failures(ours, &failed).await;
+            let now = Instant::now();
             let mut last = last.borrow_mut();
             match known {
                 Ok(known) => {
@@ -171,6 +184,7 @@ impl Deploying<'_> {
                     let over = verdict.is_final();
                     *end.borrow_mut() = End::Judged(verdict);
                     last.0 = Look { over, ..last.2.look(&known) };
+                    last.0.rows.extend(failures.clone());
                     last.1 = now;
                 }
                 // A server that does not answer is not one that refuses.
@@ -191,6 +205,19 @@ impl Deploying<'_> {
         };
         wait::until_over(&format!("Deploying to {}", self.service), None, look, || ()).await.with_context(unknown)?;
         Ok(end.into_inner())
+    }
+
+    /// A row that tells of the deployment's tasks that failed, looked at anew from time to time.
+    #[allow(clippy::disallowed_methods)] // The CLI has no effects to be simulated.
+    async fn failures(&self, ours: &str, last: &RefCell<(Instant, Option<Row>)>) -> Option<Row> {
+        if last.borrow().0.elapsed() > FAILURES_EVERY {
+            // What is not known now is known at the next look.
+            let found = service::gather::failed_of(self.settings, &self.service, ours).await.unwrap_or_default();
+            let state = found.map(|(count, why)| format!("{count}, the last: {why}"));
+            let row = state.map(|state| Row { name: "failed tasks".to_owned(), state, end: Some(wait::End::Badly) });
+            *last.borrow_mut() = (Instant::now(), row);
+        }
+        last.borrow().1.clone()
     }
 
     /// Says how it ended, and goes back if that is to be done.

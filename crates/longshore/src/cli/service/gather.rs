@@ -73,7 +73,7 @@ pub(super) async fn look(settings: &Settings, name: &str, now: Timestamp) -> Res
     let seen =
         Seen { cluster: &settings.cluster, service: &service, running: &running, stopped: &stopped, checked, now };
     let mut failures = seen.failures();
-    let holds = seen.holds(&failures);
+    let holds = seen.holds();
     add_logs(settings, &stopped, &mut failures).await;
     Ok(status(settings, &service, now, holds, failures))
 }
@@ -159,6 +159,16 @@ pub(in crate::cli) async fn last_failures(settings: &Settings, service: &ecs::Se
     let mut failures = seen.failures();
     add_logs(settings, &stopped, &mut failures).await;
     Ok(failures)
+}
+
+/// How many tasks of a deployment failed, and why the last one did.
+pub(in crate::cli) async fn failed_of(
+    settings: &Settings,
+    service: &str,
+    deployment: &str,
+) -> Result<Option<(usize, String)>> {
+    let stopped = tasks(settings, service, "STOPPED").await?;
+    Ok(judge::failed_of(&stopped, deployment))
 }
 
 /// What the containers of the failures wrote last, where it goes to a log stream that can be read.

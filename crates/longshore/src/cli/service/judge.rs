@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 const HEALTHY_AFTER_SECONDS: i64 = 40;
 /// A task that is pending for longer than this is more than a notice: an image that large is worth a look.
 const PENDING_LONG_SECONDS: i64 = 60;
+/// A failure that is longer ago holds nothing up any more.
+const FAILED_LATELY_SECONDS: i64 = 300;
 /// Failures that are told apart.
 const MAX_FAILURES: usize = 3;
 
@@ -41,6 +43,14 @@ pub(super) fn is_stable(service: &ecs::Service) -> bool {
         && completed
         && service.running_count == service.desired_count
         && service.pending_count.unwrap_or_default() == 0
+}
+
+/// Whether a task is of that deployment.
+fn is_of(task: &ecs::Task, deployment: &ecs::Deployment) -> bool {
+    match &task.started_by {
+        Some(by) => deployment.id.as_ref() == Some(by),
+        None => task.task_definition_arn == deployment.task_definition,
+    }
 }
 
 fn is_active(service: &ecs::Service) -> bool {
@@ -104,11 +114,11 @@ impl Seen<'_> {
     }
 
     /// Everything that holds it up, the worst first.
-    pub(super) fn holds(&self, failures: &[Failure]) -> Vec<Hold> {
+    pub(super) fn holds(&self) -> Vec<Hold> {
         let mut holds = Vec::new();
         if is_active(self.service) {
             holds.extend(self.failed_deployments());
-            holds.extend(self.failing(failures));
+            holds.extend(self.failing());
             holds.extend(self.not_placed());
             holds.extend(self.unhealthy());
             holds.extend(self.disconnected());
@@ -177,26 +187,35 @@ impl Seen<'_> {
         holds
     }
 
-    fn failing(&self, failures: &[Failure]) -> Option<Hold> {
+    /// Tasks of the newest deployment that failed of late. The scheduler counts only those that never ran or were not
+    /// healthy; those that ran and ended hold it up just as well.
+    fn failing(&self) -> Option<Hold> {
         let primary = self.primary()?;
         let definition = id(primary.task_definition.as_deref());
-        let last = failures.iter().find(|failure| failure.task_definition == definition);
-        let failed = usize::try_from(count(primary.failed_tasks)).unwrap_or_default();
-        let impaired = self.event(&["unable to consistently start tasks"]);
-        if failed == 0 && (impaired.is_none() || last.is_none()) {
+        let all: Vec<_> = self.stopped.iter().filter(|task| failed(task) && is_of(task, primary)).collect();
+        let age = |task: &ecs::Task| Some(self.now.as_second() - millis(task.stopped_at)?.as_second());
+        let lately = all.iter().filter(|task| age(task).is_some_and(|age| age <= FAILED_LATELY_SECONDS)).count();
+        let last = all.iter().max_by_key(|task| task.stopped_at.map(|at| at.as_millis()));
+        let counted = usize::try_from(count(primary.failed_tasks)).unwrap_or_default();
+        if counted == 0 && (lately == 0 || is_stable(self.service)) {
             return None;
         }
-        let times = failed.max(last.map_or(0, |last| last.count));
-        let never_ran = last.is_some_and(|last| last.stop_code == "TaskFailedToStart");
+        let never_ran = last.is_some_and(|task| task.stop_code.as_deref() == Some("TaskFailedToStart"));
         let pause = if never_ran { "; starts are paused, up to 27 min, until one comes to run" } else { "" };
-        let what = format!("{} of {definition} failed in a row{pause}", tasks(times));
-        let next = last.map(|last| {
-            let task = self.stopped.iter().find(|task| id(task.task_arn.as_deref()) == last.task);
+        let times = counted.max(lately);
+        let next = last.map(|task| {
             let kind = if never_ran { TaskKind::TaskFailedToStart } else { TaskKind::TaskFailed };
-            task.map_or_else(String::new, |task| remedy(self.cluster, kind, &last.why, task))
+            remedy(self.cluster, kind, &why(task), task)
         });
-        let why = last.map(|last| last.why.clone()).or_else(|| impaired.map(str::to_owned));
-        Some(Hold { level: Level::Error, kind: Kind::TasksFail, what, why, next: next.filter(|n| !n.is_empty()) })
+        let why = last.map(|task| why(task));
+        let impaired = || self.event(&["unable to consistently start tasks"]).map(str::to_owned);
+        Some(Hold {
+            level: Level::Error,
+            kind: Kind::TasksFail,
+            what: format!("{} of {definition} failed{pause}", tasks(times)),
+            why: why.or_else(impaired),
+            next,
+        })
     }
 
     fn not_placed(&self) -> Option<Hold> {
@@ -299,8 +318,7 @@ impl Seen<'_> {
         let mut holds = self.pending();
         let deploying = !is_stable(self.service);
         let (running, checked) = (self.running.iter().filter(Self::is_running), self.checked);
-        let primary = self.primary().and_then(|d| d.id.as_deref());
-        let ours = running.filter(|task| primary.is_none() || task.started_by.as_deref() == primary);
+        let ours = running.filter(|task| self.primary().is_none_or(|primary| is_of(task, primary)));
         let left = ours.filter_map(|task| {
             let age = self.now.as_second() - millis(task.started_at)?.as_second();
             let healthy =
@@ -336,7 +354,12 @@ impl Seen<'_> {
             Hold {
                 level: if long { Level::Warning } else { Level::Notice },
                 kind: Kind::TasksPending,
-                what: format!("{} {} {state}{age}", tasks(created.len()), of(created.len(), "is", "are")),
+                what: format!(
+                    "{} {} {}",
+                    tasks(created.len()),
+                    of(created.len(), "is", "are"),
+                    standing(&state, &age, created.len())
+                ),
                 why: None,
                 next: long.then(|| format!("longshore status --cluster {} tells what keeps them", self.cluster)),
             }
@@ -395,6 +418,24 @@ impl Seen<'_> {
         };
         groups.into_iter().take(MAX_FAILURES).map(failure).collect()
     }
+}
+
+/// `PENDING for 5 s, pulling its image`, or of several tasks `their images`.
+fn standing(state: &str, age: &str, number: usize) -> String {
+    let (status, doing) = state.split_once(", ").map_or((state, None), |(status, doing)| (status, Some(doing)));
+    let doing = doing.map(|doing| {
+        let several = doing.replace("its image", "their images").replace("its containers", "their containers");
+        format!(", {}", of(number, doing, &several))
+    });
+    format!("{status}{age}{}", doing.unwrap_or_default())
+}
+
+/// How many tasks of a deployment failed, and why the last one did.
+pub(super) fn failed_of(stopped: &[ecs::Task], deployment: &str) -> Option<(usize, String)> {
+    let ours = |task: &&ecs::Task| failed(task) && task.started_by.as_deref() == Some(deployment);
+    let all: Vec<_> = stopped.iter().filter(ours).collect();
+    let last = all.iter().max_by_key(|task| task.stopped_at.map(|at| at.as_millis()))?;
+    Some((all.len(), why(last)))
 }
 
 fn container(c: &ecs::Container) -> Container {

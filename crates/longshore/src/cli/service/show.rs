@@ -44,7 +44,7 @@ pub(super) fn lines(status: &Status, width: Option<usize>, height: Option<usize>
     let rows: Vec<Vec<Cell>> = rows.collect();
     if !rows.is_empty() {
         lines.push(String::new());
-        lines.extend(terminal::table(&["Since", "Event"], &rows, width));
+        lines.extend(terminal::table(&["Ago", "Event"], &rows, width));
     }
     lines
 }
@@ -101,8 +101,10 @@ fn deployments(status: &Status, width: Option<usize>) -> Vec<String> {
     let rows: Vec<Vec<Cell>> = status.deployments.iter().map(row).collect();
     let mut lines = terminal::table(&header, &rows, width);
     for deployment in &status.deployments {
-        let done = deployment.rollout_state.as_deref() == Some("COMPLETED");
-        if let Some(reason) = deployment.reason.as_deref().filter(|reason| !done && !reason.is_empty()) {
+        // The usual ones say no more than the state.
+        let usual =
+            |reason: &&str| reason.is_empty() || ["in progress.", "completed."].iter().any(|end| reason.ends_with(end));
+        if let Some(reason) = deployment.reason.as_deref().filter(|reason| !usual(reason)) {
             let line = format!("  {}: {}", deployment.task_definition, terminal::harmless(reason));
             lines.push(fit(&line, width));
         }

@@ -102,7 +102,7 @@ fn stopped(n: u32, seconds: i64, code: &str, exit: Option<i32>, reason: Option<&
 
 fn holds(service: &ecs::Service, running: &[ecs::Task], stopped: &[ecs::Task], checked: bool) -> Vec<Hold> {
     let seen = Seen { cluster: "shop", service, running, stopped, checked, now: now() };
-    seen.holds(&seen.failures())
+    seen.holds()
 }
 
 /// Each hold on one line: kind, what, why, next.
@@ -153,15 +153,17 @@ fn what_comes_by_itself_is_a_notice() {
     assert_eq!(
         told(&holds(&deploying, &tasks, &[], false)),
         [
-            "Notice TasksPending: 1 task is PENDING, pulling its image for 5 s",
+            "Notice TasksPending: 1 task is PENDING for 5 s, pulling its image",
             "Notice TasksNotHealthyYet: 2 new tasks have run for less than 40 s, and are healthy only then: 31 s more",
             "Notice OldTasksLeft: 3 tasks of web:1 are to be replaced",
         ]
     );
+    let both = told(&holds(&deploying, &[pulling.clone(), pulling.clone()], &[], false));
+    assert_eq!(both[0], "Notice TasksPending: 2 tasks are PENDING for 5 s, pulling their images");
     let long = ecs::Task { created_at: ago(200), ..pulling };
     assert_eq!(
         told(&holds(&deploying, &[long], &[], false))[0],
-        "Warning TasksPending: 1 task is PENDING, pulling its image for 3 min | longshore status --cluster shop tells what \
+        "Warning TasksPending: 1 task is PENDING for 3 min, pulling its image | longshore status --cluster shop tells what \
          keeps them"
     );
     let ill = ecs::Task { health_status: Some("UNHEALTHY".into()), ..running(2, 90) };
@@ -186,7 +188,7 @@ fn what_does_not_come_by_itself_is_told_with_its_reason_and_what_to_do() {
     let said = told(&holds(&failing(BEGUN), &[running(1, 500)], &bad, false));
     assert_eq!(
         said[0],
-        "Error TasksFail: 5 tasks of web:2 failed in a row; starts are paused, up to 27 min, until one comes to run | app: \
+        "Error TasksFail: 5 tasks of web:2 failed; starts are paused, up to 27 min, until one comes to run | app: \
          CannotPullContainerError: no such image | is there shop/web:2, and may the instance have it? \
          (--insecure-registry, --registry-auth)"
     );
@@ -198,6 +200,21 @@ fn what_does_not_come_by_itself_is_told_with_its_reason_and_what_to_do() {
          FAILED. | mend it and deploy again, or go back: longshore deploy web --cluster shop --task-definition web:1"
     );
     assert!(said[1].contains("ended with 0, and those of a service must not end"), "{said:?}");
+    // The scheduler does not count tasks that ran; a person must be told of them all the same.
+    let looping = || {
+        service(vec![deployment(2, "PRIMARY", BEGUN, [3, 1, 0, 0]), deployment(1, "ACTIVE", DONE, [3, 3, 0, 0])], &[])
+    };
+    let exits = |age| {
+        [stopped(2, age, "EssentialContainerExited", Some(1), None), stopped(1, 9, "TaskFailedToStart", None, None)]
+    };
+    let said = told(&holds(&looping(), &[running(1, 500)], &exits(9), false));
+    assert_eq!(
+        said[0],
+        "Error TasksFail: 1 task of web:2 failed | app exited with 1 | longshore logs --cluster shop --task-id \
+         00000000000000000000000000000009"
+    );
+    let long_ago = holds(&looping(), &[running(1, 500)], &exits(301), false);
+    assert!(long_ago.iter().all(|hold| hold.kind != Kind::TasksFail), "{long_ago:?}");
     let back = service(
         vec![deployment(3, "PRIMARY", BEGUN, [3, 3, 0, 0]), deployment(2, "ACTIVE", "FAILED", [0, 0, 0, 3])],
         &[],
@@ -301,8 +318,12 @@ fn failures_of_one_reason_are_one_and_what_was_wanted_is_none() {
 }
 
 fn screen() -> Status {
-    let service =
+    let mut service =
         service(vec![deployment(4, "PRIMARY", BEGUN, [3, 1, 1, 2]), deployment(3, "ACTIVE", DONE, [3, 2, 0, 0])], &[]);
+    let reasons = ["ECS deployment ecs-svc/4 in progress.", "ECS deployment circuit breaker: task failed to start."];
+    for (deployment, reason) in service.deployments.iter_mut().flatten().zip(reasons) {
+        deployment.rollout_state_reason = Some(reason.into());
+    }
     Status {
         cluster: "shop".into(),
         service: "web".into(),
@@ -358,7 +379,7 @@ Service web in cluster shop: not stable, 2030-03-17T17:46:40Z
 Deployment  TaskDefinition  Progress                    Pending  Failed  State        Since
 PRIMARY     web:4           [======              ] 1/3  1        2       IN_PROGRESS  90 s
 ACTIVE      web:3           [=============       ] 2/3  0        0       COMPLETED    90 s
-  web:4: ECS deployment ecs-svc/4 IN_PROGRESS.
+  web:3: ECS deployment circuit breaker: task failed to start.
 
 What holds it up
 ✗ 2 tasks of web:4 failed in a row
@@ -371,8 +392,8 @@ Last failures
     │ connecting
     │ panic: no  [2Jdatabase
 
-Since  Event
-10 s   has started 1 tasks: (task 0).";
+Ago   Event
+10 s  has started 1 tasks: (task 0).";
     assert_eq!(plain[..plain.len() - 9].join("\n"), wanted);
     let quiet = show::lines(&Status { held_up_by: Vec::new(), failures: Vec::new(), ..screen() }, None, None);
     assert!(quiet.iter().any(|line| line.contains("Nothing holds it up.")));

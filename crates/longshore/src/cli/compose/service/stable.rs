@@ -38,8 +38,11 @@ impl Waiting {
 /// What was seen of a service so far.
 struct Watch {
     since: Timestamp,
+    desired: i32,
     running: i32,
     changed: Instant,
+    /// The deployment that was the newest when the wait began.
+    ours: Option<String>,
     events: BTreeSet<String>,
     progress: Progress,
 }
@@ -58,7 +61,9 @@ impl Service<'_> {
             let known = self.described().await?.map_err(|reason| self.not_described(&reason))?;
             watch.borrow_mut().see(&known, patience).map_err(|error| self.advise_on_waiting(error))
         };
-        wait::until_over(&format!("Service {}", self.name), None, look, || ()).await.map(drop)
+        wait::until_over(&format!("Service {}", self.name), None, look, || ()).await?;
+        watch.into_inner().tell("ECS Service has reached a stable state", &self.name, say::info);
+        Ok(())
     }
 
     fn advise_on_waiting(&self, error: anyhow::Error) -> anyhow::Error {
@@ -74,42 +79,62 @@ impl Service<'_> {
 impl Watch {
     #[allow(clippy::disallowed_methods)] // The CLI has no effects to be simulated.
     fn new(since: Timestamp) -> Self {
-        Self { since, running: 0, changed: Instant::now(), events: BTreeSet::new(), progress: Progress::since(since) }
+        Self {
+            since,
+            desired: 0,
+            running: 0,
+            changed: Instant::now(),
+            ours: None,
+            events: BTreeSet::new(),
+            progress: Progress::since(since),
+        }
     }
 
     /// One look.
     #[allow(clippy::disallowed_methods)] // The CLI has no effects to be simulated.
     fn see(&mut self, known: &ecs::Service, patience: Duration) -> Result<Look> {
-        let (desired, running) = (known.desired_count.unwrap_or_default(), known.running_count.unwrap_or_default());
-        let name = known.service_name.clone().unwrap_or_default();
-        let counts =
-            [("desiredCount", desired.to_string()), ("runningCount", running.to_string()), ("serviceName", name)];
-        let counts = counts.each_ref().map(|(name, fact)| (*name, fact.as_str()));
+        let running = known.running_count.unwrap_or_default();
+        self.desired = known.desired_count.unwrap_or_default();
         if running != self.running {
             (self.running, self.changed) = (running, Instant::now());
-            say::original("Service status", &counts);
+            self.tell("Service status", known.service_name.as_deref().unwrap_or_default(), say::original);
         }
         self.tell_events(known);
         let deployments = known.deployments.as_deref().unwrap_or_default();
         let deleted = known.status.as_deref() == Some("INACTIVE");
-        let over = desired == running && (deployments.len() == 1 || deleted);
+        let over = self.desired == running && (deployments.len() == 1 || deleted);
         // AWS: knows nothing of deployments that fail, and waits on.
-        if let Some(failed) = deployments.iter().find(|d| d.rollout_state.as_deref() == Some("FAILED"))
-            && !say::is_ecs_cli()
-        {
-            let definition = short(failed.task_definition.as_deref().unwrap_or_default());
-            let reason = failed.rollout_state_reason.clone().unwrap_or_default();
-            return Err(anyhow!("{reason}")).with_context(|| format!("The deployment of {definition} failed"));
+        if !say::is_ecs_cli() {
+            self.must_not_have_failed(deployments)?;
         }
-        if over {
-            say::info("ECS Service has reached a stable state", &counts);
-        } else if self.changed.elapsed() > patience {
+        if !over && self.changed.elapsed() > patience {
             let minutes = patience.as_secs_f64() / 60.0;
             return Err(anyhow!(
                 "Deployment has not completed: Running count has not changed for {minutes:.2} minutes"
             ));
         }
         Ok(Look { over, ..self.progress.look(known) })
+    }
+
+    fn must_not_have_failed(&mut self, deployments: &[ecs::Deployment]) -> Result<()> {
+        let Some(primary) = deployments.iter().find(|d| d.status.as_deref() == Some("PRIMARY")) else { return Ok(()) };
+        let ours = self.ours.get_or_insert_with(|| primary.id.clone().unwrap_or_default());
+        let own = deployments.iter().find(|d| d.id.as_ref() == Some(ours));
+        let failed = own.filter(|d| d.rollout_state.as_deref() == Some("FAILED"));
+        if failed.is_none() && primary.id.as_ref() == Some(ours) {
+            return Ok(());
+        }
+        // Either it failed, or another took its place, which a circuit breaker does too.
+        let told = failed.unwrap_or(primary);
+        let reason = told.rollout_state_reason.clone().unwrap_or_default();
+        let now = short(primary.task_definition.as_deref().unwrap_or_default());
+        Err(anyhow!("{reason}"))
+            .with_context(|| format!("The deployment did not last; the service's newest is of {now}"))
+    }
+
+    fn tell(&self, message: &str, name: &str, say: fn(&str, &[(&str, &str)])) {
+        let (desired, running) = (self.desired.to_string(), self.running.to_string());
+        say(message, &[("desiredCount", &desired), ("runningCount", &running), ("serviceName", name)]);
     }
 
     /// AWS: the oldest first, with the time as Go prints it.
