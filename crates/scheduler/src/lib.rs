@@ -2,7 +2,8 @@
 //!
 //! Nothing here waits, reads a clock or keeps state between calls: the caller hands in what it knows (`Candidate`),
 //! what it wants (`PlacementRequest`) and a seed, and gets a `Plan` that also says what was held back and why. The
-//! same `query::Expression` serves `memberOf` constraints and the filter of ListContainerInstances.
+//! same `query::Expression` serves `memberOf` constraints and the filter of ListContainerInstances. `service` decides what a
+//! service does next in the same way; it asks for tasks, and does not place them.
 
 pub mod place;
 pub mod query;
@@ -10,6 +11,6 @@ pub mod service;
 
 pub use place::{
     Binpack, Candidate, Constraint, Held, InstanceView, InvalidPlacement, MAX_CONSTRAINTS, MAX_STRATEGIES,
-    PlacementRequest, Plan, Reason, SpreadField, Strategy, obstacle, place,
+    PlacementRequest, Plan, Reason, SpreadField, Strategy, draw, obstacle, place,
 };
 pub use query::{Expression, InvalidExpression, Subject};

@@ -64,12 +64,20 @@ fn audit_cluster(cluster: &ClusterRow, wrong: &mut Vec<String>) {
     if (running, pending) != (Ok(cluster.running), Ok(cluster.pending)) {
         wrong.push(format!("{arn}: {running:?} running and {pending:?} pending tasks are counted otherwise"));
     }
-    let registered = cluster.instances().filter(|r| r.instance.status != InstanceStatus::Inactive).count();
-    if registered != cluster.registered_instances as usize {
-        wrong.push(format!("{arn}: {registered} instances are counted as {}", cluster.registered_instances));
+    let registered = cluster.instances.iter().filter(|(_, r)| r.instance.status != InstanceStatus::Inactive);
+    let registered: Vec<_> = registered.map(|(id, _)| *id).collect();
+    if *cluster.registered != registered {
+        wrong.push(format!("{arn}: its {} registered instances are listed otherwise", registered.len()));
     }
-    if cluster.cluster.status == ClusterStatus::Inactive && (registered > 0 || cluster.live.len() > 0) {
+    if cluster.cluster.status == ClusterStatus::Inactive && (!registered.is_empty() || cluster.live.len() > 0) {
         wrong.push(format!("{arn} is inactive, and yet holds instances or tasks"));
+    }
+    let mut zones: BTreeMap<&str, u32> = BTreeMap::new();
+    for zone in cluster.instances().filter_map(|row| row.instance.availability_zone()) {
+        *zones.entry(zone).or_default() += 1;
+    }
+    if !zones.into_iter().eq(cluster.zones.iter().map(|(zone, count)| (&**zone, *count))) {
+        wrong.push(format!("{arn}: its instances' zones are counted otherwise"));
     }
     let mut by_instance: BTreeMap<&str, Vec<&Arc<Task>>> = BTreeMap::new();
     for task in cluster.live.iter() {

@@ -89,9 +89,13 @@ impl<'a> Draft<'a> {
 
     pub(crate) fn put_task(&mut self, task: Task) -> Arc<Task> {
         let task = Arc::new(self.interner.task(task));
+        let wanted = |task: &Task| task.holds_resources().then(|| task.desired.clone());
+        let news = self.next.task(&task.arn).and_then(|known| wanted(known)) != wanted(&task);
         owned(self.next.put_task(task.clone()));
-        let instance = ContainerInstanceArn { cluster: task.arn.cluster.clone(), id: task.container_instance.clone() };
-        self.touched.insert(Topic::Instance(instance));
+        if news {
+            let id = task.container_instance.clone();
+            self.touched.insert(Topic::Instance(ContainerInstanceArn { cluster: task.arn.cluster.clone(), id }));
+        }
         self.touched.insert(Topic::Tasks);
         self.write(Record::Task(task.clone()));
         task

@@ -15,7 +15,8 @@ use tokio::sync::watch;
 pub enum Topic {
     /// Anything.
     All,
-    /// A container instance's own record, or a task on it.
+    /// A container instance's own record, or what is wanted of it: a task came, shall stop, or has stopped. Not how far its
+    /// tasks have come, since that is told by the instance itself.
     Instance(ContainerInstanceArn),
     /// Any container instance's own record.
     Instances,

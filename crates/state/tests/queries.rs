@@ -159,7 +159,7 @@ fn tasks_are_listed_by_every_filter() {
     let old: Vec<_> = s.stopped_before(&arn, Timestamp(97)).map(|t| t.stopped_at().unwrap().0).collect();
     assert_eq!(old, [95, 96], "the longest stopped first");
     let row = s.cluster(&arn).unwrap();
-    assert_eq!((row.registered_instances, row.running, row.pending, row.live_tasks()), (3, 0, 8, 9));
+    assert_eq!((row.registered_instances(), row.running, row.pending, row.live_tasks()), (3, 0, 8, 9));
 }
 
 #[test]

@@ -135,6 +135,9 @@ async fn those_who_wait_are_woken_for_what_concerns_them() {
     store.commit(start(vec![task("one", 1, 0, definition, 1, 1)])).await.unwrap();
     tokio::time::timeout(PATIENCE, here.changed()).await.unwrap().unwrap();
     tokio::time::timeout(PATIENCE, tasks.changed()).await.unwrap().unwrap();
+    let runs = vec![seen(task_arn("one", 1), ObservedStatus::Running)];
+    store.commit(Command::Observe { instance: instance_arn("one", 0), seen: runs, at: Timestamp(8) }).await.unwrap();
+    assert!(tasks.is_due() && !here.is_due(), "an instance is not told what it has said");
     let end = vec![seen(task_arn("one", 1), ObservedStatus::Stopped(Stop::essential_exited()))];
     let observe = Command::Observe { instance: instance_arn("one", 0), seen: end, at: Timestamp(9) };
     store.commit(observe.clone()).await.unwrap();

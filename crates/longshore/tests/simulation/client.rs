@@ -11,7 +11,7 @@ const FAMILIES: [&str; 4] = ["small", "big", "pair", "port"];
 
 impl World {
     /// Calls; nothing if there is no server, or it refuses.
-    async fn call(&mut self, operation: &str, input: Value) -> Option<Value> {
+    pub(crate) async fn call(&mut self, operation: &str, input: Value) -> Option<Value> {
         let ctx = self.server()?.clone();
         let caller = Caller {
             scope: Scope { account: ctx.config.account.clone(), region: ctx.config.region.clone() },
@@ -48,6 +48,9 @@ impl World {
             assert!(self.call("RegisterTaskDefinition", input).await.is_some(), "{}", self.story());
         }
         self.until("all instances", Self::connected).await;
+        for _ in 0..4 {
+            self.keep_services().await;
+        }
     }
 
     /// Every instance has a session.

@@ -14,6 +14,7 @@
 mod client;
 mod net;
 mod node;
+mod services;
 mod verdict;
 mod world;
 

@@ -205,12 +205,18 @@ impl Machine {
         });
     }
 
-    /// Some processes end by themselves.
+    /// Some processes end by themselves, as long as it storms.
     fn lead_a_life(&self, id: &str) {
         let chance = self.0.world.random();
         if !chance.is_multiple_of(3) {
             let code = [0, 0, 1, 2, 139, 255][(chance / 8 % 6) as usize];
-            self.exit_after(id, chance / 64 % 90_000, code);
+            let (machine, id) = (self.clone(), id.to_owned());
+            self.0.world.spawn("process", async move {
+                machine.0.world.sleep(Duration::from_millis(chance / 64 % 90_000)).await;
+                if !machine.with(|inner| inner.calm) {
+                    machine.exit(&id, code);
+                }
+            });
         }
     }
 
@@ -240,7 +246,11 @@ impl Node for Machine {
     fn pull(&self, job: Job) -> BoxFuture<'_, Result<Pulled, Failure>> {
         async move {
             self.attempt(&job, 4_000, 25, "CannotPullContainerError").await?;
-            Ok(Pulled { digest: "sha256:d".into(), image_id: "sha256:i".into(), stop_signal: 15 })
+            Ok(Pulled {
+                digest: format!("sha256:{}", "d".repeat(64)).into(),
+                image_id: "sha256:i".into(),
+                stop_signal: 15,
+            })
         }
         .boxed()
     }

@@ -17,11 +17,20 @@ impl World {
     /// The verdict over a world that has healed.
     pub(crate) async fn end(&mut self) -> Result<Summary, String> {
         self.until("every session", Self::connected).await;
+        self.all_active().await;
         self.until("every task's place", Self::settled).await;
-        let living: Vec<TaskArn> = self.tasks().filter(|t| t.stopped_at().is_none()).map(|t| t.arn.clone()).collect();
+        // What stands alone makes room for what services want.
+        let alone = self.tasks().filter(|t| t.stopped_at().is_none() && !self.is_of_a_service(t));
+        let living: Vec<TaskArn> = alone.map(|t| t.arn.clone()).collect();
         for task in living {
             self.stop(task).await;
         }
+        self.until("the end of what stands alone", Self::alone_stopped).await;
+        self.mend().await;
+        self.until("every service's steady state", Self::steady).await;
+        self.idle().await;
+        self.delete_services().await;
+        self.until("the services' end", Self::all_inactive).await;
         self.until("every stop", Self::stopped).await;
         self.until("the last clean-up", Self::clean).await;
         self.idle().await;
@@ -66,6 +75,13 @@ impl World {
         Ok(())
     }
 
+    fn alone_stopped(&self) -> Result<(), String> {
+        match self.tasks().find(|task| task.stopped_at().is_none() && !self.is_of_a_service(task)) {
+            Some(task) => Err(format!("{task:?}")),
+            None => Ok(()),
+        }
+    }
+
     fn stopped(&self) -> Result<(), String> {
         match self.tasks().find(|task| task.stopped_at().is_none()) {
             Some(task) => Err(format!("{task:?}")),
@@ -92,7 +108,8 @@ impl World {
         let before = revision(self);
         self.effects.sleep(Duration::from_secs(600)).await;
         if revision(self) != before {
-            self.wrong.push(format!("idle, the state went from {before:?} to {:?}", revision(self)));
+            let events = self.service_events();
+            self.wrong.push(format!("idle, the state went from {before:?} to {:?}; {events:#?}", revision(self)));
         }
     }
 
@@ -120,7 +137,11 @@ impl World {
                     self.summary.failed_to_start += 1;
                     of_task().any(|(life, _)| life.failed)
                 }
-                StopCode::ServiceSchedulerInitiated | StopCode::TerminationNotice => false,
+                StopCode::ServiceSchedulerInitiated => {
+                    self.summary.moved += 1;
+                    self.is_of_a_service(task)
+                }
+                StopCode::TerminationNotice => false,
             };
             if !true_cause {
                 self.wrong.push(format!("nothing that happened is the cause of {stop:?}: {task:?}"));
@@ -149,12 +170,17 @@ impl Summary {
         self.cuts += other.cuts;
         self.stalls += other.stalls;
         self.retries += other.retries;
+        self.services += other.services;
+        self.updates += other.updates;
+        self.moved += other.moved;
     }
 
     /// A test of calm weather would prove nothing.
     pub(crate) fn assert_it_was_a_storm(&self) {
-        let Self { tasks, exit_codes, failed_to_start, server_kills, agent_kills, cuts, stalls, retries } = self;
-        for count in [tasks, exit_codes, failed_to_start, server_kills, agent_kills, cuts, stalls, retries] {
+        let Self { tasks, exit_codes, failed_to_start, server_kills, agent_kills, cuts, stalls, retries, .. } = self;
+        let Self { services, updates, moved, .. } = self;
+        let counts = [tasks, exit_codes, failed_to_start, server_kills, agent_kills, cuts, stalls, retries];
+        for count in counts.into_iter().chain([services, updates, moved]) {
             assert!(*count > 0, "{self:?}");
         }
     }

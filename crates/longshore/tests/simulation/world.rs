@@ -58,6 +58,9 @@ pub(crate) struct Summary {
     pub(crate) cuts: u64,
     pub(crate) stalls: u64,
     pub(crate) retries: u64,
+    pub(crate) services: u64,
+    pub(crate) updates: u64,
+    pub(crate) moved: u64,
 }
 
 /// A request whose answer may have been lost.
@@ -120,9 +123,11 @@ impl World {
             self.effects.sleep(Duration::from_millis(self.effects.random() % 1_000)).await;
             self.do_what_is_due().await;
             match self.effects.random() % 100 {
-                0..32 => self.run_tasks().await,
-                32..52 => self.stop_a_task().await,
-                52..62 => self.describe_some().await,
+                0..22 => self.run_tasks().await,
+                22..37 => self.stop_a_task().await,
+                37..43 => self.describe_some().await,
+                43..45 => self.describe_services().await,
+                45..62 => self.keep_services().await,
                 62..72 => self.cut(),
                 72..79 => self.stall(),
                 79..85 => self.kill_agent(),
@@ -294,6 +299,9 @@ impl World {
         self.wrong.append(&mut self.ended.lock().unwrap());
         for agent in &self.agents {
             self.wrong.extend(agent.machine.wrong());
+        }
+        for task in self.service_tasks() {
+            self.seen.entry(task.arn.clone()).or_default();
         }
         let Some((ctx, _)) = &self.server else { return };
         let snapshot = ctx.store.snapshot();

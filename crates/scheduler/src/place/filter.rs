@@ -33,22 +33,7 @@ impl<'a, C: Candidate> Filter<'a, C> {
 
     /// Whether an instance can take one more task after `here` of this batch.
     pub(super) fn takes(&self, index: usize, here: u32) -> bool {
-        let candidate = &self.candidates[index];
-        if here == 0 {
-            return is_active(candidate) && first_obstacle(candidate, self.request, 0).is_none();
-        }
-        // Agent, attributes and most expressions can not have changed since the first task was let in.
-        let changeable = |c: &Constraint| match c {
-            Constraint::DistinctInstance => true,
-            Constraint::MemberOf(expression) => expression.asks_groups(),
-        };
-        lacking(candidate.remaining(), self.request.reservation, here).is_none()
-            && self
-                .request
-                .constraints
-                .iter()
-                .filter(|c| changeable(c))
-                .all(|c| meets(candidate, self.request, c, here))
+        takes(&self.candidates[index], self.request, here)
     }
 
     /// Why nothing takes one more task after those that were placed.
@@ -67,6 +52,20 @@ impl<'a, C: Candidate> Filter<'a, C> {
             .collect();
         if held.is_empty() { vec![Held { instance: None, reason: Reason::NoInstances }] } else { held }
     }
+}
+
+/// Whether an instance can take one more task after `here` of this batch.
+pub(super) fn takes<C: Candidate>(candidate: &C, request: &PlacementRequest<'_>, here: u32) -> bool {
+    if here == 0 {
+        return is_active(candidate) && first_obstacle(candidate, request, 0).is_none();
+    }
+    // Agent, attributes and most expressions can not have changed since the first task was let in.
+    let changeable = |c: &Constraint| match c {
+        Constraint::DistinctInstance => true,
+        Constraint::MemberOf(expression) => expression.asks_groups(),
+    };
+    lacking(candidate.remaining(), request.reservation, here).is_none()
+        && request.constraints.iter().filter(|c| changeable(c)).all(|c| meets(candidate, request, c, here))
 }
 
 fn is_active<C: Candidate>(candidate: &C) -> bool {

@@ -1,7 +1,7 @@
 //! What holds for every cluster and every request, held against a slow and obvious way of saying it.
 
 use super::fixture::{GROUP, Row, Wanted, place, reservation, row, wanted};
-use super::{Binpack, Candidate, Constraint, Plan, SpreadField, Strategy};
+use super::{Binpack, Candidate, Constraint, Plan, SpreadField, Strategy, draw};
 use crate::query::Subject;
 use model::{Attribute, InstanceStatus, Port, Protocol};
 use proptest::strategy::Strategy as Generate;
@@ -152,6 +152,19 @@ proptest! {
         let plan = place(&rows, &wanted, seed);
         follow(&rows, &wanted, &plan);
         prop_assert_eq!(place(&rows, &wanted, seed), plan);
+    }
+
+    /// Draws keep the same laws as the contest, and give up rather than leave a task behind.
+    #[test]
+    fn what_is_drawn_fits(rows in vec(a_row(), 0..12), wanted in a_request(), seed: u64) {
+        let among = rows.len();
+        // The odd ones are not to be considered, as instances of another launch type are not.
+        let even = |at: usize| at.is_multiple_of(2).then(|| rows[at].view());
+        let Some(placed) = draw(among, even, &wanted.request(), seed) else { return Ok(()) };
+        prop_assert!(wanted.strategy.first().is_none_or(|s| *s == Strategy::Random));
+        prop_assert!(placed.iter().all(|at| at.is_multiple_of(2)));
+        prop_assert_eq!(draw(among, even, &wanted.request(), seed), Some(placed.clone()));
+        follow(&rows, &wanted, &Plan { placed, unplaced: 0, held: Vec::new() });
     }
 
     /// A batch leaves as much as the same tasks one by one.

@@ -7,6 +7,7 @@
 
 mod chance;
 mod contest;
+mod draw;
 mod filter;
 mod plan;
 mod ranking;
@@ -20,6 +21,7 @@ mod laws;
 #[cfg(test)]
 mod tests;
 
+pub use draw::draw;
 pub use filter::obstacle;
 pub use plan::{Held, Plan, Reason};
 pub use request::{

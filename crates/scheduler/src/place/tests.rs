@@ -1,7 +1,7 @@
 //! One row per reason, strategy and rule of placement.
 
 use super::fixture::{GROUP, Row, Wanted, place, reservation, row, wanted};
-use super::{Constraint, Held, Reason, Strategy, obstacle};
+use super::{Constraint, Held, Reason, Strategy, draw, obstacle};
 use model::{Attribute, CpuUnits, InstanceStatus, MemoryMib, Port, Protocol, resources::Lacking};
 
 const AZ: &str = "ecs.availability-zone";
@@ -289,6 +289,22 @@ fn chance_is_fair_and_repeatable() {
         assert_eq!(placed, place(&rows, &wanted, 42).placed);
         assert_ne!(placed, place(&rows, &wanted, 43).placed);
     }
+}
+
+#[test]
+fn draws_are_fair_among_those_that_fit_and_given_up_where_few_do() {
+    let fits = |index: usize| index.is_multiple_of(3);
+    let rows: Vec<_> = (0..9).map(|n| row(n).left(if fits(n) { 2048 } else { 0 }, 4096)).collect();
+    let view = |at: usize| Some(rows[at].view());
+    let drawn: Vec<_> = (0..3_000).map(|seed| draw(9, view, &wanted(1).request(), seed).unwrap()[0]).collect();
+    for index in 0..9 {
+        let tasks = tasks_on(&drawn, index);
+        assert!(if fits(index) { (850..1150).contains(&tasks) } else { tasks == 0 }, "instance {index} got {tasks}");
+    }
+    // Ten tasks for three instances that may have one each.
+    assert_eq!(draw(9, view, &wanted(10).distinct().request(), 1), None);
+    assert_eq!(draw(9, view, &wanted(1).by(&["spread instanceId"]).request(), 1), None, "not a matter of chance");
+    assert_eq!(draw(0, view, &wanted(1).request(), 1), None);
 }
 
 #[test]

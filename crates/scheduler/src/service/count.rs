@@ -73,11 +73,18 @@ pub(super) struct Roll<'a> {
     pub(super) lost: Vec<&'a Task>,
     /// To stop, and still there as far as anyone can tell.
     pub(super) leaving: Vec<&'a Task>,
+    /// When the first instance that is away with one of those is given up.
+    pub(super) given_up_at: Option<Timestamp>,
 }
 
 impl<'a> Roll<'a> {
     pub(super) fn of(view: &View<'a>, primary: DeploymentId) -> Self {
-        let mut roll = Self { members: Vec::with_capacity(view.tasks.len()), lost: Vec::new(), leaving: Vec::new() };
+        let mut roll = Self {
+            members: Vec::with_capacity(view.tasks.len()),
+            lost: Vec::new(),
+            leaving: Vec::new(),
+            given_up_at: None,
+        };
         let primary = primary.to_string();
         for task in view.tasks.iter().copied() {
             if task.stopped_at().is_some() {
@@ -87,7 +94,11 @@ impl<'a> Roll<'a> {
             let lost = is_lost(state, view.now);
             match (task.is_to_stop(), lost) {
                 (true, true) => {}
-                (true, false) => roll.leaving.push(task),
+                (true, false) => {
+                    let given_up = unreachable(state).map(|since| since.plus_millis(LOST_AFTER_MILLIS));
+                    roll.given_up_at = [roll.given_up_at, given_up].into_iter().flatten().min();
+                    roll.leaving.push(task);
+                }
                 (false, true) => roll.lost.push(task),
                 (false, false) => roll.members.push(Member {
                     task,
@@ -98,8 +109,6 @@ impl<'a> Roll<'a> {
                 }),
             }
         }
-        // What is chosen must not hang on the order in which the caller's rows come.
-        roll.members.sort_by(|a, b| (a.task.times.created, &a.task.arn).cmp(&(b.task.times.created, &b.task.arn)));
         roll
     }
 
@@ -150,6 +159,12 @@ fn unreachable(state: Option<InstanceState>) -> Option<Timestamp> {
         None | Some(InstanceState::Active | InstanceState::Draining) => None,
         Some(InstanceState::Unreachable { since }) => Some(since),
     }
+}
+
+/// Sorts by age, the oldest first: what is chosen must not hang on the order in which the caller's rows come. Only where
+/// something is chosen, for most passes choose nothing.
+pub(super) fn by_age(members: &mut [Member<'_>]) {
+    members.sort_by(|a, b| (a.task.times.created, &a.task.arn.id).cmp(&(b.task.times.created, &b.task.arn.id)));
 }
 
 /// A count of tasks. A service has far fewer than fit.

@@ -10,7 +10,7 @@ use super::{
     events,
     pass::Pass,
     replica::{backs_off, tell_if_stuck},
-    view::{Hold, Place, Start},
+    view::{Hold, InstanceState, Place, Start},
 };
 use model::{ContainerInstanceId, Rollout, Task};
 use std::collections::BTreeSet;
@@ -34,14 +34,25 @@ impl Homes {
 pub(super) fn look(pass: &mut Pass<'_>) -> Homes {
     let eligible: BTreeSet<_> =
         pass.view.field.eligible(pass.service().primary()).into_iter().map(|(id, _)| id).collect();
-    let absent = pass.roll.members.iter().filter(|m| m.unreachable.is_some());
-    let away: BTreeSet<_> =
-        absent.map(|m| m.task.container_instance.clone()).filter(|id| !eligible.contains(id)).collect();
+    let here = pass.roll.members.iter().map(|m| m.task).chain(pass.roll.leaving.iter().copied());
+    let away: BTreeSet<_> = here
+        .map(|task| &task.container_instance)
+        .filter(|id| !eligible.contains(*id) && is_away(pass.view.field.instance(id)))
+        .cloned()
+        .collect();
     let desired = number(eligible.len() + away.len());
     if pass.service().desired_count != desired {
         pass.edit().desired_count = desired;
     }
     Homes { eligible, away }
+}
+
+/// Roll has given up those that are away for too long.
+fn is_away(state: Option<InstanceState>) -> bool {
+    match state {
+        Some(InstanceState::Unreachable { .. }) => true,
+        None | Some(InstanceState::Active | InstanceState::Draining) => false,
+    }
 }
 
 pub(super) fn plan(pass: &mut Pass<'_>, homes: &Homes) {
@@ -76,16 +87,8 @@ fn leave(pass: &mut Pass<'_>, homes: &Homes) {
 
 /// Stops tasks of older deployments, so that new ones can start in their place.
 fn replace(pass: &mut Pass<'_>, homes: &Homes) {
-    let now = pass.now();
-    let old = |m: &&Member<'_>| !m.primary && homes.has(m);
-    let pending: Vec<&Task> = pass
-        .roll
-        .members
-        .iter()
-        .filter(|m| old(m) && m.pending() && m.protected(now).is_none())
-        .map(|m| m.task)
-        .collect();
-    pass.stop_scaling(&pending);
+    let old = |m: &Member<'_>| !m.primary && homes.has(m);
+    pass.stop_pending(old);
     let running: Vec<_> = pass.roll.members.iter().filter(|m| old(m) && !m.pending()).copied().collect();
     if running.is_empty() {
         return;

@@ -5,7 +5,6 @@
 
 use super::{
     events::{self, reason},
-    rollout::touched,
     view::Told,
 };
 use model::{
@@ -198,10 +197,17 @@ pub(super) fn rollback_target(service: &Service) -> Option<usize> {
     })
 }
 
+/// A deployment has come that far.
+pub(super) fn bring(deployment: &mut Deployment, rollout: Rollout, why: Arc<str>, now: Timestamp) {
+    deployment.rollout = rollout;
+    deployment.reason = why;
+    deployment.updated_at = now;
+}
+
 /// The primary deployment is FAILED.
 pub(super) fn fail(service: &mut Service, why: &str, now: Timestamp) {
     if let Some(primary) = service.deployments.first_mut() {
-        touched(primary, Rollout::Failed, why.into(), now);
+        bring(primary, Rollout::Failed, why.into(), now);
     }
     service.steady = false;
 }
@@ -219,7 +225,7 @@ pub(super) fn turn_back(
     let story = service.primary().service_deployment.clone();
     let mut back = service.deployments.remove(target);
     let id = back.id;
-    touched(&mut back, Rollout::InProgress, why(id), now);
+    bring(&mut back, Rollout::InProgress, why(id), now);
     back.failures = Failures::default();
     back.service_deployment = story;
     service.spec = back.spec.clone();

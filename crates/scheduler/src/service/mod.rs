@@ -20,6 +20,15 @@ mod rollout;
 mod scale_in;
 mod view;
 
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod stories;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;
+
 pub use count::{HEALTHY_AFTER_MILLIS, LOST_AFTER_MILLIS, is_healthy};
 pub use view::{Field, Hold, InstanceState, Place, Plan, Start, StopTask, Told, View};
 
@@ -56,6 +65,7 @@ fn active(pass: &mut Pass<'_>) {
             rollout::settle(pass);
         }
     }
+    rollout::steady(pass);
     pass.say_what_it_waits_for();
 }
 

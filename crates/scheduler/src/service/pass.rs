@@ -1,7 +1,7 @@
 //! One pass in the making: what has been decided so far, and the tasks as they will be once that is done.
 
 use super::{
-    count::{LOST_AFTER_MILLIS, Member, Roll, Stage, number},
+    count::{LOST_AFTER_MILLIS, Member, Roll, Stage, by_age, number},
     events::{self, reason},
     view::{Hold, Plan, Start, StopTask, Told, View},
 };
@@ -85,11 +85,7 @@ impl<'a> Pass<'a> {
     /// Tasks whose instance stays away can neither serve nor answer: they are given up, protected or not.
     pub(super) fn stop_lost(&mut self) {
         let lost = std::mem::take(&mut self.roll.lost);
-        let ids: Vec<_> = lost.iter().map(|task| &task.arn.id).collect();
-        if !ids.is_empty() {
-            let told = events::stopped(self.name(), ids);
-            self.tell(told);
-        }
+        self.tell_stopped(&lost);
         self.plan.stops.extend(lost.into_iter().map(|task| stop(task, reason::LOST.into())));
     }
 
@@ -97,6 +93,10 @@ impl<'a> Pass<'a> {
     pub(super) fn stop_scaling(&mut self, tasks: &[&'a Task]) {
         let primary = self.service().primary().id;
         self.take_off(tasks, |task| reason::scaling(deployment_of(task).unwrap_or(primary)));
+        self.tell_stopped(tasks);
+    }
+
+    fn tell_stopped(&mut self, tasks: &[&Task]) {
         let (pending, running): (Vec<&Task>, Vec<&Task>) =
             tasks.iter().copied().partition(|task| task.last_status() == TaskStatus::Pending);
         if !running.is_empty() {
@@ -129,12 +129,24 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// Stops those that are pending: nothing is lost with them.
+    pub(super) fn stop_pending(&mut self, which: impl Fn(&Member<'a>) -> bool) {
+        let now = self.now();
+        let leave = self.roll.members.iter().filter(|m| m.pending() && which(m)).copied();
+        let (protected, mut leave): (Vec<_>, Vec<_>) = leave.partition(|m| m.protected(now).is_some());
+        self.hold_protected(&protected);
+        by_age(&mut leave);
+        let leave: Vec<_> = leave.iter().map(|m| m.task).collect();
+        self.stop_scaling(&leave);
+    }
+
     /// Stops some of `leave`, the least useful first, while enough healthy tasks remain: never below `minimum` by our own
     /// hand. `healthy` counts those there are, these among them. A task that is not healthy yet may serve all the same.
     pub(super) fn stop_above(&mut self, leave: Vec<Member<'a>>, healthy: u32, minimum: u32) {
         let now = self.now();
         let (protected, mut leave): (Vec<_>, Vec<_>) = leave.into_iter().partition(|m| m.protected(now).is_some());
         self.hold_protected(&protected);
+        by_age(&mut leave);
         leave.sort_by_key(|m| (m.healthy(), !m.displaced));
         let mut left = healthy;
         let mut stopped = Vec::new();
@@ -186,6 +198,10 @@ impl<'a> Pass<'a> {
     }
 
     pub(super) fn finish(mut self) -> Plan {
+        // A member that this pass stopped while its instance was away is looked at again by the pass that its stop wakes.
+        if let Some(at) = self.roll.given_up_at {
+            self.look_at(at);
+        }
         self.plan.service = self.changed.filter(|changed| changed != self.view.service);
         self.plan.stories.extend(self.story.filter(|story| Some(story) != self.view.story));
         self.plan

@@ -1,15 +1,16 @@
 //! Moving tasks to zones that have too few: start there, wait until all are healthy, stop where there are most.
 //!
-//! Only a service that has all it wants does this, and anything else that happens to it ends it. Zones are compared among
-//! those that have an instance for it; a zone without one is not "empty", it is not there. Whether there is room is for
-//! placement to find out: where nothing could be placed, nothing is counted, and the next pass asks again.
+//! Only a service that has all it wants, and nothing else, does this: one step is over before the next begins, and anything
+//! else that happens to the service ends it. Zones are compared among those that have an instance for it; a zone without one
+//! is not "empty", it is not there. Whether there is room is for placement to find out: where nothing could be placed,
+//! nothing is counted, and the next pass asks again.
 //! Source: "Balancing an Amazon ECS service across Availability Zones" in the ECS developer guide.
 
 use super::{
-    count::Member,
+    count::{Member, by_age},
     events::{self, reason},
     pass::Pass,
-    replica::backs_off,
+    replica::{backs_off, scale_in},
     view::{Place, Start},
 };
 use model::{PlacementStrategy, Rollout, Service, Task};
@@ -43,15 +44,14 @@ pub(super) fn look(pass: &mut Pass<'_>) {
 }
 
 pub(super) fn plan(pass: &mut Pass<'_>) {
-    let moves = !pass.plan.starts.is_empty() || !pass.plan.stops.is_empty();
     let still = pass.roll.members.iter().all(|m| m.good() && m.healthy());
     let wanted = pass.service().desired_count.saturating_add(pass.service().rebalancing);
-    if moves || !still || !may_balance(pass.service()) || pass.roll.count(|_| true) != wanted {
+    if !still || !may_balance(pass.service()) || pass.roll.count(|_| true) != wanted {
         return;
     }
     if pass.service().rebalancing > 0 {
         finish(pass);
-    } else if pass.service().desired_count > 1 && !has_one_zone_each(pass) {
+    } else if pass.roll.leaving.is_empty() && pass.service().desired_count > 1 && !is_balanced_anywhere(pass) {
         begin(pass);
     }
 }
@@ -71,13 +71,20 @@ fn spreads_over_zones(strategy: &[PlacementStrategy]) -> bool {
     })
 }
 
-/// Tasks that are each alone in their zone are in balance whatever zones there are: the walk over instances is spared.
-fn has_one_zone_each(pass: &Pass<'_>) -> bool {
-    let mut zones: Vec<_> = pass.roll.members.iter().filter_map(|m| m.task.availability_zone.as_deref()).collect();
-    let all = zones.len();
-    zones.sort_unstable();
-    zones.dedup();
-    zones.len() == all
+/// Whether the tasks are in balance even if there were an instance for them in each zone of the cluster: then they are among
+/// the zones that have one, and the walk over instances is spared.
+fn is_balanced_anywhere(pass: &Pass<'_>) -> bool {
+    let mut tasks: BTreeMap<&str, u32> = BTreeMap::new();
+    let zones = pass.view.field.zones();
+    for zone in zones.iter().flatten() {
+        tasks.insert(zone, 0);
+    }
+    for zone in pass.roll.members.iter().filter_map(|m| m.task.availability_zone.as_deref()) {
+        *tasks.entry(zone).or_default() += 1;
+    }
+    // Who does not know the zones leaves one without a task possible.
+    let least = if zones.is_some() { tasks.values().min().copied().unwrap_or_default() } else { 0 };
+    tasks.values().max().is_none_or(|most| *most <= least + 1)
 }
 
 /// The zones that have an instance for the service, and its tasks in them.
@@ -99,6 +106,12 @@ fn counts(zones: &BTreeMap<Arc<str>, Share>) -> Vec<(Arc<str>, u32)> {
     zones.iter().map(|(zone, share)| (zone.clone(), share.tasks)).collect()
 }
 
+/// Whether no zone is more than one task behind another.
+fn is_balanced(zones: &BTreeMap<Arc<str>, Share>) -> bool {
+    let tasks = || zones.values().map(|share| share.tasks);
+    tasks().max().unwrap_or_default() <= tasks().min().unwrap_or_default() + 1
+}
+
 /// Starts as many in the emptiest zones as are to move, and the maximum allows.
 fn begin(pass: &mut Pass<'_>) {
     let mut zones = zones(pass);
@@ -117,6 +130,11 @@ fn begin(pass: &mut Pass<'_>) {
         }
         *starts.entry(least).or_default() += 1;
         room -= 1;
+    }
+    if room > 0 && !is_balanced(&zones) {
+        let now = pass.now();
+        let protected = pass.roll.members.iter().filter(|m| m.protected(now).is_some()).copied();
+        pass.hold_protected(&protected.collect::<Vec<_>>());
     }
     if starts.is_empty() || backs_off(pass) {
         return;
@@ -144,7 +162,9 @@ fn finish(pass: &mut Pass<'_>) {
     let mut stopped: BTreeMap<Arc<str>, Vec<&Task>> = BTreeMap::new();
     // The youngest in a zone goes first, as in scaling in.
     let mut free: BTreeMap<&str, Vec<&Task>> = BTreeMap::new();
-    for member in pass.roll.members.iter().filter(|m| m.protected(now).is_none()) {
+    let mut members = pass.roll.members.clone();
+    by_age(&mut members);
+    for member in members.iter().filter(|m| m.protected(now).is_none()) {
         free.entry(member.task.availability_zone.as_deref().unwrap_or_default()).or_default().push(member.task);
     }
     for _ in 0..pass.service().rebalancing {
@@ -155,7 +175,6 @@ fn finish(pass: &mut Pass<'_>) {
         share.movable -= 1;
         stopped.entry(zone.clone()).or_default().push(task);
     }
-    // What protection keeps is too much from now on, and goes by the rules of scaling in.
     pass.edit().rebalancing = 0;
     let deployment = pass.service().primary().id;
     for (zone, tasks) in stopped {
@@ -163,10 +182,10 @@ fn finish(pass: &mut Pass<'_>) {
         let told = events::stopped_to_rebalance(pass.name(), &zone, tasks.iter().map(|task| &task.arn.id));
         pass.tell(told);
     }
-    let counts = counts(&zones);
-    let (least, most) = (counts.iter().map(|(_, n)| *n).min(), counts.iter().map(|(_, n)| *n).max());
-    if most.unwrap_or_default() - least.unwrap_or_default() <= 1 {
-        let told = events::rebalancing_completed(pass.name(), &counts);
+    // What protection keeps is too much from now on, and goes by the rules of scaling in.
+    scale_in(pass);
+    if is_balanced(&zones) {
+        let told = events::rebalancing_completed(pass.name(), &counts(&zones));
         pass.tell(told);
     }
 }

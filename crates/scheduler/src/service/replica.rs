@@ -7,25 +7,25 @@
 //! Source: "Rolling update" in the ECS developer guide.
 
 use super::{
-    count::{Member, Stage, number},
+    count::{Member, Stage, by_age, number},
     events,
     pass::Pass,
     scale_in,
     view::{Hold, Place, Start},
 };
-use model::{Rollout, Task};
+use model::Rollout;
 
 pub(super) fn plan(pass: &mut Pass<'_>) {
     match pass.service().primary().rollout {
         Rollout::InProgress | Rollout::Completed => {
-            stop_pending(pass, |m| !m.good());
+            pass.stop_pending(|m| !m.good());
             scale_in(pass);
             stop_running(pass, |m| !m.good());
             start(pass);
         }
         Rollout::Failed => {
             pass.hold(Hold::DeploymentFailed);
-            stop_pending(pass, |m| m.displaced);
+            pass.stop_pending(|m| m.displaced);
             stop_surplus_of_failed(pass);
             stop_running(pass, |m| m.displaced);
         }
@@ -41,18 +41,6 @@ fn minimum(pass: &Pass<'_>) -> u32 {
     pass.service().rules.minimum_healthy(pass.service().desired_count)
 }
 
-fn stop_pending<'a>(pass: &mut Pass<'a>, which: impl Fn(&Member<'a>) -> bool) {
-    let now = pass.now();
-    let tasks: Vec<&Task> = pass
-        .roll
-        .members
-        .iter()
-        .filter(|m| m.pending() && which(m) && m.protected(now).is_none())
-        .map(|m| m.task)
-        .collect();
-    pass.stop_scaling(&tasks);
-}
-
 fn stop_running<'a>(pass: &mut Pass<'a>, which: impl Fn(&Member<'a>) -> bool) {
     let leave: Vec<_> = pass.roll.members.iter().filter(|m| which(m) && !m.pending()).copied().collect();
     if !leave.is_empty() {
@@ -61,7 +49,8 @@ fn stop_running<'a>(pass: &mut Pass<'a>, which: impl Fn(&Member<'a>) -> bool) {
     }
 }
 
-fn scale_in(pass: &mut Pass<'_>) {
+/// Stops good tasks that are too many.
+pub(super) fn scale_in(pass: &mut Pass<'_>) {
     let surplus = pass.roll.count(Member::good).saturating_sub(wanted(pass));
     if surplus > 0 {
         shrink(pass, surplus, Member::good);
@@ -84,7 +73,8 @@ fn stop_surplus_of_failed(pass: &mut Pass<'_>) {
 /// Stops so many of those: first what is pending, then what is not healthy yet, then what is.
 fn shrink<'a>(pass: &mut Pass<'a>, surplus: u32, which: impl Fn(&Member<'a>) -> bool) {
     let now = pass.now();
-    let candidates: Vec<Member<'a>> = pass.roll.members.iter().filter(|m| which(m)).copied().collect();
+    let mut candidates: Vec<Member<'a>> = pass.roll.members.iter().filter(|m| which(m)).copied().collect();
+    by_age(&mut candidates);
     let (protected, free): (Vec<_>, Vec<_>) = candidates.iter().copied().partition(|m| m.protected(now).is_some());
     let spare = pass.roll.count(Member::healthy).saturating_sub(minimum(pass));
     let (mut left, mut stopped) = (surplus, Vec::new());
@@ -143,7 +133,7 @@ pub(super) fn backs_off(pass: &mut Pass<'_>) -> bool {
 
 /// Tells that the rules allow neither a start nor a stop, if nothing that is under way can change that.
 pub(super) fn tell_if_stuck(pass: &mut Pass<'_>) {
-    let moves = !pass.plan.starts.is_empty() || !pass.plan.stops.is_empty();
+    let moves = !pass.plan.starts.is_empty() || !pass.roll.leaving.is_empty();
     let under_way = pass.roll.members.iter().any(|m| match m.stage {
         Stage::Pending | Stage::Warming(_) => true,
         Stage::Healthy => m.unreachable.is_some(),

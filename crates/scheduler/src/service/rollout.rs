@@ -10,9 +10,7 @@ use super::{
     pass::Pass,
     replica,
 };
-use model::{
-    BreakerStatus, Cleanup, Deployment, DeploymentId, Rollout, SchedulingStrategy, ServiceDeploymentStatus, Timestamp,
-};
+use model::{BreakerStatus, Cleanup, Deployment, DeploymentId, Rollout, SchedulingStrategy, ServiceDeploymentStatus};
 
 /// Rounds of starts in a row of which no task came to run, from which on that is told.
 const IMPAIRED_AFTER_ROUNDS: u32 = 3;
@@ -20,7 +18,13 @@ const IMPAIRED_AFTER_ROUNDS: u32 = 3;
 /// Looks whether the primary deployment's tasks fail.
 pub(super) fn watch(pass: &mut Pass<'_>) {
     forget_failures(pass);
-    if pass.service().primary().failures.rounds >= IMPAIRED_AFTER_ROUNDS {
+    let primary = pass.service().primary();
+    let tries = match primary.rollout {
+        Rollout::InProgress | Rollout::Completed => true,
+        Rollout::Failed => false,
+    };
+    let missing = pass.roll.count(|m| m.good() && !m.pending()) < pass.service().desired_count;
+    if tries && missing && primary.failures.rounds >= IMPAIRED_AFTER_ROUNDS {
         let told = events::start_impaired(pass.name());
         pass.tell(told);
     }
@@ -85,7 +89,6 @@ pub(super) fn settle(pass: &mut Pass<'_>) {
         complete(pass);
     }
     prune(pass);
-    steady(pass);
 }
 
 /// Whether all that is wanted is there and healthy, and nothing of what was before is left.
@@ -111,18 +114,15 @@ fn is_still(pass: &Pass<'_>) -> bool {
         // The daemon of an instance that drains runs until all others there have stopped; it is not the deployment's concern.
         SchedulingStrategy::Daemon => 0,
     };
-    let moves = !pass.plan.starts.is_empty() || !pass.plan.stops.is_empty();
     let balancing = pass.service().rebalancing > 0;
     let pending = pass.roll.count(|m| m.good() && m.pending());
-    !moves && leaves == 0 && (pending == 0 || balancing) && pass.roll.count(Member::good) == replica::wanted(pass)
+    leaves == 0 && (pending == 0 || balancing) && pass.roll.count(Member::good) == replica::wanted(pass)
 }
 
 fn complete(pass: &mut Pass<'_>) {
     let (id, now) = (pass.service().primary().id, pass.now());
     let primary = &mut pass.edit().deployments[0];
-    primary.rollout = Rollout::Completed;
-    primary.reason = reason::completed(id);
-    primary.updated_at = now;
+    deploy::bring(primary, Rollout::Completed, reason::completed(id), now);
     let failures = primary.failures.count;
     let told = events::deployment_completed(pass.name(), id);
     pass.tell(told);
@@ -195,11 +195,14 @@ fn prune(pass: &mut Pass<'_>) {
     }
 }
 
-/// A service is steady when it is told so, and stays it until something is missing or too much. A task that balances zones is
-/// neither.
-fn steady(pass: &mut Pass<'_>) {
+/// A service is steady when it is told so, and stays it until something is missing or too much; a task that stops is too much
+/// until it has. One that balances zones is not.
+pub(super) fn steady(pass: &mut Pass<'_>) {
     let service = pass.service();
-    let settled = service.deployments.len() == 1 && service.primary().rollout == Rollout::Completed && is_still(pass);
+    let settled = service.deployments.len() == 1
+        && service.primary().rollout == Rollout::Completed
+        && pass.roll.leaving.is_empty()
+        && is_still(pass);
     let healthy = || pass.roll.count(|m| m.good() && m.healthy()) == service.desired_count;
     if settled && !service.steady && service.rebalancing == 0 && healthy() {
         pass.edit().steady = true;
@@ -208,11 +211,4 @@ fn steady(pass: &mut Pass<'_>) {
     } else if !settled && service.steady {
         pass.edit().steady = false;
     }
-}
-
-/// Moves a moment into a deployment's record.
-pub(super) fn touched(deployment: &mut Deployment, rollout: Rollout, why: std::sync::Arc<str>, now: Timestamp) {
-    deployment.rollout = rollout;
-    deployment.reason = why;
-    deployment.updated_at = now;
 }

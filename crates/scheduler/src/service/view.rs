@@ -19,6 +19,12 @@ pub trait Field {
     /// instances.
     fn eligible(&self, deployment: &Deployment) -> Vec<(ContainerInstanceId, Option<Arc<str>>)>;
 
+    /// All zones in which the cluster has an instance, or more; None: not known. Spares the walk of [`Self::eligible`] where the
+    /// tasks are in balance among all of them anyway.
+    fn zones(&self) -> Option<Vec<Arc<str>>> {
+        None
+    }
+
     /// What is left on an instance. Asked only when a service with a binpack strategy scales in; without an answer the
     /// instance with the fewest tasks of the service counts as the one with most left.
     fn remaining(&self, _instance: &ContainerInstanceId) -> Option<(CpuUnits, MemoryMib)> {

@@ -222,7 +222,7 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
     if let Err(error) = sender.send(&ServerMessage::Welcome(welcome)).await {
         return End::Link(error);
     }
-    let mut sent = None;
+    let mut sent: Option<ServerMessage> = None;
     loop {
         let snapshot = ctx.store.snapshot();
         match snapshot.instance(instance).map(|row| row.instance.status) {
@@ -231,10 +231,10 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
         }
         let set = assignments::of(&snapshot, instance, ctx.epoch());
         drop(snapshot);
-        if sent.as_ref() != Some(&set.tasks) {
-            sent = Some(set.tasks.clone());
+        if !matches!(&sent, Some(ServerMessage::Assignments(last)) if last.tasks == set.tasks) {
             let sending = tracing::trace_span!(target: "timeline", "send assignments");
-            if let Err(error) = sender.send(&ServerMessage::Assignments(set)).instrument(sending).await {
+            let message = sent.insert(ServerMessage::Assignments(set));
+            if let Err(error) = sender.send(message).instrument(sending).await {
                 return End::Link(error);
             }
         }

@@ -32,7 +32,7 @@ impl Draft<'_> {
             ClusterStatus::Inactive => return Ok(Outcome::Cluster(row.cluster.clone())),
             ClusterStatus::Active => {}
         }
-        if row.registered_instances > 0 {
+        if row.registered_instances() > 0 {
             return Err(Rejected::ClusterContainsContainerInstances(arn.clone()));
         }
         if row.services().any(|row| row.service.status != ServiceStatus::Inactive) {

@@ -145,6 +145,7 @@ impl Draft<'_> {
             }
             let mut task = Task::clone(&known);
             task.protected_until = until;
+            task.version += 1;
             self.put_task(task)
         });
         Outcome::Tasks(as_asked.collect())

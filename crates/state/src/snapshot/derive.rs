@@ -73,15 +73,14 @@ impl Snapshot {
             return Err(orphan(&instance.arn, &instance.arn.cluster));
         };
         let id = Id::of(instance.arn.id.as_str());
+        let before = cluster.instances.get(&id).and_then(|row| row.zone.clone());
         let mut row = match cluster.instances.get(&id) {
-            Some(row) => {
-                cluster.registered_instances -= u32::from(row.is_registered());
-                row.clone()
-            }
+            Some(row) => row.clone(),
             None => Arc::new(InstanceRow::new(instance.clone())),
         };
         Arc::make_mut(&mut row).replace(instance);
-        cluster.registered_instances += u32::from(row.is_registered());
+        cluster.move_zone(before.as_ref(), row.zone.as_ref());
+        cluster.set_registered(id, row.is_registered());
         cluster.instances.insert(id, row);
         Ok(())
     }
@@ -89,9 +88,10 @@ impl Snapshot {
     /// Only for an instance without live tasks.
     pub(crate) fn remove_instance(&mut self, arn: &ContainerInstanceArn) {
         let Some(cluster) = self.cluster_mut(&arn.cluster) else { return };
-        if let Some(row) = cluster.instances.remove(&Id::of(arn.id.as_str())) {
-            cluster.registered_instances -= u32::from(row.is_registered());
-        }
+        let id = Id::of(arn.id.as_str());
+        let removed = cluster.instances.remove(&id);
+        cluster.move_zone(removed.and_then(|row| row.zone.clone()).as_ref(), None);
+        cluster.set_registered(id, false);
     }
 
     /// Puts a task in the place of its earlier form, or adds it.

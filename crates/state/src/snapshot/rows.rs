@@ -34,8 +34,11 @@ pub struct ScopeRow {
 pub struct ClusterRow {
     /// The cluster.
     pub cluster: Arc<Cluster>,
-    /// Its instances that are not INACTIVE: `registeredContainerInstancesCount`.
-    pub registered_instances: u32,
+    /// Derived: its instances that are not INACTIVE, in order, so that one can be drawn by its number. Copied whole when one
+    /// comes or goes: 80 KiB with 5,000 of them, which is little beside the fsync of that.
+    pub(crate) registered: Arc<Vec<Id>>,
+    /// Derived: how many of its instances are in which zone, INACTIVE ones too.
+    pub(crate) zones: OrdMap<Arc<str>, u32>,
     /// Its tasks whose last status is RUNNING.
     pub running: u32,
     /// Its tasks whose last status is PENDING.
@@ -56,7 +59,8 @@ impl ClusterRow {
     pub(crate) fn new(cluster: Arc<Cluster>) -> Self {
         Self {
             cluster,
-            registered_instances: 0,
+            registered: Arc::default(),
+            zones: OrdMap::new(),
             running: 0,
             pending: 0,
             active_services: 0,
@@ -65,6 +69,49 @@ impl ClusterRow {
             live: TaskTable::default(),
             stopped: TaskTable::default(),
             stopped_order: OrdSet::new(),
+        }
+    }
+
+    /// How many of its instances are not INACTIVE: `registeredContainerInstancesCount`.
+    pub fn registered_instances(&self) -> u32 {
+        u32::try_from(self.registered.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Of those, the one of that number, by id from 0 up.
+    pub fn registered_at(&self, number: usize) -> Option<&Arc<InstanceRow>> {
+        self.instances.get(self.registered.get(number)?)
+    }
+
+    /// The zones in which it has instances, INACTIVE ones too.
+    pub fn zones(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.zones.keys()
+    }
+
+    /// Notes that an instance of `before` is one of `after`.
+    pub(crate) fn move_zone(&mut self, before: Option<&Arc<str>>, after: Option<&Arc<str>>) {
+        if before == after {
+            return;
+        }
+        if let Some(zone) = before {
+            let left = self.zones.get(zone).map_or(0, |n| n - 1);
+            if left == 0 {
+                self.zones.remove(zone)
+            } else {
+                self.zones.insert(zone.clone(), left)
+            };
+        }
+        if let Some(zone) = after {
+            let there = self.zones.get(zone).map_or(1, |n| n + 1);
+            self.zones.insert(zone.clone(), there);
+        }
+    }
+
+    /// Notes whether an instance is registered.
+    pub(crate) fn set_registered(&mut self, id: Id, is: bool) {
+        match (self.registered.binary_search(&id), is) {
+            (Err(at), true) => Arc::make_mut(&mut self.registered).insert(at, id),
+            (Ok(at), false) => drop(Arc::make_mut(&mut self.registered).remove(at)),
+            (Ok(_), true) | (Err(_), false) => {}
         }
     }
 

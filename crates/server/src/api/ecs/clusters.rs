@@ -203,7 +203,7 @@ fn render(snapshot: &Snapshot, row: &ClusterRow, shown: Shown) -> aws::Cluster {
         cluster_arn: Some(cluster.arn.to_string()),
         cluster_name: Some(cluster.arn.name.to_string()),
         status: Some(status.to_owned()),
-        registered_container_instances_count: Some(count(row.registered_instances)),
+        registered_container_instances_count: Some(count(row.registered_instances())),
         running_tasks_count: Some(count(row.running)),
         pending_tasks_count: Some(count(row.pending)),
         active_services_count: Some(count(row.active_services)),

@@ -117,6 +117,7 @@ impl<'a> Recipe<'a> {
         launched: &mut Launched,
     ) {
         let name = &self.service.arn.name;
+        launched.unplaced |= plan.unplaced > 0;
         if let Place::InZone(zone) = &start.place {
             if !tasks.is_empty() {
                 launched.rebalancing += u32::try_from(tasks.len()).unwrap_or(u32::MAX);
@@ -127,7 +128,6 @@ impl<'a> Recipe<'a> {
         if plan.unplaced == 0 {
             return;
         }
-        launched.unplaced = true;
         let closest = plan.closest().and_then(|held| Some((rows[held.instance?], held.reason.text())));
         let closest = closest.map(|(row, reason)| (row.instance.arn.id.as_str(), reason));
         let told = events::unable_to_place(name, closest);

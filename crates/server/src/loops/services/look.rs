@@ -176,6 +176,10 @@ impl Field for ClusterField<'_> {
         launch::eligible(self.snapshot, self.cluster, self.service, deployment)
     }
 
+    fn zones(&self) -> Option<Vec<Arc<str>>> {
+        Some(self.cluster.zones().cloned().collect())
+    }
+
     fn remaining(&self, instance: &ContainerInstanceId) -> Option<(CpuUnits, MemoryMib)> {
         self.cluster.instance(instance).map(|row| (row.remaining.cpu, row.remaining.memory))
     }

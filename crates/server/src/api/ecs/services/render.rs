@@ -60,7 +60,14 @@ pub(super) fn service(row: &ServiceRow, with_tags: bool) -> aws::Service {
 
 /// How many tasks a deployment is to have: the primary all, the others what they still have.
 fn wanted(row: &ServiceRow, id: DeploymentId) -> u32 {
-    if row.service.primary().id == id { row.service.desired_count } else { row.counts(id).live }
+    if row.service.primary().id == id {
+        row.service.desired_count
+    } else {
+        {
+            let counts = row.counts(id);
+            counts.running + counts.pending
+        }
+    }
 }
 
 fn deployment(row: &ServiceRow, deployment: &Deployment) -> aws::Deployment {

@@ -49,19 +49,18 @@ pub(crate) async fn run_task(
     drop(snapshot);
     for _ in 0..TRIES {
         let snapshot = ctx.store.snapshot();
-        let rows = candidates(&snapshot, &intent.cluster, placement.launch);
-        let plan = tracing::trace_span!(target: "timeline", "place")
-            .in_scope(|| placement.plan(&intent, &rows, ctx.effects.random()))?;
-        if plan.placed.is_empty() {
-            return Ok(answer(Vec::new(), failures(&plan, &rows)));
+        let (placed, failures) = tracing::trace_span!(target: "timeline", "place")
+            .in_scope(|| placement.place(&intent, &snapshot, ctx.effects.random()))?;
+        if placed.is_empty() {
+            return Ok(answer(Vec::new(), failures));
         }
         let now = ctx.effects.now();
-        let placed = plan.placed.iter().map(|at| &rows[*at].instance);
+        let placed = placed.into_iter().map(|row| &row.instance);
         let tasks = placed.map(|instance| intent.task(ctx, instance, placement.launch, now)).collect();
         match ctx.store.commit(Command::StartTasks { tasks, token: token.clone() }).await {
             Ok(committed) => {
                 if let Outcome::Tasks(tasks) = &committed.outcome {
-                    return Ok(answer(render(&committed.snapshot, tasks), failures(&plan, &rows)));
+                    return Ok(answer(render(&committed.snapshot, tasks), failures));
                 }
                 // The same request came first, between our look and our commit.
                 let replayed = replay(&committed.snapshot, token.as_ref())?;
@@ -120,7 +119,13 @@ impl Placement {
         Ok(Self { count, launch, constraints, strategy })
     }
 
-    fn plan(&self, intent: &Intent, rows: &[&Arc<InstanceRow>], seed: u64) -> Result<Plan, ApiError> {
+    /// The instance of each task that found one, and what is to be said of the others.
+    fn place<'a>(
+        &self,
+        intent: &Intent,
+        snapshot: &'a Snapshot,
+        seed: u64,
+    ) -> Result<(Vec<&'a Arc<InstanceRow>>, Vec<wire::Failure>), ApiError> {
         let mut constraints = self.constraints.clone();
         for expression in &intent.definition.spec.placement_constraints {
             let constraint = Constraint::parse("memberOf", Some(expression));
@@ -139,12 +144,30 @@ impl Placement {
             strategy: &self.strategy,
             group: &intent.group,
         };
+        if let Some(placed) = self.draw(intent, snapshot, &request, seed) {
+            return Ok((placed, Vec::new()));
+        }
+        let rows = candidates(snapshot, &intent.cluster, self.launch);
         let views: Vec<_> = rows.iter().map(|row| view(row)).collect();
         let plan = scheduler::place(&views, &request, seed);
         if plan.held.iter().any(|held| held.reason == Reason::NoInstances) {
             return Err(ApiError::invalid(Reason::NoInstances.text()));
         }
-        Ok(plan)
+        Ok((plan.placed.iter().map(|at| rows[*at]).collect(), failures(&plan, &rows)))
+    }
+
+    /// All tasks placed by chance, without a look at every instance; `None` if that can not be.
+    fn draw<'a>(
+        &self,
+        intent: &Intent,
+        snapshot: &'a Snapshot,
+        request: &PlacementRequest<'_>,
+        seed: u64,
+    ) -> Option<Vec<&'a Arc<InstanceRow>>> {
+        let cluster = snapshot.cluster(&intent.cluster)?;
+        let candidate = |at| cluster.registered_at(at).filter(|row| is_meant(self.launch, row)).map(|row| view(row));
+        let drawn = scheduler::draw(cluster.registered_instances() as usize, candidate, request, seed)?;
+        drawn.into_iter().map(|at| cluster.registered_at(at)).collect()
     }
 }
 
@@ -159,18 +182,22 @@ pub(crate) fn view(row: &InstanceRow) -> InstanceView<'_> {
     }
 }
 
-/// The instances that the launch type means. AWS: EXTERNAL tasks go to attached machines only, EC2 tasks to any instance.
+/// The instances that the launch type means.
 pub(crate) fn candidates<'a>(
     snapshot: &'a Snapshot,
     cluster: &ClusterArn,
     launch: LaunchType,
 ) -> Vec<&'a Arc<InstanceRow>> {
     let rows = snapshot.cluster(cluster).into_iter().flat_map(|c| c.instances());
-    let meant = |row: &&Arc<InstanceRow>| match launch {
+    rows.filter(|row| row.is_registered() && is_meant(launch, row)).collect()
+}
+
+/// AWS: EXTERNAL tasks go to attached machines only, EC2 tasks to any instance.
+fn is_meant(launch: LaunchType, row: &InstanceRow) -> bool {
+    match launch {
         LaunchType::Ec2 => true,
         LaunchType::External => row.instance.attributes.contains_key(EXTERNAL),
-    };
-    rows.filter(|row| row.is_registered()).filter(meant).collect()
+    }
 }
 
 fn failures(plan: &Plan, rows: &[&Arc<InstanceRow>]) -> Vec<wire::Failure> {

@@ -1,0 +1,281 @@
+//! What holds for every service through every history.
+//!
+//! Random things happen to a small cluster; after each the planner plans and its plan is done. [`World::apply`] holds each
+//! plan to the rules (never under the minimum or over the maximum by our own hand, nothing protected, nothing while it backs
+//! off), [`World::think`] that planning again is a no-op. At the end the cluster is mended, and the service must come to what
+//! it was asked for, and then rest.
+
+use super::{
+    InstanceState, deploy,
+    world::{Wish, World},
+};
+use model::{CircuitBreaker, Cleanup, EarlySuccess, PlacementStrategy, Rollout, ServiceStatus, Threshold, Timestamp};
+use proptest::{collection::vec, prelude::*, sample::select};
+
+/// Something that happens.
+#[derive(Debug, Clone)]
+enum Event {
+    /// Agents do all they are asked.
+    Agents,
+    /// One task comes to run, or ends, by itself.
+    Run(usize),
+    End(usize),
+    Drain(usize),
+    Lose(usize),
+    Gone(usize),
+    Back(usize),
+    Violate(usize),
+    Join(&'static str),
+    Desired(u32),
+    Update {
+        broken: bool,
+    },
+    RollBack,
+    Abort,
+    Protect(usize, i64),
+    /// Seconds.
+    Wait(i64),
+}
+
+fn an_event() -> impl Strategy<Value = Event> {
+    let n = || 0..8usize;
+    prop_oneof![
+        6 => Just(Event::Agents),
+        4 => (0..40usize).prop_map(Event::Run),
+        3 => (0..40usize).prop_map(Event::End),
+        1 => n().prop_map(Event::Drain),
+        1 => n().prop_map(Event::Lose),
+        1 => n().prop_map(Event::Gone),
+        2 => n().prop_map(Event::Back),
+        1 => n().prop_map(Event::Violate),
+        1 => select(vec!["a", "b", "c"]).prop_map(Event::Join),
+        2 => (0..9u32).prop_map(Event::Desired),
+        2 => any::<bool>().prop_map(|broken| Event::Update { broken }),
+        1 => Just(Event::RollBack),
+        1 => Just(Event::Abort),
+        1 => (0..40usize, 1..3000i64).prop_map(|(task, seconds)| Event::Protect(task, seconds)),
+        6 => prop_oneof![0..10i64, 10..70i64, 70..5000i64].prop_map(Event::Wait),
+    ]
+}
+
+fn a_wish() -> impl Strategy<Value = Wish> {
+    let percents =
+        select(vec![(100, 200), (50, 100), (0, 100), (50, 200), (100, 150), (67, 133), (100, 100), (0, 200)]);
+    let breaker = (
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        select(vec![Threshold::default(), Threshold::Count(1), Threshold::UnboundedPercent(100)]),
+    )
+        .prop_map(|(enable, rollback, reset_on_healthy_task, threshold)| CircuitBreaker {
+            enable,
+            rollback,
+            threshold,
+            reset_on_healthy_task,
+        });
+    let strategy = select(vec!["", "spread attribute:ecs.availability-zone", "spread instanceId", "binpack memory"]);
+    (0..9u32, percents, proptest::bool::weighted(0.25), breaker, any::<bool>(), strategy).prop_map(
+        |(desired, (minimum, maximum), daemon, breaker, rebalance, strategy)| {
+            let strategy = strategy
+                .split_once(' ')
+                .map(|(kind, field)| PlacementStrategy { kind: kind.into(), field: Some(field.into()) });
+            let maximum = if daemon { 100 } else { maximum };
+            let minimum = if daemon { minimum.min(50) } else { minimum };
+            Wish { desired, minimum, maximum, daemon, breaker, rebalance, strategy: strategy.into_iter().collect() }
+        },
+    )
+}
+
+impl World {
+    fn happen(&mut self, event: &Event) {
+        let (instances, tasks, now) = (self.ground.0.len(), self.tasks.len(), self.now);
+        let instance = |n: usize| n % instances + 1;
+        match event {
+            Event::Agents => drop(self.agents()),
+            Event::Run(n) if tasks > 0 => self.run(n % tasks),
+            Event::End(n) if tasks > 0 => self.end(n % tasks),
+            Event::Protect(n, seconds) if tasks > 0 => {
+                self.tasks[n % tasks].protected_until = Some(now.plus_millis(seconds * 1000));
+            }
+            Event::Run(_) | Event::End(_) | Event::Protect(..) => {}
+            Event::Drain(n) => self.set(instance(*n), Some(InstanceState::Draining)),
+            Event::Lose(n) => self.set(instance(*n), Some(InstanceState::Unreachable { since: now })),
+            Event::Gone(n) => self.set(instance(*n), None),
+            Event::Back(n) => self.set(instance(*n), Some(InstanceState::Active)),
+            Event::Violate(n) => {
+                let fits = &mut self.ground.0.values_mut().nth(n % instances).unwrap().fits;
+                *fits = !*fits;
+            }
+            Event::Join(zone) => {
+                if instances < 8 {
+                    self.join(zone, 3);
+                }
+            }
+            Event::Desired(count) => self.service.desired_count = *count,
+            Event::Update { broken } => {
+                let id = self.update();
+                if *broken {
+                    self.broken.insert(id);
+                }
+            }
+            Event::RollBack => {
+                let turned = self.story().and_then(|story| deploy::roll_back(&self.service, story, now));
+                self.take(turned);
+            }
+            Event::Abort => {
+                let turned = self.story().and_then(|story| deploy::abort(&self.service, story, &[], now));
+                self.take(turned);
+            }
+            Event::Wait(seconds) => self.now = now.plus_millis(seconds * 1000),
+        }
+    }
+
+    fn take(&mut self, turned: Option<deploy::Turned>) {
+        if let Some(turned) = turned {
+            self.service = turned.service;
+            self.stories.insert(turned.story.arn.id.clone(), turned.story);
+        }
+    }
+
+    /// Time alone changes nothing before the moment that the planner asked to be woken at.
+    fn is_quiet_until(&self, look_again: Option<Timestamp>) {
+        let month = self.now.plus_millis(30 * 24 * 3_600_000);
+        let until = look_again.map_or(month, |at| at.plus_millis(-1));
+        if !self.plan().is_idle() || until <= self.now {
+            return;
+        }
+        let mut later = self.clone();
+        later.now = until;
+        let plan = later.plan();
+        let quiet =
+            plan.starts.is_empty() && plan.stops.is_empty() && plan.service.is_none() && plan.stories.is_empty();
+        assert!(quiet, "asked to be woken at {look_again:?}, but at {until:?} it is {plan:?}");
+    }
+
+    /// Everything works from now on, and there is room.
+    fn mend(&mut self) {
+        self.broken.clear();
+        for instance in self.ground.0.values_mut() {
+            instance.state = Some(InstanceState::Active);
+            instance.slots = 100;
+            instance.fits = true;
+        }
+        for task in &mut self.tasks {
+            task.protected_until = None;
+        }
+        // What was aborted or failed is deployed anew, or nothing more would be launched.
+        self.service.rules.breaker.enable = false;
+        if self.service.primary().rollout == Rollout::Failed {
+            self.update();
+        }
+    }
+
+    /// Agents work and time passes, until nothing is left to wait for.
+    fn come_to_rest(&mut self) {
+        // Each step either lets agents work or lets time pass to where something changes. A service of 8 tasks that may
+        // exchange only one at a time needs two steps for each, and starts over when the zones are moved; a pause may be
+        // the longest there is.
+        for _ in 0..80 {
+            let (_, look_again) = self.think();
+            if self.agents() {
+                continue;
+            }
+            match look_again {
+                Some(at) => {
+                    assert!(at > self.now, "it asks for what has passed: {:?}", self.plan());
+                    self.now = at;
+                }
+                None => return,
+            }
+        }
+        panic!("it does not come to rest: {:#?}", self.plan());
+    }
+
+    fn can_move(&self) -> bool {
+        let (rules, desired) = (&self.service.rules, self.service.desired_count);
+        rules.maximum_total(desired) > rules.minimum_healthy(desired) || desired == 0
+    }
+
+    fn is_as_wished(&self) {
+        let service = &self.service;
+        assert!(service.steady, "{:#?}", self.plan());
+        assert_eq!(service.deployments.len(), 1);
+        assert_eq!(service.primary().rollout, Rollout::Completed);
+        assert_eq!(service.rebalancing, 0);
+        assert_eq!(self.healthy(), service.desired_count);
+        assert_eq!(self.live().count() as u32, service.desired_count);
+        let of_primary = service.primary().id.to_string();
+        assert!(self.live().all(|task| task.started_by.as_deref() == Some(&*of_primary)));
+        assert!(self.story().is_none_or(|story| story.status.is_over()));
+        let over = self.stories.values().filter(|story| !story.status.is_over()).count();
+        assert_eq!(over, 0, "{:#?}", self.stories);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Whatever happened, a mended service comes to what was asked for, and then nothing happens any more.
+    #[test]
+    fn a_service_comes_to_what_was_asked_for_and_rests(
+        wish in a_wish(),
+        early in proptest::option::weighted(0.2, (0..=100u32, any::<bool>())),
+        slots in 1..4usize,
+        history in vec(an_event(), 0..60),
+    ) {
+        let mut world = World::new(&["a", "b", "c", "a"], slots, &wish);
+        world.service.rules.early_success = early.map(|(healthy_percent, deferred)| EarlySuccess {
+            healthy_percent,
+            cleanup: if deferred { Cleanup::Deferred } else { Cleanup::Blocking },
+        });
+        world.think();
+        for event in &history {
+            world.happen(event);
+            let (_, look_again) = world.think();
+            world.is_quiet_until(look_again);
+        }
+        world.mend();
+        world.come_to_rest();
+        if world.can_move() {
+            world.is_as_wished();
+        }
+        let (tasks, told) = (world.tasks.len(), world.told.len());
+        for hours in [1, 5, 24, 240] {
+            world.now = world.now.plus_millis(hours * 3_600_000);
+            let plan = world.plan();
+            prop_assert!(plan.starts.is_empty() && plan.stops.is_empty() && plan.service.is_none(), "{plan:?}");
+            world.think();
+        }
+        prop_assert_eq!(world.tasks.len(), tasks);
+        // One that can not move says so again after six hours; one that is as wished says nothing.
+        prop_assert!(world.told.len() == told || !world.can_move());
+        if wish.rebalance && !wish.daemon && wish.maximum > 100 && world.can_move() && world.service.steady
+            && world.service.rules.maximum_total(world.service.desired_count) > world.service.desired_count
+            && wish.strategy.first().is_none_or(|s| s.field.as_deref() == Some("attribute:ecs.availability-zone"))
+        {
+            let zones = world.zones();
+            let spread = zones.values().max().unwrap() - zones.values().min().unwrap();
+            prop_assert!(spread <= 1, "{zones:?}");
+        }
+    }
+
+    /// A deleted service stops everything, and is INACTIVE in the end, whatever had happened.
+    #[test]
+    fn a_deleted_service_ends(wish in a_wish(), slots in 1..4usize, history in vec(an_event(), 0..30)) {
+        let mut world = World::new(&["a", "b", "c"], slots, &wish);
+        world.think();
+        for event in &history {
+            world.happen(event);
+            let (_, look_again) = world.think();
+            world.is_quiet_until(look_again);
+        }
+        world.service = deploy::delete(&world.service, world.now);
+        world.come_to_rest();
+        prop_assert_eq!(world.live().count(), 0);
+        // A task whose instance was lost after its stop was asked for is waited for no longer than it takes to give it up.
+        world.now = world.now.plus_millis(super::LOST_AFTER_MILLIS);
+        world.think();
+        prop_assert_eq!(world.service.status, ServiceStatus::Inactive);
+        prop_assert!(world.plan().is_idle());
+    }
+}

@@ -1,0 +1,256 @@
+//! The famous stories, told by scripts: `> command` lines and, below each, what the service did.
+//!
+//! `LONGSHORE_BLESS=1` writes the files anew; look at the difference before believing it.
+
+use super::{
+    InstanceState, Told, deploy,
+    world::{Wish, World, instance_id},
+};
+use model::{CircuitBreaker, Cleanup, EarlySuccess, Phase, PlacementStrategy, Timestamp};
+use std::{fmt::Write, path::Path};
+
+/// Runs a script and tells what happened.
+struct Teller {
+    world: World,
+    text: String,
+    /// Whether agents do what they are asked at once.
+    by_hand: bool,
+    tasks: usize,
+    told: usize,
+}
+
+impl Teller {
+    fn create(words: &[&str]) -> Self {
+        let mut wish = Wish::default();
+        let (mut by_hand, mut early) = (false, None);
+        let (mut zones, mut slots) = (vec!["a"], 100);
+        for word in words {
+            let (name, value) = word.split_once('=').unwrap_or((word, ""));
+            match name {
+                "desired" => wish.desired = value.parse().unwrap(),
+                "percent" => {
+                    let (minimum, maximum) = value.split_once('/').unwrap();
+                    (wish.minimum, wish.maximum) = (minimum.parse().unwrap(), maximum.parse().unwrap());
+                }
+                "zones" => zones = value.split(',').collect(),
+                "slots" => slots = value.parse().unwrap(),
+                "daemon" => (wish.daemon, wish.minimum, wish.maximum) = (true, 0, 100),
+                "early" => {
+                    let (percent, cleanup) = value.split_once('/').unwrap();
+                    let cleanup = if cleanup == "deferred" { Cleanup::Deferred } else { Cleanup::Blocking };
+                    early = Some(EarlySuccess { healthy_percent: percent.parse().unwrap(), cleanup });
+                }
+                "by-hand" => by_hand = true,
+                "rebalance" => wish.rebalance = true,
+                "breaker" => {
+                    wish.breaker =
+                        CircuitBreaker { enable: true, rollback: value == "rollback", ..CircuitBreaker::default() };
+                }
+                "spread" => {
+                    let strategy = PlacementStrategy { kind: "spread".into(), field: Some(value.into()) };
+                    wish.strategy.push(strategy);
+                }
+                other => panic!("{other}?"),
+            }
+        }
+        let mut world = World::new(&zones, slots, &wish);
+        world.service.rules.early_success = early;
+        Self { world, text: String::new(), by_hand, tasks: 0, told: 0 }
+    }
+
+    fn command(&mut self, words: &[&str]) {
+        let number = |text: &str| text.trim_start_matches(|c: char| !c.is_ascii_digit()).parse::<usize>().unwrap();
+        let now = self.world.now;
+        match words {
+            ["by", "hand"] => self.by_hand = true,
+            ["update"] => drop(self.world.update()),
+            ["update", "broken"] => {
+                let id = self.world.update();
+                self.world.broken.insert(id);
+            }
+            ["desired", count] => self.world.service.desired_count = count.parse().unwrap(),
+            ["delete"] => self.world.service = deploy::delete(&self.world.service, now),
+            ["join", zone] => self.world.join(zone, 100),
+            ["join", zone, "full"] => self.world.join(zone, 0),
+            ["join", zone, "unfit"] => {
+                self.world.join(zone, 100);
+                self.world.ground.0.values_mut().last().unwrap().fits = false;
+            }
+            ["drain", instance] => self.world.set(number(instance), Some(InstanceState::Draining)),
+            ["lose", instances @ ..] => {
+                for instance in instances {
+                    self.world.set(number(instance), Some(InstanceState::Unreachable { since: now }));
+                }
+            }
+            ["back", instances @ ..] => {
+                for instance in instances {
+                    self.world.set(number(instance), Some(InstanceState::Active));
+                }
+            }
+            ["violate", instance] => {
+                self.world.ground.0.get_mut(&instance_id(number(instance))).unwrap().fits = false;
+            }
+            ["protect", minutes, tasks @ ..] => {
+                for task in tasks {
+                    let until = now.plus_millis(minutes.parse::<i64>().unwrap() * 60_000);
+                    self.world.tasks[number(task) - 1].protected_until = Some(until);
+                }
+            }
+            ["run", tasks @ ..] => tasks.iter().for_each(|task| self.world.run(number(task) - 1)),
+            ["end", tasks @ ..] => tasks.iter().for_each(|task| self.world.end(number(task) - 1)),
+            ["abort"] => {
+                let turned = deploy::abort(&self.world.service, self.world.story().unwrap(), &[], now).unwrap();
+                self.world.service = turned.service;
+                self.world.stories.insert(turned.story.arn.id.clone(), turned.story);
+            }
+            ["roll", "back"] => {
+                let turned = deploy::roll_back(&self.world.service, self.world.story().unwrap(), now).unwrap();
+                self.world.service = turned.service;
+                self.world.stories.insert(turned.story.arn.id.clone(), turned.story);
+                self.world.told.extend(turned.events.into_iter().map(|told| (now, told)));
+            }
+            ["wait", seconds] => return self.wait(now.plus_millis(seconds.parse::<i64>().unwrap() * 1000)),
+            other => panic!("{other:?}?"),
+        }
+        self.settle();
+        self.state();
+    }
+
+    fn settle(&mut self) {
+        for _ in 0..50 {
+            self.world.think();
+            self.report();
+            if self.by_hand || !self.world.agents() {
+                return;
+            }
+        }
+        panic!("it never settles:\n{}", self.text);
+    }
+
+    /// Time passes; the service is looked at when it asked for that.
+    fn wait(&mut self, until: Timestamp) {
+        for _ in 0..200 {
+            let next = self.world.plan().look_again.filter(|at| *at <= until);
+            self.world.now = next.unwrap_or(until);
+            self.settle();
+            if next.is_none() {
+                self.state();
+                return;
+            }
+        }
+        panic!("it looks too often:\n{}", self.text);
+    }
+
+    fn seconds(&self) -> String {
+        format!("{:>5}s", (self.world.now.0 - 1_000_000_000) / 1000)
+    }
+
+    /// Tells what is new.
+    fn report(&mut self) {
+        let at = self.seconds();
+        for task in &self.world.tasks[self.tasks..] {
+            let deployment = short(task.started_by.as_deref().unwrap());
+            let (id, instance) = (short(task.arn.id.as_str()), number(task.container_instance.as_str()));
+            let zone = task.availability_zone.as_deref().unwrap();
+            let _ = writeln!(self.text, "{at}  start t{id} of {deployment} on i{instance} in {zone}");
+        }
+        for (_, Told { message, .. }) in &self.world.told[self.told..] {
+            let _ = writeln!(self.text, "{at}  \"{}\"", short(message));
+        }
+        (self.tasks, self.told) = (self.world.tasks.len(), self.world.told.len());
+    }
+
+    fn state(&mut self) {
+        let world = &self.world;
+        let phase = |wanted: Phase| world.live().filter(|task| task.phase == wanted).count();
+        let stopping = world.tasks.iter().filter(|t| t.is_to_stop() && t.stopped_at().is_none()).count();
+        let deployments: Vec<_> = world
+            .service
+            .deployments
+            .iter()
+            .map(|d| format!("{} {}", short(&d.id.to_string()), d.rollout.as_str()))
+            .collect();
+        let story = world.story().map_or("-", |story| story.status.as_str());
+        let plan = world.plan();
+        let _ = writeln!(
+            self.text,
+            "{} = {} {}: {} of {} run, {} healthy, {} pending, {stopping} stopping; {}; {story}",
+            self.seconds(),
+            world.service.arn.name,
+            world.service.status.as_str(),
+            phase(Phase::Running),
+            world.service.desired_count,
+            world.healthy(),
+            phase(Phase::Pending),
+            deployments.join(", "),
+        );
+        for hold in &plan.held {
+            let _ = writeln!(self.text, "         . {hold}");
+        }
+        if let Some(at) = plan.look_again {
+            let _ = writeln!(self.text, "         . look again in {} s", at.millis_since(world.now) as f64 / 1000.0);
+        }
+    }
+}
+
+fn number(id: &str) -> u64 {
+    u64::from_str_radix(id, 16).unwrap()
+}
+
+/// Ids as people number things.
+fn short(text: &str) -> String {
+    let mut out = String::new();
+    for word in text.split_inclusive([' ', ')', '(', ',', '.']) {
+        let (id, end) = word.split_at(word.trim_end_matches([' ', ')', '(', ',', '.']).len());
+        let deployment = id.strip_prefix("ecs-svc/").and_then(|digits| digits.parse::<u64>().ok());
+        match (deployment, id.len() == 32) {
+            (Some(number), _) => write!(out, "d{}{end}", number - 1_000_000_000_000_000_000).unwrap(),
+            (None, true) => write!(out, "{}{end}", number(id)).unwrap(),
+            (None, false) => out.push_str(word),
+        }
+    }
+    out
+}
+
+fn tell(script: &str) -> String {
+    let mut teller: Option<Teller> = None;
+    let mut before = String::new();
+    for line in script.lines() {
+        let Some(command) = line.strip_prefix("> ") else {
+            if line.starts_with('#') {
+                let text = teller.as_mut().map_or(&mut before, |teller| &mut teller.text);
+                let _ = writeln!(text, "{line}");
+            }
+            continue;
+        };
+        let words: Vec<_> = command.split(' ').collect();
+        if words[0] == "create" {
+            let new = teller.insert(Teller::create(&words[1..]));
+            new.text = format!("{before}{line}\n");
+            new.settle();
+            new.state();
+        } else {
+            let teller = teller.as_mut().expect("a script begins with create");
+            let _ = writeln!(teller.text, "{line}");
+            teller.command(&words);
+        }
+    }
+    teller.expect("a script creates a service").text
+}
+
+#[test]
+fn stories_end_as_they_are_told() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/service/stories");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= 11, "the stories are gone");
+    for file in files {
+        let golden = std::fs::read_to_string(&file).unwrap();
+        let told = tell(&golden);
+        if std::env::var_os("LONGSHORE_BLESS").is_some() {
+            std::fs::write(&file, told).unwrap();
+        } else {
+            assert_eq!(told, golden, "{}", file.display());
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! A tiny cluster for the tests: instances with room for so many tasks, one service, and a clock that only the test moves.
+//!
+//! It does with a plan what apply does, and holds at every plan what must hold for all of them: see [`World::apply`].
+
+use super::{
+    Field, Hold, InstanceState, Place, Plan, Told, View, deploy, deploy::NewDeployment, events, is_healthy, plan,
+};
+use model::{
+    AccountId, CircuitBreaker, ClusterArn, ClusterName, ContainerInstanceId, CpuUnits, Creation, Deployment,
+    DeploymentId, DeploymentRules, Desired, Family, LaunchType, MemoryMib, Phase, PlacementStrategy, PropagateTags,
+    Region, Reservation, RevisionSpec, Rollout, SchedulingStrategy, Scope, Service, ServiceArn, ServiceDeployment,
+    ServiceDeploymentId, ServiceName, ServiceStatus, Stop, StopCode, Tags, Task, TaskArn, TaskDefinitionArn, TaskId,
+    TaskOverrides, TaskTimes, Timestamp,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// An instance of the tests.
+#[derive(Debug, Clone)]
+pub(super) struct Instance {
+    pub(super) state: Option<InstanceState>,
+    pub(super) zone: Arc<str>,
+    /// Tasks it has room for.
+    pub(super) slots: usize,
+    /// Whether it meets the service's constraints.
+    pub(super) fits: bool,
+    /// CPU units and MiB left, if anyone asks.
+    pub(super) left: Option<u32>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ground(pub(super) BTreeMap<ContainerInstanceId, Instance>);
+
+impl Field for Ground {
+    fn instance(&self, id: &ContainerInstanceId) -> Option<InstanceState> {
+        self.0.get(id)?.state
+    }
+    fn eligible(&self, _deployment: &Deployment) -> Vec<(ContainerInstanceId, Option<Arc<str>>)> {
+        let able = self.0.iter().filter(|(_, i)| i.state == Some(InstanceState::Active) && i.fits);
+        able.map(|(id, instance)| (id.clone(), Some(instance.zone.clone()))).collect()
+    }
+    fn zones(&self) -> Option<Vec<Arc<str>>> {
+        Some(self.0.values().map(|instance| instance.zone.clone()).collect())
+    }
+    fn remaining(&self, id: &ContainerInstanceId) -> Option<(CpuUnits, MemoryMib)> {
+        let left = self.0.get(id)?.left?;
+        Some((CpuUnits(left), MemoryMib(left)))
+    }
+}
+
+/// How a service of the tests is made.
+#[derive(Debug, Clone)]
+pub(super) struct Wish {
+    pub(super) desired: u32,
+    pub(super) minimum: u32,
+    pub(super) maximum: u32,
+    pub(super) daemon: bool,
+    pub(super) breaker: CircuitBreaker,
+    pub(super) rebalance: bool,
+    pub(super) strategy: Vec<PlacementStrategy>,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        let breaker = CircuitBreaker::default();
+        Self { desired: 1, minimum: 100, maximum: 200, daemon: false, breaker, rebalance: false, strategy: vec![] }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct World {
+    pub(super) ground: Ground,
+    pub(super) service: Service,
+    pub(super) stories: BTreeMap<ServiceDeploymentId, ServiceDeployment>,
+    /// All that ever were, in the order of their making.
+    pub(super) tasks: Vec<Task>,
+    pub(super) told: Vec<(Timestamp, Told)>,
+    pub(super) now: Timestamp,
+    /// Deployments whose tasks never come to run.
+    pub(super) broken: BTreeSet<DeploymentId>,
+    deployments: u64,
+}
+
+pub(super) fn instance_id(number: usize) -> ContainerInstanceId {
+    ContainerInstanceId::parse(format!("{number:032x}")).unwrap()
+}
+
+fn new_deployment(number: u64) -> NewDeployment {
+    let service_deployment = ServiceDeploymentId::parse(format!("story{number:016}")).unwrap();
+    NewDeployment { id: DeploymentId::of(number), service_deployment }
+}
+
+fn cluster() -> ClusterArn {
+    let scope =
+        Scope { account: AccountId::parse("000000000000").unwrap(), region: Region::parse("us-east-1").unwrap() };
+    ClusterArn { scope, name: ClusterName::parse("default").unwrap() }
+}
+
+fn spec(revision: u64, strategy: &[PlacementStrategy]) -> Arc<RevisionSpec> {
+    let family = Family::parse("web").unwrap();
+    Arc::new(RevisionSpec {
+        task_definition: TaskDefinitionArn { scope: cluster().scope, family, revision: revision as u32 },
+        launch_type: LaunchType::Ec2,
+        placement_constraints: vec![],
+        placement_strategy: strategy.to_vec(),
+        propagate_tags: PropagateTags::None,
+        managed_tags: false,
+    })
+}
+
+/// What became of a plan.
+pub(super) struct Applied {
+    pub(super) started: Vec<TaskArn>,
+    /// Something could not be placed.
+    pub(super) unplaced: bool,
+}
+
+impl World {
+    pub(super) fn new(zones: &[&str], slots: usize, wish: &Wish) -> Self {
+        let now = Timestamp(1_000_000_000);
+        let rules = DeploymentRules {
+            minimum_healthy_percent: wish.minimum,
+            maximum_percent: wish.maximum,
+            breaker: wish.breaker,
+            early_success: None,
+        };
+        let service = Service {
+            arn: ServiceArn { cluster: cluster(), name: ServiceName::parse("web").unwrap() },
+            status: ServiceStatus::Active,
+            version: 1,
+            created_at: now,
+            created_by: "test".into(),
+            scheduling: if wish.daemon { SchedulingStrategy::Daemon } else { SchedulingStrategy::Replica },
+            desired_count: wish.desired,
+            rules,
+            az_rebalancing: wish.rebalance,
+            spec: spec(1, &wish.strategy),
+            deployments: vec![],
+            rebalancing: 0,
+            steady: false,
+            deleted_at: None,
+            creation: Creation { token: None, request_sha256: "".into() },
+            tags: Tags::default(),
+        };
+        let begun = deploy::first(service, new_deployment(1), now);
+        let mut world = Self {
+            ground: Ground::default(),
+            service: begun.service,
+            stories: [(begun.story.arn.id.clone(), begun.story)].into(),
+            tasks: vec![],
+            told: vec![],
+            now,
+            broken: BTreeSet::new(),
+            deployments: 1,
+        };
+        for zone in zones {
+            world.join(zone, slots);
+        }
+        world
+    }
+
+    pub(super) fn join(&mut self, zone: &str, slots: usize) {
+        let id = instance_id(self.ground.0.len() + 1);
+        let instance =
+            Instance { state: Some(InstanceState::Active), zone: zone.into(), slots, fits: true, left: None };
+        self.ground.0.insert(id, instance);
+    }
+
+    pub(super) fn set(&mut self, number: usize, state: Option<InstanceState>) {
+        if let Some(instance) = self.ground.0.get_mut(&instance_id(number)) {
+            instance.state = state;
+        }
+    }
+
+    pub(super) fn story(&self) -> Option<&ServiceDeployment> {
+        self.stories.get(&self.service.primary().service_deployment)
+    }
+
+    pub(super) fn plan(&self) -> Plan {
+        let last = |message: &str| self.told.iter().rev().find(|(_, t)| t.message == message).map(|(at, _)| *at);
+        plan(&View {
+            service: &self.service,
+            story: self.story(),
+            tasks: self.tasks.iter().filter(|task| task.stopped_at().is_none()).collect(),
+            field: &self.ground,
+            events: &last,
+            now: self.now,
+        })
+    }
+
+    /// Tasks that are to run, on instances that are not lost.
+    pub(super) fn live(&self) -> impl Iterator<Item = &Task> {
+        self.tasks.iter().filter(|task| !task.is_to_stop() && !self.is_lost(task))
+    }
+
+    fn is_lost(&self, task: &Task) -> bool {
+        match self.ground.instance(&task.container_instance) {
+            None => true,
+            Some(InstanceState::Active | InstanceState::Draining) => false,
+            Some(InstanceState::Unreachable { since }) => self.now.millis_since(since) >= super::LOST_AFTER_MILLIS,
+        }
+    }
+
+    pub(super) fn healthy(&self) -> u32 {
+        self.live().filter(|task| is_healthy(task, self.now)).count() as u32
+    }
+
+    /// Does what the plan says. Holds what must hold for every plan.
+    pub(super) fn apply(&mut self, plan: &Plan) -> Applied {
+        let healthy = self.healthy();
+        self.hold_plan_to_the_laws(plan);
+        if let Some(service) = &plan.service {
+            assert_eq!(service.version, self.service.version, "apply counts the version");
+            self.service = service.clone();
+            self.service.version += 1;
+        }
+        assert!(!self.service.deployments.is_empty());
+        self.stories.extend(plan.stories.iter().map(|story| (story.arn.id.clone(), story.clone())));
+        let mut healthy_stopped = 0;
+        for stop in &plan.stops {
+            let at = self.tasks.iter().position(|task| task.arn == stop.task).unwrap();
+            let serves = is_healthy(&self.tasks[at], self.now) && !self.is_lost(&self.tasks[at]);
+            healthy_stopped += u32::from(serves);
+            assert!(self.tasks[at].request_stop(stop.why.clone(), self.now), "{:?} was to stop already", stop.task);
+        }
+        let minimum = self.service.rules.minimum_healthy(self.service.desired_count);
+        let bound = self.service.scheduling == SchedulingStrategy::Replica && self.service.is_active();
+        let enough = healthy_stopped == 0 || healthy - healthy_stopped >= minimum;
+        assert!(!bound || enough, "{healthy_stopped} of {healthy} healthy tasks stopped, minimum {minimum}: {plan:?}");
+        let applied = self.start(plan);
+        self.told.extend(plan.events.iter().map(|told| (self.now, told.clone())));
+        applied
+    }
+
+    /// Daemons stop for their successors only while enough of the others are healthy. Where they are not to be at all they stop.
+    fn hold_daemons_to_the_minimum(&self, plan: &Plan) {
+        let service = plan.service.as_ref().unwrap_or(&self.service);
+        let stopped = |task: &Task| plan.stops.iter().any(|stop| stop.task == task.arn);
+        let home = |task: &Task| {
+            let instance = &self.ground.0[&task.container_instance];
+            match instance.state {
+                Some(InstanceState::Active) => instance.fits,
+                Some(InstanceState::Unreachable { .. }) => true,
+                None | Some(InstanceState::Draining) => false,
+            }
+        };
+        let serving = || self.live().filter(|task| home(task) && is_healthy(task, self.now));
+        let (all, left) = (serving().count(), serving().filter(|task| !stopped(task)).count() as u32);
+        let minimum = service.rules.minimum_healthy(service.desired_count);
+        assert!(left as usize == all || left >= minimum, "{left} of {all} daemons, minimum {minimum}: {plan:?}");
+    }
+
+    fn start(&mut self, plan: &Plan) -> Applied {
+        let before = self.tasks.len();
+        let mut unplaced = false;
+        for start in &plan.starts {
+            for _ in 0..start.count {
+                let Some(instance) = self.place(&start.place) else {
+                    unplaced = true;
+                    break;
+                };
+                let alone = self.tasks.iter().all(|t| t.stopped_at().is_some() || t.container_instance != instance);
+                assert!(alone || self.service.scheduling == SchedulingStrategy::Replica, "two daemons on one instance");
+                self.make_task(start.deployment, instance);
+                self.service.rebalancing += u32::from(matches!(start.place, Place::InZone(_)));
+            }
+        }
+        let started: Vec<TaskArn> = self.tasks[before..].iter().map(|task| task.arn.clone()).collect();
+        if !started.is_empty() {
+            let ids = started.iter().map(|arn| &arn.id);
+            self.told.push((self.now, events::started(&self.service.arn.name, ids)));
+        }
+        Applied { started, unplaced }
+    }
+
+    fn hold_plan_to_the_laws(&self, plan: &Plan) {
+        let service = plan.service.as_ref().unwrap_or(&self.service);
+        if service.scheduling == SchedulingStrategy::Daemon && service.is_active() {
+            self.hold_daemons_to_the_minimum(plan);
+        }
+        let primary = service.primary();
+        let stopped = |arn: &TaskArn| plan.stops.iter().any(|stop| stop.task == *arn);
+        for task in self.live().filter(|task| stopped(&task.arn)) {
+            let protected = task.protected_until.is_some_and(|until| until > self.now);
+            let bound = service.is_active() && service.scheduling == SchedulingStrategy::Replica;
+            assert!(!(protected && bound), "a protected task is stopped: {plan:?}");
+        }
+        if plan.starts.is_empty() {
+            return;
+        }
+        assert!(service.is_active() && primary.rollout != Rollout::Failed, "{plan:?}");
+        assert!(primary.failures.hold_until.is_none_or(|until| until <= self.now), "{plan:?}");
+        let starts: u32 = plan.starts.iter().map(|start| start.count).sum();
+        let live = self.live().filter(|task| !stopped(&task.arn)).count() as u32;
+        let maximum = service.rules.maximum_total(service.desired_count);
+        if service.scheduling == SchedulingStrategy::Replica {
+            assert!(live + starts <= maximum, "{live} and {starts} more are over {maximum}: {plan:?}");
+        }
+        assert!(plan.starts.iter().all(|start| start.deployment == primary.id && start.count > 0));
+    }
+
+    /// Spreads over zones, then instances.
+    fn place(&self, place: &Place) -> Option<ContainerInstanceId> {
+        let held = |id: &ContainerInstanceId| {
+            self.tasks.iter().filter(|t| t.stopped_at().is_none() && t.container_instance == *id).count()
+        };
+        let live = |zone: &str| self.live().filter(|task| task.availability_zone.as_deref() == Some(zone)).count();
+        let able = self.ground.0.iter().filter(|(id, instance)| {
+            let here = match place {
+                Place::Anywhere => true,
+                Place::InZone(zone) => instance.zone == *zone,
+                Place::On(wanted) => *id == wanted,
+            };
+            here && instance.fits && instance.state == Some(InstanceState::Active) && held(id) < instance.slots
+        });
+        able.min_by_key(|(id, instance)| (live(&instance.zone), held(id), (*id).clone())).map(|(id, _)| id.clone())
+    }
+
+    fn make_task(&mut self, deployment: DeploymentId, instance: ContainerInstanceId) {
+        let id = TaskId::parse(format!("{:032x}", self.tasks.len() + 1)).unwrap();
+        self.tasks.push(Task {
+            arn: TaskArn { cluster: cluster(), id },
+            definition: self.service.primary().spec.task_definition.clone(),
+            availability_zone: Some(self.ground.0[&instance].zone.clone()),
+            container_instance: instance,
+            launch_type: LaunchType::Ec2,
+            group: self.service.group(),
+            started_by: Some(deployment.to_string().into()),
+            overrides: TaskOverrides::default(),
+            reservation: Reservation::default(),
+            desired: Desired::Running,
+            phase: Phase::Pending,
+            version: 1,
+            containers: vec![],
+            times: TaskTimes { created: self.now, ..TaskTimes::default() },
+            protected_until: None,
+            tags: Tags::default(),
+        });
+    }
+
+    fn failures(&mut self, task: usize) -> Option<&mut model::Failures> {
+        let id: DeploymentId = self.tasks[task].started_by.as_deref()?.parse().ok()?;
+        self.service.deployments.iter_mut().find(|d| d.id == id).map(|d| &mut d.failures)
+    }
+
+    /// The agent reports that the task runs.
+    pub(super) fn run(&mut self, task: usize) {
+        if self.tasks[task].phase == Phase::Pending && !self.tasks[task].is_to_stop() {
+            self.tasks[task].phase = Phase::Running;
+            self.tasks[task].times.started = Some(self.now);
+            self.failures(task).into_iter().for_each(model::Failures::ran);
+        }
+    }
+
+    /// The agent reports that nothing of the task is left: because it was to stop, or by itself.
+    pub(super) fn end(&mut self, task: usize) {
+        let now = self.now;
+        let (stopping, phase) = (self.tasks[task].is_to_stop(), self.tasks[task].phase.clone());
+        let created = self.tasks[task].times.created;
+        let started = self.tasks[task].times.started;
+        let why = match (&phase, stopping) {
+            (Phase::Stopped { .. }, _) => return,
+            (_, true) => Stop { code: StopCode::ServiceSchedulerInitiated, reason: "as asked".into() },
+            (Phase::Pending, false) => Stop::failed_to_start(),
+            (Phase::Running | Phase::Stopping { .. }, false) => Stop::essential_exited(),
+        };
+        self.tasks[task].end_without_node(why, now);
+        if let (false, Some(failures)) = (stopping, self.failures(task)) {
+            match started {
+                None => failures.never_ran(created, now),
+                Some(started) => failures.ended(started, now),
+            }
+        }
+    }
+
+    fn is_heard(&self, task: usize) -> bool {
+        match self.ground.instance(&self.tasks[task].container_instance) {
+            Some(InstanceState::Active | InstanceState::Draining) => true,
+            None | Some(InstanceState::Unreachable { .. }) => false,
+        }
+    }
+
+    /// Agents that are heard do all they are asked: what is pending runs, or fails where its deployment is broken; what is to
+    /// stop stops. True if anything happened.
+    pub(super) fn agents(&mut self) -> bool {
+        let mut happened = false;
+        for task in 0..self.tasks.len() {
+            if self.tasks[task].stopped_at().is_some() || !self.is_heard(task) {
+                continue;
+            }
+            let broken = self.broken.iter().any(|d| self.tasks[task].started_by.as_deref() == Some(&*d.to_string()));
+            if self.tasks[task].is_to_stop() || (broken && self.tasks[task].phase == Phase::Pending) {
+                self.end(task);
+                happened = true;
+            } else if self.tasks[task].phase == Phase::Pending {
+                self.run(task);
+                happened = true;
+            }
+        }
+        happened
+    }
+
+    /// A new deployment.
+    pub(super) fn update(&mut self) -> DeploymentId {
+        self.deployments += 1;
+        let new = new_deployment(self.deployments);
+        let spec = spec(self.deployments, &self.service.spec.placement_strategy);
+        let tasks: Vec<&Task> = self.tasks.iter().filter(|task| task.stopped_at().is_none()).collect();
+        let begun = deploy::begin(&self.service, spec, new.clone(), self.story(), &tasks, self.now);
+        self.service = begun.service;
+        self.stories.extend(begun.superseded.into_iter().map(|story| (story.arn.id.clone(), story)));
+        self.stories.insert(begun.story.arn.id.clone(), begun.story);
+        self.told.extend(begun.events.into_iter().map(|told| (self.now, told)));
+        new.id
+    }
+
+    /// Tasks of each zone that has an instance for them.
+    pub(super) fn zones(&self) -> BTreeMap<Arc<str>, usize> {
+        let mut zones: BTreeMap<_, _> =
+            self.ground.eligible(self.service.primary()).into_iter().filter_map(|(_, zone)| Some((zone?, 0))).collect();
+        for task in self.live() {
+            if let Some(count) = task.availability_zone.as_ref().and_then(|zone| zones.get_mut(zone)) {
+                *count += 1;
+            }
+        }
+        zones
+    }
+
+    /// Plans and does, until there is nothing to do or nothing that can be done. Returns the holds of the last plan.
+    pub(super) fn think(&mut self) -> (Vec<Hold>, Option<Timestamp>) {
+        for _ in 0..8 {
+            let planned = self.plan();
+            if planned.is_idle() {
+                return (planned.held, planned.look_again);
+            }
+            let applied = self.apply(&planned);
+            let again = self.plan();
+            assert!(again.stops.is_empty(), "planned again: {again:?}\nafter {planned:?}");
+            let only_starts = again.service.is_none() && again.stories.is_empty() && again.events.is_empty();
+            assert!(only_starts, "planned again: {again:?}\nafter {planned:?}");
+            assert!(again.starts.is_empty() || applied.unplaced, "planned again: {again:?}\nafter {planned:?}");
+            if applied.started.is_empty() || again.starts.is_empty() {
+                return (again.held, again.look_again);
+            }
+        }
+        panic!("it goes on planning: {:?}", self.plan());
+    }
+}
