@@ -119,6 +119,10 @@ pub(crate) async fn deploy(args: DeployArgs) -> Result<ExitCode> {
         &[],
     );
     let code = if args.no_wait {
+        say::note(format_args!(
+            "→ How far it is: longshore service status {} --cluster {}",
+            deploying.service, settings.cluster
+        ));
         ExitCode::SUCCESS
     } else {
         let end = deploying.watch(&ours, &former).await?;
