@@ -51,7 +51,7 @@ pub(crate) enum EcsCommand {
     Scale(scale::ScaleArgs),
     /// List a cluster's containers.
     Ps(ps::PsArgs),
-    /// Run compose files as tasks.
+    /// Run compose files as tasks and services.
     Compose(Box<compose::ComposeArgs>),
     /// Show what a task's containers wrote.
     Logs(logs::LogsArgs),
