@@ -62,6 +62,9 @@ fn of_code(code: &str) -> Option<&'static str> {
             "Get new credentials, or set this machine's clock: the server takes signatures of the last minutes only"
         }
         "ClusterNotFoundException" => "`longshore status` lists the clusters; `longshore up --cluster NAME` makes one",
+        "ServiceNotFoundException" | "ServiceNotActiveException" => {
+            "`aws ecs list-services --cluster NAME` lists the services; `longshore compose service up` makes one of a compose file"
+        }
         "AccessDeniedException" | "UnauthorizedOperation" => "Ask with the root credentials: eval \"$(longshore env)\"",
         _ => return None,
     })

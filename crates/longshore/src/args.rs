@@ -25,6 +25,13 @@ pub(crate) enum Command {
     Env(EnvArgs),
     /// Show clusters, instances and tasks, and what needs attention, in one screen.
     Status(crate::cli::StatusArgs),
+    /// Tell how a service is, and why it is not stable.
+    #[command(subcommand)]
+    Service(crate::cli::ServiceCommand),
+    /// Give a service a new image, wait until it runs everywhere, and go back if it fails.
+    Deploy(Box<crate::cli::DeployArgs>),
+    /// Run a task definition once; with --wait show its output and exit with its code.
+    Run(Box<crate::cli::RunArgs>),
     /// Make, list and delete the tokens with which machines join.
     #[command(subcommand)]
     Token(TokenCommand),

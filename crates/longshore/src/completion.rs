@@ -38,6 +38,8 @@ pub(crate) fn script(shell: &str) -> Result<String> {
 pub(crate) fn dressed(command: Command) -> Command {
     let command = command.mut_args(|arg| match arg.get_id().as_str() {
         "cluster" => arg.add(ArgValueCandidates::new(clusters)),
+        "service" => arg.add(ArgValueCandidates::new(services)),
+        "family" => arg.add(ArgValueCandidates::new(families)),
         "task_id" => arg.add(ArgValueCandidates::new(tasks)),
         "ecs_profile" => arg.add(ArgValueCandidates::new(|| in_file("credentials", |names| names.ecs_profiles))),
         "cluster_config" => arg.add(ArgValueCandidates::new(|| in_file("config", |names| names.clusters))),
@@ -75,11 +77,26 @@ fn clusters() -> Vec<CompletionCandidate> {
     ask(|client| async move { Ok(names(client.call(&ecs::ListClustersRequest::default()).await?.cluster_arns)) })
 }
 
+fn services() -> Vec<CompletionCandidate> {
+    ask(|client| async move {
+        let request =
+            ecs::ListServicesRequest { cluster: cluster_meant(), max_results: Some(100), ..Default::default() };
+        Ok(names(client.call(&request).await?.service_arns))
+    })
+}
+
+fn families() -> Vec<CompletionCandidate> {
+    ask(|client| async move {
+        let active = Some("ACTIVE".to_owned());
+        let request = ecs::ListTaskDefinitionFamiliesRequest { status: active, ..Default::default() };
+        Ok(client.call(&request).await?.families.unwrap_or_default())
+    })
+}
+
 /// A page of each: more would be no help in choosing.
 fn tasks() -> Vec<CompletionCandidate> {
-    let cluster = cluster_in(std::env::args_os().map(|word| word.to_string_lossy().into_owned()));
     ask(|client| async move {
-        let cluster = cluster.or_else(|| cli::settings().ok().map(|settings| settings.cluster));
+        let cluster = cluster_meant();
         let mut found = Vec::new();
         for status in ["RUNNING", "STOPPED"] {
             let request = ecs::ListTasksRequest {
@@ -98,6 +115,12 @@ fn tokens() -> Vec<CompletionCandidate> {
         let answer = client.call(&ssm::DescribeActivationsRequest::default()).await?;
         Ok(answer.activation_list.into_iter().flatten().filter_map(|a| a.activation_id).collect())
     })
+}
+
+/// The cluster that is on the command line, else the one that commands mean.
+fn cluster_meant() -> Option<String> {
+    let named = cluster_in(std::env::args_os().map(|word| word.to_string_lossy().into_owned()));
+    named.or_else(|| cli::settings().ok().map(|settings| settings.cluster))
 }
 
 /// The cluster that is on the command line already.

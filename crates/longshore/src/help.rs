@@ -68,6 +68,50 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("For scripts: the exit code is 3 if something is unhealthy", "longshore status --check --output json"),
         ],
     ),
+    ("service", &[("Why is it not stable?", "longshore service status web --cluster shop")]),
+    (
+        "service status",
+        &[
+            (
+                "Deployments, what holds it up, the last failures with their output, events",
+                "longshore service status web",
+            ),
+            ("Looked at every two seconds", "longshore service status web --cluster shop --watch"),
+            (
+                "For scripts: the exit code is 3 if it is not stable",
+                "longshore service status web --check --output json",
+            ),
+        ],
+    ),
+    (
+        "deploy",
+        &[
+            (
+                "A new image, watched, and undone if it fails",
+                "longshore deploy web --image registry.example/shop/web:7",
+            ),
+            (
+                "Of one container among several",
+                "longshore deploy web --image app=shop/app:7 --image proxy=shop/proxy:2",
+            ),
+            ("Go back to a revision", "longshore deploy web --cluster shop --task-definition web:3"),
+            (
+                "Pull the same image names again, within five minutes",
+                "longshore deploy web --task-definition web --timeout 5",
+            ),
+        ],
+    ),
+    (
+        "run",
+        &[
+            ("Once, with its output here and its exit code", "longshore run migrate --wait"),
+            (
+                "With another command and a variable",
+                "longshore run web:3 --wait --command bin/check-data --env LEVEL=debug",
+            ),
+            ("Three of it, and do not wait", "longshore run worker --count 3 --cluster shop"),
+        ],
+    ),
     (
         "token",
         &[(
@@ -174,6 +218,44 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ("compose scale", &[("Three of it", "longshore compose -p web scale 3")]),
     ("compose ps", &[("Its containers", "longshore compose -p web ps --desired-status RUNNING")]),
     ("compose stop", &[("Stop its tasks", "longshore compose -p web stop")]),
+    (
+        "compose service",
+        &[
+            ("Keep one task of ./docker-compose.yml running", "longshore compose -p web service up"),
+            ("Three of it, then none, then away with it", "longshore compose -p web service scale 3"),
+        ],
+    ),
+    (
+        "compose service create",
+        &[
+            ("A service that runs nothing yet", "longshore compose -p web service create"),
+            (
+                "One task on each container instance",
+                "longshore compose -p agent service create --scheduling-strategy DAEMON",
+            ),
+        ],
+    ),
+    (
+        "compose service up",
+        &[
+            ("Create it, or bring it up to date, and wait", "longshore compose -p web service up --create-log-groups"),
+            (
+                "At most one task more than desired of four, and never one less",
+                "longshore compose -p web service up --deployment-max-percent 125 --deployment-min-healthy-percent 100",
+            ),
+        ],
+    ),
+    ("compose service start", &[("Run one task again after `stop`", "longshore compose -p web service start")]),
+    ("compose service ps", &[("Its containers", "longshore compose -p web service ps --desired-status RUNNING")]),
+    (
+        "compose service scale",
+        &[(
+            "Three tasks, waiting ten minutes for any to come",
+            "longshore compose -p web service scale 3 --timeout 10",
+        )],
+    ),
+    ("compose service stop", &[("Stop its tasks and keep the service", "longshore compose -p web service stop")]),
+    ("compose service rm", &[("Delete it, and do not wait", "longshore compose -p web service rm --timeout 0")]),
     (
         "logs",
         &[

@@ -43,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) stack: String,
     /// What stands before the family's name of a compose project.
     pub(crate) project_prefix: String,
+    /// What stands before a compose project's name in that of its service.
+    pub(crate) service_prefix: String,
 }
 
 /// Flags, then environment, then files, in the original's order.
@@ -87,6 +89,7 @@ pub(crate) fn settings(place: &Where, endpoint: Option<String>) -> Result<Settin
         cluster,
         region,
         launch_type: launch_type(entry.default_launch_type)?,
+        service_prefix: entry.compose_service_name_prefix.unwrap_or_default(),
         project_prefix: legacy.map(|old| old.compose_project_name_prefix).unwrap_or_default(),
     })
 }

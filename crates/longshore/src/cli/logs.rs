@@ -45,11 +45,43 @@ pub(crate) struct LogsArgs {
     place: Where,
 }
 
+/// Where a container's output goes, if that is a log stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) region: String,
+    pub(super) group: String,
+    pub(super) stream: String,
+}
+
+/// The log stream of one container of a task; `region` is that of a definition that names none.
+pub(super) fn place(container: &ecs::ContainerDefinition, task_id: &str, region: &str) -> Option<Place> {
+    let configuration = container.log_configuration.as_ref().filter(|c| c.log_driver.as_deref() == Some("awslogs"))?;
+    let option = |name: &str| configuration.options.as_ref()?.get(name);
+    let (group, prefix) = (option("awslogs-group")?, option("awslogs-stream-prefix")?);
+    Some(Place {
+        region: option("awslogs-region").map_or(region, String::as_str).to_owned(),
+        group: group.clone(),
+        stream: format!("{prefix}/{}/{task_id}", container.name.as_deref().unwrap_or_default()),
+    })
+}
+
+/// Which events are shown, and how.
+#[derive(Debug, Default)]
+pub(super) struct How {
+    pub(super) filter_pattern: Option<String>,
+    /// In milliseconds.
+    pub(super) end_time: Option<i64>,
+    pub(super) timestamps: bool,
+    /// Whether there will be another look.
+    pub(super) follow: bool,
+}
+
 /// One container's stream.
-struct Stream {
+pub(super) struct Stream {
     client: Client,
-    group: String,
-    name: String,
+    place: Place,
+    /// What stands before each of its lines.
+    prefix: String,
     /// Where to begin, in milliseconds.
     from: Option<i64>,
     /// What was shown and could be found again: ids of events and when they happened.
@@ -64,9 +96,15 @@ pub(crate) async fn logs(args: LogsArgs, endpoint: Option<String>) -> Result<()>
         None => definition_of(&settings, &args.task_id).await?,
     };
     let mut streams = streams(&settings, &args, &definition).await?;
+    let how = How {
+        filter_pattern: args.filter_pattern,
+        end_time: args.end_time.map(|time| time.as_millisecond()),
+        timestamps: args.timestamps,
+        follow: args.follow,
+    };
     loop {
         for stream in &mut streams {
-            stream.show(&args).await?;
+            stream.show(&how).await?;
         }
         if !args.follow {
             return Ok(());
@@ -103,21 +141,9 @@ async fn streams(settings: &config::Settings, args: &LogsArgs, definition: &str)
     let from = since.or(args.start_time.map(|time| time.as_millisecond()));
     let mut streams = Vec::new();
     for container in containers.into_iter().filter(|container| is_wanted(&container.name)) {
-        let Some(configuration) = container.log_configuration else { continue };
-        if configuration.log_driver.as_deref() != Some("awslogs") {
-            continue;
+        if let Some(place) = place(&container, id, &settings.region) {
+            streams.push(Stream::new(&settings.client, place, String::new(), from));
         }
-        let options = configuration.options.unwrap_or_default();
-        let (Some(group), Some(prefix)) = (options.get("awslogs-group"), options.get("awslogs-stream-prefix")) else {
-            continue;
-        };
-        streams.push(Stream {
-            client: settings.client.in_region(options.get("awslogs-region").unwrap_or(&settings.region)),
-            group: group.clone(),
-            name: format!("{prefix}/{}/{id}", container.name.unwrap_or_default()),
-            from,
-            shown: BTreeMap::new(),
-        });
     }
     if streams.is_empty() {
         bail!(
@@ -129,39 +155,45 @@ async fn streams(settings: &config::Settings, args: &LogsArgs, definition: &str)
 }
 
 impl Stream {
-    /// Shows what there is now and was not shown before.
-    async fn show(&mut self, args: &LogsArgs) -> Result<()> {
+    pub(super) fn new(client: &Client, place: Place, prefix: String, from: Option<i64>) -> Self {
+        Self { client: client.in_region(&place.region), place, prefix, from, shown: BTreeMap::new() }
+    }
+
+    /// Shows what there is now and was not shown before; answers how many events that were.
+    pub(super) async fn show(&mut self, how: &How) -> Result<usize> {
+        let mut count = 0;
         // A token belongs to the question it was the answer to.
         let start_time = self.from;
         let mut next_token = None;
         loop {
             let request = cw::FilterLogEventsRequest {
-                log_group_name: Some(self.group.clone()),
-                log_stream_names: Some(vec![self.name.clone()]),
-                filter_pattern: args.filter_pattern.clone(),
+                log_group_name: Some(self.place.group.clone()),
+                log_stream_names: Some(vec![self.place.stream.clone()]),
+                filter_pattern: how.filter_pattern.clone(),
                 start_time,
-                end_time: args.end_time.map(|time| time.as_millisecond()),
+                end_time: how.end_time,
                 next_token,
                 ..Default::default()
             };
             let page = match self.client.call(&request).await {
                 Ok(page) => page,
                 // A container that has not written yet has no stream yet.
-                Err(e) if super::client::code(&e) == Some("ResourceNotFoundException") => return Ok(()),
+                Err(e) if super::client::code(&e) == Some("ResourceNotFoundException") => return Ok(count),
                 Err(e) => return Err(e),
             };
             for event in page.events.into_iter().flatten() {
                 let (id, at) = (event.event_id.unwrap_or_default(), event.timestamp.unwrap_or_default());
                 if !self.shown.contains_key(&id) {
-                    show(args, at, event.message.as_deref().unwrap_or_default());
+                    show(how, &self.prefix, at, event.message.as_deref().unwrap_or_default());
+                    count += 1;
                 }
-                if args.follow {
+                if how.follow {
                     self.remember(id, at);
                 }
             }
             next_token = page.next_token;
             if next_token.is_none() {
-                return Ok(());
+                return Ok(count);
             }
         }
     }
@@ -177,14 +209,14 @@ impl Stream {
 }
 
 /// AWS: an empty line follows each message; under our own name none does.
-fn show(args: &LogsArgs, at: i64, message: &str) {
+fn show(how: &How, prefix: &str, at: i64, message: &str) {
     let end = if say::is_ecs_cli() { "\n" } else { "" };
-    match jiff::Timestamp::from_millisecond(at).ok().filter(|_| args.timestamps) {
+    match jiff::Timestamp::from_millisecond(at).ok().filter(|_| how.timestamps) {
         // AWS: to the second.
         Some(at) if say::is_ecs_cli() => {
             say::out(format_args!("{}\t{message}{end}", at.strftime("%Y-%m-%dT%H:%M:%SZ")))
         }
-        Some(at) => say::out(format_args!("{at}\t{message}{end}")),
-        None => say::out(format_args!("{message}{end}")),
+        Some(at) => say::out(format_args!("{prefix}{at}\t{message}{end}")),
+        None => say::out(format_args!("{prefix}{message}{end}")),
     }
 }

@@ -9,12 +9,17 @@ mod client;
 mod cluster;
 mod compose;
 mod config;
+mod definition;
+mod deploy;
 mod down;
 mod instances;
 mod logs;
+mod progress;
 mod ps;
+mod run;
 mod say;
 mod scale;
+mod service;
 mod status;
 mod tags;
 mod terminal;
@@ -23,7 +28,10 @@ mod user_data;
 pub(crate) mod wait;
 
 pub(crate) use client::{Client, Target};
+pub(crate) use deploy::{DeployArgs, deploy};
+pub(crate) use run::{RunArgs, run as run_task};
 pub(crate) use say::{OutputArgs, json, out, table};
+pub(crate) use service::{ServiceCommand, service};
 pub(crate) use status::{StatusArgs, status};
 
 use anyhow::Result;
@@ -43,7 +51,7 @@ pub(crate) enum EcsCommand {
     Scale(scale::ScaleArgs),
     /// List a cluster's containers.
     Ps(ps::PsArgs),
-    /// Run compose files as tasks.
+    /// Run compose files as tasks and services.
     Compose(Box<compose::ComposeArgs>),
     /// Show what a task's containers wrote.
     Logs(logs::LogsArgs),

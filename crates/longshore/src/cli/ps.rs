@@ -29,25 +29,34 @@ pub(crate) async fn ps(args: PsArgs, endpoint: Option<String>) -> Result<()> {
     };
     let mut tasks = Vec::new();
     for status in statuses {
-        tasks.extend(self::tasks(&settings.client, &settings.cluster, &status, None).await?);
+        tasks.extend(self::tasks(&settings.client, &settings.cluster, &status, Of::Cluster).await?);
     }
     print(&settings.client, &settings.cluster, &tasks, args.output).await
 }
 
+/// Whose tasks are listed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Of<'a> {
+    Cluster,
+    Family(&'a str),
+    Service(&'a str),
+}
+
 /// All tasks of a desired status, described.
-pub(super) async fn tasks(
-    client: &Client,
-    cluster: &str,
-    desired: &str,
-    family: Option<&str>,
-) -> Result<Vec<ecs::Task>> {
+pub(super) async fn tasks(client: &Client, cluster: &str, desired: &str, of: Of<'_>) -> Result<Vec<ecs::Task>> {
+    let (family, service_name) = match of {
+        Of::Cluster => (None, None),
+        Of::Family(family) => (Some(family.to_owned()), None),
+        Of::Service(service) => (None, Some(service.to_owned())),
+    };
     let mut all = Vec::new();
     let mut next_token = None;
     loop {
         let list = ecs::ListTasksRequest {
             cluster: Some(cluster.to_owned()),
             desired_status: Some(desired.to_owned()),
-            family: family.map(str::to_owned),
+            family: family.clone(),
+            service_name: service_name.clone(),
             next_token,
             ..Default::default()
         };

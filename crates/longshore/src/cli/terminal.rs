@@ -3,8 +3,9 @@
 //! Where there is no terminal, in a pipe or a file, nothing is cut and nothing coloured: whoever reads there wants all of it.
 //! What is shown comes from containers and registries too, so control characters never reach the terminal.
 
+use anyhow::{Context, Result};
 use console::{Style, Term, measure_text_width, truncate_str};
-use std::borrow::Cow;
+use std::{borrow::Cow, io::Write};
 
 /// Columns are not cut below this: an ellipsis with a few letters on each side can still be told from its neighbours.
 const NARROWEST: usize = 9;
@@ -134,6 +135,60 @@ fn narrow(columns: &[(usize, usize)], width: Option<usize>) -> Vec<usize> {
     widths
 }
 
+/// The line, cut at its end to `width` if there is one.
+pub(crate) fn fit(line: &str, width: Option<usize>) -> String {
+    match width {
+        Some(width) => truncate_str(line, width, "…").into_owned(),
+        None => line.to_owned(),
+    }
+}
+
+/// What to do next, below what it is about. It is never cut: it is there to be copied.
+pub(crate) fn advised(next: &str, width: Option<usize>) -> Vec<String> {
+    let lines = wrap(&format!("→ {next}"), width.map(|w| w.saturating_sub(4).max(20)));
+    lines.into_iter().map(|line| format!("    {line}")).collect()
+}
+
+/// Breaks between words.
+fn wrap(text: &str, width: Option<usize>) -> Vec<String> {
+    let Some(width) = width else { return vec![text.to_owned()] };
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if measure_text_width(line) + 1 + measure_text_width(word) <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) => lines.push(format!("  {word}")),
+            None => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// How much of `total` there is, `cells` wide.
+pub(crate) fn bar(done: i64, total: i64, cells: usize) -> String {
+    let whole = i64::try_from(cells).unwrap_or(i64::MAX);
+    let filled = if total <= 0 { 0 } else { (done.clamp(0, total) * whole / total).clamp(0, whole) };
+    let filled = usize::try_from(filled).unwrap_or_default();
+    format!("[{}{}]", "=".repeat(filled), " ".repeat(cells - filled))
+}
+
+/// Over the last screen, line by line, so that nothing flickers.
+pub(crate) fn redraw(mut lines: Vec<String>) -> Result<()> {
+    let rows = height().and_then(|rows| rows.checked_sub(1)).context("the terminal has no size")?;
+    lines.truncate(rows);
+    let mut text = String::from("\u{1b}[H");
+    for line in lines {
+        text.push_str(&line);
+        text.push_str("\u{1b}[K\n");
+    }
+    text.push_str("\u{1b}[J");
+    let mut to = Term::stdout();
+    to.write_all(text.as_bytes())?;
+    Ok(to.flush()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +229,20 @@ mod tests {
         assert_eq!(lines(&["Name"], &[], Some(80)), Vec::<String>::new());
         let evil = lines(&["Name", "Why"], &[&["a", "\u{1b}[2Jgone\r\nand\tmore\u{7}"]], None);
         assert_eq!(evil, ["Name  Why", "a     [2Jgone and more"]);
+    }
+
+    #[test]
+    fn bars() {
+        for (done, total, expected) in [
+            (0, 4, "[    ]"),
+            (1, 4, "[=   ]"),
+            (4, 4, "[====]"),
+            (9, 4, "[====]"),
+            (1, 0, "[    ]"),
+            (-1, 2, "[    ]"),
+        ] {
+            assert_eq!(bar(done, total, 4), expected, "{done} of {total}");
+        }
     }
 
     #[test]

@@ -57,31 +57,68 @@ pub(crate) struct Row {
     pub(crate) end: Option<End>,
 }
 
+/// What one look at something found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// How much of `total` the bar shows.
+    pub(crate) done: u64,
+    pub(crate) total: u64,
+    pub(crate) rows: Vec<Row>,
+    /// Whether there is nothing more to wait for.
+    pub(crate) over: bool,
+}
+
 /// Looks until everything has ended, well or badly, and answers the last look; `each` is called after every one.
-#[allow(clippy::disallowed_methods)] // The CLI has no effects to be simulated.
-async fn rows<F, W>(what: &str, limit: Duration, mut look: F, mut each: impl FnMut()) -> Result<Vec<Row>>
+async fn rows<F, W>(what: &str, limit: Duration, mut look: F, each: impl FnMut()) -> Result<Vec<Row>>
 where
     F: FnMut() -> W,
     W: Future<Output = Result<Vec<Row>>>,
 {
+    let look = || {
+        let looking = look();
+        async move {
+            let rows = looking.await?;
+            let ended = rows.iter().filter(|row| row.end.is_some()).count();
+            Ok(Look { done: ended as u64, total: rows.len() as u64, over: ended == rows.len(), rows })
+        }
+    };
+    until_over(what, Some(limit), look, each).await
+}
+
+/// Looks until it is over and answers the last look's rows; `each` is called after every look. Without a limit the look says,
+/// by failing, when it has lasted too long.
+#[allow(clippy::disallowed_methods)] // The CLI has no effects to be simulated.
+pub(crate) async fn until_over<F, W>(
+    what: &str,
+    limit: Option<Duration>,
+    mut look: F,
+    mut each: impl FnMut(),
+) -> Result<Vec<Row>>
+where
+    F: FnMut() -> W,
+    W: Future<Output = Result<Look>>,
+{
     let mut live = Live::new(what);
-    let mut last = Vec::new();
+    let mut last = Look::default();
     let looking = async {
         loop {
             last = look().await?;
             live.show(&last);
             each();
-            if last.iter().all(|row| row.end.is_some()) {
+            if last.over {
                 return anyhow::Ok(());
             }
             tokio::time::sleep(ASK_EVERY).await;
         }
     };
-    let result = tokio::time::timeout(limit, looking).await;
+    let result = match limit {
+        Some(limit) => tokio::time::timeout(limit, looking).await.map_err(|_| limit),
+        None => Ok(looking.await),
+    };
     live.end();
     match result {
-        Ok(result) => result.map(|()| last),
-        Err(_) => Err(late(what, limit, &last)),
+        Ok(result) => result.map(|()| last.rows),
+        Err(limit) => Err(late(what, limit, &last.rows)),
     }
 }
 
@@ -116,14 +153,14 @@ impl Live {
         Self { drawn, told: BTreeMap::new() }
     }
 
-    fn show(&mut self, rows: &[Row]) {
+    fn show(&mut self, look: &Look) {
         if let Some(drawn) = &mut self.drawn {
-            return drawn.show(rows);
+            return drawn.show(look);
         }
         if say::is_ecs_cli() {
             return;
         }
-        for row in rows {
+        for row in &look.rows {
             if self.told.insert(row.name.clone(), row.state.clone()).as_ref() != Some(&row.state) {
                 say::note(format_args!("{}: {}", row.name, terminal::harmless(&row.state)));
             }
@@ -148,10 +185,10 @@ impl Drawn {
         Self { bar, rows: Vec::new(), more: None }
     }
 
-    fn show(&mut self, rows: &[Row]) {
-        let ended = rows.iter().filter(|row| row.end.is_some()).count();
-        self.bar.set_length(rows.len() as u64);
-        self.bar.set_position(ended as u64);
+    fn show(&mut self, look: &Look) {
+        let rows = &look.rows;
+        self.bar.set_length(look.total);
+        self.bar.set_position(look.done);
         let mut order: Vec<&Row> = rows.iter().collect();
         if rows.len() > ROWS {
             order.sort_by_key(|row| match row.end {

@@ -30,10 +30,10 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Dev(args) => dev::run(&args),
         Command::Agent(args) => agent::run(&args),
         Command::Env(args) => env::print(&args),
-        Command::Status(args) => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(cli::status(args))
-        }
+        Command::Status(args) => asking(cli::status(args)),
+        Command::Service(command) => asking(cli::service(command)),
+        Command::Deploy(args) => asking(cli::deploy(*args)),
+        Command::Run(args) => asking(cli::run_task(*args)),
         Command::Token(command) => token::run(command),
         Command::State(command) => state::run(command),
         Command::Completions { shell } => {
@@ -48,6 +48,11 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Ecs(command) => cli::run(command, None),
     }
+}
+
+/// Runs a command that only asks a server.
+fn asking(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
 }
 
 fn version(output: OutputArgs) -> Result<ExitCode> {

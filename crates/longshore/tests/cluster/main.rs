@@ -17,6 +17,7 @@ mod logs;
 mod partition;
 mod registry;
 mod service_faults;
+mod services;
 mod status;
 mod storm;
 mod walkthrough;

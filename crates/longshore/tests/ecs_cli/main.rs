@@ -5,6 +5,8 @@
 //! record ends within the placement constraints; what was recorded is compared.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // All of it is tests, and the process is told its environment.
 
+mod compose_service;
+mod own;
 mod recorder;
 
 use recorder::Recorder;
@@ -30,6 +32,11 @@ impl Desk {
         Self { dir, endpoint: Recorder::start() }
     }
 
+    /// Under our own name, with answers of the test's own.
+    fn playing(script: recorder::Script) -> Self {
+        Self { endpoint: Recorder::playing(script), ..Self::new() }
+    }
+
     fn with_vector(name: &str) -> Self {
         let desk = Self::new();
         for entry in fs::read_dir(vectors(name)).unwrap().flatten() {
@@ -50,6 +57,14 @@ impl Desk {
 
     fn home(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// Runs a command under our own name.
+    fn own(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
+        command.args(arguments).env_clear().env("HOME", self.dir.path()).env("LONGSHORE_ENDPOINT", &self.endpoint.url);
+        command.envs([("AWS_ACCESS_KEY_ID", "AK"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("ECS_CLUSTER", "demo")]);
+        command.current_dir(self.dir.path().join("work")).output().unwrap()
     }
 
     fn run_with(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
@@ -368,7 +383,16 @@ fn bad_usage_and_absent_commands_are_answered_clearly() {
         (&["logs", "--task-id", "t", "--follow", "--end-time", "2020-01-01T00:00:00Z"], "Incorrect Usage"),
         (&["push", "image"], "no ECR"),
         (&["local", "up"], "longshore dev"),
-        (&["compose", "service", "up", "--timeout", "0"], "services"),
+        (&["compose", "service", "up", "--timeout", "-1"], "Incorrect Usage"),
+        (&["compose", "service", "up", "--target-group-arn", "arn"], "does not honour --target-group-arn yet"),
+        (&["compose", "service", "create", "--target-groups", "a=b"], "does not honour --target-groups yet"),
+        (
+            &["compose", "service", "up", "--health-check-grace-period", "5"],
+            "does not honour --health-check-grace-period",
+        ),
+        (&["compose", "service", "create", "--enable-service-discovery"], "does not honour --enable-service-discovery"),
+        (&["compose", "service", "up", "--update-service-discovery"], "does not honour --update-service-discovery"),
+        (&["compose", "service", "rm", "--delete-namespace"], "does not honour --delete-namespace"),
         (&["up"], "Error executing 'up': Please acknowledge"),
         (&["up", "--capability-iam", "--cidr", "0.0.0.0/0"], "--cidr cannot be honoured"),
         (&["up", "--capability-iam", "--launch-type", "FARGATE", "--size", "2"], "--size cannot be used"),

@@ -17,6 +17,9 @@ pub(crate) struct Call {
     pub(crate) region: String,
 }
 
+/// What an endpoint answers, by what it is asked and was asked before; `None` leaves the answer to [`reply`].
+pub(crate) type Script = fn(&Call, &[Call]) -> Option<(u16, Value)>;
+
 /// The endpoint. Its thread ends with the test's process.
 pub(crate) struct Recorder {
     pub(crate) url: String,
@@ -25,19 +28,23 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     pub(crate) fn start() -> Self {
+        Self::playing(|_, _| None)
+    }
+
+    pub(crate) fn playing(script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let calls = Arc::new(Mutex::new(Vec::new()));
         let recorded = Arc::clone(&calls);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                answer(stream.unwrap(), &recorded);
+                answer(stream.unwrap(), &recorded, script);
             }
         });
         Self { url, calls }
     }
 
-    fn calls(&self) -> Vec<Call> {
+    pub(crate) fn calls(&self) -> Vec<Call> {
         self.calls.lock().unwrap().clone()
     }
 
@@ -63,7 +70,7 @@ impl Recorder {
 }
 
 /// One request of one connection.
-fn answer(stream: TcpStream, calls: &Mutex<Vec<Call>>) {
+fn answer(stream: TcpStream, calls: &Mutex<Vec<Call>>, script: Script) {
     let mut reader = BufReader::new(stream);
     let (mut length, mut operation, mut scope) = (0, String::new(), String::new());
     loop {
@@ -87,7 +94,7 @@ fn answer(stream: TcpStream, calls: &Mutex<Vec<Call>>) {
     let (key, region) = (scope.next().unwrap().to_owned(), scope.nth(1).unwrap().to_owned());
     let call = Call { operation, body: serde_json::from_slice(&body).unwrap(), key, region };
     let mut calls = calls.lock().unwrap();
-    let (status, answer) = reply(&call, &calls);
+    let (status, answer) = script(&call, &calls).unwrap_or_else(|| reply(&call, &calls));
     calls.push(call);
     drop(calls);
     let answer = answer.to_string();
@@ -100,7 +107,7 @@ fn answer(stream: TcpStream, calls: &Mutex<Vec<Call>>) {
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(answer.as_bytes()));
 }
 
-const ARN: &str = "arn:aws:ecs:us-east-1:123456789012:";
+pub(crate) const ARN: &str = "arn:aws:ecs:us-east-1:123456789012:";
 
 fn reply(call: &Call, before: &[Call]) -> (u16, Value) {
     let earlier = |operation: &str| before.iter().filter(|c| c.operation == operation).count();
@@ -138,7 +145,59 @@ fn reply(call: &Call, before: &[Call]) -> (u16, Value) {
             let runs = before.iter().rev().take_while(|c| c.operation == "DescribeTasks").count() > 0;
             (200, json!({"tasks": [task(if runs { "RUNNING" } else { "PENDING" })], "failures": []}))
         }
-        "CreateLogGroup" => (200, json!({})),
+        "CreateLogGroup" | "TagResource" => (200, json!({})),
+        "CreateService" | "UpdateService" | "DeleteService" => (200, json!({})),
+        "DescribeServices" => (200, services(body["services"][0].as_str().unwrap(), before)),
         other => (400, json!({"__type": "UnknownOperationException", "message": other})),
     }
+}
+
+/// A service as the calls so far made it. It is where it was at the first look after each of them, and where it shall be at
+/// the second; one that is named `stuck` never gets there.
+fn services(name: &str, before: &[Call]) -> Value {
+    let is_about = |call: &&Call| call.body["serviceName"] == name || call.body["service"] == name;
+    let changes: Vec<_> = before.iter().filter(is_about).collect();
+    let Some(made) = changes.iter().rposition(|c| c.operation == "CreateService") else {
+        return json!({"services": [], "failures": [{"arn": format!("{ARN}service/demo/{name}"), "reason": "MISSING"}]});
+    };
+    let looks = before.iter().rev().take_while(|c| c.operation == "DescribeServices").count();
+    let (mut counts, mut definitions) = (vec![json!(0)], Vec::new());
+    let mut status = "ACTIVE";
+    for change in &changes[made..] {
+        let deleted = change.operation == "DeleteService";
+        let wanted = if deleted { json!(0) } else { change.body["desiredCount"].clone() };
+        counts.extend((!wanted.is_null()).then_some(wanted));
+        definitions.extend(change.body["taskDefinition"].as_str());
+        status = if !deleted {
+            status
+        } else if looks > 0 {
+            "INACTIVE"
+        } else {
+            "DRAINING"
+        };
+    }
+    let there = looks > 0 && name != "stuck";
+    let (desired, was) = (counts.last().unwrap(), &counts[counts.len().saturating_sub(2)]);
+    let running = if name == "stuck" {
+        &json!(0)
+    } else if there {
+        desired
+    } else {
+        was
+    };
+    let arn = |definition: &&str| format!("{ARN}task-definition/{definition}");
+    let deployment = |status: &str, definition: &&str| json!({"id": definition, "status": status, "taskDefinition": arn(definition)});
+    let mut deployments = vec![deployment("PRIMARY", definitions.last().unwrap())];
+    if !there && definitions.len() > 1 {
+        deployments.push(deployment("ACTIVE", &definitions[definitions.len() - 2]));
+    }
+    json!({"failures": [], "services": [{
+        "serviceName": name, "serviceArn": format!("{ARN}service/demo/{name}"), "status": status,
+        "taskDefinition": arn(definitions.last().unwrap()), "desiredCount": desired, "runningCount": running,
+        "deployments": deployments, "schedulingStrategy": changes[made].body["schedulingStrategy"],
+        "events": [
+            {"id": "2", "createdAt": 4_000_000_000_u32, "message": format!("(service {name}) has started 1 tasks: (task 1).")},
+            {"id": "1", "createdAt": 1, "message": "long ago"},
+        ],
+    }]})
 }

@@ -12,9 +12,12 @@ mod ports;
 mod project;
 mod registry_creds;
 mod schema;
+mod service;
 mod tasks;
 mod value;
 mod volumes;
+
+pub(super) use value::split;
 
 use super::{Where, config, say, tags};
 use anyhow::{Context, Result, bail};
@@ -119,12 +122,56 @@ enum Verb {
     /// Stop the project's tasks.
     #[command(alias = "down")]
     Stop,
-    /// Services; not here yet.
-    #[command(hide = true, disable_help_flag = true)]
-    Service {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        rest: Vec<String>,
-    },
+    /// Run the project as a service, whose tasks are kept running.
+    Service(Box<service::ServiceArgs>),
+}
+
+impl Verb {
+    /// What is said of the definition that is to be registered.
+    fn create(&self) -> Option<&CreateArgs> {
+        match self {
+            Self::Create(create)
+            | Self::Up { create, .. }
+            | Self::Start { create, .. }
+            | Self::Scale { create, .. } => Some(create),
+            Self::Service(service) => service.verb.make().map(|make| &make.create),
+            Self::Run { .. } | Self::Ps { .. } | Self::Stop => None,
+        }
+    }
+
+    /// What is said of tasks that are to be run.
+    fn run(&self) -> Option<&RunArgs> {
+        match self {
+            Self::Up { run, .. } | Self::Start { run, .. } | Self::Scale { run, .. } | Self::Run { run, .. } => {
+                Some(run)
+            }
+            Self::Service(service) => service.verb.make().map(|make| &make.run),
+            Self::Create(_) | Self::Ps { .. } | Self::Stop => None,
+        }
+    }
+
+    fn tags(&self) -> Option<&tags::Tags> {
+        match self {
+            Self::Run { tags, .. } => tags.as_ref(),
+            Self::Create(_)
+            | Self::Up { .. }
+            | Self::Start { .. }
+            | Self::Scale { .. }
+            | Self::Ps { .. }
+            | Self::Stop
+            | Self::Service(_) => self.create()?.tags.as_ref(),
+        }
+    }
+
+    fn creates_log_groups(&self) -> bool {
+        let starts = match self {
+            Self::Service(service) => {
+                matches!(service.verb, service::ServiceVerb::Start { create_log_groups: true, .. })
+            }
+            _ => false,
+        };
+        starts || self.create().is_some_and(|create| create.create_log_groups)
+    }
 }
 
 /// The project's files cannot be used. The original says so on two lines.
@@ -146,31 +193,18 @@ impl Unusable {
 
 /// Runs one `compose` command.
 pub(super) async fn run(args: ComposeArgs, endpoint: Option<String>) -> Result<()> {
-    if matches!(args.verb, Verb::Service { .. }) {
-        bail!(
-            "`compose service` needs services, which Longshore does not have yet; `compose up` and `compose scale` run tasks"
-        );
+    if let Verb::Service(service) = &args.verb {
+        service.verb.refuse_what_is_absent()?;
     }
     let settings = config::settings(&args.place, endpoint)?;
     let source = file::load(&args.file, args.project_name.as_deref()).map_err(|error| Unusable::new(&error))?;
     let params =
         params::load(args.ecs_params.as_deref(), &source.environment).map_err(|error| Unusable::new(&error))?;
-    let (create, run) = match &args.verb {
-        Verb::Create(create) => (Some(create), None),
-        Verb::Up { create, run, .. } | Verb::Start { create, run } | Verb::Scale { create, run, .. } => {
-            (Some(create), Some(run))
-        }
-        Verb::Run { run, .. } => (None, Some(run)),
-        Verb::Ps { .. } | Verb::Stop | Verb::Service { .. } => (None, None),
-    };
-    let given = match &args.verb {
-        Verb::Run { tags, .. } => tags.as_ref(),
-        _ => create.and_then(|create| create.tags.as_ref()),
-    };
+    let launch_type = args.verb.create().and_then(|create| create.launch_type.clone());
     let flags = convert::Flags {
         task_role_arn: args.task_role_arn,
-        launch_type: create.and_then(|create| create.launch_type.clone()).or_else(|| settings.launch_type.clone()),
-        tags: given.map(tags::Tags::ecs).unwrap_or_default(),
+        launch_type: launch_type.or_else(|| settings.launch_type.clone()),
+        tags: args.verb.tags().map(tags::Tags::ecs).unwrap_or_default(),
         prefix: settings.project_prefix.clone(),
     };
     let project = project::Project {
@@ -179,8 +213,8 @@ pub(super) async fn run(args: ComposeArgs, endpoint: Option<String>) -> Result<(
         params: &params,
         flags,
         registry_creds: args.registry_creds,
-        create_log_groups: create.is_some_and(|create| create.create_log_groups),
-        managed_tags: run.is_none_or(|run| !run.disable_ecs_managed_tags),
+        create_log_groups: args.verb.creates_log_groups(),
+        managed_tags: args.verb.run().is_none_or(|run| !run.disable_ecs_managed_tags),
     };
     match args.verb {
         Verb::Create(_) => project.create().await.map(drop),
@@ -189,7 +223,8 @@ pub(super) async fn run(args: ComposeArgs, endpoint: Option<String>) -> Result<(
         Verb::Run { commands, .. } => project.run(overrides(&commands)?).await,
         Verb::Scale { count, .. } => project.scale(count).await,
         Verb::Ps { desired_status, output } => project.ps(desired_status.as_deref(), output).await,
-        Verb::Stop | Verb::Service { .. } => project.stop().await,
+        Verb::Stop => project.stop().await,
+        Verb::Service(args) => service::Service::new(&project).run(args.verb).await,
     }
 }
 

@@ -74,7 +74,7 @@ impl Project<'_> {
         }
     }
 
-    async fn make_log_groups(&self, definition: &ecs::RegisterTaskDefinitionRequest) -> Result<()> {
+    pub(super) async fn make_log_groups(&self, definition: &ecs::RegisterTaskDefinitionRequest) -> Result<()> {
         let containers = definition.container_definitions.iter().flatten();
         let logging = containers.filter_map(|c| c.log_configuration.as_ref());
         let awslogs = logging.filter(|l| l.log_driver.as_deref() == Some("awslogs")).filter_map(|l| l.options.as_ref());
@@ -92,17 +92,7 @@ impl Project<'_> {
     }
 
     async fn launch<'a>(&'a self, definition: &str, overrides: Option<ecs::TaskOverride>) -> Result<Launch<'a>> {
-        let network = self.params.network()?;
-        let fargate = self.flags.launch_type.as_deref() == Some("FARGATE");
-        if fargate && network.is_none() {
-            bail!(
-                "Launch Type FARGATE requires network configuration to be set. Set network configuration using an ECS \
-                 Params file."
-            );
-        }
-        let placement = &self.params.run_params.task_placement;
-        let strategy = placement.strategy.iter();
-        let constraints = placement.constraints.iter();
+        let network = self.network()?;
         let template = ecs::RunTaskRequest {
             cluster: Some(self.settings.cluster.clone()),
             enable_ecs_managed_tags: Some(self.managed_tags().await?),
@@ -110,17 +100,9 @@ impl Project<'_> {
             launch_type: self.flags.launch_type.clone(),
             network_configuration: network,
             overrides,
-            placement_constraints: Some(
-                constraints
-                    .map(|c| ecs::PlacementConstraint { r#type: c.r#type.clone(), expression: c.expression.clone() })
-                    .collect(),
-            ),
-            placement_strategy: Some(
-                strategy.map(|s| ecs::PlacementStrategy { r#type: s.r#type.clone(), field: s.field.clone() }).collect(),
-            ),
-            // AWS: the first platform version that mounts EFS.
-            platform_version: (fargate && !self.params.task_definition.efs_volumes.is_empty())
-                .then(|| "1.4.0".to_owned()),
+            placement_constraints: Some(self.placement_constraints()),
+            placement_strategy: Some(self.placement_strategy()),
+            platform_version: self.platform_version(),
             tags: (!self.flags.tags.is_empty()).then(|| self.flags.tags.clone()),
             task_definition: Some(definition.to_owned()),
             ..Default::default()
@@ -128,8 +110,40 @@ impl Project<'_> {
         Ok(Launch { settings: self.settings, template })
     }
 
+    fn is_fargate(&self) -> bool {
+        self.flags.launch_type.as_deref() == Some("FARGATE")
+    }
+
+    /// The network of its tasks, if they have one of their own.
+    pub(super) fn network(&self) -> Result<Option<ecs::NetworkConfiguration>> {
+        let network = self.params.network()?;
+        if self.is_fargate() && network.is_none() {
+            bail!(
+                "Launch Type FARGATE requires network configuration to be set. Set network configuration using an ECS \
+                 Params file."
+            );
+        }
+        Ok(network)
+    }
+
+    pub(super) fn placement_constraints(&self) -> Vec<ecs::PlacementConstraint> {
+        let given = self.params.run_params.task_placement.constraints.iter();
+        given.map(|c| ecs::PlacementConstraint { r#type: c.r#type.clone(), expression: c.expression.clone() }).collect()
+    }
+
+    pub(super) fn placement_strategy(&self) -> Vec<ecs::PlacementStrategy> {
+        let given = self.params.run_params.task_placement.strategy.iter();
+        given.map(|s| ecs::PlacementStrategy { r#type: s.r#type.clone(), field: s.field.clone() }).collect()
+    }
+
+    /// AWS: the first platform version that mounts EFS.
+    pub(super) fn platform_version(&self) -> Option<String> {
+        let mounts = self.is_fargate() && !self.params.task_definition.efs_volumes.is_empty();
+        mounts.then(|| "1.4.0".to_owned())
+    }
+
     /// AWS: managed tags need task ARNs of the long form.
-    async fn managed_tags(&self) -> Result<bool> {
+    pub(super) async fn managed_tags(&self) -> Result<bool> {
         if !self.managed_tags {
             return Ok(false);
         }
@@ -150,7 +164,7 @@ impl Project<'_> {
     async fn tasks(&self, desired: &str) -> Result<Vec<ecs::Task>> {
         let (family, group) = (self.family(), self.group());
         let settings = self.settings;
-        let tasks = ps::tasks(&settings.client, &settings.cluster, desired, Some(&family)).await?;
+        let tasks = ps::tasks(&settings.client, &settings.cluster, desired, ps::Of::Family(&family)).await?;
         let ours = |t: &ecs::Task| t.group.as_ref() == Some(&group) || t.started_by.as_ref() == Some(&family);
         Ok(tasks.into_iter().filter(ours).collect())
     }

@@ -46,7 +46,7 @@ pub(super) fn words(what: &str, value: &Value) -> Result<Vec<String>> {
 }
 
 /// Splits as a shell does, knowing quotes and backslashes and nothing else; `None` if a quote stays open.
-pub(super) fn split(line: &str) -> Option<Vec<String>> {
+pub(in crate::cli) fn split(line: &str) -> Option<Vec<String>> {
     let (mut words, mut word, mut started) = (Vec::new(), String::new(), false);
     let mut chars = line.chars();
     while let Some(c) = chars.next() {

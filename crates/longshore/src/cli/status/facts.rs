@@ -101,7 +101,7 @@ pub(super) struct Attention {
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum Level {
+pub(in crate::cli) enum Level {
     Error,
     Warning,
     /// As somebody wanted it; told so that it is not forgotten. Not unhealthy.
@@ -111,7 +111,7 @@ pub(super) enum Level {
 /// What kind of thing it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum Kind {
+pub(in crate::cli) enum Kind {
     AgentDisconnected,
     MachineInTrouble,
     TaskFailedToStart,

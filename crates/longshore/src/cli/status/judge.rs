@@ -33,17 +33,17 @@ pub(super) struct Machine {
     pub(super) launched: Option<Timestamp>,
 }
 
-fn millis(at: Option<wire::Timestamp>) -> Option<Timestamp> {
+pub(in crate::cli) fn millis(at: Option<wire::Timestamp>) -> Option<Timestamp> {
     at.and_then(|at| Timestamp::from_millisecond(at.as_millis()).ok())
 }
 
 /// RFC 3339, to the second.
-pub(super) fn rfc3339(at: Timestamp) -> String {
+pub(in crate::cli) fn rfc3339(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// How long something lasts, in the unit a person would use.
-pub(super) fn lasting(seconds: i64) -> String {
+pub(in crate::cli) fn lasting(seconds: i64) -> String {
     match seconds.max(0) {
         s @ 0..120 => format!("{s} s"),
         s @ 120..7200 => format!("{} min", s / 60),
@@ -57,7 +57,7 @@ fn since(at: Option<Timestamp>, now: Timestamp) -> String {
 }
 
 /// Whether a stopped task failed: it did not start, or one of its containers ended by itself and badly.
-pub(super) fn failure(task: &ecs::Task) -> Option<Kind> {
+pub(in crate::cli) fn failure(task: &ecs::Task) -> Option<Kind> {
     match task.stop_code.as_deref() {
         Some("TaskFailedToStart") => Some(Kind::TaskFailedToStart),
         Some("EssentialContainerExited") => {
@@ -183,12 +183,12 @@ fn over_capacity(cluster: &Cluster, instance: &Instance, looked: &Looked) -> Opt
     })
 }
 
-fn id(arn: Option<&str>) -> &str {
+pub(in crate::cli) fn id(arn: Option<&str>) -> &str {
     arn.and_then(|arn| arn.rsplit('/').next()).unwrap_or_default()
 }
 
 /// Why a task ended, from the container that knows: one that ended badly, or could not be started.
-fn reason(task: &ecs::Task) -> String {
+pub(in crate::cli) fn reason(task: &ecs::Task) -> String {
     let told = |c: &ecs::Container| {
         let name = c.name.as_deref().unwrap_or_default();
         match (c.exit_code, c.reason.as_deref().filter(|r| !r.is_empty())) {
@@ -203,7 +203,7 @@ fn reason(task: &ecs::Task) -> String {
 }
 
 /// What helps against it.
-fn remedy(cluster: &str, kind: Kind, why: &str, task: &ecs::Task) -> String {
+pub(in crate::cli) fn remedy(cluster: &str, kind: Kind, why: &str, task: &ecs::Task) -> String {
     let (task_id, definition) = (id(task.task_arn.as_deref()), id(task.task_definition_arn.as_deref()));
     if why.contains("OutOfMemory") {
         return format!("give it more memory in a new revision of {definition}: aws ecs register-task-definition");

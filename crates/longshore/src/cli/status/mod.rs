@@ -2,21 +2,20 @@
 //!
 //! `gather` asks, `judge` decides what needs attention, `show` lays it out; `facts` is what they share, and the JSON form.
 
-mod facts;
+pub(super) mod facts;
 mod gather;
-mod judge;
+pub(super) mod judge;
 mod show;
 #[cfg(test)]
 mod tests;
 
 use super::{Where, config, say, terminal};
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use console::Term;
-use facts::Status;
 use gather::Gatherer;
 use jiff::Timestamp;
-use std::{io::Write, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 /// The exit code of `--check` when something needs attention: neither success nor "it could not be asked".
 const UNHEALTHY: u8 = 3;
@@ -69,7 +68,7 @@ pub(crate) async fn status(args: StatusArgs) -> Result<ExitCode> {
                 if json {
                     say::out(serde_json::to_string(&status)?);
                 } else if screen.is_term() {
-                    redraw(&screen, &status)?;
+                    terminal::redraw(show::lines(&status, terminal::width(), terminal::height()))?;
                 } else {
                     show::lines(&status, None, None).iter().for_each(say::out);
                     say::out("");
@@ -87,20 +86,3 @@ pub(crate) async fn status(args: StatusArgs) -> Result<ExitCode> {
 
 /// Looks that may fail in a row while watching: half a minute, in which a server starts again.
 const PATIENCE_LOOKS: u32 = 15;
-
-/// Over the last screen, line by line, so that nothing flickers.
-fn redraw(screen: &Term, status: &Status) -> Result<()> {
-    let (width, height) = (terminal::width(), terminal::height());
-    let mut lines = show::lines(status, width, height);
-    let Some(rows) = height.and_then(|rows| rows.checked_sub(1)) else { bail!("the terminal has no size") };
-    lines.truncate(rows);
-    let mut text = String::from("\u{1b}[H");
-    for line in lines {
-        text.push_str(&line);
-        text.push_str("\u{1b}[K\n");
-    }
-    text.push_str("\u{1b}[J");
-    let mut to = screen;
-    to.write_all(text.as_bytes())?;
-    Ok(to.flush()?)
-}

@@ -4,7 +4,7 @@ use super::{
     facts::{Attention, Cluster, Counts, Instance, Level, Status, Used},
     judge,
 };
-use crate::cli::terminal::{self, Cell};
+use crate::cli::terminal::{self, Cell, fit};
 use console::Style;
 
 /// The screen that is filled where there is none, in a pipe.
@@ -17,11 +17,11 @@ const ATTENTION_AT_LEAST: usize = 2;
 pub(super) fn lines(status: &Status, width: Option<usize>, height: Option<usize>) -> Vec<String> {
     let rows = height.unwrap_or(ROWS_OF_A_PIPE);
     let title = format!("Longshore at {}, region {}, {}", status.endpoint, status.region, status.at);
-    let mut lines = vec![fit(title, width), String::new()];
+    let mut lines = vec![fit(&title, width), String::new()];
     if status.clusters.is_empty() {
-        lines.push(fit(format!("There are no clusters in region {}.", status.region), width));
-        lines.push(fit("→ longshore up --cluster default --size 1".to_owned(), width));
-        lines.push(fit("→ or look at another region: longshore status --region REGION".to_owned(), width));
+        lines.push(fit(&format!("There are no clusters in region {}.", status.region), width));
+        lines.push(fit("→ longshore up --cluster default --size 1", width));
+        lines.push(fit("→ or look at another region: longshore status --region REGION", width));
         return lines;
     }
     lines.extend(clusters(status, (rows / 6).clamp(3, 12), width));
@@ -37,15 +37,8 @@ pub(super) fn lines(status: &Status, width: Option<usize>, height: Option<usize>
     lines
 }
 
-fn fit(line: String, width: Option<usize>) -> String {
-    match width {
-        Some(width) => console::truncate_str(&line, width, "…").into_owned(),
-        None => line,
-    }
-}
-
 fn more(shown: usize, all: usize, what: &str, width: Option<usize>) -> Option<String> {
-    (all > shown).then(|| fit(format!("  and {} more {what}", all - shown), width))
+    (all > shown).then(|| fit(&format!("  and {} more {what}", all - shown), width))
 }
 
 fn clusters(status: &Status, room: usize, width: Option<usize>) -> Vec<String> {
@@ -165,29 +158,11 @@ fn about(one: &Attention, width: Option<usize>) -> Vec<String> {
         Level::Notice => ("·", Style::new().dim()),
     };
     let cluster = one.cluster.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
-    let mut lines = vec![fit(format!("{} {cluster}{}", style.apply_to(sign), terminal::harmless(&one.what)), width)];
+    let what = format!("{} {cluster}{}", style.apply_to(sign), terminal::harmless(&one.what));
+    let mut lines = vec![fit(&what, width)];
     if let Some(why) = &one.why {
-        lines.push(fit(format!("    {}", terminal::harmless(why)), width));
+        lines.push(fit(&format!("    {}", terminal::harmless(why)), width));
     }
-    // What to do next is never cut: it is there to be copied.
-    let next = format!("→ {}", one.next);
-    lines.extend(wrap(&next, width.map(|w| w.saturating_sub(4).max(20))).into_iter().map(|l| format!("    {l}")));
-    lines
-}
-
-/// Breaks between words.
-fn wrap(text: &str, width: Option<usize>) -> Vec<String> {
-    let Some(width) = width else { return vec![text.to_owned()] };
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if console::measure_text_width(line) + 1 + console::measure_text_width(word) <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            Some(_) => lines.push(format!("  {word}")),
-            None => lines.push(word.to_owned()),
-        }
-    }
+    lines.extend(terminal::advised(&one.next, width));
     lines
 }

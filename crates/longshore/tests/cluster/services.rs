@@ -1,0 +1,61 @@
+//! Services as people drive them from the command line: a compose file kept running, an image that cannot be had and is
+//! undone, and a one-off task that is as if it ran here.
+
+use crate::harness::{Cluster, longshore};
+use serde_json::{Value, json};
+use std::process::Output;
+
+fn said(out: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+}
+
+fn compose(cluster: &Cluster, command: &str) {
+    let logging =
+        "{driver: awslogs, options: {awslogs-group: lg, awslogs-region: us-east-1, awslogs-stream-prefix: p}}";
+    let file = format!(
+        "version: '3'\nservices: {{main: {{image: '{}', command: \"{command}\", logging: {logging}, stop_grace_period: 1s}}}}",
+        cluster.image
+    );
+    std::fs::write(cluster.path("docker-compose.yml"), file).unwrap();
+}
+
+fn status(cluster: &Cluster) -> Value {
+    serde_json::from_str(&cluster.cli(&["service", "status", "web", "--output", "json"])).unwrap()
+}
+
+#[test]
+fn a_service_from_the_command_line() {
+    let cluster = Cluster::start(2);
+    compose(&cluster, "sh -c 'trap exit TERM; while :; do sleep 0.1; done'");
+    let service = |arguments: &[&str]| cluster.cli(&[&["compose", "-p", "web", "service"], arguments].concat());
+    service(&["up", "--create-log-groups"]);
+    let up = service(&["scale", "2"]);
+    assert!(up.contains("ECS Service has reached a stable state desiredCount=2 runningCount=2"), "{up}");
+    assert_eq!(service(&["ps"]).matches("/main  RUNNING").count(), 2, "{}", service(&["ps"]));
+
+    // An image that cannot be had: the circuit breaker goes back, and the last failures tell why.
+    let breaker = "deploymentCircuitBreaker={enable=true,rollback=true,thresholdConfiguration={type=COUNT,value=1}}";
+    cluster.ecs("update-service", &["--service", "web", "--deployment-configuration", breaker]);
+    let bad = cluster.client(longshore(), &["deploy", "web", "--image", "127.0.0.1:1/nowhere:1", "--output", "json"]);
+    assert_eq!(bad.status.code(), Some(1), "{}\n{}", said(&bad), cluster.log());
+    let answer: Value = serde_json::from_slice(&bad.stdout).unwrap_or_else(|e| panic!("{e}: {}", said(&bad)));
+    assert_eq!((&answer["outcome"], &answer["taskDefinition"]), (&json!("rolledBack"), &json!("web:2")), "{answer:#}");
+    assert!(said(&bad).contains("CannotPullContainerError"), "{}", said(&bad));
+    let after = status(&cluster);
+    assert_eq!((&after["taskDefinition"], &after["running"]), (&json!("web:1"), &json!(2)), "{after:#}");
+    assert_eq!(after["failures"][0]["stopCode"], "TaskFailedToStart", "{after:#}");
+
+    // One task of the same definition with another command.
+    let once = ["run", "web:1", "--wait", "--env", "WHO=world", "--command", "sh -c 'echo hello $WHO; exit 42'"];
+    let out = cluster.client(longshore(), &once);
+    assert_eq!(
+        (out.status.code(), String::from_utf8_lossy(&out.stdout).as_ref()),
+        (Some(42), "hello world\n"),
+        "{}",
+        said(&out)
+    );
+
+    service(&["rm"]);
+    let gone = status(&cluster);
+    assert_eq!((&gone["status"], &gone["running"]), (&json!("INACTIVE"), &json!(0)), "{gone:#}");
+}

@@ -1,0 +1,310 @@
+//! What goes beyond the ECS CLI: `deploy`, `run`, `service status`, against an endpoint that plays a service's story.
+
+use super::{
+    Desk,
+    recorder::{ARN, Call, Script},
+    text,
+};
+use serde_json::{Value, json};
+
+const FAILED: &str = "ECS deployment circuit breaker: task failed to start.";
+
+fn definition(revision: &str, image: &str) -> Value {
+    json!({
+        "tags": [{"key": "team", "value": "shop"}],
+        "taskDefinition": {
+            "taskDefinitionArn": format!("{ARN}task-definition/web:{revision}"), "family": "web", "revision": 1,
+            "status": "ACTIVE", "networkMode": "bridge", "compatibilities": ["EC2"], "requiresAttributes": [],
+            "registeredAt": 5.0, "registeredBy": "arn:aws:iam::123456789012:root",
+            "containerDefinitions": [
+                {"name": "app", "image": image, "memory": 64, "essential": true, "logConfiguration": {
+                    "logDriver": "awslogs",
+                    "options": {"awslogs-group": "lg", "awslogs-region": "eu-west-1", "awslogs-stream-prefix": "p"},
+                }},
+                {"name": "side", "image": "side:1", "memory": 8, "essential": false},
+            ],
+        },
+    })
+}
+
+fn deployment(id: &str, status: &str, revision: &str, state: &str, reason: &str) -> Value {
+    json!({
+        "id": id, "status": status, "taskDefinition": format!("{ARN}task-definition/web:{revision}"),
+        "desiredCount": 2, "runningCount": 2, "pendingCount": 0, "failedTasks": 0, "rolloutState": state,
+        "rolloutStateReason": reason,
+    })
+}
+
+fn service(deployments: &[Value]) -> Value {
+    json!({
+        "serviceName": "web", "serviceArn": format!("{ARN}service/demo/web"), "clusterArn": format!("{ARN}cluster/demo"),
+        "status": "ACTIVE", "desiredCount": 2, "runningCount": 2, "pendingCount": 0, "schedulingStrategy": "REPLICA",
+        "taskDefinition": deployments[0]["taskDefinition"], "deployments": deployments, "events": [],
+        "deploymentConfiguration": {"minimumHealthyPercent": 100, "maximumPercent": 200},
+    })
+}
+
+fn task(status: &str, exit: Option<i32>) -> Value {
+    json!({
+        "taskArn": format!("{ARN}task/demo/t1"), "taskDefinitionArn": format!("{ARN}task-definition/web:2"),
+        "lastStatus": status, "desiredStatus": status, "stopCode": "EssentialContainerExited", "stoppedAt": 5.0,
+        "stoppedReason": "Essential container in task exited", "startedBy": "new",
+        "containers": [
+            {"name": "app", "image": "web:2", "lastStatus": status, "exitCode": exit},
+            {"name": "side", "image": "side:1", "lastStatus": status, "exitCode": 137},
+        ],
+    })
+}
+
+fn count(before: &[Call], operation: &str) -> usize {
+    before.iter().filter(|call| call.operation == operation).count()
+}
+
+/// What every story has in common: revision 1 runs; what is registered is revision 2; one task failed and wrote why.
+fn common(call: &Call, before: &[Call]) -> Option<(u16, Value)> {
+    let answer = match call.operation.as_str() {
+        "DescribeTaskDefinition" => {
+            let named = call.body["taskDefinition"].as_str().unwrap();
+            definition(named.rsplit(':').next().unwrap(), "web:1")
+        }
+        "RegisterTaskDefinition" => definition("2", "web:2"),
+        "UpdateService" => {
+            let id = if count(before, "UpdateService") == 0 { "new" } else { "back" };
+            let revision = call.body["taskDefinition"].as_str().unwrap_or("web:2").rsplit(':').next().unwrap();
+            json!({"service": service(&[deployment(id, "PRIMARY", revision, "IN_PROGRESS", "")])})
+        }
+        "ListTasks" if call.body["desiredStatus"] == "STOPPED" => json!({"taskArns": [format!("{ARN}task/demo/t1")]}),
+        "ListTasks" => json!({"taskArns": []}),
+        "DescribeTasks" => json!({"tasks": [task("STOPPED", Some(1))], "failures": []}),
+        "GetLogEvents" => json!({"events": [{"timestamp": 1, "message": "panic: no database"}]}),
+        _ => return None,
+    };
+    Some((200, answer))
+}
+
+/// The looks after the first, which is before anything is asked for.
+fn looks(before: &[Call]) -> usize {
+    let since = before.iter().rposition(|call| call.operation == "UpdateService");
+    since.map_or(0, |at| count(&before[at..], "DescribeServices"))
+}
+
+fn describe(deployments: &[Value]) -> Option<(u16, Value)> {
+    Some((200, json!({"services": [service(deployments)], "failures": []})))
+}
+
+fn old(status: &str) -> Value {
+    deployment("old", status, "1", "COMPLETED", "")
+}
+
+fn goes_well(call: &Call, before: &[Call]) -> Option<(u16, Value)> {
+    if call.operation != "DescribeServices" {
+        return common(call, before);
+    }
+    match (count(before, "UpdateService"), looks(before)) {
+        (0, _) => describe(&[old("PRIMARY")]),
+        (_, 0) => describe(&[deployment("new", "PRIMARY", "2", "IN_PROGRESS", ""), old("ACTIVE")]),
+        (_, _) => describe(&[deployment("new", "PRIMARY", "2", "COMPLETED", "")]),
+    }
+}
+
+fn fails(call: &Call, before: &[Call]) -> Option<(u16, Value)> {
+    if call.operation != "DescribeServices" {
+        return common(call, before);
+    }
+    match (count(before, "UpdateService"), looks(before)) {
+        (0, _) => describe(&[old("PRIMARY")]),
+        (1, 0) => describe(&[deployment("new", "PRIMARY", "2", "IN_PROGRESS", ""), old("ACTIVE")]),
+        (1, _) => describe(&[deployment("new", "PRIMARY", "2", "FAILED", FAILED), old("ACTIVE")]),
+        (_, _) => describe(&[deployment("back", "PRIMARY", "1", "COMPLETED", "")]),
+    }
+}
+
+fn is_rolled_back(call: &Call, before: &[Call]) -> Option<(u16, Value)> {
+    if call.operation != "DescribeServices" {
+        return common(call, before);
+    }
+    let failed = || deployment("new", "ACTIVE", "2", "FAILED", FAILED);
+    match (count(before, "UpdateService"), looks(before)) {
+        (0, _) => describe(&[old("PRIMARY")]),
+        (_, 0) => describe(&[deployment("new", "PRIMARY", "2", "IN_PROGRESS", ""), old("ACTIVE")]),
+        (_, 1) => describe(&[deployment("breaker", "PRIMARY", "1", "IN_PROGRESS", ""), failed()]),
+        (_, _) => describe(&[deployment("breaker", "PRIMARY", "1", "COMPLETED", "")]),
+    }
+}
+
+fn deploy(script: Script, arguments: &[&str], code: i32) -> (Desk, String, String) {
+    let desk = Desk::playing(script);
+    let out = desk.own(&[&["deploy", "web"], arguments].concat());
+    assert_eq!(out.status.code(), Some(code), "{}{}", text(&out.stdout), text(&out.stderr));
+    (desk, text(&out.stdout), text(&out.stderr))
+}
+
+#[test]
+fn a_new_image_is_registered_deployed_and_watched() {
+    let (desk, said, noted) = deploy(goes_well, &["--image", "app=web:2"], 0);
+    let wanted = "Registered the next revision taskDefinition=\"web:2\"\nDeploying web:2 to web in place of web:1\n\
+                  web:2 is deployed to web\n";
+    assert_eq!(said, wanted);
+    let wanted = "web:2 (new): 2 of 2 running, in progress\nweb:1 (old): 2 of 2 running, being replaced\n\
+                  web:2 (new): 2 of 2 running, completed\nweb:1 (old): replaced\n";
+    assert_eq!(noted, wanted);
+    let registered = desk.endpoint.one("RegisterTaskDefinition");
+    let mut expected = definition("1", "web:2")["taskDefinition"]["containerDefinitions"].clone();
+    expected[0]["image"] = json!("web:2");
+    assert_eq!(
+        registered,
+        json!({
+            "family": "web", "networkMode": "bridge", "containerDefinitions": expected,
+            "tags": [{"key": "team", "value": "shop"}],
+        })
+    );
+    let arn = format!("{ARN}task-definition/web:2");
+    assert_eq!(desk.endpoint.one("UpdateService"), json!({"cluster": "demo", "service": "web", "taskDefinition": arn}));
+}
+
+#[test]
+fn what_is_deployed_already_is_deployed_once_more() {
+    let (desk, said, _) = deploy(goes_well, &["--image", "web:1", "--no-wait"], 0);
+    assert_eq!(said, "Deploying web:1 to web in place of web:1\n");
+    assert_eq!(desk.endpoint.one("UpdateService")["forceNewDeployment"], json!(true));
+    assert!(desk.endpoint.all("RegisterTaskDefinition").is_empty(), "nothing is new");
+    let (desk, _, noted) = deploy(goes_well, &["--image", "db=web:2"], 1);
+    assert!(noted.contains("web has no container db; it has: app, side"), "{noted}");
+    assert!(desk.endpoint.all("UpdateService").is_empty());
+    let (_, _, noted) = deploy(goes_well, &[], 2);
+    assert!(noted.contains("--image"), "{noted}");
+}
+
+#[test]
+fn a_deployment_that_fails_is_undone_and_says_why() {
+    let (desk, said, noted) = deploy(fails, &["--image", "app=web:2"], 1);
+    assert!(said.ends_with("Going back to web:1\nweb:1 is deployed again\n"), "{said}");
+    for part in [
+        "error: The deployment of web:2 to web failed: ECS deployment circuit breaker: task failed to start.",
+        "web:2: task t1",
+        "app exited with 1",
+        "│ panic: no database",
+    ] {
+        assert!(noted.contains(part), "{part}: {noted}");
+    }
+    let updates = desk.endpoint.all("UpdateService");
+    assert_eq!(updates[1]["taskDefinition"], json!(format!("{ARN}task-definition/web:1")));
+    let log = desk.endpoint.calls().into_iter().find(|call| call.operation == "GetLogEvents").unwrap();
+    assert_eq!((&log.body["logStreamName"], log.region.as_str()), (&json!("p/app/t1"), "eu-west-1"));
+
+    let (desk, _, noted) = deploy(fails, &["--image", "app=web:2", "--no-rollback"], 1);
+    assert!(noted.ends_with("→ To go back: longshore deploy web --cluster demo --task-definition web:1\n"), "{noted}");
+    assert_eq!(desk.endpoint.all("UpdateService").len(), 1);
+
+    let (desk, said, _) = deploy(is_rolled_back, &["--image", "app=web:2"], 1);
+    assert!(said.ends_with("Its circuit breaker went back to web:1\n"), "{said}");
+    assert_eq!(desk.endpoint.all("UpdateService").len(), 1, "the breaker did it already");
+
+    let (_, said, _) = deploy(fails, &["--image", "app=web:2", "--output", "json"], 1);
+    let answer: Value = serde_json::from_str(&said).expect("standard output is one document");
+    assert_eq!((&answer["outcome"], &answer["reason"]), (&json!("rolledBack"), &json!(FAILED)));
+}
+
+#[test]
+fn a_compose_service_whose_deployment_fails_is_not_waited_for() {
+    for (script, newest) in [(fails as Script, "web:2"), (is_rolled_back, "web:1")] {
+        let desk = Desk::playing(script);
+        desk.write("docker-compose.yml", "version: '3'\nservices: {app: {image: 'busybox:1'}}");
+        let out = desk.own(&["compose", "-p", "web", "service", "scale", "3"]);
+        let said = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("The deployment did not last; the service's newest is of {newest}")), "{said}");
+        assert!(said.contains("→ See what holds it up: longshore service status web --cluster demo"), "{said}");
+    }
+}
+
+#[test]
+fn a_service_tells_why_it_is_not_stable() {
+    let desk = Desk::playing(|call, before| match call.operation.as_str() {
+        "DescribeServices" if call.body["services"][0] != "web" => Some((200, json!({"services": [], "failures": []}))),
+        "DescribeServices" => {
+            let mut new = deployment("new", "PRIMARY", "2", "IN_PROGRESS", "");
+            (new["failedTasks"], new["runningCount"]) = (json!(1), json!(0));
+            describe(&[new, old("ACTIVE")])
+        }
+        "ListServices" => Some((200, json!({"serviceArns": [format!("{ARN}service/demo/web")]}))),
+        _ => common(call, before),
+    });
+    let out = desk.own(&["service", "status", "web", "--check"]);
+    assert_eq!(out.status.code(), Some(3), "{}", text(&out.stderr));
+    let said = text(&out.stdout);
+    for part in [
+        "Service web in cluster demo: not stable, ",
+        "PRIMARY     web:2           [                    ] 0/2",
+        "✗ 1 task of web:2 failed\n    app exited with 1\n    → longshore logs --cluster demo --task-id t1\n",
+        "· 2 tasks of web:1 are to be replaced",
+        "│ panic: no database",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let out = desk.own(&["service", "status", "web", "--output", "json"]);
+    let status: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((&status["stable"], &status["heldUpBy"][0]["kind"]), (&json!(false), &json!("tasksFail")), "{status:#}");
+    assert_eq!(status["failures"][0]["containers"][0]["log"], json!(["panic: no database"]));
+    let out = desk.own(&["service", "status", "wbe"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert_eq!(text(&out.stderr), "longshore: There is no service wbe in cluster demo\n→ There are: web\n");
+}
+
+/// A task that runs, writes, and ends with 42.
+fn runs(call: &Call, before: &[Call]) -> Option<(u16, Value)> {
+    let answer = match call.operation.as_str() {
+        "RunTask" if call.body["taskDefinition"].as_str().unwrap().ends_with(":9") => {
+            json!({"tasks": [], "failures": [{"reason": "RESOURCE:MEMORY"}]})
+        }
+        "RunTask" => json!({"tasks": [task("PENDING", None)], "failures": []}),
+        "DescribeTasks" => {
+            let status = ["PENDING", "RUNNING", "STOPPED"][count(before, "DescribeTasks").min(2)];
+            json!({"tasks": [task(status, (status == "STOPPED").then_some(42))], "failures": []})
+        }
+        "FilterLogEvents" => json!({"events": [{"eventId": "1", "timestamp": 1, "message": "one line"}]}),
+        "DescribeTaskDefinition" if call.body["taskDefinition"] == "nobody" => {
+            return Some((400, json!({"__type": "ClientException", "message": "Unable to describe task definition."})));
+        }
+        _ => return common(call, before),
+    };
+    Some((200, answer))
+}
+
+#[test]
+fn a_one_off_task_is_as_if_it_ran_here() {
+    let desk = Desk::playing(runs);
+    let command = ["run", "web:3", "--wait", "--command", "sh -c 'exit 42'", "--env", "A=b=c"];
+    let out = desk.own(&command);
+    assert_eq!(out.status.code(), Some(42), "{}", text(&out.stderr));
+    assert_eq!(text(&out.stdout), "one line\n", "its output and nothing else, once");
+    let sent = desk.endpoint.one("RunTask");
+    let container = json!({
+        "name": "app", "command": ["sh", "-c", "exit 42"], "environment": [{"name": "A", "value": "b=c"}],
+    });
+    let wanted = json!({
+        "cluster": "demo", "count": 1, "taskDefinition": format!("{ARN}task-definition/web:3"),
+        "overrides": {"containerOverrides": [container]},
+    });
+    assert_eq!(sent, wanted);
+    let asked = desk.endpoint.calls().into_iter().find(|call| call.operation == "FilterLogEvents").unwrap();
+    assert_eq!((&asked.body["logStreamNames"], asked.region.as_str()), (&json!(["p/app/t1"]), "eu-west-1"));
+}
+
+#[test]
+fn a_one_off_task_that_is_not_waited_for_is_named() {
+    let desk = Desk::playing(runs);
+    let out = desk.own(&["run", "web:3"]);
+    assert_eq!((out.status.code(), text(&out.stdout).as_str()), (Some(0), "Started task t1 of web:3\n"));
+    assert_eq!(desk.endpoint.one("RunTask").get("overrides"), None);
+    for (arguments, words) in [
+        (&["run", "web:9", "--wait"][..], "no task of web:9 could be placed in cluster demo: RESOURCE:MEMORY\n→ "),
+        (&["run", "nobody"], "There is no task definition nobody"),
+        (&["run", "web:3", "--container", "db", "--command", "x"], "web has no container db; it has: app, side"),
+        (&["run", "web:3", "--command", "sh -c 'x"], "unbalanced quotes"),
+    ] {
+        let out = desk.own(arguments);
+        assert_eq!(out.status.code(), Some(1), "{arguments:?}");
+        assert!(text(&out.stderr).contains(words), "{arguments:?}: {}", text(&out.stderr));
+    }
+}
