@@ -1,6 +1,8 @@
 """Services: what is asked of them, and the tasks that follow."""
 
 import os
+import subprocess
+import sys
 import unittest
 
 from checked import Case
@@ -183,6 +185,24 @@ class Run(Case):
         self.ecs.get_waiter("services_inactive").wait(services=[self.family], WaiterConfig=SOON)
         gone = self.ecs.describe_services(services=[self.family])["services"][0]
         self.assertEqual(("INACTIVE", [], 0), (gone["status"], gone["deployments"], gone["runningCount"]))
+
+    def test_ecs_deploy_deploys_scales_and_tells_of_failure(self):
+        self.create(desiredCount=2)
+        self.stable()
+
+        def ecs(*arguments):
+            program = os.path.join(os.path.dirname(sys.executable), "ecs")
+            ran = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=170)
+            return ran.returncode, ran.stdout + ran.stderr
+
+        code, said = ecs("deploy", "default", self.family, "-e", "app", "GREETING", "hi", "--timeout", "150")
+        self.assertEqual((0, True), (code, "Deployment successful" in said), said)
+        service = self.ecs.describe_services(services=[self.family])["services"][0]
+        self.assertEqual((1, 2), (len(service["deployments"]), service["runningCount"]), said)
+        code, said = ecs("scale", "default", self.family, "1", "--timeout", "60")
+        self.assertEqual((0, 1), (code, self.stable()["runningCount"]), said)
+        code, said = ecs("deploy", "default", self.family, "--image", "app", IMAGE + "-not-there", "--timeout", "10")
+        self.assertEqual((1, True), (code, "Deployment failed" in said), said)
 
     def test_a_daemon_has_one_task_on_each_instance(self):
         self.create(schedulingStrategy="DAEMON", desiredCount=None)
