@@ -58,16 +58,13 @@ pub(super) fn service(row: &ServiceRow, with_tags: bool) -> aws::Service {
     }
 }
 
-/// How many tasks a deployment is to have: the primary all, the others what they still have.
+/// How many tasks a deployment is to have: the primary all, the others those that are not stopping yet.
 fn wanted(row: &ServiceRow, id: DeploymentId) -> u32 {
     if row.service.primary().id == id {
-        row.service.desired_count
-    } else {
-        {
-            let counts = row.counts(id);
-            counts.running + counts.pending
-        }
+        return row.service.desired_count;
     }
+    let counts = row.counts(id);
+    counts.running + counts.pending
 }
 
 fn deployment(row: &ServiceRow, deployment: &Deployment) -> aws::Deployment {
