@@ -1,9 +1,9 @@
 //! The one who keeps services: creates, changes, deploys, deletes, drains instances under them, and protects their tasks.
 
 use crate::world::World;
-use model::{ClusterArn, Rollout, Service, ServiceArn, ServiceStatus, Task};
+use model::{ClusterArn, Rollout, Service, ServiceArn, ServiceStatus, Task, TaskArn};
 use serde_json::json;
-use state::ServiceRow;
+use state::{Desire, ServiceRow, TaskFilter};
 use std::sync::Arc;
 
 /// Its services. Together they want less than the machines have, also while a deployment has twice as many tasks as before.
@@ -122,6 +122,15 @@ impl World {
     /// The tasks of services that have not stopped.
     pub(crate) fn service_tasks(&self) -> Vec<Arc<Task>> {
         self.rows().iter().flat_map(|row| row.tasks().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    /// All tasks of services that there are records of.
+    pub(crate) fn tasks_of_services(&self) -> Vec<TaskArn> {
+        let Some(ctx) = self.server() else { return Vec::new() };
+        let filter = TaskFilter { desired: Desire::Any, ..TaskFilter::default() };
+        let snapshot = ctx.store.snapshot();
+        let tasks = snapshot.tasks(&self.agents[0].instance().cluster, &filter);
+        tasks.filter(|task| self.is_of_a_service(task)).map(|task| task.arn.clone()).collect()
     }
 
     pub(crate) fn is_of_a_service(&self, task: &Task) -> bool {

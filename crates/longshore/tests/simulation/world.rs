@@ -300,8 +300,8 @@ impl World {
         for agent in &self.agents {
             self.wrong.extend(agent.machine.wrong());
         }
-        for task in self.service_tasks() {
-            self.seen.entry(task.arn.clone()).or_default();
+        for task in self.tasks_of_services() {
+            self.seen.entry(task).or_default();
         }
         let Some((ctx, _)) = &self.server else { return };
         let snapshot = ctx.store.snapshot();
