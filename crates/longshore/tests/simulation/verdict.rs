@@ -102,8 +102,8 @@ impl World {
 
     /// A cluster that has nothing to do writes nothing: sessions last, and signs of life are not kept.
     async fn idle(&mut self) {
-        // What the storm left half-open is given up.
-        self.effects.sleep(Duration::from_secs(60)).await;
+        // What the storm left half-open is given up, and where tasks may go again they are moved to balance zones.
+        self.effects.sleep(Duration::from_secs(300)).await;
         let revision = |world: &Self| world.server().map(|ctx| ctx.store.snapshot().revision());
         let before = revision(self);
         self.effects.sleep(Duration::from_secs(600)).await;

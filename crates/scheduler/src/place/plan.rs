@@ -54,6 +54,22 @@ impl Reason {
         }
     }
 
+    /// What a service's event says of the closest instance. Source: "Service event messages" in the ECS developer guide;
+    /// what it has no words for it tells as an error by its name.
+    pub fn in_an_event(self) -> &'static str {
+        match self {
+            Self::NoInstances => "is not there",
+            Self::Resource(Lacking::Cpu) => "has insufficient CPU units available",
+            Self::Resource(Lacking::Memory) => "has insufficient memory available",
+            Self::Resource(Lacking::Ports) => "is already using a port required by your task",
+            Self::Resource(Lacking::Gpu) => "has insufficient GPU resource available",
+            Self::Agent => "encountered error \"AGENT\"",
+            Self::Attribute(_) => "is missing an attribute required by your task",
+            Self::MemberOf(_) => "encountered error \"MemberOf placement constraint unsatisfied.\"",
+            Self::DistinctInstance => "encountered error \"DistinctInstance placement constraint unsatisfied.\"",
+        }
+    }
+
     /// How far an instance got before this stopped it.
     fn progress(self) -> u8 {
         match self {

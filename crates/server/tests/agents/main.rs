@@ -14,6 +14,7 @@ mod joining;
 mod machines;
 mod placement;
 mod restart;
+mod services;
 mod sessions;
 
 use client::Harness;

@@ -8,7 +8,7 @@ use model::{
 use serde_json::{Value, json};
 
 /// A machine in the cluster `demo`, with the ARN of its instance.
-async fn joined(harness: &Harness) -> (Machine, String) {
+pub(crate) async fn joined(harness: &Harness) -> (Machine, String) {
     ecs(harness, "CreateCluster", json!({"clusterName": "demo"})).await;
     let token = token(harness, Some("demo"), 1).await;
     let mut machine = Machine::new(harness).await;

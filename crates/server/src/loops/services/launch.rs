@@ -128,7 +128,7 @@ impl<'a> Recipe<'a> {
         if plan.unplaced == 0 {
             return;
         }
-        let closest = plan.closest().and_then(|held| Some((rows[held.instance?], held.reason.text())));
+        let closest = plan.closest().and_then(|held| Some((rows[held.instance?], held.reason.in_an_event())));
         let closest = closest.map(|(row, reason)| (row.instance.arn.id.as_str(), reason));
         let told = events::unable_to_place(name, closest);
         if !launched.events.contains(&told) {
