@@ -142,6 +142,15 @@ impl<'a> ClusterChanges<'a> {
         })
     }
 
+    /// Tasks that were added, or of which anything changed, with their earlier form. One that was forgotten is not among them.
+    pub fn tasks(self) -> impl Iterator<Item = (Option<&'a Arc<Task>>, &'a Arc<Task>)> {
+        let (before, after) = (self.before, self.after);
+        let stopped = before.stopped.changes(&after.stopped);
+        // What has stopped since was live before, if it was there.
+        let stopped = stopped.map(move |(id, was, is)| (was.or_else(|| before.live.get(id)), is));
+        before.live.changes(&after.live).map(|(_, was, is)| (was, is)).chain(stopped)
+    }
+
     /// Whether an instance was removed.
     pub fn lost_instances(self) -> bool {
         self.before.instances.diff(&self.after.instances).any(|item| matches!(item, DiffItem::Remove(..)))
