@@ -108,6 +108,16 @@ impl ClusterRow {
         self.services.values()
     }
 
+    /// A service, an INACTIVE one too.
+    pub fn service(&self, name: &ServiceName) -> Option<&Arc<ServiceRow>> {
+        self.services.get(name)
+    }
+
+    /// The same cluster as it was before anything was in it: what a new one is compared with.
+    pub fn before_all(&self) -> Self {
+        Self::new(self.cluster.clone())
+    }
+
     /// What has changed in the cluster's services and instances since `before`.
     pub fn changes_since<'a>(&'a self, before: &'a Self) -> ClusterChanges<'a> {
         ClusterChanges { before, after: self }
