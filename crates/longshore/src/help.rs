@@ -33,6 +33,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "server",
         &[
             ("The control plane, for machines that attach themselves", "longshore server --link-listen 0.0.0.0:4567"),
+            (
+                "And tell a receiver of all that changes",
+                "longshore server --events-webhook https://hooks.example/ecs --events-webhook-secret-file /etc/longshore/hook",
+            ),
             ("With HTTPS", "longshore server --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem"),
         ],
     ),
@@ -66,6 +70,17 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("All clusters of the region, and what needs attention", "longshore status"),
             ("One of them, looked at every two seconds", "longshore status --cluster shop --watch"),
             ("For scripts: the exit code is 3 if something is unhealthy", "longshore status --check --output json"),
+        ],
+    ),
+    (
+        "events",
+        &[
+            ("What happened in the last ten minutes, and go on", "longshore events --cluster shop --follow"),
+            (
+                "One service's deployments since yesterday",
+                "longshore events --service web --type deployment --since 24h",
+            ),
+            ("For scripts: one JSON document per line", "longshore events --type task --output json"),
         ],
     ),
     (

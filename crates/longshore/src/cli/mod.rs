@@ -10,6 +10,7 @@ mod cluster;
 mod compose;
 mod config;
 mod down;
+mod events;
 mod instances;
 mod logs;
 mod ps;
@@ -23,6 +24,7 @@ mod user_data;
 pub(crate) mod wait;
 
 pub(crate) use client::{Client, Target};
+pub(crate) use events::{EventsArgs, events};
 pub(crate) use say::{OutputArgs, json, out, table};
 pub(crate) use status::{StatusArgs, status};
 

@@ -34,6 +34,10 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(cli::status(args))
         }
+        Command::Events(args) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(cli::events(args)).map(|()| ExitCode::SUCCESS)
+        }
         Command::Token(command) => token::run(command),
         Command::State(command) => state::run(command),
         Command::Completions { shell } => {
