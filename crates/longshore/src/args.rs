@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Deploy(Box<crate::cli::DeployArgs>),
     /// Run a task definition once; with --wait show its output and exit with its code.
     Run(Box<crate::cli::RunArgs>),
+    /// Show what happened in a cluster: tasks, instances, services and deployments as they change.
+    Events(crate::cli::EventsArgs),
     /// Make, list and delete the tokens with which machines join.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -101,7 +103,34 @@ pub(crate) struct ServerArgs {
     #[arg(long, env = "LONGSHORE_LOCAL_INSTANCES")]
     pub(crate) local_instances: bool,
     #[command(flatten)]
+    pub(crate) events: WebhookArgs,
+    #[command(flatten)]
     pub(crate) runtime: RuntimeArgs,
+}
+
+#[derive(Args, Clone)]
+pub(crate) struct WebhookArgs {
+    /// Post state changes to this URL too, in batches and at least once. One that holds a secret is better set by the
+    /// environment, where other users do not see it.
+    #[arg(long = "events-webhook", value_name = "URL", env = "LONGSHORE_EVENTS_WEBHOOK", hide_env_values = true)]
+    pub(crate) url: Option<String>,
+    /// A file with the secret that those requests are signed with (HMAC-SHA256).
+    #[arg(
+        long = "events-webhook-secret-file",
+        value_name = "FILE",
+        env = "LONGSHORE_EVENTS_WEBHOOK_SECRET_FILE",
+        requires = "url"
+    )]
+    pub(crate) secret_file: Option<PathBuf>,
+    /// Authorities (PEM) that an https:// receiver is checked against instead of the system's.
+    #[arg(long = "events-webhook-ca", value_name = "FILE", env = "LONGSHORE_EVENTS_WEBHOOK_CA", requires = "url")]
+    pub(crate) ca_bundle: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for WebhookArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WebhookArgs").field("secret_file", &self.secret_file).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Args, Clone)]
@@ -188,7 +217,7 @@ pub(crate) struct AgentArgs {
     pub(crate) instance_type: Option<String>,
 }
 
-fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
     let duration = text.parse::<jiff::SignedDuration>().map_err(|error| error.to_string())?;
     let duration = std::time::Duration::try_from(duration).map_err(|_| "it is before its beginning".to_owned())?;
     if duration.is_zero() { Err("it must be longer than nothing".to_owned()) } else { Ok(duration) }

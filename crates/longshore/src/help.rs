@@ -33,6 +33,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "server",
         &[
             ("The control plane, for machines that attach themselves", "longshore server --link-listen 0.0.0.0:4567"),
+            (
+                "And tell a receiver of all that changes",
+                "longshore server --events-webhook https://hooks.example/ecs --events-webhook-secret-file /etc/longshore/hook",
+            ),
             ("With HTTPS", "longshore server --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem"),
         ],
     ),
@@ -110,6 +114,17 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "longshore run web:3 --wait --command bin/check-data --env LEVEL=debug",
             ),
             ("Three of it, and do not wait", "longshore run worker --count 3 --cluster shop"),
+        ],
+    ),
+    (
+        "events",
+        &[
+            ("What happened in the last ten minutes, and go on", "longshore events --cluster shop --follow"),
+            (
+                "One service's deployments since yesterday",
+                "longshore events --service web --type deployment --since 24h",
+            ),
+            ("For scripts: one JSON document per line", "longshore events --type task --output json"),
         ],
     ),
     (

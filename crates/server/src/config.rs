@@ -38,8 +38,27 @@ pub struct Config {
     pub vpc_cidr: ipnet::Ipv4Net,
     /// How long a stopped task is described. AWS forgets after an hour, which users ask to be changed.
     pub stopped_task_retention: Duration,
+    /// Where state changes are sent besides the event log.
+    pub events_webhook: Option<WebhookConfig>,
     /// Bounds of the HTTP side.
     pub limits: Limits,
+}
+
+/// A receiver of state changes.
+#[derive(Clone)]
+pub struct WebhookConfig {
+    /// Where batches are posted: `http://` or `https://`. It may hold a secret, so it is not for logs.
+    pub url: String,
+    /// A file with the secret that requests are signed with; not signed without.
+    pub secret_file: Option<PathBuf>,
+    /// Authorities (PEM) that an `https://` receiver is checked against instead of the system's.
+    pub ca_bundle: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for WebhookConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WebhookConfig").field("secret_file", &self.secret_file).finish_non_exhaustive()
+    }
 }
 
 /// Files of a TLS endpoint, PEM.
@@ -112,6 +131,7 @@ impl Config {
             local_instances: false,
             vpc_cidr: ipnet::Ipv4Net::new_assert(Ipv4Addr::new(172, 31, 0, 0), 16),
             stopped_task_retention: Duration::from_secs(30 * 24 * 3600),
+            events_webhook: None,
             limits: Limits::default(),
         }
     }

@@ -10,8 +10,10 @@ pub mod api;
 pub mod auth;
 pub mod config;
 pub mod credentials;
+pub mod event_log;
 pub mod http;
 pub mod machines;
+pub mod trust;
 
 mod ca;
 mod context;
@@ -22,8 +24,9 @@ mod session;
 
 pub use api::{ApiError, CoverageRow, coverage};
 pub use ca::CaError;
-pub use config::{Config, KeyPair, Limits, TlsFiles};
+pub use config::{Config, KeyPair, Limits, TlsFiles, WebhookConfig};
 pub use context::{Caller, Context};
+pub use loops::webhook::{SIGNATURE_HEADER, WebhookError};
 pub use serve::{Server, ServerError, serve};
 pub use session::{LinkError, PlainLink};
 

@@ -1,6 +1,10 @@
 //! One server, from an empty directory to open doors and back.
 
 use crate::http::{self, Listener, TlsError};
+use crate::loops::{
+    events::EventLog,
+    webhook::{Webhook, WebhookError},
+};
 use crate::session::{self, LinkError};
 use crate::{Config, Context, credentials, machines::MachineHost};
 use credentials::{Credentials, CredentialsError};
@@ -38,6 +42,12 @@ pub enum ServerError {
     /// The link cannot be opened.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// It cannot be known which events were told.
+    #[error("cannot read how far the event log has come")]
+    Events(#[source] io::Error),
+    /// Events cannot be sent to where they should.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// An address cannot be listened on.
     #[error("cannot listen on {0}")]
     Listen(SocketAddr, #[source] io::Error),
@@ -56,6 +66,9 @@ pub struct Server {
 /// Something cannot be opened; nothing is left running then, except what `effects` is told to drain.
 pub async fn serve(config: Config, effects: Effects, host: Arc<dyn MachineHost>) -> Result<Server, ServerError> {
     let ctx = open(config, effects)?;
+    // Before any door opens: what changes from here on is told.
+    let events = EventLog::open(&ctx).map_err(ServerError::Events)?;
+    let webhook = Webhook::open(&ctx)?;
     let listeners = endpoints(&ctx).await?;
     let endpoints: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
     let doors = session::bind(&ctx, &*host).await?;
@@ -68,6 +81,11 @@ pub async fn serve(config: Config, effects: Effects, host: Arc<dyn MachineHost>)
         ctx.effects.spawn("http listener", listener.run(ctx.clone(), door.clone()));
     }
     ctx.effects.spawn("log upkeep", keep_logs(ctx.clone()));
+    // Not among the loops that the simulator runs too: the log store works on a thread of its own.
+    if let Some(webhook) = webhook {
+        ctx.effects.spawn("webhook", webhook.run(ctx.clone(), events.complete()));
+    }
+    ctx.effects.spawn("events", events.run(ctx.clone()));
     Ok(Server { ctx, endpoints, links })
 }
 

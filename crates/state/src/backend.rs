@@ -1,4 +1,5 @@
-//! What a storage engine must do for us: four methods, because a second engine (etcd) follows the first.
+//! What a storage engine must do for us: four methods, because a second engine (etcd) follows the first. The other two have
+//! an answer for engines that know no better one.
 //!
 //! An engine keeps records, the latest of each key, in the order of their revisions, and the epoch of the one process
 //! that may write. It knows nothing of what the records mean.
@@ -71,6 +72,12 @@ pub trait Backend: Send {
     /// Hands over, in order, every record with a revision above `from`, removals among them: what a follower needs.
     /// A key that changed several times comes once, as it is now.
     fn tail(&mut self, from: u64, sink: Sink<'_>) -> Result<u64, BackendError>;
+
+    /// As [`Backend::tail`] but without removals, and so from any revision, however long ago: what is new to somebody who
+    /// knew all up to `from`.
+    fn newer(&mut self, from: u64, sink: Sink<'_>) -> Result<u64, BackendError> {
+        self.tail(from, &mut |stored| if stored.value.is_some() { sink(stored) } else { Ok(()) })
+    }
 
     /// The directory in which the engine keeps a SQLite store, for backups while it runs; not every engine has one.
     fn directory(&self) -> Option<PathBuf> {

@@ -360,6 +360,11 @@ impl Backend for Sqlite {
         scan(&self.connection, from, sink, &mut |what| Err(BackendError::Corrupt(what.into())))
     }
 
+    fn newer(&mut self, from: u64, sink: Sink<'_>) -> Result<u64, BackendError> {
+        let mut kept = |stored: Stored| if stored.value.is_some() { sink(stored) } else { Ok(()) };
+        scan(&self.connection, from, &mut kept, &mut |what| Err(BackendError::Corrupt(what.into())))
+    }
+
     fn directory(&self) -> Option<PathBuf> {
         Some(self.directory.clone())
     }

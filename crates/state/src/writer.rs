@@ -8,7 +8,7 @@ use crate::{
     command::Command,
     draft::{Draft, Finished},
     intern::Interner,
-    store::{CommitError, Committed, Published},
+    store::{ChangedPage, ChangedRecord, CommitError, Committed, MAX_CHANGED, Published},
 };
 use std::sync::{Arc, atomic::Ordering};
 use tokio::sync::{mpsc, oneshot};
@@ -21,6 +21,7 @@ pub(crate) const GROUP_BOUND: usize = 256;
 #[allow(clippy::large_enum_variant)] // Nearly all are commits.
 pub(crate) enum Request {
     Commit { command: Command, answer: oneshot::Sender<Result<Committed, CommitError>> },
+    Changed { revision: u64, answer: oneshot::Sender<Result<ChangedPage, CommitError>> },
     Close { answer: oneshot::Sender<()> },
 }
 
@@ -50,6 +51,8 @@ impl Writer {
                         commands.push(command);
                         answers.push(answer);
                     }
+                    // It reads what is durable, so it need not wait for the group before it.
+                    Request::Changed { revision, answer } => drop(answer.send(self.changed_since(revision))),
                     Request::Close { answer } => {
                         requests.close();
                         closing.push(answer);
@@ -73,6 +76,24 @@ impl Writer {
     /// One command by itself.
     pub(crate) fn one(&mut self, command: Command) -> Result<Committed, CommitError> {
         self.group(vec![command]).pop().unwrap_or(Err(CommitError::Closed))
+    }
+
+    /// A page of the records that were written after a revision.
+    pub(crate) fn changed_since(&mut self, revision: u64) -> Result<ChangedPage, CommitError> {
+        let mut page = ChangedPage { records: Vec::new(), is_last: true };
+        let read = self.backend.newer(revision, &mut |stored| {
+            if page.records.len() == MAX_CHANGED {
+                page.is_last = false;
+                // Any error ends the reading; this one is never told.
+                return Err(BackendError::Failed("the page is full".into()));
+            }
+            page.records.push(ChangedRecord { revision: stored.revision, kind: stored.kind, key: stored.key });
+            Ok(())
+        });
+        match read {
+            Err(error) if page.is_last => Err(CommitError::Storage(error)),
+            Ok(_) | Err(_) => Ok(page),
+        }
     }
 
     fn group(&mut self, commands: Vec<Command>) -> Vec<Result<Committed, CommitError>> {

@@ -6,8 +6,9 @@ mod common;
 use common::*;
 use effects::Effects;
 use model::*;
-use state::{Backend, BackendError, Command, Kind, MaintainError, OpenError, Snapshot, Sqlite, Store};
+use state::{Backend, BackendError, Command, Kind, MaintainError, Memory, OpenError, Snapshot, Sqlite, Store};
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -88,6 +89,79 @@ fn a_follower_reads_what_came_behind_a_revision_removals_too() {
     });
     assert_eq!(last.unwrap(), second);
     assert_eq!(told, [("a".to_owned(), None), ("c".to_owned(), Some("2".to_owned()))]);
+}
+
+/// Reads all pages.
+fn changed(store: &Store, from: u64) -> (Vec<String>, usize) {
+    let (mut keys, mut from, mut pages) = (Vec::new(), from, 0);
+    loop {
+        let page = run(store.changed_since(from)).unwrap();
+        assert!(page.records.is_sorted_by_key(|record| record.revision), "in order");
+        assert!(page.records.iter().all(|record| record.revision > from));
+        from = page.records.last().map_or(from, |record| record.revision);
+        keys.extend(page.records.into_iter().map(|record| record.key));
+        pages += 1;
+        if page.is_last {
+            return (keys, pages);
+        }
+    }
+}
+
+#[test]
+fn what_was_written_after_a_revision_is_told_in_pages() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = |from: u64, to: u64| (from..to).map(|n| task_arn("one", n).to_string()).collect::<BTreeSet<_>>();
+    let tasks =
+        |from: u64, to: u64| start((from..to).map(|n| task("one", n, 0, definition_arn("web", 1), 0, 0)).collect());
+    let set = |keys: &[String]| keys.iter().cloned().collect::<BTreeSet<_>>();
+    let check = |store: &Store| {
+        let before = store.snapshot().revision();
+        assert_eq!(changed(store, before), (Vec::new(), 1));
+        must(store, tasks(0, 2_500));
+        let (told, pages) = changed(store, before);
+        assert_eq!((set(&told), told.len(), pages), (keys(0, 2_500), 2_500, 3));
+        let between = store.snapshot().revision();
+        let stopped = ObservedStatus::Stopped(Stop::essential_exited());
+        let seen = [1, 2].map(|n| seen(task_arn("one", n), stopped.clone())).to_vec();
+        must(store, Command::Observe { instance: instance_arn("one", 0), seen, at: Timestamp(9) });
+        must(store, Command::ForgetTasks { tasks: vec![task_arn("one", 1)] });
+        assert_eq!(changed(store, between).0, [task_arn("one", 2).to_string()], "once, and not what is gone");
+        assert!(changed(store, 0).0.len() > 2_499, "from any revision");
+    };
+    check(&furnished(Memory::default(), 1));
+    check(&furnished(Sqlite::open(dir.path()).unwrap(), 1));
+    // By the writer's own thread.
+    let store = run(async {
+        let store = Store::open(Box::new(Sqlite::open(dir.path()).unwrap()), &Effects::real()).unwrap();
+        let page = store.changed_since(0).await.unwrap();
+        assert_eq!((page.records.len(), page.is_last), (1_000, false));
+        store
+    });
+    run(store.close());
+    assert!(matches!(run(store.changed_since(0)), Err(state::CommitError::Closed)));
+}
+
+#[test]
+fn what_is_new_is_told_though_removals_are_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sqlite = Sqlite::open(dir.path()).unwrap();
+    let epoch = sqlite.lead().unwrap();
+    let change = |n: u32| state::backend::Change { kind: Kind::Task, key: n.to_string(), value: Some("1".to_owned()) };
+    sqlite.commit(&(0..100_010).map(change).collect(), epoch).unwrap();
+    drop(sqlite);
+    // The first commit of a process looks which removals are too old to be kept.
+    let mut sqlite = Sqlite::open(dir.path()).unwrap();
+    let epoch = sqlite.lead().unwrap();
+    sqlite.commit(&vec![change(0)], epoch).unwrap();
+    assert!(sqlite.tail(1, &mut |_| Ok(())).is_err());
+    let mut told = 0;
+    sqlite
+        .newer(1, &mut |_| {
+            told += 1;
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(told, 100_010);
 }
 
 #[test]

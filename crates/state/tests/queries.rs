@@ -377,3 +377,34 @@ fn settings_and_tags_are_kept() {
     must(&store, Command::UntagResource { resource: resource.clone(), keys: vec!["k7".into(), "absent".into()] });
     must(&store, Command::TagResource { resource, tags: more });
 }
+
+#[test]
+fn changes_of_tasks_are_those_that_happened() {
+    let store = store();
+    let on = |n| task("one", n, 0, definition_arn("web", 1), 1, 1);
+    must(&store, start(vec![on(1), on(2), on(3)]));
+    let number = |task: &Task| (1..9).find(|n| task_arn("one", *n) == task.arn).unwrap();
+    let since = |before: &Snapshot, after: &Snapshot| {
+        let (before, after) =
+            (before.cluster(&cluster_arn("one")).unwrap(), after.cluster(&cluster_arn("one")).unwrap());
+        let changes = after.changes_since(before).tasks();
+        let mut told: Vec<_> =
+            changes.map(|(was, is)| (number(is), was.map(|t| t.last_status()), is.last_status())).collect();
+        told.sort_unstable();
+        told
+    };
+    use TaskStatus::{Pending, Running, Stopped};
+    let one = store.snapshot();
+    assert_eq!(since(&one, &one), []);
+    observe(&store, 0, 1, ObservedStatus::Running, 5);
+    must(&store, start(vec![on(4)]));
+    let two = store.snapshot();
+    assert_eq!(since(&one, &two), [(1, Some(Pending), Running), (4, None, Pending)]);
+    observe(&store, 0, 2, ObservedStatus::Stopped(Stop::essential_exited()), 6);
+    observe(&store, 0, 4, ObservedStatus::Stopped(Stop::essential_exited()), 6);
+    let three = store.snapshot();
+    assert_eq!(since(&two, &three), [(2, Some(Pending), Stopped), (4, Some(Pending), Stopped)]);
+    assert_eq!(since(&one, &three), [(1, Some(Pending), Running), (2, Some(Pending), Stopped), (4, None, Stopped)]);
+    must(&store, Command::ForgetTasks { tasks: vec![task_arn("one", 2)] });
+    assert_eq!(since(&three, &store.snapshot()), [], "what is forgotten has not changed");
+}

@@ -6,11 +6,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{client::legacy, rt::TokioExecutor};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 use wire::{Request, WireError, sigv4};
 
 /// Whom to call and as whom.
@@ -42,31 +38,13 @@ pub(crate) struct Client {
     http: legacy::Client<HttpsConnector<legacy::connect::HttpConnector>, Full<bytes::Bytes>>,
 }
 
-/// Where Debian and its like keep the authorities they trust; used when `AWS_CA_BUNDLE` names no others.
-const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
-
-/// Whom an `https://` endpoint must be certified by. Nobody, where there is no bundle: then none is reached.
-fn trust(bundle: Option<&Path>) -> Result<rustls::ClientConfig> {
-    let mut roots = rustls::RootCertStore::empty();
-    let path = bundle.unwrap_or(Path::new(SYSTEM_AUTHORITIES));
-    if bundle.is_some() || path.exists() {
-        let broken = || format!("{} is not a bundle of certificates in PEM form", path.display());
-        for certificate in CertificateDer::pem_file_iter(path).with_context(broken)? {
-            let (_, _) = roots.add_parsable_certificates([certificate.with_context(broken)?]);
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
-}
-
 impl Client {
     pub(crate) fn new(target: Target) -> Result<Self> {
         let uri: http::Uri = target.endpoint.parse().with_context(|| format!("'{}' is not a URL", target.endpoint))?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.authority().is_none() {
             bail!("the endpoint must look like http://host:port or https://host:port, not '{}'", target.endpoint);
         }
-        let tls = trust(target.ca_bundle.as_deref())?;
+        let tls = server::trust::client_tls(target.ca_bundle.as_deref())?;
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
         let http = legacy::Client::builder(TokioExecutor::new()).build(connector);
         Ok(Self { target, http })

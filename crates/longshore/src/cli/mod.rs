@@ -12,6 +12,7 @@ mod config;
 mod definition;
 mod deploy;
 mod down;
+mod events;
 mod instances;
 mod logs;
 mod progress;
@@ -29,6 +30,7 @@ pub(crate) mod wait;
 
 pub(crate) use client::{Client, Target};
 pub(crate) use deploy::{DeployArgs, deploy};
+pub(crate) use events::{EventsArgs, events};
 pub(crate) use run::{RunArgs, run as run_task};
 pub(crate) use say::{OutputArgs, json, out, table};
 pub(crate) use service::{ServiceCommand, service};

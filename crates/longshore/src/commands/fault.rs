@@ -66,6 +66,10 @@ pub(super) fn of_start(error: ServerError) -> anyhow::Error {
             "See containerd/containerd.log in the data directory; `longshore server` runs without local instances"
                 .to_owned(),
         ),
+        ServerError::Events(_) => {
+            Some("Remove events.json from the data directory; events told from then on are complete".to_owned())
+        }
+        ServerError::Webhook(_) => Some("See docs/events.md, or start without --events-webhook".to_owned()),
         ServerError::DataDir(..)
         | ServerError::Credentials(_)
         | ServerError::State(_)

@@ -34,6 +34,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Service(command) => asking(cli::service(command)),
         Command::Deploy(args) => asking(cli::deploy(*args)),
         Command::Run(args) => asking(cli::run_task(*args)),
+        Command::Events(args) => asking(async { cli::events(args).await.map(|()| ExitCode::SUCCESS) }),
         Command::Token(command) => token::run(command),
         Command::State(command) => state::run(command),
         Command::Completions { shell } => {

@@ -6,7 +6,7 @@ use crate::{
     local::{HostPaths, LocalHost, LocalOptions},
 };
 use ::server::{
-    Config, Limits, Server, TlsFiles,
+    Config, Limits, Server, TlsFiles, WebhookConfig,
     machines::{MachineHost, NoMachines},
 };
 use anyhow::{Context, Result, bail};
@@ -78,6 +78,11 @@ fn config(args: &ServerArgs, data_dir: std::path::PathBuf, local: bool) -> Resul
         vpc_cidr: args.vpc_cidr,
         stopped_task_retention: Duration::from_secs(u64::from(args.stopped_task_hours) * 3600),
         local_instances: local,
+        events_webhook: args.events.url.clone().map(|url| WebhookConfig {
+            url,
+            secret_file: args.events.secret_file.clone(),
+            ca_bundle: args.events.ca_bundle.clone(),
+        }),
         limits: limits(),
         ..Config::new(data_dir)
     })

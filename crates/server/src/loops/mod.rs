@@ -2,10 +2,13 @@
 //! waits for the next wake; nothing is retried inside and no hint is passed in.
 
 mod aging;
+pub(crate) mod events;
+mod kept;
 mod liveness;
 mod machines;
 mod retention;
 mod services;
+pub(crate) mod webhook;
 
 pub(crate) use aging::Aging;
 

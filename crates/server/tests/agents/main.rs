@@ -9,6 +9,7 @@ mod client;
 
 mod agent;
 mod certificates;
+mod events;
 mod instances;
 mod joining;
 mod machines;

@@ -11,7 +11,7 @@ mod tasks;
 
 pub(crate) use derive::Orphan;
 pub use rows::{ClusterChanges, ClusterRow, DefinitionRow, FamilyRow, InstanceRow, ScopeRow, TokenRecord};
-pub use services::{Counts, Seen, ServiceRow};
+pub use services::{Counts, News, Seen, ServiceRow};
 pub use tasks::{Desire, TaskFilter};
 pub(crate) use tasks::{Id, TaskTable};
 

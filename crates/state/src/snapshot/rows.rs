@@ -135,6 +135,16 @@ impl ClusterRow {
         self.services.values()
     }
 
+    /// A service, an INACTIVE one too.
+    pub fn service(&self, name: &ServiceName) -> Option<&Arc<ServiceRow>> {
+        self.services.get(name)
+    }
+
+    /// The same cluster as it was before anything was in it: what a new one is compared with.
+    pub fn before_all(&self) -> Self {
+        Self::new(self.cluster.clone())
+    }
+
     /// What has changed in the cluster's services and instances since `before`.
     pub fn changes_since<'a>(&'a self, before: &'a Self) -> ClusterChanges<'a> {
         ClusterChanges { before, after: self }
@@ -167,6 +177,15 @@ impl<'a> ClusterChanges<'a> {
             DiffItem::Update { old, new } => Some((Some(old.1), new.1)),
             DiffItem::Remove(..) => None,
         })
+    }
+
+    /// Tasks that were added, or of which anything changed, with their earlier form. One that was forgotten is not among them.
+    pub fn tasks(self) -> impl Iterator<Item = (Option<&'a Arc<Task>>, &'a Arc<Task>)> {
+        let (before, after) = (self.before, self.after);
+        let stopped = before.stopped.changes(&after.stopped);
+        // What has stopped since was live before, if it was there.
+        let stopped = stopped.map(move |(id, was, is)| (was.or_else(|| before.live.get(id)), is));
+        before.live.changes(&after.live).map(|(_, was, is)| (was, is)).chain(stopped)
     }
 
     /// Whether an instance was removed.

@@ -4,7 +4,7 @@
 //! cluster for its tasks. Whoever keeps a row can tell by it whether anything of the service has changed since.
 
 use super::{Id, Orphan, Snapshot};
-use imbl::OrdMap;
+use imbl::{OrdMap, ordmap::DiffItem};
 use model::{
     DeploymentId, MAX_SERVICE_EVENTS, Service, ServiceArn, ServiceDeployment, ServiceDeploymentId, ServiceEvent,
     ServiceEventRecord, ServiceRevision, ServiceStatus, Task, TaskStatus,
@@ -35,6 +35,15 @@ pub struct Counts {
     pub pending: u32,
     /// Those and the ones that are stopping.
     pub live: u32,
+}
+
+/// A service deployment that is new, or has changed.
+#[derive(Debug, Clone, Copy)]
+pub struct News<'a> {
+    /// As it was, if it was there.
+    pub before: Option<&'a Arc<ServiceDeployment>>,
+    /// As it is.
+    pub after: &'a Arc<ServiceDeployment>,
 }
 
 /// A service and its tasks as they were looked at: what a change is decided on.
@@ -131,6 +140,31 @@ impl ServiceRow {
     /// A service deployment.
     pub fn deployment(&self, id: &ServiceDeploymentId) -> Option<&Arc<ServiceDeployment>> {
         self.deployments.get(id)
+    }
+
+    /// The event of that number, if it is still kept.
+    pub fn event(&self, sequence: u64) -> Option<&Arc<ServiceEvent>> {
+        self.events.get(&sequence)
+    }
+
+    /// The events and the service deployments that this row has and `before` has not, or not so; the oldest event first.
+    /// Costs what has changed.
+    pub fn news_since<'a>(&'a self, before: Option<&'a Self>) -> (Vec<&'a Arc<ServiceEvent>>, Vec<News<'a>>) {
+        let Some(before) = before else {
+            let stories = self.deployments().map(|story| News { before: None, after: story });
+            return (self.events.values().collect(), stories.collect());
+        };
+        let events = before.events.diff(&self.events).filter_map(|item| match item {
+            // A service that was made anew under the old name counts its events from the start.
+            DiffItem::Add(_, event) | DiffItem::Update { new: (_, event), .. } => Some(event),
+            DiffItem::Remove(..) => None,
+        });
+        let stories = before.deployments.diff(&self.deployments).filter_map(|item| match item {
+            DiffItem::Add(_, after) => Some(News { before: None, after }),
+            DiffItem::Update { old: (_, before), new: (_, after) } => Some(News { before: Some(before), after }),
+            DiffItem::Remove(..) => None,
+        });
+        (events.collect(), stories.collect())
     }
 
     /// The number behind that of its last event.

@@ -4,7 +4,7 @@
 //! ordered set holds, for each thing that can be filtered by, a fingerprint of it and the task's id: 24 bytes an entry,
 //! in the order in which pages run. Two things with one fingerprint do no harm, since every hit is looked at.
 
-use imbl::{OrdMap, OrdSet};
+use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
 use model::{ContainerInstanceId, Family, LaunchType, Task, TaskId, TaskStatus};
 use std::{
     ops::Bound::{Excluded, Included, Unbounded},
@@ -173,6 +173,18 @@ impl TaskTable {
             self.facets.remove(&(facet, id));
         }
         Some(task)
+    }
+
+    /// Tasks that `after` has and this table has not, or has in another form; with that form.
+    pub(super) fn changes<'a>(
+        &'a self,
+        after: &'a Self,
+    ) -> impl Iterator<Item = (Id, Option<&'a Arc<Task>>, &'a Arc<Task>)> {
+        self.tasks.diff(&after.tasks).filter_map(|item| match item {
+            DiffItem::Add(id, is) => Some((*id, None, is)),
+            DiffItem::Update { old: (id, was), new: (_, is) } => Some((*id, Some(was), is)),
+            DiffItem::Remove(..) => None,
+        })
     }
 
     /// The tasks placed on an instance, by id.

@@ -188,6 +188,11 @@ pub(super) struct Shown {
     pub(super) health: bool,
 }
 
+/// An instance with all that a description can show of it.
+pub(crate) fn rendered(row: &InstanceRow) -> aws::ContainerInstance {
+    render(row, Shown { tags: true, health: false })
+}
+
 pub(super) fn render(row: &InstanceRow, shown: Shown) -> aws::ContainerInstance {
     let instance = &row.instance;
     let count = |n: u32| i32::try_from(n).ok();

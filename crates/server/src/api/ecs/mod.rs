@@ -9,6 +9,7 @@ pub(crate) mod registration;
 pub(crate) mod resolve;
 pub(crate) mod services;
 pub(crate) mod size;
+pub(crate) mod state_change;
 pub(crate) mod tags;
 pub(crate) mod task_definition_convert;
 pub(crate) mod task_definitions;

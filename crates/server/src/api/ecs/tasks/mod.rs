@@ -7,6 +7,7 @@ mod run;
 mod stop;
 
 pub(crate) use query::{describe, list};
+pub(crate) use render::task as rendered;
 
 pub(crate) use request::Intent;
 pub(crate) use run::{candidates, run_task, start_task, view};
