@@ -72,15 +72,7 @@ def contestants(bare, longshore, docker, names):
             probe.ask("start", 1, 1, POLL_CPU)
             same = longshore.spec()
             probe.ask("stop", 1, POLL_CPU)
-            for namespace in same["linux"]["namespaces"]:
-                namespace.pop("path", None)
-            # The files our agent shows in a container go with it; these stay.
-            for mount in same["mounts"]:
-                if mount["type"] == "bind":
-                    kept = bare.dir / pathlib.Path(mount["destination"]).name
-                    kept.write_text("127.0.0.1 localhost\n")
-                    mount["source"] = str(kept)
-            specs["bare-same"] = same
+            specs["bare-same"] = bare.like(same)
         for name, spec in specs.items():
             client = bare.client(name, spec)
             add(name, bare.cpu, lambda n, p, c=client: c.ask("start", n, p), lambda p, c=client: c.ask("stop", p))

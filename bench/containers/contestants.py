@@ -193,6 +193,18 @@ class Bare:
             spec["linux"]["namespaces"] = [n for n in spec["linux"]["namespaces"] if n["type"] != "network"]
         return spec
 
+    def like(self, spec):
+        """The document of another contestant's container as it can be run here: in namespaces of its own, with files of our own."""
+        for namespace in spec["linux"]["namespaces"]:
+            namespace.pop("path", None)
+        # The files our agent shows in a container go with it; these stay.
+        for mount in spec["mounts"]:
+            if mount["type"] == "bind":
+                kept = self.dir / pathlib.Path(mount["destination"]).name
+                kept.write_text("127.0.0.1 localhost\n")
+                mount["source"] = str(kept)
+        return spec
+
     def client(self, name, spec):
         file = self.dir / f"{name}.json"
         file.write_text(json.dumps(spec))
