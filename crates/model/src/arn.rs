@@ -98,6 +98,7 @@ text_form!(
     ServiceArn,
     ServiceRevisionArn,
     ServiceDeploymentArn,
+    TaskSetArn,
     DeploymentId
 );
 
@@ -326,6 +327,27 @@ impl FromStr for ServiceDeploymentArn {
     fn from_str(text: &str) -> Result<Self, ArnError> {
         let (service, id) = of_service(text, "service-deployment")?;
         Ok(Self { service, id: ServiceDeploymentId::parse(id)? })
+    }
+}
+
+/// `task-set/{cluster}/{service}/ecs-svc/{19 digits}`
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskSetArn {
+    /// Whose.
+    pub service: ServiceArn,
+    /// Its id.
+    pub id: DeploymentId,
+}
+impl fmt::Display for TaskSetArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.service.of_kind("task-set"), self.id)
+    }
+}
+impl FromStr for TaskSetArn {
+    type Err = ArnError;
+    fn from_str(text: &str) -> Result<Self, ArnError> {
+        let (service, id) = of_service(text, "task-set")?;
+        Ok(Self { service, id: id.parse()? })
     }
 }
 

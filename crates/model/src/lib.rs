@@ -22,6 +22,7 @@ pub mod service_record;
 pub mod tags;
 pub mod task;
 pub mod task_definition;
+pub mod task_set;
 pub mod time;
 pub mod vpc;
 
@@ -29,7 +30,7 @@ pub use account::{AccountSetting, SettingName};
 pub use activation::{Activation, Registration};
 pub use arn::{
     ArnError, ClusterArn, ContainerArn, ContainerInstanceArn, DeploymentId, Scope, ServiceArn, ServiceDeploymentArn,
-    ServiceRevisionArn, TaskArn, TaskDefinitionArn,
+    ServiceRevisionArn, TaskArn, TaskDefinitionArn, TaskSetArn,
 };
 pub use attribute::{Attribute, Attributes};
 pub use cluster::{Cluster, ClusterStatus};
@@ -58,4 +59,5 @@ pub use task_definition::{
     Compatibility, ContainerDefinition, LinuxParameters, LogConfiguration, LogDriver, LogMode, NetworkMode,
     PortMapping, PortSpec, RuntimePlatform, TaskDefinition, TaskDefinitionSpec, TaskDefinitionStatus, Tmpfs, Ulimit,
 };
+pub use task_set::{External, MAX_TASK_SETS, Scale, TaskSet, TaskSetStatus};
 pub use time::Timestamp;

@@ -4,7 +4,7 @@
 //! [`crate::ServiceRevision`]. A [`Deployment`] is one revision on its way in or out of the service; the story of each, from its
 //! beginning to its end, is told by a [`crate::ServiceDeployment`]. Counts of tasks are derived from the tasks.
 
-use crate::{DeploymentId, LaunchType, ServiceArn, ServiceDeploymentId, Tags, TaskDefinitionArn, Timestamp};
+use crate::{DeploymentId, External, LaunchType, ServiceArn, ServiceDeploymentId, Tags, TaskDefinitionArn, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -29,10 +29,15 @@ pub struct Service {
     pub rules: DeploymentRules,
     /// Whether its tasks are moved to where their zone has too few of them.
     pub az_rebalancing: bool,
-    /// What it was last asked to be.
-    pub spec: Arc<RevisionSpec>,
-    /// The primary deployment first, then those on their way out, the newest first. Never empty.
+    /// What it was last asked to be. None where an external controller deploys it: each task set says what it is.
+    #[serde(default)]
+    pub spec: Option<Arc<RevisionSpec>>,
+    /// The primary deployment first, then those on their way out, the newest first. Empty where an external controller
+    /// deploys it, and only there.
     pub deployments: Vec<Deployment>,
+    /// Its task sets, and what they have in common, where an external controller deploys it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<External>,
     /// Tasks beyond the desired number that were started to balance the zones and have not replaced others yet.
     #[serde(default)]
     pub rebalancing: u32,
@@ -366,9 +371,42 @@ impl Failures {
 }
 
 impl Service {
-    /// The deployment that is on its way in, or is in.
-    pub fn primary(&self) -> &Deployment {
-        self.deployments.first().expect("a service always has its primary deployment")
+    /// The deployment that is on its way in, or is in. None where an external controller deploys it.
+    pub fn primary(&self) -> Option<&Deployment> {
+        self.deployments.first()
+    }
+
+    /// What is shown of its form: what it was last asked to be, or what the task set is that serves.
+    pub fn shown_spec(&self) -> Option<&Arc<RevisionSpec>> {
+        self.spec.as_ref().or_else(|| self.external.as_ref()?.primary().map(|set| &set.spec))
+    }
+
+    /// How its tasks are launched, as far as it is known; EC2 is AWS's default.
+    pub fn launch_type(&self) -> LaunchType {
+        self.shown_spec().map_or(LaunchType::Ec2, |spec| spec.launch_type)
+    }
+
+    /// All that its tasks are: of each deployment and of each task set.
+    pub fn specs(&self) -> impl Iterator<Item = &Arc<RevisionSpec>> {
+        let sets = self.external.iter().flat_map(|external| &external.sets);
+        self.deployments.iter().map(|deployment| &deployment.spec).chain(sets.map(|set| &set.spec))
+    }
+
+    /// What became of the tasks of a deployment or task set.
+    pub fn failures(&self, id: DeploymentId) -> Option<Failures> {
+        let set = || self.external.as_ref()?.set(id).map(|set| set.failures);
+        self.deployment(id).map(|deployment| deployment.failures).or_else(set)
+    }
+
+    /// Writes down what became of the tasks of a deployment or task set.
+    pub fn note_failures(&mut self, id: DeploymentId, failures: Failures, now: Timestamp) {
+        if let Some(deployment) = self.deployments.iter_mut().find(|deployment| deployment.id == id) {
+            deployment.failures = failures;
+            deployment.updated_at = now;
+        } else if let Some(set) = self.external.as_mut().and_then(|external| external.set_mut(id)) {
+            // Its `updated_at` tells of its controller's changes alone.
+            set.failures = failures;
+        }
     }
 
     /// The group of its tasks.

@@ -213,6 +213,7 @@ pub const MAX_SERVICE_EVENTS: usize = 100;
 #[allow(missing_docs)] // AWS's names say it.
 pub enum ServiceEventName {
     SteadyState,
+    TaskSetSteadyState,
     DesiredCountUpdated,
     TasksStarted,
     TasksStopped,
@@ -235,6 +236,7 @@ impl ServiceEventName {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SteadyState => "SERVICE_STEADY_STATE",
+            Self::TaskSetSteadyState => "TASKSET_STEADY_STATE",
             Self::DesiredCountUpdated => "SERVICE_DESIRED_COUNT_UPDATED",
             Self::TasksStarted => "TASKS_STARTED",
             Self::TasksStopped => "TASKS_STOPPED",

@@ -89,7 +89,8 @@ fn service(desired: u32) -> (Service, ServiceDeployment) {
             early_success: None,
         },
         az_rebalancing: true,
-        spec: spec(1),
+        spec: Some(spec(1)),
+        external: None,
         deployments: vec![],
         rebalancing: 0,
         steady: false,
@@ -97,20 +98,21 @@ fn service(desired: u32) -> (Service, ServiceDeployment) {
         creation: Creation { token: None, request_sha256: "".into() },
         tags: Tags::default(),
     };
-    let begun = deploy::first(service, new_deployment(1), START);
+    let begun = deploy::first(service, spec(1), new_deployment(1), START);
     (begun.service, begun.story)
 }
 
 fn task(number: usize, service: &Service) -> Task {
+    let primary = service.primary().expect("it was begun");
     let id = TaskId::parse(format!("{number:032x}")).expect("hexadecimal");
     Task {
         arn: TaskArn { cluster: cluster(), id },
-        definition: service.primary().spec.task_definition.clone(),
+        definition: primary.spec.task_definition.clone(),
         availability_zone: Some(zone(number)),
         container_instance: instance(number),
         launch_type: LaunchType::Ec2,
         group: service.group(),
-        started_by: Some(service.primary().id.to_string().into()),
+        started_by: Some(primary.id.to_string().into()),
         overrides: TaskOverrides::default(),
         reservation: Reservation::default(),
         desired: Desired::Running,

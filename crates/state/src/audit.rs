@@ -25,8 +25,8 @@ pub fn audit(snapshot: &Snapshot) -> Vec<String> {
             for task in cluster.live.iter() {
                 *uses.entry(&task.definition).or_default() += 1;
             }
-            for deployment in cluster.services().flat_map(|row| &row.service.deployments) {
-                *services.entry(&deployment.spec.task_definition).or_default() += 1;
+            for spec in cluster.services().flat_map(|row| row.service.specs()) {
+                *services.entry(&spec.task_definition).or_default() += 1;
             }
             audit_cluster(cluster, &mut wrong);
             audit_tasks(cluster, &mut wrong);

@@ -1,7 +1,8 @@
-//! What must hold of services: their tasks are all there, one deployment is in the lead, and its story is told.
+//! What must hold of services: their tasks are all there, one deployment is in the lead, and its story is told; or an external
+//! controller has its task sets.
 
 use crate::snapshot::{ClusterRow, ServiceRow};
-use model::{MAX_SERVICE_EVENTS, ServiceArn, ServiceStatus, Task, TaskStatus};
+use model::{MAX_SERVICE_EVENTS, MAX_TASK_SETS, ServiceArn, ServiceStatus, Task, TaskSetStatus, TaskStatus};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Over all services of a cluster.
@@ -37,16 +38,25 @@ fn audit_service(row: &ServiceRow, tasks: &[&Arc<Task>], wrong: &mut Vec<String>
     let count = |status| tasks.iter().filter(|task| task.last_status() == status).count();
     let counts = (count(TaskStatus::Running), count(TaskStatus::Pending));
     that(counts == (row.running as usize, row.pending as usize), "its tasks are counted otherwise");
-    that(!service.deployments.is_empty(), "it has no deployment");
+    that(
+        service.deployments.is_empty() == service.external.is_some(),
+        "it has no deployment, or one that is not its own",
+    );
+    that(service.spec.is_some() == service.external.is_none(), "nobody says what its tasks are, or two do");
+    let sets = service.external.as_ref().map_or(&[][..], |external| &external.sets);
+    that(sets.len() <= MAX_TASK_SETS, "it has too many task sets");
+    let primaries = sets.iter().filter(|set| set.status == TaskSetStatus::Primary).count();
+    that(primaries <= 1, "two of its task sets are the primary one");
     that(service.version > 0, "its version is 0");
     for deployment in &service.deployments {
         that(row.revision(deployment.id).is_some(), "the revision of a deployment is not kept");
         that(row.deployment(&deployment.service_deployment).is_some(), "the story of a deployment is not kept");
     }
-    let mut ids: Vec<_> = service.deployments.iter().map(|d| d.id).collect();
+    let mut ids: Vec<_> = service.deployments.iter().map(|d| d.id).chain(sets.iter().map(|set| set.id)).collect();
+    let all = ids.len();
     ids.sort_unstable();
     ids.dedup();
-    that(ids.len() == service.deployments.len(), "a deployment is there twice");
+    that(ids.len() == all, "a deployment or task set is there twice");
     that(row.events().count() <= MAX_SERVICE_EVENTS, "it has too many events");
     if service.status == ServiceStatus::Inactive {
         // One whose instance is away cannot say that it has stopped.

@@ -7,14 +7,15 @@ use model::{
     AccountId, AccountSetting, Activation, AgentInfo, BreakerState, BreakerStatus, CircuitBreaker, Cleanup, Cluster,
     ClusterArn, ClusterName, ClusterStatus, Container, ContainerArn, ContainerDefinition, ContainerInstance,
     ContainerInstanceArn, ContainerInstanceId, ContainerOverride, ContainerStatus, CpuUnits, Creation, Deployment,
-    DeploymentId, DeploymentRules, Desired, EarlySuccess, Failures, Family, InstanceStatus, LaunchType,
+    DeploymentId, DeploymentRules, Desired, EarlySuccess, External, Failures, Family, InstanceStatus, LaunchType,
     LogConfiguration, LogDriver, Machine, MachineState, MemoryMib, NetworkBinding, NetworkMode, Phase,
     PlacementConstraint, PlacementStrategy, Port, PortMapping, PortSpec, PropagateTags, Protocol, Region, Registration,
-    Reservation, Resources, RevisionImage, RevisionShare, RevisionSpec, Rollback, Rollout, SchedulingStrategy, Scope,
-    Service, ServiceArn, ServiceDeployment, ServiceDeploymentArn, ServiceDeploymentId, ServiceDeploymentStatus,
+    Reservation, Resources, RevisionImage, RevisionShare, RevisionSpec, Rollback, Rollout, Scale, SchedulingStrategy,
+    Scope, Service, ServiceArn, ServiceDeployment, ServiceDeploymentArn, ServiceDeploymentId, ServiceDeploymentStatus,
     ServiceEvent, ServiceEventName, ServiceEventRecord, ServiceName, ServiceRevision, ServiceRevisionArn,
     ServiceStatus, SettingName, Stop, StopCode, Tags, Task, TaskArn, TaskDefinition, TaskDefinitionArn,
-    TaskDefinitionSpec, TaskDefinitionStatus, TaskId, TaskOverrides, TaskTimes, Timestamp, Ulimit,
+    TaskDefinitionSpec, TaskDefinitionStatus, TaskId, TaskOverrides, TaskSet, TaskSetStatus, TaskTimes, Timestamp,
+    Ulimit,
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -276,8 +277,9 @@ fn service() -> Record {
             desired_count: 4,
             rules: rules(),
             az_rebalancing: true,
-            spec: revision_spec().into(),
+            spec: Some(revision_spec().into()),
             deployments: vec![deployment],
+            external: None,
             rebalancing: 1,
             steady: true,
             deleted_at: Some(Timestamp(5)),
@@ -286,6 +288,34 @@ fn service() -> Record {
         }
         .into(),
     )
+}
+
+/// A service that an external controller deploys.
+fn external_service() -> Record {
+    let Record::Service(service) = service() else { unreachable!("it is a service") };
+    let set = TaskSet {
+        id: deployment_id(),
+        spec: revision_spec().into(),
+        external_id: Some("blue".into()),
+        scale: Scale::of_percent(12.5).unwrap(),
+        status: TaskSetStatus::Primary,
+        created_at: Timestamp(2),
+        updated_at: Timestamp(3),
+        steady: true,
+        steady_at: Timestamp(4),
+        failures: Failures { count: 2, last: Some(Timestamp(3)), rounds: 1, hold_until: Some(Timestamp(4)) },
+        creation: Creation { token: Some("t".into()), request_sha256: "aa55".into() },
+        tags: tags(),
+    };
+    let external = External {
+        placement_constraints: revision_spec().placement_constraints,
+        placement_strategy: revision_spec().placement_strategy,
+        propagate_tags: PropagateTags::Service,
+        managed_tags: true,
+        sets: vec![set],
+    };
+    let service = Service { spec: None, deployments: vec![], external: Some(external), ..Service::clone(&service) };
+    Record::Service(service.into())
 }
 
 fn service_revision() -> Record {
@@ -373,12 +403,22 @@ fn golden(kind: Kind) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
+/// Records of another form than the first example of their kind, and what names their file.
+fn other_forms() -> Vec<(Record, &'static str)> {
+    vec![(external_service(), "external")]
+}
+
 #[test]
 fn every_kind_is_written_as_its_golden_file_and_read_back() {
     let examples = examples();
     assert_eq!(examples.iter().map(Record::kind).collect::<Vec<_>>(), Kind::ALL, "one example of each kind");
-    for record in examples {
-        let (kind, file) = (record.kind(), golden(record.kind()));
+    let others = other_forms().into_iter().map(|(record, form)| {
+        let file = golden(record.kind()).with_extension(format!("{form}.json"));
+        (record, file)
+    });
+    let first = examples.into_iter().map(|record| (record.clone(), golden(record.kind())));
+    for (record, file) in first.chain(others) {
+        let kind = record.kind();
         if std::env::var_os("LONGSHORE_BLESS").is_some() {
             std::fs::write(&file, format!("{}\n", record.encode())).unwrap();
         }

@@ -63,8 +63,9 @@ fn service(name: &str, number: u64) -> Service {
         desired_count: 2,
         rules: rules(),
         az_rebalancing: false,
-        spec: spec_of(1),
+        spec: Some(spec_of(1)),
         deployments: vec![deployment(number)],
+        external: None,
         rebalancing: 0,
         steady: false,
         deleted_at: None,
@@ -241,12 +242,54 @@ async fn tasks_of_another_service_are_not_its_to_start_or_stop() {
 }
 
 #[tokio::test]
+async fn task_sets_keep_their_definitions_and_count_their_failures() {
+    let world = World::new().await;
+    let set = |revision: u32| TaskSet {
+        id: DeploymentId::of(1),
+        spec: spec_of(revision),
+        external_id: None,
+        scale: Scale::ALL,
+        status: TaskSetStatus::Active,
+        created_at: NOW,
+        updated_at: NOW,
+        steady: false,
+        steady_at: NOW,
+        failures: Failures::default(),
+        creation: Creation { token: None, request_sha256: "00".into() },
+        tags: Tags::default(),
+    };
+    let external = |sets: Vec<TaskSet>| External {
+        placement_constraints: vec![],
+        placement_strategy: vec![],
+        propagate_tags: PropagateTags::None,
+        managed_tags: false,
+        sets,
+    };
+    let of = |sets| Service { spec: None, deployments: vec![], external: Some(external(sets)), ..service("web", 1) };
+    let new = |on: Basis, service: Service| ServiceChange {
+        on,
+        service,
+        revisions: vec![],
+        deployments: vec![],
+        ..change(Basis::New, "web", 1)
+    };
+    let unknown = world.change(new(Basis::New, of(vec![set(9)]))).await;
+    assert!(matches!(unknown, Err(Rejected::TaskDefinitionNotFound(_))), "{unknown:?}");
+    let start = vec![task_of("web", 1, 1)];
+    world.change(ServiceChange { start, ..new(Basis::New, of(vec![set(1)])) }).await.unwrap();
+    world.see(1, ObservedStatus::Stopped(Stop::failed_to_start()), NOW).await;
+    let sets = world.row().service.external.as_ref().unwrap().sets.clone();
+    assert_eq!((sets[0].failures.count, sets[0].failures.rounds), (1, 1));
+    world.change(new(Basis::Seen(world.row().seen()), of(vec![]))).await.unwrap();
+}
+
+#[tokio::test]
 async fn failures_are_counted_once_and_hold_up_what_comes_next() {
     let world = World::new().await;
     let mut first = change(Basis::New, "web", 1);
     first.start = vec![task_of("web", 1, 1), task_of("web", 2, 1), task_of("web", 3, 1)];
     world.change(first).await.unwrap();
-    let failures = |world: &World| world.row().service.primary().failures;
+    let failures = |world: &World| world.row().service.primary().unwrap().failures;
     for number in [1, 2] {
         world.see(number, ObservedStatus::Stopped(Stop::failed_to_start()), NOW).await;
         world.see(number, ObservedStatus::Stopped(Stop::failed_to_start()), NOW.plus_millis(9)).await;

@@ -1,7 +1,7 @@
 //! The one who keeps services: creates, changes, deploys, deletes, drains instances under them, and protects their tasks.
 
 use crate::world::World;
-use model::{ClusterArn, Rollout, Service, ServiceArn, ServiceStatus, Task, TaskArn};
+use model::{ClusterArn, DeploymentId, Rollout, Service, ServiceArn, ServiceStatus, Task, TaskArn};
 use serde_json::json;
 use state::{Desire, ServiceRow, TaskFilter};
 use std::sync::Arc;
@@ -141,7 +141,7 @@ impl World {
     pub(crate) fn steady(&self) -> Result<(), String> {
         for row in self.rows().iter().filter(|row| row.service.status != ServiceStatus::Inactive) {
             let service = &row.service;
-            let of_primary = row.counts(service.primary().id);
+            let of_primary = row.counts(service.primary().map_or(DeploymentId::of(0), |primary| primary.id));
             let as_asked = service.is_active()
                 && (row.running, row.pending) == (service.desired_count, 0)
                 && of_primary.running == service.desired_count
@@ -208,5 +208,5 @@ impl World {
 }
 
 fn failed(service: &Service) -> bool {
-    service.primary().rollout == Rollout::Failed
+    service.primary().is_some_and(|primary| primary.rollout == Rollout::Failed)
 }

@@ -78,14 +78,14 @@ pub(super) struct Roll<'a> {
 }
 
 impl<'a> Roll<'a> {
-    pub(super) fn of(view: &View<'a>, primary: DeploymentId) -> Self {
+    pub(super) fn of(view: &View<'a>, primary: Option<DeploymentId>) -> Self {
         let mut roll = Self {
             members: Vec::with_capacity(view.tasks.len()),
             lost: Vec::new(),
             leaving: Vec::new(),
             given_up_at: None,
         };
-        let primary = primary.to_string();
+        let primary = primary.map(|id| id.to_string());
         for task in view.tasks.iter().copied() {
             if task.stopped_at().is_some() {
                 continue;
@@ -102,7 +102,7 @@ impl<'a> Roll<'a> {
                 (false, true) => roll.lost.push(task),
                 (false, false) => roll.members.push(Member {
                     task,
-                    primary: task.started_by.as_deref() == Some(primary.as_str()),
+                    primary: primary.is_some() && task.started_by.as_deref() == primary.as_deref(),
                     stage: stage(task, view.now),
                     displaced: state == Some(InstanceState::Draining),
                     unreachable: unreachable(state),

@@ -32,8 +32,7 @@ impl Homes {
 
 /// Counts the instances: that is what is desired.
 pub(super) fn look(pass: &mut Pass<'_>) -> Homes {
-    let eligible: BTreeSet<_> =
-        pass.view.field.eligible(pass.service().primary()).into_iter().map(|(id, _)| id).collect();
+    let eligible: BTreeSet<_> = pass.view.field.eligible(pass.primary()).into_iter().map(|(id, _)| id).collect();
     let here = pass.roll.members.iter().map(|m| m.task).chain(pass.roll.leaving.iter().copied());
     let away: BTreeSet<_> = here
         .map(|task| &task.container_instance)
@@ -57,7 +56,7 @@ fn is_away(state: Option<InstanceState>) -> bool {
 
 pub(super) fn plan(pass: &mut Pass<'_>, homes: &Homes) {
     leave(pass, homes);
-    match pass.service().primary().rollout {
+    match pass.primary().rollout {
         Rollout::InProgress | Rollout::Completed => {
             replace(pass, homes);
             start(pass, homes);
@@ -115,7 +114,7 @@ fn start(pass: &mut Pass<'_>, homes: &Homes) {
     if free.is_empty() || backs_off(pass) {
         return;
     }
-    let deployment = pass.service().primary().id;
+    let deployment = pass.primary().id;
     for instance in free {
         pass.start(Start { deployment, count: 1, place: Place::On(instance) });
     }

@@ -5,6 +5,7 @@
 
 use super::{
     events::{self, reason},
+    task_sets,
     view::Told,
 };
 use model::{
@@ -28,6 +29,8 @@ pub struct NewDeployment {
 pub struct Begun {
     /// The service's next record.
     pub service: Service,
+    /// What it brings in.
+    pub spec: Arc<RevisionSpec>,
     /// The new story.
     pub story: ServiceDeployment,
     /// The story that this one ended, if one was being told.
@@ -47,11 +50,12 @@ pub struct Turned {
     pub events: Vec<Told>,
 }
 
-/// The first deployment of a new service, of `service.spec`. Whatever `service.deployments` holds is replaced by it.
-pub fn first(mut service: Service, new: NewDeployment, now: Timestamp) -> Begun {
-    service.deployments = vec![deployment(service.spec.clone(), &new, now)];
+/// The first deployment of a new service, of `spec`. Whatever `service.deployments` holds is replaced by it.
+pub fn first(mut service: Service, spec: Arc<RevisionSpec>, new: NewDeployment, now: Timestamp) -> Begun {
+    service.spec = Some(spec.clone());
+    service.deployments = vec![deployment(spec.clone(), &new, now)];
     let story = story(&service, new, Vec::new(), now);
-    Begun { service, story, superseded: None, events: Vec::new() }
+    Begun { service, spec, story, superseded: None, events: Vec::new() }
 }
 
 /// The next deployment, of `spec`; the one before it is on its way out from now on. `old_story` is the story of the primary
@@ -72,9 +76,9 @@ pub fn begin(
     }
     let shares = service.deployments.iter().map(|old| share(old.id, service, tasks));
     let sources = shares.filter(|share| share.running + share.pending > 0).collect();
-    next.spec = spec.clone();
+    next.spec = Some(spec.clone());
     next.steady = false;
-    next.deployments.insert(0, deployment(spec, &new, now));
+    next.deployments.insert(0, deployment(spec.clone(), &new, now));
     drop_what_is_over(&mut next, tasks);
     let story = story(&next, new, sources, now);
     let superseded = old_story.filter(|old| !old.status.is_over()).map(|old| {
@@ -82,7 +86,7 @@ pub fn begin(
         end(&mut old, Status::Stopped, reason::STORY_SUPERSEDED, now);
         old
     });
-    Begun { service: next, story, superseded, events }
+    Begun { service: next, spec, story, superseded, events }
 }
 
 /// Turns the primary deployment back, as StopServiceDeployment with ROLLBACK asks. None: no deployment before it was
@@ -123,6 +127,9 @@ pub fn delete(service: &Service, now: Timestamp) -> Service {
     next.rebalancing = 0;
     next.steady = false;
     next.deleted_at = Some(now);
+    for set in next.external.iter_mut().flat_map(|external| &mut external.sets) {
+        task_sets::drain(set, now);
+    }
     next
 }
 
@@ -173,17 +180,18 @@ fn share(id: DeploymentId, service: &Service, tasks: &[&Task]) -> RevisionShare 
             Phase::Stopping { .. } | Phase::Stopped { .. } => {}
         }
     }
-    let requested = if service.primary().id == id { service.desired_count } else { 0 };
+    let primary = service.primary().is_some_and(|primary| primary.id == id);
+    let requested = if primary { service.desired_count } else { 0 };
     RevisionShare { id, requested, running, pending }
 }
 
 /// Deployments without tasks leave, except the one to go back to; so that quick successions of them do not pile up.
 fn drop_what_is_over(service: &mut Service, tasks: &[&Task]) {
     let target = rollback_target(service).and_then(|at| service.deployments.get(at)).map(|target| target.id);
-    let primary = service.primary().id;
+    let primary = service.primary().map(|primary| primary.id);
     service.deployments.retain(|deployment| {
         let id = deployment.id.to_string();
-        deployment.id == primary
+        Some(deployment.id) == primary
             || Some(deployment.id) == target
             || tasks.iter().any(|task| task.stopped_at().is_none() && task.started_by.as_deref() == Some(id.as_str()))
     });
@@ -222,13 +230,13 @@ pub(super) fn turn_back(
     now: Timestamp,
 ) -> DeploymentId {
     fail(service, failed, now);
-    let story = service.primary().service_deployment.clone();
+    let story = service.deployments[0].service_deployment.clone();
     let mut back = service.deployments.remove(target);
     let id = back.id;
     bring(&mut back, Rollout::InProgress, why(id), now);
     back.failures = Failures::default();
     back.service_deployment = story;
-    service.spec = back.spec.clone();
+    service.spec = Some(back.spec.clone());
     service.rebalancing = 0;
     service.deployments.insert(0, back);
     id

@@ -6,13 +6,40 @@
 
 use super::view::Told;
 use model::{DeploymentId, ServiceEventName as Name, ServiceName, TaskArn, TaskId};
-use std::{fmt::Write, sync::Arc};
+use std::{
+    fmt::{self, Write},
+    sync::Arc,
+};
 
 /// Ids named in one message; the rest are counted. A message stays readable, and a hundred of them small.
 const MAX_IDS_TOLD: usize = 100;
 /// How a message ends that the developer guide explains.
 const SEE_TROUBLESHOOTING: &str =
     "For more information, see the Troubleshooting section of the Amazon ECS Developer Guide.";
+
+/// Whose event it is: a service's, or one of its task sets'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Who<'a> {
+    /// The service.
+    pub service: &'a ServiceName,
+    /// The task set, if it is not the service as a whole.
+    pub set: Option<DeploymentId>,
+}
+
+impl<'a> From<&'a ServiceName> for Who<'a> {
+    fn from(service: &'a ServiceName) -> Self {
+        Self { service, set: None }
+    }
+}
+
+impl fmt::Display for Who<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.set {
+            None => write!(f, "(service {})", self.service),
+            Some(set) => write!(f, "(service {}, taskSet {set})", self.service),
+        }
+    }
+}
 
 fn told(name: Name, message: String) -> Told {
     Told { name, message }
@@ -23,22 +50,36 @@ pub fn steady_state(service: &ServiceName) -> Told {
     told(Name::SteadyState, format!("(service {service}) has reached a steady state."))
 }
 
+/// A task set has all its tasks, and they are as they are to be.
+pub fn set_steady_state(who: Who<'_>) -> Told {
+    told(Name::TaskSetSteadyState, format!("{who} updated state to STEADY_STATE."))
+}
+
+/// A task set is to have another number of tasks.
+pub fn computed_count_updated(service: &ServiceName, set: DeploymentId, count: u32) -> Told {
+    let message = format!("(service {service}) updated computedDesiredCount for taskSet {set} to {count}.");
+    told(Name::DesiredCountUpdated, message)
+}
+
 /// Tasks were started. The planner's caller tells it: it knows their ids.
-pub fn started<'a>(service: &ServiceName, ids: impl IntoIterator<Item = &'a TaskId>) -> Told {
+pub fn started<'a>(who: impl Into<Who<'a>>, ids: impl IntoIterator<Item = &'a TaskId>) -> Told {
+    let who = who.into();
     let (count, ids) = listed(ids);
-    told(Name::TasksStarted, format!("(service {service}) has started {count} tasks: {ids}."))
+    told(Name::TasksStarted, format!("{who} has started {count} tasks: {ids}."))
 }
 
 /// Running tasks were stopped.
-pub fn stopped<'a>(service: &ServiceName, ids: impl IntoIterator<Item = &'a TaskId>) -> Told {
+pub fn stopped<'a>(who: impl Into<Who<'a>>, ids: impl IntoIterator<Item = &'a TaskId>) -> Told {
+    let who = who.into();
     let (count, ids) = listed(ids);
-    told(Name::TasksStopped, format!("(service {service}) has stopped {count} running tasks: {ids}."))
+    told(Name::TasksStopped, format!("{who} has stopped {count} running tasks: {ids}."))
 }
 
 /// Tasks were stopped that never ran.
-pub fn stopped_pending<'a>(service: &ServiceName, ids: impl IntoIterator<Item = &'a TaskId>) -> Told {
+pub fn stopped_pending<'a>(who: impl Into<Who<'a>>, ids: impl IntoIterator<Item = &'a TaskId>) -> Told {
+    let who = who.into();
     let (count, ids) = listed(ids);
-    told(Name::TasksStopped, format!("(service {service}) has stopped {count} pending tasks: {ids}."))
+    told(Name::TasksStopped, format!("{who} has stopped {count} pending tasks: {ids}."))
 }
 
 fn listed<'a>(ids: impl IntoIterator<Item = &'a TaskId>) -> (usize, String) {
@@ -74,23 +115,26 @@ pub fn rolling_back(service: &ServiceName, to: DeploymentId) -> Told {
 }
 
 /// Nothing can be started and nothing be stopped.
-pub fn stuck_deployment(service: &ServiceName) -> Told {
+pub fn stuck_deployment<'a>(who: impl Into<Who<'a>>) -> Told {
+    let who = who.into();
     let message = format!(
-        "(service {service}) was unable to stop or start tasks during a deployment because of the service deployment \
+        "{who} was unable to stop or start tasks during a deployment because of the service deployment \
          configuration. Update the minimumHealthyPercent or maximumPercent value and try again."
     );
     told(Name::DeploymentStuck, message)
 }
 
 /// Round after round of tasks does not come to run.
-pub fn start_impaired(service: &ServiceName) -> Told {
-    told(Name::TaskStartImpaired, format!("(service {service}) is unable to consistently start tasks successfully."))
+pub fn start_impaired<'a>(who: impl Into<Who<'a>>) -> Told {
+    let who = who.into();
+    told(Name::TaskStartImpaired, format!("{who} is unable to consistently start tasks successfully."))
 }
 
 /// Protected tasks are more than are to run. The guide gives the text for a task set; a service has the same.
-pub fn scale_in_failed_by_protection(service: &ServiceName) -> Told {
+pub fn scale_in_failed_by_protection<'a>(who: impl Into<Who<'a>>) -> Told {
+    let who = who.into();
     let message = format!(
-        "(service {service}) was unable to scale in. Reason: The number of protected tasks are more than the desired \
+        "{who} was unable to scale in. Reason: The number of protected tasks are more than the desired \
          count of tasks."
     );
     told(Name::ScaleInFailureByTaskProtection, message)
@@ -98,13 +142,14 @@ pub fn scale_in_failed_by_protection(service: &ServiceName) -> Told {
 
 /// No instance takes a task. `closest` is the instance that came nearest and what it says, as in
 /// `("<id>", "has insufficient CPU units available")`; none where the cluster has no instance. The planner's caller tells it.
-pub fn unable_to_place(service: &ServiceName, closest: Option<(&str, &str)>) -> Told {
+pub fn unable_to_place<'a>(who: impl Into<Who<'a>>, closest: Option<(&str, &str)>) -> Told {
+    let who = who.into();
     let why = match closest {
         Some((instance, obstacle)) => format!("The closest matching (container-instance {instance}) {obstacle}."),
         None => "Reason: No Container Instances were found in your cluster.".to_owned(),
     };
     let message = format!(
-        "(service {service}) was unable to place a task because no container instance met all of its requirements. \
+        "{who} was unable to place a task because no container instance met all of its requirements. \
          {why} {SEE_TROUBLESHOOTING}"
     );
     told(Name::TaskPlacementFailure, message)
@@ -191,6 +236,7 @@ pub fn may_repeat(name: Name) -> bool {
         | Name::TasksUnhealthy
         | Name::DeploymentStuck => true,
         Name::SteadyState
+        | Name::TaskSetSteadyState
         | Name::DesiredCountUpdated
         | Name::TasksStarted
         | Name::TasksStopped
@@ -247,6 +293,10 @@ pub mod reason {
     /// Of a task that scaling in or a deployment stops.
     pub fn scaling(deployment: DeploymentId) -> Arc<str> {
         format!("Scaling activity initiated by (deployment {deployment})").into()
+    }
+    /// Of a task that no deployment knows: what made it is unreadable.
+    pub fn scaling_of_service(service: &model::ServiceName) -> Arc<str> {
+        format!("Scaling activity initiated by (service {service})").into()
     }
     /// Of a task that another in another zone has replaced.
     pub fn rebalancing(deployment: DeploymentId) -> Arc<str> {

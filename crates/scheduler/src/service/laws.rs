@@ -6,10 +6,13 @@
 //! it was asked for, and then rest.
 
 use super::{
-    InstanceState, deploy,
+    InstanceState, deploy, task_sets,
     world::{Wish, World},
 };
-use model::{CircuitBreaker, Cleanup, EarlySuccess, PlacementStrategy, Rollout, ServiceStatus, Threshold, Timestamp};
+use model::{
+    CircuitBreaker, Cleanup, DeploymentId, EarlySuccess, MAX_TASK_SETS, PlacementStrategy, Rollout, Scale,
+    ServiceStatus, TaskSetStatus, Threshold, Timestamp,
+};
 use proptest::{collection::vec, prelude::*, sample::select};
 
 /// Something that happens.
@@ -86,7 +89,53 @@ fn a_wish() -> impl Strategy<Value = Wish> {
     )
 }
 
+/// Something that an external controller asks for.
+#[derive(Debug, Clone)]
+enum Order {
+    Create(u32, bool),
+    Scale(usize, u32),
+    Lead(usize),
+    Remove(usize),
+}
+
+fn an_order() -> impl Strategy<Value = Order> {
+    let percent = || select(vec![0, 10, 33, 50, 100]);
+    prop_oneof![
+        3 => (percent(), proptest::bool::weighted(0.2)).prop_map(|(percent, broken)| Order::Create(percent, broken)),
+        3 => (0..5usize, percent()).prop_map(|(n, percent)| Order::Scale(n, percent)),
+        1 => (0..5usize).prop_map(Order::Lead),
+        2 => (0..5usize).prop_map(Order::Remove),
+    ]
+}
+
 impl World {
+    fn obey(&mut self, order: &Order) {
+        let (service, now) = (&self.service, self.now);
+        let id = |n: &usize| self.sets().get(n % self.sets().len().max(1)).map(|set| set.id);
+        let changed = match order {
+            Order::Create(percent, broken) => {
+                if self.sets().len() < MAX_TASK_SETS {
+                    let id = self.create_set(f64::from(*percent));
+                    self.broken.extend(broken.then_some(id));
+                }
+                return;
+            }
+            Order::Scale(n, percent) => {
+                id(n).map(|id| task_sets::scale(service, id, Scale::of_percent(f64::from(*percent)).unwrap(), now))
+            }
+            Order::Lead(n) => {
+                let kept = |id: &DeploymentId| {
+                    self.sets().iter().any(|set| set.id == *id && set.status != TaskSetStatus::Draining)
+                };
+                id(n).filter(kept).map(|id| task_sets::lead(service, id, now))
+            }
+            Order::Remove(n) => id(n).map(|id| task_sets::remove(service, id, now)),
+        };
+        if let Some(changed) = changed {
+            self.change(changed);
+        }
+    }
+
     fn happen(&mut self, event: &Event) {
         let (instances, tasks, now) = (self.ground.0.len(), self.tasks.len(), self.now);
         let instance = |n: usize| n % instances + 1;
@@ -154,6 +203,15 @@ impl World {
 
     /// Everything works from now on, and there is room.
     fn mend(&mut self) {
+        self.mend_ground();
+        // What was aborted or failed is deployed anew, or nothing more would be launched.
+        self.service.rules.breaker.enable = false;
+        if self.service.primary().unwrap().rollout == Rollout::Failed {
+            self.update();
+        }
+    }
+
+    fn mend_ground(&mut self) {
         self.broken.clear();
         for instance in self.ground.0.values_mut() {
             instance.state = Some(InstanceState::Active);
@@ -162,11 +220,6 @@ impl World {
         }
         for task in &mut self.tasks {
             task.protected_until = None;
-        }
-        // What was aborted or failed is deployed anew, or nothing more would be launched.
-        self.service.rules.breaker.enable = false;
-        if self.service.primary().rollout == Rollout::Failed {
-            self.update();
         }
     }
 
@@ -200,11 +253,11 @@ impl World {
         let service = &self.service;
         assert!(service.steady, "{:#?}", self.plan());
         assert_eq!(service.deployments.len(), 1);
-        assert_eq!(service.primary().rollout, Rollout::Completed);
+        assert_eq!(service.primary().unwrap().rollout, Rollout::Completed);
         assert_eq!(service.rebalancing, 0);
         assert_eq!(self.healthy(), service.desired_count);
         assert_eq!(self.live().count() as u32, service.desired_count);
-        let of_primary = service.primary().id.to_string();
+        let of_primary = service.primary().unwrap().id.to_string();
         assert!(self.live().all(|task| task.started_by.as_deref() == Some(&*of_primary)));
         assert!(self.story().is_none_or(|story| story.status.is_over()));
         let over = self.stories.values().filter(|story| !story.status.is_over()).count();
@@ -257,6 +310,53 @@ proptest! {
             let spread = zones.values().max().unwrap() - zones.values().min().unwrap();
             prop_assert!(spread <= 1, "{zones:?}");
         }
+    }
+
+    /// Whatever happened, and whatever its controller asked for, each task set comes to its count and rests.
+    #[test]
+    fn task_sets_come_to_their_counts_and_rest(
+        wish in a_wish(),
+        slots in 1..4usize,
+        history in vec(prop_oneof![3 => an_event().prop_map(Ok), 1 => an_order().prop_map(Err)], 0..60),
+    ) {
+        let wish = Wish { daemon: false, ..wish };
+        let mut world = World::external(&["a", "b", "c", "a"], slots, &wish);
+        world.think();
+        for event in &history {
+            match event {
+                Ok(Event::Update { .. } | Event::RollBack | Event::Abort) => {}
+                Ok(Event::Desired(count)) => world.change(task_sets::resize(&world.service, *count, world.now)),
+                Ok(event) => world.happen(event),
+                Err(order) => world.obey(order),
+            }
+            let (_, look_again) = world.think();
+            world.is_quiet_until(look_again);
+        }
+        world.mend_ground();
+        world.come_to_rest();
+        let rules = world.service.rules.clone();
+        let can_move = |count| count == 0 || rules.maximum_total(count) > rules.minimum_healthy(count);
+        let desired = world.service.desired_count;
+        prop_assert!(world.sets().iter().all(|set| set.status != TaskSetStatus::Draining), "{:?}", world.sets());
+        for set in world.sets() {
+            let count = set.computed_desired_count(desired);
+            if can_move(count) {
+                prop_assert!(set.steady, "{set:?}");
+                prop_assert_eq!(world.live_of(set.id).count() as u32, count);
+            }
+        }
+        let (tasks, told) = (world.tasks.len(), world.told.len());
+        for hours in [1, 24, 240] {
+            world.now = world.now.plus_millis(hours * 3_600_000);
+            world.think();
+        }
+        prop_assert_eq!(world.tasks.len(), tasks);
+        let moves = world.sets().iter().all(|set| can_move(set.computed_desired_count(desired)));
+        prop_assert!(world.told.len() == told || !moves);
+        world.service = deploy::delete(&world.service, world.now);
+        world.come_to_rest();
+        prop_assert_eq!(world.service.status, ServiceStatus::Inactive);
+        prop_assert!(world.sets().is_empty() && world.live().count() == 0);
     }
 
     /// A deleted service stops everything, and is INACTIVE in the end, whatever had happened.

@@ -3,7 +3,8 @@
 //! Reading order: `view` (what goes in and comes out), `count` (what each task means), then this file: a pass first gives
 //! up what is lost, then looks whether the deployment still deserves its tasks (`rollout`), then moves tasks by the rules of
 //! the scheduling strategy (`replica`, `daemon`), then writes down what has been reached (`rollout` again), and only a
-//! service that has all it wants moves tasks between zones (`rebalance`). What the API asks for is in `deploy`, every text
+//! service that has all it wants moves tasks between zones (`rebalance`). Where an external controller deploys the service,
+//! its task sets take the deployment's place (`task_sets`). What the API asks for is in `deploy` and `task_sets`, every text
 //! in `events`.
 //!
 //! A pass is a function of its view alone. Nothing here remembers: a plan that was refused, or of which only a part could
@@ -18,6 +19,7 @@ mod rebalance;
 mod replica;
 mod rollout;
 mod scale_in;
+pub mod task_sets;
 mod view;
 
 #[cfg(test)]
@@ -50,6 +52,11 @@ pub fn plan(view: &View<'_>) -> Plan {
 
 fn active(pass: &mut Pass<'_>) {
     pass.stop_lost();
+    if pass.service().external.is_some() {
+        task_sets::plan(pass);
+        pass.say_what_it_waits_for();
+        return;
+    }
     match pass.service().scheduling {
         SchedulingStrategy::Replica => {
             rollout::watch(pass);
@@ -76,6 +83,8 @@ fn draining(pass: &mut Pass<'_>) {
     let tasks: Vec<_> = pass.roll.members.iter().map(|m| m.task).collect();
     pass.stop_scaling(&tasks);
     if pass.roll.leaving.iter().all(|task| task.last_status() >= TaskStatus::Stopping) {
-        pass.edit().status = ServiceStatus::Inactive;
+        let service = pass.edit();
+        service.status = ServiceStatus::Inactive;
+        service.external.iter_mut().for_each(|external| external.sets.clear());
     }
 }

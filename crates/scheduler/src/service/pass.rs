@@ -2,12 +2,12 @@
 
 use super::{
     count::{LOST_AFTER_MILLIS, Member, Roll, Stage, by_age, number},
-    events::{self, reason},
+    events::{self, Who, reason},
     view::{Hold, Plan, Start, StopTask, Told, View},
 };
 use model::{
-    DeploymentId, Rollout, Service, ServiceDeployment, ServiceName, Stop, StopCode, Task, TaskArn, TaskStatus,
-    Timestamp,
+    Deployment, DeploymentId, Failures, PlacementStrategy, Rollout, Service, ServiceDeployment, ServiceName, Stop,
+    StopCode, Task, TaskArn, TaskSet, TaskStatus, Timestamp,
 };
 use std::{collections::HashSet, sync::Arc};
 
@@ -15,6 +15,8 @@ pub(super) struct Pass<'a> {
     pub(super) view: &'a View<'a>,
     /// The tasks; those that this pass stops have moved to `leaving`.
     pub(super) roll: Roll<'a>,
+    /// The task set whose tasks are being moved; none while they are the primary deployment's.
+    pub(super) set: Option<DeploymentId>,
     /// The record, if anything of it was touched.
     changed: Option<Service>,
     /// The story, if anything of it was touched.
@@ -24,8 +26,8 @@ pub(super) struct Pass<'a> {
 
 impl<'a> Pass<'a> {
     pub(super) fn new(view: &'a View<'a>) -> Self {
-        let roll = Roll::of(view, view.service.primary().id);
-        Self { view, roll, changed: None, story: None, plan: Plan::default() }
+        let roll = Roll::of(view, view.service.primary().map(|primary| primary.id));
+        Self { view, roll, set: None, changed: None, story: None, plan: Plan::default() }
     }
 
     pub(super) fn service(&self) -> &Service {
@@ -42,8 +44,44 @@ impl<'a> Pass<'a> {
         &self.view.service.arn.name
     }
 
+    /// Whose events are told: the service's, or its task set's.
+    pub(super) fn who(&self) -> Who<'a> {
+        Who { service: self.name(), set: self.set }
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.view.now
+    }
+
+    /// The primary deployment. Not for services that an external controller deploys: they have none.
+    pub(super) fn primary(&self) -> &Deployment {
+        self.service().primary().expect("a service has a primary deployment where no external controller deploys it")
+    }
+
+    fn task_set(&self) -> Option<&TaskSet> {
+        self.service().external.as_ref()?.set(self.set?)
+    }
+
+    /// What the tasks that are being moved are of.
+    pub(super) fn aim(&self) -> DeploymentId {
+        self.set.unwrap_or_else(|| self.primary().id)
+    }
+
+    /// How many tasks of it are asked for.
+    pub(super) fn desired(&self) -> u32 {
+        let service = self.service().desired_count;
+        self.task_set().map_or(service, |set| set.computed_desired_count(service))
+    }
+
+    /// What became of its tasks.
+    pub(super) fn failures(&self) -> Failures {
+        self.task_set().map_or_else(|| self.primary().failures, |set| set.failures)
+    }
+
+    /// Its wishes where tasks are.
+    pub(super) fn strategy(&self) -> &[PlacementStrategy] {
+        let own = || &*self.primary().spec.placement_strategy;
+        self.task_set().map_or_else(own, |set| &set.spec.placement_strategy)
     }
 
     pub(super) fn story(&self) -> Option<&ServiceDeployment> {
@@ -73,6 +111,12 @@ impl<'a> Pass<'a> {
         self.plan.held.push(hold);
     }
 
+    /// Whether any of the tasks that are to stop, and have not, is the service's or the task set's that is being moved.
+    pub(super) fn leave_some(&self) -> bool {
+        let set = self.set.map(|set| set.to_string());
+        self.roll.leaving.iter().any(|task| set.is_none() || task.started_by.as_deref() == set.as_deref())
+    }
+
     /// Asks to be looked at again no later than that.
     pub(super) fn look_at(&mut self, at: Timestamp) {
         self.plan.look_again = Some(self.plan.look_again.map_or(at, |already| already.min(at)));
@@ -91,8 +135,11 @@ impl<'a> Pass<'a> {
 
     /// Stops tasks as scaling in and deployments do, and tells it.
     pub(super) fn stop_scaling(&mut self, tasks: &[&'a Task]) {
-        let primary = self.service().primary().id;
-        self.take_off(tasks, |task| reason::scaling(deployment_of(task).unwrap_or(primary)));
+        let service = self.name();
+        self.take_off(tasks, |task| match deployment_of(task) {
+            Some(deployment) => reason::scaling(deployment),
+            None => reason::scaling_of_service(service),
+        });
         self.tell_stopped(tasks);
     }
 
@@ -100,11 +147,11 @@ impl<'a> Pass<'a> {
         let (pending, running): (Vec<&Task>, Vec<&Task>) =
             tasks.iter().copied().partition(|task| task.last_status() == TaskStatus::Pending);
         if !running.is_empty() {
-            let told = events::stopped(self.name(), running.iter().map(|task| &task.arn.id));
+            let told = events::stopped(self.who(), running.iter().map(|task| &task.arn.id));
             self.tell(told);
         }
         if !pending.is_empty() {
-            let told = events::stopped_pending(self.name(), pending.iter().map(|task| &task.arn.id));
+            let told = events::stopped_pending(self.who(), pending.iter().map(|task| &task.arn.id));
             self.tell(told);
         }
     }
@@ -188,9 +235,9 @@ impl<'a> Pass<'a> {
         if displaced > 0 {
             self.hold(Hold::Draining { tasks: displaced });
         }
-        let leaving = match self.service().primary().rollout {
-            Rollout::InProgress => self.roll.old_leaving(self.service().primary().id),
-            Rollout::Completed | Rollout::Failed => 0,
+        let leaving = match self.service().primary().map(|primary| (primary.rollout, primary.id)) {
+            Some((Rollout::InProgress, primary)) => self.roll.old_leaving(primary),
+            Some((Rollout::Completed | Rollout::Failed, _)) | None => 0,
         };
         if leaving > 0 {
             self.hold(Hold::WaitingForStopped { tasks: leaving });

@@ -60,8 +60,8 @@ fn may_balance(service: &Service) -> bool {
     service.az_rebalancing
         && service.rules.maximum_percent > 100
         && service.deployments.len() == 1
-        && service.primary().rollout == Rollout::Completed
-        && spreads_over_zones(&service.spec.placement_strategy)
+        && service.primary().is_some_and(|primary| primary.rollout == Rollout::Completed)
+        && service.spec.as_ref().is_some_and(|spec| spreads_over_zones(&spec.placement_strategy))
 }
 
 fn spreads_over_zones(strategy: &[PlacementStrategy]) -> bool {
@@ -89,7 +89,7 @@ fn is_balanced_anywhere(pass: &Pass<'_>) -> bool {
 
 /// The zones that have an instance for the service, and its tasks in them.
 fn zones(pass: &Pass<'_>) -> BTreeMap<Arc<str>, Share> {
-    let eligible = pass.view.field.eligible(pass.service().primary());
+    let eligible = pass.view.field.eligible(pass.primary());
     let mut zones: BTreeMap<Arc<str>, Share> =
         eligible.into_iter().filter_map(|(_, zone)| Some((zone?, Share::default()))).collect();
     for member in &pass.roll.members {
@@ -141,7 +141,7 @@ fn begin(pass: &mut Pass<'_>) {
     }
     let told = events::rebalancing_started(pass.name(), &before);
     pass.tell(told);
-    let deployment = pass.service().primary().id;
+    let deployment = pass.primary().id;
     for (zone, count) in starts {
         pass.start(Start { deployment, count, place: Place::InZone(zone) });
     }
@@ -176,7 +176,7 @@ fn finish(pass: &mut Pass<'_>) {
         stopped.entry(zone.clone()).or_default().push(task);
     }
     pass.edit().rebalancing = 0;
-    let deployment = pass.service().primary().id;
+    let deployment = pass.primary().id;
     for (zone, tasks) in stopped {
         pass.take_off(&tasks, |_| reason::rebalancing(deployment));
         let told = events::stopped_to_rebalance(pass.name(), &zone, tasks.iter().map(|task| &task.arn.id));

@@ -16,12 +16,9 @@ use super::{
 use model::Rollout;
 
 pub(super) fn plan(pass: &mut Pass<'_>) {
-    match pass.service().primary().rollout {
+    match pass.primary().rollout {
         Rollout::InProgress | Rollout::Completed => {
-            pass.stop_pending(|m| !m.good());
-            scale_in(pass);
-            stop_running(pass, |m| !m.good());
-            start(pass);
+            keep(pass);
         }
         Rollout::Failed => {
             pass.hold(Hold::DeploymentFailed);
@@ -32,13 +29,21 @@ pub(super) fn plan(pass: &mut Pass<'_>) {
     }
 }
 
+/// Keeps as many good tasks as are asked for, and no others.
+pub(super) fn keep(pass: &mut Pass<'_>) {
+    pass.stop_pending(|m| !m.good());
+    scale_in(pass);
+    stop_running(pass, |m| !m.good());
+    start(pass);
+}
+
 /// How many tasks the service is to be made of: those that balance zones have yet to replace others.
 pub(super) fn wanted(pass: &Pass<'_>) -> u32 {
-    pass.service().desired_count.saturating_add(pass.service().rebalancing)
+    pass.desired().saturating_add(pass.service().rebalancing)
 }
 
 fn minimum(pass: &Pass<'_>) -> u32 {
-    pass.service().rules.minimum_healthy(pass.service().desired_count)
+    pass.service().rules.minimum_healthy(pass.desired())
 }
 
 fn stop_running<'a>(pass: &mut Pass<'a>, which: impl Fn(&Member<'a>) -> bool) {
@@ -87,8 +92,8 @@ fn shrink<'a>(pass: &mut Pass<'a>, surplus: u32, which: impl Fn(&Member<'a>) -> 
     pass.stop_scaling(&stopped);
     if left > 0 && !protected.is_empty() {
         pass.hold_protected(&protected);
-        if number(protected.len()) > pass.service().desired_count {
-            let told = events::scale_in_failed_by_protection(pass.name());
+        if number(protected.len()) > pass.desired() {
+            let told = events::scale_in_failed_by_protection(pass.who());
             pass.tell(told);
         }
     }
@@ -107,11 +112,11 @@ fn start(pass: &mut Pass<'_>) {
     if missing == 0 || backs_off(pass) {
         return;
     }
-    let maximum = pass.service().rules.maximum_total(pass.service().desired_count);
+    let maximum = pass.service().rules.maximum_total(pass.desired());
     let total = number(pass.roll.members.len());
     let count = missing.min(maximum.saturating_sub(total));
     if count > 0 {
-        let deployment = pass.service().primary().id;
+        let deployment = pass.aim();
         pass.start(Start { deployment, count, place: Place::Anywhere });
     }
     if count < missing {
@@ -123,7 +128,7 @@ fn start(pass: &mut Pass<'_>) {
 /// Whether the next start waits because the last tasks did not come to run.
 pub(super) fn backs_off(pass: &mut Pass<'_>) -> bool {
     let now = pass.now();
-    let until = pass.service().primary().failures.hold_until.filter(|until| *until > now);
+    let until = pass.failures().hold_until.filter(|until| *until > now);
     if let Some(until) = until {
         pass.hold(Hold::BackOff { until });
         pass.look_at(until);
@@ -133,14 +138,15 @@ pub(super) fn backs_off(pass: &mut Pass<'_>) -> bool {
 
 /// Tells that the rules allow neither a start nor a stop, if nothing that is under way can change that.
 pub(super) fn tell_if_stuck(pass: &mut Pass<'_>) {
-    let moves = !pass.plan.starts.is_empty() || !pass.roll.leaving.is_empty();
+    let starts = pass.plan.starts.iter().any(|start| start.deployment == pass.aim());
+    let moves = starts || pass.leave_some();
     let under_way = pass.roll.members.iter().any(|m| match m.stage {
         Stage::Pending | Stage::Warming(_) => true,
         Stage::Healthy => m.unreachable.is_some(),
     });
     let protected = pass.plan.held.iter().any(|hold| matches!(hold, Hold::Protected { .. }));
     if !(moves || under_way || protected) {
-        let told = events::stuck_deployment(pass.name());
+        let told = events::stuck_deployment(pass.who());
         pass.tell(told);
     }
 }

@@ -13,12 +13,12 @@ use super::{
 use model::{BreakerStatus, Cleanup, Deployment, DeploymentId, Rollout, SchedulingStrategy, ServiceDeploymentStatus};
 
 /// Rounds of starts in a row of which no task came to run, from which on that is told.
-const IMPAIRED_AFTER_ROUNDS: u32 = 3;
+pub(super) const IMPAIRED_AFTER_ROUNDS: u32 = 3;
 
 /// Looks whether the primary deployment's tasks fail.
 pub(super) fn watch(pass: &mut Pass<'_>) {
     forget_failures(pass);
-    let primary = pass.service().primary();
+    let primary = pass.primary();
     let tries = match primary.rollout {
         Rollout::InProgress | Rollout::Completed => true,
         Rollout::Failed => false,
@@ -33,7 +33,7 @@ pub(super) fn watch(pass: &mut Pass<'_>) {
 
 /// A task that became healthy after the last failure makes the failures forgotten.
 fn forget_failures(pass: &mut Pass<'_>) {
-    let Some(last) = pass.service().primary().failures.last else { return };
+    let Some(last) = pass.primary().failures.last else { return };
     let recovered =
         pass.roll.members.iter().any(|m| m.primary && m.healthy() && healthy_at(m.task).is_some_and(|at| at > last));
     if recovered && pass.service().rules.breaker.reset_on_healthy_task {
@@ -45,7 +45,7 @@ fn forget_failures(pass: &mut Pass<'_>) {
 fn break_circuit(pass: &mut Pass<'_>) {
     let (service, now) = (pass.service(), pass.now());
     let breaker = service.rules.breaker;
-    let primary = service.primary();
+    let primary = pass.primary();
     let failed = primary.failures.count >= breaker.threshold.of(service.desired_count);
     if !(breaker.enable && failed && primary.rollout == Rollout::InProgress) {
         return;
@@ -85,7 +85,7 @@ fn break_circuit(pass: &mut Pass<'_>) {
 
 /// Writes down what has been reached.
 pub(super) fn settle(pass: &mut Pass<'_>) {
-    if pass.service().primary().rollout == Rollout::InProgress && is_complete(pass) {
+    if pass.primary().rollout == Rollout::InProgress && is_complete(pass) {
         complete(pass);
     }
     prune(pass);
@@ -95,7 +95,7 @@ pub(super) fn settle(pass: &mut Pass<'_>) {
 fn is_complete(pass: &Pass<'_>) -> bool {
     let desired = pass.service().desired_count;
     let healthy = pass.roll.count(|m| m.good() && m.healthy());
-    let old_gone = pass.roll.count(|m| !m.primary) == 0 && pass.roll.old_leaving(pass.service().primary().id) == 0;
+    let old_gone = pass.roll.count(|m| !m.primary) == 0 && pass.roll.old_leaving(pass.primary().id) == 0;
     let early = pass.service().rules.early_success.is_some_and(|early| {
         let enough = (u64::from(desired) * u64::from(early.healthy_percent)).div_ceil(100);
         u64::from(healthy) >= enough
@@ -120,7 +120,7 @@ fn is_still(pass: &Pass<'_>) -> bool {
 }
 
 fn complete(pass: &mut Pass<'_>) {
-    let (id, now) = (pass.service().primary().id, pass.now());
+    let (id, now) = (pass.primary().id, pass.now());
     let primary = &mut pass.edit().deployments[0];
     deploy::bring(primary, Rollout::Completed, reason::completed(id), now);
     let failures = primary.failures.count;
@@ -146,7 +146,7 @@ fn end_story(pass: &mut Pass<'_>, status: ServiceDeploymentStatus, why: &str) {
     if pass.story().is_none_or(|story| story.status.is_over()) {
         return;
     }
-    let (primary, desired) = (pass.service().primary().id, pass.service().desired_count);
+    let (primary, desired) = (pass.service().primary().map(|d| d.id), pass.service().desired_count);
     let counts = |id: DeploymentId| {
         let id = id.to_string();
         let of = |m: &Member<'_>| m.task.started_by.as_deref() == Some(id.as_str());
@@ -157,7 +157,7 @@ fn end_story(pass: &mut Pass<'_>, status: ServiceDeploymentStatus, why: &str) {
         .chain(&story.sources)
         .map(|share| {
             let (running, pending) = counts(share.id);
-            let requested = if share.id == primary { desired } else { 0 };
+            let requested = if Some(share.id) == primary { desired } else { 0 };
             model::RevisionShare { id: share.id, requested, running, pending }
         })
         .collect();
@@ -181,7 +181,7 @@ fn prune(pass: &mut Pass<'_>) {
     if pass.service().deployments.len() == 1 {
         return;
     }
-    let target = match pass.service().primary().rollout {
+    let target = match pass.primary().rollout {
         Rollout::InProgress | Rollout::Failed => deploy::rollback_target(pass.service()),
         Rollout::Completed => None,
     };
@@ -200,7 +200,7 @@ fn prune(pass: &mut Pass<'_>) {
 pub(super) fn steady(pass: &mut Pass<'_>) {
     let service = pass.service();
     let settled = service.deployments.len() == 1
-        && service.primary().rollout == Rollout::Completed
+        && pass.primary().rollout == Rollout::Completed
         && pass.roll.leaving.is_empty()
         && is_still(pass);
     let healthy = || pass.roll.count(|m| m.good() && m.healthy()) == service.desired_count;

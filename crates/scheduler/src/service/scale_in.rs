@@ -69,7 +69,7 @@ pub(super) fn choose<'a>(
     if number(free.len()) <= count {
         return free.iter().map(|m| m.task).collect();
     }
-    let order = Order::of(&pass.service().spec.placement_strategy);
+    let order = Order::of(pass.strategy());
     let zone_of = |task: &'a Task| match order {
         Order::Zones => task.availability_zone.as_deref(),
         Order::Instances | Order::Cpu | Order::Memory => None,

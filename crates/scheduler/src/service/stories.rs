@@ -3,10 +3,10 @@
 //! `LONGSHORE_BLESS=1` writes the files anew; look at the difference before believing it.
 
 use super::{
-    InstanceState, Told, deploy,
+    InstanceState, Told, deploy, task_sets,
     world::{Wish, World, instance_id},
 };
-use model::{CircuitBreaker, Cleanup, EarlySuccess, Phase, PlacementStrategy, Timestamp};
+use model::{CircuitBreaker, Cleanup, DeploymentId, EarlySuccess, Phase, PlacementStrategy, Scale, Timestamp};
 use std::{fmt::Write, path::Path};
 
 /// Runs a script and tells what happened.
@@ -22,7 +22,7 @@ struct Teller {
 impl Teller {
     fn create(words: &[&str]) -> Self {
         let mut wish = Wish::default();
-        let (mut by_hand, mut early) = (false, None);
+        let (mut by_hand, mut early, mut external) = (false, None, false);
         let (mut zones, mut slots) = (vec!["a"], 100);
         for word in words {
             let (name, value) = word.split_once('=').unwrap_or((word, ""));
@@ -41,6 +41,7 @@ impl Teller {
                     early = Some(EarlySuccess { healthy_percent: percent.parse().unwrap(), cleanup });
                 }
                 "by-hand" => by_hand = true,
+                "external" => external = true,
                 "rebalance" => wish.rebalance = true,
                 "breaker" => {
                     wish.breaker =
@@ -53,7 +54,7 @@ impl Teller {
                 other => panic!("{other}?"),
             }
         }
-        let mut world = World::new(&zones, slots, &wish);
+        let mut world = if external { World::external } else { World::new }(&zones, slots, &wish);
         world.service.rules.early_success = early;
         Self { world, text: String::new(), by_hand, tasks: 0, told: 0 }
     }
@@ -67,6 +68,21 @@ impl Teller {
             ["update", "broken"] => {
                 let id = self.world.update();
                 self.world.broken.insert(id);
+            }
+            ["set", percent] => drop(self.world.create_set(percent.parse().unwrap())),
+            ["set", percent, "broken"] => {
+                let id = self.world.create_set(percent.parse().unwrap());
+                self.world.broken.insert(id);
+            }
+            ["mend"] => self.world.broken.clear(),
+            ["scale", set, percent] => {
+                let scale = Scale::of_percent(percent.parse().unwrap()).unwrap();
+                self.world.change(task_sets::scale(&self.world.service, set_id(set), scale, now));
+            }
+            ["lead", set] => self.world.change(task_sets::lead(&self.world.service, set_id(set), now)),
+            ["remove", set] => self.world.change(task_sets::remove(&self.world.service, set_id(set), now)),
+            ["desired", count] if self.world.service.external.is_some() => {
+                self.world.change(task_sets::resize(&self.world.service, count.parse().unwrap(), now));
             }
             ["desired", count] => self.world.service.desired_count = count.parse().unwrap(),
             ["delete"] => self.world.service = deploy::delete(&self.world.service, now),
@@ -164,11 +180,18 @@ impl Teller {
         let world = &self.world;
         let phase = |wanted: Phase| world.live().filter(|task| task.phase == wanted).count();
         let stopping = world.tasks.iter().filter(|t| t.is_to_stop() && t.stopped_at().is_none()).count();
+        let sets = world.sets().iter().map(|set| {
+            let (id, steady) = (short(&set.id.to_string()), if set.steady { "steady" } else { "stabilizing" });
+            let live = world.live_of(set.id).filter(|task| task.phase == Phase::Running).count();
+            let count = set.computed_desired_count(world.service.desired_count);
+            format!("{id} {} {steady} {live}/{count}", set.status.as_str())
+        });
         let deployments: Vec<_> = world
             .service
             .deployments
             .iter()
             .map(|d| format!("{} {}", short(&d.id.to_string()), d.rollout.as_str()))
+            .chain(sets)
             .collect();
         let story = world.story().map_or("-", |story| story.status.as_str());
         let plan = world.plan();
@@ -191,6 +214,11 @@ impl Teller {
             let _ = writeln!(self.text, "         . look again in {} s", at.millis_since(world.now) as f64 / 1000.0);
         }
     }
+}
+
+/// `d2` is the set of that number.
+fn set_id(text: &str) -> DeploymentId {
+    DeploymentId::of(text.trim_start_matches('d').parse().unwrap())
 }
 
 fn number(id: &str) -> u64 {

@@ -69,7 +69,7 @@ fn scaling_in_takes_from_where_the_strategy_says() {
             plan.stops.iter().map(|stop| usize::from_str_radix(stop.task.id.as_str(), 16).unwrap()).collect();
         gone.sort_unstable();
         assert_eq!(gone, want, "{strategy} {layout:?} to {desired}");
-        let reason = format!("Scaling activity initiated by (deployment {})", world.service.primary().id);
+        let reason = format!("Scaling activity initiated by (deployment {})", world.service.primary().unwrap().id);
         assert!(plan.stops.iter().all(|stop| *stop.why.reason == *reason), "{plan:?}");
     }
 }
@@ -112,7 +112,7 @@ fn scaling_in_takes_first_what_serves_least() {
 #[test]
 fn a_new_deployment_ends_the_story_of_the_one_before() {
     let mut world = laid_out(&["a"], "", &[1, 1]);
-    let first = world.service.primary().clone();
+    let first = world.service.primary().unwrap().clone();
     assert_eq!(world.story().unwrap().status, ServiceDeploymentStatus::Successful);
     world.update();
     world.think();
@@ -148,7 +148,7 @@ fn a_story_ends_with_the_tasks_of_its_end() {
     assert_eq!(story.status, ServiceDeploymentStatus::Successful);
     assert_eq!((story.target.requested, story.target.running, story.target.pending), (3, 3, 0));
     assert_eq!((story.sources[0].requested, story.sources[0].running), (0, 0));
-    assert_eq!(story.reason.as_deref(), Some(&*world.service.primary().reason));
+    assert_eq!(story.reason.as_deref(), Some(&*world.service.primary().unwrap().reason));
 }
 
 #[test]
@@ -163,13 +163,13 @@ fn there_is_a_way_back_only_to_what_was_completed() {
     let over = world.story().unwrap().clone();
     assert_eq!(deploy::roll_back(&world.service, &over, world.now), None, "its story is over");
     assert_eq!(deploy::abort(&world.service, &over, &[], world.now), None, "its story is over");
-    let first = world.service.primary().clone();
+    let first = world.service.primary().unwrap().clone();
     let second = world.update();
     let story = world.story().unwrap().clone();
     let turned = deploy::roll_back(&world.service, &story, Timestamp(world.now.0 + 5)).unwrap();
-    assert_eq!(turned.service.primary().id, first.id);
-    assert_eq!(turned.service.primary().service_deployment, story.arn.id, "it goes on with the story");
-    assert_eq!(turned.service.spec, first.spec);
+    assert_eq!(turned.service.primary().unwrap().id, first.id);
+    assert_eq!(turned.service.primary().unwrap().service_deployment, story.arn.id, "it goes on with the story");
+    assert_eq!(turned.service.spec, Some(first.spec));
     assert_eq!(turned.service.deployments[1].id, second);
     assert_eq!(turned.service.deployments[1].rollout, Rollout::Failed);
     assert_eq!(turned.story.status, ServiceDeploymentStatus::RollbackInProgress);
@@ -199,7 +199,7 @@ fn a_deployment_that_failed_gives_up_its_own_tasks_first() {
 fn there_is_no_way_back_from_a_way_back() {
     let mut world = laid_out(&["a"], "", &[1]);
     world.service.rules.breaker = CircuitBreaker { enable: true, rollback: true, ..CircuitBreaker::default() };
-    let (first, second) = (world.service.primary().id, world.update());
+    let (first, second) = (world.service.primary().unwrap().id, world.update());
     let mut story = world.story().unwrap().clone();
     story.status = ServiceDeploymentStatus::RollbackInProgress;
     story.rollback = Some(Rollback { reason: "".into(), started_at: world.now, to: second });

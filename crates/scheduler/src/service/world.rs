@@ -4,13 +4,14 @@
 
 use super::{
     Field, Hold, InstanceState, Place, Plan, Told, View, deploy, deploy::NewDeployment, events, is_healthy, plan,
+    task_sets,
 };
 use model::{
     AccountId, CircuitBreaker, ClusterArn, ClusterName, ContainerInstanceId, CpuUnits, Creation, Deployment,
-    DeploymentId, DeploymentRules, Desired, Family, LaunchType, MemoryMib, Phase, PlacementStrategy, PropagateTags,
-    Region, Reservation, RevisionSpec, Rollout, SchedulingStrategy, Scope, Service, ServiceArn, ServiceDeployment,
-    ServiceDeploymentId, ServiceName, ServiceStatus, Stop, StopCode, Tags, Task, TaskArn, TaskDefinitionArn, TaskId,
-    TaskOverrides, TaskTimes, Timestamp,
+    DeploymentId, DeploymentRules, Desired, External, Failures, Family, LaunchType, MemoryMib, Phase,
+    PlacementStrategy, PropagateTags, Region, Reservation, RevisionSpec, Rollout, Scale, SchedulingStrategy, Scope,
+    Service, ServiceArn, ServiceDeployment, ServiceDeploymentId, ServiceName, ServiceStatus, Stop, StopCode, Tags,
+    Task, TaskArn, TaskDefinitionArn, TaskId, TaskOverrides, TaskSet, TaskSetStatus, TaskTimes, Timestamp,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -136,15 +137,16 @@ impl World {
             desired_count: wish.desired,
             rules,
             az_rebalancing: wish.rebalance,
-            spec: spec(1, &wish.strategy),
+            spec: None,
             deployments: vec![],
+            external: None,
             rebalancing: 0,
             steady: false,
             deleted_at: None,
             creation: Creation { token: None, request_sha256: "".into() },
             tags: Tags::default(),
         };
-        let begun = deploy::first(service, new_deployment(1), now);
+        let begun = deploy::first(service, spec(1, &wish.strategy), new_deployment(1), now);
         let mut world = Self {
             ground: Ground::default(),
             service: begun.service,
@@ -161,6 +163,61 @@ impl World {
         world
     }
 
+    /// The same, deployed by an external controller, without a task set yet.
+    pub(super) fn external(zones: &[&str], slots: usize, wish: &Wish) -> Self {
+        let mut world = Self::new(zones, slots, wish);
+        let spec = world.service.spec.take().unwrap();
+        world.service.deployments.clear();
+        world.stories.clear();
+        world.service.az_rebalancing = false;
+        world.service.external = Some(External {
+            placement_constraints: vec![],
+            placement_strategy: spec.placement_strategy.clone(),
+            propagate_tags: PropagateTags::None,
+            managed_tags: false,
+            sets: vec![],
+        });
+        world
+    }
+
+    /// One more task set, of that share.
+    pub(super) fn create_set(&mut self, percent: f64) -> DeploymentId {
+        self.deployments += 1;
+        let strategy = self.service.external.as_ref().unwrap().placement_strategy.clone();
+        let set = TaskSet {
+            id: new_deployment(self.deployments).id,
+            spec: spec(self.deployments, &strategy),
+            external_id: None,
+            scale: Scale::of_percent(percent).unwrap(),
+            status: TaskSetStatus::Active,
+            created_at: self.now,
+            updated_at: self.now,
+            steady: false,
+            steady_at: self.now,
+            failures: Failures::default(),
+            creation: Creation { token: None, request_sha256: "".into() },
+            tags: Tags::default(),
+        };
+        let id = set.id;
+        self.change(task_sets::create(&self.service, set));
+        id
+    }
+
+    pub(super) fn change(&mut self, changed: task_sets::Changed) {
+        self.service = changed.service;
+        self.told.extend(changed.events.into_iter().map(|told| (self.now, told)));
+    }
+
+    pub(super) fn sets(&self) -> &[TaskSet] {
+        self.service.external.as_ref().map_or(&[], |external| &external.sets)
+    }
+
+    /// Tasks of a deployment or set that are to run, on instances that are not lost.
+    pub(super) fn live_of(&self, id: DeploymentId) -> impl Iterator<Item = &Task> {
+        let id = id.to_string();
+        self.live().filter(move |task| task.started_by.as_deref() == Some(id.as_str()))
+    }
+
     pub(super) fn join(&mut self, zone: &str, slots: usize) {
         let id = instance_id(self.ground.0.len() + 1);
         let instance =
@@ -175,7 +232,7 @@ impl World {
     }
 
     pub(super) fn story(&self) -> Option<&ServiceDeployment> {
-        self.stories.get(&self.service.primary().service_deployment)
+        self.stories.get(&self.service.primary()?.service_deployment)
     }
 
     pub(super) fn plan(&self) -> Plan {
@@ -216,7 +273,7 @@ impl World {
             self.service = service.clone();
             self.service.version += 1;
         }
-        assert!(!self.service.deployments.is_empty());
+        assert_eq!(self.service.deployments.is_empty(), self.service.external.is_some());
         self.stories.extend(plan.stories.iter().map(|story| (story.arn.id.clone(), story.clone())));
         let mut healthy_stopped = 0;
         for stop in &plan.stops {
@@ -226,7 +283,9 @@ impl World {
             assert!(self.tasks[at].request_stop(stop.why.clone(), self.now), "{:?} was to stop already", stop.task);
         }
         let minimum = self.service.rules.minimum_healthy(self.service.desired_count);
-        let bound = self.service.scheduling == SchedulingStrategy::Replica && self.service.is_active();
+        let bound = self.service.scheduling == SchedulingStrategy::Replica
+            && self.service.is_active()
+            && self.service.external.is_none();
         let enough = healthy_stopped == 0 || healthy - healthy_stopped >= minimum;
         assert!(!bound || enough, "{healthy_stopped} of {healthy} healthy tasks stopped, minimum {minimum}: {plan:?}");
         let applied = self.start(plan);
@@ -268,19 +327,27 @@ impl World {
             }
         }
         let started: Vec<TaskArn> = self.tasks[before..].iter().map(|task| task.arn.clone()).collect();
-        if !started.is_empty() {
-            let ids = started.iter().map(|arn| &arn.id);
-            self.told.push((self.now, events::started(&self.service.arn.name, ids)));
+        let mut of: BTreeMap<&str, Vec<&TaskId>> = BTreeMap::new();
+        for task in &self.tasks[before..] {
+            of.entry(task.started_by.as_deref().unwrap()).or_default().push(&task.arn.id);
+        }
+        for (by, ids) in of {
+            let set = self.service.external.is_some().then(|| by.parse().unwrap());
+            let who = events::Who { service: &self.service.arn.name, set };
+            self.told.push((self.now, events::started(who, ids)));
         }
         Applied { started, unplaced }
     }
 
     fn hold_plan_to_the_laws(&self, plan: &Plan) {
         let service = plan.service.as_ref().unwrap_or(&self.service);
+        if service.external.is_some() {
+            return self.hold_sets_to_the_laws(plan);
+        }
         if service.scheduling == SchedulingStrategy::Daemon && service.is_active() {
             self.hold_daemons_to_the_minimum(plan);
         }
-        let primary = service.primary();
+        let primary = service.primary().unwrap();
         let stopped = |arn: &TaskArn| plan.stops.iter().any(|stop| stop.task == *arn);
         for task in self.live().filter(|task| stopped(&task.arn)) {
             let protected = task.protected_until.is_some_and(|until| until > self.now);
@@ -299,6 +366,31 @@ impl World {
             assert!(live + starts <= maximum, "{live} and {starts} more are over {maximum}: {plan:?}");
         }
         assert!(plan.starts.iter().all(|start| start.deployment == primary.id && start.count > 0));
+    }
+
+    /// The same for each task set alone: its minimum, its maximum, its protected tasks, its pauses.
+    fn hold_sets_to_the_laws(&self, plan: &Plan) {
+        let stopped = |arn: &TaskArn| plan.stops.iter().any(|stop| stop.task == *arn);
+        let starts = |id| plan.starts.iter().filter(|s| s.deployment == id).map(|s| s.count).sum::<u32>();
+        let kept = self.sets().iter().filter(|set| self.service.is_active() && set.status != TaskSetStatus::Draining);
+        for set in kept.clone() {
+            let count = set.computed_desired_count(self.service.desired_count);
+            let healthy = |task: &&Task| is_healthy(task, self.now);
+            let before = self.live_of(set.id).filter(healthy).count();
+            let after = self.live_of(set.id).filter(|task| !stopped(&task.arn)).filter(healthy).count();
+            let minimum = self.service.rules.minimum_healthy(count) as usize;
+            assert!(after == before || after >= minimum, "{after} of {before} are left, minimum {minimum}: {plan:?}");
+            let protected = |task: &&Task| task.protected_until.is_some_and(|until| until > self.now);
+            assert!(!self.live_of(set.id).filter(protected).any(|task| stopped(&task.arn)), "protected: {plan:?}");
+            if starts(set.id) > 0 {
+                let live = self.live_of(set.id).filter(|task| !stopped(&task.arn)).count() as u32;
+                let maximum = self.service.rules.maximum_total(count);
+                assert!(live + starts(set.id) <= maximum, "{live} and more are over {maximum}: {plan:?}");
+                assert!(set.failures.hold_until.is_none_or(|until| until <= self.now), "{plan:?}");
+            }
+        }
+        let all: u32 = plan.starts.iter().map(|start| start.count).sum();
+        assert_eq!(all, kept.map(|set| starts(set.id)).sum::<u32>(), "only of sets that are kept: {plan:?}");
     }
 
     /// Spreads over zones, then instances.
@@ -322,7 +414,7 @@ impl World {
         let id = TaskId::parse(format!("{:032x}", self.tasks.len() + 1)).unwrap();
         self.tasks.push(Task {
             arn: TaskArn { cluster: cluster(), id },
-            definition: self.service.primary().spec.task_definition.clone(),
+            definition: self.service.specs().next().unwrap().task_definition.clone(),
             availability_zone: Some(self.ground.0[&instance].zone.clone()),
             container_instance: instance,
             launch_type: LaunchType::Ec2,
@@ -340,9 +432,12 @@ impl World {
         });
     }
 
-    fn failures(&mut self, task: usize) -> Option<&mut model::Failures> {
-        let id: DeploymentId = self.tasks[task].started_by.as_deref()?.parse().ok()?;
-        self.service.deployments.iter_mut().find(|d| d.id == id).map(|d| &mut d.failures)
+    fn note(&mut self, task: usize, change: impl FnOnce(&mut Failures)) {
+        let id: Option<DeploymentId> = self.tasks[task].started_by.as_deref().and_then(|by| by.parse().ok());
+        if let Some((id, mut failures)) = id.and_then(|id| Some((id, self.service.failures(id)?))) {
+            change(&mut failures);
+            self.service.note_failures(id, failures, self.now);
+        }
     }
 
     /// The agent reports that the task runs.
@@ -350,7 +445,7 @@ impl World {
         if self.tasks[task].phase == Phase::Pending && !self.tasks[task].is_to_stop() {
             self.tasks[task].phase = Phase::Running;
             self.tasks[task].times.started = Some(self.now);
-            self.failures(task).into_iter().for_each(model::Failures::ran);
+            self.note(task, Failures::ran);
         }
     }
 
@@ -367,11 +462,11 @@ impl World {
             (Phase::Running | Phase::Stopping { .. }, false) => Stop::essential_exited(),
         };
         self.tasks[task].end_without_node(why, now);
-        if let (false, Some(failures)) = (stopping, self.failures(task)) {
-            match started {
+        if !stopping {
+            self.note(task, |failures| match started {
                 None => failures.never_ran(created, now),
                 Some(started) => failures.ended(started, now),
-            }
+            });
         }
     }
 
@@ -406,7 +501,8 @@ impl World {
     pub(super) fn update(&mut self) -> DeploymentId {
         self.deployments += 1;
         let new = new_deployment(self.deployments);
-        let spec = spec(self.deployments, &self.service.spec.placement_strategy);
+        let before = self.service.spec.clone().unwrap();
+        let spec = spec(self.deployments, &before.placement_strategy);
         let tasks: Vec<&Task> = self.tasks.iter().filter(|task| task.stopped_at().is_none()).collect();
         let begun = deploy::begin(&self.service, spec, new.clone(), self.story(), &tasks, self.now);
         self.service = begun.service;
@@ -418,8 +514,12 @@ impl World {
 
     /// Tasks of each zone that has an instance for them.
     pub(super) fn zones(&self) -> BTreeMap<Arc<str>, usize> {
-        let mut zones: BTreeMap<_, _> =
-            self.ground.eligible(self.service.primary()).into_iter().filter_map(|(_, zone)| Some((zone?, 0))).collect();
+        let mut zones: BTreeMap<_, _> = self
+            .ground
+            .eligible(self.service.primary().unwrap())
+            .into_iter()
+            .filter_map(|(_, zone)| Some((zone?, 0)))
+            .collect();
         for task in self.live() {
             if let Some(count) = task.availability_zone.as_ref().and_then(|zone| zones.get_mut(zone)) {
                 *count += 1;

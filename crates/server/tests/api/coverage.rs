@@ -52,5 +52,5 @@ fn the_table_names_members_that_are_refused() {
         let said = row(operation).unsupported_members.iter().any(|m| m == member);
         assert_eq!(said, refused, "{operation} {member}");
     }
-    assert_eq!(json!(row("CreateTaskSet").status), Value::from("refused"));
+    assert_eq!(json!(row("DescribeDaemon").status), Value::from("refused"));
 }

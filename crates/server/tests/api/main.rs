@@ -16,6 +16,7 @@ mod services;
 mod settings;
 mod signatures;
 mod tags;
+mod task_sets;
 
 use client::Harness;
 use serde_json::{Value, json};

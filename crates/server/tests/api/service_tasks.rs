@@ -55,12 +55,12 @@ fn task(harness: &Harness, service: &Service, group: Arc<str>, instance: &str, d
     let id = TaskId::parse(digit.to_string().repeat(32)).unwrap();
     Task {
         arn: TaskArn { cluster: service.arn.cluster.clone(), id },
-        definition: service.spec.task_definition.clone(),
+        definition: service.specs().next().unwrap().task_definition.clone(),
         container_instance: on.id,
         availability_zone: None,
         launch_type: LaunchType::Ec2,
         group,
-        started_by: Some(service.primary().id.to_string().into()),
+        started_by: Some(service.primary().unwrap().id.to_string().into()),
         overrides: TaskOverrides::default(),
         reservation: Reservation { cpu: CpuUnits(0), memory: MemoryMib(6), ..Reservation::default() },
         desired: Desired::Running,

@@ -177,7 +177,7 @@ async fn wrong_requests_for_a_service_are_refused() {
         (create("a", &json!({"desiredCount": 5001})), INVALID, "Desired count exceeds limit."),
         (create("a", &json!({"clientToken": "x".repeat(37)})), INVALID, "clientToken"),
         (create("a", &json!({"launchType": "FARGATE"})), INVALID, "does not honour launchType FARGATE"),
-        (create("a", &json!({"deploymentController": {"type": "EXTERNAL"}})), INVALID, "controller EXTERNAL"),
+        (create("a", &json!({"deploymentController": {"type": "CODE_DEPLOY"}})), INVALID, "controller CODE_DEPLOY"),
         (create("a", &json!({"role": "r"})), INVALID, "does not honour role"),
         (create("a", &json!({"enableExecuteCommand": true})), INVALID, "does not honour enableExecuteCommand"),
         (create("a", &json!({"loadBalancers": [{"containerPort": 1}]})), INVALID, "does not honour loadBalancers"),

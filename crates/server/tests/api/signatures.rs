@@ -119,7 +119,7 @@ async fn errors_have_aws_envelopes_and_unknown_operations_are_told() {
     let answer = harness.send(parts, bytes).await;
     assert_eq!((answer.status, &body(&answer)["__type"]), (400, &json!("UnknownOperationException")));
     assert_eq!(answer.headers["content-type"], "application/x-amz-json-1.1");
-    let refused = harness.call("ecs", "DescribeTaskSets", &json!({"cluster": "c", "service": "s"})).await.unwrap_err();
+    let refused = harness.call("ecs", "DescribeDaemon", &json!({"daemonArn": "d"})).await.unwrap_err();
     assert_eq!(refused.code, "UnsupportedFeatureException");
-    assert_eq!(refused.message, "Longshore does not serve DescribeTaskSets yet; see docs/coverage.md.");
+    assert_eq!(refused.message, "Longshore does not serve DescribeDaemon yet; see docs/coverage.md.");
 }

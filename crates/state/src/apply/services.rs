@@ -76,7 +76,7 @@ impl Draft<'_> {
     }
 
     fn check_definitions(&self, change: &ServiceChange) -> Result<(), Rejected> {
-        change.service.deployments.iter().try_for_each(|d| self.definition(&d.spec.task_definition).map(|_| ()))
+        change.service.specs().try_for_each(|spec| self.definition(&spec.task_definition).map(|_| ()))
     }
 
     fn check_stops(&self, change: &ServiceChange) -> Result<(), Rejected> {
@@ -149,13 +149,12 @@ impl Draft<'_> {
         Outcome::Done
     }
 
-    /// What a step of one of its tasks means for a service's deployment.
+    /// What a step of one of its tasks means for a service's deployment or task set.
     pub(super) fn note_progress(&mut self, before: &Task, after: &Arc<Task>, at: Timestamp) {
         let Some(arn) = ServiceArn::of_group(&after.arn.cluster, &after.group) else { return };
         let Some(id) = after.started_by.as_deref().and_then(|by| by.parse::<DeploymentId>().ok()) else { return };
         let Some(row) = self.next.service(&arn) else { return };
-        let Some(at_index) = row.service.deployments.iter().position(|d| d.id == id) else { return };
-        let known = row.service.deployments[at_index].failures;
+        let Some(known) = row.service.failures(id) else { return };
         let mut failures = known;
         let ran = after.times.started.or(after.times.execution_stopped);
         if before.times.started.is_none() && before.times.execution_stopped.is_none() && ran.is_some() {
@@ -181,8 +180,7 @@ impl Draft<'_> {
         if failures != known {
             let mut service = Service::clone(&row.service);
             service.version += 1;
-            service.deployments[at_index].failures = failures;
-            service.deployments[at_index].updated_at = at;
+            service.note_failures(id, failures, at);
             self.put_service(service);
         }
     }

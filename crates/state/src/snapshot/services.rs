@@ -100,7 +100,7 @@ impl ServiceRow {
         Seen { version: self.service.version, tasks: self.tasks.clone() }
     }
 
-    /// How many tasks of a deployment there are.
+    /// How many tasks of a deployment or task set there are.
     pub fn counts(&self, deployment: DeploymentId) -> Counts {
         let id = deployment.to_string();
         let of = self.tasks.values().filter(|task| task.started_by.as_deref() == Some(id.as_str()));
@@ -226,11 +226,11 @@ impl Snapshot {
                 None
             }
         };
-        for deployment in &service.deployments {
-            self.count_service(&deployment.spec.task_definition, |n| n + 1)?;
+        for spec in service.specs() {
+            self.count_service(&spec.task_definition, |n| n + 1)?;
         }
-        for deployment in before.iter().flat_map(|service| &service.deployments) {
-            self.count_service(&deployment.spec.task_definition, |n| n - 1)?;
+        for spec in before.iter().flat_map(|service| service.specs()) {
+            self.count_service(&spec.task_definition, |n| n - 1)?;
         }
         Ok(())
     }
@@ -240,9 +240,9 @@ impl Snapshot {
         let Some(cluster) = self.cluster_mut(&arn.cluster) else { return };
         let Some(row) = cluster.services.remove(&arn.name) else { return };
         cluster.active_services -= is_active(&row.service);
-        for deployment in &row.service.deployments {
+        for spec in row.service.specs() {
             // It was there when the service was put, and may not be removed since.
-            let _ = self.count_service(&deployment.spec.task_definition, |n| n - 1);
+            let _ = self.count_service(&spec.task_definition, |n| n - 1);
         }
     }
 

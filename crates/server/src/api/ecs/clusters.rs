@@ -237,7 +237,7 @@ fn statistics(snapshot: &Snapshot, row: &ClusterRow) -> Vec<aws::KeyValuePair> {
             ServiceStatus::Draining => false,
             ServiceStatus::Inactive => continue,
         };
-        *services.entry((service.spec.launch_type, active)).or_default() += 1;
+        *services.entry((service.launch_type(), active)).or_default() += 1;
     }
     let services = |launch, active| services.get(&(launch, active)).copied().unwrap_or(0);
     let pairs = [

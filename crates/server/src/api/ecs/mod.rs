@@ -73,6 +73,11 @@ pub(crate) async fn dispatch(ctx: &Context, caller: &Caller, operation: &str, in
         "ListServiceDeployments" => answer(services::list_deployments(ctx, caller, &read(input)?)),
         "StopServiceDeployment" => answer(services::stop_deployment(ctx, caller, read(input)?).await),
         "DescribeServiceRevisions" => answer(services::describe_revisions(ctx, caller, read(input)?)),
+        "CreateTaskSet" => answer(services::create_task_set(ctx, caller, read(input)?).await),
+        "UpdateTaskSet" => answer(services::update_task_set(ctx, caller, read(input)?).await),
+        "DeleteTaskSet" => answer(services::delete_task_set(ctx, caller, read(input)?).await),
+        "DescribeTaskSets" => answer(services::describe_task_sets(ctx, caller, read(input)?)),
+        "UpdateServicePrimaryTaskSet" => answer(services::update_primary_task_set(ctx, caller, read(input)?).await),
         "UpdateTaskProtection" => answer(services::update_protection(ctx, caller, read(input)?).await),
         "GetTaskProtection" => answer(services::get_protection(ctx, caller, read(input)?)),
 

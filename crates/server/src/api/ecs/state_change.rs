@@ -135,6 +135,7 @@ fn event_type(name: ServiceEventName) -> &'static str {
     use ServiceEventName as Name;
     match name {
         Name::SteadyState
+        | Name::TaskSetSteadyState
         | Name::DesiredCountUpdated
         | Name::TasksStarted
         | Name::TasksStopped
@@ -157,6 +158,7 @@ pub(crate) fn is_of_deployment(name: ServiceEventName) -> bool {
     match name {
         Name::DeploymentInProgress | Name::DeploymentCompleted | Name::DeploymentFailed => true,
         Name::SteadyState
+        | Name::TaskSetSteadyState
         | Name::DesiredCountUpdated
         | Name::TasksStarted
         | Name::TasksStopped

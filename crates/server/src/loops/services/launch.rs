@@ -5,12 +5,12 @@ use crate::{
     context::Context,
 };
 use model::{
-    ClusterArn, ContainerInstanceArn, ContainerInstanceId, Deployment, PropagateTags, Reservation, Service, Tags, Task,
-    TaskDefinition,
+    ClusterArn, ContainerInstanceArn, ContainerInstanceId, Deployment, DeploymentId, PropagateTags, Reservation,
+    RevisionSpec, Service, Tags, Task, TaskDefinition, TaskId,
 };
 use scheduler::{
     Constraint, PlacementRequest, Strategy, obstacle,
-    service::{Place, Plan, Start, Told, events},
+    service::{Place, Plan, Start, Told, events, events::Who},
 };
 use state::{ClusterRow, InstanceRow, ServiceRow, Snapshot};
 use std::{collections::BTreeMap, sync::Arc};
@@ -39,24 +39,39 @@ pub(super) fn launch(ctx: &Context, snapshot: &Snapshot, row: &ServiceRow, plan:
         let left = MOST.saturating_sub(launched.tasks.len());
         let service = plan.service.as_ref().unwrap_or(&row.service);
         let recipe = recipes.entry(start.deployment).or_insert_with(|| {
-            let deployment = service.deployment(start.deployment)?;
-            Recipe::of(snapshot, row, service, deployment)
+            let deployment = service.deployment(start.deployment).map(|deployment| &deployment.spec);
+            let set = || service.external.as_ref()?.set(start.deployment).map(|set| &set.spec);
+            Recipe::of(snapshot, row, service, start.deployment, deployment.or_else(set)?)
         });
         if let Some(recipe) = recipe.as_ref().filter(|_| left > 0) {
             recipe.start(ctx, snapshot, start, left, &mut launched);
         }
     }
-    let started: Vec<_> = launched.tasks.iter().map(|task| &task.arn.id).collect();
-    if !started.is_empty() && launched.rebalancing == 0 {
-        launched.events.insert(0, events::started(&row.service.arn.name, started));
+    if launched.rebalancing == 0 {
+        let mut told = tell_started(&row.service, &launched.tasks);
+        told.append(&mut launched.events);
+        launched.events = told;
     }
     launched
 }
 
-/// All that the tasks of a deployment have in common.
+/// The tasks of a service's deployment are the service's, those of its task sets each set's.
+fn tell_started(service: &Service, tasks: &[Task]) -> Vec<Told> {
+    let mut started: BTreeMap<Option<DeploymentId>, Vec<&TaskId>> = BTreeMap::new();
+    for task in tasks {
+        let by = || task.started_by.as_deref().and_then(|by| by.parse().ok());
+        started.entry(service.external.as_ref().and_then(|_| by())).or_default().push(&task.arn.id);
+    }
+    let name = &service.arn.name;
+    started.into_iter().map(|(set, ids)| events::started(Who { service: name, set }, ids)).collect()
+}
+
+/// All that the tasks of a deployment, or of a task set, have in common.
 struct Recipe<'a> {
     service: &'a Service,
-    deployment: &'a Deployment,
+    spec: &'a RevisionSpec,
+    /// Whose events are told of them.
+    who: Who<'a>,
     intent: Intent,
     constraints: Vec<Constraint>,
     strategy: Vec<Strategy>,
@@ -65,20 +80,27 @@ struct Recipe<'a> {
 }
 
 impl<'a> Recipe<'a> {
-    fn of(snapshot: &Snapshot, row: &ServiceRow, service: &'a Service, deployment: &'a Deployment) -> Option<Self> {
-        let definition = snapshot.task_definition(&deployment.spec.task_definition)?.clone();
-        let (constraints, strategy) = rules(&definition, deployment);
-        let images = row.revision(deployment.id).into_iter().flat_map(|revision| &revision.images);
+    fn of(
+        snapshot: &Snapshot,
+        row: &ServiceRow,
+        service: &'a Service,
+        id: DeploymentId,
+        spec: &'a RevisionSpec,
+    ) -> Option<Self> {
+        let definition = snapshot.task_definition(&spec.task_definition)?.clone();
+        let (constraints, strategy) = rules(&definition, spec);
+        let images = row.revision(id).into_iter().flat_map(|revision| &revision.images);
         let pinned = images.filter_map(|image| Some((image.container.clone(), image.digest.clone()?)));
-        let tags = tags(&definition, service, deployment);
-        let started_by = Some(deployment.id.to_string().into());
+        let tags = tags(&definition, service, spec);
+        let started_by = Some(id.to_string().into());
+        let who = Who { service: &service.arn.name, set: service.external.as_ref().map(|_| id) };
         let cluster = service.arn.cluster.clone();
         let intent = Intent::of_service(cluster, definition, service.group(), started_by, tags);
-        Some(Self { service, deployment, intent, constraints, strategy, pinned: pinned.collect() })
+        Some(Self { service, spec, who, intent, constraints, strategy, pinned: pinned.collect() })
     }
 
     fn start(&self, ctx: &Context, snapshot: &Snapshot, start: &Start, most: usize, launched: &mut Launched) {
-        let launch = self.deployment.spec.launch_type;
+        let launch = self.spec.launch_type;
         let mut rows = match &start.place {
             Place::On(id) => {
                 let instance = ContainerInstanceArn { cluster: self.service.arn.cluster.clone(), id: id.clone() };
@@ -130,7 +152,7 @@ impl<'a> Recipe<'a> {
         }
         let closest = plan.closest().and_then(|held| Some((rows[held.instance?], held.reason.in_an_event())));
         let closest = closest.map(|(row, reason)| (row.instance.arn.id.as_str(), reason));
-        let told = events::unable_to_place(name, closest);
+        let told = events::unable_to_place(self.who, closest);
         if !launched.events.contains(&told) {
             launched.events.push(told);
         }
@@ -145,9 +167,8 @@ impl<'a> Recipe<'a> {
 }
 
 /// What binds and what is wished for the tasks of a deployment. AWS: a service without a strategy is spread over the zones.
-fn rules(definition: &TaskDefinition, deployment: &Deployment) -> (Vec<Constraint>, Vec<Strategy>) {
+fn rules(definition: &TaskDefinition, spec: &RevisionSpec) -> (Vec<Constraint>, Vec<Strategy>) {
     const WAS_CHECKED: &str = "constraints and strategies are checked when they come in";
-    let spec = &deployment.spec;
     let own = spec.placement_constraints.iter().map(|c| Constraint::parse(&c.kind, c.expression.as_deref()));
     let of_definition = definition.spec.placement_constraints.iter();
     let constraints = own.chain(of_definition.map(|expression| Constraint::parse("memberOf", Some(expression))));
@@ -166,13 +187,13 @@ fn default_strategy() -> Vec<Strategy> {
     vec![by("attribute:ecs.availability-zone"), by("instanceId")]
 }
 
-fn tags(definition: &TaskDefinition, service: &Service, deployment: &Deployment) -> Tags {
-    let mut tags = match deployment.spec.propagate_tags {
+fn tags(definition: &TaskDefinition, service: &Service, spec: &RevisionSpec) -> Tags {
+    let mut tags = match spec.propagate_tags {
         PropagateTags::None => Tags::default(),
         PropagateTags::Service => service.tags.clone(),
         PropagateTags::TaskDefinition => definition.tags.clone(),
     };
-    if deployment.spec.managed_tags {
+    if spec.managed_tags {
         let cluster = service.arn.cluster.name.to_string();
         tags.0.insert("aws:ecs:clusterName".to_owned(), cluster);
         tags.0.insert("aws:ecs:serviceName".to_owned(), service.arn.name.to_string());
@@ -188,7 +209,7 @@ pub(super) fn eligible(
     deployment: &Deployment,
 ) -> Vec<(ContainerInstanceId, Option<Arc<str>>)> {
     let Some(definition) = snapshot.task_definition(&deployment.spec.task_definition) else { return Vec::new() };
-    let (constraints, _) = rules(definition, deployment);
+    let (constraints, _) = rules(definition, &deployment.spec);
     // That a task is there already does not make the place another one's.
     let lasting = |c: &Constraint| match c {
         Constraint::DistinctInstance => false,

@@ -61,7 +61,7 @@ fn decide(
     let (row, cluster) = (snapshot.service(arn)?, snapshot.cluster(&arn.cluster)?);
     let service = &row.service;
     let field = ClusterField { snapshot, cluster, service, began, daemons: OnceCell::new() };
-    let story = row.deployment(&service.primary().service_deployment);
+    let story = service.primary().and_then(|primary| row.deployment(&primary.service_deployment));
     let told = |message: &str| row.events().find(|event| &*event.message == message).map(|event| event.at);
     let plan = scheduler::service::plan(&View {
         service,

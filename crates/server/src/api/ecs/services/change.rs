@@ -8,6 +8,7 @@ use model::{
 use scheduler::service::{
     Told,
     deploy::{Begun, NewDeployment, Turned},
+    task_sets::Changed,
 };
 use state::{Basis, ServiceChange};
 
@@ -49,12 +50,17 @@ pub(super) fn begun(
     let revision = ServiceRevision {
         arn: ServiceRevisionArn { service: begun.service.arn.clone(), id: begun.story.target.id },
         created_at: now,
-        spec: begun.service.spec.clone(),
+        spec: begun.spec,
         images: images.collect(),
     };
     let deployments = begun.superseded.into_iter().chain([begun.story]).collect();
     let change = record(ctx, on, begun.service, begun.events, now);
     ServiceChange { revisions: vec![revision], deployments, ..change }
+}
+
+/// A service's controller has changed its task sets.
+pub(super) fn changed(ctx: &Context, on: Basis, changed: Changed, now: Timestamp) -> ServiceChange {
+    record(ctx, on, changed.service, changed.events, now)
 }
 
 /// A deployment turns back or ends.

@@ -1,6 +1,10 @@
 //! CreateService: a new service, or the one there is when the same request comes again.
 
-use super::{TRIES, change, commit, parse, render, too_busy};
+use super::{
+    TRIES, change, commit,
+    parse::{self, Controller},
+    render, too_busy,
+};
 use crate::{
     api::{
         ApiError,
@@ -9,17 +13,13 @@ use crate::{
     context::{Caller, Context},
 };
 use model::{
-    ClusterArn, Creation, DeploymentRules, LaunchType, PlacementConstraint, PlacementStrategy, PropagateTags,
-    RevisionSpec, SchedulingStrategy, Service, ServiceArn, ServiceName, ServiceStatus, Tags,
+    ClusterArn, Creation, DeploymentRules, External, LaunchType, PlacementConstraint, PlacementStrategy, PropagateTags,
+    RevisionSpec, SchedulingStrategy, Service, ServiceArn, ServiceName, ServiceStatus, Tags, Timestamp,
 };
 use scheduler::service::deploy;
-use sha2::{Digest, Sha256};
 use shapes::ecs as aws;
 use state::{Basis, ServiceChange, ServiceRow, Snapshot};
 use std::sync::Arc;
-
-/// Longest client token. Source: `CreateServiceRequest$clientToken`.
-const MAX_TOKEN: usize = 36;
 
 pub(crate) async fn create(
     ctx: &Context,
@@ -42,14 +42,21 @@ pub(crate) async fn create(
     Err(too_busy())
 }
 
+/// What its tasks are, as far as the service says that.
+enum Form {
+    /// The service says it, and is deployed by us.
+    Own { task_definition: String, launch_type: LaunchType },
+    /// Each task set of its external controller will.
+    OfTaskSets,
+}
+
 /// The request, as far as it means anything without a look at what there is.
 struct Wish {
     cluster: ClusterArn,
     name: ServiceName,
     scheduling: SchedulingStrategy,
     desired_count: u32,
-    task_definition: String,
-    launch_type: LaunchType,
+    form: Form,
     constraints: Vec<PlacementConstraint>,
     strategy: Vec<PlacementStrategy>,
     rules: DeploymentRules,
@@ -64,7 +71,7 @@ impl Wish {
     fn parse(caller: &Caller, request: aws::CreateServiceRequest) -> Result<Self, ApiError> {
         let cluster = resolve::cluster_arn(&caller.scope, request.cluster.as_deref())?;
         let creation = creation(&cluster, &request)?;
-        parse::controller(request.deployment_controller.as_ref())?;
+        let controller = parse::controller(request.deployment_controller.as_ref())?;
         let name = parse::set(request.service_name);
         let name = name.ok_or_else(|| ApiError::invalid("Service name can not be blank."))?;
         let name =
@@ -78,18 +85,28 @@ impl Wish {
                 return Err(ApiError::invalid("desiredCount is required for the REPLICA scheduling strategy."));
             }
         };
-        let rules = request.deployment_configuration;
-        let task_definition = parse::set(request.task_definition);
+        let rules = parse::rules(request.deployment_configuration, parse::default_rules(scheduling), scheduling)?;
+        let (definition, launch_type) = (parse::set(request.task_definition), request.launch_type.as_deref());
+        let form = match controller.unwrap_or(Controller::Ecs) {
+            Controller::Ecs => Form::Own {
+                task_definition: definition.ok_or_else(|| ApiError::invalid("TaskDefinition can not be blank."))?,
+                launch_type: parse::launch_type(launch_type)?,
+            },
+            Controller::External => {
+                check_external(definition.as_deref(), launch_type, scheduling)?;
+                parse::check_external(&rules)?;
+                Form::OfTaskSets
+            }
+        };
         Ok(Self {
             cluster,
             name,
             scheduling,
             desired_count,
-            task_definition: task_definition.ok_or_else(|| ApiError::invalid("TaskDefinition can not be blank."))?,
-            launch_type: parse::launch_type(request.launch_type.as_deref())?,
+            form,
             constraints: parse::constraints(request.placement_constraints.unwrap_or_default())?,
             strategy: parse::strategy(request.placement_strategy.unwrap_or_default(), scheduling)?,
-            rules: parse::rules(rules, parse::default_rules(scheduling), scheduling)?,
+            rules,
             az_rebalancing: parse::set(request.availability_zone_rebalancing),
             propagate_tags: parse::propagate(request.propagate_tags.as_deref()).unwrap_or(PropagateTags::None),
             managed_tags: request.enable_ecs_managed_tags == Some(true),
@@ -116,14 +133,45 @@ impl Wish {
         }
     }
 
-    /// The new service with its first deployment.
+    /// The new service, with its first deployment if we deploy it.
     fn decide(&self, ctx: &Context, caller: &Caller, snapshot: &Snapshot) -> Result<ServiceChange, ApiError> {
-        let found = resolve::task_definition(snapshot, &caller.scope, &self.task_definition);
+        match &self.form {
+            Form::Own { task_definition, launch_type } => {
+                self.decide_own(ctx, caller, snapshot, task_definition, *launch_type)
+            }
+            Form::OfTaskSets => self.decide_external(ctx, caller),
+        }
+    }
+
+    fn decide_external(&self, ctx: &Context, caller: &Caller) -> Result<ServiceChange, ApiError> {
+        let asked = self.az_rebalancing.as_deref();
+        parse::az_rebalancing(asked, false, Some("the EXTERNAL deployment controller"))?;
+        let now = ctx.effects.now();
+        let external = External {
+            placement_constraints: self.constraints.clone(),
+            placement_strategy: self.strategy.clone(),
+            propagate_tags: self.propagate_tags,
+            managed_tags: self.managed_tags,
+            sets: Vec::new(),
+        };
+        let service = Service { external: Some(external), ..self.service(caller, false, now) };
+        Ok(change::record(ctx, Basis::New, service, Vec::new(), now))
+    }
+
+    fn decide_own(
+        &self,
+        ctx: &Context,
+        caller: &Caller,
+        snapshot: &Snapshot,
+        task_definition: &str,
+        launch_type: LaunchType,
+    ) -> Result<ServiceChange, ApiError> {
+        let found = resolve::task_definition(snapshot, &caller.scope, task_definition);
         let definition = parse::usable(found)?;
         parse::check_constraints(&self.constraints, definition)?;
         let spec = RevisionSpec {
             task_definition: definition.arn.clone(),
-            launch_type: self.launch_type,
+            launch_type,
             placement_constraints: self.constraints.clone(),
             placement_strategy: self.strategy.clone(),
             propagate_tags: self.propagate_tags,
@@ -133,7 +181,14 @@ impl Wish {
         let asked = self.az_rebalancing.as_deref();
         let az_rebalancing = parse::az_rebalancing(asked, obstacle.is_none(), obstacle)?;
         let now = ctx.effects.now();
-        let service = Service {
+        let service = self.service(caller, az_rebalancing, now);
+        let begun = deploy::first(service, Arc::new(spec), change::new_deployment(ctx), now);
+        Ok(change::begun(ctx, Basis::New, begun, definition, now))
+    }
+
+    /// The record, without anything that says what its tasks are.
+    fn service(&self, caller: &Caller, az_rebalancing: bool, now: Timestamp) -> Service {
+        Service {
             arn: ServiceArn { cluster: self.cluster.clone(), name: self.name.clone() },
             status: ServiceStatus::Active,
             version: 1,
@@ -143,29 +198,43 @@ impl Wish {
             desired_count: self.desired_count,
             rules: self.rules.clone(),
             az_rebalancing,
-            spec: Arc::new(spec),
-            // The first one comes next.
+            spec: None,
             deployments: Vec::new(),
+            external: None,
             rebalancing: 0,
             steady: false,
             deleted_at: None,
             creation: self.creation.clone(),
             tags: self.tags.clone(),
-        };
-        let begun = deploy::first(service, change::new_deployment(ctx), now);
-        Ok(change::begun(ctx, Basis::New, begun, definition, now))
+        }
+    }
+}
+
+/// AWS: what the tasks are is for the task sets to say, and daemons have none.
+fn check_external(
+    definition: Option<&str>,
+    launch_type: Option<&str>,
+    scheduling: SchedulingStrategy,
+) -> Result<(), ApiError> {
+    if definition.is_some() {
+        return Err(ApiError::invalid("TaskDefinition must be blank"));
+    }
+    if launch_type.is_some_and(|launch| !launch.is_empty()) {
+        return Err(ApiError::invalid("LaunchType must be blank"));
+    }
+    match scheduling {
+        SchedulingStrategy::Replica => Ok(()),
+        SchedulingStrategy::Daemon => Err(ApiError::invalid(
+            "The daemon scheduling strategy is not supported with the EXTERNAL deployment controller.",
+        )),
     }
 }
 
 /// By what the request is recognised when it comes again.
 fn creation(cluster: &ClusterArn, request: &aws::CreateServiceRequest) -> Result<Creation, ApiError> {
-    let token = parse::set(request.client_token.clone());
-    if token.as_deref().is_some_and(|t| t.len() > MAX_TOKEN || !t.bytes().all(|b| (33..=126).contains(&b))) {
-        return Err(ApiError::invalid("clientToken must be up to 36 ASCII characters between 33 and 126."));
-    }
+    let token = parse::token(request.client_token.clone())?;
     // However the cluster is called, it is the same one.
     let cluster = Some(cluster.to_string());
     let said = aws::CreateServiceRequest { client_token: None, cluster, ..request.clone() };
-    let json = serde_json::to_vec(&said).map_err(|error| ApiError::server(error.to_string()))?;
-    Ok(Creation { token: token.map(Arc::from), request_sha256: hex::encode(Sha256::digest(json)).into() })
+    parse::creation(token, &said)
 }

@@ -5,7 +5,7 @@ use crate::{
     api::ApiError,
     context::{Caller, Context},
 };
-use model::{SchedulingStrategy, ServiceStatus};
+use model::{SchedulingStrategy, ServiceStatus, TaskSetStatus};
 use scheduler::service::deploy;
 use shapes::ecs as aws;
 use state::Basis;
@@ -30,6 +30,11 @@ pub(crate) async fn delete(
         let force = request.force == Some(true) || service.scheduling == SchedulingStrategy::Daemon;
         if service.desired_count > 0 && !force {
             return Err(ApiError::invalid("The service cannot be stopped while it is scaled above 0."));
+        }
+        let mut sets = service.external.iter().flat_map(|external| &external.sets);
+        if !force && sets.any(|set| set.status != TaskSetStatus::Draining) {
+            let text = "The service cannot be deleted while it has task sets. Delete them first, or use force.";
+            return Err(ApiError::invalid(text));
         }
         let now = ctx.effects.now();
         let on = Basis::Version(service.version);

@@ -66,7 +66,7 @@ pub(crate) fn list(
     // AWS: what is deleted is listed no more, though it can be described for a while.
     let services = snapshot.services(&cluster, after.as_ref()).map(|row| &row.service).filter(|service| {
         service.is_active()
-            && launch.is_none_or(|launch| launch == Some(service.spec.launch_type))
+            && launch.is_none_or(|launch| launch == Some(service.launch_type()))
             && scheduling.is_none_or(|strategy| strategy == service.scheduling.as_str())
     });
     let (page, next_token) = pages.cut(services, limit, |service| service.arn.name.to_string());

@@ -2,7 +2,7 @@
 //! wanted; the loop of services starts and stops the tasks.
 //!
 //! Deliberately absent, and refused by name: load balancers and registries, networks of their own, capacity providers,
-//! Fargate, volumes, alarms and lifecycle hooks, every deployment strategy but ROLLING and every controller but ECS.
+//! Fargate, volumes, alarms and lifecycle hooks, every deployment strategy but ROLLING, the CODE_DEPLOY controller.
 
 mod change;
 mod create;
@@ -14,6 +14,7 @@ mod protection;
 mod render;
 mod revisions;
 mod stop;
+mod task_sets;
 mod update;
 
 pub(crate) use create::create;
@@ -23,6 +24,10 @@ pub(crate) use describe::{describe, list};
 pub(crate) use protection::{get as get_protection, update as update_protection};
 pub(crate) use revisions::describe as describe_revisions;
 pub(crate) use stop::stop as stop_deployment;
+pub(crate) use task_sets::{
+    create as create_task_set, delete as delete_task_set, describe as describe_task_sets,
+    lead as update_primary_task_set, update as update_task_set,
+};
 pub(crate) use update::update;
 
 use super::resolve;
@@ -91,6 +96,14 @@ pub(crate) const HONOURED: &[Row] = &[
     row("ListServiceDeployments", &["cluster", "createdAt.*", "maxResults", "nextToken", "service", "status"]),
     row("StopServiceDeployment", &["serviceDeploymentArn", "stopType"]),
     row("DescribeServiceRevisions", &["serviceRevisionArns"]),
+    row(
+        "CreateTaskSet",
+        &["clientToken", "cluster", "externalId", "launchType", "scale.*", "service", "tags.*", "taskDefinition"],
+    ),
+    row("UpdateTaskSet", &["cluster", "scale.*", "service", "taskSet"]),
+    row("UpdateServicePrimaryTaskSet", &["cluster", "primaryTaskSet", "service"]),
+    row("DeleteTaskSet", &["cluster", "force", "service", "taskSet"]),
+    row("DescribeTaskSets", &["cluster", "include", "service", "taskSets"]),
     row("UpdateTaskProtection", &["cluster", "expiresInMinutes", "protectionEnabled", "tasks"]),
     row("GetTaskProtection", &["cluster", "tasks"]),
 ];
@@ -113,13 +126,18 @@ fn find<'a>(
 
 /// Makes a change and shows the service that came of it; `None` if the service moved on while it was looked at.
 async fn commit(ctx: &Context, change: ServiceChange) -> Result<Option<aws::Service>, ApiError> {
+    Ok(commit_row(ctx, change).await?.map(|row| render::service(&row, true)))
+}
+
+/// Makes a change; the row that came of it, or `None` if the service moved on while it was looked at.
+async fn commit_row(ctx: &Context, change: ServiceChange) -> Result<Option<Arc<ServiceRow>>, ApiError> {
     match ctx.store.commit(Command::ChangeService(Box::new(change))).await {
         Ok(committed) => {
             let Outcome::Service(service) = &committed.outcome else {
                 return Err(ApiError::server("ChangeService answered with something else than the service"));
             };
             let row = committed.snapshot.service(&service.arn).ok_or_else(ApiError::service_not_found)?;
-            Ok(Some(render::service(row, true)))
+            Ok(Some(row.clone()))
         }
         Err(CommitError::Rejected(Rejected::ServiceExists(_) | Rejected::ServiceChanged(_))) => Ok(None),
         Err(error) => Err(error.into()),

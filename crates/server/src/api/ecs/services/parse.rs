@@ -2,15 +2,20 @@
 
 use crate::api::ApiError;
 use model::{
-    CircuitBreaker, Cleanup, DeploymentRules, EarlySuccess, LaunchType, PlacementConstraint, PlacementStrategy,
-    PropagateTags, RevisionSpec, SchedulingStrategy, TaskDefinition, TaskDefinitionStatus, Threshold,
+    CircuitBreaker, Cleanup, Creation, DeploymentRules, EarlySuccess, LaunchType, PlacementConstraint,
+    PlacementStrategy, PropagateTags, RevisionSpec, SchedulingStrategy, TaskDefinition, TaskDefinitionStatus,
+    Threshold,
 };
 use scheduler::{Constraint, MAX_CONSTRAINTS, MAX_STRATEGIES, Strategy};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
 use shapes::ecs as aws;
 use std::sync::Arc;
 
 /// Most tasks of one service. Source: the quota "Tasks per service".
 const MAX_DESIRED: i32 = 5_000;
+/// Longest client token. Source: `CreateServiceRequest$clientToken`, `CreateTaskSetRequest$clientToken`.
+const MAX_TOKEN: usize = 36;
 /// What zones are told apart by.
 const ZONE: &str = "ecs.availability-zone";
 
@@ -19,15 +24,40 @@ pub(super) fn set(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
+/// The client token, if it is one.
+pub(super) fn token(given: Option<String>) -> Result<Option<String>, ApiError> {
+    let token = set(given);
+    if token.as_deref().is_some_and(|t| t.len() > MAX_TOKEN || !t.bytes().all(|b| (33..=126).contains(&b))) {
+        return Err(ApiError::invalid("clientToken must be up to 36 ASCII characters between 33 and 126."));
+    }
+    Ok(token)
+}
+
+/// By what a request is recognised when it comes again; `said` is all of it but the token.
+pub(super) fn creation(token: Option<String>, said: &impl Serialize) -> Result<Creation, ApiError> {
+    let json = serde_json::to_vec(said).map_err(|error| ApiError::server(error.to_string()))?;
+    Ok(Creation { token: token.map(Arc::from), request_sha256: hex::encode(Sha256::digest(json)).into() })
+}
+
 /// The refusal of a value that is known and not honoured yet.
 pub(super) fn not_honoured(what: &str) -> ApiError {
     ApiError::invalid(format!("Longshore does not honour {what} yet; remove it or see docs/coverage.md."))
 }
 
-/// Refuses every controller but our own.
-pub(super) fn controller(given: Option<&aws::DeploymentController>) -> Result<(), ApiError> {
+/// Who deploys a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Controller {
+    Ecs,
+    /// Someone who works with task sets.
+    External,
+}
+
+/// The controller of a request that names one.
+pub(super) fn controller(given: Option<&aws::DeploymentController>) -> Result<Option<Controller>, ApiError> {
     match given.and_then(|controller| controller.r#type.as_deref()) {
-        None | Some("" | "ECS") => Ok(()),
+        None | Some("") => Ok(None),
+        Some("ECS") => Ok(Some(Controller::Ecs)),
+        Some("EXTERNAL") => Ok(Some(Controller::External)),
         Some(other) => Err(not_honoured(&format!("the deployment controller {other}"))),
     }
 }
@@ -112,6 +142,18 @@ pub(super) fn rules(
     }
     check(&rules, scheduling)?;
     Ok(rules)
+}
+
+/// What services have no use for that an external controller deploys. AWS: rolling deployments alone have a circuit breaker.
+pub(super) fn check_external(rules: &DeploymentRules) -> Result<(), ApiError> {
+    let what = if rules.breaker.enable {
+        "The deployment circuit breaker"
+    } else if rules.early_success.is_some() {
+        "earlySuccessCriteria"
+    } else {
+        return Ok(());
+    };
+    Err(ApiError::invalid(format!("{what} is supported only with the ECS deployment controller.")))
 }
 
 /// What the percentages must be together.

@@ -1,9 +1,9 @@
 //! Services and their deployments as clients see them. What is unset is absent; lists and counts stand where AWS shows them.
 
-use super::int;
+use super::{int, task_sets};
 use crate::api::ecs::tags;
 use model::{
-    BreakerStatus, Cleanup, Deployment, DeploymentId, DeploymentRules, RevisionShare, RevisionSpec, Service,
+    BreakerStatus, Cleanup, Deployment, DeploymentId, DeploymentRules, PropagateTags, RevisionShare, Service,
     ServiceDeployment, ServiceRevisionArn, ServiceStatus, Threshold,
 };
 use shapes::ecs as aws;
@@ -16,7 +16,12 @@ pub(super) fn time(at: model::Timestamp) -> ::wire::Timestamp {
 /// The whole service. Tags are shown when asked for.
 pub(super) fn service(row: &ServiceRow, with_tags: bool) -> aws::Service {
     let service = &*row.service;
-    let spec = &service.spec;
+    let spec = service.shown_spec();
+    let (controller, sets) = match &service.external {
+        None => ("ECS", None),
+        Some(external) => ("EXTERNAL", Some(task_sets::render::all(row, external, with_tags))),
+    };
+    let how = How::of(service);
     let arn = &service.arn;
     let live = match service.status {
         ServiceStatus::Active | ServiceStatus::Draining => &*service.deployments,
@@ -31,10 +36,11 @@ pub(super) fn service(row: &ServiceRow, with_tags: bool) -> aws::Service {
         desired_count: Some(int(service.desired_count)),
         running_count: Some(int(row.running)),
         pending_count: Some(int(row.pending)),
-        launch_type: Some(spec.launch_type.as_str().to_owned()),
-        task_definition: Some(spec.task_definition.to_string()),
+        launch_type: spec.map(|spec| spec.launch_type.as_str().to_owned()),
+        task_definition: spec.map(|spec| spec.task_definition.to_string()),
         deployment_configuration: Some(configuration(&service.rules)),
-        deployment_controller: Some(aws::DeploymentController { r#type: Some("ECS".to_owned()) }),
+        deployment_controller: Some(aws::DeploymentController { r#type: Some(controller.to_owned()) }),
+        task_sets: sets,
         deployments: Some(live.iter().map(|one| deployment(row, one)).collect()),
         current_service_deployment: live.first().map(|primary| {
             let id = primary.service_deployment.clone();
@@ -44,11 +50,11 @@ pub(super) fn service(row: &ServiceRow, with_tags: bool) -> aws::Service {
         events: Some(row.events().map(|event| self::event(event)).collect()),
         created_at: Some(time(service.created_at)),
         created_by: Some(service.created_by.to_string()),
-        placement_constraints: Some(constraints(spec)),
-        placement_strategy: Some(strategy(spec)),
+        placement_constraints: Some(constraints(how.constraints)),
+        placement_strategy: Some(strategy(how.strategy)),
         scheduling_strategy: Some(service.scheduling.as_str().to_owned()),
-        propagate_tags: Some(spec.propagate_tags.as_str().to_owned()),
-        enable_ecs_managed_tags: Some(spec.managed_tags),
+        propagate_tags: Some(how.propagate_tags.as_str().to_owned()),
+        enable_ecs_managed_tags: Some(how.managed_tags),
         enable_execute_command: Some(false),
         availability_zone_rebalancing: Some(if service.az_rebalancing { "ENABLED" } else { "DISABLED" }.to_owned()),
         load_balancers: Some(Vec::new()),
@@ -58,9 +64,36 @@ pub(super) fn service(row: &ServiceRow, with_tags: bool) -> aws::Service {
     }
 }
 
+/// What the service itself says of its tasks, whoever deploys it.
+struct How<'a> {
+    constraints: &'a [model::PlacementConstraint],
+    strategy: &'a [model::PlacementStrategy],
+    propagate_tags: PropagateTags,
+    managed_tags: bool,
+}
+
+impl<'a> How<'a> {
+    fn of(service: &'a Service) -> Self {
+        let own = service.spec.as_ref().map(|spec| Self {
+            constraints: &spec.placement_constraints,
+            strategy: &spec.placement_strategy,
+            propagate_tags: spec.propagate_tags,
+            managed_tags: spec.managed_tags,
+        });
+        let external = service.external.as_ref().map(|external| Self {
+            constraints: &external.placement_constraints,
+            strategy: &external.placement_strategy,
+            propagate_tags: external.propagate_tags,
+            managed_tags: external.managed_tags,
+        });
+        let none = Self { constraints: &[], strategy: &[], propagate_tags: PropagateTags::None, managed_tags: false };
+        own.or(external).unwrap_or(none)
+    }
+}
+
 /// How many tasks a deployment is to have: the primary all, the others those that are not stopping yet.
 fn wanted(row: &ServiceRow, id: DeploymentId) -> u32 {
-    if row.service.primary().id == id {
+    if row.service.primary().is_some_and(|primary| primary.id == id) {
         return row.service.desired_count;
     }
     let counts = row.counts(id);
@@ -69,7 +102,7 @@ fn wanted(row: &ServiceRow, id: DeploymentId) -> u32 {
 
 fn deployment(row: &ServiceRow, deployment: &Deployment) -> aws::Deployment {
     let counts = row.counts(deployment.id);
-    let primary = row.service.primary().id == deployment.id;
+    let primary = row.service.primary().is_some_and(|primary| primary.id == deployment.id);
     aws::Deployment {
         id: Some(deployment.id.to_string()),
         status: Some(if primary { "PRIMARY" } else { "ACTIVE" }.to_owned()),
@@ -109,22 +142,20 @@ fn event(event: &model::ServiceEvent) -> aws::ServiceEvent {
     }
 }
 
-fn constraints(spec: &RevisionSpec) -> Vec<aws::PlacementConstraint> {
-    let constraints = spec.placement_constraints.iter();
+fn constraints(constraints: &[model::PlacementConstraint]) -> Vec<aws::PlacementConstraint> {
     let shown = |one: &model::PlacementConstraint| aws::PlacementConstraint {
         r#type: Some(one.kind.to_string()),
         expression: one.expression.as_deref().map(str::to_owned),
     };
-    constraints.map(shown).collect()
+    constraints.iter().map(shown).collect()
 }
 
-fn strategy(spec: &RevisionSpec) -> Vec<aws::PlacementStrategy> {
-    let strategies = spec.placement_strategy.iter();
+fn strategy(strategies: &[model::PlacementStrategy]) -> Vec<aws::PlacementStrategy> {
     let shown = |one: &model::PlacementStrategy| aws::PlacementStrategy {
         r#type: Some(one.kind.to_string()),
         field: one.field.as_deref().map(str::to_owned),
     };
-    strategies.map(shown).collect()
+    strategies.iter().map(shown).collect()
 }
 
 fn configuration(rules: &DeploymentRules) -> aws::DeploymentConfiguration {

@@ -26,7 +26,7 @@ pub(crate) async fn stop(
             return Err(ApiError::new("ServiceDeploymentNotFoundException", "Service deployment not found."));
         };
         let service = &*row.service;
-        if story.status.is_over() || service.primary().service_deployment != arn.id {
+        if story.status.is_over() || service.primary().is_none_or(|primary| primary.service_deployment != arn.id) {
             return Err(conflict(&arn, "The service deployment has come to its end already."));
         }
         if back && story.status == ServiceDeploymentStatus::RollbackInProgress {

@@ -1,12 +1,16 @@
 //! UpdateService: what is asked of a service from now on. A change of what its tasks are begins a deployment.
 
-use super::{TRIES, change, commit, find, parse, render, too_busy};
+use super::{
+    TRIES, change, commit, find,
+    parse::{self, Controller},
+    render, too_busy,
+};
 use crate::{
     api::{ApiError, ecs::resolve},
     context::{Caller, Context},
 };
 use model::{PlacementConstraint, RevisionSpec, Service, ServiceStatus, Task};
-use scheduler::service::deploy;
+use scheduler::service::{deploy, task_sets};
 use shapes::ecs as aws;
 use state::{Basis, ServiceChange, ServiceRow, Snapshot};
 use std::sync::Arc;
@@ -16,7 +20,7 @@ pub(crate) async fn update(
     caller: &Caller,
     request: aws::UpdateServiceRequest,
 ) -> Result<aws::UpdateServiceResponse, ApiError> {
-    parse::controller(request.deployment_controller.as_ref())?;
+    let controller = parse::controller(request.deployment_controller.as_ref())?;
     let constraints = request.placement_constraints.clone().map(parse::constraints).transpose()?;
     for _ in 0..TRIES {
         let snapshot = ctx.store.snapshot();
@@ -27,7 +31,20 @@ pub(crate) async fn update(
                 return Err(ApiError::new("ServiceNotActiveException", "Service was not ACTIVE."));
             }
         }
-        let Some(change) = decide(ctx, &snapshot, row, &request, constraints.as_deref())? else {
+        let (ours, own) = match &row.service.external {
+            None => (Controller::Ecs, row.service.spec.as_ref()),
+            Some(_) => (Controller::External, None),
+        };
+        if controller.is_some_and(|asked| asked != ours) {
+            let text =
+                "Longshore does not honour a change of deploymentController yet; remove it or see docs/coverage.md.";
+            return Err(ApiError::invalid(text));
+        }
+        let decided = match own {
+            Some(own) => decide(ctx, &snapshot, row, own, &request, constraints.as_deref())?,
+            None => decide_external(ctx, row, &request)?,
+        };
+        let Some(change) = decided else {
             return Ok(aws::UpdateServiceResponse { service: Some(render::service(row, true)) });
         };
         if let Some(service) = commit(ctx, change).await? {
@@ -42,6 +59,7 @@ fn decide(
     ctx: &Context,
     snapshot: &Snapshot,
     row: &ServiceRow,
+    own: &RevisionSpec,
     request: &aws::UpdateServiceRequest,
     constraints: Option<&[PlacementConstraint]>,
 ) -> Result<Option<ServiceChange>, ApiError> {
@@ -51,13 +69,13 @@ fn decide(
         service.desired_count = count;
     }
     service.rules = parse::rules(request.deployment_configuration.clone(), service.rules, before.scheduling)?;
-    let spec = spec(snapshot, before, request, constraints)?;
+    let spec = spec(snapshot, before, own, request, constraints)?;
     let obstacle = parse::unbalanceable(before.scheduling, &spec, &service.rules);
     let asked = request.availability_zone_rebalancing.as_deref();
     // What was never asked for by name must not stand in the way of old clients, which know no name for it.
     let otherwise = before.az_rebalancing && obstacle.is_none();
     service.az_rebalancing = parse::az_rebalancing(asked, otherwise, obstacle)?;
-    let deploys = spec != *before.spec || request.force_new_deployment == Some(true);
+    let deploys = spec != *own || request.force_new_deployment == Some(true);
     if !deploys && service == *before {
         return Ok(None);
     }
@@ -68,11 +86,41 @@ fn decide(
     }
     // One that is no more cannot be deployed anew.
     let definition = parse::known(snapshot.task_definition(&spec.task_definition))?;
-    let story = row.deployment(&before.primary().service_deployment);
+    let story = before.primary().and_then(|primary| row.deployment(&primary.service_deployment));
     let tasks: Vec<&Task> = row.tasks().map(|task| &**task).collect();
     let new = change::new_deployment(ctx);
     let begun = deploy::begin(&service, Arc::new(spec), new, story.map(|story| &**story), &tasks, now);
     Ok(Some(change::begun(ctx, on, begun, definition, now)))
+}
+
+/// What a service can be asked that an external controller deploys. AWS: all else is for its task sets.
+fn decide_external(
+    ctx: &Context,
+    row: &ServiceRow,
+    request: &aws::UpdateServiceRequest,
+) -> Result<Option<ServiceChange>, ApiError> {
+    let set = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
+    let refused = [
+        ("task definition", set(&request.task_definition)),
+        ("deployment configuration", request.deployment_configuration.is_some()),
+        ("placement constraints", request.placement_constraints.is_some()),
+        ("placement strategy", request.placement_strategy.is_some()),
+        ("propagate tags", set(&request.propagate_tags)),
+        ("ECS managed tags", request.enable_ecs_managed_tags.is_some()),
+        ("availability zone rebalancing", request.availability_zone_rebalancing.as_deref() == Some("ENABLED")),
+    ];
+    let use_sets = "with an EXTERNAL deployment controller. Use CreateTaskSet to trigger a new deployment.";
+    if let Some((what, _)) = refused.iter().find(|(_, asked)| *asked) {
+        return Err(ApiError::invalid(format!("Unable to update {what} on services {use_sets}")));
+    }
+    if request.force_new_deployment == Some(true) {
+        return Err(ApiError::invalid(format!("Cannot force a new deployment on services {use_sets}")));
+    }
+    let before = &*row.service;
+    let asked = parse::desired(request.desired_count, before.scheduling)?;
+    let Some(count) = asked.filter(|count| *count != before.desired_count) else { return Ok(None) };
+    let now = ctx.effects.now();
+    Ok(Some(change::changed(ctx, Basis::Version(before.version), task_sets::resize(before, count, now), now)))
 }
 
 /// What its tasks shall be. AWS: a change of any of it is a new deployment; what is not named stays, and an empty list
@@ -80,10 +128,11 @@ fn decide(
 fn spec(
     snapshot: &Snapshot,
     service: &Service,
+    own: &RevisionSpec,
     request: &aws::UpdateServiceRequest,
     constraints: Option<&[PlacementConstraint]>,
 ) -> Result<RevisionSpec, ApiError> {
-    let mut spec = (*service.spec).clone();
+    let mut spec = own.clone();
     let scope = &service.arn.cluster.scope;
     if let Some(name) = request.task_definition.as_deref().filter(|name| !name.is_empty()) {
         let found = resolve::task_definition(snapshot, scope, name);
