@@ -363,8 +363,30 @@ async fn what_has_changed_is_found_without_looking_at_all() {
     let before = store.snapshot();
     let mut step = change(Basis::Version(1), "web", 1);
     step.start = vec![task_of("web", 1, 1)];
+    step.deployments =
+        vec![story("web", 1, ServiceDeploymentStatus::Stopped), story("web", 3, ServiceDeploymentStatus::InProgress)];
+    let event = |number: u64| ServiceEvent {
+        id: format!("{number}").into(),
+        at: NOW,
+        name: ServiceEventName::SteadyState,
+        message: "m".into(),
+    };
+    step.events = vec![event(1), event(2)];
     store.commit(Command::ChangeService(Box::new(step))).await.unwrap();
     let after = store.snapshot();
+    let (was, is) = (before.service(&arn("web")).unwrap(), after.service(&arn("web")).unwrap());
+    let told = |before: Option<&state::ServiceRow>| {
+        let (events, stories) = is.news_since(before);
+        let events: Vec<_> = events.iter().map(|event| event.id.to_string()).collect();
+        let stories: Vec<_> = stories.iter().map(|n| (n.before.map(|s| s.status), n.after.status)).collect();
+        (events.join(" "), stories)
+    };
+    use ServiceDeploymentStatus::{InProgress, Stopped, Successful};
+    assert_eq!(told(Some(was)), ("1 2".to_owned(), vec![(Some(Successful), Stopped), (None, InProgress)]));
+    assert_eq!(told(None), ("1 2".to_owned(), vec![(None, Stopped), (None, InProgress)]));
+    assert_eq!(told(Some(is)), (String::new(), Vec::new()));
+    assert_eq!(is.event(2).map(|event| event.id.to_string()), Some("2".to_owned()));
+    assert!(is.event(3).is_none());
     let cluster = |snapshot: &state::Snapshot| snapshot.cluster(&cluster_arn("one")).unwrap().clone();
     let (before, after) = (cluster(&before), cluster(&after));
     let changes = after.changes_since(&before);

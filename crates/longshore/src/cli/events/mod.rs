@@ -11,7 +11,10 @@ use clap::Args;
 use serde_json::Value;
 use server::event_log::{self, EventKind};
 use shapes::{ecs, logs as cw};
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 /// How often `--follow` asks for more.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -48,6 +51,7 @@ pub(crate) async fn events(args: EventsArgs) -> Result<()> {
         newest: BTreeSet::new(),
         json: args.output.is_json(),
         wanted: Wanted { kinds: args.kinds, service: args.service },
+        told: Told::default(),
     };
     if !reader.show().await? {
         check_cluster(&reader.client, &cluster).await?;
@@ -103,6 +107,37 @@ struct Reader {
     newest: BTreeSet<String>,
     json: bool,
     wanted: Wanted,
+    told: Told,
+}
+
+/// The ids of the last events that were told: what the server tells again after a crash is nothing new to people. Scripts get
+/// the log as it is.
+#[derive(Default)]
+struct Told {
+    ids: BTreeSet<String>,
+    order: VecDeque<String>,
+}
+
+/// A crash has at most a second's events told again, and a server makes no more in a second.
+const TOLD: usize = 10_000;
+
+impl Told {
+    fn is_new(&mut self, id: &str) -> bool {
+        // Somebody else's line may have none.
+        if id.is_empty() {
+            return true;
+        }
+        if !self.ids.insert(id.to_owned()) {
+            return false;
+        }
+        self.order.push_back(id.to_owned());
+        if self.order.len() > TOLD
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+        true
+    }
 }
 
 impl Reader {
@@ -148,7 +183,11 @@ impl Reader {
         match serde_json::from_str::<Value>(&message) {
             Ok(event) if !self.wanted.event(&event) => {}
             Ok(_) if self.json => say::out(message),
-            Ok(event) => say::out(line::line(&event)),
+            Ok(event) => {
+                if self.told.is_new(event["id"].as_str().unwrap_or_default()) {
+                    say::out(line::line(&event));
+                }
+            }
             // Somebody put a line of their own there.
             Err(_) if self.wanted.service.is_some() => {}
             Err(_) => say::out(terminal::harmless(&message)),
@@ -176,6 +215,18 @@ mod tests {
         ] {
             assert_eq!(of(service).event(&event), shown, "{service:?} {event}");
         }
+    }
+
+    #[test]
+    fn what_is_told_again_is_not_shown_again() {
+        let mut told = Told::default();
+        let new: Vec<_> = ["a", "b", "a", "", "", "b", "c"].map(|id| told.is_new(id)).into();
+        assert_eq!(new, [true, true, false, true, true, false, true]);
+        for number in 0..2 * TOLD {
+            assert!(told.is_new(&number.to_string()));
+        }
+        assert_eq!((told.ids.len(), told.order.len()), (TOLD, TOLD));
+        assert!(told.is_new("a"), "long ago");
     }
 
     #[test]
