@@ -3,6 +3,7 @@
 Run by `run`, which gives it processes and a network of its own."""
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -15,6 +16,7 @@ sys.path.insert(0, str(HERE.parent))
 import common  # noqa: E402
 
 POLL = 0.1  # seconds between two questions whether all run: DescribeClusters or DescribeServices, well below 1 ms of the server's
+ACTIVATION = 1000
 LARGE = "s0"  # A name that is used again, so that what is left of it makes place in a cluster of at most 5,000 services.
 BAR = 10.0  # ms of CPU a second: one percent of a core
 
@@ -185,8 +187,11 @@ def main():
         container = {"name": "app", "image": "app:1", "memory": 6, "cpu": 0, "essential": True}
         ecs.register_task_definition(family="app", containerDefinitions=[container])
         bench = Bench(server, ecs, arguments)
-        with common.nodes(server, ssm, work, arguments.nodes) as said:
-            print(f"{arguments.nodes} instances joined in {said['joined_in_seconds']:.1f} s", flush=True)
+        with contextlib.ExitStack() as agents:
+            # An activation lets a thousand in.
+            groups = [min(ACTIVATION, arguments.nodes - at) for at in range(0, arguments.nodes, ACTIVATION)]
+            said = [agents.enter_context(common.nodes(server, ssm, work, count)) for count in groups]
+            print(f"{arguments.nodes} instances joined in {sum(one['joined_in_seconds'] for one in said):.1f} s", flush=True)
             result["quiet_empty_cpu_ms"], result["memory_empty"] = bench.quiet(), server.memory()
             result["one_large"], result["many_small"] = bench.one_large(), bench.many_small()
         result["agents"] = said

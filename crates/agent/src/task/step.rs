@@ -319,8 +319,11 @@ fn resume(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
     for at in 0..state.containers.len() {
         One { state, at, now, effects }.resume();
     }
-    if let End::Clearing { tries, .. } = state.end {
-        clear(state, tries, now, effects);
+    match state.end {
+        End::Clearing { tries, .. } => clear(state, tries, now, effects),
+        // It was killed between writing that down and doing it: its entry is still there.
+        End::Forgotten => effects.push(Effect::Forget),
+        End::Live | End::Cleared => {}
     }
 }
 

@@ -182,6 +182,17 @@ fn an_agent_whose_clock_was_set_waits_for_what_it_waited_for() {
 }
 
 #[test]
+fn an_agent_killed_while_it_forgets_a_task_forgets_it_when_it_is_back() {
+    let mut state = task(&[true]);
+    play(&mut state, &[Event::Assigned]);
+    play(&mut state, &to_running(0));
+    play(&mut state, &[at(0, Happened::Exited { code: Some(0), oom: false }), at(0, Happened::Removed)]);
+    play(&mut state, &[Event::Cleared]);
+    assert_eq!(step(&mut state, &Event::Dropped, T0), [Effect::Forget]);
+    assert_eq!(step(&mut state, &Event::Resumed, T0), [Effect::Forget]);
+}
+
+#[test]
 fn the_first_cause_stays() {
     let mut state = task(&[true]);
     play(&mut state, &[Event::Assigned]);

@@ -112,6 +112,7 @@ fn what_dies_is_replaced_and_what_lives_is_left_alone() {
     let mut cluster = Cluster::start(3);
     let api = cluster.api();
     cluster.define("stays", "sleep 10000");
+    cluster.define("ends", "exit 0");
     create(&api, "web", "stays", 3);
     let first = running(&api, "web", 3, &BTreeSet::new());
     assert_eq!(instances_of(&first).len(), 3, "one in each zone");
@@ -126,6 +127,13 @@ fn what_dies_is_replaced_and_what_lives_is_left_alone() {
     cluster.kill_server();
     cluster.launch_server();
     cluster.until_connected(&api, 3);
+    // What is recorded may be from before. A task of each of them is not.
+    let each = json!({"taskDefinition": "ends", "count": 3, "placementConstraints": [{"type": "distinctInstance"}]});
+    let ended = api.ecs("RunTask", &each)["tasks"].as_array().unwrap().clone();
+    assert_eq!(ended.len(), 3);
+    for task in ended {
+        cluster.wait(task["taskArn"].as_str().unwrap(), "STOPPED");
+    }
     assert_eq!(ran(&running(&api, "web", 3, &BTreeSet::new())), ran(&first));
 
     // A shim dies, and its container with it.
