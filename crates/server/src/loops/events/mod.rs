@@ -3,7 +3,7 @@
 //! Woken by any change it compares the newest snapshot with the last one it told of (`changes`), renders what differs
 //! (`api::ecs::state_change`) and appends it (`log`), all of one wake with one sync. A file says up to which revision that is
 //! done, and is written after it: after a crash what was written to the state since is told as it is then, some of it
-//! perhaps again. Nothing waits for this loop, and it rests longer than it works.
+//! perhaps again. Nothing waits for this loop, and it rests longer than it works (`log`).
 
 mod changes;
 mod log;
@@ -19,9 +19,6 @@ use tokio::sync::watch;
 
 /// The shortest rest between two appends: what changes meanwhile shares the next one. A person does not notice it.
 const REST: Duration = Duration::from_millis(100);
-/// How many times as long as it worked the loop rests, so that telling takes no more than a fifth of one core from those who
-/// change things.
-const REST_FACTOR: u32 = 4;
 /// Pauses between tries while the log cannot be written: a full disk is not mended in a second.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -147,7 +144,6 @@ impl Teller {
         let stop = effects.shutdown().clone();
         let mut pause = FIRST_PAUSE;
         loop {
-            let began = effects.monotonic();
             let snapshot = self.ctx.store.snapshot();
             let told = self.tell(&snapshot, &changes::between(&seen, &snapshot)).await;
             let rest = match told {
@@ -157,7 +153,7 @@ impl Teller {
                     }
                     seen = snapshot;
                     pause = FIRST_PAUSE;
-                    REST.max((effects.monotonic() - began) * REST_FACTOR)
+                    REST
                 }
                 Err(error) => {
                     // Told once: it is tried again and again while it lasts.
@@ -172,7 +168,7 @@ impl Teller {
             if stop.is_cancelled() {
                 return;
             }
-            // Told to stop, it tells once more what has changed by then.
+            // Told to stop, it tells once more what has changed by then; what still comes is told at the next start.
             effects.sleep_unless_stopped(rest).await;
             while seen.revision() == self.revision() && !stop.is_cancelled() {
                 tokio::select! {
