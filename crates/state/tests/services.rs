@@ -304,6 +304,28 @@ async fn failures_are_counted_once_and_hold_up_what_comes_next() {
     assert_eq!(world.row().live(), 0);
 }
 
+/// A sidecar that takes its time to stop must not let a crash loop go unpaced, nor be counted for it.
+#[tokio::test]
+async fn an_end_counts_from_its_first_word() {
+    let world = World::new().await;
+    let mut first = change(Basis::New, "web", 1);
+    first.start = vec![task_of("web", 1, 1), task_of("web", 2, 1)];
+    world.change(first).await.unwrap();
+    let failures = |world: &World| world.row().service.deployments[0].failures;
+    world.see(1, ObservedStatus::Running, NOW).await;
+    world.see(1, ObservedStatus::Stopping(Stop::essential_exited()), NOW.plus_millis(500)).await;
+    let paced = failures(&world);
+    assert_eq!((paced.count, paced.hold_until), (0, Some(NOW.plus_millis(5_000))));
+    world.see(1, ObservedStatus::Stopped(Stop::essential_exited()), NOW.plus_millis(60_000)).await;
+    assert_eq!(failures(&world), paced);
+
+    world.see(2, ObservedStatus::Stopping(Stop::failed_to_start()), NOW.plus_millis(70_000)).await;
+    let counted = failures(&world);
+    assert_eq!((counted.count, counted.rounds, counted.hold_until), (1, 1, Some(NOW.plus_millis(71_000))));
+    world.see(2, ObservedStatus::Stopped(Stop::failed_to_start()), NOW.plus_millis(90_000)).await;
+    assert_eq!(failures(&world), counted);
+}
+
 #[tokio::test]
 async fn the_past_is_bounded_and_goes_with_the_service() {
     let world = World::new().await;

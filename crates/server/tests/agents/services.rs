@@ -25,6 +25,10 @@ async fn what_has_no_place_is_told_once_and_placed_when_there_is_one() {
                    Reason: No Container Instances were found in your cluster. For more information, see the \
                    Troubleshooting section of the Amazon ECS Developer Guide.";
     until(&harness, "the refusal", "ecs", described("default"), |answer| events(answer) == [nothing]).await;
+    // What was told of one deployment says nothing of the next.
+    ecs(&harness, "UpdateService", json!({"service": "web", "forceNewDeployment": true})).await;
+    let told = |answer: &Value| events(answer).iter().filter(|message| **message == nothing).count();
+    until(&harness, "the refusal of the next", "ecs", described("default"), |answer| told(answer) == 2).await;
 
     let first = instance(&harness, "default", "us-east-1a", 20).await;
     let id = first.rsplit('/').next().unwrap();
@@ -42,7 +46,7 @@ async fn what_has_no_place_is_told_once_and_placed_when_there_is_one() {
         until(&harness, "all three", "ecs", described("default"), |answer| answer["services"][0]["pendingCount"] == 3)
             .await;
     let told = events(&answer);
-    assert_eq!(told.iter().filter(|message| message.contains("unable to place")).count(), 2, "{told:#?}");
+    assert_eq!(told.iter().filter(|message| message.contains("unable to place")).count(), 3, "{told:#?}");
     let started = told.iter().filter(|message| message.starts_with("(service web) has started")).count();
     assert_eq!(started, 2, "{told:#?}");
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 use model::{
     DeploymentId, Service, ServiceArn, ServiceDeploymentId, ServiceEvent, ServiceStatus, StopCode, Task, TaskArn,
-    Timestamp,
+    TaskStatus, Timestamp,
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -156,17 +156,21 @@ impl Draft<'_> {
         let Some(row) = self.next.service(&arn) else { return };
         let Some(known) = row.service.failures(id) else { return };
         let mut failures = known;
-        let ran = after.times.started.or(after.times.execution_stopped);
-        if before.times.started.is_none() && before.times.execution_stopped.is_none() && ran.is_some() {
+        let started = after.times.started;
+        if before.times.started.is_none() && started.is_some() {
             failures.ran();
         }
-        if before.holds_resources()
-            && let Some(stopped) = after.stopped_at()
-        {
+        // At the first word of its end, because it is replaced from then on; how long its other containers take to stop is
+        // their affair.
+        let ends = |task: &Task| task.last_status() >= TaskStatus::Stopping;
+        if !ends(before) && ends(after) {
             match after.stop().map(|stop| stop.code) {
-                Some(StopCode::TaskFailedToStart) if ran.is_none() => failures.never_ran(after.times.created, at),
+                Some(StopCode::TaskFailedToStart) if started.is_none() => failures.never_ran(after.times.created, at),
                 Some(StopCode::EssentialContainerExited) => {
-                    failures.ended(ran.unwrap_or(after.times.created), stopped);
+                    // One that ended before it was told to run has run all the same.
+                    failures.ran();
+                    let began = started.or(after.times.execution_stopped).unwrap_or(after.times.created);
+                    failures.ended(began, at);
                 }
                 Some(
                     StopCode::TaskFailedToStart

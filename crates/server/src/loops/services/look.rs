@@ -62,7 +62,12 @@ fn decide(
     let service = &row.service;
     let field = ClusterField { snapshot, cluster, service, began, daemons: OnceCell::new() };
     let story = service.primary().and_then(|primary| row.deployment(&primary.service_deployment));
-    let told = |message: &str| row.events().find(|event| &*event.message == message).map(|event| event.at);
+    // What was told of an earlier deployment says nothing of this one.
+    let since = service.primary().map(|primary| primary.created_at);
+    let told = |message: &str| {
+        let last = row.events().find(|event| &*event.message == message).map(|event| event.at);
+        last.filter(|at| since.is_none_or(|since| *at >= since))
+    };
     let plan = scheduler::service::plan(&View {
         service,
         story: story.map(|story| &**story),
