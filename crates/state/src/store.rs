@@ -186,8 +186,34 @@ impl Store {
         self.published.epoch
     }
 
-    /// Does a command; returns when it is durable and published.
+    /// Does a command; returns when it is durable and published. Whoever finds the queue full is told so at once.
     pub async fn commit(&self, command: Command) -> Result<Committed, CommitError> {
+        self.send(command, |queue, request| async move {
+            queue.try_send(request).map_err(|e| match e {
+                mpsc::error::TrySendError::Full(_) => CommitError::Busy,
+                mpsc::error::TrySendError::Closed(_) => CommitError::Closed,
+            })
+        })
+        .await
+    }
+
+    /// As [`Store::commit`], but waits for its turn where the queue is full. For callers who are few by another bound, and
+    /// for whom to come again costs more than to wait: all agents of a cluster may have something to say at the same moment.
+    pub async fn commit_in_turn(&self, command: Command) -> Result<Committed, CommitError> {
+        let wait = |queue: mpsc::Sender<Request>, request| async move {
+            queue.send(request).await.map_err(|_| CommitError::Closed)
+        };
+        self.send(command, wait).await
+    }
+
+    async fn send<F>(
+        &self,
+        command: Command,
+        enqueue: impl FnOnce(mpsc::Sender<Request>, Request) -> F,
+    ) -> Result<Committed, CommitError>
+    where
+        F: Future<Output = Result<(), CommitError>>,
+    {
         match &self.queue {
             Queue::Inline(writer) => {
                 let mut writer = writer.lock().map_err(|_| CommitError::Closed)?;
@@ -195,10 +221,7 @@ impl Store {
             }
             Queue::Thread(queue) => {
                 let (answer, answered) = oneshot::channel();
-                queue.try_send(Request::Commit { command, answer }).map_err(|e| match e {
-                    mpsc::error::TrySendError::Full(_) => CommitError::Busy,
-                    mpsc::error::TrySendError::Closed(_) => CommitError::Closed,
-                })?;
+                enqueue(queue.clone(), Request::Commit { command, answer }).await?;
                 answered.await.map_err(|_| CommitError::Closed)?
             }
         }

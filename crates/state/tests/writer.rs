@@ -11,10 +11,12 @@ use state::{
     backend::{Batch, Sink},
 };
 use std::{
+    future::Future,
     sync::{
-        Arc,
+        Arc, Barrier,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -27,6 +29,17 @@ struct Disk {
     full: Arc<AtomicBool>,
     fenced: Arc<AtomicBool>,
     commits: Arc<AtomicU64>,
+    /// The next commit is met twice: when it has begun, and when it may go on.
+    held: Arc<AtomicBool>,
+    meeting: Arc<Meeting>,
+}
+
+struct Meeting(Barrier);
+
+impl Default for Meeting {
+    fn default() -> Self {
+        Self(Barrier::new(2))
+    }
 }
 
 impl Backend for Disk {
@@ -42,6 +55,10 @@ impl Backend for Disk {
         }
         if self.fenced.load(Ordering::SeqCst) {
             return Err(BackendError::Fenced);
+        }
+        if self.held.swap(false, Ordering::SeqCst) {
+            self.meeting.0.wait();
+            self.meeting.0.wait();
         }
         self.commits.fetch_add(1, Ordering::SeqCst);
         self.memory.commit(batch, epoch)
@@ -84,6 +101,36 @@ fn an_answer_that_changes_nothing_writes_nothing() {
     must(&store, Command::CreateCluster(cluster("one")));
     refused(&store, Command::DeleteCluster { arn: cluster_arn("one") });
     assert_eq!(disk.commits.load(Ordering::SeqCst), before);
+}
+
+#[tokio::test]
+async fn a_full_queue_turns_away_who_does_not_wait_and_lets_who_does_wait_in() {
+    let disk = Disk::default();
+    let store = Store::open(Box::new(disk.clone()), &Effects::real()).unwrap();
+    disk.held.store(true, Ordering::SeqCst);
+    let mut context = Context::from_waker(Waker::noop());
+    let mut first = Box::pin(store.commit(register("first")));
+    assert!(first.as_mut().poll(&mut context).is_pending());
+    disk.meeting.0.wait();
+    let mut queued = Vec::new();
+    let busy = loop {
+        let mut call = Box::pin(store.commit(register("web")));
+        match call.as_mut().poll(&mut context) {
+            Poll::Pending => queued.push(call),
+            Poll::Ready(answer) => break answer,
+        }
+    };
+    assert!(matches!(busy, Err(CommitError::Busy)), "{busy:?}");
+    let mut patient = Box::pin(store.commit_in_turn(register("patient")));
+    assert!(patient.as_mut().poll(&mut context).is_pending());
+    disk.meeting.0.wait();
+    patient.await.unwrap();
+    for call in queued {
+        call.await.unwrap();
+    }
+    store.close().await;
+    let late = store.commit_in_turn(register("web")).await;
+    assert!(matches!(late, Err(CommitError::Closed)), "{late:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -78,7 +78,7 @@ pub(crate) async fn disconnected(ctx: &Context, sessions: &Sessions, instance: &
             return;
         }
         let command = Command::SetAgentConnected { arn: instance.clone(), connected, at: ctx.effects.now() };
-        match ctx.store.commit(command).await {
+        match ctx.store.commit_in_turn(command).await {
             Ok(_) | Err(CommitError::Rejected(_) | CommitError::Closed) => {}
             // The liveness loop finds it again.
             Err(error) => tracing::warn!(%instance, %error, "an agent's disconnection could not be recorded"),
@@ -112,7 +112,7 @@ async fn register(ctx: &Context, identity: &Identity, hello: Hello) -> Result<()
         registered_at: now,
         tags: Tags::default(),
     };
-    let mut result = ctx.store.commit(Command::RegisterContainerInstance { instance: instance.clone() }).await;
+    let mut result = ctx.store.commit_in_turn(Command::RegisterContainerInstance { instance: instance.clone() }).await;
     if let Err(CommitError::Rejected(Rejected::ClusterNotFound(arn) | Rejected::ClusterInactive(arn))) = &result
         && arn.name.as_str() == "default"
     {
@@ -124,7 +124,7 @@ async fn register(ctx: &Context, identity: &Identity, hello: Hello) -> Result<()
             created_at: now,
         };
         result = match ctx.store.commit(Command::CreateCluster(cluster)).await {
-            Ok(_) => ctx.store.commit(Command::RegisterContainerInstance { instance }).await,
+            Ok(_) => ctx.store.commit_in_turn(Command::RegisterContainerInstance { instance }).await,
             Err(error) => Err(error),
         };
     }
@@ -282,7 +282,8 @@ async fn observe(
     instance: &ContainerInstanceArn,
     seen: Vec<TaskObservation>,
 ) -> Result<Committed, CommitError> {
-    ctx.store.commit(Command::Observe { instance: instance.clone(), seen, at: ctx.effects.now() }).await
+    // One at a time from each session. Told to come again, an agent would have to begin a session anew, at the worst moment.
+    ctx.store.commit_in_turn(Command::Observe { instance: instance.clone(), seen, at: ctx.effects.now() }).await
 }
 
 fn renew(link: &Link, identity: &Identity, csr_pem: &str) -> JoinAnswer {

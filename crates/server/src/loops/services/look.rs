@@ -28,7 +28,7 @@ pub(super) async fn look(ctx: &Context, arn: ServiceArn, now: Timestamp, began: 
     };
     let Some(change) = change else { return (arn, settled) };
     drop(snapshot);
-    let looked = match ctx.store.commit(Command::ChangeService(Box::new(change))).await {
+    let looked = match ctx.store.commit_in_turn(Command::ChangeService(Box::new(change))).await {
         // The commit itself wakes the loop, which then looks whether anything is left to do.
         Ok(_) => settled,
         Err(CommitError::Rejected(
