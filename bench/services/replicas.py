@@ -34,11 +34,12 @@ def until(what, ask, patience=PATIENCE):
 
 
 def processes(group):
-    for file in (CPUACCT / group.lstrip("/")).rglob("cgroup.procs"):
+    # Groups end while they are walked through, which `os.walk` takes as it comes.
+    for folder, _, files in os.walk(CPUACCT / group.lstrip("/")):
         try:
-            yield from (int(pid) for pid in file.read_text().split())
+            yield from (int(pid) for pid in pathlib.Path(folder, "cgroup.procs").read_text().split()) if files else ()
         except OSError:
-            pass  # The group ended meanwhile.
+            pass
 
 
 def mains(group):
