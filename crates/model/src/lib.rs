@@ -16,6 +16,7 @@ pub mod instance_type;
 pub mod lifecycle;
 pub mod machine;
 pub mod names;
+pub mod network;
 pub mod resources;
 pub mod service;
 pub mod service_record;

@@ -38,6 +38,13 @@ fn allowed(text: &str) -> bool {
 impl Tags {
     /// Checks what a client sent and takes it.
     pub fn parse(pairs: impl IntoIterator<Item = (String, String)>) -> Result<Self, InvalidTags> {
+        Self::checked(pairs, allowed)
+    }
+
+    fn checked(
+        pairs: impl IntoIterator<Item = (String, String)>,
+        allowed: fn(&str) -> bool,
+    ) -> Result<Self, InvalidTags> {
         let mut tags = BTreeMap::new();
         for (key, value) in pairs {
             if key.is_empty() || key.chars().count() > 128 || !allowed(&key) {
@@ -54,6 +61,11 @@ impl Tags {
             }
         }
         if tags.len() > MAX_TAGS { Err(InvalidTags::TooMany) } else { Ok(Self(tags)) }
+    }
+
+    /// Checks what a client of EC2 sent and takes it: there a tag may hold any character.
+    pub fn parse_any(pairs: impl IntoIterator<Item = (String, String)>) -> Result<Self, InvalidTags> {
+        Self::checked(pairs, |_| true)
     }
 
     /// Adds and replaces, as TagResource does; refuses what would leave more than the resource may carry.

@@ -1,4 +1,5 @@
-//! The default VPC of each account and region: derived, not stored, until users can make their own.
+//! The default VPC of each account and region: derived from those two, so that it is there without anybody making it. With the
+//! first change of the region's network its records are stored like any other's ([`crate::network`]).
 
 use crate::Scope;
 use ipnet::Ipv4Net;
@@ -34,11 +35,21 @@ pub struct DefaultVpc {
 }
 
 /// FNV-1a, twice with different starts: enough to make ids look like ids and differ between scopes; nothing relies on more.
-fn id(prefix: &str, scope: &Scope, what: &str) -> String {
+pub(crate) fn id(prefix: &str, scope: &Scope, what: &str) -> String {
     let text = format!("{}/{}/{what}", scope.account, scope.region);
     let hash = |start: u64| text.bytes().fold(start, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
     let digits = format!("{:016x}{:016x}", hash(0xcbf2_9ce4_8422_2325), hash(0x9e37_79b9_7f4a_7c15));
     format!("{prefix}-{}", &digits[..17])
+}
+
+fn zone_id(scope: &Scope, number: usize) -> String {
+    format!("{}-az{}", region_code(scope.region.as_str()), number + 1)
+}
+
+/// The zones of a region: `us-east-1a` and `use1-az1`, and so on.
+pub fn zones(scope: &Scope) -> impl Iterator<Item = (String, String)> + '_ {
+    let letters = ZONE_LETTERS.iter().enumerate();
+    letters.map(|(i, letter)| (format!("{}{letter}", scope.region), zone_id(scope, i)))
 }
 
 /// `us-east-1` becomes `use1`.
@@ -60,7 +71,7 @@ impl DefaultVpc {
             .map(|(i, (letter, cidr))| Subnet {
                 id: id("subnet", scope, &format!("subnet {letter}")),
                 availability_zone: format!("{}{letter}", scope.region),
-                availability_zone_id: format!("{}-az{}", region_code(scope.region.as_str()), i + 1),
+                availability_zone_id: zone_id(scope, i),
                 cidr,
             })
             .collect();
