@@ -9,7 +9,7 @@ use model::{
     AccountSetting, Activation, Attribute, Cluster, ClusterArn, ClusterName, ContainerInstance, ContainerInstanceArn,
     ContainerInstanceId, InstanceStatus, Machine, MachineState, Registration, Scope, Service, ServiceArn,
     ServiceDeployment, ServiceEvent, ServiceRevision, SettingName, Stop, Tags, Task, TaskArn, TaskDefinition,
-    TaskDefinitionArn, TaskDefinitionSpec, TaskObservation, Timestamp, resources::Lacking, tags::InvalidTags,
+    TaskDefinitionArn, TaskDefinitionSpec, TaskObservation, Timestamp, network, resources::Lacking, tags::InvalidTags,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
@@ -237,6 +237,9 @@ pub enum Command {
         ids: Vec<String>,
     },
 
+    /// Changes a scope's network: all that belongs to one decision about it.
+    ChangeNetwork(Box<NetworkChange>),
+
     /// Records a join token.
     CreateActivation(Activation),
     /// Uses one place of a join token; the key that has one already gets the same registration again, even when the token
@@ -285,6 +288,21 @@ pub struct ServiceChange {
     pub at: Timestamp,
 }
 
+/// One decision about a scope's network, with all that follows from it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetworkChange {
+    /// Whose.
+    pub scope: Scope,
+    /// The version it was decided on; 0 for a network that nobody had changed, which this stores as a whole.
+    pub on: u64,
+    /// Records, new or changed.
+    pub put: Vec<network::Record>,
+    /// Records that are no more.
+    pub remove: Vec<network::Key>,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// What a decision about a service stands on.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Basis {
@@ -305,6 +323,7 @@ pub enum Resource {
     ContainerInstance(ContainerInstanceArn),
     Task(TaskArn),
     Service(ServiceArn),
+    Machine { scope: Scope, id: String },
 }
 
 /// What makes a repeated request recognisable.
@@ -439,6 +458,12 @@ pub enum Rejected {
 
     #[error("machine {0} does not exist")]
     MachineNotFound(String),
+    /// Look again: the decision was made on what is no longer so.
+    #[error("the network of {} has changed since it was looked at", .0.region)]
+    NetworkChanged(Scope),
+    #[error("subnet {0} does not exist")]
+    SubnetNotFound(String),
+
     #[error("machine {0} exists already")]
     MachineExists(String),
     #[error("address {0} is taken")]

@@ -7,13 +7,15 @@ use crate::{
     backend::{Batch, Change},
     feed::Topic,
     intern::Interner,
-    record::{FamilyRecord, Kind, Record, SettingRecord, scoped, service_event_key, setting_key, token_key},
+    record::{
+        FamilyRecord, Kind, NetworkRecord, Record, SettingRecord, scoped, service_event_key, setting_key, token_key,
+    },
     snapshot::{Orphan, Snapshot, TokenRecord},
 };
 use model::{
     AccountSetting, Activation, Cluster, ContainerInstance, ContainerInstanceArn, DeploymentId, Family, Machine, Scope,
     Service, ServiceArn, ServiceDeployment, ServiceDeploymentId, ServiceEvent, ServiceEventRecord, ServiceRevision,
-    SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionArn,
+    SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionArn, Timestamp, network,
 };
 use std::{
     collections::{BTreeMap, HashSet},
@@ -209,6 +211,21 @@ impl<'a> Draft<'a> {
         let key = setting_key(scope, name, principal.as_deref());
         self.next.remove_setting(scope, &(name, principal));
         self.erase(Kind::Setting, key);
+    }
+
+    pub(crate) fn put_network(&mut self, scope: Scope, version: u64, changed_at: Timestamp) {
+        self.next.put_network(&scope, version);
+        self.write(Record::Network(NetworkRecord { scope, version, changed_at }));
+    }
+
+    pub(crate) fn put_network_part(&mut self, part: network::Record) {
+        self.next.put_network_part(part.clone());
+        self.write(Record::NetworkPart(part));
+    }
+
+    pub(crate) fn remove_network_part(&mut self, scope: &Scope, key: &network::Key) {
+        self.next.remove_network_part(scope, key);
+        self.erase(Kind::of(key), scoped(scope, key.as_str()));
     }
 
     pub(crate) fn put_token(&mut self, record: TokenRecord) {

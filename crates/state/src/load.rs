@@ -110,7 +110,9 @@ impl Loading {
             | Record::Service(_)
             | Record::ServiceRevision(_)
             | Record::ServiceDeployment(_)
-            | Record::ServiceEvent(_) => self.others.push(record),
+            | Record::ServiceEvent(_)
+            | Record::Network(_)
+            | Record::NetworkPart(_) => self.others.push(record),
         }
     }
 
@@ -142,6 +144,8 @@ impl Loading {
                 Record::ServiceRevision(revision) => snapshot.put_service_revision(revision)?,
                 Record::ServiceDeployment(deployment) => snapshot.put_service_deployment(deployment)?,
                 Record::ServiceEvent(event) => snapshot.put_service_event(&event)?,
+                Record::Network(network) => snapshot.put_network(&network.scope, network.version),
+                Record::NetworkPart(part) => snapshot.put_network_part(part),
             }
         }
         snapshot.put_loaded_tasks(self.tasks)?;

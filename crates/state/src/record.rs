@@ -6,7 +6,8 @@
 use crate::snapshot::TokenRecord;
 use model::{
     AccountSetting, Activation, Cluster, ContainerInstance, Family, Machine, Scope, Service, ServiceArn,
-    ServiceDeployment, ServiceEventRecord, ServiceRevision, SettingName, Task, TaskDefinition,
+    ServiceDeployment, ServiceEventRecord, ServiceRevision, SettingName, Task, TaskDefinition, Timestamp,
+    network::{self, Key},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc};
@@ -28,11 +29,20 @@ pub enum Kind {
     ServiceRevision,
     ServiceDeployment,
     ServiceEvent,
+    Network,
+    Vpc,
+    Subnet,
+    RouteTable,
+    InternetGateway,
+    NatGateway,
+    Address,
+    SecurityGroup,
+    NetworkInterface,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 22] = [
         Self::Cluster,
         Self::Family,
         Self::TaskDefinition,
@@ -46,6 +56,15 @@ impl Kind {
         Self::ServiceRevision,
         Self::ServiceDeployment,
         Self::ServiceEvent,
+        Self::Network,
+        Self::Vpc,
+        Self::Subnet,
+        Self::RouteTable,
+        Self::InternetGateway,
+        Self::NatGateway,
+        Self::Address,
+        Self::SecurityGroup,
+        Self::NetworkInterface,
     ];
 
     /// Its name in the store.
@@ -64,12 +83,35 @@ impl Kind {
             Self::ServiceRevision => "service_revision",
             Self::ServiceDeployment => "service_deployment",
             Self::ServiceEvent => "service_event",
+            Self::Network => "network",
+            Self::Vpc => "vpc",
+            Self::Subnet => "subnet",
+            Self::RouteTable => "route_table",
+            Self::InternetGateway => "internet_gateway",
+            Self::NatGateway => "nat_gateway",
+            Self::Address => "address",
+            Self::SecurityGroup => "security_group",
+            Self::NetworkInterface => "network_interface",
         }
     }
 
     /// The kind of that name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
+    /// The table of a part of a network.
+    pub(crate) fn of(key: &Key) -> Self {
+        match key {
+            Key::Vpc(_) => Self::Vpc,
+            Key::Subnet(_) => Self::Subnet,
+            Key::RouteTable(_) => Self::RouteTable,
+            Key::InternetGateway(_) => Self::InternetGateway,
+            Key::NatGateway(_) => Self::NatGateway,
+            Key::Address(_) => Self::Address,
+            Key::SecurityGroup(_) => Self::SecurityGroup,
+            Key::Interface(_) => Self::NetworkInterface,
+        }
     }
 
     /// The version in which it is written today.
@@ -100,6 +142,8 @@ pub(crate) enum Record {
     ServiceRevision(Arc<ServiceRevision>),
     ServiceDeployment(Arc<ServiceDeployment>),
     ServiceEvent(ServiceEventRecord),
+    Network(NetworkRecord),
+    NetworkPart(network::Record),
 }
 
 /// The last number a family gave: kept by itself, so that deleting revisions can not bring a number back.
@@ -108,6 +152,14 @@ pub(crate) struct FamilyRecord {
     pub(crate) scope: Scope,
     pub(crate) family: Family,
     pub(crate) last_revision: u32,
+}
+
+/// That a region's network is stored, and how often it has changed: what a decision about it names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NetworkRecord {
+    pub(crate) scope: Scope,
+    pub(crate) version: u64,
+    pub(crate) changed_at: Timestamp,
 }
 
 /// An account setting and where it holds.
@@ -181,6 +233,8 @@ impl Record {
             Self::ServiceRevision(_) => Kind::ServiceRevision,
             Self::ServiceDeployment(_) => Kind::ServiceDeployment,
             Self::ServiceEvent(_) => Kind::ServiceEvent,
+            Self::Network(_) => Kind::Network,
+            Self::NetworkPart(r) => Kind::of(&r.key()),
         }
     }
 
@@ -200,6 +254,8 @@ impl Record {
             Self::ServiceRevision(r) => r.arn.to_string(),
             Self::ServiceDeployment(r) => r.arn.to_string(),
             Self::ServiceEvent(r) => service_event_key(&r.service, r.sequence),
+            Self::Network(r) => scoped(&r.scope, "network"),
+            Self::NetworkPart(r) => scoped(r.scope(), r.key().as_str()),
         }
     }
 
@@ -220,6 +276,8 @@ impl Record {
             Self::ServiceRevision(r) => envelope(version, &**r),
             Self::ServiceDeployment(r) => envelope(version, &**r),
             Self::ServiceEvent(r) => envelope(version, r),
+            Self::Network(r) => envelope(version, r),
+            Self::NetworkPart(r) => encode_part(version, r),
         }
     }
 
@@ -255,7 +313,29 @@ impl Record {
             Kind::ServiceRevision => Self::ServiceRevision(of(data)?),
             Kind::ServiceDeployment => Self::ServiceDeployment(of(data)?),
             Kind::ServiceEvent => Self::ServiceEvent(of(data)?),
+            Kind::Network => Self::Network(of(data)?),
+            Kind::Vpc => Self::NetworkPart(network::Record::Vpc(of(data)?)),
+            Kind::Subnet => Self::NetworkPart(network::Record::Subnet(of(data)?)),
+            Kind::RouteTable => Self::NetworkPart(network::Record::RouteTable(of(data)?)),
+            Kind::InternetGateway => Self::NetworkPart(network::Record::InternetGateway(of(data)?)),
+            Kind::NatGateway => Self::NetworkPart(network::Record::NatGateway(of(data)?)),
+            Kind::Address => Self::NetworkPart(network::Record::Address(of(data)?)),
+            Kind::SecurityGroup => Self::NetworkPart(network::Record::SecurityGroup(of(data)?)),
+            Kind::NetworkInterface => Self::NetworkPart(network::Record::Interface(of(data)?)),
         })
+    }
+}
+
+fn encode_part(version: u32, part: &network::Record) -> String {
+    match part {
+        network::Record::Vpc(r) => envelope(version, &**r),
+        network::Record::Subnet(r) => envelope(version, &**r),
+        network::Record::RouteTable(r) => envelope(version, &**r),
+        network::Record::InternetGateway(r) => envelope(version, &**r),
+        network::Record::NatGateway(r) => envelope(version, &**r),
+        network::Record::Address(r) => envelope(version, &**r),
+        network::Record::SecurityGroup(r) => envelope(version, &**r),
+        network::Record::Interface(r) => envelope(version, &**r),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The stored form of every kind, byte for byte. `LONGSHORE_BLESS=1` writes the files anew; look at the difference before
 //! committing it, because a server must still read what the last one wrote.
 
-use super::{FamilyRecord, Kind, Record, SettingRecord};
+use super::{FamilyRecord, Kind, NetworkRecord, Record, SettingRecord};
 use crate::{command::IdempotencyToken, snapshot::TokenRecord};
 use model::{
     AccountId, AccountSetting, Activation, AgentInfo, BreakerState, BreakerStatus, CircuitBreaker, Cleanup, Cluster,
@@ -16,6 +16,12 @@ use model::{
     ServiceStatus, SettingName, Stop, StopCode, Tags, Task, TaskArn, TaskDefinition, TaskDefinitionArn,
     TaskDefinitionSpec, TaskDefinitionStatus, TaskId, TaskOverrides, TaskSet, TaskSetStatus, TaskTimes, Timestamp,
     Ulimit,
+    network::{
+        self, Address, AddressAssociation, AddressAssociationId, AllocationId, Allowed, Direction, Interface,
+        InterfaceId, InternetGateway, InternetGatewayId, NatGateway, NatGatewayId, Peer, Route, RouteAssociation,
+        RouteAssociationId, RouteTable, RouteTableId, RouteTarget, Rule, RuleId, SecurityGroup, SecurityGroupId,
+        Subnet, SubnetId, Traffic, Vpc, VpcId,
+    },
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -367,6 +373,114 @@ fn service_event() -> Record {
     })
 }
 
+/// One record of each part of a network, in the order of their kinds.
+fn network() -> Vec<Record> {
+    let creation = Creation { token: Some("t".into()), request_sha256: "aa55".into() };
+    let (vpc, subnet) = (VpcId::of(1), SubnetId::of(2));
+    let nat = RouteTarget::NatGateway(NatGatewayId::of(6));
+    let rule = |n, allowed| Rule { id: RuleId::of(n), allowed, description: Some("why".into()), tags: tags() };
+    let allowed = |direction, traffic, peer| Allowed { direction, traffic, peer };
+    let from = allowed(Direction::Ingress, Traffic::Tcp(80, 81), Peer::Group(SecurityGroupId::of(9)));
+    let to = allowed(Direction::Egress, Traffic::All, Peer::v4("0.0.0.0/0").unwrap());
+    let ping = allowed(Direction::Ingress, Traffic::Icmpv6(128, -1), Peer::v6("2001:db8::/32").unwrap());
+    let parts: Vec<network::Record> = vec![
+        Vpc {
+            scope: scope(),
+            id: vpc.clone(),
+            cidr: "10.0.0.0/16".parse().unwrap(),
+            is_default: false,
+            dns_support: true,
+            dns_hostnames: false,
+            usage_metrics: false,
+            created_at: Timestamp(1),
+            tags: tags(),
+        }
+        .into(),
+        Subnet {
+            scope: scope(),
+            id: subnet.clone(),
+            vpc: vpc.clone(),
+            cidr: "10.0.1.0/24".parse().unwrap(),
+            availability_zone: "eu-central-1a".into(),
+            default_for_az: false,
+            map_public_ip: true,
+            tags: tags(),
+        }
+        .into(),
+        RouteTable {
+            scope: scope(),
+            id: RouteTableId::of(3),
+            vpc: vpc.clone(),
+            routes: vec![
+                Route {
+                    destination: "0.0.0.0/0".parse().unwrap(),
+                    target: RouteTarget::InternetGateway(InternetGatewayId::of(5)),
+                },
+                Route { destination: "192.168.0.0/16".parse().unwrap(), target: nat },
+            ],
+            associations: vec![
+                RouteAssociation { id: RouteAssociationId::of(4), subnet: None },
+                RouteAssociation { id: RouteAssociationId::of(5), subnet: Some(subnet.clone()) },
+            ],
+            creation: creation.clone(),
+            tags: tags(),
+        }
+        .into(),
+        InternetGateway { scope: scope(), id: InternetGatewayId::of(5), vpc: Some(vpc.clone()), tags: tags() }.into(),
+        NatGateway {
+            scope: scope(),
+            id: NatGatewayId::of(6),
+            vpc: vpc.clone(),
+            subnet: subnet.clone(),
+            interface: InterfaceId::of(10),
+            allocation: Some(AllocationId::of(7)),
+            created_at: Timestamp(2),
+            creation: creation.clone(),
+            tags: tags(),
+        }
+        .into(),
+        Address {
+            scope: scope(),
+            id: AllocationId::of(7),
+            public_ip: "198.51.100.7".parse().unwrap(),
+            association: Some(AddressAssociation {
+                id: AddressAssociationId::of(8),
+                interface: InterfaceId::of(10),
+                private_ip: "10.0.1.4".parse().unwrap(),
+            }),
+            tags: tags(),
+        }
+        .into(),
+        SecurityGroup {
+            scope: scope(),
+            id: SecurityGroupId::of(9),
+            vpc: vpc.clone(),
+            name: "web".into(),
+            description: "from everywhere".into(),
+            rules: vec![rule(11, from), rule(12, to), rule(13, ping)],
+            tags: tags(),
+        }
+        .into(),
+        Interface {
+            scope: scope(),
+            id: InterfaceId::of(10),
+            vpc,
+            subnet,
+            addresses: vec!["10.0.1.4".parse().unwrap()],
+            mac: "02:00:00:00:00:0a".into(),
+            groups: vec![SecurityGroupId::of(9)],
+            description: "why".into(),
+            source_dest_check: true,
+            nat_gateway: Some(NatGatewayId::of(6)),
+            creation,
+            tags: tags(),
+        }
+        .into(),
+    ];
+    let head = Record::Network(NetworkRecord { scope: scope(), version: 3, changed_at: Timestamp(4) });
+    [head].into_iter().chain(parts.into_iter().map(Record::NetworkPart)).collect()
+}
+
 /// One record of each kind, with as many members set as make sense together.
 fn examples() -> Vec<Record> {
     let token = IdempotencyToken {
@@ -381,7 +495,7 @@ fn examples() -> Vec<Record> {
         value: "enabled".to_owned(),
         principal: Some("arn:aws:iam::123456789012:user/ada".to_owned()),
     };
-    vec![
+    let mut all = vec![
         cluster(),
         Record::Family(FamilyRecord { scope: scope(), family: Family::parse("web").unwrap(), last_revision: 7 }),
         definition(),
@@ -395,7 +509,9 @@ fn examples() -> Vec<Record> {
         service_revision(),
         service_deployment(),
         service_event(),
-    ]
+    ];
+    all.extend(network());
+    all
 }
 
 fn golden(kind: Kind) -> PathBuf {

@@ -1,5 +1,6 @@
 //! An operation's refusal: AWS's code and words, made where the rule is known and rendered where the protocol is.
 
+use model::network::Refusal;
 use serde_json::{Map, Value};
 use state::{BackendError, CommitError, Rejected};
 use wire::WireError;
@@ -81,6 +82,12 @@ impl From<telemetry::logs::Error> for ApiError {
     }
 }
 
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.code(), refusal.to_string())
+    }
+}
+
 impl From<CommitError> for ApiError {
     fn from(error: CommitError) -> Self {
         match error {
@@ -155,6 +162,9 @@ impl From<Rejected> for ApiError {
             Rejected::MachineNotFound(id) => {
                 Self::new("InvalidInstanceID.NotFound", format!("The instance ID '{id}' does not exist"))
             }
+            Rejected::SubnetNotFound(id) => {
+                Self::new("InvalidSubnetID.NotFound", format!("The subnet ID '{id}' does not exist"))
+            }
             Rejected::MachineState { id, .. } => Self::new(
                 "IncorrectInstanceState",
                 format!("The instance '{id}' is not in a state from which it can be started or stopped."),
@@ -172,6 +182,7 @@ impl From<Rejected> for ApiError {
             | Rejected::TaskNotNew(_)
             | Rejected::TaskOfAnother(_)
             | Rejected::MachineExists(_)
+            | Rejected::NetworkChanged(_)
             | Rejected::AddressTaken(_)
             | Rejected::MachinesDiffer
             | Rejected::ActivationExists(_) => Self::server(text),

@@ -5,7 +5,7 @@ use crate::{
     command::{Outcome, Rejected},
     draft::Draft,
 };
-use model::{Machine, MachineState, Scope, Timestamp};
+use model::{Machine, MachineState, Scope, Timestamp, network::SubnetId};
 use std::{collections::BTreeSet, sync::Arc};
 
 impl Draft<'_> {
@@ -32,9 +32,21 @@ impl Draft<'_> {
             if !addresses.insert(machine.private_ip) || self.next.machine_at(machine.private_ip).is_some() {
                 return Err(Rejected::AddressTaken(machine.private_ip));
             }
+            self.check_subnet(machine)?;
         }
         let machines = machines.into_iter().map(|machine| self.put_machine(machine)).collect();
         Ok(Outcome::Machines { machines, replayed: false })
+    }
+
+    /// Its subnet may have gone since it was chosen, or an interface of the network may have come to have its address.
+    fn check_subnet(&self, machine: &Machine) -> Result<(), Rejected> {
+        let Some(network) = self.next.network(&machine.scope) else { return Ok(()) };
+        let subnet = SubnetId::parse(machine.subnet_id.as_str()).ok().filter(|id| network.subnet(id).is_some());
+        let subnet = subnet.ok_or_else(|| Rejected::SubnetNotFound(machine.subnet_id.clone()))?;
+        match network.holder(&subnet, machine.private_ip) {
+            Some(_) => Err(Rejected::AddressTaken(machine.private_ip)),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn set_machine_state(

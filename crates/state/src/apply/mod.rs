@@ -8,6 +8,7 @@ mod clusters;
 mod definitions;
 mod instances;
 mod machines;
+mod network;
 mod services;
 mod settings;
 mod tags;
@@ -66,6 +67,8 @@ impl Draft<'_> {
                 self.set_machine_state(&scope, &id, state, reason, at)
             }
             Command::ForgetMachines { scope, ids } => self.forget_machines(&scope, &ids),
+
+            Command::ChangeNetwork(change) => self.change_network(*change),
 
             Command::CreateActivation(activation) => self.create_activation(activation),
             Command::RegisterWithActivation { scope, id, key_sha256, cluster, container_instance, at } => {

@@ -5,7 +5,7 @@ use crate::{
     command::{Outcome, Rejected, Resource},
     draft::Draft,
 };
-use model::{Cluster, ContainerInstance, Service, Tags, Task, TaskDefinition};
+use model::{Cluster, ContainerInstance, Machine, Service, Tags, Task, TaskDefinition};
 
 impl Draft<'_> {
     pub(super) fn tag_resource(&mut self, resource: Resource, more: &Tags) -> Applied {
@@ -43,6 +43,12 @@ impl Draft<'_> {
                 change(&mut service.tags)?;
                 service.version += 1;
                 self.put_service(service);
+            }
+            Resource::Machine { scope, id } => {
+                let known = self.next.machine(&scope, &id).ok_or(Rejected::MachineNotFound(id))?;
+                let mut machine = Machine::clone(known);
+                change(&mut machine.tags)?;
+                self.put_machine(machine);
             }
             Resource::Task(arn) => {
                 let known = self.next.task(&arn).ok_or_else(|| Rejected::TaskNotFound(arn.clone()))?;

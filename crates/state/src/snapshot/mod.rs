@@ -5,6 +5,7 @@
 //! Counts and what is left of an instance are derived: apply keeps them beside the records, and they are never stored.
 
 mod derive;
+mod network;
 mod rows;
 mod services;
 mod tasks;
@@ -19,7 +20,7 @@ use imbl::OrdMap;
 use model::{
     AccountSetting, Activation, ClusterArn, ClusterName, ContainerInstanceArn, ContainerInstanceId, Family, Machine,
     Scope, ServiceArn, ServiceName, SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionArn,
-    TaskDefinitionStatus, Timestamp,
+    TaskDefinitionStatus, Timestamp, network::AllocationId,
 };
 use std::{
     net::Ipv4Addr,
@@ -34,6 +35,8 @@ pub struct Snapshot {
     pub(crate) scopes: OrdMap<Scope, Arc<ScopeRow>>,
     /// Derived: the addresses of all machines that are not terminated; they share one host.
     pub(crate) addresses: OrdMap<Ipv4Addr, Arc<Machine>>,
+    /// Derived: whose the public addresses are that are allocated; all scopes share one pool.
+    pub(crate) public: OrdMap<Ipv4Addr, (Scope, AllocationId)>,
 }
 
 /// Which order a list runs in.

@@ -6,7 +6,7 @@ use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
 use model::{
     AccountSetting, Activation, Cluster, ClusterName, ContainerInstance, ContainerInstanceId, Family, InstanceStatus,
     Machine, Port, Reservation, Resources, ServiceName, SettingName, Task, TaskArn, TaskDefinition,
-    TaskDefinitionStatus, Timestamp,
+    TaskDefinitionStatus, Timestamp, network::Network,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -27,6 +27,8 @@ pub struct ScopeRow {
     pub(crate) tokens: OrdMap<(String, String), Arc<TokenRecord>>,
     /// Derived: the tokens by the time of their use.
     pub(crate) tokens_by_time: OrdSet<(Timestamp, (String, String))>,
+    /// Of version 0 and empty while nobody has changed it.
+    pub(crate) network: Arc<Network>,
 }
 
 /// A cluster, what it holds, and its counts.

@@ -160,7 +160,16 @@ fn of_record(snapshot: &Snapshot, record: &ChangedRecord) -> Vec<Change> {
         | Kind::Setting
         | Kind::Machine
         | Kind::Activation
-        | Kind::ServiceRevision => Vec::new(),
+        | Kind::ServiceRevision
+        | Kind::Network
+        | Kind::Vpc
+        | Kind::Subnet
+        | Kind::RouteTable
+        | Kind::InternetGateway
+        | Kind::NatGateway
+        | Kind::Address
+        | Kind::SecurityGroup
+        | Kind::NetworkInterface => Vec::new(),
     }
 }
 
