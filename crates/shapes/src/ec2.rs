@@ -7,6 +7,242 @@ use wire::{Request, Timestamp, structure};
 
 pub use schema::SERVICE;
 
+/// `AccountAttribute`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AccountAttribute {
+    pub attribute_name: Option<String>,
+    pub attribute_values: Option<Vec<AccountAttributeValue>>,
+}
+
+structure! { AccountAttribute {
+    attribute_name = "AttributeName",
+    attribute_values = "AttributeValues",
+} }
+
+/// `AccountAttributeValue`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AccountAttributeValue {
+    pub attribute_value: Option<String>,
+}
+
+structure! { AccountAttributeValue {
+    attribute_value = "AttributeValue",
+} }
+
+/// `Address`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Address {
+    pub allocation_id: Option<String>,
+    pub association_id: Option<String>,
+    pub carrier_ip: Option<String>,
+    pub customer_owned_ip: Option<String>,
+    pub customer_owned_ipv4_pool: Option<String>,
+    pub domain: Option<String>,
+    pub instance_id: Option<String>,
+    pub network_border_group: Option<String>,
+    pub network_interface_id: Option<String>,
+    pub network_interface_owner_id: Option<String>,
+    pub private_ip_address: Option<String>,
+    pub public_ip: Option<String>,
+    pub public_ipv4_pool: Option<String>,
+    pub service_managed: Option<String>,
+    pub subnet_id: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+structure! { Address {
+    allocation_id = "AllocationId",
+    association_id = "AssociationId",
+    carrier_ip = "CarrierIp",
+    customer_owned_ip = "CustomerOwnedIp",
+    customer_owned_ipv4_pool = "CustomerOwnedIpv4Pool",
+    domain = "Domain",
+    instance_id = "InstanceId",
+    network_border_group = "NetworkBorderGroup",
+    network_interface_id = "NetworkInterfaceId",
+    network_interface_owner_id = "NetworkInterfaceOwnerId",
+    private_ip_address = "PrivateIpAddress",
+    public_ip = "PublicIp",
+    public_ipv4_pool = "PublicIpv4Pool",
+    service_managed = "ServiceManaged",
+    subnet_id = "SubnetId",
+    tags = "Tags",
+} }
+
+/// `AddressAttribute`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AddressAttribute {
+    pub allocation_id: Option<String>,
+    pub ptr_record: Option<String>,
+    pub ptr_record_update: Option<PtrUpdateStatus>,
+    pub public_ip: Option<String>,
+}
+
+structure! { AddressAttribute {
+    allocation_id = "AllocationId",
+    ptr_record = "PtrRecord",
+    ptr_record_update = "PtrRecordUpdate",
+    public_ip = "PublicIp",
+} }
+
+/// `AllocateAddressRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AllocateAddressRequest {
+    pub address: Option<String>,
+    pub customer_owned_ipv4_pool: Option<String>,
+    pub domain: Option<String>,
+    pub dry_run: Option<bool>,
+    pub ipam_pool_id: Option<String>,
+    pub network_border_group: Option<String>,
+    pub public_ipv4_pool: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+}
+
+structure! { AllocateAddressRequest {
+    address = "Address",
+    customer_owned_ipv4_pool = "CustomerOwnedIpv4Pool",
+    domain = "Domain",
+    dry_run = "DryRun",
+    ipam_pool_id = "IpamPoolId",
+    network_border_group = "NetworkBorderGroup",
+    public_ipv4_pool = "PublicIpv4Pool",
+    tag_specifications = "TagSpecifications",
+} }
+
+/// `AllocateAddressResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AllocateAddressResult {
+    pub allocation_id: Option<String>,
+    pub carrier_ip: Option<String>,
+    pub customer_owned_ip: Option<String>,
+    pub customer_owned_ipv4_pool: Option<String>,
+    pub domain: Option<String>,
+    pub network_border_group: Option<String>,
+    pub public_ip: Option<String>,
+    pub public_ipv4_pool: Option<String>,
+}
+
+structure! { AllocateAddressResult {
+    allocation_id = "AllocationId",
+    carrier_ip = "CarrierIp",
+    customer_owned_ip = "CustomerOwnedIp",
+    customer_owned_ipv4_pool = "CustomerOwnedIpv4Pool",
+    domain = "Domain",
+    network_border_group = "NetworkBorderGroup",
+    public_ip = "PublicIp",
+    public_ipv4_pool = "PublicIpv4Pool",
+} }
+
+/// `AssociateAddressRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AssociateAddressRequest {
+    pub allocation_id: Option<String>,
+    pub allow_reassociation: Option<bool>,
+    pub dry_run: Option<bool>,
+    pub instance_id: Option<String>,
+    pub network_interface_id: Option<String>,
+    pub private_ip_address: Option<String>,
+    pub public_ip: Option<String>,
+}
+
+structure! { AssociateAddressRequest {
+    allocation_id = "AllocationId",
+    allow_reassociation = "AllowReassociation",
+    dry_run = "DryRun",
+    instance_id = "InstanceId",
+    network_interface_id = "NetworkInterfaceId",
+    private_ip_address = "PrivateIpAddress",
+    public_ip = "PublicIp",
+} }
+
+/// `AssociateAddressResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AssociateAddressResult {
+    pub association_id: Option<String>,
+}
+
+structure! { AssociateAddressResult {
+    association_id = "AssociationId",
+} }
+
+/// `AssociateRouteTableRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AssociateRouteTableRequest {
+    pub dry_run: Option<bool>,
+    pub gateway_id: Option<String>,
+    pub public_ipv4_pool: Option<String>,
+    pub route_table_id: Option<String>,
+    pub subnet_id: Option<String>,
+}
+
+structure! { AssociateRouteTableRequest {
+    dry_run = "DryRun",
+    gateway_id = "GatewayId",
+    public_ipv4_pool = "PublicIpv4Pool",
+    route_table_id = "RouteTableId",
+    subnet_id = "SubnetId",
+} }
+
+/// `AssociateRouteTableResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AssociateRouteTableResult {
+    pub association_id: Option<String>,
+    pub association_state: Option<RouteTableAssociationState>,
+}
+
+structure! { AssociateRouteTableResult {
+    association_id = "AssociationId",
+    association_state = "AssociationState",
+} }
+
+/// `AttachInternetGatewayRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AttachInternetGatewayRequest {
+    pub dry_run: Option<bool>,
+    pub internet_gateway_id: Option<String>,
+    pub vpc_id: Option<String>,
+}
+
+structure! { AttachInternetGatewayRequest {
+    dry_run = "DryRun",
+    internet_gateway_id = "InternetGatewayId",
+    vpc_id = "VpcId",
+} }
+
+/// `AttachNetworkInterfaceRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AttachNetworkInterfaceRequest {
+    pub device_index: Option<i32>,
+    pub dry_run: Option<bool>,
+    pub ena_queue_count: Option<i32>,
+    pub ena_srd_specification: Option<EnaSrdSpecification>,
+    pub instance_id: Option<String>,
+    pub network_card_index: Option<i32>,
+    pub network_interface_id: Option<String>,
+}
+
+structure! { AttachNetworkInterfaceRequest {
+    device_index = "DeviceIndex",
+    dry_run = "DryRun",
+    ena_queue_count = "EnaQueueCount",
+    ena_srd_specification = "EnaSrdSpecification",
+    instance_id = "InstanceId",
+    network_card_index = "NetworkCardIndex",
+    network_interface_id = "NetworkInterfaceId",
+} }
+
+/// `AttachNetworkInterfaceResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AttachNetworkInterfaceResult {
+    pub attachment_id: Option<String>,
+    pub network_card_index: Option<i32>,
+}
+
+structure! { AttachNetworkInterfaceResult {
+    attachment_id = "AttachmentId",
+    network_card_index = "NetworkCardIndex",
+} }
+
 /// `AttachmentEnaSrdSpecification`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AttachmentEnaSrdSpecification {
@@ -27,6 +263,108 @@ pub struct AttachmentEnaSrdUdpSpecification {
 
 structure! { AttachmentEnaSrdUdpSpecification {
     ena_srd_udp_enabled = "EnaSrdUdpEnabled",
+} }
+
+/// `AttributeBooleanValue`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AttributeBooleanValue {
+    pub value: Option<bool>,
+}
+
+structure! { AttributeBooleanValue {
+    value = "Value",
+} }
+
+/// `AttributeValue`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AttributeValue {
+    pub value: Option<String>,
+}
+
+structure! { AttributeValue {
+    value = "Value",
+} }
+
+/// `AuthorizeSecurityGroupEgressRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AuthorizeSecurityGroupEgressRequest {
+    pub cidr_ip: Option<String>,
+    pub dry_run: Option<bool>,
+    pub from_port: Option<i32>,
+    pub group_id: Option<String>,
+    pub ip_permissions: Option<Vec<IpPermission>>,
+    pub ip_protocol: Option<String>,
+    pub source_security_group_name: Option<String>,
+    pub source_security_group_owner_id: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub to_port: Option<i32>,
+}
+
+structure! { AuthorizeSecurityGroupEgressRequest {
+    cidr_ip = "CidrIp",
+    dry_run = "DryRun",
+    from_port = "FromPort",
+    group_id = "GroupId",
+    ip_permissions = "IpPermissions",
+    ip_protocol = "IpProtocol",
+    source_security_group_name = "SourceSecurityGroupName",
+    source_security_group_owner_id = "SourceSecurityGroupOwnerId",
+    tag_specifications = "TagSpecifications",
+    to_port = "ToPort",
+} }
+
+/// `AuthorizeSecurityGroupEgressResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AuthorizeSecurityGroupEgressResult {
+    pub r#return: Option<bool>,
+    pub security_group_rules: Option<Vec<SecurityGroupRule>>,
+}
+
+structure! { AuthorizeSecurityGroupEgressResult {
+    r#return = "Return",
+    security_group_rules = "SecurityGroupRules",
+} }
+
+/// `AuthorizeSecurityGroupIngressRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AuthorizeSecurityGroupIngressRequest {
+    pub cidr_ip: Option<String>,
+    pub dry_run: Option<bool>,
+    pub from_port: Option<i32>,
+    pub group_id: Option<String>,
+    pub group_name: Option<String>,
+    pub ip_permissions: Option<Vec<IpPermission>>,
+    pub ip_protocol: Option<String>,
+    pub source_security_group_name: Option<String>,
+    pub source_security_group_owner_id: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub to_port: Option<i32>,
+}
+
+structure! { AuthorizeSecurityGroupIngressRequest {
+    cidr_ip = "CidrIp",
+    dry_run = "DryRun",
+    from_port = "FromPort",
+    group_id = "GroupId",
+    group_name = "GroupName",
+    ip_permissions = "IpPermissions",
+    ip_protocol = "IpProtocol",
+    source_security_group_name = "SourceSecurityGroupName",
+    source_security_group_owner_id = "SourceSecurityGroupOwnerId",
+    tag_specifications = "TagSpecifications",
+    to_port = "ToPort",
+} }
+
+/// `AuthorizeSecurityGroupIngressResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AuthorizeSecurityGroupIngressResult {
+    pub r#return: Option<bool>,
+    pub security_group_rules: Option<Vec<SecurityGroupRule>>,
+}
+
+structure! { AuthorizeSecurityGroupIngressResult {
+    r#return = "Return",
+    security_group_rules = "SecurityGroupRules",
 } }
 
 /// `AvailabilityZone`
@@ -63,6 +401,20 @@ structure! { AvailabilityZone {
     zone_id = "ZoneId",
     zone_name = "ZoneName",
     zone_type = "ZoneType",
+} }
+
+/// `AvailabilityZoneAddress`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AvailabilityZoneAddress {
+    pub allocation_ids: Option<Vec<String>>,
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+}
+
+structure! { AvailabilityZoneAddress {
+    allocation_ids = "AllocationIds",
+    availability_zone = "AvailabilityZone",
+    availability_zone_id = "AvailabilityZoneId",
 } }
 
 /// `AvailabilityZoneGeography`
@@ -243,6 +595,308 @@ structure! { CpuOptionsRequest {
     threads_per_core = "ThreadsPerCore",
 } }
 
+/// `CreateDefaultVpcRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateDefaultVpcRequest {
+    pub dry_run: Option<bool>,
+}
+
+structure! { CreateDefaultVpcRequest {
+    dry_run = "DryRun",
+} }
+
+/// `CreateDefaultVpcResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateDefaultVpcResult {
+    pub vpc: Option<Vpc>,
+}
+
+structure! { CreateDefaultVpcResult {
+    vpc = "Vpc",
+} }
+
+/// `CreateInternetGatewayRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateInternetGatewayRequest {
+    pub dry_run: Option<bool>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+}
+
+structure! { CreateInternetGatewayRequest {
+    dry_run = "DryRun",
+    tag_specifications = "TagSpecifications",
+} }
+
+/// `CreateInternetGatewayResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateInternetGatewayResult {
+    pub internet_gateway: Option<InternetGateway>,
+}
+
+structure! { CreateInternetGatewayResult {
+    internet_gateway = "InternetGateway",
+} }
+
+/// `CreateNatGatewayRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateNatGatewayRequest {
+    pub allocation_id: Option<String>,
+    pub availability_mode: Option<String>,
+    pub availability_zone_addresses: Option<Vec<AvailabilityZoneAddress>>,
+    pub client_token: Option<String>,
+    pub connectivity_type: Option<String>,
+    pub dry_run: Option<bool>,
+    pub private_ip_address: Option<String>,
+    pub secondary_allocation_ids: Option<Vec<String>>,
+    pub secondary_private_ip_address_count: Option<i32>,
+    pub secondary_private_ip_addresses: Option<Vec<String>>,
+    pub subnet_id: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub vpc_id: Option<String>,
+}
+
+structure! { CreateNatGatewayRequest {
+    allocation_id = "AllocationId",
+    availability_mode = "AvailabilityMode",
+    availability_zone_addresses = "AvailabilityZoneAddresses",
+    client_token = "ClientToken",
+    connectivity_type = "ConnectivityType",
+    dry_run = "DryRun",
+    private_ip_address = "PrivateIpAddress",
+    secondary_allocation_ids = "SecondaryAllocationIds",
+    secondary_private_ip_address_count = "SecondaryPrivateIpAddressCount",
+    secondary_private_ip_addresses = "SecondaryPrivateIpAddresses",
+    subnet_id = "SubnetId",
+    tag_specifications = "TagSpecifications",
+    vpc_id = "VpcId",
+} }
+
+/// `CreateNatGatewayResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateNatGatewayResult {
+    pub client_token: Option<String>,
+    pub nat_gateway: Option<NatGateway>,
+}
+
+structure! { CreateNatGatewayResult {
+    client_token = "ClientToken",
+    nat_gateway = "NatGateway",
+} }
+
+/// `CreateNetworkInterfaceRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateNetworkInterfaceRequest {
+    pub client_token: Option<String>,
+    pub connection_tracking_specification: Option<ConnectionTrackingSpecificationRequest>,
+    pub description: Option<String>,
+    pub dry_run: Option<bool>,
+    pub enable_primary_ipv6: Option<bool>,
+    pub groups: Option<Vec<String>>,
+    pub interface_type: Option<String>,
+    pub ipv4_prefix_count: Option<i32>,
+    pub ipv4_prefixes: Option<Vec<Ipv4PrefixSpecificationRequest>>,
+    pub ipv6_address_count: Option<i32>,
+    pub ipv6_addresses: Option<Vec<InstanceIpv6Address>>,
+    pub ipv6_prefix_count: Option<i32>,
+    pub ipv6_prefixes: Option<Vec<Ipv6PrefixSpecificationRequest>>,
+    pub operator: Option<OperatorRequest>,
+    pub private_ip_address: Option<String>,
+    pub private_ip_addresses: Option<Vec<PrivateIpAddressSpecification>>,
+    pub secondary_private_ip_address_count: Option<i32>,
+    pub subnet_id: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+}
+
+structure! { CreateNetworkInterfaceRequest {
+    client_token = "ClientToken",
+    connection_tracking_specification = "ConnectionTrackingSpecification",
+    description = "Description",
+    dry_run = "DryRun",
+    enable_primary_ipv6 = "EnablePrimaryIpv6",
+    groups = "Groups",
+    interface_type = "InterfaceType",
+    ipv4_prefix_count = "Ipv4PrefixCount",
+    ipv4_prefixes = "Ipv4Prefixes",
+    ipv6_address_count = "Ipv6AddressCount",
+    ipv6_addresses = "Ipv6Addresses",
+    ipv6_prefix_count = "Ipv6PrefixCount",
+    ipv6_prefixes = "Ipv6Prefixes",
+    operator = "Operator",
+    private_ip_address = "PrivateIpAddress",
+    private_ip_addresses = "PrivateIpAddresses",
+    secondary_private_ip_address_count = "SecondaryPrivateIpAddressCount",
+    subnet_id = "SubnetId",
+    tag_specifications = "TagSpecifications",
+} }
+
+/// `CreateNetworkInterfaceResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateNetworkInterfaceResult {
+    pub client_token: Option<String>,
+    pub network_interface: Option<NetworkInterface>,
+}
+
+structure! { CreateNetworkInterfaceResult {
+    client_token = "ClientToken",
+    network_interface = "NetworkInterface",
+} }
+
+/// `CreateRouteRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateRouteRequest {
+    pub carrier_gateway_id: Option<String>,
+    pub core_network_arn: Option<String>,
+    pub destination_cidr_block: Option<String>,
+    pub destination_ipv6_cidr_block: Option<String>,
+    pub destination_prefix_list_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub egress_only_internet_gateway_id: Option<String>,
+    pub gateway_id: Option<String>,
+    pub instance_id: Option<String>,
+    pub local_gateway_id: Option<String>,
+    pub nat_gateway_id: Option<String>,
+    pub network_interface_id: Option<String>,
+    pub odb_network_arn: Option<String>,
+    pub route_table_id: Option<String>,
+    pub transit_gateway_id: Option<String>,
+    pub vpc_endpoint_id: Option<String>,
+    pub vpc_peering_connection_id: Option<String>,
+}
+
+structure! { CreateRouteRequest {
+    carrier_gateway_id = "CarrierGatewayId",
+    core_network_arn = "CoreNetworkArn",
+    destination_cidr_block = "DestinationCidrBlock",
+    destination_ipv6_cidr_block = "DestinationIpv6CidrBlock",
+    destination_prefix_list_id = "DestinationPrefixListId",
+    dry_run = "DryRun",
+    egress_only_internet_gateway_id = "EgressOnlyInternetGatewayId",
+    gateway_id = "GatewayId",
+    instance_id = "InstanceId",
+    local_gateway_id = "LocalGatewayId",
+    nat_gateway_id = "NatGatewayId",
+    network_interface_id = "NetworkInterfaceId",
+    odb_network_arn = "OdbNetworkArn",
+    route_table_id = "RouteTableId",
+    transit_gateway_id = "TransitGatewayId",
+    vpc_endpoint_id = "VpcEndpointId",
+    vpc_peering_connection_id = "VpcPeeringConnectionId",
+} }
+
+/// `CreateRouteResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateRouteResult {
+    pub r#return: Option<bool>,
+}
+
+structure! { CreateRouteResult {
+    r#return = "Return",
+} }
+
+/// `CreateRouteTableRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateRouteTableRequest {
+    pub client_token: Option<String>,
+    pub dry_run: Option<bool>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub vpc_id: Option<String>,
+}
+
+structure! { CreateRouteTableRequest {
+    client_token = "ClientToken",
+    dry_run = "DryRun",
+    tag_specifications = "TagSpecifications",
+    vpc_id = "VpcId",
+} }
+
+/// `CreateRouteTableResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateRouteTableResult {
+    pub client_token: Option<String>,
+    pub route_table: Option<RouteTable>,
+}
+
+structure! { CreateRouteTableResult {
+    client_token = "ClientToken",
+    route_table = "RouteTable",
+} }
+
+/// `CreateSecurityGroupRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateSecurityGroupRequest {
+    pub description: Option<String>,
+    pub dry_run: Option<bool>,
+    pub group_name: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub vpc_id: Option<String>,
+}
+
+structure! { CreateSecurityGroupRequest {
+    description = "Description",
+    dry_run = "DryRun",
+    group_name = "GroupName",
+    tag_specifications = "TagSpecifications",
+    vpc_id = "VpcId",
+} }
+
+/// `CreateSecurityGroupResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateSecurityGroupResult {
+    pub group_id: Option<String>,
+    pub security_group_arn: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+structure! { CreateSecurityGroupResult {
+    group_id = "GroupId",
+    security_group_arn = "SecurityGroupArn",
+    tags = "Tags",
+} }
+
+/// `CreateSubnetRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateSubnetRequest {
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub cidr_block: Option<String>,
+    pub dry_run: Option<bool>,
+    pub ipv4_ipam_pool_id: Option<String>,
+    pub ipv4_netmask_length: Option<i32>,
+    pub ipv6_cidr_block: Option<String>,
+    pub ipv6_ipam_pool_id: Option<String>,
+    pub ipv6_native: Option<bool>,
+    pub ipv6_netmask_length: Option<i32>,
+    pub outpost_arn: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub vpc_id: Option<String>,
+}
+
+structure! { CreateSubnetRequest {
+    availability_zone = "AvailabilityZone",
+    availability_zone_id = "AvailabilityZoneId",
+    cidr_block = "CidrBlock",
+    dry_run = "DryRun",
+    ipv4_ipam_pool_id = "Ipv4IpamPoolId",
+    ipv4_netmask_length = "Ipv4NetmaskLength",
+    ipv6_cidr_block = "Ipv6CidrBlock",
+    ipv6_ipam_pool_id = "Ipv6IpamPoolId",
+    ipv6_native = "Ipv6Native",
+    ipv6_netmask_length = "Ipv6NetmaskLength",
+    outpost_arn = "OutpostArn",
+    tag_specifications = "TagSpecifications",
+    vpc_id = "VpcId",
+} }
+
+/// `CreateSubnetResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateSubnetResult {
+    pub subnet: Option<Subnet>,
+}
+
+structure! { CreateSubnetResult {
+    subnet = "Subnet",
+} }
+
 /// `CreateTagsRequest`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateTagsRequest {
@@ -255,6 +909,50 @@ structure! { CreateTagsRequest {
     dry_run = "DryRun",
     resources = "Resources",
     tags = "Tags",
+} }
+
+/// `CreateVpcRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateVpcRequest {
+    pub amazon_provided_ipv6_cidr_block: Option<bool>,
+    pub cidr_block: Option<String>,
+    pub dry_run: Option<bool>,
+    pub instance_tenancy: Option<String>,
+    pub ipv4_ipam_pool_id: Option<String>,
+    pub ipv4_netmask_length: Option<i32>,
+    pub ipv6_cidr_block: Option<String>,
+    pub ipv6_cidr_block_network_border_group: Option<String>,
+    pub ipv6_ipam_pool_id: Option<String>,
+    pub ipv6_netmask_length: Option<i32>,
+    pub ipv6_pool: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub vpc_encryption_control: Option<VpcEncryptionControlConfiguration>,
+}
+
+structure! { CreateVpcRequest {
+    amazon_provided_ipv6_cidr_block = "AmazonProvidedIpv6CidrBlock",
+    cidr_block = "CidrBlock",
+    dry_run = "DryRun",
+    instance_tenancy = "InstanceTenancy",
+    ipv4_ipam_pool_id = "Ipv4IpamPoolId",
+    ipv4_netmask_length = "Ipv4NetmaskLength",
+    ipv6_cidr_block = "Ipv6CidrBlock",
+    ipv6_cidr_block_network_border_group = "Ipv6CidrBlockNetworkBorderGroup",
+    ipv6_ipam_pool_id = "Ipv6IpamPoolId",
+    ipv6_netmask_length = "Ipv6NetmaskLength",
+    ipv6_pool = "Ipv6Pool",
+    tag_specifications = "TagSpecifications",
+    vpc_encryption_control = "VpcEncryptionControl",
+} }
+
+/// `CreateVpcResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateVpcResult {
+    pub vpc: Option<Vpc>,
+}
+
+structure! { CreateVpcResult {
+    vpc = "Vpc",
 } }
 
 /// `CreditSpecificationRequest`
@@ -279,6 +977,224 @@ structure! { DefaultConnectionTrackingConfiguration {
     default_tcp_established_timeout = "DefaultTcpEstablishedTimeout",
     default_udp_stream_timeout = "DefaultUdpStreamTimeout",
     default_udp_timeout = "DefaultUdpTimeout",
+} }
+
+/// `DeleteInternetGatewayRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeleteInternetGatewayRequest {
+    pub dry_run: Option<bool>,
+    pub internet_gateway_id: Option<String>,
+}
+
+structure! { DeleteInternetGatewayRequest {
+    dry_run = "DryRun",
+    internet_gateway_id = "InternetGatewayId",
+} }
+
+/// `DeleteNatGatewayRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeleteNatGatewayRequest {
+    pub dry_run: Option<bool>,
+    pub nat_gateway_id: Option<String>,
+}
+
+structure! { DeleteNatGatewayRequest {
+    dry_run = "DryRun",
+    nat_gateway_id = "NatGatewayId",
+} }
+
+/// `DeleteNatGatewayResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeleteNatGatewayResult {
+    pub nat_gateway_id: Option<String>,
+}
+
+structure! { DeleteNatGatewayResult {
+    nat_gateway_id = "NatGatewayId",
+} }
+
+/// `DeleteNetworkInterfaceRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeleteNetworkInterfaceRequest {
+    pub dry_run: Option<bool>,
+    pub network_interface_id: Option<String>,
+}
+
+structure! { DeleteNetworkInterfaceRequest {
+    dry_run = "DryRun",
+    network_interface_id = "NetworkInterfaceId",
+} }
+
+/// `DeleteRouteRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeleteRouteRequest {
+    pub destination_cidr_block: Option<String>,
+    pub destination_ipv6_cidr_block: Option<String>,
+    pub destination_prefix_list_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub route_table_id: Option<String>,
+}
+
+structure! { DeleteRouteRequest {
+    destination_cidr_block = "DestinationCidrBlock",
+    destination_ipv6_cidr_block = "DestinationIpv6CidrBlock",
+    destination_prefix_list_id = "DestinationPrefixListId",
+    dry_run = "DryRun",
+    route_table_id = "RouteTableId",
+} }
+
+/// `DeleteRouteTableRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeleteRouteTableRequest {
+    pub dry_run: Option<bool>,
+    pub route_table_id: Option<String>,
+}
+
+structure! { DeleteRouteTableRequest {
+    dry_run = "DryRun",
+    route_table_id = "RouteTableId",
+} }
+
+/// `DeleteSecurityGroupRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeleteSecurityGroupRequest {
+    pub dry_run: Option<bool>,
+    pub group_id: Option<String>,
+    pub group_name: Option<String>,
+}
+
+structure! { DeleteSecurityGroupRequest {
+    dry_run = "DryRun",
+    group_id = "GroupId",
+    group_name = "GroupName",
+} }
+
+/// `DeleteSecurityGroupResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeleteSecurityGroupResult {
+    pub group_id: Option<String>,
+    pub r#return: Option<bool>,
+}
+
+structure! { DeleteSecurityGroupResult {
+    group_id = "GroupId",
+    r#return = "Return",
+} }
+
+/// `DeleteSubnetRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeleteSubnetRequest {
+    pub dry_run: Option<bool>,
+    pub subnet_id: Option<String>,
+}
+
+structure! { DeleteSubnetRequest {
+    dry_run = "DryRun",
+    subnet_id = "SubnetId",
+} }
+
+/// `DeleteTagsRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeleteTagsRequest {
+    pub dry_run: Option<bool>,
+    pub resources: Option<Vec<String>>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+structure! { DeleteTagsRequest {
+    dry_run = "DryRun",
+    resources = "Resources",
+    tags = "Tags",
+} }
+
+/// `DeleteVpcRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeleteVpcRequest {
+    pub dry_run: Option<bool>,
+    pub vpc_id: Option<String>,
+}
+
+structure! { DeleteVpcRequest {
+    dry_run = "DryRun",
+    vpc_id = "VpcId",
+} }
+
+/// `DescribeAccountAttributesRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeAccountAttributesRequest {
+    pub attribute_names: Option<Vec<String>>,
+    pub dry_run: Option<bool>,
+}
+
+structure! { DescribeAccountAttributesRequest {
+    attribute_names = "AttributeNames",
+    dry_run = "DryRun",
+} }
+
+/// `DescribeAccountAttributesResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeAccountAttributesResult {
+    pub account_attributes: Option<Vec<AccountAttribute>>,
+}
+
+structure! { DescribeAccountAttributesResult {
+    account_attributes = "AccountAttributes",
+} }
+
+/// `DescribeAddressesAttributeRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeAddressesAttributeRequest {
+    pub allocation_ids: Option<Vec<String>>,
+    pub attribute: Option<String>,
+    pub dry_run: Option<bool>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+
+structure! { DescribeAddressesAttributeRequest {
+    allocation_ids = "AllocationIds",
+    attribute = "Attribute",
+    dry_run = "DryRun",
+    max_results = "MaxResults",
+    next_token = "NextToken",
+} }
+
+/// `DescribeAddressesAttributeResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeAddressesAttributeResult {
+    pub addresses: Option<Vec<AddressAttribute>>,
+    pub next_token: Option<String>,
+}
+
+structure! { DescribeAddressesAttributeResult {
+    addresses = "Addresses",
+    next_token = "NextToken",
+} }
+
+/// `DescribeAddressesRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeAddressesRequest {
+    pub allocation_ids: Option<Vec<String>>,
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub public_ips: Option<Vec<String>>,
+}
+
+structure! { DescribeAddressesRequest {
+    allocation_ids = "AllocationIds",
+    dry_run = "DryRun",
+    filters = "Filters",
+    public_ips = "PublicIps",
+} }
+
+/// `DescribeAddressesResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeAddressesResult {
+    pub addresses: Option<Vec<Address>>,
+}
+
+structure! { DescribeAddressesResult {
+    addresses = "Addresses",
 } }
 
 /// `DescribeAvailabilityZonesRequest`
@@ -403,6 +1319,130 @@ structure! { DescribeInstancesResult {
     reservations = "Reservations",
 } }
 
+/// `DescribeInternetGatewaysRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeInternetGatewaysRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub internet_gateway_ids: Option<Vec<String>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+
+structure! { DescribeInternetGatewaysRequest {
+    dry_run = "DryRun",
+    filters = "Filters",
+    internet_gateway_ids = "InternetGatewayIds",
+    max_results = "MaxResults",
+    next_token = "NextToken",
+} }
+
+/// `DescribeInternetGatewaysResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeInternetGatewaysResult {
+    pub internet_gateways: Option<Vec<InternetGateway>>,
+    pub next_token: Option<String>,
+}
+
+structure! { DescribeInternetGatewaysResult {
+    internet_gateways = "InternetGateways",
+    next_token = "NextToken",
+} }
+
+/// `DescribeNatGatewaysRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeNatGatewaysRequest {
+    pub dry_run: Option<bool>,
+    pub filter: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub nat_gateway_ids: Option<Vec<String>>,
+    pub next_token: Option<String>,
+}
+
+structure! { DescribeNatGatewaysRequest {
+    dry_run = "DryRun",
+    filter = "Filter",
+    max_results = "MaxResults",
+    nat_gateway_ids = "NatGatewayIds",
+    next_token = "NextToken",
+} }
+
+/// `DescribeNatGatewaysResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeNatGatewaysResult {
+    pub nat_gateways: Option<Vec<NatGateway>>,
+    pub next_token: Option<String>,
+}
+
+structure! { DescribeNatGatewaysResult {
+    nat_gateways = "NatGateways",
+    next_token = "NextToken",
+} }
+
+/// `DescribeNetworkAclsRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeNetworkAclsRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub network_acl_ids: Option<Vec<String>>,
+    pub next_token: Option<String>,
+}
+
+structure! { DescribeNetworkAclsRequest {
+    dry_run = "DryRun",
+    filters = "Filters",
+    max_results = "MaxResults",
+    network_acl_ids = "NetworkAclIds",
+    next_token = "NextToken",
+} }
+
+/// `DescribeNetworkAclsResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeNetworkAclsResult {
+    pub network_acls: Option<Vec<NetworkAcl>>,
+    pub next_token: Option<String>,
+}
+
+structure! { DescribeNetworkAclsResult {
+    network_acls = "NetworkAcls",
+    next_token = "NextToken",
+} }
+
+/// `DescribeNetworkInterfaceAttributeRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeNetworkInterfaceAttributeRequest {
+    pub attribute: Option<String>,
+    pub dry_run: Option<bool>,
+    pub network_interface_id: Option<String>,
+}
+
+structure! { DescribeNetworkInterfaceAttributeRequest {
+    attribute = "Attribute",
+    dry_run = "DryRun",
+    network_interface_id = "NetworkInterfaceId",
+} }
+
+/// `DescribeNetworkInterfaceAttributeResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeNetworkInterfaceAttributeResult {
+    pub associate_public_ip_address: Option<bool>,
+    pub attachment: Option<NetworkInterfaceAttachment>,
+    pub description: Option<AttributeValue>,
+    pub groups: Option<Vec<GroupIdentifier>>,
+    pub network_interface_id: Option<String>,
+    pub source_dest_check: Option<AttributeBooleanValue>,
+}
+
+structure! { DescribeNetworkInterfaceAttributeResult {
+    associate_public_ip_address = "AssociatePublicIpAddress",
+    attachment = "Attachment",
+    description = "Description",
+    groups = "Groups",
+    network_interface_id = "NetworkInterfaceId",
+    source_dest_check = "SourceDestCheck",
+} }
+
 /// `DescribeNetworkInterfacesRequest`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeNetworkInterfacesRequest {
@@ -459,6 +1499,66 @@ pub struct DescribeRegionsResult {
 
 structure! { DescribeRegionsResult {
     regions = "Regions",
+} }
+
+/// `DescribeRouteTablesRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeRouteTablesRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub route_table_ids: Option<Vec<String>>,
+}
+
+structure! { DescribeRouteTablesRequest {
+    dry_run = "DryRun",
+    filters = "Filters",
+    max_results = "MaxResults",
+    next_token = "NextToken",
+    route_table_ids = "RouteTableIds",
+} }
+
+/// `DescribeRouteTablesResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeRouteTablesResult {
+    pub next_token: Option<String>,
+    pub route_tables: Option<Vec<RouteTable>>,
+}
+
+structure! { DescribeRouteTablesResult {
+    next_token = "NextToken",
+    route_tables = "RouteTables",
+} }
+
+/// `DescribeSecurityGroupRulesRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeSecurityGroupRulesRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub security_group_rule_ids: Option<Vec<String>>,
+}
+
+structure! { DescribeSecurityGroupRulesRequest {
+    dry_run = "DryRun",
+    filters = "Filters",
+    max_results = "MaxResults",
+    next_token = "NextToken",
+    security_group_rule_ids = "SecurityGroupRuleIds",
+} }
+
+/// `DescribeSecurityGroupRulesResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeSecurityGroupRulesResult {
+    pub next_token: Option<String>,
+    pub security_group_rules: Option<Vec<SecurityGroupRule>>,
+}
+
+structure! { DescribeSecurityGroupRulesResult {
+    next_token = "NextToken",
+    security_group_rules = "SecurityGroupRules",
 } }
 
 /// `DescribeSecurityGroupsRequest`
@@ -551,6 +1651,36 @@ structure! { DescribeTagsResult {
     tags = "Tags",
 } }
 
+/// `DescribeVpcAttributeRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeVpcAttributeRequest {
+    pub attribute: Option<String>,
+    pub dry_run: Option<bool>,
+    pub vpc_id: Option<String>,
+}
+
+structure! { DescribeVpcAttributeRequest {
+    attribute = "Attribute",
+    dry_run = "DryRun",
+    vpc_id = "VpcId",
+} }
+
+/// `DescribeVpcAttributeResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeVpcAttributeResult {
+    pub enable_dns_hostnames: Option<AttributeBooleanValue>,
+    pub enable_dns_support: Option<AttributeBooleanValue>,
+    pub enable_network_address_usage_metrics: Option<AttributeBooleanValue>,
+    pub vpc_id: Option<String>,
+}
+
+structure! { DescribeVpcAttributeResult {
+    enable_dns_hostnames = "EnableDnsHostnames",
+    enable_dns_support = "EnableDnsSupport",
+    enable_network_address_usage_metrics = "EnableNetworkAddressUsageMetrics",
+    vpc_id = "VpcId",
+} }
+
 /// `DescribeVpcsRequest`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeVpcsRequest {
@@ -579,6 +1709,60 @@ pub struct DescribeVpcsResult {
 structure! { DescribeVpcsResult {
     next_token = "NextToken",
     vpcs = "Vpcs",
+} }
+
+/// `DetachInternetGatewayRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DetachInternetGatewayRequest {
+    pub dry_run: Option<bool>,
+    pub internet_gateway_id: Option<String>,
+    pub vpc_id: Option<String>,
+}
+
+structure! { DetachInternetGatewayRequest {
+    dry_run = "DryRun",
+    internet_gateway_id = "InternetGatewayId",
+    vpc_id = "VpcId",
+} }
+
+/// `DetachNetworkInterfaceRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DetachNetworkInterfaceRequest {
+    pub attachment_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub force: Option<bool>,
+}
+
+structure! { DetachNetworkInterfaceRequest {
+    attachment_id = "AttachmentId",
+    dry_run = "DryRun",
+    force = "Force",
+} }
+
+/// `DisassociateAddressRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DisassociateAddressRequest {
+    pub association_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub public_ip: Option<String>,
+}
+
+structure! { DisassociateAddressRequest {
+    association_id = "AssociationId",
+    dry_run = "DryRun",
+    public_ip = "PublicIp",
+} }
+
+/// `DisassociateRouteTableRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DisassociateRouteTableRequest {
+    pub association_id: Option<String>,
+    pub dry_run: Option<bool>,
+}
+
+structure! { DisassociateRouteTableRequest {
+    association_id = "AssociationId",
+    dry_run = "DryRun",
 } }
 
 /// `DiskInfo`
@@ -783,6 +1967,18 @@ structure! { ElasticInferenceAcceleratorAssociation {
     elastic_inference_accelerator_association_time = "ElasticInferenceAcceleratorAssociationTime",
 } }
 
+/// `EnaSrdSpecification`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EnaSrdSpecification {
+    pub ena_srd_enabled: Option<bool>,
+    pub ena_srd_udp_specification: Option<EnaSrdUdpSpecification>,
+}
+
+structure! { EnaSrdSpecification {
+    ena_srd_enabled = "EnaSrdEnabled",
+    ena_srd_udp_specification = "EnaSrdUdpSpecification",
+} }
+
 /// `EnaSrdSpecificationRequest`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct EnaSrdSpecificationRequest {
@@ -793,6 +1989,16 @@ pub struct EnaSrdSpecificationRequest {
 structure! { EnaSrdSpecificationRequest {
     ena_srd_enabled = "EnaSrdEnabled",
     ena_srd_udp_specification = "EnaSrdUdpSpecification",
+} }
+
+/// `EnaSrdUdpSpecification`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EnaSrdUdpSpecification {
+    pub ena_srd_udp_enabled: Option<bool>,
+}
+
+structure! { EnaSrdUdpSpecification {
+    ena_srd_udp_enabled = "EnaSrdUdpEnabled",
 } }
 
 /// `EnaSrdUdpSpecificationRequest`
@@ -973,6 +2179,18 @@ pub struct IamInstanceProfileSpecification {
 structure! { IamInstanceProfileSpecification {
     arn = "Arn",
     name = "Name",
+} }
+
+/// `IcmpTypeCode`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct IcmpTypeCode {
+    pub code: Option<i32>,
+    pub r#type: Option<i32>,
+}
+
+structure! { IcmpTypeCode {
+    code = "Code",
+    r#type = "Type",
 } }
 
 /// `InferenceAcceleratorInfo`
@@ -1679,6 +2897,34 @@ structure! { InstanceTypeOffering {
     location_type = "LocationType",
 } }
 
+/// `InternetGateway`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct InternetGateway {
+    pub attachments: Option<Vec<InternetGatewayAttachment>>,
+    pub internet_gateway_id: Option<String>,
+    pub owner_id: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+structure! { InternetGateway {
+    attachments = "Attachments",
+    internet_gateway_id = "InternetGatewayId",
+    owner_id = "OwnerId",
+    tags = "Tags",
+} }
+
+/// `InternetGatewayAttachment`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct InternetGatewayAttachment {
+    pub state: Option<String>,
+    pub vpc_id: Option<String>,
+}
+
+structure! { InternetGatewayAttachment {
+    state = "State",
+    vpc_id = "VpcId",
+} }
+
 /// `IpPermission`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct IpPermission {
@@ -1847,6 +3093,106 @@ structure! { MemoryInfo {
     size_in_mi_b = "SizeInMiB",
 } }
 
+/// `ModifyNetworkInterfaceAttributeRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ModifyNetworkInterfaceAttributeRequest {
+    pub associate_public_ip_address: Option<bool>,
+    pub associated_subnet_ids: Option<Vec<String>>,
+    pub attachment: Option<NetworkInterfaceAttachmentChanges>,
+    pub connection_tracking_specification: Option<ConnectionTrackingSpecificationRequest>,
+    pub description: Option<AttributeValue>,
+    pub dry_run: Option<bool>,
+    pub ena_srd_specification: Option<EnaSrdSpecification>,
+    pub enable_primary_ipv6: Option<bool>,
+    pub groups: Option<Vec<String>>,
+    pub network_interface_id: Option<String>,
+    pub source_dest_check: Option<AttributeBooleanValue>,
+}
+
+structure! { ModifyNetworkInterfaceAttributeRequest {
+    associate_public_ip_address = "AssociatePublicIpAddress",
+    associated_subnet_ids = "AssociatedSubnetIds",
+    attachment = "Attachment",
+    connection_tracking_specification = "ConnectionTrackingSpecification",
+    description = "Description",
+    dry_run = "DryRun",
+    ena_srd_specification = "EnaSrdSpecification",
+    enable_primary_ipv6 = "EnablePrimaryIpv6",
+    groups = "Groups",
+    network_interface_id = "NetworkInterfaceId",
+    source_dest_check = "SourceDestCheck",
+} }
+
+/// `ModifySecurityGroupRulesRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ModifySecurityGroupRulesRequest {
+    pub dry_run: Option<bool>,
+    pub group_id: Option<String>,
+    pub security_group_rules: Option<Vec<SecurityGroupRuleUpdate>>,
+}
+
+structure! { ModifySecurityGroupRulesRequest {
+    dry_run = "DryRun",
+    group_id = "GroupId",
+    security_group_rules = "SecurityGroupRules",
+} }
+
+/// `ModifySecurityGroupRulesResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ModifySecurityGroupRulesResult {
+    pub r#return: Option<bool>,
+}
+
+structure! { ModifySecurityGroupRulesResult {
+    r#return = "Return",
+} }
+
+/// `ModifySubnetAttributeRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ModifySubnetAttributeRequest {
+    pub assign_ipv6_address_on_creation: Option<AttributeBooleanValue>,
+    pub customer_owned_ipv4_pool: Option<String>,
+    pub disable_lni_at_device_index: Option<AttributeBooleanValue>,
+    pub enable_dns64: Option<AttributeBooleanValue>,
+    pub enable_lni_at_device_index: Option<i32>,
+    pub enable_resource_name_dns_aaaa_record_on_launch: Option<AttributeBooleanValue>,
+    pub enable_resource_name_dns_a_record_on_launch: Option<AttributeBooleanValue>,
+    pub map_customer_owned_ip_on_launch: Option<AttributeBooleanValue>,
+    pub map_public_ip_on_launch: Option<AttributeBooleanValue>,
+    pub private_dns_hostname_type_on_launch: Option<String>,
+    pub subnet_id: Option<String>,
+}
+
+structure! { ModifySubnetAttributeRequest {
+    assign_ipv6_address_on_creation = "AssignIpv6AddressOnCreation",
+    customer_owned_ipv4_pool = "CustomerOwnedIpv4Pool",
+    disable_lni_at_device_index = "DisableLniAtDeviceIndex",
+    enable_dns64 = "EnableDns64",
+    enable_lni_at_device_index = "EnableLniAtDeviceIndex",
+    enable_resource_name_dns_aaaa_record_on_launch = "EnableResourceNameDnsAAAARecordOnLaunch",
+    enable_resource_name_dns_a_record_on_launch = "EnableResourceNameDnsARecordOnLaunch",
+    map_customer_owned_ip_on_launch = "MapCustomerOwnedIpOnLaunch",
+    map_public_ip_on_launch = "MapPublicIpOnLaunch",
+    private_dns_hostname_type_on_launch = "PrivateDnsHostnameTypeOnLaunch",
+    subnet_id = "SubnetId",
+} }
+
+/// `ModifyVpcAttributeRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ModifyVpcAttributeRequest {
+    pub enable_dns_hostnames: Option<AttributeBooleanValue>,
+    pub enable_dns_support: Option<AttributeBooleanValue>,
+    pub enable_network_address_usage_metrics: Option<AttributeBooleanValue>,
+    pub vpc_id: Option<String>,
+}
+
+structure! { ModifyVpcAttributeRequest {
+    enable_dns_hostnames = "EnableDnsHostnames",
+    enable_dns_support = "EnableDnsSupport",
+    enable_network_address_usage_metrics = "EnableNetworkAddressUsageMetrics",
+    vpc_id = "VpcId",
+} }
+
 /// `Monitoring`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Monitoring {
@@ -1857,6 +3203,158 @@ pub struct Monitoring {
 structure! { Monitoring {
     metric_category_ids = "MetricCategoryIds",
     state = "State",
+} }
+
+/// `NatGateway`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NatGateway {
+    pub attached_appliances: Option<Vec<NatGatewayAttachedAppliance>>,
+    pub auto_provision_zones: Option<String>,
+    pub auto_scaling_ips: Option<String>,
+    pub availability_mode: Option<String>,
+    pub connectivity_type: Option<String>,
+    pub create_time: Option<Timestamp>,
+    pub delete_time: Option<Timestamp>,
+    pub failure_code: Option<String>,
+    pub failure_message: Option<String>,
+    pub nat_gateway_addresses: Option<Vec<NatGatewayAddress>>,
+    pub nat_gateway_id: Option<String>,
+    pub provisioned_bandwidth: Option<ProvisionedBandwidth>,
+    pub route_table_id: Option<String>,
+    pub state: Option<String>,
+    pub subnet_id: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+    pub vpc_id: Option<String>,
+}
+
+structure! { NatGateway {
+    attached_appliances = "AttachedAppliances",
+    auto_provision_zones = "AutoProvisionZones",
+    auto_scaling_ips = "AutoScalingIps",
+    availability_mode = "AvailabilityMode",
+    connectivity_type = "ConnectivityType",
+    create_time = "CreateTime",
+    delete_time = "DeleteTime",
+    failure_code = "FailureCode",
+    failure_message = "FailureMessage",
+    nat_gateway_addresses = "NatGatewayAddresses",
+    nat_gateway_id = "NatGatewayId",
+    provisioned_bandwidth = "ProvisionedBandwidth",
+    route_table_id = "RouteTableId",
+    state = "State",
+    subnet_id = "SubnetId",
+    tags = "Tags",
+    vpc_id = "VpcId",
+} }
+
+/// `NatGatewayAddress`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NatGatewayAddress {
+    pub allocation_id: Option<String>,
+    pub association_id: Option<String>,
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub failure_message: Option<String>,
+    pub is_primary: Option<bool>,
+    pub network_interface_id: Option<String>,
+    pub private_ip: Option<String>,
+    pub public_ip: Option<String>,
+    pub status: Option<String>,
+}
+
+structure! { NatGatewayAddress {
+    allocation_id = "AllocationId",
+    association_id = "AssociationId",
+    availability_zone = "AvailabilityZone",
+    availability_zone_id = "AvailabilityZoneId",
+    failure_message = "FailureMessage",
+    is_primary = "IsPrimary",
+    network_interface_id = "NetworkInterfaceId",
+    private_ip = "PrivateIp",
+    public_ip = "PublicIp",
+    status = "Status",
+} }
+
+/// `NatGatewayAttachedAppliance`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NatGatewayAttachedAppliance {
+    pub appliance_arn: Option<String>,
+    pub attachment_state: Option<String>,
+    pub failure_code: Option<String>,
+    pub failure_message: Option<String>,
+    pub modification_state: Option<String>,
+    pub r#type: Option<String>,
+    pub vpc_endpoint_id: Option<String>,
+}
+
+structure! { NatGatewayAttachedAppliance {
+    appliance_arn = "ApplianceArn",
+    attachment_state = "AttachmentState",
+    failure_code = "FailureCode",
+    failure_message = "FailureMessage",
+    modification_state = "ModificationState",
+    r#type = "Type",
+    vpc_endpoint_id = "VpcEndpointId",
+} }
+
+/// `NetworkAcl`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NetworkAcl {
+    pub associations: Option<Vec<NetworkAclAssociation>>,
+    pub entries: Option<Vec<NetworkAclEntry>>,
+    pub is_default: Option<bool>,
+    pub network_acl_id: Option<String>,
+    pub owner_id: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+    pub vpc_id: Option<String>,
+}
+
+structure! { NetworkAcl {
+    associations = "Associations",
+    entries = "Entries",
+    is_default = "IsDefault",
+    network_acl_id = "NetworkAclId",
+    owner_id = "OwnerId",
+    tags = "Tags",
+    vpc_id = "VpcId",
+} }
+
+/// `NetworkAclAssociation`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NetworkAclAssociation {
+    pub network_acl_association_id: Option<String>,
+    pub network_acl_id: Option<String>,
+    pub subnet_id: Option<String>,
+}
+
+structure! { NetworkAclAssociation {
+    network_acl_association_id = "NetworkAclAssociationId",
+    network_acl_id = "NetworkAclId",
+    subnet_id = "SubnetId",
+} }
+
+/// `NetworkAclEntry`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NetworkAclEntry {
+    pub cidr_block: Option<String>,
+    pub egress: Option<bool>,
+    pub icmp_type_code: Option<IcmpTypeCode>,
+    pub ipv6_cidr_block: Option<String>,
+    pub port_range: Option<PortRange>,
+    pub protocol: Option<String>,
+    pub rule_action: Option<String>,
+    pub rule_number: Option<i32>,
+}
+
+structure! { NetworkAclEntry {
+    cidr_block = "CidrBlock",
+    egress = "Egress",
+    icmp_type_code = "IcmpTypeCode",
+    ipv6_cidr_block = "Ipv6CidrBlock",
+    port_range = "PortRange",
+    protocol = "Protocol",
+    rule_action = "RuleAction",
+    rule_number = "RuleNumber",
 } }
 
 /// `NetworkCardInfo`
@@ -2055,6 +3553,22 @@ structure! { NetworkInterfaceAttachment {
     status = "Status",
 } }
 
+/// `NetworkInterfaceAttachmentChanges`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NetworkInterfaceAttachmentChanges {
+    pub attachment_id: Option<String>,
+    pub default_ena_queue_count: Option<bool>,
+    pub delete_on_termination: Option<bool>,
+    pub ena_queue_count: Option<i32>,
+}
+
+structure! { NetworkInterfaceAttachmentChanges {
+    attachment_id = "AttachmentId",
+    default_ena_queue_count = "DefaultEnaQueueCount",
+    delete_on_termination = "DeleteOnTermination",
+    ena_queue_count = "EnaQueueCount",
+} }
+
 /// `NetworkInterfaceIpv6Address`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct NetworkInterfaceIpv6Address {
@@ -2207,6 +3721,18 @@ structure! { PlacementGroupInfo {
     supported_strategies = "SupportedStrategies",
 } }
 
+/// `PortRange`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PortRange {
+    pub from: Option<i32>,
+    pub to: Option<i32>,
+}
+
+structure! { PortRange {
+    from = "From",
+    to = "To",
+} }
+
 /// `PrefixListId`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PrefixListId {
@@ -2301,6 +3827,48 @@ structure! { ProductCode {
     product_code_type = "ProductCodeType",
 } }
 
+/// `PropagatingVgw`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PropagatingVgw {
+    pub gateway_id: Option<String>,
+}
+
+structure! { PropagatingVgw {
+    gateway_id = "GatewayId",
+} }
+
+/// `ProvisionedBandwidth`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ProvisionedBandwidth {
+    pub provision_time: Option<Timestamp>,
+    pub provisioned: Option<String>,
+    pub request_time: Option<Timestamp>,
+    pub requested: Option<String>,
+    pub status: Option<String>,
+}
+
+structure! { ProvisionedBandwidth {
+    provision_time = "ProvisionTime",
+    provisioned = "Provisioned",
+    request_time = "RequestTime",
+    requested = "Requested",
+    status = "Status",
+} }
+
+/// `PtrUpdateStatus`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PtrUpdateStatus {
+    pub reason: Option<String>,
+    pub status: Option<String>,
+    pub value: Option<String>,
+}
+
+structure! { PtrUpdateStatus {
+    reason = "Reason",
+    status = "Status",
+    value = "Value",
+} }
+
 /// `PublicIpDnsNameOptions`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PublicIpDnsNameOptions {
@@ -2315,6 +3883,24 @@ structure! { PublicIpDnsNameOptions {
     public_dual_stack_dns_name = "PublicDualStackDnsName",
     public_ipv4_dns_name = "PublicIpv4DnsName",
     public_ipv6_dns_name = "PublicIpv6DnsName",
+} }
+
+/// `ReferencedSecurityGroup`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ReferencedSecurityGroup {
+    pub group_id: Option<String>,
+    pub peering_status: Option<String>,
+    pub user_id: Option<String>,
+    pub vpc_id: Option<String>,
+    pub vpc_peering_connection_id: Option<String>,
+}
+
+structure! { ReferencedSecurityGroup {
+    group_id = "GroupId",
+    peering_status = "PeeringStatus",
+    user_id = "UserId",
+    vpc_id = "VpcId",
+    vpc_peering_connection_id = "VpcPeeringConnectionId",
 } }
 
 /// `Region`
@@ -2343,6 +3929,92 @@ structure! { RegionGeography {
     name = "Name",
 } }
 
+/// `ReleaseAddressRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ReleaseAddressRequest {
+    pub allocation_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub network_border_group: Option<String>,
+    pub public_ip: Option<String>,
+}
+
+structure! { ReleaseAddressRequest {
+    allocation_id = "AllocationId",
+    dry_run = "DryRun",
+    network_border_group = "NetworkBorderGroup",
+    public_ip = "PublicIp",
+} }
+
+/// `ReplaceRouteRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ReplaceRouteRequest {
+    pub carrier_gateway_id: Option<String>,
+    pub core_network_arn: Option<String>,
+    pub destination_cidr_block: Option<String>,
+    pub destination_ipv6_cidr_block: Option<String>,
+    pub destination_prefix_list_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub egress_only_internet_gateway_id: Option<String>,
+    pub gateway_id: Option<String>,
+    pub instance_id: Option<String>,
+    pub local_gateway_id: Option<String>,
+    pub local_target: Option<bool>,
+    pub nat_gateway_id: Option<String>,
+    pub network_interface_id: Option<String>,
+    pub odb_network_arn: Option<String>,
+    pub route_table_id: Option<String>,
+    pub transit_gateway_id: Option<String>,
+    pub vpc_endpoint_id: Option<String>,
+    pub vpc_peering_connection_id: Option<String>,
+}
+
+structure! { ReplaceRouteRequest {
+    carrier_gateway_id = "CarrierGatewayId",
+    core_network_arn = "CoreNetworkArn",
+    destination_cidr_block = "DestinationCidrBlock",
+    destination_ipv6_cidr_block = "DestinationIpv6CidrBlock",
+    destination_prefix_list_id = "DestinationPrefixListId",
+    dry_run = "DryRun",
+    egress_only_internet_gateway_id = "EgressOnlyInternetGatewayId",
+    gateway_id = "GatewayId",
+    instance_id = "InstanceId",
+    local_gateway_id = "LocalGatewayId",
+    local_target = "LocalTarget",
+    nat_gateway_id = "NatGatewayId",
+    network_interface_id = "NetworkInterfaceId",
+    odb_network_arn = "OdbNetworkArn",
+    route_table_id = "RouteTableId",
+    transit_gateway_id = "TransitGatewayId",
+    vpc_endpoint_id = "VpcEndpointId",
+    vpc_peering_connection_id = "VpcPeeringConnectionId",
+} }
+
+/// `ReplaceRouteTableAssociationRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ReplaceRouteTableAssociationRequest {
+    pub association_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub route_table_id: Option<String>,
+}
+
+structure! { ReplaceRouteTableAssociationRequest {
+    association_id = "AssociationId",
+    dry_run = "DryRun",
+    route_table_id = "RouteTableId",
+} }
+
+/// `ReplaceRouteTableAssociationResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ReplaceRouteTableAssociationResult {
+    pub association_state: Option<RouteTableAssociationState>,
+    pub new_association_id: Option<String>,
+}
+
+structure! { ReplaceRouteTableAssociationResult {
+    association_state = "AssociationState",
+    new_association_id = "NewAssociationId",
+} }
+
 /// `Reservation`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Reservation {
@@ -2359,6 +4031,222 @@ structure! { Reservation {
     owner_id = "OwnerId",
     requester_id = "RequesterId",
     reservation_id = "ReservationId",
+} }
+
+/// `RevokeSecurityGroupEgressRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RevokeSecurityGroupEgressRequest {
+    pub cidr_ip: Option<String>,
+    pub dry_run: Option<bool>,
+    pub from_port: Option<i32>,
+    pub group_id: Option<String>,
+    pub ip_permissions: Option<Vec<IpPermission>>,
+    pub ip_protocol: Option<String>,
+    pub security_group_rule_ids: Option<Vec<String>>,
+    pub source_security_group_name: Option<String>,
+    pub source_security_group_owner_id: Option<String>,
+    pub to_port: Option<i32>,
+}
+
+structure! { RevokeSecurityGroupEgressRequest {
+    cidr_ip = "CidrIp",
+    dry_run = "DryRun",
+    from_port = "FromPort",
+    group_id = "GroupId",
+    ip_permissions = "IpPermissions",
+    ip_protocol = "IpProtocol",
+    security_group_rule_ids = "SecurityGroupRuleIds",
+    source_security_group_name = "SourceSecurityGroupName",
+    source_security_group_owner_id = "SourceSecurityGroupOwnerId",
+    to_port = "ToPort",
+} }
+
+/// `RevokeSecurityGroupEgressResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RevokeSecurityGroupEgressResult {
+    pub r#return: Option<bool>,
+    pub revoked_security_group_rules: Option<Vec<RevokedSecurityGroupRule>>,
+    pub unknown_ip_permissions: Option<Vec<IpPermission>>,
+}
+
+structure! { RevokeSecurityGroupEgressResult {
+    r#return = "Return",
+    revoked_security_group_rules = "RevokedSecurityGroupRules",
+    unknown_ip_permissions = "UnknownIpPermissions",
+} }
+
+/// `RevokeSecurityGroupIngressRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RevokeSecurityGroupIngressRequest {
+    pub cidr_ip: Option<String>,
+    pub dry_run: Option<bool>,
+    pub from_port: Option<i32>,
+    pub group_id: Option<String>,
+    pub group_name: Option<String>,
+    pub ip_permissions: Option<Vec<IpPermission>>,
+    pub ip_protocol: Option<String>,
+    pub security_group_rule_ids: Option<Vec<String>>,
+    pub source_security_group_name: Option<String>,
+    pub source_security_group_owner_id: Option<String>,
+    pub to_port: Option<i32>,
+}
+
+structure! { RevokeSecurityGroupIngressRequest {
+    cidr_ip = "CidrIp",
+    dry_run = "DryRun",
+    from_port = "FromPort",
+    group_id = "GroupId",
+    group_name = "GroupName",
+    ip_permissions = "IpPermissions",
+    ip_protocol = "IpProtocol",
+    security_group_rule_ids = "SecurityGroupRuleIds",
+    source_security_group_name = "SourceSecurityGroupName",
+    source_security_group_owner_id = "SourceSecurityGroupOwnerId",
+    to_port = "ToPort",
+} }
+
+/// `RevokeSecurityGroupIngressResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RevokeSecurityGroupIngressResult {
+    pub r#return: Option<bool>,
+    pub revoked_security_group_rules: Option<Vec<RevokedSecurityGroupRule>>,
+    pub unknown_ip_permissions: Option<Vec<IpPermission>>,
+}
+
+structure! { RevokeSecurityGroupIngressResult {
+    r#return = "Return",
+    revoked_security_group_rules = "RevokedSecurityGroupRules",
+    unknown_ip_permissions = "UnknownIpPermissions",
+} }
+
+/// `RevokedSecurityGroupRule`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RevokedSecurityGroupRule {
+    pub cidr_ipv4: Option<String>,
+    pub cidr_ipv6: Option<String>,
+    pub description: Option<String>,
+    pub from_port: Option<i32>,
+    pub group_id: Option<String>,
+    pub ip_protocol: Option<String>,
+    pub is_egress: Option<bool>,
+    pub prefix_list_id: Option<String>,
+    pub referenced_group_id: Option<String>,
+    pub security_group_rule_id: Option<String>,
+    pub to_port: Option<i32>,
+}
+
+structure! { RevokedSecurityGroupRule {
+    cidr_ipv4 = "CidrIpv4",
+    cidr_ipv6 = "CidrIpv6",
+    description = "Description",
+    from_port = "FromPort",
+    group_id = "GroupId",
+    ip_protocol = "IpProtocol",
+    is_egress = "IsEgress",
+    prefix_list_id = "PrefixListId",
+    referenced_group_id = "ReferencedGroupId",
+    security_group_rule_id = "SecurityGroupRuleId",
+    to_port = "ToPort",
+} }
+
+/// `Route`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Route {
+    pub carrier_gateway_id: Option<String>,
+    pub core_network_arn: Option<String>,
+    pub destination_cidr_block: Option<String>,
+    pub destination_ipv6_cidr_block: Option<String>,
+    pub destination_prefix_list_id: Option<String>,
+    pub egress_only_internet_gateway_id: Option<String>,
+    pub gateway_id: Option<String>,
+    pub instance_id: Option<String>,
+    pub instance_owner_id: Option<String>,
+    pub ip_address: Option<String>,
+    pub local_gateway_id: Option<String>,
+    pub nat_gateway_id: Option<String>,
+    pub network_interface_id: Option<String>,
+    pub odb_network_arn: Option<String>,
+    pub origin: Option<String>,
+    pub state: Option<String>,
+    pub transit_gateway_id: Option<String>,
+    pub vpc_peering_connection_id: Option<String>,
+}
+
+structure! { Route {
+    carrier_gateway_id = "CarrierGatewayId",
+    core_network_arn = "CoreNetworkArn",
+    destination_cidr_block = "DestinationCidrBlock",
+    destination_ipv6_cidr_block = "DestinationIpv6CidrBlock",
+    destination_prefix_list_id = "DestinationPrefixListId",
+    egress_only_internet_gateway_id = "EgressOnlyInternetGatewayId",
+    gateway_id = "GatewayId",
+    instance_id = "InstanceId",
+    instance_owner_id = "InstanceOwnerId",
+    ip_address = "IpAddress",
+    local_gateway_id = "LocalGatewayId",
+    nat_gateway_id = "NatGatewayId",
+    network_interface_id = "NetworkInterfaceId",
+    odb_network_arn = "OdbNetworkArn",
+    origin = "Origin",
+    state = "State",
+    transit_gateway_id = "TransitGatewayId",
+    vpc_peering_connection_id = "VpcPeeringConnectionId",
+} }
+
+/// `RouteTable`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RouteTable {
+    pub associations: Option<Vec<RouteTableAssociation>>,
+    pub owner_id: Option<String>,
+    pub propagating_vgws: Option<Vec<PropagatingVgw>>,
+    pub route_table_id: Option<String>,
+    pub routes: Option<Vec<Route>>,
+    pub tags: Option<Vec<Tag>>,
+    pub vpc_id: Option<String>,
+}
+
+structure! { RouteTable {
+    associations = "Associations",
+    owner_id = "OwnerId",
+    propagating_vgws = "PropagatingVgws",
+    route_table_id = "RouteTableId",
+    routes = "Routes",
+    tags = "Tags",
+    vpc_id = "VpcId",
+} }
+
+/// `RouteTableAssociation`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RouteTableAssociation {
+    pub association_state: Option<RouteTableAssociationState>,
+    pub gateway_id: Option<String>,
+    pub main: Option<bool>,
+    pub public_ipv4_pool: Option<String>,
+    pub route_table_association_id: Option<String>,
+    pub route_table_id: Option<String>,
+    pub subnet_id: Option<String>,
+}
+
+structure! { RouteTableAssociation {
+    association_state = "AssociationState",
+    gateway_id = "GatewayId",
+    main = "Main",
+    public_ipv4_pool = "PublicIpv4Pool",
+    route_table_association_id = "RouteTableAssociationId",
+    route_table_id = "RouteTableId",
+    subnet_id = "SubnetId",
+} }
+
+/// `RouteTableAssociationState`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RouteTableAssociationState {
+    pub state: Option<String>,
+    pub status_message: Option<String>,
+}
+
+structure! { RouteTableAssociationState {
+    state = "State",
+    status_message = "StatusMessage",
 } }
 
 /// `RunInstancesMonitoringEnabled`
@@ -2493,6 +4381,90 @@ structure! { SecurityGroup {
     security_group_arn = "SecurityGroupArn",
     tags = "Tags",
     vpc_id = "VpcId",
+} }
+
+/// `SecurityGroupRule`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SecurityGroupRule {
+    pub cidr_ipv4: Option<String>,
+    pub cidr_ipv6: Option<String>,
+    pub description: Option<String>,
+    pub from_port: Option<i32>,
+    pub group_id: Option<String>,
+    pub group_owner_id: Option<String>,
+    pub ip_protocol: Option<String>,
+    pub is_egress: Option<bool>,
+    pub prefix_list_id: Option<String>,
+    pub referenced_group_info: Option<ReferencedSecurityGroup>,
+    pub security_group_rule_arn: Option<String>,
+    pub security_group_rule_id: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+    pub to_port: Option<i32>,
+}
+
+structure! { SecurityGroupRule {
+    cidr_ipv4 = "CidrIpv4",
+    cidr_ipv6 = "CidrIpv6",
+    description = "Description",
+    from_port = "FromPort",
+    group_id = "GroupId",
+    group_owner_id = "GroupOwnerId",
+    ip_protocol = "IpProtocol",
+    is_egress = "IsEgress",
+    prefix_list_id = "PrefixListId",
+    referenced_group_info = "ReferencedGroupInfo",
+    security_group_rule_arn = "SecurityGroupRuleArn",
+    security_group_rule_id = "SecurityGroupRuleId",
+    tags = "Tags",
+    to_port = "ToPort",
+} }
+
+/// `SecurityGroupRuleDescription`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SecurityGroupRuleDescription {
+    pub description: Option<String>,
+    pub security_group_rule_id: Option<String>,
+}
+
+structure! { SecurityGroupRuleDescription {
+    description = "Description",
+    security_group_rule_id = "SecurityGroupRuleId",
+} }
+
+/// `SecurityGroupRuleRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SecurityGroupRuleRequest {
+    pub cidr_ipv4: Option<String>,
+    pub cidr_ipv6: Option<String>,
+    pub description: Option<String>,
+    pub from_port: Option<i32>,
+    pub ip_protocol: Option<String>,
+    pub prefix_list_id: Option<String>,
+    pub referenced_group_id: Option<String>,
+    pub to_port: Option<i32>,
+}
+
+structure! { SecurityGroupRuleRequest {
+    cidr_ipv4 = "CidrIpv4",
+    cidr_ipv6 = "CidrIpv6",
+    description = "Description",
+    from_port = "FromPort",
+    ip_protocol = "IpProtocol",
+    prefix_list_id = "PrefixListId",
+    referenced_group_id = "ReferencedGroupId",
+    to_port = "ToPort",
+} }
+
+/// `SecurityGroupRuleUpdate`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SecurityGroupRuleUpdate {
+    pub security_group_rule: Option<SecurityGroupRuleRequest>,
+    pub security_group_rule_id: Option<String>,
+}
+
+structure! { SecurityGroupRuleUpdate {
+    security_group_rule = "SecurityGroupRule",
+    security_group_rule_id = "SecurityGroupRuleId",
 } }
 
 /// `SpotMarketOptions`
@@ -2727,6 +4699,62 @@ structure! { TerminateInstancesResult {
     terminating_instances = "TerminatingInstances",
 } }
 
+/// `UpdateSecurityGroupRuleDescriptionsEgressRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct UpdateSecurityGroupRuleDescriptionsEgressRequest {
+    pub dry_run: Option<bool>,
+    pub group_id: Option<String>,
+    pub group_name: Option<String>,
+    pub ip_permissions: Option<Vec<IpPermission>>,
+    pub security_group_rule_descriptions: Option<Vec<SecurityGroupRuleDescription>>,
+}
+
+structure! { UpdateSecurityGroupRuleDescriptionsEgressRequest {
+    dry_run = "DryRun",
+    group_id = "GroupId",
+    group_name = "GroupName",
+    ip_permissions = "IpPermissions",
+    security_group_rule_descriptions = "SecurityGroupRuleDescriptions",
+} }
+
+/// `UpdateSecurityGroupRuleDescriptionsEgressResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct UpdateSecurityGroupRuleDescriptionsEgressResult {
+    pub r#return: Option<bool>,
+}
+
+structure! { UpdateSecurityGroupRuleDescriptionsEgressResult {
+    r#return = "Return",
+} }
+
+/// `UpdateSecurityGroupRuleDescriptionsIngressRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct UpdateSecurityGroupRuleDescriptionsIngressRequest {
+    pub dry_run: Option<bool>,
+    pub group_id: Option<String>,
+    pub group_name: Option<String>,
+    pub ip_permissions: Option<Vec<IpPermission>>,
+    pub security_group_rule_descriptions: Option<Vec<SecurityGroupRuleDescription>>,
+}
+
+structure! { UpdateSecurityGroupRuleDescriptionsIngressRequest {
+    dry_run = "DryRun",
+    group_id = "GroupId",
+    group_name = "GroupName",
+    ip_permissions = "IpPermissions",
+    security_group_rule_descriptions = "SecurityGroupRuleDescriptions",
+} }
+
+/// `UpdateSecurityGroupRuleDescriptionsIngressResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct UpdateSecurityGroupRuleDescriptionsIngressResult {
+    pub r#return: Option<bool>,
+}
+
+structure! { UpdateSecurityGroupRuleDescriptionsIngressResult {
+    r#return = "Return",
+} }
+
 /// `UserIdGroupPair`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct UserIdGroupPair {
@@ -2847,6 +4875,36 @@ structure! { VpcEncryptionControl {
     vpc_id = "VpcId",
 } }
 
+/// `VpcEncryptionControlConfiguration`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct VpcEncryptionControlConfiguration {
+    pub api_gateway_v2_exclusion: Option<String>,
+    pub egress_only_internet_gateway_exclusion: Option<String>,
+    pub elastic_file_system_exclusion: Option<String>,
+    pub global_accelerator_exclusion: Option<String>,
+    pub internet_gateway_exclusion: Option<String>,
+    pub lambda_exclusion: Option<String>,
+    pub mode: Option<String>,
+    pub nat_gateway_exclusion: Option<String>,
+    pub virtual_private_gateway_exclusion: Option<String>,
+    pub vpc_lattice_exclusion: Option<String>,
+    pub vpc_peering_exclusion: Option<String>,
+}
+
+structure! { VpcEncryptionControlConfiguration {
+    api_gateway_v2_exclusion = "ApiGatewayV2Exclusion",
+    egress_only_internet_gateway_exclusion = "EgressOnlyInternetGatewayExclusion",
+    elastic_file_system_exclusion = "ElasticFileSystemExclusion",
+    global_accelerator_exclusion = "GlobalAcceleratorExclusion",
+    internet_gateway_exclusion = "InternetGatewayExclusion",
+    lambda_exclusion = "LambdaExclusion",
+    mode = "Mode",
+    nat_gateway_exclusion = "NatGatewayExclusion",
+    virtual_private_gateway_exclusion = "VirtualPrivateGatewayExclusion",
+    vpc_lattice_exclusion = "VpcLatticeExclusion",
+    vpc_peering_exclusion = "VpcPeeringExclusion",
+} }
+
 /// `VpcEncryptionControlExclusion`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct VpcEncryptionControlExclusion {
@@ -2909,9 +4967,233 @@ structure! { VpcIpv6CidrBlockAssociation {
     network_border_group = "NetworkBorderGroup",
 } }
 
+impl Request for AllocateAddressRequest {
+    type Response = AllocateAddressResult;
+    const OPERATION: &'static str = "AllocateAddress";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for AssociateAddressRequest {
+    type Response = AssociateAddressResult;
+    const OPERATION: &'static str = "AssociateAddress";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for AssociateRouteTableRequest {
+    type Response = AssociateRouteTableResult;
+    const OPERATION: &'static str = "AssociateRouteTable";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for AttachInternetGatewayRequest {
+    type Response = wire::NoOutput;
+    const OPERATION: &'static str = "AttachInternetGateway";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for AttachNetworkInterfaceRequest {
+    type Response = AttachNetworkInterfaceResult;
+    const OPERATION: &'static str = "AttachNetworkInterface";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for AuthorizeSecurityGroupEgressRequest {
+    type Response = AuthorizeSecurityGroupEgressResult;
+    const OPERATION: &'static str = "AuthorizeSecurityGroupEgress";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for AuthorizeSecurityGroupIngressRequest {
+    type Response = AuthorizeSecurityGroupIngressResult;
+    const OPERATION: &'static str = "AuthorizeSecurityGroupIngress";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for CreateDefaultVpcRequest {
+    type Response = CreateDefaultVpcResult;
+    const OPERATION: &'static str = "CreateDefaultVpc";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for CreateInternetGatewayRequest {
+    type Response = CreateInternetGatewayResult;
+    const OPERATION: &'static str = "CreateInternetGateway";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for CreateNatGatewayRequest {
+    type Response = CreateNatGatewayResult;
+    const OPERATION: &'static str = "CreateNatGateway";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for CreateNetworkInterfaceRequest {
+    type Response = CreateNetworkInterfaceResult;
+    const OPERATION: &'static str = "CreateNetworkInterface";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for CreateRouteRequest {
+    type Response = CreateRouteResult;
+    const OPERATION: &'static str = "CreateRoute";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for CreateRouteTableRequest {
+    type Response = CreateRouteTableResult;
+    const OPERATION: &'static str = "CreateRouteTable";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for CreateSecurityGroupRequest {
+    type Response = CreateSecurityGroupResult;
+    const OPERATION: &'static str = "CreateSecurityGroup";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for CreateSubnetRequest {
+    type Response = CreateSubnetResult;
+    const OPERATION: &'static str = "CreateSubnet";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
 impl Request for CreateTagsRequest {
     type Response = wire::NoOutput;
     const OPERATION: &'static str = "CreateTags";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for CreateVpcRequest {
+    type Response = CreateVpcResult;
+    const OPERATION: &'static str = "CreateVpc";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DeleteInternetGatewayRequest {
+    type Response = wire::NoOutput;
+    const OPERATION: &'static str = "DeleteInternetGateway";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DeleteNatGatewayRequest {
+    type Response = DeleteNatGatewayResult;
+    const OPERATION: &'static str = "DeleteNatGateway";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DeleteNetworkInterfaceRequest {
+    type Response = wire::NoOutput;
+    const OPERATION: &'static str = "DeleteNetworkInterface";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DeleteRouteRequest {
+    type Response = wire::NoOutput;
+    const OPERATION: &'static str = "DeleteRoute";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DeleteRouteTableRequest {
+    type Response = wire::NoOutput;
+    const OPERATION: &'static str = "DeleteRouteTable";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DeleteSecurityGroupRequest {
+    type Response = DeleteSecurityGroupResult;
+    const OPERATION: &'static str = "DeleteSecurityGroup";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DeleteSubnetRequest {
+    type Response = wire::NoOutput;
+    const OPERATION: &'static str = "DeleteSubnet";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DeleteTagsRequest {
+    type Response = wire::NoOutput;
+    const OPERATION: &'static str = "DeleteTags";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DeleteVpcRequest {
+    type Response = wire::NoOutput;
+    const OPERATION: &'static str = "DeleteVpc";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DescribeAccountAttributesRequest {
+    type Response = DescribeAccountAttributesResult;
+    const OPERATION: &'static str = "DescribeAccountAttributes";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DescribeAddressesRequest {
+    type Response = DescribeAddressesResult;
+    const OPERATION: &'static str = "DescribeAddresses";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DescribeAddressesAttributeRequest {
+    type Response = DescribeAddressesAttributeResult;
+    const OPERATION: &'static str = "DescribeAddressesAttribute";
     fn service() -> &'static wire::schema::Service {
         &SERVICE
     }
@@ -2949,6 +5231,38 @@ impl Request for DescribeInstancesRequest {
     }
 }
 
+impl Request for DescribeInternetGatewaysRequest {
+    type Response = DescribeInternetGatewaysResult;
+    const OPERATION: &'static str = "DescribeInternetGateways";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DescribeNatGatewaysRequest {
+    type Response = DescribeNatGatewaysResult;
+    const OPERATION: &'static str = "DescribeNatGateways";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DescribeNetworkAclsRequest {
+    type Response = DescribeNetworkAclsResult;
+    const OPERATION: &'static str = "DescribeNetworkAcls";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DescribeNetworkInterfaceAttributeRequest {
+    type Response = DescribeNetworkInterfaceAttributeResult;
+    const OPERATION: &'static str = "DescribeNetworkInterfaceAttribute";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
 impl Request for DescribeNetworkInterfacesRequest {
     type Response = DescribeNetworkInterfacesResult;
     const OPERATION: &'static str = "DescribeNetworkInterfaces";
@@ -2960,6 +5274,22 @@ impl Request for DescribeNetworkInterfacesRequest {
 impl Request for DescribeRegionsRequest {
     type Response = DescribeRegionsResult;
     const OPERATION: &'static str = "DescribeRegions";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DescribeRouteTablesRequest {
+    type Response = DescribeRouteTablesResult;
+    const OPERATION: &'static str = "DescribeRouteTables";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DescribeSecurityGroupRulesRequest {
+    type Response = DescribeSecurityGroupRulesResult;
+    const OPERATION: &'static str = "DescribeSecurityGroupRules";
     fn service() -> &'static wire::schema::Service {
         &SERVICE
     }
@@ -2989,9 +5319,121 @@ impl Request for DescribeTagsRequest {
     }
 }
 
+impl Request for DescribeVpcAttributeRequest {
+    type Response = DescribeVpcAttributeResult;
+    const OPERATION: &'static str = "DescribeVpcAttribute";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
 impl Request for DescribeVpcsRequest {
     type Response = DescribeVpcsResult;
     const OPERATION: &'static str = "DescribeVpcs";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DetachInternetGatewayRequest {
+    type Response = wire::NoOutput;
+    const OPERATION: &'static str = "DetachInternetGateway";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DetachNetworkInterfaceRequest {
+    type Response = wire::NoOutput;
+    const OPERATION: &'static str = "DetachNetworkInterface";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DisassociateAddressRequest {
+    type Response = wire::NoOutput;
+    const OPERATION: &'static str = "DisassociateAddress";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DisassociateRouteTableRequest {
+    type Response = wire::NoOutput;
+    const OPERATION: &'static str = "DisassociateRouteTable";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for ModifyNetworkInterfaceAttributeRequest {
+    type Response = wire::NoOutput;
+    const OPERATION: &'static str = "ModifyNetworkInterfaceAttribute";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for ModifySecurityGroupRulesRequest {
+    type Response = ModifySecurityGroupRulesResult;
+    const OPERATION: &'static str = "ModifySecurityGroupRules";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for ModifySubnetAttributeRequest {
+    type Response = wire::NoOutput;
+    const OPERATION: &'static str = "ModifySubnetAttribute";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for ModifyVpcAttributeRequest {
+    type Response = wire::NoOutput;
+    const OPERATION: &'static str = "ModifyVpcAttribute";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for ReleaseAddressRequest {
+    type Response = wire::NoOutput;
+    const OPERATION: &'static str = "ReleaseAddress";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for ReplaceRouteRequest {
+    type Response = wire::NoOutput;
+    const OPERATION: &'static str = "ReplaceRoute";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for ReplaceRouteTableAssociationRequest {
+    type Response = ReplaceRouteTableAssociationResult;
+    const OPERATION: &'static str = "ReplaceRouteTableAssociation";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for RevokeSecurityGroupEgressRequest {
+    type Response = RevokeSecurityGroupEgressResult;
+    const OPERATION: &'static str = "RevokeSecurityGroupEgress";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for RevokeSecurityGroupIngressRequest {
+    type Response = RevokeSecurityGroupIngressResult;
+    const OPERATION: &'static str = "RevokeSecurityGroupIngress";
     fn service() -> &'static wire::schema::Service {
         &SERVICE
     }
@@ -3024,6 +5466,22 @@ impl Request for StopInstancesRequest {
 impl Request for TerminateInstancesRequest {
     type Response = TerminateInstancesResult;
     const OPERATION: &'static str = "TerminateInstances";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for UpdateSecurityGroupRuleDescriptionsEgressRequest {
+    type Response = UpdateSecurityGroupRuleDescriptionsEgressResult;
+    const OPERATION: &'static str = "UpdateSecurityGroupRuleDescriptionsEgress";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for UpdateSecurityGroupRuleDescriptionsIngressRequest {
+    type Response = UpdateSecurityGroupRuleDescriptionsIngressResult;
+    const OPERATION: &'static str = "UpdateSecurityGroupRuleDescriptionsIngress";
     fn service() -> &'static wire::schema::Service {
         &SERVICE
     }

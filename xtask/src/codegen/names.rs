@@ -175,7 +175,8 @@ pub(crate) fn snake(name: &str) -> String {
 pub(crate) fn field(name: &str) -> String {
     let field = snake(name);
     match field.as_str() {
-        "type" | "enum" | "ref" | "match" | "in" | "where" | "use" | "static" | "loop" | "move" | "mod" | "fn" => {
+        "type" | "enum" | "ref" | "match" | "in" | "where" | "use" | "static" | "loop" | "move" | "mod" | "fn"
+        | "return" => {
             format!("r#{field}")
         }
         _ => field,

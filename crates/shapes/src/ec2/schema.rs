@@ -18,7 +18,120 @@ pub static SERVICE: Service = Service {
 };
 
 static OPERATIONS: &[Operation] = &[
+    Operation {
+        name: "AllocateAddress",
+        input: &ALLOCATE_ADDRESS_REQUEST,
+        output: Some(&ALLOCATE_ADDRESS_RESULT),
+        errors: &[],
+    },
+    Operation {
+        name: "AssociateAddress",
+        input: &ASSOCIATE_ADDRESS_REQUEST,
+        output: Some(&ASSOCIATE_ADDRESS_RESULT),
+        errors: &[],
+    },
+    Operation {
+        name: "AssociateRouteTable",
+        input: &ASSOCIATE_ROUTE_TABLE_REQUEST,
+        output: Some(&ASSOCIATE_ROUTE_TABLE_RESULT),
+        errors: &[],
+    },
+    Operation { name: "AttachInternetGateway", input: &ATTACH_INTERNET_GATEWAY_REQUEST, output: None, errors: &[] },
+    Operation {
+        name: "AttachNetworkInterface",
+        input: &ATTACH_NETWORK_INTERFACE_REQUEST,
+        output: Some(&ATTACH_NETWORK_INTERFACE_RESULT),
+        errors: &[],
+    },
+    Operation {
+        name: "AuthorizeSecurityGroupEgress",
+        input: &AUTHORIZE_SECURITY_GROUP_EGRESS_REQUEST,
+        output: Some(&AUTHORIZE_SECURITY_GROUP_EGRESS_RESULT),
+        errors: &[],
+    },
+    Operation {
+        name: "AuthorizeSecurityGroupIngress",
+        input: &AUTHORIZE_SECURITY_GROUP_INGRESS_REQUEST,
+        output: Some(&AUTHORIZE_SECURITY_GROUP_INGRESS_RESULT),
+        errors: &[],
+    },
+    Operation {
+        name: "CreateDefaultVpc",
+        input: &CREATE_DEFAULT_VPC_REQUEST,
+        output: Some(&CREATE_DEFAULT_VPC_RESULT),
+        errors: &[],
+    },
+    Operation {
+        name: "CreateInternetGateway",
+        input: &CREATE_INTERNET_GATEWAY_REQUEST,
+        output: Some(&CREATE_INTERNET_GATEWAY_RESULT),
+        errors: &[],
+    },
+    Operation {
+        name: "CreateNatGateway",
+        input: &CREATE_NAT_GATEWAY_REQUEST,
+        output: Some(&CREATE_NAT_GATEWAY_RESULT),
+        errors: &[],
+    },
+    Operation {
+        name: "CreateNetworkInterface",
+        input: &CREATE_NETWORK_INTERFACE_REQUEST,
+        output: Some(&CREATE_NETWORK_INTERFACE_RESULT),
+        errors: &[],
+    },
+    Operation { name: "CreateRoute", input: &CREATE_ROUTE_REQUEST, output: Some(&CREATE_ROUTE_RESULT), errors: &[] },
+    Operation {
+        name: "CreateRouteTable",
+        input: &CREATE_ROUTE_TABLE_REQUEST,
+        output: Some(&CREATE_ROUTE_TABLE_RESULT),
+        errors: &[],
+    },
+    Operation {
+        name: "CreateSecurityGroup",
+        input: &CREATE_SECURITY_GROUP_REQUEST,
+        output: Some(&CREATE_SECURITY_GROUP_RESULT),
+        errors: &[],
+    },
+    Operation { name: "CreateSubnet", input: &CREATE_SUBNET_REQUEST, output: Some(&CREATE_SUBNET_RESULT), errors: &[] },
     Operation { name: "CreateTags", input: &CREATE_TAGS_REQUEST, output: None, errors: &[] },
+    Operation { name: "CreateVpc", input: &CREATE_VPC_REQUEST, output: Some(&CREATE_VPC_RESULT), errors: &[] },
+    Operation { name: "DeleteInternetGateway", input: &DELETE_INTERNET_GATEWAY_REQUEST, output: None, errors: &[] },
+    Operation {
+        name: "DeleteNatGateway",
+        input: &DELETE_NAT_GATEWAY_REQUEST,
+        output: Some(&DELETE_NAT_GATEWAY_RESULT),
+        errors: &[],
+    },
+    Operation { name: "DeleteNetworkInterface", input: &DELETE_NETWORK_INTERFACE_REQUEST, output: None, errors: &[] },
+    Operation { name: "DeleteRoute", input: &DELETE_ROUTE_REQUEST, output: None, errors: &[] },
+    Operation { name: "DeleteRouteTable", input: &DELETE_ROUTE_TABLE_REQUEST, output: None, errors: &[] },
+    Operation {
+        name: "DeleteSecurityGroup",
+        input: &DELETE_SECURITY_GROUP_REQUEST,
+        output: Some(&DELETE_SECURITY_GROUP_RESULT),
+        errors: &[],
+    },
+    Operation { name: "DeleteSubnet", input: &DELETE_SUBNET_REQUEST, output: None, errors: &[] },
+    Operation { name: "DeleteTags", input: &DELETE_TAGS_REQUEST, output: None, errors: &[] },
+    Operation { name: "DeleteVpc", input: &DELETE_VPC_REQUEST, output: None, errors: &[] },
+    Operation {
+        name: "DescribeAccountAttributes",
+        input: &DESCRIBE_ACCOUNT_ATTRIBUTES_REQUEST,
+        output: Some(&DESCRIBE_ACCOUNT_ATTRIBUTES_RESULT),
+        errors: &[],
+    },
+    Operation {
+        name: "DescribeAddresses",
+        input: &DESCRIBE_ADDRESSES_REQUEST,
+        output: Some(&DESCRIBE_ADDRESSES_RESULT),
+        errors: &[],
+    },
+    Operation {
+        name: "DescribeAddressesAttribute",
+        input: &DESCRIBE_ADDRESSES_ATTRIBUTE_REQUEST,
+        output: Some(&DESCRIBE_ADDRESSES_ATTRIBUTE_RESULT),
+        errors: &[],
+    },
     Operation {
         name: "DescribeAvailabilityZones",
         input: &DESCRIBE_AVAILABILITY_ZONES_REQUEST,
@@ -44,6 +157,30 @@ static OPERATIONS: &[Operation] = &[
         errors: &[],
     },
     Operation {
+        name: "DescribeInternetGateways",
+        input: &DESCRIBE_INTERNET_GATEWAYS_REQUEST,
+        output: Some(&DESCRIBE_INTERNET_GATEWAYS_RESULT),
+        errors: &[],
+    },
+    Operation {
+        name: "DescribeNatGateways",
+        input: &DESCRIBE_NAT_GATEWAYS_REQUEST,
+        output: Some(&DESCRIBE_NAT_GATEWAYS_RESULT),
+        errors: &[],
+    },
+    Operation {
+        name: "DescribeNetworkAcls",
+        input: &DESCRIBE_NETWORK_ACLS_REQUEST,
+        output: Some(&DESCRIBE_NETWORK_ACLS_RESULT),
+        errors: &[],
+    },
+    Operation {
+        name: "DescribeNetworkInterfaceAttribute",
+        input: &DESCRIBE_NETWORK_INTERFACE_ATTRIBUTE_REQUEST,
+        output: Some(&DESCRIBE_NETWORK_INTERFACE_ATTRIBUTE_RESULT),
+        errors: &[],
+    },
+    Operation {
         name: "DescribeNetworkInterfaces",
         input: &DESCRIBE_NETWORK_INTERFACES_REQUEST,
         output: Some(&DESCRIBE_NETWORK_INTERFACES_RESULT),
@@ -53,6 +190,18 @@ static OPERATIONS: &[Operation] = &[
         name: "DescribeRegions",
         input: &DESCRIBE_REGIONS_REQUEST,
         output: Some(&DESCRIBE_REGIONS_RESULT),
+        errors: &[],
+    },
+    Operation {
+        name: "DescribeRouteTables",
+        input: &DESCRIBE_ROUTE_TABLES_REQUEST,
+        output: Some(&DESCRIBE_ROUTE_TABLES_RESULT),
+        errors: &[],
+    },
+    Operation {
+        name: "DescribeSecurityGroupRules",
+        input: &DESCRIBE_SECURITY_GROUP_RULES_REQUEST,
+        output: Some(&DESCRIBE_SECURITY_GROUP_RULES_RESULT),
         errors: &[],
     },
     Operation {
@@ -68,7 +217,51 @@ static OPERATIONS: &[Operation] = &[
         errors: &[],
     },
     Operation { name: "DescribeTags", input: &DESCRIBE_TAGS_REQUEST, output: Some(&DESCRIBE_TAGS_RESULT), errors: &[] },
+    Operation {
+        name: "DescribeVpcAttribute",
+        input: &DESCRIBE_VPC_ATTRIBUTE_REQUEST,
+        output: Some(&DESCRIBE_VPC_ATTRIBUTE_RESULT),
+        errors: &[],
+    },
     Operation { name: "DescribeVpcs", input: &DESCRIBE_VPCS_REQUEST, output: Some(&DESCRIBE_VPCS_RESULT), errors: &[] },
+    Operation { name: "DetachInternetGateway", input: &DETACH_INTERNET_GATEWAY_REQUEST, output: None, errors: &[] },
+    Operation { name: "DetachNetworkInterface", input: &DETACH_NETWORK_INTERFACE_REQUEST, output: None, errors: &[] },
+    Operation { name: "DisassociateAddress", input: &DISASSOCIATE_ADDRESS_REQUEST, output: None, errors: &[] },
+    Operation { name: "DisassociateRouteTable", input: &DISASSOCIATE_ROUTE_TABLE_REQUEST, output: None, errors: &[] },
+    Operation {
+        name: "ModifyNetworkInterfaceAttribute",
+        input: &MODIFY_NETWORK_INTERFACE_ATTRIBUTE_REQUEST,
+        output: None,
+        errors: &[],
+    },
+    Operation {
+        name: "ModifySecurityGroupRules",
+        input: &MODIFY_SECURITY_GROUP_RULES_REQUEST,
+        output: Some(&MODIFY_SECURITY_GROUP_RULES_RESULT),
+        errors: &[],
+    },
+    Operation { name: "ModifySubnetAttribute", input: &MODIFY_SUBNET_ATTRIBUTE_REQUEST, output: None, errors: &[] },
+    Operation { name: "ModifyVpcAttribute", input: &MODIFY_VPC_ATTRIBUTE_REQUEST, output: None, errors: &[] },
+    Operation { name: "ReleaseAddress", input: &RELEASE_ADDRESS_REQUEST, output: None, errors: &[] },
+    Operation { name: "ReplaceRoute", input: &REPLACE_ROUTE_REQUEST, output: None, errors: &[] },
+    Operation {
+        name: "ReplaceRouteTableAssociation",
+        input: &REPLACE_ROUTE_TABLE_ASSOCIATION_REQUEST,
+        output: Some(&REPLACE_ROUTE_TABLE_ASSOCIATION_RESULT),
+        errors: &[],
+    },
+    Operation {
+        name: "RevokeSecurityGroupEgress",
+        input: &REVOKE_SECURITY_GROUP_EGRESS_REQUEST,
+        output: Some(&REVOKE_SECURITY_GROUP_EGRESS_RESULT),
+        errors: &[],
+    },
+    Operation {
+        name: "RevokeSecurityGroupIngress",
+        input: &REVOKE_SECURITY_GROUP_INGRESS_REQUEST,
+        output: Some(&REVOKE_SECURITY_GROUP_INGRESS_RESULT),
+        errors: &[],
+    },
     Operation { name: "RunInstances", input: &RUN_INSTANCES_REQUEST, output: Some(&RESERVATION), errors: &[] },
     Operation {
         name: "StartInstances",
@@ -88,9 +281,137 @@ static OPERATIONS: &[Operation] = &[
         output: Some(&TERMINATE_INSTANCES_RESULT),
         errors: &[],
     },
+    Operation {
+        name: "UpdateSecurityGroupRuleDescriptionsEgress",
+        input: &UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_EGRESS_REQUEST,
+        output: Some(&UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_EGRESS_RESULT),
+        errors: &[],
+    },
+    Operation {
+        name: "UpdateSecurityGroupRuleDescriptionsIngress",
+        input: &UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_INGRESS_REQUEST,
+        output: Some(&UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_INGRESS_RESULT),
+        errors: &[],
+    },
 ];
 
 static ERRORS: &[&ErrorShape] = &[];
+
+static ACCOUNT_ATTRIBUTE: Struct = Struct {
+    name: "AccountAttribute",
+    members: &[
+        opt_as("AttributeName", "AttributeName", "attributeName", Shape::String(&ANY_TEXT)),
+        opt_as("AttributeValues", "AttributeValueSet", "attributeValueSet", Shape::List(&ACCOUNT_ATTRIBUTE_VALUE_LIST)),
+    ],
+};
+
+static ACCOUNT_ATTRIBUTE_LIST: List =
+    List { item: Shape::Structure(&ACCOUNT_ATTRIBUTE), item_name: "item", flattened: false, min: None, max: None };
+
+static ACCOUNT_ATTRIBUTE_NAME: Text =
+    Text { min: None, max: None, pattern: None, values: &["supported-platforms", "default-vpc"] };
+
+static ACCOUNT_ATTRIBUTE_NAME_STRING_LIST: List = List {
+    item: Shape::String(&ACCOUNT_ATTRIBUTE_NAME),
+    item_name: "attributeName",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static ACCOUNT_ATTRIBUTE_VALUE: Struct = Struct {
+    name: "AccountAttributeValue",
+    members: &[opt_as("AttributeValue", "AttributeValue", "attributeValue", Shape::String(&ANY_TEXT))],
+};
+
+static ACCOUNT_ATTRIBUTE_VALUE_LIST: List = List {
+    item: Shape::Structure(&ACCOUNT_ATTRIBUTE_VALUE),
+    item_name: "item",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static ADDRESS: Struct = Struct {
+    name: "Address",
+    members: &[
+        opt_as("AllocationId", "AllocationId", "allocationId", Shape::String(&ANY_TEXT)),
+        opt_as("AssociationId", "AssociationId", "associationId", Shape::String(&ANY_TEXT)),
+        opt_as("CarrierIp", "CarrierIp", "carrierIp", Shape::String(&ANY_TEXT)),
+        opt_as("CustomerOwnedIp", "CustomerOwnedIp", "customerOwnedIp", Shape::String(&ANY_TEXT)),
+        opt_as("CustomerOwnedIpv4Pool", "CustomerOwnedIpv4Pool", "customerOwnedIpv4Pool", Shape::String(&ANY_TEXT)),
+        opt_as("Domain", "Domain", "domain", Shape::String(&DOMAIN_TYPE)),
+        opt_as("InstanceId", "InstanceId", "instanceId", Shape::String(&ANY_TEXT)),
+        opt_as("NetworkBorderGroup", "NetworkBorderGroup", "networkBorderGroup", Shape::String(&ANY_TEXT)),
+        opt_as("NetworkInterfaceId", "NetworkInterfaceId", "networkInterfaceId", Shape::String(&ANY_TEXT)),
+        opt_as(
+            "NetworkInterfaceOwnerId",
+            "NetworkInterfaceOwnerId",
+            "networkInterfaceOwnerId",
+            Shape::String(&ANY_TEXT),
+        ),
+        opt_as("PrivateIpAddress", "PrivateIpAddress", "privateIpAddress", Shape::String(&ANY_TEXT)),
+        opt_as("PublicIp", "PublicIp", "publicIp", Shape::String(&ANY_TEXT)),
+        opt_as("PublicIpv4Pool", "PublicIpv4Pool", "publicIpv4Pool", Shape::String(&ANY_TEXT)),
+        opt_as("ServiceManaged", "ServiceManaged", "serviceManaged", Shape::String(&SERVICE_MANAGED)),
+        opt_as("SubnetId", "SubnetId", "subnetId", Shape::String(&ANY_TEXT)),
+        opt_as("Tags", "TagSet", "tagSet", Shape::List(&TAG_LIST)),
+    ],
+};
+
+static ADDRESS_ATTRIBUTE: Struct = Struct {
+    name: "AddressAttribute",
+    members: &[
+        opt_as("AllocationId", "AllocationId", "allocationId", Shape::String(&ANY_TEXT)),
+        opt_as("PtrRecord", "PtrRecord", "ptrRecord", Shape::String(&ANY_TEXT)),
+        opt_as("PtrRecordUpdate", "PtrRecordUpdate", "ptrRecordUpdate", Shape::Structure(&PTR_UPDATE_STATUS)),
+        opt_as("PublicIp", "PublicIp", "publicIp", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static ADDRESS_ATTRIBUTE_NAME: Text = Text { min: None, max: None, pattern: None, values: &["domain-name"] };
+
+static ADDRESS_LIST: List =
+    List { item: Shape::Structure(&ADDRESS), item_name: "item", flattened: false, min: None, max: None };
+
+static ADDRESS_MAX_RESULTS: Range = Range { min: Some(1), max: Some(1000) };
+
+static ADDRESS_SET: List =
+    List { item: Shape::Structure(&ADDRESS_ATTRIBUTE), item_name: "item", flattened: false, min: None, max: None };
+
+static ALLOCATE_ADDRESS_REQUEST: Struct = Struct {
+    name: "AllocateAddressRequest",
+    members: &[
+        opt("Address", Shape::String(&ANY_TEXT)),
+        opt("CustomerOwnedIpv4Pool", Shape::String(&ANY_TEXT)),
+        opt("Domain", Shape::String(&DOMAIN_TYPE)),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        opt("IpamPoolId", Shape::String(&ANY_TEXT)),
+        opt("NetworkBorderGroup", Shape::String(&ANY_TEXT)),
+        opt("PublicIpv4Pool", Shape::String(&ANY_TEXT)),
+        opt_as("TagSpecifications", "TagSpecification", "TagSpecification", Shape::List(&TAG_SPECIFICATION_LIST)),
+    ],
+};
+
+static ALLOCATE_ADDRESS_RESULT: Struct = Struct {
+    name: "AllocateAddressResult",
+    members: &[
+        opt_as("AllocationId", "AllocationId", "allocationId", Shape::String(&ANY_TEXT)),
+        opt_as("CarrierIp", "CarrierIp", "carrierIp", Shape::String(&ANY_TEXT)),
+        opt_as("CustomerOwnedIp", "CustomerOwnedIp", "customerOwnedIp", Shape::String(&ANY_TEXT)),
+        opt_as("CustomerOwnedIpv4Pool", "CustomerOwnedIpv4Pool", "customerOwnedIpv4Pool", Shape::String(&ANY_TEXT)),
+        opt_as("Domain", "Domain", "domain", Shape::String(&DOMAIN_TYPE)),
+        opt_as("NetworkBorderGroup", "NetworkBorderGroup", "networkBorderGroup", Shape::String(&ANY_TEXT)),
+        opt_as("PublicIp", "PublicIp", "publicIp", Shape::String(&ANY_TEXT)),
+        opt_as("PublicIpv4Pool", "PublicIpv4Pool", "publicIpv4Pool", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static ALLOCATION_ID_LIST: List =
+    List { item: Shape::String(&ANY_TEXT), item_name: "AllocationId", flattened: false, min: None, max: None };
+
+static ALLOCATION_IDS: List =
+    List { item: Shape::String(&ANY_TEXT), item_name: "item", flattened: false, min: None, max: None };
 
 static AMD_SEV_SNP_SPECIFICATION: Text = Text { min: None, max: None, pattern: None, values: &["enabled", "disabled"] };
 
@@ -103,8 +424,80 @@ static ARCHITECTURE_TYPE_LIST: List =
 static ARCHITECTURE_VALUES: Text =
     Text { min: None, max: None, pattern: None, values: &["i386", "x86_64", "arm64", "x86_64_mac", "arm64_mac"] };
 
+static ASSOCIATE_ADDRESS_REQUEST: Struct = Struct {
+    name: "AssociateAddressRequest",
+    members: &[
+        opt("AllocationId", Shape::String(&ANY_TEXT)),
+        opt_as("AllowReassociation", "AllowReassociation", "allowReassociation", Shape::Boolean),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        opt("InstanceId", Shape::String(&ANY_TEXT)),
+        opt_as("NetworkInterfaceId", "NetworkInterfaceId", "networkInterfaceId", Shape::String(&ANY_TEXT)),
+        opt_as("PrivateIpAddress", "PrivateIpAddress", "privateIpAddress", Shape::String(&ANY_TEXT)),
+        opt("PublicIp", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static ASSOCIATE_ADDRESS_RESULT: Struct = Struct {
+    name: "AssociateAddressResult",
+    members: &[opt_as("AssociationId", "AssociationId", "associationId", Shape::String(&ANY_TEXT))],
+};
+
+static ASSOCIATE_ROUTE_TABLE_REQUEST: Struct = Struct {
+    name: "AssociateRouteTableRequest",
+    members: &[
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        opt("GatewayId", Shape::String(&ANY_TEXT)),
+        opt("PublicIpv4Pool", Shape::String(&ANY_TEXT)),
+        req_as("RouteTableId", "RouteTableId", "routeTableId", Shape::String(&ANY_TEXT)),
+        opt_as("SubnetId", "SubnetId", "subnetId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static ASSOCIATE_ROUTE_TABLE_RESULT: Struct = Struct {
+    name: "AssociateRouteTableResult",
+    members: &[
+        opt_as("AssociationId", "AssociationId", "associationId", Shape::String(&ANY_TEXT)),
+        opt_as(
+            "AssociationState",
+            "AssociationState",
+            "associationState",
+            Shape::Structure(&ROUTE_TABLE_ASSOCIATION_STATE),
+        ),
+    ],
+};
+
 static ASSOCIATED_SUBNET_LIST: List =
     List { item: Shape::String(&ANY_TEXT), item_name: "item", flattened: false, min: None, max: None };
+
+static ATTACH_INTERNET_GATEWAY_REQUEST: Struct = Struct {
+    name: "AttachInternetGatewayRequest",
+    members: &[
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        req_as("InternetGatewayId", "InternetGatewayId", "internetGatewayId", Shape::String(&ANY_TEXT)),
+        req_as("VpcId", "VpcId", "vpcId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static ATTACH_NETWORK_INTERFACE_REQUEST: Struct = Struct {
+    name: "AttachNetworkInterfaceRequest",
+    members: &[
+        req_as("DeviceIndex", "DeviceIndex", "deviceIndex", Shape::Integer(&ANY_RANGE)),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        opt("EnaQueueCount", Shape::Integer(&ANY_RANGE)),
+        opt("EnaSrdSpecification", Shape::Structure(&ENA_SRD_SPECIFICATION)),
+        req_as("InstanceId", "InstanceId", "instanceId", Shape::String(&ANY_TEXT)),
+        opt("NetworkCardIndex", Shape::Integer(&ANY_RANGE)),
+        req_as("NetworkInterfaceId", "NetworkInterfaceId", "networkInterfaceId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static ATTACH_NETWORK_INTERFACE_RESULT: Struct = Struct {
+    name: "AttachNetworkInterfaceResult",
+    members: &[
+        opt_as("AttachmentId", "AttachmentId", "attachmentId", Shape::String(&ANY_TEXT)),
+        opt_as("NetworkCardIndex", "NetworkCardIndex", "networkCardIndex", Shape::Integer(&ANY_RANGE)),
+    ],
+};
 
 static ATTACHMENT_ENA_SRD_SPECIFICATION: Struct = Struct {
     name: "AttachmentEnaSrdSpecification",
@@ -129,6 +522,88 @@ static ATTACHMENT_LIMIT_TYPE: Text = Text { min: None, max: None, pattern: None,
 static ATTACHMENT_STATUS: Text =
     Text { min: None, max: None, pattern: None, values: &["attaching", "attached", "detaching", "detached"] };
 
+static ATTRIBUTE_BOOLEAN_VALUE: Struct =
+    Struct { name: "AttributeBooleanValue", members: &[opt_as("Value", "Value", "value", Shape::Boolean)] };
+
+static ATTRIBUTE_VALUE: Struct =
+    Struct { name: "AttributeValue", members: &[opt_as("Value", "Value", "value", Shape::String(&ANY_TEXT))] };
+
+static AUTHORIZE_SECURITY_GROUP_EGRESS_REQUEST: Struct = Struct {
+    name: "AuthorizeSecurityGroupEgressRequest",
+    members: &[
+        opt_as("CidrIp", "CidrIp", "cidrIp", Shape::String(&ANY_TEXT)),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        opt_as("FromPort", "FromPort", "fromPort", Shape::Integer(&ANY_RANGE)),
+        req_as("GroupId", "GroupId", "groupId", Shape::String(&ANY_TEXT)),
+        opt_as("IpPermissions", "IpPermissions", "ipPermissions", Shape::List(&IP_PERMISSION_LIST)),
+        opt_as("IpProtocol", "IpProtocol", "ipProtocol", Shape::String(&ANY_TEXT)),
+        opt_as(
+            "SourceSecurityGroupName",
+            "SourceSecurityGroupName",
+            "sourceSecurityGroupName",
+            Shape::String(&ANY_TEXT),
+        ),
+        opt_as(
+            "SourceSecurityGroupOwnerId",
+            "SourceSecurityGroupOwnerId",
+            "sourceSecurityGroupOwnerId",
+            Shape::String(&ANY_TEXT),
+        ),
+        opt_as("TagSpecifications", "TagSpecification", "TagSpecification", Shape::List(&TAG_SPECIFICATION_LIST)),
+        opt_as("ToPort", "ToPort", "toPort", Shape::Integer(&ANY_RANGE)),
+    ],
+};
+
+static AUTHORIZE_SECURITY_GROUP_EGRESS_RESULT: Struct = Struct {
+    name: "AuthorizeSecurityGroupEgressResult",
+    members: &[
+        opt_as("Return", "Return", "return", Shape::Boolean),
+        opt_as(
+            "SecurityGroupRules",
+            "SecurityGroupRuleSet",
+            "securityGroupRuleSet",
+            Shape::List(&SECURITY_GROUP_RULE_LIST),
+        ),
+    ],
+};
+
+static AUTHORIZE_SECURITY_GROUP_INGRESS_REQUEST: Struct = Struct {
+    name: "AuthorizeSecurityGroupIngressRequest",
+    members: &[
+        opt("CidrIp", Shape::String(&ANY_TEXT)),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        opt("FromPort", Shape::Integer(&ANY_RANGE)),
+        opt("GroupId", Shape::String(&ANY_TEXT)),
+        opt("GroupName", Shape::String(&ANY_TEXT)),
+        opt("IpPermissions", Shape::List(&IP_PERMISSION_LIST)),
+        opt("IpProtocol", Shape::String(&ANY_TEXT)),
+        opt("SourceSecurityGroupName", Shape::String(&ANY_TEXT)),
+        opt("SourceSecurityGroupOwnerId", Shape::String(&ANY_TEXT)),
+        opt_as("TagSpecifications", "TagSpecification", "TagSpecification", Shape::List(&TAG_SPECIFICATION_LIST)),
+        opt("ToPort", Shape::Integer(&ANY_RANGE)),
+    ],
+};
+
+static AUTHORIZE_SECURITY_GROUP_INGRESS_RESULT: Struct = Struct {
+    name: "AuthorizeSecurityGroupIngressResult",
+    members: &[
+        opt_as("Return", "Return", "return", Shape::Boolean),
+        opt_as(
+            "SecurityGroupRules",
+            "SecurityGroupRuleSet",
+            "securityGroupRuleSet",
+            Shape::List(&SECURITY_GROUP_RULE_LIST),
+        ),
+    ],
+};
+
+static AUTO_PROVISION_ZONES_STATE: Text =
+    Text { min: None, max: None, pattern: None, values: &["enabled", "disabled"] };
+
+static AUTO_SCALING_IPS_STATE: Text = Text { min: None, max: None, pattern: None, values: &["enabled", "disabled"] };
+
+static AVAILABILITY_MODE: Text = Text { min: None, max: None, pattern: None, values: &["zonal", "regional"] };
+
 static AVAILABILITY_ZONE: Struct = Struct {
     name: "AvailabilityZone",
     members: &[
@@ -152,6 +627,23 @@ static AVAILABILITY_ZONE: Struct = Struct {
         opt_as("ZoneName", "ZoneName", "zoneName", Shape::String(&ANY_TEXT)),
         opt_as("ZoneType", "ZoneType", "zoneType", Shape::String(&ANY_TEXT)),
     ],
+};
+
+static AVAILABILITY_ZONE_ADDRESS: Struct = Struct {
+    name: "AvailabilityZoneAddress",
+    members: &[
+        opt_as("AllocationIds", "AllocationId", "AllocationId", Shape::List(&ALLOCATION_ID_LIST)),
+        opt("AvailabilityZone", Shape::String(&ANY_TEXT)),
+        opt("AvailabilityZoneId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static AVAILABILITY_ZONE_ADDRESSES: List = List {
+    item: Shape::Structure(&AVAILABILITY_ZONE_ADDRESS),
+    item_name: "AvailabilityZoneAddress",
+    flattened: false,
+    min: None,
+    max: None,
 };
 
 static AVAILABILITY_ZONE_GEOGRAPHY: Struct =
@@ -326,6 +818,8 @@ static CONNECTION_TRACKING_SPECIFICATION_RESPONSE: Struct = Struct {
     ],
 };
 
+static CONNECTIVITY_TYPE: Text = Text { min: None, max: None, pattern: None, values: &["private", "public"] };
+
 static CORE_COUNT_LIST: List =
     List { item: Shape::Integer(&ANY_RANGE), item_name: "item", flattened: false, min: None, max: None };
 
@@ -354,6 +848,206 @@ static CPU_OPTIONS_REQUEST: Struct = Struct {
     ],
 };
 
+static CREATE_DEFAULT_VPC_REQUEST: Struct =
+    Struct { name: "CreateDefaultVpcRequest", members: &[opt("DryRun", Shape::Boolean)] };
+
+static CREATE_DEFAULT_VPC_RESULT: Struct =
+    Struct { name: "CreateDefaultVpcResult", members: &[opt_as("Vpc", "Vpc", "vpc", Shape::Structure(&VPC))] };
+
+static CREATE_INTERNET_GATEWAY_REQUEST: Struct = Struct {
+    name: "CreateInternetGatewayRequest",
+    members: &[
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        opt_as("TagSpecifications", "TagSpecification", "TagSpecification", Shape::List(&TAG_SPECIFICATION_LIST)),
+    ],
+};
+
+static CREATE_INTERNET_GATEWAY_RESULT: Struct = Struct {
+    name: "CreateInternetGatewayResult",
+    members: &[opt_as("InternetGateway", "InternetGateway", "internetGateway", Shape::Structure(&INTERNET_GATEWAY))],
+};
+
+static CREATE_NAT_GATEWAY_REQUEST: Struct = Struct {
+    name: "CreateNatGatewayRequest",
+    members: &[
+        opt("AllocationId", Shape::String(&ANY_TEXT)),
+        opt("AvailabilityMode", Shape::String(&AVAILABILITY_MODE)),
+        opt_as(
+            "AvailabilityZoneAddresses",
+            "AvailabilityZoneAddress",
+            "AvailabilityZoneAddress",
+            Shape::List(&AVAILABILITY_ZONE_ADDRESSES),
+        ),
+        opt("ClientToken", Shape::String(&ANY_TEXT)),
+        opt("ConnectivityType", Shape::String(&CONNECTIVITY_TYPE)),
+        opt("DryRun", Shape::Boolean),
+        opt("PrivateIpAddress", Shape::String(&ANY_TEXT)),
+        opt_as(
+            "SecondaryAllocationIds",
+            "SecondaryAllocationId",
+            "SecondaryAllocationId",
+            Shape::List(&ALLOCATION_ID_LIST),
+        ),
+        opt("SecondaryPrivateIpAddressCount", Shape::Integer(&PRIVATE_IP_ADDRESS_COUNT)),
+        opt_as(
+            "SecondaryPrivateIpAddresses",
+            "SecondaryPrivateIpAddress",
+            "SecondaryPrivateIpAddress",
+            Shape::List(&IP_LIST),
+        ),
+        opt("SubnetId", Shape::String(&ANY_TEXT)),
+        opt_as("TagSpecifications", "TagSpecification", "TagSpecification", Shape::List(&TAG_SPECIFICATION_LIST)),
+        opt("VpcId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static CREATE_NAT_GATEWAY_RESULT: Struct = Struct {
+    name: "CreateNatGatewayResult",
+    members: &[
+        opt_as("ClientToken", "ClientToken", "clientToken", Shape::String(&ANY_TEXT)),
+        opt_as("NatGateway", "NatGateway", "natGateway", Shape::Structure(&NAT_GATEWAY)),
+    ],
+};
+
+static CREATE_NETWORK_INTERFACE_REQUEST: Struct = Struct {
+    name: "CreateNetworkInterfaceRequest",
+    members: &[
+        opt("ClientToken", Shape::String(&ANY_TEXT)),
+        opt("ConnectionTrackingSpecification", Shape::Structure(&CONNECTION_TRACKING_SPECIFICATION_REQUEST)),
+        opt_as("Description", "Description", "description", Shape::String(&ANY_TEXT)),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        opt("EnablePrimaryIpv6", Shape::Boolean),
+        opt_as("Groups", "SecurityGroupId", "SecurityGroupId", Shape::List(&SECURITY_GROUP_ID_STRING_LIST)),
+        opt("InterfaceType", Shape::String(&NETWORK_INTERFACE_CREATION_TYPE)),
+        opt("Ipv4PrefixCount", Shape::Integer(&ANY_RANGE)),
+        opt_as("Ipv4Prefixes", "Ipv4Prefix", "Ipv4Prefix", Shape::List(&IPV4_PREFIX_LIST)),
+        opt_as("Ipv6AddressCount", "Ipv6AddressCount", "ipv6AddressCount", Shape::Integer(&ANY_RANGE)),
+        opt_as("Ipv6Addresses", "Ipv6Addresses", "ipv6Addresses", Shape::List(&INSTANCE_IPV6_ADDRESS_LIST)),
+        opt("Ipv6PrefixCount", Shape::Integer(&ANY_RANGE)),
+        opt_as("Ipv6Prefixes", "Ipv6Prefix", "Ipv6Prefix", Shape::List(&IPV6_PREFIX_LIST)),
+        opt("Operator", Shape::Structure(&OPERATOR_REQUEST)),
+        opt_as("PrivateIpAddress", "PrivateIpAddress", "privateIpAddress", Shape::String(&ANY_TEXT)),
+        opt_as(
+            "PrivateIpAddresses",
+            "PrivateIpAddresses",
+            "privateIpAddresses",
+            Shape::List(&PRIVATE_IP_ADDRESS_SPECIFICATION_LIST),
+        ),
+        opt_as(
+            "SecondaryPrivateIpAddressCount",
+            "SecondaryPrivateIpAddressCount",
+            "secondaryPrivateIpAddressCount",
+            Shape::Integer(&ANY_RANGE),
+        ),
+        req_as("SubnetId", "SubnetId", "subnetId", Shape::String(&ANY_TEXT)),
+        opt_as("TagSpecifications", "TagSpecification", "TagSpecification", Shape::List(&TAG_SPECIFICATION_LIST)),
+    ],
+};
+
+static CREATE_NETWORK_INTERFACE_RESULT: Struct = Struct {
+    name: "CreateNetworkInterfaceResult",
+    members: &[
+        opt_as("ClientToken", "ClientToken", "clientToken", Shape::String(&ANY_TEXT)),
+        opt_as("NetworkInterface", "NetworkInterface", "networkInterface", Shape::Structure(&NETWORK_INTERFACE)),
+    ],
+};
+
+static CREATE_ROUTE_REQUEST: Struct = Struct {
+    name: "CreateRouteRequest",
+    members: &[
+        opt("CarrierGatewayId", Shape::String(&ANY_TEXT)),
+        opt("CoreNetworkArn", Shape::String(&ANY_TEXT)),
+        opt_as("DestinationCidrBlock", "DestinationCidrBlock", "destinationCidrBlock", Shape::String(&ANY_TEXT)),
+        opt_as(
+            "DestinationIpv6CidrBlock",
+            "DestinationIpv6CidrBlock",
+            "destinationIpv6CidrBlock",
+            Shape::String(&ANY_TEXT),
+        ),
+        opt("DestinationPrefixListId", Shape::String(&ANY_TEXT)),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        opt_as(
+            "EgressOnlyInternetGatewayId",
+            "EgressOnlyInternetGatewayId",
+            "egressOnlyInternetGatewayId",
+            Shape::String(&ANY_TEXT),
+        ),
+        opt_as("GatewayId", "GatewayId", "gatewayId", Shape::String(&ANY_TEXT)),
+        opt_as("InstanceId", "InstanceId", "instanceId", Shape::String(&ANY_TEXT)),
+        opt("LocalGatewayId", Shape::String(&ANY_TEXT)),
+        opt_as("NatGatewayId", "NatGatewayId", "natGatewayId", Shape::String(&ANY_TEXT)),
+        opt_as("NetworkInterfaceId", "NetworkInterfaceId", "networkInterfaceId", Shape::String(&ANY_TEXT)),
+        opt("OdbNetworkArn", Shape::String(&ANY_TEXT)),
+        req_as("RouteTableId", "RouteTableId", "routeTableId", Shape::String(&ANY_TEXT)),
+        opt("TransitGatewayId", Shape::String(&ANY_TEXT)),
+        opt("VpcEndpointId", Shape::String(&ANY_TEXT)),
+        opt_as("VpcPeeringConnectionId", "VpcPeeringConnectionId", "vpcPeeringConnectionId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static CREATE_ROUTE_RESULT: Struct =
+    Struct { name: "CreateRouteResult", members: &[opt_as("Return", "Return", "return", Shape::Boolean)] };
+
+static CREATE_ROUTE_TABLE_REQUEST: Struct = Struct {
+    name: "CreateRouteTableRequest",
+    members: &[
+        opt("ClientToken", Shape::String(&ANY_TEXT)),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        opt_as("TagSpecifications", "TagSpecification", "TagSpecification", Shape::List(&TAG_SPECIFICATION_LIST)),
+        req_as("VpcId", "VpcId", "vpcId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static CREATE_ROUTE_TABLE_RESULT: Struct = Struct {
+    name: "CreateRouteTableResult",
+    members: &[
+        opt_as("ClientToken", "ClientToken", "clientToken", Shape::String(&ANY_TEXT)),
+        opt_as("RouteTable", "RouteTable", "routeTable", Shape::Structure(&ROUTE_TABLE)),
+    ],
+};
+
+static CREATE_SECURITY_GROUP_REQUEST: Struct = Struct {
+    name: "CreateSecurityGroupRequest",
+    members: &[
+        req_as("Description", "GroupDescription", "GroupDescription", Shape::String(&ANY_TEXT)),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        req("GroupName", Shape::String(&ANY_TEXT)),
+        opt_as("TagSpecifications", "TagSpecification", "TagSpecification", Shape::List(&TAG_SPECIFICATION_LIST)),
+        opt("VpcId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static CREATE_SECURITY_GROUP_RESULT: Struct = Struct {
+    name: "CreateSecurityGroupResult",
+    members: &[
+        opt_as("GroupId", "GroupId", "groupId", Shape::String(&ANY_TEXT)),
+        opt_as("SecurityGroupArn", "SecurityGroupArn", "securityGroupArn", Shape::String(&ANY_TEXT)),
+        opt_as("Tags", "TagSet", "tagSet", Shape::List(&TAG_LIST)),
+    ],
+};
+
+static CREATE_SUBNET_REQUEST: Struct = Struct {
+    name: "CreateSubnetRequest",
+    members: &[
+        opt("AvailabilityZone", Shape::String(&ANY_TEXT)),
+        opt("AvailabilityZoneId", Shape::String(&ANY_TEXT)),
+        opt("CidrBlock", Shape::String(&ANY_TEXT)),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        opt("Ipv4IpamPoolId", Shape::String(&ANY_TEXT)),
+        opt("Ipv4NetmaskLength", Shape::Integer(&ANY_RANGE)),
+        opt("Ipv6CidrBlock", Shape::String(&ANY_TEXT)),
+        opt("Ipv6IpamPoolId", Shape::String(&ANY_TEXT)),
+        opt("Ipv6Native", Shape::Boolean),
+        opt("Ipv6NetmaskLength", Shape::Integer(&ANY_RANGE)),
+        opt("OutpostArn", Shape::String(&ANY_TEXT)),
+        opt_as("TagSpecifications", "TagSpecification", "TagSpecification", Shape::List(&TAG_SPECIFICATION_LIST)),
+        req("VpcId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static CREATE_SUBNET_RESULT: Struct =
+    Struct { name: "CreateSubnetResult", members: &[opt_as("Subnet", "Subnet", "subnet", Shape::Structure(&SUBNET))] };
+
 static CREATE_TAGS_REQUEST: Struct = Struct {
     name: "CreateTagsRequest",
     members: &[
@@ -362,6 +1056,33 @@ static CREATE_TAGS_REQUEST: Struct = Struct {
         req_as("Tags", "Tag", "Tag", Shape::List(&TAG_LIST)),
     ],
 };
+
+static CREATE_VPC_REQUEST: Struct = Struct {
+    name: "CreateVpcRequest",
+    members: &[
+        opt_as(
+            "AmazonProvidedIpv6CidrBlock",
+            "AmazonProvidedIpv6CidrBlock",
+            "amazonProvidedIpv6CidrBlock",
+            Shape::Boolean,
+        ),
+        opt("CidrBlock", Shape::String(&ANY_TEXT)),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        opt_as("InstanceTenancy", "InstanceTenancy", "instanceTenancy", Shape::String(&TENANCY)),
+        opt("Ipv4IpamPoolId", Shape::String(&ANY_TEXT)),
+        opt("Ipv4NetmaskLength", Shape::Integer(&ANY_RANGE)),
+        opt("Ipv6CidrBlock", Shape::String(&ANY_TEXT)),
+        opt("Ipv6CidrBlockNetworkBorderGroup", Shape::String(&ANY_TEXT)),
+        opt("Ipv6IpamPoolId", Shape::String(&ANY_TEXT)),
+        opt("Ipv6NetmaskLength", Shape::Integer(&ANY_RANGE)),
+        opt("Ipv6Pool", Shape::String(&ANY_TEXT)),
+        opt_as("TagSpecifications", "TagSpecification", "TagSpecification", Shape::List(&TAG_SPECIFICATION_LIST)),
+        opt("VpcEncryptionControl", Shape::Structure(&VPC_ENCRYPTION_CONTROL_CONFIGURATION)),
+    ],
+};
+
+static CREATE_VPC_RESULT: Struct =
+    Struct { name: "CreateVpcResult", members: &[opt_as("Vpc", "Vpc", "vpc", Shape::Structure(&VPC))] };
 
 static CREDIT_SPECIFICATION_REQUEST: Struct =
     Struct { name: "CreditSpecificationRequest", members: &[req("CpuCredits", Shape::String(&ANY_TEXT))] };
@@ -387,6 +1108,144 @@ static DEFAULT_CONNECTION_TRACKING_CONFIGURATION: Struct = Struct {
         ),
         opt_as("DefaultUdpTimeout", "DefaultUdpTimeout", "defaultUdpTimeout", Shape::Integer(&ANY_RANGE)),
     ],
+};
+
+static DELETE_INTERNET_GATEWAY_REQUEST: Struct = Struct {
+    name: "DeleteInternetGatewayRequest",
+    members: &[
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        req_as("InternetGatewayId", "InternetGatewayId", "internetGatewayId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static DELETE_NAT_GATEWAY_REQUEST: Struct = Struct {
+    name: "DeleteNatGatewayRequest",
+    members: &[opt("DryRun", Shape::Boolean), req("NatGatewayId", Shape::String(&ANY_TEXT))],
+};
+
+static DELETE_NAT_GATEWAY_RESULT: Struct = Struct {
+    name: "DeleteNatGatewayResult",
+    members: &[opt_as("NatGatewayId", "NatGatewayId", "natGatewayId", Shape::String(&ANY_TEXT))],
+};
+
+static DELETE_NETWORK_INTERFACE_REQUEST: Struct = Struct {
+    name: "DeleteNetworkInterfaceRequest",
+    members: &[
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        req_as("NetworkInterfaceId", "NetworkInterfaceId", "networkInterfaceId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static DELETE_ROUTE_REQUEST: Struct = Struct {
+    name: "DeleteRouteRequest",
+    members: &[
+        opt_as("DestinationCidrBlock", "DestinationCidrBlock", "destinationCidrBlock", Shape::String(&ANY_TEXT)),
+        opt_as(
+            "DestinationIpv6CidrBlock",
+            "DestinationIpv6CidrBlock",
+            "destinationIpv6CidrBlock",
+            Shape::String(&ANY_TEXT),
+        ),
+        opt("DestinationPrefixListId", Shape::String(&ANY_TEXT)),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        req_as("RouteTableId", "RouteTableId", "routeTableId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static DELETE_ROUTE_TABLE_REQUEST: Struct = Struct {
+    name: "DeleteRouteTableRequest",
+    members: &[
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        req_as("RouteTableId", "RouteTableId", "routeTableId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static DELETE_SECURITY_GROUP_REQUEST: Struct = Struct {
+    name: "DeleteSecurityGroupRequest",
+    members: &[
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        opt("GroupId", Shape::String(&ANY_TEXT)),
+        opt("GroupName", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static DELETE_SECURITY_GROUP_RESULT: Struct = Struct {
+    name: "DeleteSecurityGroupResult",
+    members: &[
+        opt_as("GroupId", "GroupId", "groupId", Shape::String(&ANY_TEXT)),
+        opt_as("Return", "Return", "return", Shape::Boolean),
+    ],
+};
+
+static DELETE_SUBNET_REQUEST: Struct = Struct {
+    name: "DeleteSubnetRequest",
+    members: &[opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean), req("SubnetId", Shape::String(&ANY_TEXT))],
+};
+
+static DELETE_TAGS_REQUEST: Struct = Struct {
+    name: "DeleteTagsRequest",
+    members: &[
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        req_as("Resources", "ResourceId", "resourceId", Shape::List(&RESOURCE_ID_LIST)),
+        opt_as("Tags", "Tag", "tag", Shape::List(&TAG_LIST)),
+    ],
+};
+
+static DELETE_VPC_REQUEST: Struct = Struct {
+    name: "DeleteVpcRequest",
+    members: &[opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean), req("VpcId", Shape::String(&ANY_TEXT))],
+};
+
+static DESCRIBE_ACCOUNT_ATTRIBUTES_REQUEST: Struct = Struct {
+    name: "DescribeAccountAttributesRequest",
+    members: &[
+        opt_as("AttributeNames", "AttributeName", "attributeName", Shape::List(&ACCOUNT_ATTRIBUTE_NAME_STRING_LIST)),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+    ],
+};
+
+static DESCRIBE_ACCOUNT_ATTRIBUTES_RESULT: Struct = Struct {
+    name: "DescribeAccountAttributesResult",
+    members: &[opt_as(
+        "AccountAttributes",
+        "AccountAttributeSet",
+        "accountAttributeSet",
+        Shape::List(&ACCOUNT_ATTRIBUTE_LIST),
+    )],
+};
+
+static DESCRIBE_ADDRESSES_ATTRIBUTE_REQUEST: Struct = Struct {
+    name: "DescribeAddressesAttributeRequest",
+    members: &[
+        opt_as("AllocationIds", "AllocationId", "AllocationId", Shape::List(&ALLOCATION_IDS)),
+        opt("Attribute", Shape::String(&ADDRESS_ATTRIBUTE_NAME)),
+        opt("DryRun", Shape::Boolean),
+        opt("MaxResults", Shape::Integer(&ADDRESS_MAX_RESULTS)),
+        opt("NextToken", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static DESCRIBE_ADDRESSES_ATTRIBUTE_RESULT: Struct = Struct {
+    name: "DescribeAddressesAttributeResult",
+    members: &[
+        opt_as("Addresses", "AddressSet", "addressSet", Shape::List(&ADDRESS_SET)),
+        opt_as("NextToken", "NextToken", "nextToken", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static DESCRIBE_ADDRESSES_REQUEST: Struct = Struct {
+    name: "DescribeAddressesRequest",
+    members: &[
+        opt_as("AllocationIds", "AllocationId", "AllocationId", Shape::List(&ALLOCATION_ID_LIST)),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        opt_as("Filters", "Filter", "Filter", Shape::List(&FILTER_LIST)),
+        opt_as("PublicIps", "PublicIp", "PublicIp", Shape::List(&PUBLIC_IP_STRING_LIST)),
+    ],
+};
+
+static DESCRIBE_ADDRESSES_RESULT: Struct = Struct {
+    name: "DescribeAddressesResult",
+    members: &[opt_as("Addresses", "AddressesSet", "addressesSet", Shape::List(&ADDRESS_LIST))],
 };
 
 static DESCRIBE_AVAILABILITY_ZONES_REQUEST: Struct = Struct {
@@ -474,6 +1333,90 @@ static DESCRIBE_INSTANCES_RESULT: Struct = Struct {
     ],
 };
 
+static DESCRIBE_INTERNET_GATEWAYS_MAX_RESULTS: Range = Range { min: Some(5), max: Some(1000) };
+
+static DESCRIBE_INTERNET_GATEWAYS_REQUEST: Struct = Struct {
+    name: "DescribeInternetGatewaysRequest",
+    members: &[
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        opt_as("Filters", "Filter", "Filter", Shape::List(&FILTER_LIST)),
+        opt_as("InternetGatewayIds", "InternetGatewayId", "internetGatewayId", Shape::List(&INTERNET_GATEWAY_ID_LIST)),
+        opt("MaxResults", Shape::Integer(&DESCRIBE_INTERNET_GATEWAYS_MAX_RESULTS)),
+        opt("NextToken", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static DESCRIBE_INTERNET_GATEWAYS_RESULT: Struct = Struct {
+    name: "DescribeInternetGatewaysResult",
+    members: &[
+        opt_as("InternetGateways", "InternetGatewaySet", "internetGatewaySet", Shape::List(&INTERNET_GATEWAY_LIST)),
+        opt_as("NextToken", "NextToken", "nextToken", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static DESCRIBE_NAT_GATEWAYS_MAX_RESULTS: Range = Range { min: Some(5), max: Some(1000) };
+
+static DESCRIBE_NAT_GATEWAYS_REQUEST: Struct = Struct {
+    name: "DescribeNatGatewaysRequest",
+    members: &[
+        opt("DryRun", Shape::Boolean),
+        opt("Filter", Shape::List(&FILTER_LIST)),
+        opt("MaxResults", Shape::Integer(&DESCRIBE_NAT_GATEWAYS_MAX_RESULTS)),
+        opt_as("NatGatewayIds", "NatGatewayId", "NatGatewayId", Shape::List(&NAT_GATEWAY_ID_STRING_LIST)),
+        opt("NextToken", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static DESCRIBE_NAT_GATEWAYS_RESULT: Struct = Struct {
+    name: "DescribeNatGatewaysResult",
+    members: &[
+        opt_as("NatGateways", "NatGatewaySet", "natGatewaySet", Shape::List(&NAT_GATEWAY_LIST)),
+        opt_as("NextToken", "NextToken", "nextToken", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static DESCRIBE_NETWORK_ACLS_MAX_RESULTS: Range = Range { min: Some(5), max: Some(1000) };
+
+static DESCRIBE_NETWORK_ACLS_REQUEST: Struct = Struct {
+    name: "DescribeNetworkAclsRequest",
+    members: &[
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        opt_as("Filters", "Filter", "Filter", Shape::List(&FILTER_LIST)),
+        opt("MaxResults", Shape::Integer(&DESCRIBE_NETWORK_ACLS_MAX_RESULTS)),
+        opt_as("NetworkAclIds", "NetworkAclId", "NetworkAclId", Shape::List(&NETWORK_ACL_ID_STRING_LIST)),
+        opt("NextToken", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static DESCRIBE_NETWORK_ACLS_RESULT: Struct = Struct {
+    name: "DescribeNetworkAclsResult",
+    members: &[
+        opt_as("NetworkAcls", "NetworkAclSet", "networkAclSet", Shape::List(&NETWORK_ACL_LIST)),
+        opt_as("NextToken", "NextToken", "nextToken", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static DESCRIBE_NETWORK_INTERFACE_ATTRIBUTE_REQUEST: Struct = Struct {
+    name: "DescribeNetworkInterfaceAttributeRequest",
+    members: &[
+        opt_as("Attribute", "Attribute", "attribute", Shape::String(&NETWORK_INTERFACE_ATTRIBUTE)),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        req_as("NetworkInterfaceId", "NetworkInterfaceId", "networkInterfaceId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static DESCRIBE_NETWORK_INTERFACE_ATTRIBUTE_RESULT: Struct = Struct {
+    name: "DescribeNetworkInterfaceAttributeResult",
+    members: &[
+        opt_as("AssociatePublicIpAddress", "AssociatePublicIpAddress", "associatePublicIpAddress", Shape::Boolean),
+        opt_as("Attachment", "Attachment", "attachment", Shape::Structure(&NETWORK_INTERFACE_ATTACHMENT)),
+        opt_as("Description", "Description", "description", Shape::Structure(&ATTRIBUTE_VALUE)),
+        opt_as("Groups", "GroupSet", "groupSet", Shape::List(&GROUP_IDENTIFIER_LIST)),
+        opt_as("NetworkInterfaceId", "NetworkInterfaceId", "networkInterfaceId", Shape::String(&ANY_TEXT)),
+        opt_as("SourceDestCheck", "SourceDestCheck", "sourceDestCheck", Shape::Structure(&ATTRIBUTE_BOOLEAN_VALUE)),
+    ],
+};
+
 static DESCRIBE_NETWORK_INTERFACES_MAX_RESULTS: Range = Range { min: Some(5), max: Some(1000) };
 
 static DESCRIBE_NETWORK_INTERFACES_REQUEST: Struct = Struct {
@@ -514,6 +1457,58 @@ static DESCRIBE_REGIONS_REQUEST: Struct = Struct {
 static DESCRIBE_REGIONS_RESULT: Struct = Struct {
     name: "DescribeRegionsResult",
     members: &[opt_as("Regions", "RegionInfo", "regionInfo", Shape::List(&REGION_LIST))],
+};
+
+static DESCRIBE_ROUTE_TABLES_MAX_RESULTS: Range = Range { min: Some(5), max: Some(100) };
+
+static DESCRIBE_ROUTE_TABLES_REQUEST: Struct = Struct {
+    name: "DescribeRouteTablesRequest",
+    members: &[
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        opt_as("Filters", "Filter", "Filter", Shape::List(&FILTER_LIST)),
+        opt("MaxResults", Shape::Integer(&DESCRIBE_ROUTE_TABLES_MAX_RESULTS)),
+        opt("NextToken", Shape::String(&ANY_TEXT)),
+        opt_as("RouteTableIds", "RouteTableId", "RouteTableId", Shape::List(&ROUTE_TABLE_ID_STRING_LIST)),
+    ],
+};
+
+static DESCRIBE_ROUTE_TABLES_RESULT: Struct = Struct {
+    name: "DescribeRouteTablesResult",
+    members: &[
+        opt_as("NextToken", "NextToken", "nextToken", Shape::String(&ANY_TEXT)),
+        opt_as("RouteTables", "RouteTableSet", "routeTableSet", Shape::List(&ROUTE_TABLE_LIST)),
+    ],
+};
+
+static DESCRIBE_SECURITY_GROUP_RULES_MAX_RESULTS: Range = Range { min: Some(5), max: Some(1000) };
+
+static DESCRIBE_SECURITY_GROUP_RULES_REQUEST: Struct = Struct {
+    name: "DescribeSecurityGroupRulesRequest",
+    members: &[
+        opt("DryRun", Shape::Boolean),
+        opt_as("Filters", "Filter", "Filter", Shape::List(&FILTER_LIST)),
+        opt("MaxResults", Shape::Integer(&DESCRIBE_SECURITY_GROUP_RULES_MAX_RESULTS)),
+        opt("NextToken", Shape::String(&ANY_TEXT)),
+        opt_as(
+            "SecurityGroupRuleIds",
+            "SecurityGroupRuleId",
+            "SecurityGroupRuleId",
+            Shape::List(&SECURITY_GROUP_RULE_ID_LIST),
+        ),
+    ],
+};
+
+static DESCRIBE_SECURITY_GROUP_RULES_RESULT: Struct = Struct {
+    name: "DescribeSecurityGroupRulesResult",
+    members: &[
+        opt_as("NextToken", "NextToken", "nextToken", Shape::String(&ANY_TEXT)),
+        opt_as(
+            "SecurityGroupRules",
+            "SecurityGroupRuleSet",
+            "securityGroupRuleSet",
+            Shape::List(&SECURITY_GROUP_RULE_LIST),
+        ),
+    ],
 };
 
 static DESCRIBE_SECURITY_GROUPS_MAX_RESULTS: Range = Range { min: Some(5), max: Some(1000) };
@@ -577,6 +1572,35 @@ static DESCRIBE_TAGS_RESULT: Struct = Struct {
     ],
 };
 
+static DESCRIBE_VPC_ATTRIBUTE_REQUEST: Struct = Struct {
+    name: "DescribeVpcAttributeRequest",
+    members: &[
+        req("Attribute", Shape::String(&VPC_ATTRIBUTE_NAME)),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        req("VpcId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static DESCRIBE_VPC_ATTRIBUTE_RESULT: Struct = Struct {
+    name: "DescribeVpcAttributeResult",
+    members: &[
+        opt_as(
+            "EnableDnsHostnames",
+            "EnableDnsHostnames",
+            "enableDnsHostnames",
+            Shape::Structure(&ATTRIBUTE_BOOLEAN_VALUE),
+        ),
+        opt_as("EnableDnsSupport", "EnableDnsSupport", "enableDnsSupport", Shape::Structure(&ATTRIBUTE_BOOLEAN_VALUE)),
+        opt_as(
+            "EnableNetworkAddressUsageMetrics",
+            "EnableNetworkAddressUsageMetrics",
+            "enableNetworkAddressUsageMetrics",
+            Shape::Structure(&ATTRIBUTE_BOOLEAN_VALUE),
+        ),
+        opt_as("VpcId", "VpcId", "vpcId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
 static DESCRIBE_VPCS_MAX_RESULTS: Range = Range { min: Some(5), max: Some(1000) };
 
 static DESCRIBE_VPCS_REQUEST: Struct = Struct {
@@ -598,7 +1622,42 @@ static DESCRIBE_VPCS_RESULT: Struct = Struct {
     ],
 };
 
+static DETACH_INTERNET_GATEWAY_REQUEST: Struct = Struct {
+    name: "DetachInternetGatewayRequest",
+    members: &[
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        req_as("InternetGatewayId", "InternetGatewayId", "internetGatewayId", Shape::String(&ANY_TEXT)),
+        req_as("VpcId", "VpcId", "vpcId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static DETACH_NETWORK_INTERFACE_REQUEST: Struct = Struct {
+    name: "DetachNetworkInterfaceRequest",
+    members: &[
+        req_as("AttachmentId", "AttachmentId", "attachmentId", Shape::String(&ANY_TEXT)),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        opt_as("Force", "Force", "force", Shape::Boolean),
+    ],
+};
+
 static DEVICE_TYPE: Text = Text { min: None, max: None, pattern: None, values: &["ebs", "instance-store"] };
+
+static DISASSOCIATE_ADDRESS_REQUEST: Struct = Struct {
+    name: "DisassociateAddressRequest",
+    members: &[
+        opt("AssociationId", Shape::String(&ANY_TEXT)),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        opt("PublicIp", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static DISASSOCIATE_ROUTE_TABLE_REQUEST: Struct = Struct {
+    name: "DisassociateRouteTableRequest",
+    members: &[
+        req_as("AssociationId", "AssociationId", "associationId", Shape::String(&ANY_TEXT)),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+    ],
+};
 
 static DISK_INFO: Struct = Struct {
     name: "DiskInfo",
@@ -613,6 +1672,8 @@ static DISK_INFO_LIST: List =
     List { item: Shape::Structure(&DISK_INFO), item_name: "item", flattened: false, min: None, max: None };
 
 static DISK_TYPE: Text = Text { min: None, max: None, pattern: None, values: &["hdd", "ssd"] };
+
+static DOMAIN_TYPE: Text = Text { min: None, max: None, pattern: None, values: &["vpc", "standard"] };
 
 static EBS_BLOCK_DEVICE: Struct = Struct {
     name: "EbsBlockDevice",
@@ -858,6 +1919,14 @@ static ELASTIC_INFERENCE_ACCELERATORS: List = List {
     max: None,
 };
 
+static ENA_SRD_SPECIFICATION: Struct = Struct {
+    name: "EnaSrdSpecification",
+    members: &[
+        opt("EnaSrdEnabled", Shape::Boolean),
+        opt("EnaSrdUdpSpecification", Shape::Structure(&ENA_SRD_UDP_SPECIFICATION)),
+    ],
+};
+
 static ENA_SRD_SPECIFICATION_REQUEST: Struct = Struct {
     name: "EnaSrdSpecificationRequest",
     members: &[
@@ -865,6 +1934,9 @@ static ENA_SRD_SPECIFICATION_REQUEST: Struct = Struct {
         opt("EnaSrdUdpSpecification", Shape::Structure(&ENA_SRD_UDP_SPECIFICATION_REQUEST)),
     ],
 };
+
+static ENA_SRD_UDP_SPECIFICATION: Struct =
+    Struct { name: "EnaSrdUdpSpecification", members: &[opt("EnaSrdUdpEnabled", Shape::Boolean)] };
 
 static ENA_SRD_UDP_SPECIFICATION_REQUEST: Struct =
     Struct { name: "EnaSrdUdpSpecificationRequest", members: &[opt("EnaSrdUdpEnabled", Shape::Boolean)] };
@@ -992,6 +2064,14 @@ static IAM_INSTANCE_PROFILE_SPECIFICATION: Struct = Struct {
     members: &[
         opt_as("Arn", "Arn", "arn", Shape::String(&ANY_TEXT)),
         opt_as("Name", "Name", "name", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static ICMP_TYPE_CODE: Struct = Struct {
+    name: "IcmpTypeCode",
+    members: &[
+        opt_as("Code", "Code", "code", Shape::Integer(&ANY_RANGE)),
+        opt_as("Type", "Type", "type", Shape::Integer(&ANY_RANGE)),
     ],
 };
 
@@ -3174,6 +4254,41 @@ static INSTANCE_TYPE_OFFERING: Struct = Struct {
 static INSTANCE_TYPE_OFFERINGS_LIST: List =
     List { item: Shape::Structure(&INSTANCE_TYPE_OFFERING), item_name: "item", flattened: false, min: None, max: None };
 
+static INTERNET_GATEWAY: Struct = Struct {
+    name: "InternetGateway",
+    members: &[
+        opt_as("Attachments", "AttachmentSet", "attachmentSet", Shape::List(&INTERNET_GATEWAY_ATTACHMENT_LIST)),
+        opt_as("InternetGatewayId", "InternetGatewayId", "internetGatewayId", Shape::String(&ANY_TEXT)),
+        opt_as("OwnerId", "OwnerId", "ownerId", Shape::String(&ANY_TEXT)),
+        opt_as("Tags", "TagSet", "tagSet", Shape::List(&TAG_LIST)),
+    ],
+};
+
+static INTERNET_GATEWAY_ATTACHMENT: Struct = Struct {
+    name: "InternetGatewayAttachment",
+    members: &[
+        opt_as("State", "State", "state", Shape::String(&ATTACHMENT_STATUS)),
+        opt_as("VpcId", "VpcId", "vpcId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static INTERNET_GATEWAY_ATTACHMENT_LIST: List = List {
+    item: Shape::Structure(&INTERNET_GATEWAY_ATTACHMENT),
+    item_name: "item",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static INTERNET_GATEWAY_ID_LIST: List =
+    List { item: Shape::String(&ANY_TEXT), item_name: "item", flattened: false, min: None, max: None };
+
+static INTERNET_GATEWAY_LIST: List =
+    List { item: Shape::Structure(&INTERNET_GATEWAY), item_name: "item", flattened: false, min: None, max: None };
+
+static IP_LIST: List =
+    List { item: Shape::String(&ANY_TEXT), item_name: "item", flattened: false, min: None, max: None };
+
 static IP_PERMISSION: Struct = Struct {
     name: "IpPermission",
     members: &[
@@ -3345,6 +4460,67 @@ static MEMORY_INFO: Struct =
 static METRIC_CATEGORY_ID_LIST: List =
     List { item: Shape::String(&ANY_TEXT), item_name: "item", flattened: false, min: None, max: None };
 
+static MODIFY_NETWORK_INTERFACE_ATTRIBUTE_REQUEST: Struct = Struct {
+    name: "ModifyNetworkInterfaceAttributeRequest",
+    members: &[
+        opt("AssociatePublicIpAddress", Shape::Boolean),
+        opt_as("AssociatedSubnetIds", "AssociatedSubnetId", "AssociatedSubnetId", Shape::List(&SUBNET_ID_LIST)),
+        opt_as("Attachment", "Attachment", "attachment", Shape::Structure(&NETWORK_INTERFACE_ATTACHMENT_CHANGES)),
+        opt("ConnectionTrackingSpecification", Shape::Structure(&CONNECTION_TRACKING_SPECIFICATION_REQUEST)),
+        opt_as("Description", "Description", "description", Shape::Structure(&ATTRIBUTE_VALUE)),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        opt("EnaSrdSpecification", Shape::Structure(&ENA_SRD_SPECIFICATION)),
+        opt("EnablePrimaryIpv6", Shape::Boolean),
+        opt_as("Groups", "SecurityGroupId", "SecurityGroupId", Shape::List(&SECURITY_GROUP_ID_STRING_LIST)),
+        req_as("NetworkInterfaceId", "NetworkInterfaceId", "networkInterfaceId", Shape::String(&ANY_TEXT)),
+        opt_as("SourceDestCheck", "SourceDestCheck", "sourceDestCheck", Shape::Structure(&ATTRIBUTE_BOOLEAN_VALUE)),
+    ],
+};
+
+static MODIFY_SECURITY_GROUP_RULES_REQUEST: Struct = Struct {
+    name: "ModifySecurityGroupRulesRequest",
+    members: &[
+        opt("DryRun", Shape::Boolean),
+        req("GroupId", Shape::String(&ANY_TEXT)),
+        req_as(
+            "SecurityGroupRules",
+            "SecurityGroupRule",
+            "SecurityGroupRule",
+            Shape::List(&SECURITY_GROUP_RULE_UPDATE_LIST),
+        ),
+    ],
+};
+
+static MODIFY_SECURITY_GROUP_RULES_RESULT: Struct =
+    Struct { name: "ModifySecurityGroupRulesResult", members: &[opt_as("Return", "Return", "return", Shape::Boolean)] };
+
+static MODIFY_SUBNET_ATTRIBUTE_REQUEST: Struct = Struct {
+    name: "ModifySubnetAttributeRequest",
+    members: &[
+        opt("AssignIpv6AddressOnCreation", Shape::Structure(&ATTRIBUTE_BOOLEAN_VALUE)),
+        opt("CustomerOwnedIpv4Pool", Shape::String(&ANY_TEXT)),
+        opt("DisableLniAtDeviceIndex", Shape::Structure(&ATTRIBUTE_BOOLEAN_VALUE)),
+        opt("EnableDns64", Shape::Structure(&ATTRIBUTE_BOOLEAN_VALUE)),
+        opt("EnableLniAtDeviceIndex", Shape::Integer(&ANY_RANGE)),
+        opt("EnableResourceNameDnsAAAARecordOnLaunch", Shape::Structure(&ATTRIBUTE_BOOLEAN_VALUE)),
+        opt("EnableResourceNameDnsARecordOnLaunch", Shape::Structure(&ATTRIBUTE_BOOLEAN_VALUE)),
+        opt("MapCustomerOwnedIpOnLaunch", Shape::Structure(&ATTRIBUTE_BOOLEAN_VALUE)),
+        opt("MapPublicIpOnLaunch", Shape::Structure(&ATTRIBUTE_BOOLEAN_VALUE)),
+        opt("PrivateDnsHostnameTypeOnLaunch", Shape::String(&HOSTNAME_TYPE)),
+        req_as("SubnetId", "SubnetId", "subnetId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static MODIFY_VPC_ATTRIBUTE_REQUEST: Struct = Struct {
+    name: "ModifyVpcAttributeRequest",
+    members: &[
+        opt("EnableDnsHostnames", Shape::Structure(&ATTRIBUTE_BOOLEAN_VALUE)),
+        opt("EnableDnsSupport", Shape::Structure(&ATTRIBUTE_BOOLEAN_VALUE)),
+        opt("EnableNetworkAddressUsageMetrics", Shape::Structure(&ATTRIBUTE_BOOLEAN_VALUE)),
+        req_as("VpcId", "VpcId", "vpcId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
 static MONITORING: Struct = Struct {
     name: "Monitoring",
     members: &[
@@ -3361,8 +4537,183 @@ static MONITORING: Struct = Struct {
 static MONITORING_STATE: Text =
     Text { min: None, max: None, pattern: None, values: &["disabled", "disabling", "enabled", "pending"] };
 
+static NAT_GATEWAY: Struct = Struct {
+    name: "NatGateway",
+    members: &[
+        opt_as(
+            "AttachedAppliances",
+            "AttachedApplianceSet",
+            "attachedApplianceSet",
+            Shape::List(&NAT_GATEWAY_ATTACHED_APPLIANCE_LIST),
+        ),
+        opt_as(
+            "AutoProvisionZones",
+            "AutoProvisionZones",
+            "autoProvisionZones",
+            Shape::String(&AUTO_PROVISION_ZONES_STATE),
+        ),
+        opt_as("AutoScalingIps", "AutoScalingIps", "autoScalingIps", Shape::String(&AUTO_SCALING_IPS_STATE)),
+        opt_as("AvailabilityMode", "AvailabilityMode", "availabilityMode", Shape::String(&AVAILABILITY_MODE)),
+        opt_as("ConnectivityType", "ConnectivityType", "connectivityType", Shape::String(&CONNECTIVITY_TYPE)),
+        opt_as("CreateTime", "CreateTime", "createTime", Shape::Timestamp(TimestampFormat::Iso8601)),
+        opt_as("DeleteTime", "DeleteTime", "deleteTime", Shape::Timestamp(TimestampFormat::Iso8601)),
+        opt_as("FailureCode", "FailureCode", "failureCode", Shape::String(&ANY_TEXT)),
+        opt_as("FailureMessage", "FailureMessage", "failureMessage", Shape::String(&ANY_TEXT)),
+        opt_as(
+            "NatGatewayAddresses",
+            "NatGatewayAddressSet",
+            "natGatewayAddressSet",
+            Shape::List(&NAT_GATEWAY_ADDRESS_LIST),
+        ),
+        opt_as("NatGatewayId", "NatGatewayId", "natGatewayId", Shape::String(&ANY_TEXT)),
+        opt_as(
+            "ProvisionedBandwidth",
+            "ProvisionedBandwidth",
+            "provisionedBandwidth",
+            Shape::Structure(&PROVISIONED_BANDWIDTH),
+        ),
+        opt_as("RouteTableId", "RouteTableId", "routeTableId", Shape::String(&ANY_TEXT)),
+        opt_as("State", "State", "state", Shape::String(&NAT_GATEWAY_STATE)),
+        opt_as("SubnetId", "SubnetId", "subnetId", Shape::String(&ANY_TEXT)),
+        opt_as("Tags", "TagSet", "tagSet", Shape::List(&TAG_LIST)),
+        opt_as("VpcId", "VpcId", "vpcId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static NAT_GATEWAY_ADDRESS: Struct = Struct {
+    name: "NatGatewayAddress",
+    members: &[
+        opt_as("AllocationId", "AllocationId", "allocationId", Shape::String(&ANY_TEXT)),
+        opt_as("AssociationId", "AssociationId", "associationId", Shape::String(&ANY_TEXT)),
+        opt_as("AvailabilityZone", "AvailabilityZone", "availabilityZone", Shape::String(&ANY_TEXT)),
+        opt_as("AvailabilityZoneId", "AvailabilityZoneId", "availabilityZoneId", Shape::String(&ANY_TEXT)),
+        opt_as("FailureMessage", "FailureMessage", "failureMessage", Shape::String(&ANY_TEXT)),
+        opt_as("IsPrimary", "IsPrimary", "isPrimary", Shape::Boolean),
+        opt_as("NetworkInterfaceId", "NetworkInterfaceId", "networkInterfaceId", Shape::String(&ANY_TEXT)),
+        opt_as("PrivateIp", "PrivateIp", "privateIp", Shape::String(&ANY_TEXT)),
+        opt_as("PublicIp", "PublicIp", "publicIp", Shape::String(&ANY_TEXT)),
+        opt_as("Status", "Status", "status", Shape::String(&NAT_GATEWAY_ADDRESS_STATUS)),
+    ],
+};
+
+static NAT_GATEWAY_ADDRESS_LIST: List =
+    List { item: Shape::Structure(&NAT_GATEWAY_ADDRESS), item_name: "item", flattened: false, min: None, max: None };
+
+static NAT_GATEWAY_ADDRESS_STATUS: Text = Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["assigning", "unassigning", "associating", "disassociating", "succeeded", "failed"],
+};
+
+static NAT_GATEWAY_APPLIANCE_MODIFY_STATE: Text =
+    Text { min: None, max: None, pattern: None, values: &["modifying", "completed", "failed"] };
+
+static NAT_GATEWAY_APPLIANCE_STATE: Text = Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["attaching", "attached", "detaching", "detached", "attach-failed", "detach-failed"],
+};
+
+static NAT_GATEWAY_APPLIANCE_TYPE: Text =
+    Text { min: None, max: None, pattern: None, values: &["network-firewall-proxy"] };
+
+static NAT_GATEWAY_ATTACHED_APPLIANCE: Struct = Struct {
+    name: "NatGatewayAttachedAppliance",
+    members: &[
+        opt_as("ApplianceArn", "ApplianceArn", "applianceArn", Shape::String(&ANY_TEXT)),
+        opt_as("AttachmentState", "AttachmentState", "attachmentState", Shape::String(&NAT_GATEWAY_APPLIANCE_STATE)),
+        opt_as("FailureCode", "FailureCode", "failureCode", Shape::String(&ANY_TEXT)),
+        opt_as("FailureMessage", "FailureMessage", "failureMessage", Shape::String(&ANY_TEXT)),
+        opt_as(
+            "ModificationState",
+            "ModificationState",
+            "modificationState",
+            Shape::String(&NAT_GATEWAY_APPLIANCE_MODIFY_STATE),
+        ),
+        opt_as("Type", "Type", "type", Shape::String(&NAT_GATEWAY_APPLIANCE_TYPE)),
+        opt_as("VpcEndpointId", "VpcEndpointId", "vpcEndpointId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static NAT_GATEWAY_ATTACHED_APPLIANCE_LIST: List = List {
+    item: Shape::Structure(&NAT_GATEWAY_ATTACHED_APPLIANCE),
+    item_name: "item",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static NAT_GATEWAY_ID_STRING_LIST: List =
+    List { item: Shape::String(&ANY_TEXT), item_name: "item", flattened: false, min: None, max: None };
+
+static NAT_GATEWAY_LIST: List =
+    List { item: Shape::Structure(&NAT_GATEWAY), item_name: "item", flattened: false, min: None, max: None };
+
+static NAT_GATEWAY_STATE: Text =
+    Text { min: None, max: None, pattern: None, values: &["pending", "failed", "available", "deleting", "deleted"] };
+
 static NESTED_VIRTUALIZATION_SPECIFICATION: Text =
     Text { min: None, max: None, pattern: None, values: &["enabled", "disabled"] };
+
+static NETWORK_ACL: Struct = Struct {
+    name: "NetworkAcl",
+    members: &[
+        opt_as("Associations", "AssociationSet", "associationSet", Shape::List(&NETWORK_ACL_ASSOCIATION_LIST)),
+        opt_as("Entries", "EntrySet", "entrySet", Shape::List(&NETWORK_ACL_ENTRY_LIST)),
+        opt_as("IsDefault", "Default", "default", Shape::Boolean),
+        opt_as("NetworkAclId", "NetworkAclId", "networkAclId", Shape::String(&ANY_TEXT)),
+        opt_as("OwnerId", "OwnerId", "ownerId", Shape::String(&ANY_TEXT)),
+        opt_as("Tags", "TagSet", "tagSet", Shape::List(&TAG_LIST)),
+        opt_as("VpcId", "VpcId", "vpcId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static NETWORK_ACL_ASSOCIATION: Struct = Struct {
+    name: "NetworkAclAssociation",
+    members: &[
+        opt_as(
+            "NetworkAclAssociationId",
+            "NetworkAclAssociationId",
+            "networkAclAssociationId",
+            Shape::String(&ANY_TEXT),
+        ),
+        opt_as("NetworkAclId", "NetworkAclId", "networkAclId", Shape::String(&ANY_TEXT)),
+        opt_as("SubnetId", "SubnetId", "subnetId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static NETWORK_ACL_ASSOCIATION_LIST: List = List {
+    item: Shape::Structure(&NETWORK_ACL_ASSOCIATION),
+    item_name: "item",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static NETWORK_ACL_ENTRY: Struct = Struct {
+    name: "NetworkAclEntry",
+    members: &[
+        opt_as("CidrBlock", "CidrBlock", "cidrBlock", Shape::String(&ANY_TEXT)),
+        opt_as("Egress", "Egress", "egress", Shape::Boolean),
+        opt_as("IcmpTypeCode", "IcmpTypeCode", "icmpTypeCode", Shape::Structure(&ICMP_TYPE_CODE)),
+        opt_as("Ipv6CidrBlock", "Ipv6CidrBlock", "ipv6CidrBlock", Shape::String(&ANY_TEXT)),
+        opt_as("PortRange", "PortRange", "portRange", Shape::Structure(&PORT_RANGE)),
+        opt_as("Protocol", "Protocol", "protocol", Shape::String(&ANY_TEXT)),
+        opt_as("RuleAction", "RuleAction", "ruleAction", Shape::String(&RULE_ACTION)),
+        opt_as("RuleNumber", "RuleNumber", "ruleNumber", Shape::Integer(&ANY_RANGE)),
+    ],
+};
+
+static NETWORK_ACL_ENTRY_LIST: List =
+    List { item: Shape::Structure(&NETWORK_ACL_ENTRY), item_name: "item", flattened: false, min: None, max: None };
+
+static NETWORK_ACL_ID_STRING_LIST: List =
+    List { item: Shape::String(&ANY_TEXT), item_name: "item", flattened: false, min: None, max: None };
+
+static NETWORK_ACL_LIST: List =
+    List { item: Shape::Structure(&NETWORK_ACL), item_name: "item", flattened: false, min: None, max: None };
 
 static NETWORK_CARD_INFO: Struct = Struct {
     name: "NetworkCardInfo",
@@ -3591,6 +4942,26 @@ static NETWORK_INTERFACE_ATTACHMENT: Struct = Struct {
     ],
 };
 
+static NETWORK_INTERFACE_ATTACHMENT_CHANGES: Struct = Struct {
+    name: "NetworkInterfaceAttachmentChanges",
+    members: &[
+        opt_as("AttachmentId", "AttachmentId", "attachmentId", Shape::String(&ANY_TEXT)),
+        opt("DefaultEnaQueueCount", Shape::Boolean),
+        opt_as("DeleteOnTermination", "DeleteOnTermination", "deleteOnTermination", Shape::Boolean),
+        opt("EnaQueueCount", Shape::Integer(&ANY_RANGE)),
+    ],
+};
+
+static NETWORK_INTERFACE_ATTRIBUTE: Text = Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["description", "groupSet", "sourceDestCheck", "attachment", "associatePublicIpAddress"],
+};
+
+static NETWORK_INTERFACE_CREATION_TYPE: Text =
+    Text { min: None, max: None, pattern: None, values: &["efa", "efa-only", "branch", "trunk"] };
+
 static NETWORK_INTERFACE_ID_LIST: List =
     List { item: Shape::String(&ANY_TEXT), item_name: "item", flattened: false, min: None, max: None };
 
@@ -3770,6 +5141,14 @@ static PLACEMENT_GROUP_STRATEGY_LIST: List =
 
 static PLATFORM_VALUES: Text = Text { min: None, max: None, pattern: None, values: &["Windows"] };
 
+static PORT_RANGE: Struct = Struct {
+    name: "PortRange",
+    members: &[
+        opt_as("From", "From", "from", Shape::Integer(&ANY_RANGE)),
+        opt_as("To", "To", "to", Shape::Integer(&ANY_RANGE)),
+    ],
+};
+
 static PREFIX_LIST_ID: Struct = Struct {
     name: "PrefixListId",
     members: &[
@@ -3828,6 +5207,8 @@ static PRIVATE_DNS_NAME_OPTIONS_RESPONSE: Struct = Struct {
     ],
 };
 
+static PRIVATE_IP_ADDRESS_COUNT: Range = Range { min: Some(1), max: Some(31) };
+
 static PRIVATE_IP_ADDRESS_SPECIFICATION: Struct = Struct {
     name: "PrivateIpAddressSpecification",
     members: &[
@@ -3882,6 +5263,34 @@ static PRODUCT_CODE_LIST: List =
 
 static PRODUCT_CODE_VALUES: Text = Text { min: None, max: None, pattern: None, values: &["devpay", "marketplace"] };
 
+static PROPAGATING_VGW: Struct = Struct {
+    name: "PropagatingVgw",
+    members: &[opt_as("GatewayId", "GatewayId", "gatewayId", Shape::String(&ANY_TEXT))],
+};
+
+static PROPAGATING_VGW_LIST: List =
+    List { item: Shape::Structure(&PROPAGATING_VGW), item_name: "item", flattened: false, min: None, max: None };
+
+static PROVISIONED_BANDWIDTH: Struct = Struct {
+    name: "ProvisionedBandwidth",
+    members: &[
+        opt_as("ProvisionTime", "ProvisionTime", "provisionTime", Shape::Timestamp(TimestampFormat::Iso8601)),
+        opt_as("Provisioned", "Provisioned", "provisioned", Shape::String(&ANY_TEXT)),
+        opt_as("RequestTime", "RequestTime", "requestTime", Shape::Timestamp(TimestampFormat::Iso8601)),
+        opt_as("Requested", "Requested", "requested", Shape::String(&ANY_TEXT)),
+        opt_as("Status", "Status", "status", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static PTR_UPDATE_STATUS: Struct = Struct {
+    name: "PtrUpdateStatus",
+    members: &[
+        opt_as("Reason", "Reason", "reason", Shape::String(&ANY_TEXT)),
+        opt_as("Status", "Status", "status", Shape::String(&ANY_TEXT)),
+        opt_as("Value", "Value", "value", Shape::String(&ANY_TEXT)),
+    ],
+};
+
 static PUBLIC_IP_DNS_NAME_OPTIONS: Struct = Struct {
     name: "PublicIpDnsNameOptions",
     members: &[
@@ -3892,8 +5301,22 @@ static PUBLIC_IP_DNS_NAME_OPTIONS: Struct = Struct {
     ],
 };
 
+static PUBLIC_IP_STRING_LIST: List =
+    List { item: Shape::String(&ANY_TEXT), item_name: "PublicIp", flattened: false, min: None, max: None };
+
 static REBOOT_MIGRATION_SUPPORT: Text =
     Text { min: None, max: None, pattern: None, values: &["unsupported", "supported"] };
+
+static REFERENCED_SECURITY_GROUP: Struct = Struct {
+    name: "ReferencedSecurityGroup",
+    members: &[
+        opt_as("GroupId", "GroupId", "groupId", Shape::String(&ANY_TEXT)),
+        opt_as("PeeringStatus", "PeeringStatus", "peeringStatus", Shape::String(&ANY_TEXT)),
+        opt_as("UserId", "UserId", "userId", Shape::String(&ANY_TEXT)),
+        opt_as("VpcId", "VpcId", "vpcId", Shape::String(&ANY_TEXT)),
+        opt_as("VpcPeeringConnectionId", "VpcPeeringConnectionId", "vpcPeeringConnectionId", Shape::String(&ANY_TEXT)),
+    ],
+};
 
 static REGION: Struct = Struct {
     name: "Region",
@@ -3916,6 +5339,72 @@ static REGION_LIST: List =
 
 static REGION_NAME_STRING_LIST: List =
     List { item: Shape::String(&ANY_TEXT), item_name: "RegionName", flattened: false, min: None, max: None };
+
+static RELEASE_ADDRESS_REQUEST: Struct = Struct {
+    name: "ReleaseAddressRequest",
+    members: &[
+        opt("AllocationId", Shape::String(&ANY_TEXT)),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        opt("NetworkBorderGroup", Shape::String(&ANY_TEXT)),
+        opt("PublicIp", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static REPLACE_ROUTE_REQUEST: Struct = Struct {
+    name: "ReplaceRouteRequest",
+    members: &[
+        opt("CarrierGatewayId", Shape::String(&ANY_TEXT)),
+        opt("CoreNetworkArn", Shape::String(&ANY_TEXT)),
+        opt_as("DestinationCidrBlock", "DestinationCidrBlock", "destinationCidrBlock", Shape::String(&ANY_TEXT)),
+        opt_as(
+            "DestinationIpv6CidrBlock",
+            "DestinationIpv6CidrBlock",
+            "destinationIpv6CidrBlock",
+            Shape::String(&ANY_TEXT),
+        ),
+        opt("DestinationPrefixListId", Shape::String(&ANY_TEXT)),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        opt_as(
+            "EgressOnlyInternetGatewayId",
+            "EgressOnlyInternetGatewayId",
+            "egressOnlyInternetGatewayId",
+            Shape::String(&ANY_TEXT),
+        ),
+        opt_as("GatewayId", "GatewayId", "gatewayId", Shape::String(&ANY_TEXT)),
+        opt_as("InstanceId", "InstanceId", "instanceId", Shape::String(&ANY_TEXT)),
+        opt("LocalGatewayId", Shape::String(&ANY_TEXT)),
+        opt("LocalTarget", Shape::Boolean),
+        opt_as("NatGatewayId", "NatGatewayId", "natGatewayId", Shape::String(&ANY_TEXT)),
+        opt_as("NetworkInterfaceId", "NetworkInterfaceId", "networkInterfaceId", Shape::String(&ANY_TEXT)),
+        opt("OdbNetworkArn", Shape::String(&ANY_TEXT)),
+        req_as("RouteTableId", "RouteTableId", "routeTableId", Shape::String(&ANY_TEXT)),
+        opt("TransitGatewayId", Shape::String(&ANY_TEXT)),
+        opt("VpcEndpointId", Shape::String(&ANY_TEXT)),
+        opt_as("VpcPeeringConnectionId", "VpcPeeringConnectionId", "vpcPeeringConnectionId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static REPLACE_ROUTE_TABLE_ASSOCIATION_REQUEST: Struct = Struct {
+    name: "ReplaceRouteTableAssociationRequest",
+    members: &[
+        req_as("AssociationId", "AssociationId", "associationId", Shape::String(&ANY_TEXT)),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        req_as("RouteTableId", "RouteTableId", "routeTableId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static REPLACE_ROUTE_TABLE_ASSOCIATION_RESULT: Struct = Struct {
+    name: "ReplaceRouteTableAssociationResult",
+    members: &[
+        opt_as(
+            "AssociationState",
+            "AssociationState",
+            "associationState",
+            Shape::Structure(&ROUTE_TABLE_ASSOCIATION_STATE),
+        ),
+        opt_as("NewAssociationId", "NewAssociationId", "newAssociationId", Shape::String(&ANY_TEXT)),
+    ],
+};
 
 static REQUEST_INSTANCE_TYPE_LIST: List =
     List { item: Shape::String(&INSTANCE_TYPE), item_name: "member", flattened: false, min: Some(0), max: Some(100) };
@@ -4059,10 +5548,244 @@ static RESOURCE_TYPE: Text = Text {
     ],
 };
 
+static REVOKE_SECURITY_GROUP_EGRESS_REQUEST: Struct = Struct {
+    name: "RevokeSecurityGroupEgressRequest",
+    members: &[
+        opt_as("CidrIp", "CidrIp", "cidrIp", Shape::String(&ANY_TEXT)),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        opt_as("FromPort", "FromPort", "fromPort", Shape::Integer(&ANY_RANGE)),
+        req_as("GroupId", "GroupId", "groupId", Shape::String(&ANY_TEXT)),
+        opt_as("IpPermissions", "IpPermissions", "ipPermissions", Shape::List(&IP_PERMISSION_LIST)),
+        opt_as("IpProtocol", "IpProtocol", "ipProtocol", Shape::String(&ANY_TEXT)),
+        opt_as(
+            "SecurityGroupRuleIds",
+            "SecurityGroupRuleId",
+            "SecurityGroupRuleId",
+            Shape::List(&SECURITY_GROUP_RULE_ID_LIST),
+        ),
+        opt_as(
+            "SourceSecurityGroupName",
+            "SourceSecurityGroupName",
+            "sourceSecurityGroupName",
+            Shape::String(&ANY_TEXT),
+        ),
+        opt_as(
+            "SourceSecurityGroupOwnerId",
+            "SourceSecurityGroupOwnerId",
+            "sourceSecurityGroupOwnerId",
+            Shape::String(&ANY_TEXT),
+        ),
+        opt_as("ToPort", "ToPort", "toPort", Shape::Integer(&ANY_RANGE)),
+    ],
+};
+
+static REVOKE_SECURITY_GROUP_EGRESS_RESULT: Struct = Struct {
+    name: "RevokeSecurityGroupEgressResult",
+    members: &[
+        opt_as("Return", "Return", "return", Shape::Boolean),
+        opt_as(
+            "RevokedSecurityGroupRules",
+            "RevokedSecurityGroupRuleSet",
+            "revokedSecurityGroupRuleSet",
+            Shape::List(&REVOKED_SECURITY_GROUP_RULE_LIST),
+        ),
+        opt_as(
+            "UnknownIpPermissions",
+            "UnknownIpPermissionSet",
+            "unknownIpPermissionSet",
+            Shape::List(&IP_PERMISSION_LIST),
+        ),
+    ],
+};
+
+static REVOKE_SECURITY_GROUP_INGRESS_REQUEST: Struct = Struct {
+    name: "RevokeSecurityGroupIngressRequest",
+    members: &[
+        opt("CidrIp", Shape::String(&ANY_TEXT)),
+        opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
+        opt("FromPort", Shape::Integer(&ANY_RANGE)),
+        opt("GroupId", Shape::String(&ANY_TEXT)),
+        opt("GroupName", Shape::String(&ANY_TEXT)),
+        opt("IpPermissions", Shape::List(&IP_PERMISSION_LIST)),
+        opt("IpProtocol", Shape::String(&ANY_TEXT)),
+        opt_as(
+            "SecurityGroupRuleIds",
+            "SecurityGroupRuleId",
+            "SecurityGroupRuleId",
+            Shape::List(&SECURITY_GROUP_RULE_ID_LIST),
+        ),
+        opt("SourceSecurityGroupName", Shape::String(&ANY_TEXT)),
+        opt("SourceSecurityGroupOwnerId", Shape::String(&ANY_TEXT)),
+        opt("ToPort", Shape::Integer(&ANY_RANGE)),
+    ],
+};
+
+static REVOKE_SECURITY_GROUP_INGRESS_RESULT: Struct = Struct {
+    name: "RevokeSecurityGroupIngressResult",
+    members: &[
+        opt_as("Return", "Return", "return", Shape::Boolean),
+        opt_as(
+            "RevokedSecurityGroupRules",
+            "RevokedSecurityGroupRuleSet",
+            "revokedSecurityGroupRuleSet",
+            Shape::List(&REVOKED_SECURITY_GROUP_RULE_LIST),
+        ),
+        opt_as(
+            "UnknownIpPermissions",
+            "UnknownIpPermissionSet",
+            "unknownIpPermissionSet",
+            Shape::List(&IP_PERMISSION_LIST),
+        ),
+    ],
+};
+
+static REVOKED_SECURITY_GROUP_RULE: Struct = Struct {
+    name: "RevokedSecurityGroupRule",
+    members: &[
+        opt_as("CidrIpv4", "CidrIpv4", "cidrIpv4", Shape::String(&ANY_TEXT)),
+        opt_as("CidrIpv6", "CidrIpv6", "cidrIpv6", Shape::String(&ANY_TEXT)),
+        opt_as("Description", "Description", "description", Shape::String(&ANY_TEXT)),
+        opt_as("FromPort", "FromPort", "fromPort", Shape::Integer(&ANY_RANGE)),
+        opt_as("GroupId", "GroupId", "groupId", Shape::String(&ANY_TEXT)),
+        opt_as("IpProtocol", "IpProtocol", "ipProtocol", Shape::String(&ANY_TEXT)),
+        opt_as("IsEgress", "IsEgress", "isEgress", Shape::Boolean),
+        opt_as("PrefixListId", "PrefixListId", "prefixListId", Shape::String(&ANY_TEXT)),
+        opt_as("ReferencedGroupId", "ReferencedGroupId", "referencedGroupId", Shape::String(&ANY_TEXT)),
+        opt_as("SecurityGroupRuleId", "SecurityGroupRuleId", "securityGroupRuleId", Shape::String(&ANY_TEXT)),
+        opt_as("ToPort", "ToPort", "toPort", Shape::Integer(&ANY_RANGE)),
+    ],
+};
+
+static REVOKED_SECURITY_GROUP_RULE_LIST: List = List {
+    item: Shape::Structure(&REVOKED_SECURITY_GROUP_RULE),
+    item_name: "item",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
 static ROOT_DEVICE_TYPE: Text = Text { min: None, max: None, pattern: None, values: &["ebs", "instance-store"] };
 
 static ROOT_DEVICE_TYPE_LIST: List =
     List { item: Shape::String(&ROOT_DEVICE_TYPE), item_name: "item", flattened: false, min: None, max: None };
+
+static ROUTE: Struct = Struct {
+    name: "Route",
+    members: &[
+        opt_as("CarrierGatewayId", "CarrierGatewayId", "carrierGatewayId", Shape::String(&ANY_TEXT)),
+        opt_as("CoreNetworkArn", "CoreNetworkArn", "coreNetworkArn", Shape::String(&ANY_TEXT)),
+        opt_as("DestinationCidrBlock", "DestinationCidrBlock", "destinationCidrBlock", Shape::String(&ANY_TEXT)),
+        opt_as(
+            "DestinationIpv6CidrBlock",
+            "DestinationIpv6CidrBlock",
+            "destinationIpv6CidrBlock",
+            Shape::String(&ANY_TEXT),
+        ),
+        opt_as(
+            "DestinationPrefixListId",
+            "DestinationPrefixListId",
+            "destinationPrefixListId",
+            Shape::String(&ANY_TEXT),
+        ),
+        opt_as(
+            "EgressOnlyInternetGatewayId",
+            "EgressOnlyInternetGatewayId",
+            "egressOnlyInternetGatewayId",
+            Shape::String(&ANY_TEXT),
+        ),
+        opt_as("GatewayId", "GatewayId", "gatewayId", Shape::String(&ANY_TEXT)),
+        opt_as("InstanceId", "InstanceId", "instanceId", Shape::String(&ANY_TEXT)),
+        opt_as("InstanceOwnerId", "InstanceOwnerId", "instanceOwnerId", Shape::String(&ANY_TEXT)),
+        opt_as("IpAddress", "IpAddress", "ipAddress", Shape::String(&ANY_TEXT)),
+        opt_as("LocalGatewayId", "LocalGatewayId", "localGatewayId", Shape::String(&ANY_TEXT)),
+        opt_as("NatGatewayId", "NatGatewayId", "natGatewayId", Shape::String(&ANY_TEXT)),
+        opt_as("NetworkInterfaceId", "NetworkInterfaceId", "networkInterfaceId", Shape::String(&ANY_TEXT)),
+        opt_as("OdbNetworkArn", "OdbNetworkArn", "odbNetworkArn", Shape::String(&ANY_TEXT)),
+        opt_as("Origin", "Origin", "origin", Shape::String(&ROUTE_ORIGIN)),
+        opt_as("State", "State", "state", Shape::String(&ROUTE_STATE)),
+        opt_as("TransitGatewayId", "TransitGatewayId", "transitGatewayId", Shape::String(&ANY_TEXT)),
+        opt_as("VpcPeeringConnectionId", "VpcPeeringConnectionId", "vpcPeeringConnectionId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static ROUTE_LIST: List =
+    List { item: Shape::Structure(&ROUTE), item_name: "item", flattened: false, min: None, max: None };
+
+static ROUTE_ORIGIN: Text = Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["CreateRouteTable", "CreateRoute", "EnableVgwRoutePropagation", "Advertisement"],
+};
+
+static ROUTE_STATE: Text = Text { min: None, max: None, pattern: None, values: &["active", "blackhole", "filtered"] };
+
+static ROUTE_TABLE: Struct = Struct {
+    name: "RouteTable",
+    members: &[
+        opt_as("Associations", "AssociationSet", "associationSet", Shape::List(&ROUTE_TABLE_ASSOCIATION_LIST)),
+        opt_as("OwnerId", "OwnerId", "ownerId", Shape::String(&ANY_TEXT)),
+        opt_as("PropagatingVgws", "PropagatingVgwSet", "propagatingVgwSet", Shape::List(&PROPAGATING_VGW_LIST)),
+        opt_as("RouteTableId", "RouteTableId", "routeTableId", Shape::String(&ANY_TEXT)),
+        opt_as("Routes", "RouteSet", "routeSet", Shape::List(&ROUTE_LIST)),
+        opt_as("Tags", "TagSet", "tagSet", Shape::List(&TAG_LIST)),
+        opt_as("VpcId", "VpcId", "vpcId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static ROUTE_TABLE_ASSOCIATION: Struct = Struct {
+    name: "RouteTableAssociation",
+    members: &[
+        opt_as(
+            "AssociationState",
+            "AssociationState",
+            "associationState",
+            Shape::Structure(&ROUTE_TABLE_ASSOCIATION_STATE),
+        ),
+        opt_as("GatewayId", "GatewayId", "gatewayId", Shape::String(&ANY_TEXT)),
+        opt_as("Main", "Main", "main", Shape::Boolean),
+        opt_as("PublicIpv4Pool", "PublicIpv4Pool", "publicIpv4Pool", Shape::String(&ANY_TEXT)),
+        opt_as(
+            "RouteTableAssociationId",
+            "RouteTableAssociationId",
+            "routeTableAssociationId",
+            Shape::String(&ANY_TEXT),
+        ),
+        opt_as("RouteTableId", "RouteTableId", "routeTableId", Shape::String(&ANY_TEXT)),
+        opt_as("SubnetId", "SubnetId", "subnetId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static ROUTE_TABLE_ASSOCIATION_LIST: List = List {
+    item: Shape::Structure(&ROUTE_TABLE_ASSOCIATION),
+    item_name: "item",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static ROUTE_TABLE_ASSOCIATION_STATE: Struct = Struct {
+    name: "RouteTableAssociationState",
+    members: &[
+        opt_as("State", "State", "state", Shape::String(&ROUTE_TABLE_ASSOCIATION_STATE_CODE)),
+        opt_as("StatusMessage", "StatusMessage", "statusMessage", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static ROUTE_TABLE_ASSOCIATION_STATE_CODE: Text = Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["associating", "associated", "disassociating", "disassociated", "failed"],
+};
+
+static ROUTE_TABLE_ID_STRING_LIST: List =
+    List { item: Shape::String(&ANY_TEXT), item_name: "item", flattened: false, min: None, max: None };
+
+static ROUTE_TABLE_LIST: List =
+    List { item: Shape::Structure(&ROUTE_TABLE), item_name: "item", flattened: false, min: None, max: None };
+
+static RULE_ACTION: Text = Text { min: None, max: None, pattern: None, values: &["allow", "deny"] };
 
 static RUN_INSTANCES_MONITORING_ENABLED: Struct = Struct {
     name: "RunInstancesMonitoringEnabled",
@@ -4183,8 +5906,84 @@ static SECURITY_GROUP_ID_STRING_LIST: List =
 static SECURITY_GROUP_LIST: List =
     List { item: Shape::Structure(&SECURITY_GROUP), item_name: "item", flattened: false, min: None, max: None };
 
+static SECURITY_GROUP_RULE: Struct = Struct {
+    name: "SecurityGroupRule",
+    members: &[
+        opt_as("CidrIpv4", "CidrIpv4", "cidrIpv4", Shape::String(&ANY_TEXT)),
+        opt_as("CidrIpv6", "CidrIpv6", "cidrIpv6", Shape::String(&ANY_TEXT)),
+        opt_as("Description", "Description", "description", Shape::String(&ANY_TEXT)),
+        opt_as("FromPort", "FromPort", "fromPort", Shape::Integer(&ANY_RANGE)),
+        opt_as("GroupId", "GroupId", "groupId", Shape::String(&ANY_TEXT)),
+        opt_as("GroupOwnerId", "GroupOwnerId", "groupOwnerId", Shape::String(&ANY_TEXT)),
+        opt_as("IpProtocol", "IpProtocol", "ipProtocol", Shape::String(&ANY_TEXT)),
+        opt_as("IsEgress", "IsEgress", "isEgress", Shape::Boolean),
+        opt_as("PrefixListId", "PrefixListId", "prefixListId", Shape::String(&ANY_TEXT)),
+        opt_as(
+            "ReferencedGroupInfo",
+            "ReferencedGroupInfo",
+            "referencedGroupInfo",
+            Shape::Structure(&REFERENCED_SECURITY_GROUP),
+        ),
+        opt_as("SecurityGroupRuleArn", "SecurityGroupRuleArn", "securityGroupRuleArn", Shape::String(&ANY_TEXT)),
+        opt_as("SecurityGroupRuleId", "SecurityGroupRuleId", "securityGroupRuleId", Shape::String(&ANY_TEXT)),
+        opt_as("Tags", "TagSet", "tagSet", Shape::List(&TAG_LIST)),
+        opt_as("ToPort", "ToPort", "toPort", Shape::Integer(&ANY_RANGE)),
+    ],
+};
+
+static SECURITY_GROUP_RULE_DESCRIPTION: Struct = Struct {
+    name: "SecurityGroupRuleDescription",
+    members: &[opt("Description", Shape::String(&ANY_TEXT)), opt("SecurityGroupRuleId", Shape::String(&ANY_TEXT))],
+};
+
+static SECURITY_GROUP_RULE_DESCRIPTION_LIST: List = List {
+    item: Shape::Structure(&SECURITY_GROUP_RULE_DESCRIPTION),
+    item_name: "item",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static SECURITY_GROUP_RULE_ID_LIST: List =
+    List { item: Shape::String(&ANY_TEXT), item_name: "item", flattened: false, min: None, max: None };
+
+static SECURITY_GROUP_RULE_LIST: List =
+    List { item: Shape::Structure(&SECURITY_GROUP_RULE), item_name: "item", flattened: false, min: None, max: None };
+
+static SECURITY_GROUP_RULE_REQUEST: Struct = Struct {
+    name: "SecurityGroupRuleRequest",
+    members: &[
+        opt("CidrIpv4", Shape::String(&ANY_TEXT)),
+        opt("CidrIpv6", Shape::String(&ANY_TEXT)),
+        opt("Description", Shape::String(&ANY_TEXT)),
+        opt("FromPort", Shape::Integer(&ANY_RANGE)),
+        opt("IpProtocol", Shape::String(&ANY_TEXT)),
+        opt("PrefixListId", Shape::String(&ANY_TEXT)),
+        opt("ReferencedGroupId", Shape::String(&ANY_TEXT)),
+        opt("ToPort", Shape::Integer(&ANY_RANGE)),
+    ],
+};
+
+static SECURITY_GROUP_RULE_UPDATE: Struct = Struct {
+    name: "SecurityGroupRuleUpdate",
+    members: &[
+        opt("SecurityGroupRule", Shape::Structure(&SECURITY_GROUP_RULE_REQUEST)),
+        req("SecurityGroupRuleId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static SECURITY_GROUP_RULE_UPDATE_LIST: List = List {
+    item: Shape::Structure(&SECURITY_GROUP_RULE_UPDATE),
+    item_name: "item",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
 static SECURITY_GROUP_STRING_LIST: List =
     List { item: Shape::String(&ANY_TEXT), item_name: "SecurityGroup", flattened: false, min: None, max: None };
+
+static SERVICE_MANAGED: Text = Text { min: None, max: None, pattern: None, values: &["alb", "nlb", "rnat", "rds"] };
 
 static SHUTDOWN_BEHAVIOR: Text = Text { min: None, max: None, pattern: None, values: &["stop", "terminate"] };
 
@@ -4318,6 +6117,9 @@ static SUBNET_CIDR_BLOCK_STATE_CODE: Text = Text {
     values: &["associating", "associated", "disassociating", "disassociated", "failing", "failed"],
 };
 
+static SUBNET_ID_LIST: List =
+    List { item: Shape::String(&ANY_TEXT), item_name: "AssociatedSubnetId", flattened: false, min: None, max: None };
+
 static SUBNET_ID_STRING_LIST: List =
     List { item: Shape::String(&ANY_TEXT), item_name: "SubnetId", flattened: false, min: None, max: None };
 
@@ -4431,6 +6233,48 @@ static TERMINATE_INSTANCES_RESULT: Struct = Struct {
 static THREADS_PER_CORE_LIST: List =
     List { item: Shape::Integer(&ANY_RANGE), item_name: "item", flattened: false, min: None, max: None };
 
+static UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_EGRESS_REQUEST: Struct = Struct {
+    name: "UpdateSecurityGroupRuleDescriptionsEgressRequest",
+    members: &[
+        opt("DryRun", Shape::Boolean),
+        opt("GroupId", Shape::String(&ANY_TEXT)),
+        opt("GroupName", Shape::String(&ANY_TEXT)),
+        opt("IpPermissions", Shape::List(&IP_PERMISSION_LIST)),
+        opt_as(
+            "SecurityGroupRuleDescriptions",
+            "SecurityGroupRuleDescription",
+            "SecurityGroupRuleDescription",
+            Shape::List(&SECURITY_GROUP_RULE_DESCRIPTION_LIST),
+        ),
+    ],
+};
+
+static UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_EGRESS_RESULT: Struct = Struct {
+    name: "UpdateSecurityGroupRuleDescriptionsEgressResult",
+    members: &[opt_as("Return", "Return", "return", Shape::Boolean)],
+};
+
+static UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_INGRESS_REQUEST: Struct = Struct {
+    name: "UpdateSecurityGroupRuleDescriptionsIngressRequest",
+    members: &[
+        opt("DryRun", Shape::Boolean),
+        opt("GroupId", Shape::String(&ANY_TEXT)),
+        opt("GroupName", Shape::String(&ANY_TEXT)),
+        opt("IpPermissions", Shape::List(&IP_PERMISSION_LIST)),
+        opt_as(
+            "SecurityGroupRuleDescriptions",
+            "SecurityGroupRuleDescription",
+            "SecurityGroupRuleDescription",
+            Shape::List(&SECURITY_GROUP_RULE_DESCRIPTION_LIST),
+        ),
+    ],
+};
+
+static UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_INGRESS_RESULT: Struct = Struct {
+    name: "UpdateSecurityGroupRuleDescriptionsIngressResult",
+    members: &[opt_as("Return", "Return", "return", Shape::Boolean)],
+};
+
 static USAGE_CLASS_TYPE: Text =
     Text { min: None, max: None, pattern: None, values: &["spot", "on-demand", "capacity-block"] };
 
@@ -4518,6 +6362,13 @@ static VPC: Struct = Struct {
     ],
 };
 
+static VPC_ATTRIBUTE_NAME: Text = Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["enableDnsSupport", "enableDnsHostnames", "enableNetworkAddressUsageMetrics"],
+};
+
 static VPC_CIDR_BLOCK_ASSOCIATION: Struct = Struct {
     name: "VpcCidrBlockAssociation",
     members: &[
@@ -4568,6 +6419,23 @@ static VPC_ENCRYPTION_CONTROL: Struct = Struct {
     ],
 };
 
+static VPC_ENCRYPTION_CONTROL_CONFIGURATION: Struct = Struct {
+    name: "VpcEncryptionControlConfiguration",
+    members: &[
+        opt("ApiGatewayV2Exclusion", Shape::String(&VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT)),
+        opt("EgressOnlyInternetGatewayExclusion", Shape::String(&VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT)),
+        opt("ElasticFileSystemExclusion", Shape::String(&VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT)),
+        opt("GlobalAcceleratorExclusion", Shape::String(&VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT)),
+        opt("InternetGatewayExclusion", Shape::String(&VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT)),
+        opt("LambdaExclusion", Shape::String(&VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT)),
+        req("Mode", Shape::String(&VPC_ENCRYPTION_CONTROL_MODE)),
+        opt("NatGatewayExclusion", Shape::String(&VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT)),
+        opt("VirtualPrivateGatewayExclusion", Shape::String(&VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT)),
+        opt("VpcLatticeExclusion", Shape::String(&VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT)),
+        opt("VpcPeeringExclusion", Shape::String(&VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT)),
+    ],
+};
+
 static VPC_ENCRYPTION_CONTROL_EXCLUSION: Struct = Struct {
     name: "VpcEncryptionControlExclusion",
     members: &[
@@ -4578,6 +6446,9 @@ static VPC_ENCRYPTION_CONTROL_EXCLUSION: Struct = Struct {
 
 static VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE: Text =
     Text { min: None, max: None, pattern: None, values: &["enabling", "enabled", "disabling", "disabled"] };
+
+static VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT: Text =
+    Text { min: None, max: None, pattern: None, values: &["enable", "disable"] };
 
 static VPC_ENCRYPTION_CONTROL_EXCLUSIONS: Struct = Struct {
     name: "VpcEncryptionControlExclusions",
