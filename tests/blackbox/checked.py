@@ -2,13 +2,16 @@
 
 botocore drops what it does not know and shows nothing where something is missing, so a test that only reads what it expects
 would not notice a misspelt or misplaced member. Here the raw answer is walked along the model's output shape: unknown
-members, wrong JSON types, unknown enum values, empty optional structures, and error codes that the operation does not name all fail.
+members, wrong types, unknown enum values, empty optional structures, and error codes that the operation does not name all fail.
+EC2's answers are XML and its model names no errors; all else is the same.
 """
 
 import json
 import os
+import re
 import time
 import unittest
+import xml.etree.ElementTree
 
 import boto3
 import botocore.config
@@ -65,10 +68,69 @@ def walk(value, shape, path):
         problems.append(f"{path}: {value!r} is no boolean")
 
 
+# What EC2 sends though its model does not know it: AWS's own answers hold these too.
+BEYOND_ENUM = {("AttachmentStatus", "available")}
+TEXTS = {
+    "boolean": r"true|false", "integer": r"-?\d+", "long": r"-?\d+", "timestamp": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z",
+}
+
+
+def walk_xml(element, shape, path):
+    """The same along an XML answer, whose elements go by the members' names on the wire."""
+    kind = shape.type_name
+    if kind == "structure":
+        members = {inner.serialization.get("name", name): inner for name, inner in shape.members.items()}
+        seen = set()
+        for child in element:
+            name = child.tag.rsplit("}", 1)[-1]
+            if name not in members:
+                problems.append(f"{path}.{name}: the model knows no such member")
+            elif name in seen:
+                problems.append(f"{path}.{name}: twice")
+            else:
+                seen.add(name)
+                inner = members[name]
+                if inner.type_name == "structure" and len(child) == 0:
+                    problems.append(f"{path}.{name}: an unset structure must be absent, not empty")
+                walk_xml(child, inner, f"{path}.{name}")
+    elif kind == "list":
+        for at, child in enumerate(element):
+            if child.tag.rsplit("}", 1)[-1] != shape.member.serialization.get("name", "item"):
+                problems.append(f"{path}: {child.tag} is no item")
+            walk_xml(child, shape.member, f"{path}[{at}]")
+    else:
+        text = element.text or ""
+        if kind in TEXTS and not re.fullmatch(TEXTS[kind], text):
+            problems.append(f"{path}: {text!r} is no {kind}")
+        if kind == "string" and getattr(shape, "enum", None) and text not in shape.enum and (shape.name, text) not in BEYOND_ENUM:
+            problems.append(f"{path}: {text!r} is none of {shape.enum}")
+
+
+def after_xml(http_response, model, where):
+    root = xml.etree.ElementTree.fromstring(http_response.content)
+    local = root.tag.rsplit("}", 1)[-1]
+    if http_response.status_code >= 300:
+        found = root.find("./Errors/Error")
+        if local != "Response" or found is None or not found.findtext("Code") or not found.findtext("Message"):
+            problems.append(f"{where}: {http_response.content!r} is no error")
+        return
+    if local != f"{model.name}Response":
+        problems.append(f"{where}: the answer is called {local}")
+    rest = [child for child in root if child.tag.rsplit("}", 1)[-1] != "requestId"]
+    if len(rest) == len(root):
+        problems.append(f"{where}: no requestId in the answer")
+    if model.output_shape is not None:
+        answer = xml.etree.ElementTree.Element(local)
+        answer.extend(rest)
+        walk_xml(answer, model.output_shape, where)
+
+
 def _after(http_response, parsed, model, **_):
     where = f"{model.service_model.service_name}.{model.name}"
     if "x-amzn-requestid" not in {k.lower() for k in http_response.headers}:
         problems.append(f"{where}: no request id")
+    if model.service_model.metadata["protocol"] == "ec2":
+        return after_xml(http_response, model, where)
     if model.service_model.metadata["protocol"] != "json":
         return
     body = json.loads(http_response.content) if http_response.content else {}

@@ -96,6 +96,9 @@ pub(crate) struct ServerArgs {
     /// Network of the default VPC and of local instances.
     #[arg(long, env = "LONGSHORE_VPC_CIDR", default_value = "172.31.0.0/16")]
     pub(crate) vpc_cidr: ipnet::Ipv4Net,
+    /// Public addresses that can be allocated; the default is a range that is nobody's.
+    #[arg(long, env = "LONGSHORE_PUBLIC_POOL", default_value = "198.51.100.0/24")]
+    pub(crate) public_pool: ipnet::Ipv4Net,
     /// How many hours a stopped task can still be described.
     #[arg(long, env = "LONGSHORE_STOPPED_TASK_HOURS", default_value_t = 720)]
     pub(crate) stopped_task_hours: u32,

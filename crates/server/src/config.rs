@@ -36,6 +36,8 @@ pub struct Config {
     pub local_instances: bool,
     /// The default VPC's network, a /20 or larger one.
     pub vpc_cidr: ipnet::Ipv4Net,
+    /// Which public addresses may be allocated. They lead nowhere unless the operator has them lead to this host.
+    pub public_pool: ipnet::Ipv4Net,
     /// How long a stopped task is described. AWS forgets after an hour, which users ask to be changed.
     pub stopped_task_retention: Duration,
     /// Where state changes are sent besides the event log.
@@ -130,6 +132,8 @@ impl Config {
             root_credentials: None,
             local_instances: false,
             vpc_cidr: ipnet::Ipv4Net::new_assert(Ipv4Addr::new(172, 31, 0, 0), 16),
+            // A range that is for documentation (RFC 5737), so that no address of it is anybody's.
+            public_pool: ipnet::Ipv4Net::new_assert(Ipv4Addr::new(198, 51, 100, 0), 24),
             stopped_task_retention: Duration::from_secs(30 * 24 * 3600),
             events_webhook: None,
             limits: Limits::default(),

@@ -76,6 +76,7 @@ fn config(args: &ServerArgs, data_dir: std::path::PathBuf, local: bool) -> Resul
         region: Region::parse(args.region.as_str())?,
         root_credentials: root_credentials()?,
         vpc_cidr: args.vpc_cidr,
+        public_pool: args.public_pool,
         stopped_task_retention: Duration::from_secs(u64::from(args.stopped_task_hours) * 3600),
         local_instances: local,
         events_webhook: args.events.url.clone().map(|url| WebhookConfig {

@@ -25,6 +25,15 @@ use wire::schema::{Operation, Service};
 pub(crate) fn rooms() -> &'static [(&'static str, &'static [honoured::Row])] {
     &[
         ("ec2", ec2::HONOURED),
+        ("ec2", ec2::addresses::HONOURED),
+        ("ec2", ec2::gateways::HONOURED),
+        ("ec2", ec2::interfaces::HONOURED),
+        ("ec2", ec2::route_tables::HONOURED),
+        ("ec2", ec2::rules::HONOURED),
+        ("ec2", ec2::security_groups::HONOURED),
+        ("ec2", ec2::subnets::HONOURED),
+        ("ec2", ec2::tags::HONOURED),
+        ("ec2", ec2::vpcs::HONOURED),
         ("ecs", ecs::account_settings::HONOURED),
         ("ecs", ecs::agent_api::HONOURED),
         ("ecs", ecs::attributes::HONOURED),

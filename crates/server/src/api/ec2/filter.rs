@@ -2,6 +2,7 @@
 
 use super::invalid;
 use crate::api::ApiError;
+use model::Tags;
 use shapes::ec2::Filter;
 
 /// Keeps the items for which every filter holds. `values` gives an item's values for a filter's name, or `None` if that
@@ -26,6 +27,27 @@ pub(super) fn keep<T>(
         }
     }
     Ok(kept)
+}
+
+/// Keeps the items for which every filter holds, where all names that are known are listed: `tag-key` and `tag:*` among them for
+/// what carries tags.
+pub(super) fn select<T>(
+    items: impl IntoIterator<Item = T>,
+    filters: Option<&[Filter]>,
+    names: &[&str],
+    values: impl Fn(&T, &str) -> Vec<String>,
+) -> Result<Vec<T>, ApiError> {
+    known(filters, names)?;
+    keep(items, filters, |item, name| Some(values(item, name)))
+}
+
+/// What a filter by tags looks at.
+pub(super) fn of_tags(tags: &Tags, name: &str) -> Vec<String> {
+    match name.strip_prefix("tag:") {
+        Some(key) => tags.0.get(key).cloned().into_iter().collect(),
+        None if name == "tag-key" => tags.0.keys().cloned().collect(),
+        None => Vec::new(),
+    }
 }
 
 /// The refusal of a filter, also where there is nothing to be filtered.

@@ -1,14 +1,14 @@
 //! Local instances: describe, start, stop, terminate. A change is recorded; the host's loop carries it out.
 
-use super::{architecture, default_vpc, filter, invalid};
+use super::{architecture, default_vpc, filter, invalid, tags};
 use crate::{
     api::{ApiError, paging::Pages},
     context::{Caller, Context},
 };
-use model::{Machine, MachineState, Tags, vpc::DefaultVpc};
+use model::{Machine, MachineState, Scope, vpc::DefaultVpc};
 use shapes::ec2 as aws;
 use state::{Command, CommitError, Outcome, Rejected, Snapshot};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 /// Instances of one page, the most and what is shown when nothing is asked for. Source: the model's documentation.
 const MAX_PAGE: usize = 1000;
@@ -82,7 +82,7 @@ fn values(vpc: &DefaultVpc, machine: &Machine, filter: &str) -> Option<Vec<Strin
         "instance-type" => vec![machine.instance_type.clone()],
         "key-name" => machine.key_name.iter().cloned().collect(),
         "owner-id" => vec![machine.scope.account.to_string()],
-        "private-dns-name" => vec![dns_name(machine)],
+        "private-dns-name" => vec![dns_name(&machine.scope, machine.private_ip)],
         "private-ip-address" => vec![machine.private_ip.to_string()],
         "reservation-id" => vec![machine.reservation_id.clone()],
         "subnet-id" => vec![machine.subnet_id.clone()],
@@ -93,7 +93,7 @@ fn values(vpc: &DefaultVpc, machine: &Machine, filter: &str) -> Option<Vec<Strin
 }
 
 /// The machines of those ids: all, or the error that names the ones that are not there.
-fn find(snapshot: &Snapshot, caller: &Caller, ids: &[String]) -> Result<Vec<Arc<Machine>>, ApiError> {
+pub(super) fn find(snapshot: &Snapshot, caller: &Caller, ids: &[String]) -> Result<Vec<Arc<Machine>>, ApiError> {
     let is_id = |id: &str| {
         let digits = id.strip_prefix("i-").unwrap_or_default();
         matches!(digits.len(), 8 | 17) && digits.bytes().all(|b| b.is_ascii_hexdigit())
@@ -249,19 +249,14 @@ pub(super) fn reservations<'a>(vpc: &DefaultVpc, machines: impl Iterator<Item = 
     calls.into_iter().map(reservation).collect()
 }
 
-fn dns_name(machine: &Machine) -> String {
-    let host = machine.private_ip.to_string().replace('.', "-");
-    match machine.scope.region.as_str() {
+/// The private name of an address.
+pub(super) fn dns_name(scope: &Scope, address: Ipv4Addr) -> String {
+    let host = address.to_string().replace('.', "-");
+    match scope.region.as_str() {
         // AWS: the first region keeps the form from before there were others.
         "us-east-1" => format!("ip-{host}.ec2.internal"),
         region => format!("ip-{host}.{region}.compute.internal"),
     }
-}
-
-fn tags(tags: &Tags) -> Option<Vec<aws::Tag>> {
-    let tags: Vec<_> =
-        tags.0.iter().map(|(key, value)| aws::Tag { key: Some(key.clone()), value: Some(value.clone()) }).collect();
-    Some(tags).filter(|tags| !tags.is_empty())
 }
 
 fn render(vpc: &DefaultVpc, machine: &Machine) -> aws::Instance {
@@ -275,7 +270,7 @@ fn render(vpc: &DefaultVpc, machine: &Machine) -> aws::Instance {
     let interface = || aws::InstanceNetworkInterface {
         network_interface_id: Some(machine.id.replacen("i-", "eni-", 1)),
         private_ip_address: Some(machine.private_ip.to_string()),
-        private_dns_name: Some(dns_name(machine)),
+        private_dns_name: Some(dns_name(&machine.scope, machine.private_ip)),
         subnet_id: Some(machine.subnet_id.clone()),
         vpc_id: Some(vpc.id.clone()),
         owner_id: Some(machine.scope.account.to_string()),
@@ -303,7 +298,7 @@ fn render(vpc: &DefaultVpc, machine: &Machine) -> aws::Instance {
             tenancy: Some("default".to_owned()),
             ..aws::Placement::default()
         }),
-        private_dns_name: Some(if is_there { dns_name(machine) } else { String::new() }),
+        private_dns_name: Some(if is_there { dns_name(&machine.scope, machine.private_ip) } else { String::new() }),
         private_ip_address: there(machine.private_ip.to_string()),
         public_dns_name: Some(String::new()),
         root_device_name: Some("/dev/xvda".to_owned()),
@@ -322,42 +317,8 @@ fn render(vpc: &DefaultVpc, machine: &Machine) -> aws::Instance {
         }),
         subnet_id: there(machine.subnet_id.clone()),
         vpc_id: there(vpc.id.clone()),
-        tags: tags(&machine.tags),
+        tags: tags::render(&machine.tags),
         virtualization_type: Some("hvm".to_owned()),
         ..aws::Instance::default()
     }
-}
-
-/// The tags of all instances, which are the only resources of EC2's that carry any.
-pub(super) fn describe_tags(
-    ctx: &Context,
-    caller: &Caller,
-    request: &aws::DescribeTagsRequest,
-) -> Result<aws::DescribeTagsResult, ApiError> {
-    filter::known(request.filters.as_deref(), &["key", "value", "resource-id", "resource-type", "tag:*"])?;
-    let snapshot = ctx.store.snapshot();
-    let all = snapshot.machines(&caller.scope, None);
-    let all = all.flat_map(|machine| machine.tags.0.iter().map(move |(key, value)| (&machine.id, key, value)));
-    let kept = filter::keep(all, request.filters.as_deref(), |(id, key, value), filter| {
-        Some(match filter {
-            "key" => vec![(*key).clone()],
-            "value" => vec![(*value).clone()],
-            "resource-id" => vec![(*id).clone()],
-            "resource-type" => vec!["instance".to_owned()],
-            tag if tag.strip_prefix("tag:") == Some(key) => vec![(*value).clone()],
-            _ => Vec::new(),
-        })
-    })?;
-    let pages = Pages::of("DescribeTags", &caller.scope);
-    let after = pages.cursor(request.next_token.as_deref()).map_err(|error| invalid(error.message))?;
-    let place = |(id, key, _): &(&String, &String, &String)| format!("{id}/{key}");
-    let rest = kept.into_iter().filter(|tag| after.as_ref().is_none_or(|after| place(tag) > *after));
-    let (shown, next_token) = pages.cut(rest, page(request.max_results)?, place);
-    let tags = shown.into_iter().map(|(id, key, value)| aws::TagDescription {
-        key: Some(key.clone()),
-        value: Some(value.clone()),
-        resource_id: Some(id.clone()),
-        resource_type: Some("instance".to_owned()),
-    });
-    Ok(aws::DescribeTagsResult { tags: Some(tags.collect()), next_token })
 }

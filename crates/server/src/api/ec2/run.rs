@@ -1,34 +1,40 @@
 //! RunInstances: records local instances; the host's loop makes them.
 
-use super::{default_vpc, instances, invalid, network, user_data};
+use super::{
+    default_vpc, instances, invalid,
+    network::{self, not_honoured},
+    tags, user_data,
+};
 use crate::{
     api::ApiError,
     context::{Caller, Context},
 };
-use model::{Machine, MachineState, Tags, instance_type, vpc::Subnet};
+use model::{
+    Machine, MachineState, Tags, instance_type,
+    network::{Network, Refusal, SecurityGroupId, Subnet, SubnetId, cidr},
+};
 use shapes::ec2 as aws;
 use state::{Command, CommitError, Outcome, Rejected, Snapshot};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
+    sync::Arc,
 };
 
 /// Local instances of one call: more than any one host holds, and few enough for one command.
-const MAX_LAUNCH: usize = 100;
+pub(super) const MAX_LAUNCH: usize = 100;
 /// How often addresses are chosen anew when another call took one of them.
 const TRIES: usize = 8;
 /// The type of a request that names none. AWS's is m1.small, which is no longer to be had.
 const DEFAULT_TYPE: &str = "t3.micro";
 /// The image of a request that names none. Every local instance runs on the host's own system.
 const DEFAULT_IMAGE: &str = "ami-0ec50000000000000";
-/// EC2's own addresses at a subnet's beginning: network, router, name server and one for the future.
-const FIRST_FREE: u32 = 4;
 
 /// A request, parsed.
 struct Launch {
     count: usize,
     /// Its subnets are taken in turn, the emptiest first.
-    subnets: Vec<Subnet>,
+    subnets: Vec<Arc<Subnet>>,
     /// What all of its instances have in common; id, place and address are still to be chosen.
     like: Machine,
 }
@@ -45,7 +51,8 @@ pub(super) async fn run(
     }
     let launch = Launch::parse(ctx, caller, request)?;
     for _ in 0..TRIES {
-        let machines = launch.machines(ctx, &ctx.store.snapshot())?;
+        let snapshot = ctx.store.snapshot();
+        let machines = launch.machines(ctx, &snapshot, &network::seen(ctx, caller, &snapshot))?;
         match ctx.store.commit(Command::RunMachines { machines }).await {
             Ok(committed) => {
                 let Outcome::Machines { machines, replayed } = committed.outcome else {
@@ -75,15 +82,10 @@ impl Launch {
         if instance_type::find(&instance_type).is_none() {
             return Err(invalid(format!("Invalid value '{instance_type}' for InstanceType.")));
         }
-        let vpc = default_vpc(ctx, caller);
-        if let Some(id) = request.security_group_ids.iter().flatten().find(|id| **id != vpc.security_group_id) {
-            return Err(network::unknown_group(id));
-        }
-        if let Some(name) = request.security_groups.iter().flatten().find(|name| *name != "default") {
-            return Err(network::unknown_group(name));
-        }
+        let all = network::now(ctx, caller);
+        check_groups(&all, request.security_group_ids.as_deref(), request.security_groups.as_deref())?;
         let zone = set(request.placement.and_then(|placement| placement.availability_zone));
-        let subnets = subnets(vpc.subnets, set(request.subnet_id), zone)?;
+        let subnets = subnets(&all, ctx.config.vpc_cidr, set(request.subnet_id), zone)?;
         let data = user_data::decode(request.user_data.as_deref())?;
         let hex = ctx.effects.hex32();
         let now = ctx.effects.now();
@@ -106,36 +108,36 @@ impl Launch {
             launched_at: now,
             client_token: set(request.client_token),
             launch_index: 0,
-            tags: tags(request.tag_specifications.unwrap_or_default())?,
+            tags: own_tags(request.tag_specifications.unwrap_or_default())?,
         };
         Ok(Self { count, subnets, like })
     }
 
     /// The machines, each with a place and an address that are free in `snapshot`.
-    fn machines(&self, ctx: &Context, snapshot: &Snapshot) -> Result<Vec<Machine>, ApiError> {
+    fn machines(&self, ctx: &Context, snapshot: &Snapshot, all: &Network) -> Result<Vec<Machine>, ApiError> {
         let mut in_zone: BTreeMap<&str, usize> = BTreeMap::new();
         for subnet in &self.subnets {
             let here = snapshot.machines(&self.like.scope, None);
-            let here = here.filter(|m| m.subnet_id == subnet.id && m.state != MachineState::Terminated);
-            in_zone.insert(&subnet.id, here.count());
+            let here = here.filter(|m| m.subnet_id == subnet.id.as_str() && m.state != MachineState::Terminated);
+            in_zone.insert(subnet.id.as_str(), here.count());
         }
         let mut taken = BTreeSet::new();
         let mut machines = Vec::with_capacity(self.count);
         for index in 0..self.count {
-            // Of equally empty subnets the first one: the zones fill in their order.
+            // Of equally empty subnets the first one.
             let subnet = self.subnets.iter().min_by_key(|subnet| in_zone[subnet.id.as_str()]);
             let subnet = subnet.ok_or_else(|| ApiError::server("a VPC without subnets"))?;
-            let address = free_address(snapshot, subnet, &taken).ok_or_else(|| {
+            let address = free_address(snapshot, all, subnet, &taken).ok_or_else(|| {
                 let text = format!("Not enough free addresses in subnet '{}'", subnet.id);
                 ApiError::new("InsufficientFreeAddressesInSubnet", text)
             })?;
             taken.insert(address);
-            in_zone.entry(&subnet.id).and_modify(|machines| *machines += 1);
+            in_zone.entry(subnet.id.as_str()).and_modify(|machines| *machines += 1);
             let hex = ctx.effects.hex32();
             machines.push(Machine {
                 id: format!("i-{}", &hex[..17]),
                 availability_zone: subnet.availability_zone.clone(),
-                subnet_id: subnet.id.clone(),
+                subnet_id: subnet.id.to_string(),
                 private_ip: address,
                 launch_index: u32::try_from(index).unwrap_or(u32::MAX),
                 ..self.like.clone()
@@ -160,23 +162,55 @@ fn count(min: Option<i32>, max: Option<i32>) -> Result<usize, ApiError> {
     })
 }
 
-fn subnets(all: Vec<Subnet>, id: Option<String>, zone: Option<String>) -> Result<Vec<Subnet>, ApiError> {
-    let all: Vec<Subnet> = match id {
-        None => all,
-        Some(id) => {
-            let one: Vec<_> = all.into_iter().filter(|subnet| subnet.id == id).collect();
-            if one.is_empty() {
-                return Err(network::unknown_subnet(&id));
-            }
-            one
-        }
-    };
-    let Some(zone) = zone else { return Ok(all) };
-    let one: Vec<_> = all.into_iter().filter(|subnet| subnet.availability_zone == zone).collect();
-    if one.is_empty() { Err(invalid(format!("Invalid availability zone: [{zone}]"))) } else { Ok(one) }
+/// Local instances are in the default VPC's own group, whose rules nobody enforces yet; in another they cannot be.
+fn check_groups(all: &Network, ids: Option<&[String]>, names: Option<&[String]>) -> Result<(), ApiError> {
+    let vpc = &all.default_vpc().ok_or(Refusal::NoDefaultVpc)?.id;
+    let mut groups = Vec::new();
+    for id in ids.unwrap_or_default() {
+        groups.push(all.find_security_group(&SecurityGroupId::parse(id.as_str())?)?);
+    }
+    for name in names.unwrap_or_default() {
+        groups.push(all.group_named(vpc, name)?);
+    }
+    let own = all.default_group(vpc);
+    match groups.into_iter().find(|group| own.is_none_or(|own| own.id != group.id)) {
+        Some(group) => Err(not_honoured(&format!("the security group {} for instances", group.id))),
+        None => Ok(()),
+    }
 }
 
-fn tags(specifications: Vec<aws::TagSpecification>) -> Result<Tags, ApiError> {
+/// The subnets that instances may be put into: those of the default VPC, as far as its addresses are still the host's.
+fn subnets(
+    all: &Network,
+    host: ipnet::Ipv4Net,
+    id: Option<String>,
+    zone: Option<String>,
+) -> Result<Vec<Arc<Subnet>>, ApiError> {
+    let vpc = &all.default_vpc().ok_or(Refusal::NoDefaultVpc)?.id;
+    let is_possible = |subnet: &Arc<Subnet>| subnet.vpc == *vpc && host.contains(&subnet.cidr);
+    let possible: Vec<Arc<Subnet>> = match id {
+        None => all.subnets_of(vpc).filter(|subnet| subnet.default_for_az && is_possible(subnet)).cloned().collect(),
+        Some(id) => {
+            let subnet = all.find_subnet(&SubnetId::parse(id)?)?;
+            if !is_possible(subnet) {
+                return Err(not_honoured(&format!("{} for instances, which is not the default VPC's,", subnet.id)));
+            }
+            vec![subnet.clone()]
+        }
+    };
+    if possible.is_empty() {
+        let text = format!("No subnets found for the default VPC '{vpc}'. Please specify a subnet.");
+        return Err(ApiError::new("MissingInput", text));
+    }
+    // The zones fill in their order.
+    let mut possible = possible;
+    possible.sort_by_key(|subnet| subnet.cidr.network());
+    let Some(zone) = zone else { return Ok(possible) };
+    possible.retain(|subnet| subnet.availability_zone == zone);
+    if possible.is_empty() { Err(invalid(format!("Invalid availability zone: [{zone}]"))) } else { Ok(possible) }
+}
+
+fn own_tags(specifications: Vec<aws::TagSpecification>) -> Result<Tags, ApiError> {
     let mut tags = Vec::new();
     for specification in specifications {
         match specification.resource_type.as_deref() {
@@ -189,12 +223,19 @@ fn tags(specifications: Vec<aws::TagSpecification>) -> Result<Tags, ApiError> {
             }
         }
     }
-    let pairs = tags.into_iter().map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default()));
-    Tags::parse(pairs).map_err(|error| invalid(error.to_string()))
+    tags::parse(tags)
 }
 
-fn free_address(snapshot: &Snapshot, subnet: &Subnet, taken: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
-    let first = u32::from(subnet.cidr.network()).saturating_add(FIRST_FREE);
-    let mut all = (first..u32::from(subnet.cidr.broadcast())).map(Ipv4Addr::from);
-    all.find(|address| snapshot.machine_at(*address).is_none() && !taken.contains(address))
+fn free_address(
+    snapshot: &Snapshot,
+    network: &Network,
+    subnet: &Subnet,
+    taken: &BTreeSet<Ipv4Addr>,
+) -> Option<Ipv4Addr> {
+    let mut all = cidr::usable(subnet.cidr).map(Ipv4Addr::from);
+    all.find(|address| {
+        snapshot.machine_at(*address).is_none()
+            && network.holder(&subnet.id, *address).is_none()
+            && !taken.contains(address)
+    })
 }
