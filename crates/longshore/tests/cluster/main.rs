@@ -20,4 +20,5 @@ mod service_faults;
 mod services;
 mod status;
 mod storm;
+mod terraform;
 mod walkthrough;
