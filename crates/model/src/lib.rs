@@ -19,6 +19,7 @@ pub mod names;
 pub mod resources;
 pub mod service;
 pub mod service_record;
+pub mod strategy;
 pub mod tags;
 pub mod task;
 pub mod task_definition;
@@ -49,6 +50,10 @@ pub use service::{
 pub use service_record::{
     BreakerState, BreakerStatus, MAX_SERVICE_EVENTS, RevisionImage, RevisionShare, Rollback, ServiceDeployment,
     ServiceDeploymentStatus, ServiceEvent, ServiceEventName, ServiceEventRecord, ServiceRevision,
+};
+pub use strategy::{
+    BlueGreen, DeploymentStrategy, HookAction, HookRun, HookStatus, HookTarget, Lifecycle, LifecycleHook,
+    LifecycleStage,
 };
 pub use tags::Tags;
 pub use task::{

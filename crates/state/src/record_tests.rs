@@ -4,10 +4,11 @@
 use super::{FamilyRecord, Kind, Record, SettingRecord};
 use crate::{command::IdempotencyToken, snapshot::TokenRecord};
 use model::{
-    AccountId, AccountSetting, Activation, AgentInfo, BreakerState, BreakerStatus, CircuitBreaker, Cleanup, Cluster,
-    ClusterArn, ClusterName, ClusterStatus, Container, ContainerArn, ContainerDefinition, ContainerInstance,
+    AccountId, AccountSetting, Activation, AgentInfo, BlueGreen, BreakerState, BreakerStatus, CircuitBreaker, Cleanup,
+    Cluster, ClusterArn, ClusterName, ClusterStatus, Container, ContainerArn, ContainerDefinition, ContainerInstance,
     ContainerInstanceArn, ContainerInstanceId, ContainerOverride, ContainerStatus, CpuUnits, Creation, Deployment,
-    DeploymentId, DeploymentRules, Desired, EarlySuccess, External, Failures, Family, InstanceStatus, LaunchType,
+    DeploymentId, DeploymentRules, DeploymentStrategy, Desired, EarlySuccess, External, Failures, Family, HookAction,
+    HookRun, HookStatus, HookTarget, InstanceStatus, LaunchType, Lifecycle, LifecycleHook, LifecycleStage,
     LogConfiguration, LogDriver, Machine, MachineState, MemoryMib, NetworkBinding, NetworkMode, Phase,
     PlacementConstraint, PlacementStrategy, Port, PortMapping, PortSpec, PropagateTags, Protocol, Region, Registration,
     Reservation, Resources, RevisionImage, RevisionShare, RevisionSpec, Rollback, Rollout, Scale, SchedulingStrategy,
@@ -252,7 +253,13 @@ fn revision_spec() -> RevisionSpec {
 fn rules() -> DeploymentRules {
     let breaker = CircuitBreaker { enable: true, rollback: true, ..CircuitBreaker::default() };
     let early_success = Some(EarlySuccess { healthy_percent: 80, cleanup: Cleanup::Deferred });
-    DeploymentRules { minimum_healthy_percent: 50, maximum_percent: 150, breaker, early_success }
+    DeploymentRules {
+        minimum_healthy_percent: 50,
+        maximum_percent: 150,
+        breaker,
+        early_success,
+        strategy: DeploymentStrategy::Rolling,
+    }
 }
 
 fn service() -> Record {
@@ -348,9 +355,40 @@ fn service_deployment() -> Record {
             updated_at: Timestamp(5),
             rollback: Some(Rollback { reason: "why".into(), started_at: Timestamp(3), to: deployment_id() }),
             breaker: BreakerState { status: BreakerStatus::Triggered, failure_count: 3, threshold: 3 },
+            lifecycle: None,
         }
         .into(),
     )
+}
+
+/// One that goes through stages, with a turn of a hook.
+fn blue_green_deployment() -> Record {
+    let Record::ServiceDeployment(deployment) = service_deployment() else { unreachable!("it is a deployment") };
+    let hook = LifecycleHook {
+        target: HookTarget::Http("https://ci.example/hook".into()),
+        role: Some("arn:aws:iam::123456789012:role/hook".into()),
+        stages: vec![LifecycleStage::PostScaleUp, LifecycleStage::ProductionTrafficShift],
+        details: Some("{\"a\":1}".into()),
+        timeout_minutes: 5,
+        on_timeout: HookAction::Continue,
+    };
+    let run = HookRun {
+        id: "rollback-production-traffic-shift-1".into(),
+        hook: 0,
+        stage: LifecycleStage::ProductionTrafficShift,
+        back: true,
+        status: HookStatus::InProgress,
+        expires_at: Timestamp(9),
+        call_at: Some(Timestamp(8)),
+        calls_failed: 1,
+        details: Some("{\"a\":2}".into()),
+    };
+    let pause = LifecycleHook { target: HookTarget::Pause, role: None, details: None, ..hook.clone() };
+    let strategy = DeploymentStrategy::BlueGreen(BlueGreen { bake_minutes: 15, hooks: vec![hook, pause] });
+    let lifecycle = Lifecycle { stage: run.stage, since: Timestamp(7), hooks: vec![run] };
+    let rules = DeploymentRules { strategy, ..rules() };
+    let deployment = ServiceDeployment { rules, lifecycle: Some(lifecycle), ..ServiceDeployment::clone(&deployment) };
+    Record::ServiceDeployment(deployment.into())
 }
 
 fn service_event() -> Record {
@@ -405,7 +443,7 @@ fn golden(kind: Kind) -> PathBuf {
 
 /// Records of another form than the first example of their kind, and what names their file.
 fn other_forms() -> Vec<(Record, &'static str)> {
-    vec![(external_service(), "external")]
+    vec![(external_service(), "external"), (blue_green_deployment(), "blue_green")]
 }
 
 #[test]

@@ -36,6 +36,7 @@ fn rules() -> DeploymentRules {
         maximum_percent: 200,
         breaker: CircuitBreaker::default(),
         early_success: None,
+        strategy: model::DeploymentStrategy::Rolling,
     }
 }
 
@@ -89,6 +90,7 @@ fn story(name: &str, number: u64, status: ServiceDeploymentStatus) -> ServiceDep
         updated_at: NOW,
         rollback: None,
         breaker: BreakerState { status: BreakerStatus::Disabled, failure_count: 0, threshold: 3 },
+        lifecycle: None,
     }
 }
 

@@ -4,6 +4,7 @@
 //! record and moves them. `version` stays as it is, apply counts it.
 
 use super::{
+    blue_green,
     events::{self, reason},
     task_sets,
     view::Told,
@@ -147,6 +148,7 @@ fn deployment(spec: Arc<RevisionSpec>, new: &NewDeployment, now: Timestamp) -> D
 }
 
 fn story(service: &Service, new: NewDeployment, sources: Vec<RevisionShare>, now: Timestamp) -> ServiceDeployment {
+    let lifecycle = blue_green::begin(&service.rules.strategy, sources.len(), now);
     ServiceDeployment {
         arn: ServiceDeploymentArn { service: service.arn.clone(), id: new.service_deployment },
         target: RevisionShare { id: new.id, requested: service.desired_count, running: 0, pending: 0 },
@@ -161,6 +163,7 @@ fn story(service: &Service, new: NewDeployment, sources: Vec<RevisionShare>, now
         updated_at: now,
         rollback: None,
         breaker: breaker(&service.rules, service.desired_count),
+        lifecycle,
     }
 }
 
@@ -180,8 +183,7 @@ fn share(id: DeploymentId, service: &Service, tasks: &[&Task]) -> RevisionShare 
             Phase::Stopping { .. } | Phase::Stopped { .. } => {}
         }
     }
-    let primary = service.primary().is_some_and(|primary| primary.id == id);
-    let requested = if primary { service.desired_count } else { 0 };
+    let requested = blue_green::requested(service, None, id);
     RevisionShare { id, requested, running, pending }
 }
 
@@ -248,6 +250,7 @@ pub(super) fn turn_story(story: &mut ServiceDeployment, to: DeploymentId, why: &
     story.reason = Some(why.into());
     story.rollback = Some(Rollback { reason: why.into(), started_at: now, to });
     story.updated_at = now;
+    blue_green::turn(story, now);
 }
 
 fn end(story: &mut ServiceDeployment, status: Status, why: &str, now: Timestamp) {
@@ -255,4 +258,5 @@ fn end(story: &mut ServiceDeployment, status: Status, why: &str, now: Timestamp)
     story.reason = Some(why.into());
     story.finished_at = Some(now);
     story.updated_at = now;
+    story.lifecycle.iter_mut().for_each(blue_green::close);
 }

@@ -8,10 +8,11 @@ use super::{
 };
 use model::{
     AccountId, CircuitBreaker, ClusterArn, ClusterName, ContainerInstanceId, CpuUnits, Creation, Deployment,
-    DeploymentId, DeploymentRules, Desired, External, Failures, Family, LaunchType, MemoryMib, Phase,
-    PlacementStrategy, PropagateTags, Region, Reservation, RevisionSpec, Rollout, Scale, SchedulingStrategy, Scope,
-    Service, ServiceArn, ServiceDeployment, ServiceDeploymentId, ServiceName, ServiceStatus, Stop, StopCode, Tags,
-    Task, TaskArn, TaskDefinitionArn, TaskId, TaskOverrides, TaskSet, TaskSetStatus, TaskTimes, Timestamp,
+    DeploymentId, DeploymentRules, DeploymentStrategy, Desired, External, Failures, Family, HookStatus, LaunchType,
+    LifecycleStage, MemoryMib, Phase, PlacementStrategy, PropagateTags, Region, Reservation, RevisionSpec, Rollout,
+    Scale, SchedulingStrategy, Scope, Service, ServiceArn, ServiceDeployment, ServiceDeploymentId, ServiceName,
+    ServiceStatus, Stop, StopCode, Tags, Task, TaskArn, TaskDefinitionArn, TaskId, TaskOverrides, TaskSet,
+    TaskSetStatus, TaskTimes, Timestamp,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -61,12 +62,21 @@ pub(super) struct Wish {
     pub(super) breaker: CircuitBreaker,
     pub(super) rebalance: bool,
     pub(super) strategy: Vec<PlacementStrategy>,
+    pub(super) deploys: DeploymentStrategy,
 }
 
 impl Default for Wish {
     fn default() -> Self {
-        let breaker = CircuitBreaker::default();
-        Self { desired: 1, minimum: 100, maximum: 200, daemon: false, breaker, rebalance: false, strategy: vec![] }
+        Self {
+            desired: 1,
+            minimum: 100,
+            maximum: 200,
+            daemon: false,
+            breaker: CircuitBreaker::default(),
+            rebalance: false,
+            strategy: vec![],
+            deploys: DeploymentStrategy::Rolling,
+        }
     }
 }
 
@@ -126,6 +136,7 @@ impl World {
             maximum_percent: wish.maximum,
             breaker: wish.breaker,
             early_success: None,
+            strategy: wish.deploys.clone(),
         };
         let service = Service {
             arn: ServiceArn { cluster: cluster(), name: ServiceName::parse("web").unwrap() },
@@ -354,18 +365,66 @@ impl World {
             let bound = service.is_active() && service.scheduling == SchedulingStrategy::Replica;
             assert!(!(protected && bound), "a protected task is stopped: {plan:?}");
         }
-        if plan.starts.is_empty() {
+        if self.hold_sides_to_the_laws(plan, service) || plan.starts.is_empty() {
             return;
         }
         assert!(service.is_active() && primary.rollout != Rollout::Failed, "{plan:?}");
-        assert!(primary.failures.hold_until.is_none_or(|until| until <= self.now), "{plan:?}");
+        // While others are cleared away, the revision to go back to is the one that is kept.
+        let kept = |start: &super::Start| match service.deployment(start.deployment) {
+            Some(kept) if kept.id != primary.id => self.service.rules.strategy.as_str() == "BLUE_GREEN",
+            kept => kept.is_some(),
+        };
+        let held = |start: &super::Start| service.failures(start.deployment).and_then(|failures| failures.hold_until);
+        assert!(plan.starts.iter().all(|s| held(s).is_none_or(|until| until <= self.now)), "{plan:?}");
         let starts: u32 = plan.starts.iter().map(|start| start.count).sum();
         let live = self.live().filter(|task| !stopped(&task.arn)).count() as u32;
         let maximum = service.rules.maximum_total(service.desired_count);
         if service.scheduling == SchedulingStrategy::Replica {
             assert!(live + starts <= maximum, "{live} and {starts} more are over {maximum}: {plan:?}");
         }
-        assert!(plan.starts.iter().all(|start| start.deployment == primary.id && start.count > 0));
+        assert!(plan.starts.iter().all(|start| kept(start) && start.count > 0), "{plan:?}");
+    }
+
+    /// Before CLEAN_UP each revision stands for itself. False where none stands beside another.
+    fn hold_sides_to_the_laws(&self, plan: &Plan, service: &Service) -> bool {
+        let Some(primary) = service.primary().filter(|primary| primary.rollout == Rollout::InProgress) else {
+            return false;
+        };
+        let story = plan.stories.iter().find(|story| story.arn.id == primary.service_deployment);
+        let Some(story) = story.or_else(|| self.stories.get(&primary.service_deployment)) else { return false };
+        let stage = story.lifecycle.as_ref().map(|lifecycle| lifecycle.stage);
+        let beside = |stage| stage != LifecycleStage::CleanUp && stage != LifecycleStage::ReconcileService;
+        if !service.is_active() || story.status.is_over() || !stage.is_some_and(beside) {
+            return false;
+        }
+        let stopped = |task: &&Task| plan.stops.iter().any(|stop| stop.task == task.arn);
+        let healthy = |task: &&Task| is_healthy(task, self.now);
+        for deployment in &service.deployments {
+            let starts = plan.starts.iter().filter(|s| s.deployment == deployment.id).map(|s| s.count).sum::<u32>();
+            let before = self.live_of(deployment.id).filter(healthy).count();
+            let after = self.live_of(deployment.id).filter(|task| !stopped(task)).filter(healthy).count();
+            let minimum = service.rules.minimum_healthy(service.desired_count) as usize;
+            assert!(after == before || after >= minimum, "{after} of {before} are left, minimum {minimum}: {plan:?}");
+            if starts > 0 {
+                let live = self.live_of(deployment.id).filter(|task| !stopped(task)).count() as u32;
+                let maximum = service.rules.maximum_total(service.desired_count);
+                assert!(live + starts <= maximum, "{live} and more are over {maximum}: {plan:?}");
+                assert!(deployment.failures.hold_until.is_none_or(|until| until <= self.now), "{plan:?}");
+                let green = deployment.id == primary.id;
+                assert!(!green || story.rollback.is_some() || stage > Some(LifecycleStage::PreScaleUp), "{plan:?}");
+            }
+        }
+        true
+    }
+
+    /// A caller of ContinueServiceDeployment, or a hook's target, has its say on the first open hook.
+    pub(super) fn answer_hook(&mut self, status: HookStatus) {
+        let id = self.story().map(|story| story.arn.id.clone());
+        let Some(story) = id.and_then(|id| self.stories.get_mut(&id)) else { return };
+        let mut hooks = story.lifecycle.iter_mut().flat_map(|lifecycle| &mut lifecycle.hooks);
+        if let Some(run) = hooks.find(|run| run.status.is_open()) {
+            run.status = status;
+        }
     }
 
     /// The same for each task set alone: its minimum, its maximum, its protected tasks, its pauses.

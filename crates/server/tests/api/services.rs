@@ -182,7 +182,7 @@ async fn wrong_requests_for_a_service_are_refused() {
         (create("a", &json!({"enableExecuteCommand": true})), INVALID, "does not honour enableExecuteCommand"),
         (create("a", &json!({"loadBalancers": [{"containerPort": 1}]})), INVALID, "does not honour loadBalancers"),
         (create("a", &json!({"tags": [{"key": "aws:x", "value": ""}]})), INVALID, "reserved"),
-        (create("a", &configuration(json!({"strategy": "BLUE_GREEN"}))), INVALID, "strategy BLUE_GREEN"),
+        (create("a", &configuration(json!({"strategy": "CANARY"}))), INVALID, "strategy CANARY"),
         (
             create("a", &configuration(json!({"alarms": {"alarmNames": ["a"], "enable": true, "rollback": true}}))),
             INVALID,

@@ -89,7 +89,7 @@ fn failure(story: &ServiceDeployment) -> Option<Step> {
     let by_user = story.stopped_at.is_some();
     let stopped = match story.status {
         // A newer deployment, or the end of the service, ends a story without a failure.
-        ServiceDeploymentStatus::Stopped => by_user || story.breaker.status == model::BreakerStatus::Triggered,
+        ServiceDeploymentStatus::Stopped => by_user || story.reason.as_deref().is_some_and(reason::is_failure),
         ServiceDeploymentStatus::Pending
         | ServiceDeploymentStatus::InProgress
         | ServiceDeploymentStatus::Successful
@@ -109,7 +109,8 @@ fn failure(story: &ServiceDeployment) -> Option<Step> {
         story: story.arn.id.clone(),
         rollout: Rollout::Failed,
         at,
-        reason: if by_user { reason::STOPPED_BY_USER } else { reason::BREAKER }.into(),
+        reason: reason::of_deployment(story.rollback.as_ref().map(|back| &back.reason).or(story.reason.as_ref()))
+            .into(),
     })
 }
 
@@ -184,6 +185,7 @@ mod tests {
             maximum_percent: 200,
             breaker: CircuitBreaker::default(),
             early_success: None,
+            strategy: model::DeploymentStrategy::Rolling,
         };
         let service = "arn:aws:ecs:us-east-1:000000000000:service/a/b".parse().unwrap();
         let rollback = Rollback { reason: "".into(), started_at: Timestamp(5), to: DeploymentId::of(2) };
@@ -201,6 +203,7 @@ mod tests {
             updated_at: Timestamp(8),
             rollback: turned.then_some(rollback),
             breaker: BreakerState { status: breaker, failure_count: 0, threshold: 3 },
+            lifecycle: None,
         }
     }
 
