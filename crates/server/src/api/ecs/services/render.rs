@@ -226,7 +226,6 @@ pub(super) fn service_deployment(row: &ServiceRow, story: &ServiceDeployment) ->
             status: Some("DISABLED".to_owned()),
             ..aws::ServiceDeploymentAlarms::default()
         }),
-        ..aws::ServiceDeployment::default()
     }
 }
 
