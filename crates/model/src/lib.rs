@@ -40,7 +40,7 @@ pub use definition_rules::InvalidDefinition;
 pub use lifecycle::{ContainerObservation, ObservedStatus, TaskObservation};
 pub use machine::{Machine, MachineState};
 pub use names::{
-    AccountId, ClusterName, ContainerInstanceId, Family, Region, ServiceDeploymentId, ServiceName, TaskId,
+    AccountId, ClusterName, ContainerInstanceId, Family, InvalidName, Region, ServiceDeploymentId, ServiceName, TaskId,
 };
 pub use resources::{CpuUnits, MemoryMib, Port, Protocol, Reservation, Resources};
 pub use service::{

@@ -167,7 +167,7 @@ async fn wrong_requests_for_a_service_are_refused() {
     let many = |number: usize, what: Value| Value::from(vec![what; number]);
     let rows = [
         (create("", &json!({})), INVALID, "Service name can not be blank."),
-        (create("sp ace", &json!({})), INVALID, "Invalid service name."),
+        (create("sp ace", &json!({})), INVALID, "Invalid service name 'sp ace': up to 255 letters, numbers"),
         (create("a", &json!({"cluster": "nope"})), "ClusterNotFoundException", "Cluster not found."),
         (create("a", &json!({"taskDefinition": ""})), INVALID, "TaskDefinition can not be blank."),
         (create("a", &json!({"taskDefinition": "nope"})), "ClientException", "TaskDefinition not found."),
