@@ -112,6 +112,8 @@ class Asked(Case):
         stopped = self.ecs.stop_service_deployment(serviceDeploymentArn=current, stopType="ABORT")
         self.assertEqual(current, stopped["serviceDeploymentArn"])
         self.refused("ConflictException", self.ecs.stop_service_deployment, serviceDeploymentArn=current)
+        told = [event["message"] for event in self.described()["events"]]
+        self.assertTrue(any(text.endswith("deployment failed: stopped by user.") for text in told), told)
 
         self.assertEqual(1, self.ecs.describe_clusters(clusters=[self.cluster])["clusters"][0]["activeServicesCount"])
         self.refused("ClusterContainsServicesException", self.ecs.delete_cluster, cluster=self.cluster)

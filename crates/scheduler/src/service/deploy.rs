@@ -112,12 +112,13 @@ pub fn abort(service: &Service, story: &ServiceDeployment, tasks: &[&Task], now:
         return None;
     }
     let (mut service, mut story) = (service.clone(), story.clone());
+    let told = service.primary().map(|primary| events::deployment_aborted(&service.arn.name, primary.id));
     fail(&mut service, reason::STOPPED_BY_USER, now);
     story.target = share(story.target.id, &service, tasks);
     story.sources = story.sources.iter().map(|source| share(source.id, &service, tasks)).collect();
     story.stopped_at = Some(now);
     end(&mut story, Status::Stopped, reason::STOPPED_BY_USER, now);
-    Some(Turned { service, story, events: Vec::new() })
+    Some(Turned { service, story, events: told.into_iter().collect() })
 }
 
 /// Deletes a service: its tasks stop, and it is INACTIVE when they have.

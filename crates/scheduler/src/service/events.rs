@@ -109,6 +109,11 @@ pub fn deployment_failed(service: &ServiceName, deployment: DeploymentId, why: &
     told(Name::DeploymentFailed, message)
 }
 
+/// Someone ended a deployment where it was, which leaves it FAILED. AWS does not publish the text.
+pub fn deployment_aborted(service: &ServiceName, deployment: DeploymentId) -> Told {
+    deployment_failed(service, deployment, "stopped by user.")
+}
+
 /// What a lifecycle hook's target did that the deployment cannot go on with. AWS does not publish the text.
 pub fn hook_failed(service: &ServiceName, deployment: DeploymentId, hook: &str, why: &str) -> Told {
     let message = format!("(service {service}) (deployment {deployment}) lifecycle hook {hook} failed: {why}");

@@ -136,21 +136,25 @@ impl Teller {
             ["run", tasks @ ..] => tasks.iter().for_each(|task| self.world.run(number(task) - 1)),
             ["end", tasks @ ..] => tasks.iter().for_each(|task| self.world.end(number(task) - 1)),
             ["abort"] => {
-                let turned = deploy::abort(&self.world.service, self.world.story().unwrap(), &[], now).unwrap();
-                self.world.service = turned.service;
-                self.world.stories.insert(turned.story.arn.id.clone(), turned.story);
+                let turned = deploy::abort(&self.world.service, self.world.story().unwrap(), &[], now);
+                self.turn(turned.unwrap());
             }
             ["roll", "back"] => {
-                let turned = deploy::roll_back(&self.world.service, self.world.story().unwrap(), now).unwrap();
-                self.world.service = turned.service;
-                self.world.stories.insert(turned.story.arn.id.clone(), turned.story);
-                self.world.told.extend(turned.events.into_iter().map(|told| (now, told)));
+                let turned = deploy::roll_back(&self.world.service, self.world.story().unwrap(), now);
+                self.turn(turned.unwrap());
             }
             ["wait", seconds] => return self.wait(now.plus_millis(seconds.parse::<i64>().unwrap() * 1000)),
             other => panic!("{other:?}?"),
         }
         self.settle();
         self.state();
+    }
+
+    fn turn(&mut self, turned: deploy::Turned) {
+        let now = self.world.now;
+        self.world.service = turned.service;
+        self.world.stories.insert(turned.story.arn.id.clone(), turned.story);
+        self.world.told.extend(turned.events.into_iter().map(|told| (now, told)));
     }
 
     fn settle(&mut self) {
