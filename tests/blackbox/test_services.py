@@ -78,7 +78,7 @@ class Asked(Case):
     def test_a_service_is_made_told_changed_and_deleted(self):
         made = self.create(
             clientToken="once", tags=[{"key": "k", "value": "v"}], propagateTags="SERVICE", enableECSManagedTags=True, role="",
-            deploymentController={"type": "ECS"}, placementStrategy=[], enableExecuteCommand=False,
+            deploymentController={"type": "ECS"}, placementStrategy=[], enableExecuteCommand=False, loadBalancers=[],
             placementConstraints=[{"type": "memberOf", "expression": "attribute:ecs.os-type == linux"}],
             deploymentConfiguration={
                 "maximumPercent": 150, "minimumHealthyPercent": 50,
@@ -231,6 +231,7 @@ class Asked(Case):
         self.refused(wrong, self.create, saying="not idempotent", desiredCount=2)
         self.refused(wrong, self.create, saying="a desired count", name="d", schedulingStrategy="DAEMON")
         self.refused(wrong, self.create, saying="FARGATE", name="f", launchType="FARGATE")
+        self.refused(wrong, self.create, saying="loadBalancers", name="l", loadBalancers=[{}])
         self.refused("ClientException", self.create, saying="not found", name="t", taskDefinition="nope")
         self.refused("ClusterNotFoundException", self.ecs.list_services, cluster="nope")
         self.refused("ServiceNotFoundException", self.ecs.update_service, service="nope", **here)
