@@ -243,6 +243,10 @@ class Asked(Case):
         self.refused("ServiceDeploymentNotFoundException", self.ecs.stop_service_deployment, serviceDeploymentArn=story[:-1] + "_")
         answer = self.ecs.describe_services(services=["nope"], **here)
         self.assertEqual("MISSING", answer["failures"][0]["reason"])
+        elsewhere = self.described()["serviceArn"].split(":")
+        elsewhere[3] = "eu-south-2"
+        answer = self.ecs.describe_services(services=["web", ":".join(elsewhere)], **here)
+        self.assertEqual((1, "MISSING"), (len(answer["services"]), answer["failures"][0]["reason"]))
         answer = self.ecs.get_task_protection(tasks=["0" * 32], **here)
         self.assertEqual("MISSING", answer["failures"][0]["reason"])
 

@@ -500,6 +500,8 @@ async fn services_are_listed_described_and_deleted() {
     assert_eq!((count(&first), count(&rest), rest.get("nextToken")), (10, 4, None));
     let names = |names: &[&str]| json!({"services": names});
     let external = json!({"serviceArns": [arn("service/default/x")]});
+    let elsewhere = arn("service/default/d").replace("us-east-1", "eu-west-1");
+    let missing = json!({"services": [{"serviceName": "d"}], "failures": [{"arn": elsewhere, "reason": "MISSING"}]});
     let rows = vec![
         ("ListServices", json!({"launchType": "EXTERNAL"}), Want::Ok(external)),
         ("ListServices", json!({"launchType": "FARGATE"}), Want::Ok(json!({"serviceArns": []}))),
@@ -522,6 +524,10 @@ async fn services_are_listed_described_and_deleted() {
             json!({"services": [arn("service/other/web")]}),
             Want::Err(INVALID, "Identifier is for cluster other. Your cluster is default"),
         ),
+        ("DescribeServices", names(&["d", &elsewhere]), Want::Ok(missing)),
+        ("ListTasks", json!({"serviceName": elsewhere}), Want::Err("ServiceNotFoundException", "Service not found.")),
+        ("UpdateService", json!({"service": elsewhere}), Want::Err("ServiceNotFoundException", "Service not found.")),
+        ("DescribeServices", names(&["arn:aws:ecs:us-east-1:1:service/default/d"]), Want::Err(INVALID, "Invalid identifier")),
         ("ListTasks", json!({"serviceName": "s00"}), Want::Ok(json!({"taskArns": []}))),
         ("ListTasks", json!({"serviceName": "nope"}), Want::Err("ServiceNotFoundException", "Service not found.")),
         ("DescribeClusters", json!({}), Want::Ok(json!({"clusters": [{"activeServicesCount": 14}]}))),

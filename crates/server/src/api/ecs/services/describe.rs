@@ -35,7 +35,10 @@ pub(crate) fn describe(
     let with_tags = request.include.unwrap_or_default().iter().any(|what| what == "TAGS");
     let (mut services, mut failures) = (Vec::new(), Vec::new());
     for name in named {
-        let arn = resolve::service_arn(&cluster, &name)?;
+        let Some(arn) = resolve::service_arn(&cluster, &name)? else {
+            failures.push(missing(name));
+            continue;
+        };
         match snapshot.service(&arn) {
             Some(row) => services.push(render::service(row, with_tags)),
             None => failures.push(missing(arn.to_string())),

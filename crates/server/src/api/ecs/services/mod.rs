@@ -129,7 +129,7 @@ fn find<'a>(
 ) -> Result<&'a Arc<ServiceRow>, ApiError> {
     let cluster = resolve::active_cluster(snapshot, &caller.scope, cluster)?;
     let arn = resolve::service_arn(&cluster, service.unwrap_or_default())?;
-    snapshot.service(&arn).ok_or_else(ApiError::service_not_found)
+    arn.and_then(|arn| snapshot.service(&arn)).ok_or_else(ApiError::service_not_found)
 }
 
 /// Makes a change and shows the service that came of it; `None` if the service moved on while it was looked at.

@@ -107,9 +107,8 @@ fn filter(
     let group = match service {
         None => None,
         Some(name) => {
-            let arn = resolve::service_arn(cluster, &name)?;
-            snapshot.service(&arn).ok_or_else(ApiError::service_not_found)?;
-            Some(arn.group().to_string())
+            let known = resolve::service_arn(cluster, &name)?.filter(|arn| snapshot.service(arn).is_some());
+            Some(known.ok_or_else(ApiError::service_not_found)?.group().to_string())
         }
     };
     Ok(Some(TaskFilter { desired, family, container_instance, started_by, group, launch_type, after: None }))
