@@ -136,6 +136,9 @@ class Asked(Case):
         pages = list(self.ecs.get_paginator("list_services").paginate(cluster=self.cluster))
         self.assertEqual([10, 2], [len(page["serviceArns"]) for page in pages])
         self.assertEqual(names, {arn.rsplit("/")[-1] for page in pages for arn in page["serviceArns"]})
+        wrong = "InvalidParameterException"
+        self.refused(wrong, self.ecs.list_services, saying="token", cluster="default", nextToken=pages[0]["nextToken"])
+        self.refused(wrong, self.ecs.list_services, saying="between 1 and 100", cluster=self.cluster, maxResults=0)
 
     def blue_green(self, *hooks, **more):
         return {"deploymentConfiguration": {"strategy": "BLUE_GREEN", "lifecycleHooks": list(hooks), **more}}

@@ -511,6 +511,9 @@ async fn services_are_listed_described_and_deleted() {
             Want::Ok(json!({"serviceArns": [arn("service/default/d")]})),
         ),
         ("ListServices", json!({"maxResults": 101}), Want::Err(INVALID, "maxResults")),
+        ("ListServices", json!({"maxResults": 0}), Want::Err(INVALID, "maxResults should be between 1 and 100")),
+        ("CreateCluster", json!({"clusterName": "other"}), Want::Ok(json!({}))),
+        ("ListServices", json!({"cluster": "other", "nextToken": first["nextToken"]}), Want::Err(INVALID, "Invalid token.")),
         ("ListServices", json!({"cluster": "nope"}), Want::Err("ClusterNotFoundException", "")),
         (
             "ListServicesByNamespace",

@@ -50,7 +50,7 @@ pub(crate) fn list(
     let limit = limit(request.max_results, MAX_LISTED)?;
     let snapshot = ctx.store.snapshot();
     let cluster = resolve::active_cluster(&snapshot, &caller.scope, request.cluster.as_deref())?;
-    let pages = Pages::of("ListTasks", &caller.scope);
+    let pages = Pages::of("ListTasks", &caller.scope).within(&cluster);
     let after = pages.cursor(request.next_token.as_deref())?;
     let after = after.map(TaskId::parse).transpose().map_err(|_| invalid_token())?;
     let none = aws::ListTasksResponse { task_arns: Some(Vec::new()), next_token: None };
