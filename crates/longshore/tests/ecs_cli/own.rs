@@ -308,3 +308,25 @@ fn a_one_off_task_that_is_not_waited_for_is_named() {
         assert!(text(&out.stderr).contains(words), "{arguments:?}: {}", text(&out.stderr));
     }
 }
+
+#[test]
+fn the_environment_names_the_endpoint_at_which_the_server_listens() {
+    let desk = Desk::new();
+    desk.write(
+        "data/root-credentials.json",
+        r#"{"version": 1, "account_id": "000000000000", "access_key_id": "AK", "secret_access_key": "s"}"#,
+    );
+    let printed = |environment: &[(&str, &str)]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_longshore"));
+        command.args(["env", "--data-dir"]).arg(desk.file("data")).env_clear().envs(environment.iter().copied());
+        let out = command.output().unwrap();
+        let said = text(&out.stdout);
+        let endpoint = said.lines().find_map(|line| line.strip_prefix("export AWS_ENDPOINT_URL=").map(str::to_owned));
+        endpoint.unwrap_or_else(|| text(&out.stderr))
+    };
+    assert_eq!(printed(&[]), "'http://127.0.0.1:4566'");
+    let listen = ("LONGSHORE_LISTEN", "0.0.0.0:4600,10.0.0.1:80");
+    assert_eq!(printed(&[listen]), "'http://127.0.0.1:4600'");
+    assert_eq!(printed(&[listen, ("LONGSHORE_TLS_CERT", "chain.pem")]), "'https://127.0.0.1:4600'");
+    assert_eq!(printed(&[listen, ("LONGSHORE_ENDPOINT", "http://there:1")]), "'http://there:1'");
+}
