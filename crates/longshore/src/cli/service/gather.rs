@@ -2,6 +2,7 @@
 
 use super::{
     facts::{Breaker, Event, Failure, Status},
+    failures,
     judge::{self, Seen},
 };
 use crate::{
@@ -168,7 +169,7 @@ pub(in crate::cli) async fn failed_of(
     deployment: &str,
 ) -> Result<Option<(usize, String)>> {
     let stopped = tasks(settings, service, "STOPPED").await?;
-    Ok(judge::failed_of(&stopped, deployment))
+    Ok(failures::failed_of(&stopped, deployment))
 }
 
 /// What the containers of the failures wrote last, where it goes to a log stream that can be read.

@@ -1,10 +1,13 @@
 //! From what a service looks like to why it is not stable, and what to do about it. Pure.
 
-use super::facts::{Container, Deployment, Failure, Hold, Kind};
+use super::{
+    facts::{Deployment, Hold, Kind},
+    failures::{failed, why},
+};
 use crate::cli::{
     status::{
         facts::{Kind as TaskKind, Level},
-        judge::{id, lasting, millis, reason, remedy, rfc3339},
+        judge::{id, lasting, millis, remedy, rfc3339},
     },
     wait,
 };
@@ -18,8 +21,6 @@ const HEALTHY_AFTER_SECONDS: i64 = 40;
 const PENDING_LONG_SECONDS: i64 = 60;
 /// A failure that is longer ago holds nothing up any more.
 const FAILED_LATELY_SECONDS: i64 = 300;
-/// Failures that are told apart.
-const MAX_FAILURES: usize = 3;
 
 /// What was looked at.
 pub(super) struct Seen<'a> {
@@ -57,7 +58,7 @@ fn is_active(service: &ecs::Service) -> bool {
     service.status.as_deref() == Some("ACTIVE")
 }
 
-fn count(number: Option<i32>) -> i64 {
+pub(super) fn count(number: Option<i32>) -> i64 {
     number.unwrap_or_default().into()
 }
 
@@ -94,7 +95,7 @@ impl Seen<'_> {
         self.service.service_name.as_deref().unwrap_or_default()
     }
 
-    fn primary(&self) -> Option<&ecs::Deployment> {
+    pub(super) fn primary(&self) -> Option<&ecs::Deployment> {
         self.service.deployments.iter().flatten().find(|d| d.status.as_deref() == Some("PRIMARY"))
     }
 
@@ -107,7 +108,7 @@ impl Seen<'_> {
     }
 
     /// The message of the newest event that has one of the words, unless tasks were started or all was well since.
-    fn event(&self, words: &[&str]) -> Option<&str> {
+    pub(super) fn event(&self, words: &[&str]) -> Option<&str> {
         let messages = self.service.events.iter().flatten().filter_map(|event| event.message.as_deref());
         let over = |text: &&str| text.contains("has reached a steady state") || text.contains("has started ");
         messages.take_while(|text| !over(text)).find(|text| words.iter().any(|word| text.contains(word)))
@@ -216,35 +217,6 @@ impl Seen<'_> {
             why: why.or_else(impaired),
             next,
         })
-    }
-
-    fn not_placed(&self) -> Option<Hold> {
-        let event = self.event(&["was unable to place a task"])?;
-        let primary = self.primary()?;
-        let lacking = count(primary.desired_count) - count(primary.running_count) - count(primary.pending_count);
-        if lacking <= 0 {
-            return None;
-        }
-        let why = ["because ", "Reason: "].iter().find_map(|word| Some(event.split_once(word)?.1)).unwrap_or(event);
-        let why = why.split(" For more information").next().unwrap_or(why);
-        let definition = id(primary.task_definition.as_deref());
-        let next = if why.contains("No Container Instances") {
-            format!("longshore up --cluster {} --size 1", self.cluster)
-        } else if why.contains("port") {
-            "one task of it fits an instance: add instances with `longshore scale --size N`, or give the container host port 0"
-                .to_owned()
-        } else if why.contains("insufficient") {
-            format!(
-                "make room: longshore scale --size N; `longshore status --cluster {}` tells what is taken",
-                self.cluster
-            )
-        } else {
-            format!("longshore check-attributes --cluster {} --task-def {definition}", self.cluster)
-        };
-        let desired = count(primary.desired_count);
-        let what = format!("{lacking} of {desired} tasks of {definition} cannot be placed");
-        let why = Some(why.trim_end_matches('.').to_owned());
-        Some(Hold { level: Level::Error, kind: Kind::TasksNotPlaced, what, why, next: Some(next) })
     }
 
     fn unhealthy(&self) -> Option<Hold> {
@@ -391,33 +363,6 @@ impl Seen<'_> {
         }
         holds
     }
-
-    /// Tasks that failed, those of one definition and reason as one, the newest first.
-    pub(super) fn failures(&self) -> Vec<Failure> {
-        let mut groups: BTreeMap<(&str, &str, String), Vec<&ecs::Task>> = BTreeMap::new();
-        for task in self.stopped.iter().filter(|task| failed(task)) {
-            let definition = id(task.task_definition_arn.as_deref());
-            let code = task.stop_code.as_deref().unwrap_or_default();
-            groups.entry((definition, code, why(task))).or_default().push(task);
-        }
-        let at = |task: &ecs::Task| task.stopped_at.map(|at| at.as_millis());
-        let mut groups: Vec<_> = groups.into_iter().collect();
-        for (_, tasks) in &mut groups {
-            tasks.sort_by_key(|task| std::cmp::Reverse(at(task)));
-        }
-        groups.sort_by_key(|(_, tasks)| std::cmp::Reverse(at(tasks[0])));
-        let failure = |((definition, code, why), tasks): ((&str, &str, String), Vec<&ecs::Task>)| Failure {
-            count: tasks.len(),
-            task_definition: definition.to_owned(),
-            stop_code: code.to_owned(),
-            why,
-            task: id(tasks[0].task_arn.as_deref()).to_owned(),
-            stopped_at: millis(tasks[0].stopped_at).map(rfc3339),
-            stopped_reason: tasks[0].stopped_reason.clone(),
-            containers: tasks[0].containers.iter().flatten().map(container).collect(),
-        };
-        groups.into_iter().take(MAX_FAILURES).map(failure).collect()
-    }
 }
 
 /// `PENDING for 5 s, pulling its image`, or of several tasks `their images`.
@@ -428,42 +373,4 @@ fn standing(state: &str, age: &str, number: usize) -> String {
         format!(", {}", of(number, doing, &several))
     });
     format!("{status}{age}{}", doing.unwrap_or_default())
-}
-
-/// How many tasks of a deployment failed, and why the last one did.
-pub(super) fn failed_of(stopped: &[ecs::Task], deployment: &str) -> Option<(usize, String)> {
-    let ours = |task: &&ecs::Task| failed(task) && task.started_by.as_deref() == Some(deployment);
-    let all: Vec<_> = stopped.iter().filter(ours).collect();
-    let last = all.iter().max_by_key(|task| task.stopped_at.map(|at| at.as_millis()))?;
-    Some((all.len(), why(last)))
-}
-
-fn container(c: &ecs::Container) -> Container {
-    Container {
-        name: c.name.clone().unwrap_or_default(),
-        exit_code: c.exit_code,
-        reason: c.reason.clone().filter(|reason| !reason.is_empty()),
-        log: Vec::new(),
-    }
-}
-
-/// Whether a stopped task of a service failed: nobody wanted it to stop. Its containers must not end, well or badly.
-fn failed(task: &ecs::Task) -> bool {
-    match task.stop_code.as_deref() {
-        Some("UserInitiated") | None => false,
-        // AWS: so are tasks that are not wanted any more; those that are unhealthy have a reason.
-        Some("ServiceSchedulerInitiated") => {
-            task.stopped_reason.as_deref().is_some_and(|reason| reason.to_lowercase().contains("health"))
-        }
-        Some(_) => task.stopped_at.is_some(),
-    }
-}
-
-fn why(task: &ecs::Task) -> String {
-    let ended = task.stop_code.as_deref() == Some("EssentialContainerExited");
-    let well = |c: &ecs::Container| c.exit_code == Some(0);
-    if ended && task.containers.iter().flatten().all(well) {
-        return "its containers ended with 0, and those of a service must not end".to_owned();
-    }
-    reason(task)
 }

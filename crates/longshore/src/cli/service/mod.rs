@@ -1,10 +1,13 @@
 //! `service`: what a person asks of a service, beyond the ECS CLI's `compose service`. Over the public wire, like any client.
 //!
-//! `gather` asks, `judge` decides what holds a service up, `show` lays it out; `facts` is what they share, and the JSON form.
+//! `gather` asks, `judge` decides what holds a service up (`failures`: which tasks failed; `places`: which find no place), `show`
+//! lays it out; `facts` is what they share, and the JSON form.
 
 mod facts;
+mod failures;
 pub(super) mod gather;
 mod judge;
+mod places;
 pub(super) mod show;
 #[cfg(test)]
 mod tests;
