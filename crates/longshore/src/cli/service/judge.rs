@@ -46,8 +46,13 @@ pub(super) fn is_stable(service: &ecs::Service) -> bool {
         && service.pending_count.unwrap_or_default() == 0
 }
 
+/// Whether it came to its end before its time. It is neither paused nor paced then: nothing more of it is started.
+pub(super) fn has_failed(deployment: &ecs::Deployment) -> bool {
+    deployment.rollout_state.as_deref() == Some("FAILED")
+}
+
 /// Whether a task is of that deployment.
-fn is_of(task: &ecs::Task, deployment: &ecs::Deployment) -> bool {
+pub(super) fn is_of(task: &ecs::Task, deployment: &ecs::Deployment) -> bool {
     match &task.started_by {
         Some(by) => deployment.id.as_ref() == Some(by),
         None => task.task_definition_arn == deployment.task_definition,

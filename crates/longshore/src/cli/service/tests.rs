@@ -256,9 +256,25 @@ fn tasks_that_find_no_place_are_told_as_long_as_they_do() {
     check(&[NONE], Some("No Container Instances were found in your cluster |"), "longshore up --cluster shop --size 1");
     check(&[PORT], Some("already using a port"), "host port 0");
     check(&["has stopped 1 running tasks: (task 1).", NONE], Some("No Container Instances"), "longshore up");
-    check(&["has started 1 tasks: (task 2).", FULL], None, "");
+    check(&["has started 1 tasks: (task 2).", FULL], Some("2 of 3 tasks of web:1 cannot be placed"), "longshore scale");
+    check(&["has reached a steady state.", FULL], None, "");
+    let told = |service: &ecs::Service, running: &[ecs::Task], stopped: &[ecs::Task]| {
+        holds(service, running, stopped, false).iter().any(|h| h.kind == Kind::TasksNotPlaced)
+    };
     let full = service(vec![deployment(1, "PRIMARY", BEGUN, [1, 1, 0, 0])], &[FULL]);
-    assert!(holds(&full, &[running(1, 500)], &[], false).iter().all(|h| h.kind != Kind::TasksNotPlaced));
+    assert!(!told(&full, &[running(1, 500)], &[]), "none lacks");
+    // The event is 7 s old. Since then all three were there, or never more than two.
+    let ended = |age| stopped(1, age, "EssentialContainerExited", Some(1), None);
+    let placed = ecs::Task { created_at: ago(4), ..running(1, 4) };
+    assert!(!told(&lacking(&[FULL]), &[placed.clone(), running(1, 5)], &[ended(1)]), "all had a place 4 s ago");
+    assert!(told(&lacking(&[FULL]), &[placed], &[ended(1)]), "one of two was started anew 4 s ago");
+    let mut earlier = lacking(&[FULL]);
+    earlier.deployments.as_mut().unwrap()[0].created_at = ago(6);
+    assert!(!told(&earlier, &[running(1, 500)], &[]), "it was said of a deployment before");
+    let both = vec![deployment(2, "PRIMARY", BEGUN, [3, 1, 0, 0]), deployment(1, "ACTIVE", DONE, [3, 5, 0, 0])];
+    assert!(!told(&service(both, &[FULL]), &[running(2, 5)], &[]), "there may be six, and are");
+    let failed = service(vec![deployment(1, "PRIMARY", "FAILED", [3, 1, 0, 0])], &[FULL]);
+    assert!(!told(&failed, &[running(1, 500)], &[]), "none is to come");
 }
 
 #[test]
