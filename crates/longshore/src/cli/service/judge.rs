@@ -51,6 +51,12 @@ pub(super) fn has_failed(deployment: &ecs::Deployment) -> bool {
     deployment.rollout_state.as_deref() == Some("FAILED")
 }
 
+/// The definition of a deployment that came to a good end.
+fn completed(deployment: &ecs::Deployment) -> Option<&str> {
+    let completed = deployment.rollout_state.as_deref() == Some("COMPLETED");
+    completed.then(|| id(deployment.task_definition.as_deref()))
+}
+
 /// Whether a task is of that deployment.
 pub(super) fn is_of(task: &ecs::Task, deployment: &ecs::Deployment) -> bool {
     match &task.started_by {
@@ -168,7 +174,7 @@ impl Seen<'_> {
     fn failed_deployments(&self) -> Vec<Hold> {
         let mut holds = Vec::new();
         let all = self.service.deployments.iter().flatten();
-        for failed in all.filter(|d| d.rollout_state.as_deref() == Some("FAILED")) {
+        for failed in all.filter(|d| has_failed(d)) {
             let definition = id(failed.task_definition.as_deref());
             let is_primary = failed.status.as_deref() == Some("PRIMARY");
             let back = self.primary().filter(|_| !is_primary).map(|d| id(d.task_definition.as_deref()));
@@ -178,14 +184,13 @@ impl Seen<'_> {
                 }
                 None => (Level::Error, format!("the deployment of {definition} failed; nothing more of it is started")),
             };
-            let former = self.others().next().map(|d| id(d.task_definition.as_deref()));
-            let next = is_primary.then(|| {
-                let former = former.unwrap_or("FAMILY:REVISION");
-                format!(
+            let next = is_primary.then(|| match self.others().find_map(completed) {
+                Some(former) => format!(
                     "mend it and deploy again, or go back: longshore deploy {} --cluster {} --task-definition {former}",
                     self.name(),
                     self.cluster
-                )
+                ),
+                None => "mend it and deploy again; nothing that was completed before is there to go back to".to_owned(),
             });
             let why = failed.rollout_state_reason.clone();
             holds.push(Hold { level, kind: Kind::DeploymentFailed, what, why, next });
@@ -207,7 +212,8 @@ impl Seen<'_> {
             return None;
         }
         let never_ran = last.is_some_and(|task| task.stop_code.as_deref() == Some("TaskFailedToStart"));
-        let pause = if never_ran { "; starts are paused, up to 27 min, until one comes to run" } else { "" };
+        let paused = never_ran && !has_failed(primary);
+        let pause = if paused { "; starts are paused, up to 27 min, until one comes to run" } else { "" };
         let times = counted.max(lately);
         let next = last.map(|task| {
             let kind = if never_ran { TaskKind::TaskFailedToStart } else { TaskKind::TaskFailed };
@@ -262,6 +268,10 @@ impl Seen<'_> {
         let (running, pending) = (count(self.service.running_count), count(self.service.pending_count));
         let stuck = nothing_else && self.others().next().is_some() && running + pending >= most && running <= least;
         if !(told || stuck) || desired == 0 {
+            return None;
+        }
+        // It is not for the rules that nothing more of one that failed is started.
+        if self.primary().is_some_and(has_failed) {
             return None;
         }
         let next = self.aws("update-service", "--deployment-configuration minimumHealthyPercent=50,maximumPercent=200");
@@ -348,14 +358,17 @@ impl Seen<'_> {
     fn left(&self) -> Vec<Hold> {
         let mut holds = Vec::new();
         let mut tell = |kind, what| holds.push(Hold { level: Level::Notice, kind, what, why: None, next: None });
+        let stays = self.primary().is_some_and(has_failed);
         for old in self.others() {
             let number = usize::try_from(count(old.running_count) + count(old.pending_count)).unwrap_or_default();
             if number > 0 {
                 let definition = id(old.task_definition.as_deref());
-                tell(
-                    Kind::OldTasksLeft,
-                    format!("{} of {definition} {} to be replaced", tasks(number), of(number, "is", "are")),
-                );
+                let fate = if stays {
+                    format!("{} until something else is deployed", of(number, "stays", "stay"))
+                } else {
+                    format!("{} to be replaced", of(number, "is", "are"))
+                };
+                tell(Kind::OldTasksLeft, format!("{} of {definition} {fate}", tasks(number)));
             }
         }
         let surplus = count(self.service.running_count) - count(self.service.desired_count);

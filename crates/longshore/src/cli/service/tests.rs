@@ -200,6 +200,18 @@ fn what_does_not_come_by_itself_is_told_with_its_reason_and_what_to_do() {
          FAILED. | mend it and deploy again, or go back: longshore deploy web --cluster shop --task-definition web:1"
     );
     assert!(said[1].contains("ended with 0, and those of a service must not end"), "{said:?}");
+    assert_eq!(said.last().unwrap(), "Notice OldTasksLeft: 3 tasks of web:1 stay until something else is deployed");
+    let said = told(&holds(&failing("FAILED"), &[running(1, 500)], &bad, false));
+    assert!(said[1].starts_with("Error TasksFail: 5 tasks of web:2 failed | app: CannotPull"), "nothing is paused: {said:?}");
+    let first = service(vec![deployment(1, "PRIMARY", "FAILED", [3, 0, 0, 3])], &[STUCK]);
+    assert_eq!(
+        told(&holds(&first, &[], &[], false)),
+        [
+            "Error DeploymentFailed: the deployment of web:1 failed; nothing more of it is started | ECS deployment \
+             ecs-svc/1 FAILED. | mend it and deploy again; nothing that was completed before is there to go back to",
+            "Error TasksFail: 3 tasks of web:1 failed",
+        ]
+    );
     // The scheduler does not count tasks that ran; a person must be told of them all the same.
     let looping = || {
         service(vec![deployment(2, "PRIMARY", BEGUN, [3, 1, 0, 0]), deployment(1, "ACTIVE", DONE, [3, 3, 0, 0])], &[])
