@@ -79,7 +79,7 @@ fn tasks(number: usize) -> String {
 }
 
 /// One or several: the word that agrees.
-fn of<'a>(number: usize, one: &'a str, several: &'a str) -> &'a str {
+fn of<T>(number: usize, one: T, several: T) -> T {
     if number == 1 { one } else { several }
 }
 
@@ -354,10 +354,27 @@ impl Seen<'_> {
         groups.into_iter().map(hold).collect()
     }
 
+    /// Why tasks of a deployment that are to stop do not: nobody on their instances hears of it.
+    fn away(&self, deployment: Option<&ecs::Deployment>) -> Option<String> {
+        let is_away = |task: &&ecs::Task| {
+            let ours = deployment.is_none_or(|deployment| is_of(task, deployment));
+            ours && task.stopped_at.is_none() && task.connectivity.as_deref() == Some("DISCONNECTED")
+        };
+        let number = self.stopped.iter().filter(is_away).count();
+        (number > 0).then(|| {
+            let (on, stop) = of(number, ("is on an instance", "it stops"), ("are on instances", "they stop"));
+            format!("{} {on} whose agent is disconnected; {stop} when that is heard of again", tasks(number))
+        })
+    }
+
     /// What is still to be stopped.
     fn left(&self) -> Vec<Hold> {
         let mut holds = Vec::new();
-        let mut tell = |kind, what| holds.push(Hold { level: Level::Notice, kind, what, why: None, next: None });
+        let mut tell = |kind, what, deployment| {
+            let why = self.away(deployment);
+            let next = why.is_some().then(|| format!("longshore status --cluster {}", self.cluster));
+            holds.push(Hold { level: Level::Notice, kind, what, why, next });
+        };
         let stays = self.primary().is_some_and(has_failed);
         for old in self.others() {
             let number = usize::try_from(count(old.running_count) + count(old.pending_count)).unwrap_or_default();
@@ -368,7 +385,7 @@ impl Seen<'_> {
                 } else {
                     format!("{} to be replaced", of(number, "is", "are"))
                 };
-                tell(Kind::OldTasksLeft, format!("{} of {definition} {fate}", tasks(number)));
+                tell(Kind::OldTasksLeft, format!("{} of {definition} {fate}", tasks(number)), Some(old));
             }
         }
         let surplus = count(self.service.running_count) - count(self.service.desired_count);
@@ -377,6 +394,7 @@ impl Seen<'_> {
             tell(
                 Kind::TooManyTasks,
                 format!("{} more than desired {} to be stopped", tasks(number), of(number, "is", "are")),
+                self.primary(),
             );
         }
         holds
@@ -388,7 +406,7 @@ fn standing(state: &str, age: &str, number: usize) -> String {
     let (status, doing) = state.split_once(", ").map_or((state, None), |(status, doing)| (status, Some(doing)));
     let doing = doing.map(|doing| {
         let several = doing.replace("its image", "their images").replace("its containers", "their containers");
-        format!(", {}", of(number, doing, &several))
+        format!(", {}", of(number, doing, several.as_str()))
     });
     format!("{status}{age}{}", doing.unwrap_or_default())
 }

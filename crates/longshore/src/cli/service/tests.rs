@@ -173,6 +173,33 @@ fn what_comes_by_itself_is_a_notice() {
 }
 
 #[test]
+fn tasks_that_cannot_hear_of_their_stop_are_told_with_that_reason() {
+    let away = |n, age| ecs::Task {
+        connectivity: Some("DISCONNECTED".into()),
+        stop_code: Some("ServiceSchedulerInitiated".into()),
+        ..running(n, age)
+    };
+    let surplus = service(vec![deployment(1, "PRIMARY", DONE, [2, 3, 0, 0])], &[]);
+    assert_eq!(
+        told(&holds(&surplus, &[running(1, 500), running(1, 500)], &[away(1, 600)], false)),
+        ["Notice TooManyTasks: 1 task more than desired is to be stopped | 1 task is on an instance whose agent is \
+             disconnected; it stops when that is heard of again | longshore status --cluster shop"]
+    );
+    assert_eq!(
+        told(&holds(&surplus, &[running(1, 500)], &[], false)),
+        ["Notice TooManyTasks: 1 task more than desired is to be stopped"]
+    );
+    let deploying =
+        service(vec![deployment(2, "PRIMARY", BEGUN, [2, 2, 0, 0]), deployment(1, "ACTIVE", DONE, [2, 2, 0, 0])], &[]);
+    let said = told(&holds(&deploying, &[running(2, 500)], &[away(1, 600), away(1, 600), away(2, 600)], false));
+    assert_eq!(
+        said,
+        ["Notice OldTasksLeft: 2 tasks of web:1 are to be replaced | 2 tasks are on instances whose agent is \
+             disconnected; they stop when that is heard of again | longshore status --cluster shop"]
+    );
+}
+
+#[test]
 fn what_does_not_come_by_itself_is_told_with_its_reason_and_what_to_do() {
     let failing = |state| {
         service(
@@ -202,7 +229,10 @@ fn what_does_not_come_by_itself_is_told_with_its_reason_and_what_to_do() {
     assert!(said[1].contains("ended with 0, and those of a service must not end"), "{said:?}");
     assert_eq!(said.last().unwrap(), "Notice OldTasksLeft: 3 tasks of web:1 stay until something else is deployed");
     let said = told(&holds(&failing("FAILED"), &[running(1, 500)], &bad, false));
-    assert!(said[1].starts_with("Error TasksFail: 5 tasks of web:2 failed | app: CannotPull"), "nothing is paused: {said:?}");
+    assert!(
+        said[1].starts_with("Error TasksFail: 5 tasks of web:2 failed | app: CannotPull"),
+        "nothing is paused: {said:?}"
+    );
     let first = service(vec![deployment(1, "PRIMARY", "FAILED", [3, 0, 0, 3])], &[STUCK]);
     assert_eq!(
         told(&holds(&first, &[], &[], false)),
