@@ -30,6 +30,8 @@ pub(super) struct Seen<'a> {
     pub(super) running: &'a [ecs::Task],
     /// Its tasks that shall not, as long as they are known.
     pub(super) stopped: &'a [ecs::Task],
+    /// Its current service deployment, if that is known.
+    pub(super) story: Option<&'a ecs::ServiceDeployment>,
     /// Whether an essential container of its newest definition has a health check.
     pub(super) checked: bool,
     pub(super) now: Timestamp,
@@ -102,7 +104,7 @@ pub(super) fn deployments(service: &ecs::Service) -> Vec<Deployment> {
 }
 
 impl Seen<'_> {
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         self.service.service_name.as_deref().unwrap_or_default()
     }
 
@@ -134,7 +136,8 @@ impl Seen<'_> {
             holds.extend(self.not_placed());
             holds.extend(self.unhealthy());
             holds.extend(self.disconnected());
-            let waits = self.waits();
+            let mut waits = self.stage_waits();
+            waits.extend(self.waits());
             holds.extend(self.rules(waits.is_empty()));
             holds.extend(self.protected());
             holds.extend(waits);
@@ -380,7 +383,9 @@ impl Seen<'_> {
             let number = usize::try_from(count(old.running_count) + count(old.pending_count)).unwrap_or_default();
             if number > 0 {
                 let definition = id(old.task_definition.as_deref());
-                let fate = if stays {
+                let fate = if self.keeps_both() {
+                    format!("{} until the stage CLEAN_UP", of(number, "stays", "stay"))
+                } else if stays {
                     format!("{} until something else is deployed", of(number, "stays", "stay"))
                 } else {
                     format!("{} to be replaced", of(number, "is", "are"))

@@ -1,7 +1,7 @@
 //! `service`: what a person asks of a service, beyond the ECS CLI's `compose service`. Over the public wire, like any client.
 //!
-//! `gather` asks, `judge` decides what holds a service up (`failures`: which tasks failed; `places`: which find no place), `show`
-//! lays it out; `facts` is what they share, and the JSON form.
+//! `gather` asks, `judge` decides what holds a service up (`failures`: which tasks failed; `places`: which find no place;
+//! `stage`: what a deployment in stages waits for), `show` lays it out; `facts` is what they share, and the JSON form.
 
 mod facts;
 mod failures;
@@ -9,6 +9,7 @@ pub(super) mod gather;
 mod judge;
 mod places;
 pub(super) mod show;
+pub(super) mod stage;
 #[cfg(test)]
 mod tests;
 

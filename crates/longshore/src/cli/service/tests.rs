@@ -3,7 +3,7 @@
 use super::{
     facts::{Breaker, Container, Event, Failure, Hold, Kind, Status},
     judge::{self, Seen},
-    show,
+    show, stage,
 };
 use crate::cli::status::facts::Level;
 use console::{measure_text_width, strip_ansi_codes};
@@ -101,8 +101,14 @@ fn stopped(n: u32, seconds: i64, code: &str, exit: Option<i32>, reason: Option<&
 }
 
 fn holds(service: &ecs::Service, running: &[ecs::Task], stopped: &[ecs::Task], checked: bool) -> Vec<Hold> {
-    let seen = Seen { cluster: "shop", service, running, stopped, checked, now: now() };
+    let seen = Seen { cluster: "shop", service, running, stopped, story: None, checked, now: now() };
     seen.holds()
+}
+
+/// Of a service in a deployment that goes in stages.
+fn holds_in(story: &ecs::ServiceDeployment, service: &ecs::Service, running: &[ecs::Task]) -> Vec<Hold> {
+    let story = Some(story);
+    Seen { cluster: "shop", service, running, stopped: &[], story, checked: false, now: now() }.holds()
 }
 
 /// Each hold on one line: kind, what, why, next.
@@ -347,6 +353,70 @@ fn rules_that_leave_no_step_are_told_when_nothing_else_is_waited_for() {
     assert!(rules(&fixed(2, &[]), &[pending]).is_empty(), "what is pending may be all that is waited for");
 }
 
+fn hook(id: &str, status: &str, action: &str) -> ecs::DeploymentLifecycleHookDetail {
+    ecs::DeploymentLifecycleHookDetail {
+        hook_id: Some(id.into()),
+        status: Some(status.into()),
+        target_type: Some(if status == "IN_PROGRESS" { "AWS_LAMBDA" } else { "PAUSE" }.into()),
+        target_arn: Some("http://hook/secret".into()),
+        expires_at: ago(-600),
+        timeout_action: Some(action.into()),
+    }
+}
+
+fn story(stage: &str, status: &str, hooks: Vec<ecs::DeploymentLifecycleHookDetail>) -> ecs::ServiceDeployment {
+    ecs::ServiceDeployment {
+        status: Some(status.into()),
+        lifecycle_stage: Some(stage.into()),
+        lifecycle_hook_details: Some(hooks),
+        deployment_configuration: Some(ecs::DeploymentConfiguration {
+            bake_time_in_minutes: Some(5),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_deployment_in_stages_tells_what_it_waits_for() {
+    let both = || {
+        service(vec![deployment(2, "PRIMARY", BEGUN, [2, 2, 0, 0]), deployment(1, "ACTIVE", DONE, [2, 2, 0, 0])], &[])
+    };
+    let old = [running(2, 500), running(2, 500), running(1, 900), running(1, 900)];
+    let check = |story: &ecs::ServiceDeployment, wanted: &[&str]| {
+        assert_eq!(told(&holds_in(story, &both(), &old)), wanted, "{story:?}");
+    };
+    let stay = "Notice OldTasksLeft: 2 tasks of web:1 stay until the stage CLEAN_UP";
+    let (done, open) = (hook("a", "SUCCEEDED", "ROLLBACK"), |id| hook(id, "AWAITING_ACTION", "ROLLBACK"));
+    check(
+        &story("POST_SCALE_UP", "IN_PROGRESS", vec![done.clone(), open("b")]),
+        &[
+            "Warning HookAwaitsAction: the deployment is paused in the stage POST_SCALE_UP: hook b awaits an action | if \
+             nobody acts within 10 min, it goes back | longshore service continue web --cluster shop; with --rollback it \
+             goes back instead",
+            stay,
+        ],
+    );
+    let two = story("POST_SCALE_UP", "IN_PROGRESS", vec![open("b"), open("c")]);
+    let said = told(&holds_in(&two, &both(), &old));
+    assert!(said[1].contains("longshore service continue web --cluster shop --hook c; with"), "{said:?}");
+    check(
+        &story("PRE_SCALE_UP", "ROLLBACK_IN_PROGRESS", vec![done, hook("b", "IN_PROGRESS", "CONTINUE")]),
+        &[
+            "Notice HookInProgress: the deployment waits in the stage PRE_SCALE_UP for what hook b decides | if it does \
+             not within 10 min, it goes on",
+            stay,
+        ],
+    );
+    check(
+        &story("BAKE_TIME", "IN_PROGRESS", vec![]),
+        &["Notice Baking: the deployment bakes: both revisions stay for 5 min", stay],
+    );
+    let replaced = "Notice OldTasksLeft: 2 tasks of web:1 are to be replaced";
+    check(&story("CLEAN_UP", "IN_PROGRESS", vec![]), &[replaced]);
+    check(&story("POST_SCALE_UP", "STOPPED", vec![open("b")]), &[replaced]);
+}
+
 #[test]
 fn failures_of_one_reason_are_one_and_what_was_wanted_is_none() {
     let stopped = [
@@ -361,7 +431,15 @@ fn failures_of_one_reason_are_one_and_what_was_wanted_is_none() {
         },
     ];
     let service = service(vec![deployment(2, "PRIMARY", BEGUN, [1, 0, 0, 0])], &[]);
-    let seen = Seen { cluster: "shop", service: &service, running: &[], stopped: &stopped, checked: false, now: now() };
+    let seen = Seen {
+        cluster: "shop",
+        service: &service,
+        running: &[],
+        stopped: &stopped,
+        story: None,
+        checked: false,
+        now: now(),
+    };
     let failures = seen.failures();
     let told: Vec<_> = failures.iter().map(|f| (f.count, f.task_definition.as_str(), f.why.as_str())).collect();
     assert_eq!(
@@ -394,6 +472,7 @@ fn screen() -> Status {
         maximum_percent: Some(200),
         circuit_breaker: Breaker::RollsBack,
         deployments: judge::deployments(&service),
+        lifecycle: stage::lifecycle(&story("POST_SCALE_UP", "IN_PROGRESS", vec![])),
         held_up_by: vec![Hold {
             level: Level::Error,
             kind: Kind::TasksFail,
@@ -437,6 +516,7 @@ Service web in cluster shop: not stable, 2030-03-17T17:46:40Z
 Deployment  TaskDefinition  Progress                    Pending  Failed  State        Since
 PRIMARY     web:4           [======              ] 1/3  1        2       IN_PROGRESS  90 s
 ACTIVE      web:3           [=============       ] 2/3  0        0       COMPLETED    90 s
+  The current one is in the stage POST_SCALE_UP
   web:3: ECS deployment circuit breaker: task failed to start.
 
 What holds it up
