@@ -25,7 +25,7 @@ pub(crate) enum Command {
     Env(EnvArgs),
     /// Show clusters, instances and tasks, and what needs attention, in one screen.
     Status(crate::cli::StatusArgs),
-    /// Tell how a service is, and why it is not stable.
+    /// Tell how a service is, and why it is not stable; let a paused deployment go on.
     #[command(subcommand)]
     Service(crate::cli::ServiceCommand),
     /// Give a service a new image, wait until it runs everywhere, and go back if it fails.

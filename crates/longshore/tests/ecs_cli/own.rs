@@ -251,6 +251,77 @@ fn a_service_tells_why_it_is_not_stable() {
     assert_eq!(text(&out.stderr), "longshore: There is no service wbe in cluster demo\n→ There are: web\n");
 }
 
+fn paused(call: &Call, before: &[Call]) -> Option<(u16, Value)> {
+    let story = format!("{ARN}service-deployment/demo/web/s1");
+    match call.operation.as_str() {
+        "DescribeServices" => {
+            let mut known = service(&[deployment("new", "PRIMARY", "2", "IN_PROGRESS", ""), old("ACTIVE")]);
+            known["currentServiceDeployment"] = json!(story);
+            Some((200, json!({"services": [known], "failures": []})))
+        }
+        "DescribeServiceDeployments" => {
+            assert_eq!(call.body["serviceDeploymentArns"], json!([story]));
+            // Each decision ends the wait for one hook.
+            let left = 2 - count(before, "ContinueServiceDeployment").min(2);
+            let hook = |id: usize| {
+                let status = if id <= left { "AWAITING_ACTION" } else { "SUCCEEDED" };
+                json!({
+                    "hookId": format!("h{id}"), "targetType": "PAUSE", "status": status, "timeoutAction": "ROLLBACK",
+                    "expiresAt": 4_000_000_000.0,
+                })
+            };
+            let told = json!({
+                "serviceDeploymentArn": story, "status": "IN_PROGRESS", "lifecycleStage": "POST_SCALE_UP",
+                "lifecycleHookDetails": [hook(1), hook(2)],
+            });
+            Some((200, json!({"serviceDeployments": [told], "failures": []})))
+        }
+        "ContinueServiceDeployment" => Some((200, json!({"serviceDeploymentArn": story}))),
+        _ => common(call, before),
+    }
+}
+
+#[test]
+fn a_paused_deployment_is_told_and_goes_on_or_back() {
+    let desk = Desk::playing(paused);
+    let said = text(&desk.own(&["service", "status", "web"]).stdout);
+    for part in [
+        "The current one is in the stage POST_SCALE_UP",
+        "! the deployment is paused in the stage POST_SCALE_UP: hook h1 awaits an action",
+        "→ longshore service continue web --cluster demo --hook h2; with --rollback it goes back instead",
+        "· 2 tasks of web:1 stay until the stage CLEAN_UP",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let status = desk.own(&["service", "status", "web", "--output", "json"]);
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["lifecycle"]["hooks"][1]["status"], "AWAITING_ACTION", "{status:#}");
+
+    let proceed = |arguments: &[&str]| desk.own(&[&["service", "continue", "web"], arguments].concat());
+    let out = proceed(&[]);
+    assert_eq!(out.status.code(), Some(1));
+    let several = "longshore: Several hooks of web await an action; choose one with --hook: h1, h2
+\
+                   → longshore service status web --cluster demo
+";
+    assert_eq!(text(&out.stderr), several);
+    let out = proceed(&["--hook", "h2"]);
+    assert_eq!(
+        text(&out.stdout),
+        "The deployment of web goes on from the stage POST_SCALE_UP (hook h2)
+"
+    );
+    let out = proceed(&["--rollback", "--output", "json"]);
+    let answer: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((&answer["hook"], &answer["action"]), (&json!("h1"), &json!("ROLLBACK")));
+    let story = format!("{ARN}service-deployment/demo/web/s1");
+    let sent = |id: &str, action: &str| json!({"serviceDeploymentArn": story, "hookId": id, "action": action});
+    assert_eq!(desk.endpoint.all("ContinueServiceDeployment"), [sent("h2", "CONTINUE"), sent("h1", "ROLLBACK")]);
+    let out = proceed(&[]);
+    let none = "No hook of web awaits an action; its deployment is IN_PROGRESS, in the stage POST_SCALE_UP";
+    assert!(text(&out.stderr).contains(none), "{}", text(&out.stderr));
+}
+
 /// A task that runs, writes, and ends with 42.
 fn runs(call: &Call, before: &[Call]) -> Option<(u16, Value)> {
     let answer = match call.operation.as_str() {

@@ -8,6 +8,7 @@ mod failures;
 pub(super) mod gather;
 mod judge;
 mod places;
+mod proceed;
 pub(super) mod show;
 pub(super) mod stage;
 #[cfg(test)]
@@ -24,6 +25,8 @@ use std::{process::ExitCode, time::Duration};
 pub(crate) enum ServiceCommand {
     /// Tell how a service is and, if it is not stable, why.
     Status(ServiceStatusArgs),
+    /// Let a deployment that is paused at a lifecycle hook go on, or back.
+    Continue(proceed::ServiceContinueArgs),
 }
 
 #[derive(Debug, Args)]
@@ -52,6 +55,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 pub(crate) async fn service(command: ServiceCommand) -> Result<ExitCode> {
     match command {
         ServiceCommand::Status(args) => status(args).await,
+        ServiceCommand::Continue(args) => proceed::proceed(args).await,
     }
 }
 
