@@ -98,7 +98,7 @@ pub(in crate::cli) struct Hold {
     /// The reason, in the words of whoever knew it.
     pub(in crate::cli) why: Option<String>,
     /// What to do next, if anything can be done but wait.
-    pub(super) next: Option<String>,
+    pub(in crate::cli) next: Option<String>,
 }
 
 /// What kind of thing it is.

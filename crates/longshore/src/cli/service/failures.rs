@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 
 /// Failures that are told apart.
 const MAX_FAILURES: usize = 3;
+/// Tasks in a row that did not start for one reason: the next one will not either. As few as circuit breakers take at least.
+const NEVER_AFTER: usize = 3;
 
 impl Seen<'_> {
     /// Tasks that failed, those of one definition and reason as one, the newest first.
@@ -40,12 +42,35 @@ impl Seen<'_> {
     }
 }
 
-/// How many tasks of a deployment failed, and why the last one did.
-pub(super) fn failed_of(stopped: &[ecs::Task], deployment: &str) -> Option<(usize, String)> {
+/// The tasks of a deployment that failed, the last first.
+fn failed_tasks<'a>(stopped: &'a [ecs::Task], deployment: &str) -> Vec<&'a ecs::Task> {
     let ours = |task: &&ecs::Task| failed(task) && task.started_by.as_deref() == Some(deployment);
-    let all: Vec<_> = stopped.iter().filter(ours).collect();
-    let last = all.iter().max_by_key(|task| task.stopped_at.map(|at| at.as_millis()))?;
-    Some((all.len(), why(last)))
+    let mut all: Vec<_> = stopped.iter().filter(ours).collect();
+    all.sort_by_key(|task| std::cmp::Reverse(task.stopped_at.map(|at| at.as_millis())));
+    all
+}
+
+/// How many tasks of a deployment failed, and why the last one did.
+pub(in crate::cli) fn failed_of(stopped: &[ecs::Task], deployment: &str) -> Option<(usize, String)> {
+    let all = failed_tasks(stopped, deployment);
+    Some((all.len(), why(all.first()?)))
+}
+
+/// How many of a deployment's tasks in a row did not start for one reason, and that, if they are so many that no other is to
+/// be expected.
+pub(in crate::cli) fn never_starts(stopped: &[ecs::Task], deployment: &str) -> Option<(usize, String)> {
+    let all = failed_tasks(stopped, deployment);
+    let last = why(all.first()?);
+    let same =
+        |task: &&&ecs::Task| task.stop_code.as_deref() == Some("TaskFailedToStart") && kind(&why(task)) == kind(&last);
+    let in_a_row = all.iter().take_while(same).count();
+    (in_a_row >= NEVER_AFTER).then_some((in_a_row, last))
+}
+
+/// `app: CannotPullContainerError` of `app: CannotPullContainerError: no route to 10.0.0.9`: what follows may differ from
+/// instance to instance.
+fn kind(why: &str) -> &str {
+    why.match_indices(": ").nth(1).map_or(why, |(at, _)| &why[..at])
 }
 
 fn container(c: &ecs::Container) -> Container {

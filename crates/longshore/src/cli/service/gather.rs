@@ -2,7 +2,6 @@
 
 use super::{
     facts::{Breaker, Event, Failure, Status},
-    failures,
     judge::{self, Seen},
     stage,
 };
@@ -185,14 +184,9 @@ pub(in crate::cli) async fn last_failures(settings: &Settings, service: &ecs::Se
     Ok(failures)
 }
 
-/// How many tasks of a deployment failed, and why the last one did.
-pub(in crate::cli) async fn failed_of(
-    settings: &Settings,
-    service: &str,
-    deployment: &str,
-) -> Result<Option<(usize, String)>> {
-    let stopped = tasks(settings, service, "STOPPED").await?;
-    Ok(failures::failed_of(&stopped, deployment))
+/// The tasks of a service that are to run no more, as long as they are known.
+pub(in crate::cli) async fn stopped(settings: &Settings, service: &str) -> Result<Vec<ecs::Task>> {
+    tasks(settings, service, "STOPPED").await
 }
 
 /// What the containers of the failures wrote last, where it goes to a log stream that can be read.

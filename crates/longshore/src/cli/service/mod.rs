@@ -4,7 +4,7 @@
 //! `stage`: what a deployment in stages waits for), `show` lays it out; `facts` is what they share, and the JSON form.
 
 mod facts;
-mod failures;
+pub(super) mod failures;
 pub(super) mod gather;
 mod judge;
 mod places;
@@ -13,6 +13,8 @@ pub(super) mod show;
 pub(super) mod stage;
 #[cfg(test)]
 mod tests;
+
+pub(super) use facts::Hold;
 
 use super::{Where, config, say, terminal};
 use anyhow::Result;

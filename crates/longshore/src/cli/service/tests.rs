@@ -2,6 +2,7 @@
 
 use super::{
     facts::{Breaker, Container, Event, Failure, Hold, Kind, Status},
+    failures,
     judge::{self, Seen},
     show, stage,
 };
@@ -451,6 +452,30 @@ fn failures_of_one_reason_are_one_and_what_was_wanted_is_none() {
         ]
     );
     assert_eq!((failures[0].task.as_str(), failures[0].containers[0].exit_code), (&*format!("{:032x}", 10), Some(1)));
+}
+
+#[test]
+fn the_same_start_failure_of_three_tasks_in_a_row_is_one_without_end() {
+    let pull =
+        |age, why: &str| stopped(2, age, "TaskFailedToStart", None, Some(&format!("CannotPullContainerError: {why}")));
+    let other = |age| stopped(2, age, "TaskFailedToStart", None, Some("CannotStartContainerError: no such file"));
+    let exits = |age| stopped(2, age, "EssentialContainerExited", Some(1), None);
+    let before = |age| stopped(1, age, "TaskFailedToStart", None, Some("CannotPullContainerError: x"));
+    let scaled = |age| stopped(2, age, "ServiceSchedulerInitiated", None, None);
+    for (tasks, wanted) in [
+        (vec![pull(9, "x"), pull(5, "x"), pull(2, "x")], Some(3)),
+        (vec![pull(2, "of a"), pull(9, "of b"), scaled(4), pull(5, "of a"), exits(30)], Some(3)),
+        (vec![pull(9, "x"), pull(5, "x")], None),
+        (vec![pull(9, "x"), pull(5, "x"), other(4), pull(2, "x")], None),
+        (vec![pull(9, "x"), pull(5, "x"), exits(4), pull(2, "x")], None),
+        (vec![exits(9), exits(5), exits(2)], None),
+        (vec![pull(9, "x"), before(5), before(4), pull(2, "x")], None),
+        (vec![], None),
+    ] {
+        let got = failures::never_starts(&tasks, "ecs-svc/2");
+        assert_eq!(got.as_ref().map(|(count, _)| *count), wanted, "{tasks:?}");
+        assert!(got.is_none_or(|(_, why)| why.starts_with("app: CannotPullContainerError: ")));
+    }
 }
 
 fn screen() -> Status {
