@@ -33,17 +33,41 @@ fn a_service_from_the_command_line() {
     assert!(up.contains("ECS Service has reached a stable state desiredCount=2 runningCount=2"), "{up}");
     assert_eq!(service(&["ps"]).matches("/main  RUNNING").count(), 2, "{}", service(&["ps"]));
 
-    // An image that cannot be had: the circuit breaker goes back, and the last failures tell why.
-    let breaker = "deploymentCircuitBreaker={enable=true,rollback=true,thresholdConfiguration={type=COUNT,value=1}}";
-    cluster.ecs("update-service", &["--service", "web", "--deployment-configuration", breaker]);
-    let bad = cluster.client(longshore(), &["deploy", "web", "--image", "127.0.0.1:1/nowhere:1", "--output", "json"]);
-    assert_eq!(bad.status.code(), Some(1), "{}\n{}", said(&bad), cluster.log());
-    let answer: Value = serde_json::from_slice(&bad.stdout).unwrap_or_else(|e| panic!("{e}: {}", said(&bad)));
-    assert_eq!((&answer["outcome"], &answer["taskDefinition"]), (&json!("rolledBack"), &json!("web:2")), "{answer:#}");
-    assert!(said(&bad).contains("CannotPullContainerError"), "{}", said(&bad));
+    // An image that cannot be had, before anything was completed: there is nothing to go back to, and that is said.
+    let breaker = |set: &str| {
+        let breaker = format!("deploymentCircuitBreaker={{{set},thresholdConfiguration={{type=COUNT,value=1}}}}");
+        cluster.ecs("update-service", &["--service", "web", "--deployment-configuration", &breaker]);
+    };
+    let fails = |image: &str| {
+        let out = cluster.client(longshore(), &["deploy", "web", "--image", image, "--output", "json"]);
+        assert_eq!(out.status.code(), Some(1), "{}\n{}", said(&out), cluster.log());
+        let answer: Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {}", said(&out)));
+        assert!(said(&out).contains("CannotPullContainerError"), "{}", said(&out));
+        (answer, said(&out))
+    };
+    breaker("enable=true,rollback=true");
+    let (answer, told) = fails("127.0.0.1:1/nowhere:1");
+    assert_eq!((&answer["outcome"], &answer["taskDefinition"]), (&json!("failed"), &json!("web:2")), "{answer:#}");
+    assert!(told.contains("There is nothing to go back to: no deployment of web was ever completed."), "{told}");
+    let back = cluster.cli(&["deploy", "web", "--task-definition", "web:1"]);
+    assert!(back.contains("web:1 is deployed to web"), "{back}");
+
+    // Now the circuit breaker goes back, and the last failures tell why.
+    let (answer, _) = fails("127.0.0.1:1/nowhere:2");
+    assert_eq!(answer["outcome"], "rolledBack", "{answer:#}");
     let after = status(&cluster);
     assert_eq!((&after["taskDefinition"], &after["running"]), (&json!("web:1"), &json!(2)), "{after:#}");
     assert_eq!(after["failures"][0]["stopCode"], "TaskFailedToStart", "{after:#}");
+
+    // Without a breaker nobody would end it: it is given up, and the server takes it back.
+    breaker("enable=false,rollback=false");
+    let (answer, told) = fails("127.0.0.1:1/nowhere:3");
+    assert_eq!(answer["outcome"], "rolledBack", "{answer:#}");
+    for part in ["tasks in a row did not start: main: CannotPullContainerError", "web is back at web:1"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let after = status(&cluster);
+    assert_eq!((&after["taskDefinition"], &after["stable"]), (&json!("web:1"), &json!(true)), "{after:#}");
 
     // One task of the same definition with another command.
     let once = ["run", "web:1", "--wait", "--env", "WHO=world", "--command", "sh -c 'echo hello $WHO; exit 42'"];
