@@ -69,6 +69,32 @@ fn a_service_from_the_command_line() {
     let after = status(&cluster);
     assert_eq!((&after["taskDefinition"], &after["stable"]), (&json!("web:1"), &json!(true)), "{after:#}");
 
+    // A deployment that is paused before anything starts says who can let it go on, and goes on.
+    let pause = json!({"targetType": "PAUSE", "lifecycleStages": ["PRE_SCALE_UP"]});
+    let how = json!({"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 0, "lifecycleHooks": [pause]});
+    let blue = json!({
+        "serviceName": "blue", "taskDefinition": "web:1", "desiredCount": 1, "deploymentConfiguration": how,
+    });
+    cluster.api().ecs("CreateService", &blue);
+    let paused = cluster.cli(&["service", "status", "blue"]);
+    for part in [
+        "The current one is in the stage PRE_SCALE_UP",
+        "hook pre-scale-up-1 awaits an action",
+        "longshore service continue blue --cluster default;",
+    ] {
+        assert!(paused.contains(part), "{part}: {paused}");
+    }
+    let on = cluster.cli(&["service", "continue", "blue"]);
+    assert!(on.contains("The deployment of blue goes on from the stage PRE_SCALE_UP (hook pre-scale-up-1)"), "{on}");
+    let again = cluster.client(longshore(), &["service", "continue", "blue"]);
+    assert_eq!(again.status.code(), Some(1), "{}", said(&again));
+    assert!(
+        said(&again).contains("No hook of blue awaits an action; its deployment is IN_PROGRESS"),
+        "{}",
+        said(&again)
+    );
+    cluster.ecs("delete-service", &["--service", "blue", "--force"]);
+
     // One task of the same definition with another command.
     let once = ["run", "web:1", "--wait", "--env", "WHO=world", "--command", "sh -c 'echo hello $WHO; exit 42'"];
     let out = cluster.client(longshore(), &once);
