@@ -43,7 +43,7 @@ fn endpoint(listen: &[SocketAddr], https: bool) -> Result<String> {
     let ip = match first.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
     };
     Ok(format!("{}://{}", if https { "https" } else { "http" }, SocketAddr::new(ip, first.port())))
 }
