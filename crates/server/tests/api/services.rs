@@ -513,7 +513,11 @@ async fn services_are_listed_described_and_deleted() {
         ("ListServices", json!({"maxResults": 101}), Want::Err(INVALID, "maxResults")),
         ("ListServices", json!({"maxResults": 0}), Want::Err(INVALID, "maxResults should be between 1 and 100")),
         ("CreateCluster", json!({"clusterName": "other"}), Want::Ok(json!({}))),
-        ("ListServices", json!({"cluster": "other", "nextToken": first["nextToken"]}), Want::Err(INVALID, "Invalid token.")),
+        (
+            "ListServices",
+            json!({"cluster": "other", "nextToken": first["nextToken"]}),
+            Want::Err(INVALID, "Invalid token."),
+        ),
         ("ListServices", json!({"cluster": "nope"}), Want::Err("ClusterNotFoundException", "")),
         (
             "ListServicesByNamespace",
@@ -530,7 +534,11 @@ async fn services_are_listed_described_and_deleted() {
         ("DescribeServices", names(&["d", &elsewhere]), Want::Ok(missing)),
         ("ListTasks", json!({"serviceName": elsewhere}), Want::Err("ServiceNotFoundException", "Service not found.")),
         ("UpdateService", json!({"service": elsewhere}), Want::Err("ServiceNotFoundException", "Service not found.")),
-        ("DescribeServices", names(&["arn:aws:ecs:us-east-1:1:service/default/d"]), Want::Err(INVALID, "Invalid identifier")),
+        (
+            "DescribeServices",
+            names(&["arn:aws:ecs:us-east-1:1:service/default/d"]),
+            Want::Err(INVALID, "Invalid identifier"),
+        ),
         ("ListTasks", json!({"serviceName": "s00"}), Want::Ok(json!({"taskArns": []}))),
         ("ListTasks", json!({"serviceName": "nope"}), Want::Err("ServiceNotFoundException", "Service not found.")),
         ("DescribeClusters", json!({}), Want::Ok(json!({"clusters": [{"activeServicesCount": 14}]}))),
