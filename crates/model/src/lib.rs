@@ -12,6 +12,7 @@ pub mod attribute;
 pub mod cluster;
 pub mod container_instance;
 pub mod definition_rules;
+pub mod health;
 pub mod instance_type;
 pub mod lifecycle;
 pub mod machine;
@@ -37,6 +38,7 @@ pub use attribute::{Attribute, Attributes};
 pub use cluster::{Cluster, ClusterStatus};
 pub use container_instance::{AgentInfo, ContainerInstance, InstanceStatus};
 pub use definition_rules::InvalidDefinition;
+pub use health::{Health, HealthCheck, HealthStatus};
 pub use lifecycle::{ContainerObservation, ObservedStatus, TaskObservation};
 pub use machine::{Machine, MachineState};
 pub use names::{

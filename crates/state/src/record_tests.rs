@@ -7,16 +7,16 @@ use model::{
     AccountId, AccountSetting, Activation, AgentInfo, BlueGreen, BreakerState, BreakerStatus, CircuitBreaker, Cleanup,
     Cluster, ClusterArn, ClusterName, ClusterStatus, Container, ContainerArn, ContainerDefinition, ContainerInstance,
     ContainerInstanceArn, ContainerInstanceId, ContainerOverride, ContainerStatus, CpuUnits, Creation, Deployment,
-    DeploymentId, DeploymentRules, DeploymentStrategy, Desired, EarlySuccess, External, Failures, Family, HookAction,
-    HookRun, HookStatus, HookTarget, InstanceStatus, LaunchType, Lifecycle, LifecycleHook, LifecycleStage,
-    LogConfiguration, LogDriver, Machine, MachineState, MemoryMib, NetworkBinding, NetworkMode, Phase,
-    PlacementConstraint, PlacementStrategy, Port, PortMapping, PortSpec, PropagateTags, Protocol, Region, Registration,
-    Reservation, Resources, RevisionImage, RevisionShare, RevisionSpec, Rollback, Rollout, Scale, SchedulingStrategy,
-    Scope, Service, ServiceArn, ServiceDeployment, ServiceDeploymentArn, ServiceDeploymentId, ServiceDeploymentStatus,
-    ServiceEvent, ServiceEventName, ServiceEventRecord, ServiceName, ServiceRevision, ServiceRevisionArn,
-    ServiceStatus, SettingName, Stop, StopCode, Tags, Task, TaskArn, TaskDefinition, TaskDefinitionArn,
-    TaskDefinitionSpec, TaskDefinitionStatus, TaskId, TaskOverrides, TaskSet, TaskSetStatus, TaskTimes, Timestamp,
-    Ulimit,
+    DeploymentId, DeploymentRules, DeploymentStrategy, Desired, EarlySuccess, External, Failures, Family, Health,
+    HealthCheck, HealthStatus, HookAction, HookRun, HookStatus, HookTarget, InstanceStatus, LaunchType, Lifecycle,
+    LifecycleHook, LifecycleStage, LogConfiguration, LogDriver, Machine, MachineState, MemoryMib, NetworkBinding,
+    NetworkMode, Phase, PlacementConstraint, PlacementStrategy, Port, PortMapping, PortSpec, PropagateTags, Protocol,
+    Region, Registration, Reservation, Resources, RevisionImage, RevisionShare, RevisionSpec, Rollback, Rollout, Scale,
+    SchedulingStrategy, Scope, Service, ServiceArn, ServiceDeployment, ServiceDeploymentArn, ServiceDeploymentId,
+    ServiceDeploymentStatus, ServiceEvent, ServiceEventName, ServiceEventRecord, ServiceName, ServiceRevision,
+    ServiceRevisionArn, ServiceStatus, SettingName, Stop, StopCode, Tags, Task, TaskArn, TaskDefinition,
+    TaskDefinitionArn, TaskDefinitionSpec, TaskDefinitionStatus, TaskId, TaskOverrides, TaskSet, TaskSetStatus,
+    TaskTimes, Timestamp, Ulimit,
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -140,6 +140,8 @@ fn task() -> Record {
             container_port_range: None,
             host_port_range: None,
         }],
+        essential: true,
+        health: None,
     };
     let over = ContainerOverride {
         name: "web".to_owned(),
@@ -443,7 +445,34 @@ fn golden(kind: Kind) -> PathBuf {
 
 /// Records of another form than the first example of their kind, and what names their file.
 fn other_forms() -> Vec<(Record, &'static str)> {
-    vec![(external_service(), "external"), (blue_green_deployment(), "blue_green")]
+    vec![
+        (external_service(), "external"),
+        (blue_green_deployment(), "blue_green"),
+        (checked_definition(), "health"),
+        (checked_task(), "health"),
+    ]
+}
+
+fn checked_definition() -> Record {
+    let Record::TaskDefinition(mut definition) = definition() else { unreachable!() };
+    let check = HealthCheck {
+        command: vec!["CMD-SHELL".to_owned(), "test -e /ok".to_owned()],
+        interval: 30,
+        timeout: 5,
+        retries: 3,
+        start_period: Some(0),
+    };
+    let own = std::sync::Arc::make_mut(&mut definition);
+    std::sync::Arc::make_mut(&mut own.spec).containers[0].health_check = Some(check);
+    Record::TaskDefinition(definition)
+}
+
+fn checked_task() -> Record {
+    let Record::Task(mut task) = task() else { unreachable!() };
+    let container = &mut std::sync::Arc::make_mut(&mut task).containers[0];
+    container.health = Some(Health { status: HealthStatus::Unhealthy, changes: 2 });
+    container.essential = false;
+    Record::Task(task)
 }
 
 #[test]
