@@ -1,8 +1,11 @@
 """Services: what is asked of them, and the tasks that follow."""
 
+import http.server
+import json
 import os
 import subprocess
 import sys
+import threading
 import unittest
 
 from checked import Case
@@ -10,6 +13,39 @@ from checked import Case
 IMAGE = os.environ["TEST_IMAGE"]
 # The SDK's own waiters, asking more often than its 15 seconds.
 SOON = {"Delay": 1, "MaxAttempts": 120}
+
+
+class Target:
+    """Who is asked at a lifecycle hook, and answers in turn."""
+
+    def __init__(self, *answers):
+        self.answers, self.asked = list(answers), []
+
+    def __enter__(self):
+        target = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                target.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                turn = len(target.asked)
+                answer = {"hookStatus": target.answers[turn - 1], "callBackDelay": 1, "hookDetails": {"turn": turn}}
+                body = json.dumps(answer).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/hook"
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
 
 
 class Asked(Case):
@@ -42,7 +78,7 @@ class Asked(Case):
     def test_a_service_is_made_told_changed_and_deleted(self):
         made = self.create(
             clientToken="once", tags=[{"key": "k", "value": "v"}], propagateTags="SERVICE", enableECSManagedTags=True, role="",
-            deploymentController={"type": "ECS"}, placementStrategy=[], enableExecuteCommand=False,
+            deploymentController={"type": "ECS"}, placementStrategy=[], enableExecuteCommand=False, loadBalancers=[],
             placementConstraints=[{"type": "memberOf", "expression": "attribute:ecs.os-type == linux"}],
             deploymentConfiguration={
                 "maximumPercent": 150, "minimumHealthyPercent": 50,
@@ -76,6 +112,8 @@ class Asked(Case):
         stopped = self.ecs.stop_service_deployment(serviceDeploymentArn=current, stopType="ABORT")
         self.assertEqual(current, stopped["serviceDeploymentArn"])
         self.refused("ConflictException", self.ecs.stop_service_deployment, serviceDeploymentArn=current)
+        told = [event["message"] for event in self.described()["events"]]
+        self.assertTrue(any(text.endswith("deployment failed: stopped by user.") for text in told), told)
 
         self.assertEqual(1, self.ecs.describe_clusters(clusters=[self.cluster])["clusters"][0]["activeServicesCount"])
         self.refused("ClusterContainsServicesException", self.ecs.delete_cluster, cluster=self.cluster)
@@ -98,6 +136,96 @@ class Asked(Case):
         pages = list(self.ecs.get_paginator("list_services").paginate(cluster=self.cluster))
         self.assertEqual([10, 2], [len(page["serviceArns"]) for page in pages])
         self.assertEqual(names, {arn.rsplit("/")[-1] for page in pages for arn in page["serviceArns"]})
+        wrong = "InvalidParameterException"
+        self.refused(wrong, self.ecs.list_services, saying="token", cluster="default", nextToken=pages[0]["nextToken"])
+        self.refused(wrong, self.ecs.list_services, saying="between 1 and 100", cluster=self.cluster, maxResults=0)
+
+    def blue_green(self, *hooks, **more):
+        return {"deploymentConfiguration": {"strategy": "BLUE_GREEN", "lifecycleHooks": list(hooks), **more}}
+
+    def story(self, until=None):
+        """The current deployment, once it says what is waited for."""
+        arn = self.described()["currentServiceDeployment"]
+        look = lambda: self.ecs.describe_service_deployments(serviceDeploymentArns=[arn])["serviceDeployments"][0]
+        return self.until("the deployment", look, until) if until else look()
+
+    def test_a_blue_green_deployment_pauses_until_somebody_decides(self):
+        pause = {"targetType": "PAUSE", "lifecycleStages": ["PRE_SCALE_UP"], "timeoutConfiguration": {"timeoutInMinutes": 5}}
+        made = self.create(desiredCount=0, **self.blue_green(pause, bakeTimeInMinutes=0))
+        shown = made["deploymentConfiguration"]
+        self.assertEqual(("BLUE_GREEN", 0), (shown["strategy"], shown["bakeTimeInMinutes"]))
+        pause["timeoutConfiguration"]["action"] = "ROLLBACK"
+        self.assertEqual([pause], shown["lifecycleHooks"])
+        story = self.story()
+        self.assertEqual("PRE_SCALE_UP", story["lifecycleStage"])
+        (hook,) = story["lifecycleHookDetails"]
+        self.assertEqual(("PAUSE", "AWAITING_ACTION", "ROLLBACK"), (hook["targetType"], hook["status"], hook["timeoutAction"]))
+        named = {"serviceDeploymentArn": story["serviceDeploymentArn"], "hookId": hook["hookId"]}
+        wrong = self.ecs.continue_service_deployment
+        self.refused("InvalidParameterException", wrong, saying="no lifecycle hook", **{**named, "hookId": "nope"})
+        answer = self.ecs.continue_service_deployment(**named)
+        self.assertEqual(named["serviceDeploymentArn"], answer["serviceDeploymentArn"])
+        self.story(lambda story: story["status"] == "SUCCESSFUL")
+        self.refused("InvalidParameterException", wrong, saying="SUCCEEDED", **named)
+
+        # The next one is turned back at the same place.
+        first = self.described()["taskDefinition"]
+        self.ecs.update_service(cluster=self.cluster, service="web", taskDefinition=self.cluster + ":1")
+        story = self.story()
+        hook = story["lifecycleHookDetails"][0]["hookId"]
+        self.ecs.continue_service_deployment(
+            serviceDeploymentArn=story["serviceDeploymentArn"], hookId=hook, action="ROLLBACK")
+        story = self.story(lambda story: story["status"] == "ROLLBACK_SUCCESSFUL")
+        self.assertIn("lifecycle hook failed", story["statusReason"])
+        self.assertEqual(["FAILED"], [hook["status"] for hook in story["lifecycleHookDetails"]])
+        self.assertEqual(first, self.described()["deployments"][0]["taskDefinition"])
+
+    def test_a_blue_green_deployment_asks_who_answers_at_a_url(self):
+        with Target("IN_PROGRESS", "SUCCEEDED", "FAILED") as target:
+            hook = {"hookTargetArn": target.url, "roleArn": "arn:aws:iam::000000000000:role/hook",
+                    "lifecycleStages": ["POST_SCALE_UP"], "hookDetails": {"suite": "smoke"}}
+            self.create(desiredCount=0, **self.blue_green(hook, bakeTimeInMinutes=0))
+            story = self.story(lambda story: story["status"] == "SUCCESSFUL")
+            first, again = target.asked
+            self.assertEqual("POST_SCALE_UP", first["lifecycleStage"])
+            self.assertEqual(story["serviceDeploymentArn"], first["resourceArn"])
+            revision = story["targetServiceRevision"]["arn"]
+            self.assertEqual(revision, first["executionDetails"]["targetServiceRevisionArn"])
+            # What it said for itself comes back to it.
+            self.assertEqual([{"suite": "smoke"}, {"turn": 1}], [first["hookDetails"], again["hookDetails"]])
+
+            self.ecs.update_service(cluster=self.cluster, service="web", forceNewDeployment=True)
+            story = self.story(lambda story: story["status"] == "ROLLBACK_SUCCESSFUL")
+            events = [event["message"] for event in self.described()["events"]]
+            self.assertTrue(any("its target says FAILED" in event for event in events), events)
+
+    def test_what_of_strategies_is_wrong_is_refused(self):
+        wrong = "InvalidParameterException"
+        hook = {"hookTargetArn": "http://127.0.0.1:1/", "lifecycleStages": ["POST_SCALE_UP"]}
+        pause = {"targetType": "PAUSE", "lifecycleStages": ["POST_SCALE_UP"]}
+        for saying, given in [
+            ("LINEAR", {"strategy": "LINEAR"}),
+            ("CANARY", {"strategy": "CANARY"}),
+            ("bakeTimeInMinutes", {"strategy": "ROLLING", "bakeTimeInMinutes": 5}),
+            ("lifecycleHooks", {"lifecycleHooks": [pause]}),
+            ("bakeTimeInMinutes", {"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 1441}),
+            ("earlySuccessCriteria", {
+                "strategy": "BLUE_GREEN", "earlySuccessCriteria": {"enable": True, "healthyPercent": 100}}),
+        ]:
+            self.refused(wrong, self.create, saying=saying, deploymentConfiguration=given)
+        for saying, given in [
+            ("Lambda", {**hook, "hookTargetArn": "arn:aws:lambda:us-east-1:000000000000:function:f"}),
+            ("hookTargetArn", {**hook, "hookTargetArn": "ftp://host/"}),
+            ("hookTargetArn", {"lifecycleStages": ["POST_SCALE_UP"]}),
+            ("hookTargetArn", {**pause, "hookTargetArn": "http://127.0.0.1/"}),
+            ("lifecycleStages", {"targetType": "PAUSE"}),
+            ("PRODUCTION_TRAFFIC_SHIFT", {**pause, "lifecycleStages": ["PRODUCTION_TRAFFIC_SHIFT"]}),
+            ("hookDetails", {**hook, "hookDetails": {"long": "x" * 5000}}),
+        ]:
+            self.refused(wrong, self.create, saying=saying, **self.blue_green(given))
+        self.refused(wrong, self.create, saying="daemon", desiredCount=None, schedulingStrategy="DAEMON", **self.blue_green())
+        self.refused("ServiceDeploymentNotFoundException", self.ecs.continue_service_deployment, hookId="h",
+                     serviceDeploymentArn=self.create()["currentServiceDeployment"][:-1] + "_")
 
     def test_what_is_wrong_is_said_in_the_model_s_codes(self):
         self.create()
@@ -106,6 +234,7 @@ class Asked(Case):
         self.refused(wrong, self.create, saying="not idempotent", desiredCount=2)
         self.refused(wrong, self.create, saying="a desired count", name="d", schedulingStrategy="DAEMON")
         self.refused(wrong, self.create, saying="FARGATE", name="f", launchType="FARGATE")
+        self.refused(wrong, self.create, saying="loadBalancers", name="l", loadBalancers=[{}])
         self.refused("ClientException", self.create, saying="not found", name="t", taskDefinition="nope")
         self.refused("ClusterNotFoundException", self.ecs.list_services, cluster="nope")
         self.refused("ServiceNotFoundException", self.ecs.update_service, service="nope", **here)
@@ -117,6 +246,10 @@ class Asked(Case):
         self.refused("ServiceDeploymentNotFoundException", self.ecs.stop_service_deployment, serviceDeploymentArn=story[:-1] + "_")
         answer = self.ecs.describe_services(services=["nope"], **here)
         self.assertEqual("MISSING", answer["failures"][0]["reason"])
+        elsewhere = self.described()["serviceArn"].split(":")
+        elsewhere[3] = "eu-south-2"
+        answer = self.ecs.describe_services(services=["web", ":".join(elsewhere)], **here)
+        self.assertEqual((1, "MISSING"), (len(answer["services"]), answer["failures"][0]["reason"]))
         answer = self.ecs.get_task_protection(tasks=["0" * 32], **here)
         self.assertEqual("MISSING", answer["failures"][0]["reason"])
 
@@ -203,6 +336,22 @@ class Run(Case):
         self.assertEqual((0, 1), (code, self.stable()["runningCount"]), said)
         code, said = ecs("deploy", "default", self.family, "--image", "app", IMAGE + "-not-there", "--timeout", "10")
         self.assertEqual((1, True), (code, "Deployment failed" in said), said)
+
+    def test_a_blue_green_deployment_stands_beside_the_one_before(self):
+        with Target("SUCCEEDED") as target:
+            hook = {"hookTargetArn": target.url, "lifecycleStages": ["POST_SCALE_UP"]}
+            rules = {"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 0}
+            self.create(desiredCount=1, deploymentConfiguration=rules)
+            self.stable()
+            rules["lifecycleHooks"] = [hook]
+            self.ecs.update_service(service=self.family, taskDefinition=self.family, deploymentConfiguration=rules)
+            self.until("both revisions", self.tasks, lambda now: sum(t["lastStatus"] == "RUNNING" for t in now) == 2)
+            service = self.ecs.describe_services(services=[self.family])["services"][0]
+            self.assertEqual([1, 1], [deployment["desiredCount"] for deployment in service["deployments"]])
+            service = self.stable()
+            self.assertEqual(["POST_SCALE_UP"], [asked["lifecycleStage"] for asked in target.asked])
+        self.assertEqual([service["taskDefinition"]], [task["taskDefinitionArn"] for task in self.tasks()])
+        self.assertTrue(service["taskDefinition"].endswith(self.family + ":2"))
 
     def test_a_daemon_has_one_task_on_each_instance(self):
         self.create(schedulingStrategy="DAEMON", desiredCount=None)

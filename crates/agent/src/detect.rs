@@ -10,7 +10,7 @@ use std::fs;
 const API_VERSIONS: [&str; 13] =
     ["1.17", "1.18", "1.19", "1.20", "1.21", "1.22", "1.23", "1.24", "1.25", "1.28", "1.29", "1.30", "1.32"];
 /// Everything else that a definition may require and that is honoured.
-const CAPABILITIES: [&str; 7] = [
+const CAPABILITIES: [&str; 8] = [
     "com.amazonaws.ecs.capability.privileged-container",
     "com.amazonaws.ecs.capability.logging-driver.awslogs",
     "com.amazonaws.ecs.capability.logging-driver.json-file",
@@ -18,6 +18,7 @@ const CAPABILITIES: [&str; 7] = [
     "ecs.capability.increased-task-cpu-limit",
     "ecs.capability.network.container-port-range",
     "ecs.capability.container-ordering",
+    "ecs.capability.container-health-check",
 ];
 
 /// What is told instead of what was found.
@@ -87,6 +88,7 @@ mod tests {
         for (container, driver) in definition.containers.iter_mut().zip([LogDriver::Awslogs, LogDriver::JsonFile]) {
             container.privileged = Some(true);
             container.start_timeout = Some(5);
+            container.health_check = Some(testing::check(5));
             container.log_configuration = Some(LogConfiguration { driver, options: Default::default() });
             let spec = PortSpec::Range { first: 1, last: 2 };
             container.port_mappings = vec![PortMapping { spec, protocol: None, name: None, app_protocol: None }];

@@ -193,6 +193,14 @@ mod tests {
         let record = Record { version: VERSION, assignment, definition, state };
         let golden = check("task", serde_json::to_string(&record).unwrap() + "\n");
         assert_eq!(serde_json::from_str::<Record>(&golden).unwrap(), record);
+        let mut checked = record.clone();
+        let mut definition = (*checked.definition).clone();
+        definition.containers[1].health_check = Some(testing::check(30));
+        checked.state.containers[1] =
+            TaskState::new([(&definition.containers[1], "id-db".into(), false)]).containers.remove(0);
+        checked.definition = definition.into();
+        let golden = check("task.health", serde_json::to_string(&checked).unwrap() + "\n");
+        assert_eq!(serde_json::from_str::<Record>(&golden).unwrap(), checked);
         let newest = Newest { epoch: 2, generation: 7 };
         let golden = check("newest", serde_json::to_string(&newest).unwrap() + "\n");
         assert_eq!(serde_json::from_str::<Newest>(&golden).unwrap(), newest);

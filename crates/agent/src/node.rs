@@ -4,7 +4,7 @@
 
 use crate::{
     plan::{Job, TaskPlan},
-    task::{Endpoint, Pulled},
+    task::{Endpoint, Probed, Pulled},
 };
 use futures::{future::BoxFuture, stream::BoxStream};
 use std::sync::Arc;
@@ -75,6 +75,9 @@ pub trait Node: Send + Sync + 'static {
 
     /// Looks how it does.
     fn inspect(&self, job: Job) -> BoxFuture<'_, Result<Seen, Failure>>;
+
+    /// Runs its health check's command inside it, for no longer than the check allows.
+    fn probe(&self, job: Job) -> BoxFuture<'_, Probed>;
 
     /// Removes the container and its network, whatever state they are in. Its output stays.
     fn remove(&self, job: Job) -> BoxFuture<'_, Result<(), Failure>>;

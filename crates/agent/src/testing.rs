@@ -3,12 +3,12 @@
 use crate::{
     node::{Failure, Node, NodeEvent, Seen},
     plan::{Job, TaskPlan},
-    task::{Endpoint, Pulled},
+    task::{Endpoint, Probed, Pulled},
 };
 use effects::Effects;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use link::Assignment;
-use model::{ContainerDefinition, Desired, Family, MemoryMib, TaskDefinitionSpec, TaskOverrides};
+use model::{ContainerDefinition, Desired, Family, HealthCheck, MemoryMib, TaskDefinitionSpec, TaskOverrides};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -53,6 +53,12 @@ pub(crate) fn assignment(n: u32, containers: &[&str]) -> (Assignment, Arc<TaskDe
     (assignment, Arc::new(definition))
 }
 
+/// A check that is tried every so many seconds; one failure is enough.
+pub(crate) fn check(interval: u32) -> HealthCheck {
+    let command = vec!["CMD".to_owned(), "true".to_owned()];
+    HealthCheck { command, interval, timeout: 2, retries: 1, start_period: None }
+}
+
 /// A machine in memory. It outlives the engines that use it, as containers outlive agents.
 pub(crate) struct FakeNode {
     inner: Mutex<FakeInner>,
@@ -67,6 +73,7 @@ struct FakeInner {
     calls: Vec<String>,
     fail: Option<(&'static str, &'static str)>,
     stubborn: bool,
+    ill: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +110,11 @@ impl FakeNode {
     /// Processes ignore the stop signal from now on.
     pub(crate) fn be_stubborn(&self) {
         self.with(|inner| inner.stubborn = true);
+    }
+
+    /// Health checks fail from now on, or pass again.
+    pub(crate) fn be_ill(&self, ill: bool) {
+        self.with(|inner| inner.ill = ill);
     }
 
     pub(crate) fn calls(&self) -> Vec<String> {
@@ -188,6 +200,16 @@ impl Node for FakeNode {
                 Some(Fake::Created | Fake::Running) => Seen::Alive,
                 Some(Fake::Exited(code)) => Seen::Exited { code: Some(*code), oom: false },
             }))
+        }
+        .boxed()
+    }
+    fn probe(&self, job: Job) -> BoxFuture<'_, Probed> {
+        async move {
+            match self.call("probe", &job) {
+                Ok(()) if self.with(|inner| inner.ill) => Probed::Failed,
+                Ok(()) => Probed::Passed,
+                Err(_) => Probed::Unknown,
+            }
         }
         .boxed()
     }

@@ -8,8 +8,8 @@ use link::{
 };
 use model::{
     AgentInfo, Attributes, ClusterName, ContainerDefinition, ContainerObservation, ContainerOverride, ContainerStatus,
-    CpuUnits, Desired, Family, MemoryMib, NetworkBinding, ObservedStatus, Protocol, Resources, Stop, StopCode,
-    TaskDefinitionSpec, TaskObservation, TaskOverrides, Timestamp,
+    CpuUnits, Desired, Family, Health, HealthCheck, HealthStatus, MemoryMib, NetworkBinding, ObservedStatus, Protocol,
+    Resources, Stop, StopCode, TaskDefinitionSpec, TaskObservation, TaskOverrides, Timestamp,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
@@ -79,6 +79,7 @@ fn observation() -> TaskObservation {
             exit_code: Some(137),
             reason: Some("OutOfMemoryError: Container killed due to memory usage".into()),
             network_bindings: vec![binding],
+            health: None,
         }],
         pull_started: Some(Timestamp(1)),
         pull_stopped: Some(Timestamp(2)),
@@ -129,6 +130,9 @@ fn what_an_agent_says() {
     check("agent.hello", &AgentMessage::Hello(hello()));
     check("agent.heartbeat", &AgentMessage::Heartbeat);
     check("agent.report", &AgentMessage::Report { seq: 7, tasks: vec![observation()] });
+    let mut healthy = observation();
+    healthy.containers[0].health = Some(Health { status: HealthStatus::Healthy, changes: 1 });
+    check("agent.report.health", &AgentMessage::Report { seq: 7, tasks: vec![healthy] });
     let batch = LogBatch {
         group: "/demo/web".into(),
         stream: "p/web/1".into(),
@@ -147,6 +151,15 @@ fn what_an_agent_says() {
 fn what_a_server_says() {
     check("server.welcome", &ServerMessage::Welcome(Welcome { heartbeat_seconds: 10, server_time: Timestamp(6) }));
     check("server.assignments", &ServerMessage::Assignments(assignments()));
+    let mut checked = assignments();
+    Arc::make_mut(&mut checked.definitions[0].1).containers[0].health_check = Some(HealthCheck {
+        command: vec!["CMD".into(), "true".into()],
+        interval: 30,
+        timeout: 5,
+        retries: 3,
+        start_period: None,
+    });
+    check("server.assignments.health", &ServerMessage::Assignments(checked));
     check("server.report_ack", &ServerMessage::ReportAck { seq: 7 });
     let outcomes = vec![LogOutcome::Accepted { next_offset: 20 }, LogOutcome::Refused { message: "no group".into() }];
     check("server.logs_ack", &ServerMessage::LogsAck { seq: 8, outcomes });

@@ -25,7 +25,7 @@ pub(crate) enum Command {
     Env(EnvArgs),
     /// Show clusters, instances and tasks, and what needs attention, in one screen.
     Status(crate::cli::StatusArgs),
-    /// Tell how a service is, and why it is not stable.
+    /// Tell how a service is, and why it is not stable; let a paused deployment go on.
     #[command(subcommand)]
     Service(crate::cli::ServiceCommand),
     /// Give a service a new image, wait until it runs everywhere, and go back if it fails.
@@ -239,9 +239,15 @@ pub(crate) struct EnvArgs {
     /// The server's data directory.
     #[arg(long, env = "LONGSHORE_DATA_DIR", default_value = DATA_DIR)]
     pub(crate) data_dir: PathBuf,
-    /// The endpoint to print.
-    #[arg(long, env = "LONGSHORE_ENDPOINT", default_value = "http://127.0.0.1:4566")]
-    pub(crate) endpoint: String,
+    /// The endpoint to print; if none is named, where the server listens.
+    #[arg(long, env = "LONGSHORE_ENDPOINT")]
+    pub(crate) endpoint: Option<String>,
+    /// Where the server was told to listen.
+    #[arg(long, env = "LONGSHORE_LISTEN", default_value = "127.0.0.1:4566", value_delimiter = ',')]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// The certificate chain that the server was given, which makes the endpoint HTTPS.
+    #[arg(long, env = "LONGSHORE_TLS_CERT")]
+    pub(crate) tls_cert: Option<PathBuf>,
     /// The region to print.
     #[arg(long, env = "LONGSHORE_REGION", default_value = server::config::DEFAULT_REGION)]
     pub(crate) region: String,

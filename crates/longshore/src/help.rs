@@ -72,7 +72,21 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("For scripts: the exit code is 3 if something is unhealthy", "longshore status --check --output json"),
         ],
     ),
-    ("service", &[("Why is it not stable?", "longshore service status web --cluster shop")]),
+    (
+        "service",
+        &[
+            ("Why is it not stable?", "longshore service status web --cluster shop"),
+            ("Its deployment is paused: let it go on", "longshore service continue web --cluster shop"),
+        ],
+    ),
+    (
+        "service continue",
+        &[
+            ("Let a deployment that is paused at a lifecycle hook go on", "longshore service continue web"),
+            ("Or back to the revision before", "longshore service continue web --cluster shop --rollback"),
+            ("Where several hooks wait, one of them", "longshore service continue web --hook post-scale-up-1"),
+        ],
+    ),
     (
         "service status",
         &[

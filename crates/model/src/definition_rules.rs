@@ -3,7 +3,9 @@
 //! The texts are the ones clients see with `ClientException`. Source of rules and texts: the service model's
 //! documentation, the ECS developer guide and the emulators' tables in our notes on the original.
 
-use crate::{ContainerDefinition, CpuUnits, MemoryMib, NetworkMode, Port, PortSpec, Protocol, TaskDefinitionSpec};
+use crate::{
+    ContainerDefinition, CpuUnits, HealthCheck, MemoryMib, NetworkMode, Port, PortSpec, Protocol, TaskDefinitionSpec,
+};
 use std::collections::BTreeSet;
 
 /// A rule that a definition breaks; the text says which and where.
@@ -33,6 +35,34 @@ const MAX_PORT_NAME: usize = 64;
 fn is_port_name(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
     !name.is_empty() && name.len() <= MAX_PORT_NAME && !name.starts_with('-') && name.bytes().all(allowed)
+}
+
+/// Source: `HealthCheck`. AWS does not publish the texts. AWS: a command that begins otherwise is let in there, and never tried.
+fn check_health(name: &str, check: &HealthCheck) -> Result<(), InvalidDefinition> {
+    let setting = |what: &str| refuse(format!("Invalid setting for container '{name}'. {what}"));
+    match check.command.split_first().map(|(kind, rest)| (kind.as_str(), rest)) {
+        None => return setting("'healthCheck.command' must not be empty."),
+        Some(("CMD" | "CMD-SHELL", [first, ..])) if !first.is_empty() => {}
+        Some(("CMD" | "CMD-SHELL", _)) => return setting("'healthCheck.command' does not say what to run."),
+        Some(("NONE", [])) => {}
+        Some(_) => return setting("'healthCheck.command' must start with CMD or CMD-SHELL."),
+    }
+    if check.command.iter().any(|word| word.contains('\0')) {
+        return setting("'healthCheck.command' contains a NUL byte.");
+    }
+    let numbers = [
+        ("interval", Some(check.interval), 5..=300),
+        ("timeout", Some(check.timeout), 2..=60),
+        ("retries", Some(check.retries), 1..=10),
+        ("startPeriod", check.start_period, 0..=300),
+    ];
+    for (what, value, range) in numbers {
+        if value.is_some_and(|value| !range.contains(&value)) {
+            let (first, last) = (range.start(), range.end());
+            return setting(&format!("'healthCheck.{what}' must be between {first} and {last}."));
+        }
+    }
+    Ok(())
 }
 
 impl TaskDefinitionSpec {
@@ -122,6 +152,9 @@ impl TaskDefinitionSpec {
         let limit = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);
         if c.ulimits.iter().any(|u| limit(u.soft) > limit(u.hard)) {
             return refuse(format!("Container '{name}' has a ulimit whose softLimit is above its hardLimit."));
+        }
+        if let Some(check) = &c.health_check {
+            check_health(name, check)?;
         }
         if c.hostname.is_some() && self.effective_network_mode() == NetworkMode::Host {
             return refuse("hostname is not supported on container when networkMode=host.");

@@ -12,6 +12,7 @@ pub mod attribute;
 pub mod cluster;
 pub mod container_instance;
 pub mod definition_rules;
+pub mod health;
 pub mod instance_type;
 pub mod lifecycle;
 pub mod machine;
@@ -20,6 +21,7 @@ pub mod network;
 pub mod resources;
 pub mod service;
 pub mod service_record;
+pub mod strategy;
 pub mod tags;
 pub mod task;
 pub mod task_definition;
@@ -37,10 +39,11 @@ pub use attribute::{Attribute, Attributes};
 pub use cluster::{Cluster, ClusterStatus};
 pub use container_instance::{AgentInfo, ContainerInstance, InstanceStatus};
 pub use definition_rules::InvalidDefinition;
+pub use health::{Health, HealthCheck, HealthStatus};
 pub use lifecycle::{ContainerObservation, ObservedStatus, TaskObservation};
 pub use machine::{Machine, MachineState};
 pub use names::{
-    AccountId, ClusterName, ContainerInstanceId, Family, Region, ServiceDeploymentId, ServiceName, TaskId,
+    AccountId, ClusterName, ContainerInstanceId, Family, InvalidName, Region, ServiceDeploymentId, ServiceName, TaskId,
 };
 pub use resources::{CpuUnits, MemoryMib, Port, Protocol, Reservation, Resources};
 pub use service::{
@@ -50,6 +53,10 @@ pub use service::{
 pub use service_record::{
     BreakerState, BreakerStatus, MAX_SERVICE_EVENTS, RevisionImage, RevisionShare, Rollback, ServiceDeployment,
     ServiceDeploymentStatus, ServiceEvent, ServiceEventName, ServiceEventRecord, ServiceRevision,
+};
+pub use strategy::{
+    BlueGreen, DeploymentStrategy, HookAction, HookRun, HookStatus, HookTarget, Lifecycle, LifecycleHook,
+    LifecycleStage,
 };
 pub use tags::Tags;
 pub use task::{

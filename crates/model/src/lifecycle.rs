@@ -4,8 +4,8 @@
 //! out of order; a phase never goes back, and what was once known (an exit code, a start time) is never unlearned.
 
 use crate::{
-    Container, ContainerStatus, Desired, NetworkBinding, Phase, Stop, StopCode, Task, TaskArn, TaskStatus, TaskTimes,
-    Timestamp,
+    Container, ContainerStatus, Desired, Health, NetworkBinding, Phase, Stop, StopCode, Task, TaskArn, TaskStatus,
+    TaskTimes, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -61,6 +61,8 @@ pub struct ContainerObservation {
     pub reason: Option<Arc<str>>,
     #[serde(default)]
     pub network_bindings: Vec<NetworkBinding>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
 }
 
 /// Longest `reason` that is kept. Source: `Container$reason`.
@@ -207,6 +209,10 @@ impl Container {
         }
         if !seen.network_bindings.is_empty() {
             self.network_bindings.clone_from(&seen.network_bindings);
+        }
+        // One whose definition has no check has no health, whatever is said.
+        if let (Some(known), Some(seen)) = (&mut self.health, seen.health) {
+            known.advance(seen);
         }
     }
 }

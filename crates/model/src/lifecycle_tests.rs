@@ -17,6 +17,8 @@ fn task() -> Task {
         exit_code: None,
         reason: None,
         network_bindings: vec![],
+        essential: true,
+        health: Some(Health::default()),
     };
     Task {
         definition: "arn:aws:ecs:us-east-1:123456789012:task-definition/web:1".parse().unwrap(),
@@ -50,8 +52,10 @@ fn observation() -> impl Strategy<Value = TaskObservation> {
     // The node's clock is anywhere.
     let moment = || proptest::option::of((-50..50i64).prop_map(Timestamp));
     let exit_code = proptest::option::of(0..256i32);
-    let all = (status, container, exit_code, moment(), moment(), moment());
-    all.prop_map(|(status, c, exit_code, pull_started, pull_stopped, execution_stopped)| TaskObservation {
+    let health = prop_oneof![Just(HealthStatus::Healthy), Just(HealthStatus::Unhealthy)];
+    let health = proptest::option::of((health, 1..9u32).prop_map(|(status, changes)| Health { status, changes }));
+    let all = (status, container, (exit_code, health), moment(), moment(), moment());
+    all.prop_map(|(status, c, (exit_code, health), pull_started, pull_stopped, execution_stopped)| TaskObservation {
         task: task().arn,
         status,
         containers: vec![ContainerObservation {
@@ -62,6 +66,7 @@ fn observation() -> impl Strategy<Value = TaskObservation> {
             exit_code,
             reason: None,
             network_bindings: vec![],
+            health,
         }],
         pull_started,
         pull_stopped,
@@ -86,6 +91,8 @@ proptest! {
             if before.containers[0].exit_code.is_some() {
                 prop_assert_eq!(task.containers[0].exit_code, before.containers[0].exit_code);
             }
+            let changes = |task: &Task| task.containers[0].health.map(|health| health.changes);
+            prop_assert!(changes(&task) >= changes(&before), "an older word on its health won");
             // The first cause of a stop stays the cause.
             if asked.is_some() {
                 prop_assert_eq!(task.stop().cloned(), asked);

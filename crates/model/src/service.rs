@@ -4,7 +4,10 @@
 //! [`crate::ServiceRevision`]. A [`Deployment`] is one revision on its way in or out of the service; the story of each, from its
 //! beginning to its end, is told by a [`crate::ServiceDeployment`]. Counts of tasks are derived from the tasks.
 
-use crate::{DeploymentId, External, LaunchType, ServiceArn, ServiceDeploymentId, Tags, TaskDefinitionArn, Timestamp};
+use crate::{
+    DeploymentId, DeploymentStrategy, External, LaunchType, ServiceArn, ServiceDeploymentId, Tags, TaskDefinitionArn,
+    Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -175,6 +178,9 @@ pub struct DeploymentRules {
     /// What lets a deployment succeed early.
     #[serde(default)]
     pub early_success: Option<EarlySuccess>,
+    /// Task by task, or stage by stage.
+    #[serde(default, skip_serializing_if = "DeploymentStrategy::is_rolling")]
+    pub strategy: DeploymentStrategy,
 }
 
 /// `deploymentCircuitBreaker`.
@@ -456,6 +462,7 @@ mod tests {
             maximum_percent,
             breaker: CircuitBreaker::default(),
             early_success: None,
+            strategy: DeploymentStrategy::Rolling,
         };
         for (min, max, desired, want) in [
             (100, 200, 4, (4, 8)),

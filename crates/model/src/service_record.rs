@@ -1,7 +1,8 @@
 //! What is kept of a service's past: revisions, service deployments, events.
 
 use crate::{
-    DeploymentId, DeploymentRules, RevisionSpec, ServiceArn, ServiceDeploymentArn, ServiceRevisionArn, Timestamp,
+    DeploymentId, DeploymentRules, Lifecycle, RevisionSpec, ServiceArn, ServiceDeploymentArn, ServiceRevisionArn,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -67,6 +68,9 @@ pub struct ServiceDeployment {
     pub rollback: Option<Rollback>,
     /// What its circuit breaker came to.
     pub breaker: BreakerState,
+    /// How far it has come stage by stage, if that is how it goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifecycle: Option<Lifecycle>,
 }
 
 /// A revision's part in a deployment. The counts are those of its beginning, and from its end on those of its end; in

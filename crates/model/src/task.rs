@@ -4,8 +4,8 @@
 //! shows as `desiredStatus` is derived from both, because an essential container's exit also ends a task's desire to run.
 
 use crate::{
-    ContainerArn, ContainerInstanceId, CpuUnits, MemoryMib, Protocol, Reservation, Tags, TaskArn, TaskDefinitionArn,
-    Timestamp,
+    ContainerArn, ContainerInstanceId, CpuUnits, Health, MemoryMib, Protocol, Reservation, Tags, TaskArn,
+    TaskDefinitionArn, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -226,6 +226,22 @@ pub struct Container {
     /// Published ports.
     #[serde(default)]
     pub network_bindings: Vec<NetworkBinding>,
+    /// Whether the task ends with it.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub essential: bool,
+    /// What its check has found, if its definition has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+}
+
+/// What a record says that was written before it could say anything else.
+fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it so.
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 /// How far a container has come.

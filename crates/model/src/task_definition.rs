@@ -4,7 +4,8 @@
 //! here, to the rules in `definition_rules`, to the conversion in `server::api`, and to the agent.
 
 use crate::{
-    CpuUnits, Family, MemoryMib, Port, Protocol, Reservation, Tags, TaskDefinitionArn, TaskOverrides, Timestamp,
+    CpuUnits, Family, HealthCheck, MemoryMib, Port, Protocol, Reservation, Tags, TaskDefinitionArn, TaskOverrides,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -139,6 +140,8 @@ pub struct ContainerDefinition {
     pub linux_parameters: Option<LinuxParameters>,
     pub docker_labels: BTreeMap<String, String>,
     pub log_configuration: Option<LogConfiguration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<HealthCheck>,
 }
 
 /// A published port or range.
@@ -333,6 +336,9 @@ impl TaskDefinitionSpec {
             if container.start_timeout.is_some() {
                 names.insert("ecs.capability.container-ordering");
             }
+            if container.is_checked() {
+                names.insert("ecs.capability.container-health-check");
+            }
         }
         let mut all: Vec<_> = names.into_iter().map(|n| crate::Attribute { name: n.to_owned(), value: None }).collect();
         let platform = self.runtime_platform.as_ref();
@@ -345,6 +351,13 @@ impl TaskDefinitionSpec {
             all.push(crate::Attribute { name: "ecs.os-type".to_owned(), value });
         }
         all
+    }
+}
+
+impl ContainerDefinition {
+    /// Whether its health is asked for.
+    pub fn is_checked(&self) -> bool {
+        self.health_check.as_ref().is_some_and(|check| check.argv().is_some())
     }
 }
 

@@ -221,6 +221,17 @@ pub enum RuntimeEvent {
     },
 }
 
+/// How a further process of a container ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExecEnd {
+    /// By itself, with this code: 0..=255, 128+n for signal n.
+    Exited(u32),
+    /// It took too long, and was killed.
+    TimedOut,
+    /// It could not be started; the OCI runtime's words.
+    NotStarted(String),
+}
+
 /// What a container uses now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContainerStats {

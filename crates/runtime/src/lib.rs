@@ -16,14 +16,15 @@ mod oci;
 mod programs;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 pub use auth::RegistryAuth;
 pub use container::{
-    BindMount, ContainerSpec, ContainerState, ContainerStats, ContainerStatus, ContainerSummary, Network, Resources,
-    RuntimeEvent, Tmpfs, Ulimit,
+    BindMount, ContainerSpec, ContainerState, ContainerStats, ContainerStatus, ContainerSummary, ExecEnd, Network,
+    Resources, RuntimeEvent, Tmpfs, Ulimit,
 };
 pub use containerd::{Containerd, ContainerdConfig};
 pub use error::{CreateError, PullError, RuntimeError};
@@ -70,6 +71,15 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Sends a signal to the container's first process, or to all of them. No error if it has already stopped.
     fn signal<'a>(&'a self, id: &'a str, signal: i32, all: bool) -> BoxFuture<'a, Result<(), RuntimeError>>;
+
+    /// Runs a further process in a container, as its own user and with its environment, and waits for its end; one that
+    /// takes longer than `limit` is killed. One at a time in a container: a second one ends the first.
+    fn exec<'a>(
+        &'a self,
+        id: &'a str,
+        args: &'a [String],
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<ExecEnd, RuntimeError>>;
 
     /// What happens to containers from now on. Never ends; reconnects by itself. Each (re)connection starts with
     /// [`RuntimeEvent::Connected`]: events may have been missed before it, so reconcile with [`Runtime::list`] then.

@@ -4,9 +4,13 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use common::{Bench, event, exit_of};
-use runtime::{BindMount, ContainerSpec, ContainerState, CreateError, Resources, Runtime, RuntimeEvent, Tmpfs, Ulimit};
+use runtime::{
+    BindMount, ContainerSpec, ContainerState, CreateError, ExecEnd, Resources, Runtime, RuntimeError, RuntimeEvent,
+    Tmpfs, Ulimit,
+};
 
 #[tokio::test]
 async fn a_container_lives_logs_and_leaves_nothing() {
@@ -280,5 +284,59 @@ async fn what_cannot_be_created_says_why_and_leaves_nothing() {
     for id in ["a", "b", "c", "d", "e", "f"] {
         assert_eq!(runtime.status(id).await.unwrap(), None, "{id}");
     }
+    bench.nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_further_process_runs_as_the_container_does_and_no_longer_than_it_may() {
+    let (bench, _daemon, runtime) = Bench::ready().await;
+    let mut events = runtime.watch();
+    event(&mut events, |e| (e == RuntimeEvent::Connected).then_some(())).await;
+    let mut spec = bench.spec("one", "sleep 1000");
+    spec.user = "1000:1001".into();
+    spec.cwd = "/srv/app".into();
+    spec.env.push("WORD=of ours".into());
+    spec.cap_drop = vec!["ALL".into()];
+    // What is killed leaves nothing behind that has yet to be waited for.
+    spec.init = true;
+    let cgroup = spec.cgroup_path.clone();
+    runtime.create(spec).await.unwrap();
+    let soon = Duration::from_secs(60);
+    let run = async |script: &str, limit: Duration| {
+        runtime.exec("one", &["/bin/sh".into(), "-c".into(), script.into()], limit).await
+    };
+    runtime.start("one").await.unwrap();
+    let check = async |script: &str, want: ExecEnd| assert_eq!(run(script, soon).await, Ok(want), "{script}");
+    check("exit 0", ExecEnd::Exited(0)).await;
+    check("exit 7", ExecEnd::Exited(7)).await;
+    check("kill -9 $$", ExecEnd::Exited(137)).await;
+    let same = "test $(id -u):$(id -g) = 1000:1001 && test $PWD = /srv/app && test \"$WORD\" = 'of ours' \
+        && test $(hostname) = one && grep -q 'CapEff:.0*$' /proc/self/status";
+    check(same, ExecEnd::Exited(0)).await;
+    let missing = runtime.exec("one", &["/nope".into()], soon).await.unwrap();
+    assert!(matches!(&missing, ExecEnd::NotStarted(why) if why.contains("/nope")), "{missing:?}");
+
+    // What hangs is killed with all it has started.
+    let pids = || bench.cgroups.pids_current(&cgroup).unwrap();
+    let before = pids();
+    assert_eq!(run("sleep 1000; true", Duration::from_millis(300)).await, Ok(ExecEnd::TimedOut));
+    bench.until("nothing of it is left", || pids() == before).await;
+
+    // One whose caller went away is ended by the next one.
+    tokio::select! {
+        ended = run("sleep 1000", soon) => panic!("{ended:?}"),
+        () = bench.until("it runs", || pids() > before) => {}
+    }
+    check("exit 3", ExecEnd::Exited(3)).await;
+
+    // None of this was the end of the container.
+    assert_eq!(runtime.status("one").await.unwrap().unwrap().state, ContainerState::Running);
+    runtime.signal("one", libc::SIGKILL, true).await.unwrap();
+    assert_eq!(exit_of(&mut events, "one").await.0, 137);
+    bench.stopped(&runtime, "one").await;
+    let ended = run("exit 0", soon).await;
+    assert!(matches!(ended, Err(RuntimeError::NotFound(_))), "{ended:?}");
+    runtime.remove("one").await.unwrap();
+    assert!(matches!(run("exit 0", soon).await, Err(RuntimeError::NotFound(_))));
     bench.nothing_left().await;
 }

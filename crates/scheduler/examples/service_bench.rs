@@ -87,6 +87,7 @@ fn service(desired: u32) -> (Service, ServiceDeployment) {
             maximum_percent: 200,
             breaker: CircuitBreaker::default(),
             early_success: None,
+            strategy: model::DeploymentStrategy::Rolling,
         },
         az_rebalancing: true,
         spec: Some(spec(1)),

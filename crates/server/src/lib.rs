@@ -13,6 +13,7 @@ pub mod credentials;
 pub mod event_log;
 pub mod http;
 pub mod machines;
+mod outgoing;
 pub mod trust;
 
 mod ca;

@@ -109,7 +109,8 @@ fn present_members_are_named() {
         "containerDefinitions": [
             {"name": "a", "privileged": false, "cpu": 0, "linuxParameters": {"initProcessEnabled": true, "devices": []}},
             {"name": "b", "linuxParameters": {"devices": [{"hostPath": "/dev/kvm"}]}, "dockerLabels": {"k": "v"}},
-            {"name": "c", "healthCheck": {"command": [], "retries": 0}, "dockerLabels": {}},
+            {"name": "c", "healthCheck": {"command": [], "retries": 0}, "dockerLabels": {}, "ulimits": [], "secrets": [null]},
+            {"name": "d", "extraHosts": [{}], "links": [""], "environment": [{"name": "", "value": ""}]},
         ],
     });
     let paths = present(&value, input(&ecs::SERVICE, "RegisterTaskDefinition"));
@@ -118,6 +119,9 @@ fn present_members_are_named() {
         [
             "containerDefinitions",
             "containerDefinitions.dockerLabels",
+            "containerDefinitions.environment",
+            "containerDefinitions.extraHosts",
+            "containerDefinitions.links",
             "containerDefinitions.linuxParameters",
             "containerDefinitions.linuxParameters.devices",
             "containerDefinitions.linuxParameters.devices.hostPath",

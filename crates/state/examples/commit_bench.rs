@@ -104,6 +104,7 @@ fn said(task: &Task, number: u64, runs: bool) -> TaskObservation {
         exit_code: if runs { None } else { Some(exit) },
         reason: None,
         network_bindings: Vec::new(),
+        health: None,
     };
     let created = task.times.created;
     TaskObservation {

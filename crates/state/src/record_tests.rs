@@ -1,29 +1,27 @@
 //! The stored form of every kind, byte for byte. `LONGSHORE_BLESS=1` writes the files anew; look at the difference before
 //! committing it, because a server must still read what the last one wrote.
 
-use super::{FamilyRecord, Kind, NetworkRecord, Record, SettingRecord};
+use super::{FamilyRecord, Kind, Record, SettingRecord};
 use crate::{command::IdempotencyToken, snapshot::TokenRecord};
 use model::{
-    AccountId, AccountSetting, Activation, AgentInfo, BreakerState, BreakerStatus, CircuitBreaker, Cleanup, Cluster,
-    ClusterArn, ClusterName, ClusterStatus, Container, ContainerArn, ContainerDefinition, ContainerInstance,
+    AccountId, AccountSetting, Activation, AgentInfo, BlueGreen, BreakerState, BreakerStatus, CircuitBreaker, Cleanup,
+    Cluster, ClusterArn, ClusterName, ClusterStatus, Container, ContainerArn, ContainerDefinition, ContainerInstance,
     ContainerInstanceArn, ContainerInstanceId, ContainerOverride, ContainerStatus, CpuUnits, Creation, Deployment,
-    DeploymentId, DeploymentRules, Desired, EarlySuccess, External, Failures, Family, InstanceStatus, LaunchType,
-    LogConfiguration, LogDriver, Machine, MachineState, MemoryMib, NetworkBinding, NetworkMode, Phase,
-    PlacementConstraint, PlacementStrategy, Port, PortMapping, PortSpec, PropagateTags, Protocol, Region, Registration,
-    Reservation, Resources, RevisionImage, RevisionShare, RevisionSpec, Rollback, Rollout, Scale, SchedulingStrategy,
-    Scope, Service, ServiceArn, ServiceDeployment, ServiceDeploymentArn, ServiceDeploymentId, ServiceDeploymentStatus,
-    ServiceEvent, ServiceEventName, ServiceEventRecord, ServiceName, ServiceRevision, ServiceRevisionArn,
-    ServiceStatus, SettingName, Stop, StopCode, Tags, Task, TaskArn, TaskDefinition, TaskDefinitionArn,
-    TaskDefinitionSpec, TaskDefinitionStatus, TaskId, TaskOverrides, TaskSet, TaskSetStatus, TaskTimes, Timestamp,
-    Ulimit,
-    network::{
-        self, Address, AddressAssociation, AddressAssociationId, AllocationId, Allowed, Direction, Interface,
-        InterfaceId, InternetGateway, InternetGatewayId, NatGateway, NatGatewayId, Peer, Route, RouteAssociation,
-        RouteAssociationId, RouteTable, RouteTableId, RouteTarget, Rule, RuleId, SecurityGroup, SecurityGroupId,
-        Subnet, SubnetId, Traffic, Vpc, VpcId,
-    },
+    DeploymentId, DeploymentRules, DeploymentStrategy, Desired, EarlySuccess, External, Failures, Family, Health,
+    HealthCheck, HealthStatus, HookAction, HookRun, HookStatus, HookTarget, InstanceStatus, LaunchType, Lifecycle,
+    LifecycleHook, LifecycleStage, LogConfiguration, LogDriver, Machine, MachineState, MemoryMib, NetworkBinding,
+    NetworkMode, Phase, PlacementConstraint, PlacementStrategy, Port, PortMapping, PortSpec, PropagateTags, Protocol,
+    Region, Registration, Reservation, Resources, RevisionImage, RevisionShare, RevisionSpec, Rollback, Rollout, Scale,
+    SchedulingStrategy, Scope, Service, ServiceArn, ServiceDeployment, ServiceDeploymentArn, ServiceDeploymentId,
+    ServiceDeploymentStatus, ServiceEvent, ServiceEventName, ServiceEventRecord, ServiceName, ServiceRevision,
+    ServiceRevisionArn, ServiceStatus, SettingName, Stop, StopCode, Tags, Task, TaskArn, TaskDefinition,
+    TaskDefinitionArn, TaskDefinitionSpec, TaskDefinitionStatus, TaskId, TaskOverrides, TaskSet, TaskSetStatus,
+    TaskTimes, Timestamp, Ulimit,
 };
 use std::{collections::BTreeMap, path::PathBuf};
+
+#[path = "record_network_tests.rs"]
+mod network;
 
 fn scope() -> Scope {
     Scope { account: AccountId::parse("123456789012").unwrap(), region: Region::parse("eu-central-1").unwrap() }
@@ -145,6 +143,8 @@ fn task() -> Record {
             container_port_range: None,
             host_port_range: None,
         }],
+        essential: true,
+        health: None,
     };
     let over = ContainerOverride {
         name: "web".to_owned(),
@@ -258,7 +258,13 @@ fn revision_spec() -> RevisionSpec {
 fn rules() -> DeploymentRules {
     let breaker = CircuitBreaker { enable: true, rollback: true, ..CircuitBreaker::default() };
     let early_success = Some(EarlySuccess { healthy_percent: 80, cleanup: Cleanup::Deferred });
-    DeploymentRules { minimum_healthy_percent: 50, maximum_percent: 150, breaker, early_success }
+    DeploymentRules {
+        minimum_healthy_percent: 50,
+        maximum_percent: 150,
+        breaker,
+        early_success,
+        strategy: DeploymentStrategy::Rolling,
+    }
 }
 
 fn service() -> Record {
@@ -354,9 +360,40 @@ fn service_deployment() -> Record {
             updated_at: Timestamp(5),
             rollback: Some(Rollback { reason: "why".into(), started_at: Timestamp(3), to: deployment_id() }),
             breaker: BreakerState { status: BreakerStatus::Triggered, failure_count: 3, threshold: 3 },
+            lifecycle: None,
         }
         .into(),
     )
+}
+
+/// One that goes through stages, with a turn of a hook.
+fn blue_green_deployment() -> Record {
+    let Record::ServiceDeployment(deployment) = service_deployment() else { unreachable!("it is a deployment") };
+    let hook = LifecycleHook {
+        target: HookTarget::Http("https://ci.example/hook".into()),
+        role: Some("arn:aws:iam::123456789012:role/hook".into()),
+        stages: vec![LifecycleStage::PostScaleUp, LifecycleStage::ProductionTrafficShift],
+        details: Some("{\"a\":1}".into()),
+        timeout_minutes: 5,
+        on_timeout: HookAction::Continue,
+    };
+    let run = HookRun {
+        id: "rollback-production-traffic-shift-1".into(),
+        hook: 0,
+        stage: LifecycleStage::ProductionTrafficShift,
+        back: true,
+        status: HookStatus::InProgress,
+        expires_at: Timestamp(9),
+        call_at: Some(Timestamp(8)),
+        calls_failed: 1,
+        details: Some("{\"a\":2}".into()),
+    };
+    let pause = LifecycleHook { target: HookTarget::Pause, role: None, details: None, ..hook.clone() };
+    let strategy = DeploymentStrategy::BlueGreen(BlueGreen { bake_minutes: 15, hooks: vec![hook, pause] });
+    let lifecycle = Lifecycle { stage: run.stage, since: Timestamp(7), hooks: vec![run] };
+    let rules = DeploymentRules { strategy, ..rules() };
+    let deployment = ServiceDeployment { rules, lifecycle: Some(lifecycle), ..ServiceDeployment::clone(&deployment) };
+    Record::ServiceDeployment(deployment.into())
 }
 
 fn service_event() -> Record {
@@ -371,114 +408,6 @@ fn service_event() -> Record {
         }
         .into(),
     })
-}
-
-/// One record of each part of a network, in the order of their kinds.
-fn network() -> Vec<Record> {
-    let creation = Creation { token: Some("t".into()), request_sha256: "aa55".into() };
-    let (vpc, subnet) = (VpcId::of(1), SubnetId::of(2));
-    let nat = RouteTarget::NatGateway(NatGatewayId::of(6));
-    let rule = |n, allowed| Rule { id: RuleId::of(n), allowed, description: Some("why".into()), tags: tags() };
-    let allowed = |direction, traffic, peer| Allowed { direction, traffic, peer };
-    let from = allowed(Direction::Ingress, Traffic::Tcp(80, 81), Peer::Group(SecurityGroupId::of(9)));
-    let to = allowed(Direction::Egress, Traffic::All, Peer::v4("0.0.0.0/0").unwrap());
-    let ping = allowed(Direction::Ingress, Traffic::Icmpv6(128, -1), Peer::v6("2001:db8::/32").unwrap());
-    let parts: Vec<network::Record> = vec![
-        Vpc {
-            scope: scope(),
-            id: vpc.clone(),
-            cidr: "10.0.0.0/16".parse().unwrap(),
-            is_default: false,
-            dns_support: true,
-            dns_hostnames: false,
-            usage_metrics: false,
-            created_at: Timestamp(1),
-            tags: tags(),
-        }
-        .into(),
-        Subnet {
-            scope: scope(),
-            id: subnet.clone(),
-            vpc: vpc.clone(),
-            cidr: "10.0.1.0/24".parse().unwrap(),
-            availability_zone: "eu-central-1a".into(),
-            default_for_az: false,
-            map_public_ip: true,
-            tags: tags(),
-        }
-        .into(),
-        RouteTable {
-            scope: scope(),
-            id: RouteTableId::of(3),
-            vpc: vpc.clone(),
-            routes: vec![
-                Route {
-                    destination: "0.0.0.0/0".parse().unwrap(),
-                    target: RouteTarget::InternetGateway(InternetGatewayId::of(5)),
-                },
-                Route { destination: "192.168.0.0/16".parse().unwrap(), target: nat },
-            ],
-            associations: vec![
-                RouteAssociation { id: RouteAssociationId::of(4), subnet: None },
-                RouteAssociation { id: RouteAssociationId::of(5), subnet: Some(subnet.clone()) },
-            ],
-            creation: creation.clone(),
-            tags: tags(),
-        }
-        .into(),
-        InternetGateway { scope: scope(), id: InternetGatewayId::of(5), vpc: Some(vpc.clone()), tags: tags() }.into(),
-        NatGateway {
-            scope: scope(),
-            id: NatGatewayId::of(6),
-            vpc: vpc.clone(),
-            subnet: subnet.clone(),
-            interface: InterfaceId::of(10),
-            allocation: Some(AllocationId::of(7)),
-            created_at: Timestamp(2),
-            creation: creation.clone(),
-            tags: tags(),
-        }
-        .into(),
-        Address {
-            scope: scope(),
-            id: AllocationId::of(7),
-            public_ip: "198.51.100.7".parse().unwrap(),
-            association: Some(AddressAssociation {
-                id: AddressAssociationId::of(8),
-                interface: InterfaceId::of(10),
-                private_ip: "10.0.1.4".parse().unwrap(),
-            }),
-            tags: tags(),
-        }
-        .into(),
-        SecurityGroup {
-            scope: scope(),
-            id: SecurityGroupId::of(9),
-            vpc: vpc.clone(),
-            name: "web".into(),
-            description: "from everywhere".into(),
-            rules: vec![rule(11, from), rule(12, to), rule(13, ping)],
-            tags: tags(),
-        }
-        .into(),
-        Interface {
-            scope: scope(),
-            id: InterfaceId::of(10),
-            vpc,
-            subnet,
-            addresses: vec!["10.0.1.4".parse().unwrap()],
-            mac: "02:00:00:00:00:0a".into(),
-            groups: vec![SecurityGroupId::of(9)],
-            description: "why".into(),
-            source_dest_check: true,
-            nat_gateway: Some(NatGatewayId::of(6)),
-            creation,
-            tags: tags(),
-        }
-        .into(),
-    ];
-    let head = Record::Network(NetworkRecord { scope: scope(), version: 3, changed_at: Timestamp(4) });
-    [head].into_iter().chain(parts.into_iter().map(Record::NetworkPart)).collect()
 }
 
 /// One record of each kind, with as many members set as make sense together.
@@ -510,7 +439,7 @@ fn examples() -> Vec<Record> {
         service_deployment(),
         service_event(),
     ];
-    all.extend(network());
+    all.extend(network::examples());
     all
 }
 
@@ -521,7 +450,34 @@ fn golden(kind: Kind) -> PathBuf {
 
 /// Records of another form than the first example of their kind, and what names their file.
 fn other_forms() -> Vec<(Record, &'static str)> {
-    vec![(external_service(), "external")]
+    vec![
+        (external_service(), "external"),
+        (blue_green_deployment(), "blue_green"),
+        (checked_definition(), "health"),
+        (checked_task(), "health"),
+    ]
+}
+
+fn checked_definition() -> Record {
+    let Record::TaskDefinition(mut definition) = definition() else { unreachable!() };
+    let check = HealthCheck {
+        command: vec!["CMD-SHELL".to_owned(), "test -e /ok".to_owned()],
+        interval: 30,
+        timeout: 5,
+        retries: 3,
+        start_period: Some(0),
+    };
+    let own = std::sync::Arc::make_mut(&mut definition);
+    std::sync::Arc::make_mut(&mut own.spec).containers[0].health_check = Some(check);
+    Record::TaskDefinition(definition)
+}
+
+fn checked_task() -> Record {
+    let Record::Task(mut task) = task() else { unreachable!() };
+    let container = &mut std::sync::Arc::make_mut(&mut task).containers[0];
+    container.health = Some(Health { status: HealthStatus::Unhealthy, changes: 2 });
+    container.essential = false;
+    Record::Task(task)
 }
 
 #[test]

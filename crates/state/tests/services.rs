@@ -36,6 +36,7 @@ fn rules() -> DeploymentRules {
         maximum_percent: 200,
         breaker: CircuitBreaker::default(),
         early_success: None,
+        strategy: model::DeploymentStrategy::Rolling,
     }
 }
 
@@ -89,6 +90,7 @@ fn story(name: &str, number: u64, status: ServiceDeploymentStatus) -> ServiceDep
         updated_at: NOW,
         rollback: None,
         breaker: BreakerState { status: BreakerStatus::Disabled, failure_count: 0, threshold: 3 },
+        lifecycle: None,
     }
 }
 
@@ -302,6 +304,25 @@ async fn failures_are_counted_once_and_hold_up_what_comes_next() {
     world.see(3, ObservedStatus::Stopped(Stop::essential_exited()), NOW.plus_millis(60_000)).await;
     assert_eq!((failures(&world).count, failures(&world).hold_until), (2, None));
     assert_eq!(world.row().live(), 0);
+}
+
+#[tokio::test]
+async fn a_deployment_that_failed_counts_no_further() {
+    let world = World::new().await;
+    let mut first = change(Basis::New, "web", 1);
+    first.start = vec![task_of("web", 1, 1), task_of("web", 2, 1), task_of("web", 3, 1)];
+    world.change(first).await.unwrap();
+    world.see(1, ObservedStatus::Stopped(Stop::failed_to_start()), NOW).await;
+    let mut tripped = change(Basis::Seen(world.row().seen()), "web", 1);
+    tripped.service = Service::clone(&world.row().service);
+    tripped.service.deployments[0].rollout = Rollout::Failed;
+    world.change(tripped).await.unwrap();
+    let (failures, version) = (world.row().service.deployments[0].failures, world.row().service.version);
+    world.see(2, ObservedStatus::Stopped(Stop::failed_to_start()), NOW.plus_millis(9)).await;
+    world.see(3, ObservedStatus::Running, NOW.plus_millis(10)).await;
+    world.see(3, ObservedStatus::Stopped(Stop::essential_exited()), NOW.plus_millis(20)).await;
+    assert_eq!(world.row().service.deployments[0].failures, failures);
+    assert_eq!((failures.count, world.row().service.version), (1, version));
 }
 
 /// A sidecar that takes its time to stop must not let a crash loop go unpaced, nor be counted for it.

@@ -10,7 +10,8 @@ use crate::schema::{Shape, Struct};
 /// The dotted paths of every known member that carries a meaningful value, sorted, list and map positions left out:
 /// `containerDefinitions.linuxParameters.devices`. Structures and lists of structures are named by what is in them, and
 /// also by themselves (`containerDefinitions`, `containerDefinitions.linuxParameters`). Null, `""`, `[]`, `{}`, `0` and
-/// `false`, and whatever is made only of these, count as unset: old Go clients send them for members nobody set.
+/// `false`, and structures and maps made only of these, count as unset: old Go clients send them for members nobody set.
+/// A list that has an item says something whatever the item is (`loadBalancers: [{}]`): no client makes one by itself.
 pub fn present(value: &Value, shape: &Struct) -> Vec<String> {
     let mut paths = BTreeSet::new();
     structure(value, shape, "", &mut paths);
@@ -45,7 +46,7 @@ pub(crate) fn is_unset(value: &Value) -> bool {
         Value::Bool(truth) => !truth,
         Value::Number(number) => number.as_f64() == Some(0.0),
         Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.iter().all(is_unset),
+        Value::Array(items) => items.iter().all(Value::is_null),
         Value::Object(members) => members.values().all(is_unset),
     }
 }

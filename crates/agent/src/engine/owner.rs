@@ -122,7 +122,8 @@ impl Owner {
             Effect::Begin(_, Operation::Pull | Operation::Connect | Operation::Create | Operation::Start)
             | Effect::Signal(_)
             | Effect::Kill(_)
-            | Effect::Inspect(_) => false,
+            | Effect::Inspect(_)
+            | Effect::Probe(_) => false,
         };
         let durable = if effects.iter().any(last) { Durable::PowerFailure } else { Durable::ProcessDeath };
         let record = Record {
@@ -166,6 +167,7 @@ impl Owner {
             Effect::Signal(at) => self.aside(at, Aside::Signal { kill: false }),
             Effect::Kill(at) => self.aside(at, Aside::Signal { kill: true }),
             Effect::Inspect(at) => self.aside(at, Aside::Inspect),
+            Effect::Probe(at) => self.aside(at, Aside::Probe),
             Effect::Clear => self.clear(),
             Effect::Forget => {
                 for id in &self.plan.ids {
@@ -216,6 +218,7 @@ impl Owner {
                     }
                 },
                 Aside::Inspect => look(&*inner.node, job).await,
+                Aside::Probe => Some(Happened::Probed(inner.node.probe(job).await)),
             };
             if let Some(happened) = found {
                 let _ = mailbox.send(Event::Container(at, happened)).await;
@@ -252,6 +255,7 @@ impl Owner {
 enum Aside {
     Signal { kill: bool },
     Inspect,
+    Probe,
 }
 
 impl Inner {

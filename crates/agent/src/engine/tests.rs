@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::testing::{self, FakeNode, until};
-use model::{ObservedStatus, StopCode, TaskObservation};
+use model::{HealthStatus, ObservedStatus, StopCode, TaskObservation};
 use std::time::Duration;
 
 struct Bench {
@@ -263,4 +263,26 @@ async fn steps_on_the_way_are_told_with_the_end_of_it_or_soon() {
     assert_eq!(told[0].status, ObservedStatus::Pending);
     let waited = bench.effects.monotonic().saturating_sub(began).as_millis();
     assert!((500..1_000).contains(&waited), "a task that does not start is told of all the same, after {waited} ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_is_told_and_outlives_the_agent() {
+    let mut checked = set(1, &[1]);
+    Arc::make_mut(&mut checked.definitions[0].1).containers[0].health_check = Some(testing::check(5));
+    let told = |bench: &Bench, want: HealthStatus| {
+        seen(&bench.engine)[0].containers[0].health.is_some_and(|health| health.status == want)
+    };
+    let bench = bench().await;
+    assert!(bench.engine.assign(checked).await.unwrap());
+    until_status(&bench, &ObservedStatus::Running).await;
+    assert!(told(&bench, HealthStatus::Unknown));
+    until(&bench.effects, "healthy", || told(&bench, HealthStatus::Healthy)).await;
+    let bench = crash(bench, |node| node.be_ill(true)).await;
+    assert!(told(&bench, HealthStatus::Healthy), "what was known is not forgotten");
+    until(&bench.effects, "unhealthy", || told(&bench, HealthStatus::Unhealthy)).await;
+    bench.node.fail("probe", "the runtime is away");
+    bench.node.be_ill(false);
+    let before = bench.node.calls().len();
+    until(&bench.effects, "two more probes", || bench.node.calls().len() >= before + 2).await;
+    assert!(told(&bench, HealthStatus::Unhealthy), "who is not asked has not answered");
 }

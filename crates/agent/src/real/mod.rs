@@ -14,13 +14,13 @@ use crate::{
     logs::{LogHub, put_aside},
     node::{Failure, Node, NodeEvent, Seen},
     plan::{INSTANCE_LABEL, Job, Output, TaskPlan},
-    task::{Endpoint, Pulled},
+    task::{Endpoint, Probed, Pulled},
 };
 use ::network::Ipv4Net;
 use effects::Effects;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use runtime::{
-    ContainerState, CreateError, PullError, PullPolicy, PullRequest, Runtime, RuntimeError, RuntimeEvent,
+    ContainerState, CreateError, ExecEnd, PullError, PullPolicy, PullRequest, Runtime, RuntimeError, RuntimeEvent,
     cgroup::Cgroups,
 };
 use std::{
@@ -234,6 +234,19 @@ impl RealNode {
         })
     }
 
+    async fn try_health(&self, job: &Job) -> Probed {
+        let Some(check) = &job.container().health_check else { return Probed::Unknown };
+        let Some(argv) = check.argv() else { return Probed::Unknown };
+        let limit = Duration::from_secs(check.timeout.into());
+        let end = self.runtime.exec(job.id(), &argv, limit).await;
+        tracing::debug!(container = job.id(), ?end, "a health check was tried");
+        match end {
+            Ok(ExecEnd::Exited(0)) => Probed::Passed,
+            Ok(ExecEnd::Exited(_) | ExecEnd::TimedOut | ExecEnd::NotStarted(_)) => Probed::Failed,
+            Err(_) => Probed::Unknown,
+        }
+    }
+
     async fn remove_all(&self, job: &Job) -> Result<(), Failure> {
         let fail = |e: &dyn std::fmt::Display| Failure::new("CannotRemoveContainerError", e);
         let (removed, _) = self.persist(|| self.runtime.remove(job.id())).await;
@@ -331,6 +344,10 @@ impl Node for RealNode {
 
     fn inspect(&self, job: Job) -> BoxFuture<'_, Result<Seen, Failure>> {
         async move { self.look(&job).await }.boxed()
+    }
+
+    fn probe(&self, job: Job) -> BoxFuture<'_, Probed> {
+        async move { self.try_health(&job).await }.boxed()
     }
 
     fn remove(&self, job: Job) -> BoxFuture<'_, Result<(), Failure>> {

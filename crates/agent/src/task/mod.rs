@@ -4,11 +4,13 @@
 //! owner only has to call again at [`TaskState::next_deadline`]; there are no timers to lose in a crash. Deliberately
 //! absent: how effects are carried out (`engine`), and what the server makes of observations (`model::lifecycle`).
 
+mod health;
 mod observe;
 mod step;
 #[cfg(test)]
 mod tests;
 
+pub use health::{Probed, Watch};
 pub use step::step;
 pub(crate) use step::timed_out;
 
@@ -126,6 +128,9 @@ pub struct ContainerState {
     /// Its output is shipped to the server and is not all there yet.
     #[serde(default)]
     pub logs_open: bool,
+    /// Its health check, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
 }
 
 /// How far a container has come. It only moves down this list; each wait carries its deadline.
@@ -226,6 +231,8 @@ pub enum Happened {
     Removed,
     /// All its output is with the server, or never will be.
     LogsShipped,
+    /// A probe of its health has ended.
+    Probed(Probed),
 }
 
 /// What can be done to a container, and fail.
@@ -250,6 +257,8 @@ pub enum Effect {
     Kill(usize),
     /// Look how it does; what is found comes as `Exited` or `Vanished`.
     Inspect(usize),
+    /// Probe its health; ends with `Probed`.
+    Probe(usize),
     /// Remove what the task itself has left; ends with `Cleared`.
     Clear,
     /// Remove logs and the ledger's record; the owner ends.
@@ -275,6 +284,7 @@ impl TaskState {
             oom: false,
             reason: None,
             logs_open: ships,
+            watch: definition.health_check.as_ref().and_then(Watch::new),
         };
         Self {
             stop: None,
@@ -293,12 +303,13 @@ impl TaskState {
     /// cleared waits for the server to drop it, and a forgotten one for nothing.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let containers = self.containers.iter().filter_map(|c| c.phase.deadline());
+        let watches = self.containers.iter().filter_map(|c| c.watch.as_ref()?.deadline());
         let end = match self.end {
             End::Clearing { by, .. } => Some(by),
             End::Cleared => self.dropped,
             End::Live | End::Forgotten => None,
         };
-        containers.chain(end).min()
+        containers.chain(watches).chain(end).min()
     }
 }
 

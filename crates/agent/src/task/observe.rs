@@ -74,6 +74,7 @@ impl ContainerState {
             exit_code: self.exit_code,
             reason: self.reason.as_deref().map(model::lifecycle::trim_reason),
             network_bindings: self.endpoint.as_ref().map(|e| e.bindings.clone()).unwrap_or_default(),
+            health: self.watch.as_ref().map(|watch| watch.health),
         }
     }
 }

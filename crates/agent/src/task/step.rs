@@ -93,6 +93,12 @@ impl One<'_> {
                 }
             }
             Happened::LogsShipped => self.container().logs_open = false,
+            Happened::Probed(probed) => {
+                let now = self.now;
+                if let Some(watch) = &mut self.container().watch {
+                    watch.probed(*probed, now);
+                }
+            }
         }
     }
 
@@ -318,6 +324,9 @@ fn resume(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
     state.dropped = state.dropped.map(|_| now.plus_millis(limits::LOGS));
     for at in 0..state.containers.len() {
         One { state, at, now, effects }.resume();
+        if let Some(watch) = &mut state.containers[at].watch {
+            watch.resume(now);
+        }
     }
     match state.end {
         End::Clearing { tries, .. } => clear(state, tries, now, effects),
@@ -348,6 +357,9 @@ fn tick(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
     for at in 0..state.containers.len() {
         if state.containers[at].phase.deadline().is_some_and(|by| by <= now) {
             One { state, at, now, effects }.deadline_passed();
+        }
+        if state.containers[at].watch.as_mut().is_some_and(|watch| watch.tick(now)) {
+            effects.push(Effect::Probe(at));
         }
     }
     match state.end {
@@ -385,6 +397,12 @@ fn settle(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
         } else if one.phase() == Phase::Waiting {
             one.begin(Operation::Pull);
             state.pull_started.get_or_insert(now);
+        }
+    }
+    for container in &mut state.containers {
+        let runs = matches!(container.phase, Phase::Running { .. });
+        if let Some(watch) = &mut container.watch {
+            watch.follow(runs, now);
         }
     }
     let pulling = |c: &ContainerState| matches!(c.phase, Phase::Waiting | Phase::Pulling { .. });

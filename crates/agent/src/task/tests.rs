@@ -1,13 +1,22 @@
 //! The laws of a task, as properties over random histories, and the stories people ask about, as tables.
 
 use super::*;
-use model::{ContainerStatus, ObservedStatus, TaskArn};
+use model::{ContainerStatus, HealthStatus, ObservedStatus, TaskArn};
 use proptest::prelude::*;
 
 const T0: Timestamp = Timestamp(1_700_000_000_000);
 
 fn definition(name: &str, essential: bool) -> ContainerDefinition {
     ContainerDefinition { name: name.into(), essential, ..ContainerDefinition::default() }
+}
+
+/// The essential ones have a health check, tried every 10 s.
+fn checked_task(essential: &[bool]) -> TaskState {
+    let mut state = task(essential);
+    for container in state.containers.iter_mut().filter(|container| container.essential) {
+        container.watch = Watch::new(&crate::testing::check(10));
+    }
+    state
 }
 
 fn task(essential: &[bool]) -> TaskState {
@@ -228,6 +237,29 @@ fn a_stopped_task_waits_for_its_logs_but_not_for_ever() {
     assert_eq!(step(&mut state, &Event::Tick, T0.plus_millis(limits::LOGS)), [Effect::Forget]);
 }
 
+#[test]
+fn a_health_check_goes_with_its_container() {
+    let told = |state: &TaskState| state.observe(&arn()).containers[0].health.map(|health| health.status);
+    let after = |seconds: i64| T0.plus_millis(seconds * 1000);
+    let mut state = checked_task(&[true, false]);
+    play(&mut state, &[Event::Assigned]);
+    play(&mut state, &to_running(0));
+    assert_eq!((told(&state), state.observe(&arn()).containers[1].health), (Some(HealthStatus::Unknown), None));
+    assert_eq!(step(&mut state, &Event::Tick, after(9)), []);
+    assert_eq!(state.next_deadline(), Some(after(10)));
+    assert_eq!(step(&mut state, &Event::Tick, after(10)), [Effect::Probe(0)]);
+    step(&mut state, &at(0, Happened::Probed(Probed::Passed)), after(11));
+    assert_eq!(told(&state), Some(HealthStatus::Healthy));
+    assert_eq!(step(&mut state, &Event::Resumed, after(12)), [Effect::Inspect(0), Effect::Begin(1, Operation::Pull)]);
+    assert_eq!(step(&mut state, &Event::Tick, after(22)), [Effect::Probe(0)]);
+    step(&mut state, &at(0, Happened::Probed(Probed::Failed)), after(23));
+    assert_eq!(told(&state), Some(HealthStatus::Unhealthy));
+    assert_eq!(status(&state), ObservedStatus::Running, "what follows from it is the server's to say");
+    step(&mut state, &Event::DesiredStopped(user()), after(24));
+    assert_eq!(step(&mut state, &Event::Tick, after(40)), [], "what stops is not tried");
+    assert_eq!(told(&state), Some(HealthStatus::Unhealthy));
+}
+
 /// Nobody answers anything any more: only deadlines pass.
 fn run_out(state: &mut TaskState, mut now: Timestamp) -> Timestamp {
     for _ in 0..10_000 {
@@ -259,6 +291,7 @@ fn happened() -> impl Strategy<Value = Happened> {
         1 => Just(Happened::Vanished),
         1 => Just(Happened::Removed),
         1 => Just(Happened::LogsShipped),
+        2 => prop_oneof![Just(Probed::Passed), Just(Probed::Failed), Just(Probed::Unknown)].prop_map(Happened::Probed),
     ]
 }
 
@@ -313,7 +346,7 @@ proptest! {
         essential in prop::collection::vec(any::<bool>(), 0..2),
         events in prop::collection::vec(event(), 0..80),
     ) {
-        let mut state = task(&[essential, vec![true]].concat());
+        let mut state = checked_task(&[essential, vec![true]].concat());
         let mut now = T0;
         step(&mut state, &Event::Assigned, now);
         for (event, pause) in &events {
@@ -328,7 +361,12 @@ proptest! {
                 prop_assert_eq!(&before.stop, &state.stop);
                 let starts = |e: &Effect| match e {
                     Effect::Begin(_, operation) => *operation != Operation::Remove,
-                    Effect::Signal(_) | Effect::Kill(_) | Effect::Inspect(_) | Effect::Clear | Effect::Forget => false,
+                    Effect::Signal(_)
+                    | Effect::Kill(_)
+                    | Effect::Inspect(_)
+                    | Effect::Probe(_)
+                    | Effect::Clear
+                    | Effect::Forget => false,
                 };
                 prop_assert!(!effects.iter().any(starts), "{effects:?} after {:?}", before.stop);
             }

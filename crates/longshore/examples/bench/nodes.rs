@@ -195,6 +195,7 @@ fn news(set: Assignments, said: &mut Said) -> Vec<TaskObservation> {
             exit_code: if runs { None } else { Some(0) },
             reason: None,
             network_bindings: Vec::new(),
+            health: None,
         });
         out.push(TaskObservation {
             task: assignment.task,

@@ -21,6 +21,7 @@ impl Progress {
     pub(crate) fn look(&mut self, service: &ecs::Service) -> Look {
         let deployments = service.deployments.as_deref().unwrap_or_default();
         let active = service.status.as_deref() == Some("ACTIVE");
+        let fate = fate(service);
         for (id, row) in &mut self.rows {
             if !deployments.iter().any(|d| d.id.as_ref() == Some(id)) {
                 (row.state, row.end) = (if active { "replaced" } else { "stopped" }.to_owned(), Some(End::Well));
@@ -28,7 +29,7 @@ impl Progress {
         }
         for deployment in deployments {
             let id = deployment.id.clone().unwrap_or_default();
-            let row = row(deployment, active);
+            let row = row(deployment, active, fate);
             match self.rows.iter_mut().find(|(known, _)| *known == id) {
                 Some((_, known)) => *known = row,
                 None => self.rows.push((id, row)),
@@ -53,7 +54,20 @@ impl Progress {
     }
 }
 
-fn row(deployment: &ecs::Deployment, active: bool) -> Row {
+/// What becomes of the tasks of old deployments.
+fn fate(service: &ecs::Service) -> &'static str {
+    let primary = service.deployments.iter().flatten().find(|d| d.status.as_deref() == Some("PRIMARY"));
+    let strategy = service.deployment_configuration.as_ref().and_then(|rules| rules.strategy.as_deref());
+    if primary.is_some_and(|primary| primary.rollout_state.as_deref() == Some("FAILED")) {
+        "kept"
+    } else if strategy == Some("BLUE_GREEN") {
+        "kept to the end of the deployment"
+    } else {
+        "being replaced"
+    }
+}
+
+fn row(deployment: &ecs::Deployment, active: bool, fate: &'static str) -> Row {
     let definition = deployment.task_definition.as_deref().unwrap_or_default();
     let id = deployment.id.as_deref().unwrap_or_default();
     // The same definition may be deployed twice; the end of the id tells them apart.
@@ -64,7 +78,7 @@ fn row(deployment: &ecs::Deployment, active: bool) -> Row {
         (Some("PRIMARY"), Some("COMPLETED")) => ("completed", Some(End::Well)),
         (_, Some("FAILED")) => ("failed", Some(End::Badly)),
         (Some("PRIMARY"), _) => ("in progress", None),
-        (_, _) => ("being replaced", None),
+        (_, _) => (fate, None),
     };
     let number = |count: Option<i32>| count.unwrap_or_default();
     let mut counts = format!("{} of {} running", number(deployment.running_count), number(deployment.desired_count));
@@ -130,6 +144,20 @@ mod tests {
             texts(&look),
             ["web:2 (-svc/2): 3 of 3 running, completed", "web:1 (-svc/1): replaced", "event: event 101"]
         );
+        for (state, strategy, fate) in [
+            ("IN_PROGRESS", "ROLLING", "being replaced"),
+            ("IN_PROGRESS", "BLUE_GREEN", "kept to the end of the deployment"),
+            ("FAILED", "ROLLING", "kept"),
+        ] {
+            let both = vec![
+                deployment("2", "PRIMARY", state, [3, 0, 0, 3]),
+                deployment("1", "ACTIVE", "COMPLETED", [3, 3, 0, 0]),
+            ];
+            let rules = ecs::DeploymentConfiguration { strategy: Some(strategy.into()), ..Default::default() };
+            let service = ecs::Service { deployment_configuration: Some(rules), ..service(both, 99) };
+            let look = Progress::since(Timestamp::from_second(100).unwrap()).look(&service);
+            assert_eq!(look.rows[1].state, format!("3 of 3 running, {fate}"));
+        }
         let gone = ecs::Service { status: Some("DRAINING".into()), ..service(vec![], 101) };
         assert_eq!(progress.look(&gone).rows[0].state, "stopped");
         let look = progress.look(&service(vec![deployment("3", "ACTIVE", "FAILED", [0, 0, 0, 3])], 101));

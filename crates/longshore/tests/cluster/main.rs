@@ -12,6 +12,7 @@ mod clock;
 mod disk;
 mod faults;
 mod harness;
+mod health;
 mod host;
 mod logs;
 mod partition;

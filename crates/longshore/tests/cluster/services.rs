@@ -33,17 +33,67 @@ fn a_service_from_the_command_line() {
     assert!(up.contains("ECS Service has reached a stable state desiredCount=2 runningCount=2"), "{up}");
     assert_eq!(service(&["ps"]).matches("/main  RUNNING").count(), 2, "{}", service(&["ps"]));
 
-    // An image that cannot be had: the circuit breaker goes back, and the last failures tell why.
-    let breaker = "deploymentCircuitBreaker={enable=true,rollback=true,thresholdConfiguration={type=COUNT,value=1}}";
-    cluster.ecs("update-service", &["--service", "web", "--deployment-configuration", breaker]);
-    let bad = cluster.client(longshore(), &["deploy", "web", "--image", "127.0.0.1:1/nowhere:1", "--output", "json"]);
-    assert_eq!(bad.status.code(), Some(1), "{}\n{}", said(&bad), cluster.log());
-    let answer: Value = serde_json::from_slice(&bad.stdout).unwrap_or_else(|e| panic!("{e}: {}", said(&bad)));
-    assert_eq!((&answer["outcome"], &answer["taskDefinition"]), (&json!("rolledBack"), &json!("web:2")), "{answer:#}");
-    assert!(said(&bad).contains("CannotPullContainerError"), "{}", said(&bad));
+    // An image that cannot be had, before anything was completed: there is nothing to go back to, and that is said.
+    let breaker = |set: &str| {
+        let breaker = format!("deploymentCircuitBreaker={{{set},thresholdConfiguration={{type=COUNT,value=1}}}}");
+        cluster.ecs("update-service", &["--service", "web", "--deployment-configuration", &breaker]);
+    };
+    let fails = |image: &str| {
+        let out = cluster.client(longshore(), &["deploy", "web", "--image", image, "--output", "json"]);
+        assert_eq!(out.status.code(), Some(1), "{}\n{}", said(&out), cluster.log());
+        let answer: Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {}", said(&out)));
+        assert!(said(&out).contains("CannotPullContainerError"), "{}", said(&out));
+        (answer, said(&out))
+    };
+    breaker("enable=true,rollback=true");
+    let (answer, told) = fails("127.0.0.1:1/nowhere:1");
+    assert_eq!((&answer["outcome"], &answer["taskDefinition"]), (&json!("failed"), &json!("web:2")), "{answer:#}");
+    assert!(told.contains("There is nothing to go back to: no deployment of web was ever completed."), "{told}");
+    let back = cluster.cli(&["deploy", "web", "--task-definition", "web:1"]);
+    assert!(back.contains("web:1 is deployed to web"), "{back}");
+
+    // Now the circuit breaker goes back, and the last failures tell why.
+    let (answer, _) = fails("127.0.0.1:1/nowhere:2");
+    assert_eq!(answer["outcome"], "rolledBack", "{answer:#}");
     let after = status(&cluster);
     assert_eq!((&after["taskDefinition"], &after["running"]), (&json!("web:1"), &json!(2)), "{after:#}");
     assert_eq!(after["failures"][0]["stopCode"], "TaskFailedToStart", "{after:#}");
+
+    // Without a breaker nobody would end it: it is given up, and the server takes it back.
+    breaker("enable=false,rollback=false");
+    let (answer, told) = fails("127.0.0.1:1/nowhere:3");
+    assert_eq!(answer["outcome"], "rolledBack", "{answer:#}");
+    for part in ["tasks in a row did not start: main: CannotPullContainerError", "web is back at web:1"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let after = status(&cluster);
+    assert_eq!((&after["taskDefinition"], &after["stable"]), (&json!("web:1"), &json!(true)), "{after:#}");
+
+    // A deployment that is paused before anything starts says who can let it go on, and goes on.
+    let pause = json!({"targetType": "PAUSE", "lifecycleStages": ["PRE_SCALE_UP"]});
+    let how = json!({"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 0, "lifecycleHooks": [pause]});
+    let blue = json!({
+        "serviceName": "blue", "taskDefinition": "web:1", "desiredCount": 1, "deploymentConfiguration": how,
+    });
+    cluster.api().ecs("CreateService", &blue);
+    let paused = cluster.cli(&["service", "status", "blue"]);
+    for part in [
+        "The current one is in the stage PRE_SCALE_UP",
+        "hook pre-scale-up-1 awaits an action",
+        "longshore service continue blue --cluster default;",
+    ] {
+        assert!(paused.contains(part), "{part}: {paused}");
+    }
+    let on = cluster.cli(&["service", "continue", "blue"]);
+    assert!(on.contains("The deployment of blue goes on from the stage PRE_SCALE_UP (hook pre-scale-up-1)"), "{on}");
+    let again = cluster.client(longshore(), &["service", "continue", "blue"]);
+    assert_eq!(again.status.code(), Some(1), "{}", said(&again));
+    assert!(
+        said(&again).contains("No hook of blue awaits an action; its deployment is IN_PROGRESS"),
+        "{}",
+        said(&again)
+    );
+    cluster.ecs("delete-service", &["--service", "blue", "--force"]);
 
     // One task of the same definition with another command.
     let once = ["run", "web:1", "--wait", "--env", "WHO=world", "--command", "sh -c 'echo hello $WHO; exit 42'"];

@@ -40,6 +40,7 @@ fn service(deployments: &[Value]) -> Value {
         "serviceName": "web", "serviceArn": format!("{ARN}service/demo/web"), "clusterArn": format!("{ARN}cluster/demo"),
         "status": "ACTIVE", "desiredCount": 2, "runningCount": 2, "pendingCount": 0, "schedulingStrategy": "REPLICA",
         "taskDefinition": deployments[0]["taskDefinition"], "deployments": deployments, "events": [],
+        "currentServiceDeployment": format!("{ARN}service-deployment/demo/web/s1"),
         "deploymentConfiguration": {"minimumHealthyPercent": 100, "maximumPercent": 200},
     })
 }
@@ -76,6 +77,9 @@ fn common(call: &Call, before: &[Call]) -> Option<(u16, Value)> {
         "ListTasks" if call.body["desiredStatus"] == "STOPPED" => json!({"taskArns": [format!("{ARN}task/demo/t1")]}),
         "ListTasks" => json!({"taskArns": []}),
         "DescribeTasks" => json!({"tasks": [task("STOPPED", Some(1))], "failures": []}),
+        "DescribeServiceDeployments" => json!({"serviceDeployments": [], "failures": []}),
+        // The deployment is over; or nothing was ever completed.
+        "StopServiceDeployment" => return Some((400, json!({"__type": "ConflictException", "message": "No."}))),
         "GetLogEvents" => json!({"events": [{"timestamp": 1, "message": "panic: no database"}]}),
         _ => return None,
     };
@@ -187,6 +191,7 @@ fn a_deployment_that_fails_is_undone_and_says_why() {
     ] {
         assert!(noted.contains(part), "{part}: {noted}");
     }
+    assert_eq!(desk.endpoint.all("StopServiceDeployment").len(), 1, "the server is asked first");
     let updates = desk.endpoint.all("UpdateService");
     assert_eq!(updates[1]["taskDefinition"], json!(format!("{ARN}task-definition/web:1")));
     let log = desk.endpoint.calls().into_iter().find(|call| call.operation == "GetLogEvents").unwrap();
@@ -203,6 +208,91 @@ fn a_deployment_that_fails_is_undone_and_says_why() {
     let (_, said, _) = deploy(fails, &["--image", "app=web:2", "--output", "json"], 1);
     let answer: Value = serde_json::from_str(&said).expect("standard output is one document");
     assert_eq!((&answer["outcome"], &answer["reason"]), (&json!("rolledBack"), &json!(FAILED)));
+}
+
+/// Three tasks of the new deployment that could not pull their image; none runs, and there is no circuit breaker.
+fn never_starts(call: &Call, before: &[Call]) -> Option<(u16, Value)> {
+    let new = |status: &str, state: &str, reason: &str| {
+        let mut new = deployment("new", status, "2", state, reason);
+        (new["runningCount"], new["failedTasks"]) = (json!(0), json!(3));
+        new
+    };
+    let stopped = count(before, "StopServiceDeployment") > 0;
+    match call.operation.as_str() {
+        "StopServiceDeployment" => Some((200, json!({"serviceDeploymentArn": call.body["serviceDeploymentArn"]}))),
+        "ListTasks" if call.body["desiredStatus"] == "STOPPED" => {
+            let arn = |n: u32| format!("{ARN}task/demo/t{n}");
+            Some((200, json!({"taskArns": [arn(1), arn(2), arn(3)]})))
+        }
+        "DescribeTasks" => {
+            let task = |n: u32| {
+                let mut task = task("STOPPED", None);
+                task["taskArn"] = json!(format!("{ARN}task/demo/t{n}"));
+                task["stopCode"] = json!("TaskFailedToStart");
+                task["containers"][0]["reason"] = json!("CannotPullContainerError: no such image");
+                task["containers"][1]["exitCode"] = json!(null);
+                task
+            };
+            Some((200, json!({"tasks": [task(1), task(2), task(3)], "failures": []})))
+        }
+        "DescribeServices" if count(before, "UpdateService") == 0 => describe(&[old("PRIMARY")]),
+        "DescribeServices" if !stopped => describe(&[new("PRIMARY", "IN_PROGRESS", ""), old("ACTIVE")]),
+        "DescribeServices" => {
+            let since = before.iter().rposition(|call| call.operation == "StopServiceDeployment").unwrap();
+            match count(&before[since..], "DescribeServices") {
+                0 => describe(&[
+                    deployment(
+                        "old",
+                        "PRIMARY",
+                        "1",
+                        "IN_PROGRESS",
+                        "ECS deployment stopped by user: rolling back to x.",
+                    ),
+                    new("ACTIVE", "FAILED", "Service deployment stopped by user."),
+                ]),
+                _ => describe(&[deployment("old", "PRIMARY", "1", "COMPLETED", "")]),
+            }
+        }
+        _ => common(call, before),
+    }
+}
+
+/// The same of a service of which no deployment was ever completed.
+fn never_started(call: &Call, before: &[Call]) -> Option<(u16, Value)> {
+    match call.operation.as_str() {
+        "StopServiceDeployment" => common(call, before),
+        "DescribeServices" if count(before, "UpdateService") == 0 => {
+            describe(&[deployment("old", "PRIMARY", "1", "IN_PROGRESS", "")])
+        }
+        _ => never_starts(call, before),
+    }
+}
+
+#[test]
+fn a_deployment_none_of_whose_tasks_starts_is_given_up_and_the_server_goes_back() {
+    let (desk, said, noted) = deploy(never_starts, &["--image", "app=web:2"], 1);
+    assert!(said.ends_with("Going back to web:1\nweb is back at web:1\n"), "{said}");
+    let why = "3 tasks in a row did not start: app: CannotPullContainerError: no such image";
+    assert!(noted.contains(&format!("error: The deployment of web:2 to web failed: {why}")), "{noted}");
+    let story = format!("{ARN}service-deployment/demo/web/s1");
+    let stop = json!({"serviceDeploymentArn": story, "stopType": "ROLLBACK"});
+    assert_eq!(desk.endpoint.one("StopServiceDeployment"), stop);
+    assert_eq!(desk.endpoint.all("UpdateService").len(), 1, "nothing new is deployed to go back");
+
+    let (desk, _, noted) = deploy(never_starts, &["--image", "app=web:2", "--no-rollback"], 1);
+    let by_hand = "→ To go back: aws ecs stop-service-deployment --stop-type ROLLBACK --service-deployment-arn ";
+    assert!(noted.ends_with(&format!("{by_hand}{story}\n")), "{noted}");
+    assert!(desk.endpoint.all("StopServiceDeployment").is_empty());
+
+    let (desk, _, noted) = deploy(never_started, &["--image", "app=web:2"], 1);
+    for part in [
+        "There is nothing to go back to: no deployment of web was ever completed.\n→ ",
+        "longshore deploy web --cluster demo --task-definition web:1\n→ It goes on trying.",
+    ] {
+        assert!(noted.contains(part), "{part}: {noted}");
+    }
+    assert!(noted.contains("aws ecs stop-service-deployment --stop-type ABORT --service-deployment-arn"), "{noted}");
+    assert_eq!(desk.endpoint.all("UpdateService").len(), 1);
 }
 
 #[test]
@@ -249,6 +339,73 @@ fn a_service_tells_why_it_is_not_stable() {
     let out = desk.own(&["service", "status", "wbe"]);
     assert_eq!(out.status.code(), Some(1));
     assert_eq!(text(&out.stderr), "longshore: There is no service wbe in cluster demo\n→ There are: web\n");
+}
+
+fn paused(call: &Call, before: &[Call]) -> Option<(u16, Value)> {
+    let story = format!("{ARN}service-deployment/demo/web/s1");
+    match call.operation.as_str() {
+        "DescribeServices" => describe(&[deployment("new", "PRIMARY", "2", "IN_PROGRESS", ""), old("ACTIVE")]),
+        "DescribeServiceDeployments" => {
+            assert_eq!(call.body["serviceDeploymentArns"], json!([story]));
+            // Each decision ends the wait for one hook.
+            let left = 2 - count(before, "ContinueServiceDeployment").min(2);
+            let hook = |id: usize| {
+                let status = if id <= left { "AWAITING_ACTION" } else { "SUCCEEDED" };
+                json!({
+                    "hookId": format!("h{id}"), "targetType": "PAUSE", "status": status, "timeoutAction": "ROLLBACK",
+                    "expiresAt": 4_000_000_000.0,
+                })
+            };
+            let told = json!({
+                "serviceDeploymentArn": story, "status": "IN_PROGRESS", "lifecycleStage": "POST_SCALE_UP",
+                "lifecycleHookDetails": [hook(1), hook(2)],
+            });
+            Some((200, json!({"serviceDeployments": [told], "failures": []})))
+        }
+        "ContinueServiceDeployment" => Some((200, json!({"serviceDeploymentArn": story}))),
+        _ => common(call, before),
+    }
+}
+
+#[test]
+fn a_paused_deployment_is_told_and_goes_on_or_back() {
+    let desk = Desk::playing(paused);
+    let said = text(&desk.own(&["service", "status", "web"]).stdout);
+    for part in [
+        "The current one is in the stage POST_SCALE_UP",
+        "! the deployment is paused in the stage POST_SCALE_UP: hook h1 awaits an action",
+        "→ longshore service continue web --cluster demo --hook h2; with --rollback it goes back instead",
+        "· 2 tasks of web:1 stay until the stage CLEAN_UP",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let status = desk.own(&["service", "status", "web", "--output", "json"]);
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["lifecycle"]["hooks"][1]["status"], "AWAITING_ACTION", "{status:#}");
+
+    let proceed = |arguments: &[&str]| desk.own(&[&["service", "continue", "web"], arguments].concat());
+    let out = proceed(&[]);
+    assert_eq!(out.status.code(), Some(1));
+    let several = "longshore: Several hooks of web await an action; choose one with --hook: h1, h2
+\
+                   → longshore service status web --cluster demo
+";
+    assert_eq!(text(&out.stderr), several);
+    let out = proceed(&["--hook", "h2"]);
+    assert_eq!(
+        text(&out.stdout),
+        "The deployment of web goes on from the stage POST_SCALE_UP (hook h2)
+"
+    );
+    let out = proceed(&["--rollback", "--output", "json"]);
+    let answer: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((&answer["hook"], &answer["action"]), (&json!("h1"), &json!("ROLLBACK")));
+    let story = format!("{ARN}service-deployment/demo/web/s1");
+    let sent = |id: &str, action: &str| json!({"serviceDeploymentArn": story, "hookId": id, "action": action});
+    assert_eq!(desk.endpoint.all("ContinueServiceDeployment"), [sent("h2", "CONTINUE"), sent("h1", "ROLLBACK")]);
+    let out = proceed(&[]);
+    let none = "No hook of web awaits an action; its deployment is IN_PROGRESS, in the stage POST_SCALE_UP";
+    assert!(text(&out.stderr).contains(none), "{}", text(&out.stderr));
 }
 
 /// A task that runs, writes, and ends with 42.
@@ -307,4 +464,26 @@ fn a_one_off_task_that_is_not_waited_for_is_named() {
         assert_eq!(out.status.code(), Some(1), "{arguments:?}");
         assert!(text(&out.stderr).contains(words), "{arguments:?}: {}", text(&out.stderr));
     }
+}
+
+#[test]
+fn the_environment_names_the_endpoint_at_which_the_server_listens() {
+    let desk = Desk::new();
+    desk.write(
+        "data/root-credentials.json",
+        r#"{"version": 1, "account_id": "000000000000", "access_key_id": "AK", "secret_access_key": "s"}"#,
+    );
+    let printed = |environment: &[(&str, &str)]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_longshore"));
+        command.args(["env", "--data-dir"]).arg(desk.file("data")).env_clear().envs(environment.iter().copied());
+        let out = command.output().unwrap();
+        let said = text(&out.stdout);
+        let endpoint = said.lines().find_map(|line| line.strip_prefix("export AWS_ENDPOINT_URL=").map(str::to_owned));
+        endpoint.unwrap_or_else(|| text(&out.stderr))
+    };
+    assert_eq!(printed(&[]), "'http://127.0.0.1:4566'");
+    let listen = ("LONGSHORE_LISTEN", "0.0.0.0:4600,10.0.0.1:80");
+    assert_eq!(printed(&[listen]), "'http://127.0.0.1:4600'");
+    assert_eq!(printed(&[listen, ("LONGSHORE_TLS_CERT", "chain.pem")]), "'https://127.0.0.1:4600'");
+    assert_eq!(printed(&[listen, ("LONGSHORE_ENDPOINT", "http://there:1")]), "'http://there:1'");
 }

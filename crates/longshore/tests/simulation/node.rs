@@ -4,7 +4,7 @@
 use agent::{
     node::{Failure, Node, NodeEvent, Seen},
     plan::{Job, TaskPlan},
-    task::{Endpoint, Pulled},
+    task::{Endpoint, Probed, Pulled},
 };
 use effects::Effects;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
@@ -304,6 +304,21 @@ impl Node for Machine {
             });
             self.wait(50).await;
             Ok(seen)
+        }
+        .boxed()
+    }
+
+    fn probe(&self, _job: Job) -> BoxFuture<'_, Probed> {
+        async move {
+            self.wait(2_000).await;
+            if self.with(|inner| inner.calm) {
+                return Probed::Passed;
+            }
+            match self.0.world.random() % 12 {
+                0..3 => Probed::Failed,
+                3 => Probed::Unknown,
+                _ => Probed::Passed,
+            }
         }
         .boxed()
     }

@@ -1,27 +1,34 @@
 //! The one who keeps services: creates, changes, deploys, deletes, drains instances under them, and protects their tasks.
 
 use crate::world::World;
-use model::{ClusterArn, DeploymentId, Rollout, Service, ServiceArn, ServiceStatus, Task, TaskArn};
+use model::{
+    ClusterArn, DeploymentId, HookStatus, Rollout, Service, ServiceArn, ServiceName, ServiceStatus, Task, TaskArn,
+};
 use serde_json::json;
 use state::{Desire, ServiceRow, TaskFilter};
 use std::sync::Arc;
 
 /// Its services. Together they want less than the machines have, also while a deployment has twice as many tasks as before.
-const SERVICES: [&str; 3] = ["front", "back", "each"];
+const SERVICES: [&str; 4] = ["front", "back", "each", "sets"];
 /// What they run: nothing that needs a port of its own, since two tasks of a deployment may meet on a machine.
 const FAMILIES: [&str; 2] = ["small", "pair"];
 /// The one that is a DAEMON.
 const DAEMON: &str = "each";
+/// The one whose tasks an external controller deploys, in task sets.
+const EXTERNAL: &str = "sets";
+/// Where its controller pauses a BLUE_GREEN deployment.
+const PAUSES: [&str; 3] = ["PRE_SCALE_UP", "POST_SCALE_UP", "POST_PRODUCTION_TRAFFIC_SHIFT"];
 
 impl World {
     pub(crate) async fn keep_services(&mut self) {
         let name = SERVICES[self.chance(SERVICES.len())];
-        match self.chance(12) {
+        match self.chance(14) {
             0..3 => self.create_service(name).await,
             3..6 => self.update_service(name).await,
             6..8 => self.scale_service(name).await,
             8 => self.delete_service(name).await,
             9 => self.protect_some().await,
+            10..12 => self.decide().await,
             _ => self.drain(self.chance(3) > 0).await,
         }
     }
@@ -36,7 +43,11 @@ impl World {
             "serviceName": name,
             "taskDefinition": FAMILIES[self.chance(FAMILIES.len())],
         });
-        if name == DAEMON {
+        if name == EXTERNAL {
+            let controller = json!({"type": "EXTERNAL"});
+            input =
+                json!({"serviceName": name, "desiredCount": 1 + self.chance(4), "deploymentController": controller});
+        } else if name == DAEMON {
             input["schedulingStrategy"] = "DAEMON".into();
         } else {
             input["desiredCount"] = (1 + self.chance(4)).into();
@@ -47,6 +58,14 @@ impl World {
             if input["deploymentConfiguration"]["maximumPercent"] == 100 {
                 input["availabilityZoneRebalancing"] = "DISABLED".into();
             }
+            if self.chance(3) == 0 {
+                input["deploymentConfiguration"]["strategy"] = "BLUE_GREEN".into();
+                input["deploymentConfiguration"]["bakeTimeInMinutes"] = self.chance(2).into();
+                let pause = json!({"targetType": "PAUSE", "lifecycleStages": [(PAUSES[self.chance(PAUSES.len())])],
+                    "timeoutConfiguration": {"timeoutInMinutes": 1, "action": (["CONTINUE", "ROLLBACK"][self.chance(2)])}});
+                input["deploymentConfiguration"]["lifecycleHooks"] =
+                    if self.chance(2) == 0 { json!([pause]) } else { json!([]) };
+            }
         }
         if self.call("CreateService", input).await.is_some() {
             self.tell(format!("service {name} is there"));
@@ -55,11 +74,64 @@ impl World {
     }
 
     async fn update_service(&mut self, name: &str) {
+        if name == EXTERNAL {
+            return self.change_sets().await;
+        }
         let family = FAMILIES[self.chance(FAMILIES.len())];
         let input = json!({"service": name, "taskDefinition": family, "forceNewDeployment": self.chance(3) == 0});
         if self.call("UpdateService", input).await.is_some() {
             self.tell(format!("service {name} goes to {family}"));
             self.summary.updates += 1;
+        }
+    }
+
+    /// What a controller does: a set more, another share for one, another one that leads, one that goes.
+    async fn change_sets(&mut self) {
+        let arn = ServiceArn { cluster: self.cluster(), name: ServiceName::parse(EXTERNAL).unwrap() };
+        let row = self.rows().into_iter().find(|row| row.service.arn == arn && row.service.is_active());
+        let sets: Vec<String> = row
+            .and_then(|row| {
+                row.service
+                    .external
+                    .as_ref()
+                    .map(|external| external.sets.iter().map(|set| set.id.to_string()).collect())
+            })
+            .unwrap_or_default();
+        let scale = json!({"unit": "PERCENT", "value": ([0, 50, 100][self.chance(3)])});
+        let chosen = (!sets.is_empty()).then(|| sets[self.chance(sets.len())].clone());
+        let family = FAMILIES[self.chance(FAMILIES.len())];
+        // Two sets of all tasks are as many as the machines have room for.
+        let (operation, mut input) = match (self.chance(4), chosen) {
+            (0, Some(set)) => ("UpdateTaskSet", json!({"taskSet": set, "scale": scale})),
+            (1, Some(set)) => ("UpdateServicePrimaryTaskSet", json!({"primaryTaskSet": set})),
+            (2, Some(set)) => ("DeleteTaskSet", json!({"taskSet": set, "force": true})),
+            _ if sets.len() < 2 => ("CreateTaskSet", json!({"taskDefinition": family, "scale": scale})),
+            _ => return,
+        };
+        input["cluster"] = "default".into();
+        input["service"] = EXTERNAL.into();
+        if self.call(operation, input).await.is_some() {
+            self.tell(format!("{operation} of {EXTERNAL}"));
+            self.summary.set_changes += 1;
+        }
+    }
+
+    /// Somebody decides at each PAUSE hook that waits.
+    async fn decide(&mut self) {
+        let awaits = |row: &Arc<ServiceRow>| {
+            let story = row.deployment(&row.service.primary()?.service_deployment)?;
+            let runs = &story.lifecycle.as_ref()?.hooks;
+            let run = runs.iter().find(|run| run.status == HookStatus::AwaitingAction)?;
+            Some((story.arn.to_string(), run.id.to_string()))
+        };
+        let waiting: Vec<_> = self.rows().iter().filter_map(awaits).collect();
+        for (deployment, hook) in waiting {
+            let action = if self.chance(4) == 0 { "ROLLBACK" } else { "CONTINUE" };
+            let input = json!({"serviceDeploymentArn": deployment, "hookId": hook, "action": action});
+            if self.call("ContinueServiceDeployment", input).await.is_some() {
+                self.tell(format!("{action} at {hook}"));
+                self.summary.decisions += 1;
+            }
         }
     }
 
@@ -141,6 +213,10 @@ impl World {
     pub(crate) fn steady(&self) -> Result<(), String> {
         for row in self.rows().iter().filter(|row| row.service.status != ServiceStatus::Inactive) {
             let service = &row.service;
+            if service.external.is_some() {
+                sets_steady(row)?;
+                continue;
+            }
             let of_primary = row.counts(service.primary().map_or(DeploymentId::of(0), |primary| primary.id));
             let as_asked = service.is_active()
                 && (row.running, row.pending) == (service.desired_count, 0)
@@ -180,12 +256,15 @@ impl World {
         let broken: Vec<String> = self
             .rows()
             .iter()
-            .filter(|row| row.service.is_active() && failed(&row.service))
+            .filter(|row| row.service.is_active() && (failed(&row.service) || paused(row)))
             .map(|row| row.service.arn.name.to_string())
             .collect();
         for name in broken {
-            self.tell(format!("service {name} had failed, and is deployed anew"));
-            self.call("UpdateService", json!({"service": name, "forceNewDeployment": true})).await;
+            self.tell(format!("service {name} had failed or is paused, and is deployed anew"));
+            // Nobody is left to decide at a hook.
+            let input =
+                json!({"service": name, "forceNewDeployment": true, "deploymentConfiguration": {"lifecycleHooks": []}});
+            self.call("UpdateService", input).await;
         }
     }
 
@@ -196,15 +275,33 @@ impl World {
         for service in services.iter().filter(|service| service["status"] != "INACTIVE") {
             let deployments = service["deployments"].as_array().map(Vec::as_slice).unwrap_or_default();
             let primaries = deployments.iter().filter(|d| d["status"] == "PRIMARY").count();
-            if primaries != 1 {
+            if primaries != usize::from(service["serviceName"] != EXTERNAL) {
                 self.wrong.push(format!("{primaries} primary deployments: {service:#}"));
             }
             let total = |name: &str| deployments.iter().map(|d| d[name].as_i64().unwrap_or(0)).sum::<i64>();
-            if service["status"] == "ACTIVE" && service["runningCount"] != total("runningCount") {
+            let deployed_by_us = service["serviceName"] != EXTERNAL;
+            if deployed_by_us && service["status"] == "ACTIVE" && service["runningCount"] != total("runningCount") {
                 self.wrong.push(format!("its deployments' tasks are not its tasks: {service:#}"));
             }
         }
     }
+}
+
+/// Each set has its tasks, and there are no others.
+fn sets_steady(row: &ServiceRow) -> Result<(), String> {
+    let sets = row.service.external.iter().flat_map(|external| &external.sets);
+    let wanted: u32 = sets.clone().map(|set| set.computed_desired_count(row.service.desired_count)).sum();
+    if row.service.is_active() && sets.clone().all(|set| set.steady) && (row.running, row.pending) == (wanted, 0) {
+        return Ok(());
+    }
+    let events: Vec<_> = row.events().take(8).map(|event| event.message.to_string()).collect();
+    Err(format!("{:#?} has {} running, {} pending; {events:#?}", row.service, row.running, row.pending))
+}
+
+/// Its deployment may come to a hook yet.
+fn paused(row: &ServiceRow) -> bool {
+    let story = row.service.primary().and_then(|primary| row.deployment(&primary.service_deployment));
+    story.is_some_and(|story| !story.status.is_over() && !story.rules.strategy.hooks().is_empty())
 }
 
 fn failed(service: &Service) -> bool {

@@ -172,15 +172,17 @@ impl Summary {
         self.retries += other.retries;
         self.services += other.services;
         self.updates += other.updates;
+        self.set_changes += other.set_changes;
+        self.decisions += other.decisions;
         self.moved += other.moved;
     }
 
     /// A test of calm weather would prove nothing.
     pub(crate) fn assert_it_was_a_storm(&self) {
         let Self { tasks, exit_codes, failed_to_start, server_kills, agent_kills, cuts, stalls, retries, .. } = self;
-        let Self { services, updates, moved, .. } = self;
+        let Self { services, updates, set_changes, decisions, moved, .. } = self;
         let counts = [tasks, exit_codes, failed_to_start, server_kills, agent_kills, cuts, stalls, retries];
-        for count in counts.into_iter().chain([services, updates, moved]) {
+        for count in counts.into_iter().chain([services, updates, set_changes, decisions, moved]) {
             assert!(*count > 0, "{self:?}");
         }
     }

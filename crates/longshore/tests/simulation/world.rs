@@ -60,6 +60,8 @@ pub(crate) struct Summary {
     pub(crate) retries: u64,
     pub(crate) services: u64,
     pub(crate) updates: u64,
+    pub(crate) set_changes: u64,
+    pub(crate) decisions: u64,
     pub(crate) moved: u64,
 }
 

@@ -6,6 +6,7 @@ mod client;
 mod containers;
 mod documents;
 mod events;
+mod exec;
 mod identity;
 mod images;
 mod keep;
@@ -25,11 +26,11 @@ use effects::Effects;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
 use futures::stream::BoxStream;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tonic::Code;
 
 use crate::cgroup::Cgroups;
-use crate::container::{ContainerSpec, ContainerStats, ContainerStatus, ContainerSummary, RuntimeEvent};
+use crate::container::{ContainerSpec, ContainerStats, ContainerStatus, ContainerSummary, ExecEnd, RuntimeEvent};
 use crate::error::{CreateError, PullError, RuntimeError};
 use crate::image::{self, Image, Platform, PullProgress, PullRequest};
 use crate::oci::capabilities::CapabilitySet;
@@ -101,6 +102,7 @@ pub struct Containerd {
     init: PathBuf,
     volatile_overlay: bool,
     keeper: keep::Keeper,
+    execs: Semaphore,
     /// By these its shims are known among the machine's processes.
     socket: PathBuf,
     namespace: String,
@@ -148,6 +150,7 @@ impl Containerd {
             init,
             volatile_overlay,
             keeper: keep::Keeper::default(),
+            execs: Semaphore::new(exec::STARTS),
             socket: config.socket,
             namespace: config.namespace,
         })
@@ -243,6 +246,15 @@ impl Runtime for Containerd {
 
     fn signal<'a>(&'a self, id: &'a str, signal: i32, all: bool) -> BoxFuture<'a, Result<(), RuntimeError>> {
         self.signal_container(id, signal, all).boxed()
+    }
+
+    fn exec<'a>(
+        &'a self,
+        id: &'a str,
+        args: &'a [String],
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<ExecEnd, RuntimeError>> {
+        self.run_in(id, args, limit).boxed()
     }
 
     fn watch(&self) -> BoxStream<'static, RuntimeEvent> {

@@ -4,6 +4,7 @@
 //! record and moves them. `version` stays as it is, apply counts it.
 
 use super::{
+    blue_green,
     events::{self, reason},
     task_sets,
     view::Told,
@@ -111,12 +112,13 @@ pub fn abort(service: &Service, story: &ServiceDeployment, tasks: &[&Task], now:
         return None;
     }
     let (mut service, mut story) = (service.clone(), story.clone());
+    let told = service.primary().map(|primary| events::deployment_aborted(&service.arn.name, primary.id));
     fail(&mut service, reason::STOPPED_BY_USER, now);
     story.target = share(story.target.id, &service, tasks);
     story.sources = story.sources.iter().map(|source| share(source.id, &service, tasks)).collect();
     story.stopped_at = Some(now);
     end(&mut story, Status::Stopped, reason::STOPPED_BY_USER, now);
-    Some(Turned { service, story, events: Vec::new() })
+    Some(Turned { service, story, events: told.into_iter().collect() })
 }
 
 /// Deletes a service: its tasks stop, and it is INACTIVE when they have.
@@ -147,6 +149,7 @@ fn deployment(spec: Arc<RevisionSpec>, new: &NewDeployment, now: Timestamp) -> D
 }
 
 fn story(service: &Service, new: NewDeployment, sources: Vec<RevisionShare>, now: Timestamp) -> ServiceDeployment {
+    let lifecycle = blue_green::begin(&service.rules.strategy, sources.len(), now);
     ServiceDeployment {
         arn: ServiceDeploymentArn { service: service.arn.clone(), id: new.service_deployment },
         target: RevisionShare { id: new.id, requested: service.desired_count, running: 0, pending: 0 },
@@ -161,6 +164,7 @@ fn story(service: &Service, new: NewDeployment, sources: Vec<RevisionShare>, now
         updated_at: now,
         rollback: None,
         breaker: breaker(&service.rules, service.desired_count),
+        lifecycle,
     }
 }
 
@@ -180,8 +184,7 @@ fn share(id: DeploymentId, service: &Service, tasks: &[&Task]) -> RevisionShare 
             Phase::Stopping { .. } | Phase::Stopped { .. } => {}
         }
     }
-    let primary = service.primary().is_some_and(|primary| primary.id == id);
-    let requested = if primary { service.desired_count } else { 0 };
+    let requested = blue_green::requested(service, None, id);
     RevisionShare { id, requested, running, pending }
 }
 
@@ -248,6 +251,7 @@ pub(super) fn turn_story(story: &mut ServiceDeployment, to: DeploymentId, why: &
     story.reason = Some(why.into());
     story.rollback = Some(Rollback { reason: why.into(), started_at: now, to });
     story.updated_at = now;
+    blue_green::turn(story, now);
 }
 
 fn end(story: &mut ServiceDeployment, status: Status, why: &str, now: Timestamp) {
@@ -255,4 +259,5 @@ fn end(story: &mut ServiceDeployment, status: Status, why: &str, now: Timestamp)
     story.reason = Some(why.into());
     story.finished_at = Some(now);
     story.updated_at = now;
+    story.lifecycle.iter_mut().for_each(blue_green::close);
 }

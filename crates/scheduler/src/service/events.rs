@@ -103,10 +103,21 @@ pub fn deployment_completed(service: &ServiceName, deployment: DeploymentId) -> 
     told(Name::DeploymentCompleted, message)
 }
 
-/// The circuit breaker ended a deployment.
-pub fn deployment_failed(service: &ServiceName, deployment: DeploymentId) -> Told {
-    let message = format!("(service {service}) (deployment {deployment}) deployment failed: tasks failed to start.");
+/// A deployment came to its end before its time; why, as a sentence.
+pub fn deployment_failed(service: &ServiceName, deployment: DeploymentId, why: &str) -> Told {
+    let message = format!("(service {service}) (deployment {deployment}) deployment failed: {why}");
     told(Name::DeploymentFailed, message)
+}
+
+/// Someone ended a deployment where it was, which leaves it FAILED. AWS does not publish the text.
+pub fn deployment_aborted(service: &ServiceName, deployment: DeploymentId) -> Told {
+    deployment_failed(service, deployment, "stopped by user.")
+}
+
+/// What a lifecycle hook's target did that the deployment cannot go on with. AWS does not publish the text.
+pub fn hook_failed(service: &ServiceName, deployment: DeploymentId, hook: &str, why: &str) -> Told {
+    let message = format!("(service {service}) (deployment {deployment}) lifecycle hook {hook} failed: {why}");
+    told(Name::DeploymentInProgress, message)
 }
 
 /// An earlier deployment takes over again.
@@ -283,12 +294,52 @@ pub mod reason {
     /// Of a story whose way back did not succeed either.
     pub const STORY_ROLLBACK_FAILED: &str =
         "Service deployment rollback failed because the circuit breaker threshold was exceeded.";
+    /// Of a deployment that a lifecycle hook ended. AWS does not publish the texts of hooks and stages.
+    pub const HOOK: &str = "ECS deployment lifecycle hook failed.";
+    /// Of a deployment that takes over again because of that.
+    pub fn rolling_back_by_hook(to: DeploymentId) -> Arc<str> {
+        format!("ECS deployment lifecycle hook failed: rolling back to deploymentId {to}.").into()
+    }
+    /// Of a story that a lifecycle hook turned.
+    pub const STORY_HOOK_ROLLBACK: &str = "Service deployment rolled back because a lifecycle hook failed.";
+    /// Of a story that a lifecycle hook ended, with nothing to go back to.
+    pub const STORY_HOOK: &str = "Service deployment stopped because a lifecycle hook failed.";
+    /// Of a story whose way back a lifecycle hook ended.
+    pub const STORY_HOOK_ROLLBACK_FAILED: &str = "Service deployment rollback failed because a lifecycle hook failed.";
+    /// Of a deployment of which a lifecycle stage took too long.
+    pub const STAGE: &str = "ECS deployment lifecycle stage timed out.";
+    /// Of a deployment that takes over again because of that.
+    pub fn rolling_back_by_stage(to: DeploymentId) -> Arc<str> {
+        format!("ECS deployment lifecycle stage timed out: rolling back to deploymentId {to}.").into()
+    }
+    /// Of a story that went back because of that.
+    pub const STORY_STAGE_ROLLBACK: &str = "Service deployment rolled back because a lifecycle stage timed out.";
+    /// Of a story that ended because of that, with nothing to go back to.
+    pub const STORY_STAGE: &str = "Service deployment stopped because a lifecycle stage timed out.";
+    /// Of a story whose way back ended because of that.
+    pub const STORY_STAGE_ROLLBACK_FAILED: &str =
+        "Service deployment rollback failed because a lifecycle stage timed out.";
     /// Of a story that someone turned.
     pub const STORY_USER_ROLLBACK: &str = "Service deployment rolled back because of a user request.";
     /// Of a story that a newer one took over from.
     pub const STORY_SUPERSEDED: &str = "Service deployment stopped because a new service deployment was started.";
     /// Of a story whose service was deleted.
     pub const STORY_DELETED: &str = "Service deployment stopped because the service was deleted.";
+
+    /// Whether a story that stopped for that reason is one of a failure.
+    pub fn is_failure(story: &str) -> bool {
+        [STORY_BREAKER, STORY_HOOK, STORY_STAGE].contains(&story)
+    }
+
+    /// Why a deployment failed of whose story that is the reason.
+    pub fn of_deployment(story: Option<&Arc<str>>) -> &'static str {
+        match story.map(|text| &**text) {
+            Some(STORY_USER_ROLLBACK | STOPPED_BY_USER) => STOPPED_BY_USER,
+            Some(STORY_HOOK_ROLLBACK | STORY_HOOK) => HOOK,
+            Some(STORY_STAGE_ROLLBACK | STORY_STAGE) => STAGE,
+            Some(_) | None => BREAKER,
+        }
+    }
 
     /// Of a task that scaling in or a deployment stops.
     pub fn scaling(deployment: DeploymentId) -> Arc<str> {

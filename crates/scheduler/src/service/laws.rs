@@ -10,7 +10,8 @@ use super::{
     world::{Wish, World},
 };
 use model::{
-    CircuitBreaker, Cleanup, DeploymentId, EarlySuccess, MAX_TASK_SETS, PlacementStrategy, Rollout, Scale,
+    BlueGreen, CircuitBreaker, Cleanup, DeploymentId, DeploymentStrategy as Deploys, EarlySuccess, HookAction,
+    HookStatus, HookTarget, LifecycleHook, LifecycleStage, MAX_TASK_SETS, PlacementStrategy, Rollout, Scale,
     ServiceStatus, TaskSetStatus, Threshold, Timestamp,
 };
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -36,6 +37,8 @@ enum Event {
     RollBack,
     Abort,
     Protect(usize, i64),
+    /// Somebody says of the first open hook whether it goes on.
+    Hook(bool),
     /// Seconds.
     Wait(i64),
 }
@@ -57,6 +60,7 @@ fn an_event() -> impl Strategy<Value = Event> {
         1 => Just(Event::RollBack),
         1 => Just(Event::Abort),
         1 => (0..40usize, 1..3000i64).prop_map(|(task, seconds)| Event::Protect(task, seconds)),
+        3 => proptest::bool::weighted(0.8).prop_map(Event::Hook),
         6 => prop_oneof![0..10i64, 10..70i64, 70..5000i64].prop_map(Event::Wait),
     ]
 }
@@ -77,16 +81,32 @@ fn a_wish() -> impl Strategy<Value = Wish> {
             reset_on_healthy_task,
         });
     let strategy = select(vec!["", "spread attribute:ecs.availability-zone", "spread instanceId", "binpack memory"]);
-    (0..9u32, percents, proptest::bool::weighted(0.25), breaker, any::<bool>(), strategy).prop_map(
-        |(desired, (minimum, maximum), daemon, breaker, rebalance, strategy)| {
+    let deploys = proptest::option::weighted(0.4, a_blue_green());
+    (0..9u32, percents, proptest::bool::weighted(0.25), breaker, any::<bool>(), strategy, deploys).prop_map(
+        |(desired, (minimum, maximum), daemon, breaker, rebalance, strategy, deploys)| {
             let strategy = strategy
                 .split_once(' ')
                 .map(|(kind, field)| PlacementStrategy { kind: kind.into(), field: Some(field.into()) });
             let maximum = if daemon { 100 } else { maximum };
             let minimum = if daemon { minimum.min(50) } else { minimum };
-            Wish { desired, minimum, maximum, daemon, breaker, rebalance, strategy: strategy.into_iter().collect() }
+            let deploys = deploys.filter(|_| !daemon).map_or(Deploys::Rolling, Deploys::BlueGreen);
+            let strategy = strategy.into_iter().collect();
+            Wish { desired, minimum, maximum, daemon, breaker, rebalance, strategy, deploys }
         },
     )
+}
+
+fn a_blue_green() -> impl Strategy<Value = BlueGreen> {
+    let hook = (any::<bool>(), select(LifecycleStage::ALL.to_vec()), 1..200u32, any::<bool>());
+    let hook = hook.prop_map(|(pause, stage, timeout_minutes, goes_on)| LifecycleHook {
+        target: if pause { HookTarget::Pause } else { HookTarget::Http("http://hook/".into()) },
+        role: None,
+        stages: if stage.takes_hooks() { vec![stage] } else { vec![LifecycleStage::ProductionTrafficShift] },
+        details: None,
+        timeout_minutes,
+        on_timeout: if goes_on { HookAction::Continue } else { HookAction::RollBack },
+    });
+    (0..20u32, vec(hook, 0..3)).prop_map(|(bake_minutes, hooks)| BlueGreen { bake_minutes, hooks })
 }
 
 /// Something that an external controller asks for.
@@ -175,6 +195,9 @@ impl World {
                 let turned = self.story().and_then(|story| deploy::abort(&self.service, story, &[], now));
                 self.take(turned);
             }
+            Event::Hook(goes_on) => {
+                self.answer_hook(if *goes_on { HookStatus::Succeeded } else { HookStatus::Failed });
+            }
             Event::Wait(seconds) => self.now = now.plus_millis(seconds * 1000),
         }
     }
@@ -206,7 +229,11 @@ impl World {
         self.mend_ground();
         // What was aborted or failed is deployed anew, or nothing more would be launched.
         self.service.rules.breaker.enable = false;
-        if self.service.primary().unwrap().rollout == Rollout::Failed {
+        if let Deploys::BlueGreen(how) = &mut self.service.rules.strategy {
+            how.hooks.clear();
+        }
+        let hooked = self.story().is_some_and(|story| !story.status.is_over() && story.lifecycle.is_some());
+        if hooked || self.service.primary().unwrap().rollout == Rollout::Failed {
             self.update();
         }
     }
@@ -277,7 +304,7 @@ proptest! {
         history in vec(an_event(), 0..60),
     ) {
         let mut world = World::new(&["a", "b", "c", "a"], slots, &wish);
-        world.service.rules.early_success = early.map(|(healthy_percent, deferred)| EarlySuccess {
+        world.service.rules.early_success = early.filter(|_| wish.deploys.is_rolling()).map(|(healthy_percent, deferred)| EarlySuccess {
             healthy_percent,
             cleanup: if deferred { Cleanup::Deferred } else { Cleanup::Blocking },
         });

@@ -2,7 +2,7 @@
 //!
 //! Reading order: `view` (what goes in and comes out), `count` (what each task means), then this file: a pass first gives
 //! up what is lost, then looks whether the deployment still deserves its tasks (`rollout`), then moves tasks by the rules of
-//! the scheduling strategy (`replica`, `daemon`), then writes down what has been reached (`rollout` again), and only a
+//! the scheduling strategy (`replica`, `daemon`), or of the stage that the deployment is in (`blue_green`), then writes down what has been reached (`rollout` again), and only a
 //! service that has all it wants moves tasks between zones (`rebalance`). Where an external controller deploys the service,
 //! its task sets take the deployment's place (`task_sets`). What the API asks for is in `deploy` and `task_sets`, every text
 //! in `events`.
@@ -10,6 +10,7 @@
 //! A pass is a function of its view alone. Nothing here remembers: a plan that was refused, or of which only a part could
 //! be placed, is simply made again from what is there then; the laws in `laws` hold that this comes to an end.
 
+pub mod blue_green;
 mod count;
 mod daemon;
 pub mod deploy;
@@ -61,7 +62,9 @@ fn active(pass: &mut Pass<'_>) {
         SchedulingStrategy::Replica => {
             rollout::watch(pass);
             rebalance::look(pass);
-            replica::plan(pass);
+            if !blue_green::plan(pass) {
+                replica::plan(pass);
+            }
             rollout::settle(pass);
             rebalance::plan(pass);
         }

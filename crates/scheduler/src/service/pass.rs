@@ -17,6 +17,8 @@ pub(super) struct Pass<'a> {
     pub(super) roll: Roll<'a>,
     /// The task set whose tasks are being moved; none while they are the primary deployment's.
     pub(super) set: Option<DeploymentId>,
+    /// The deployment whose tasks are being moved, if it is not the primary one or there are others beside it.
+    pub(super) side: Option<DeploymentId>,
     /// The record, if anything of it was touched.
     changed: Option<Service>,
     /// The story, if anything of it was touched.
@@ -27,7 +29,7 @@ pub(super) struct Pass<'a> {
 impl<'a> Pass<'a> {
     pub(super) fn new(view: &'a View<'a>) -> Self {
         let roll = Roll::of(view, view.service.primary().map(|primary| primary.id));
-        Self { view, roll, set: None, changed: None, story: None, plan: Plan::default() }
+        Self { view, roll, set: None, side: None, changed: None, story: None, plan: Plan::default() }
     }
 
     pub(super) fn service(&self) -> &Service {
@@ -58,13 +60,18 @@ impl<'a> Pass<'a> {
         self.service().primary().expect("a service has a primary deployment where no external controller deploys it")
     }
 
+    /// The deployment whose tasks are being moved.
+    fn deployment(&self) -> &Deployment {
+        self.side.and_then(|side| self.service().deployment(side)).unwrap_or_else(|| self.primary())
+    }
+
     fn task_set(&self) -> Option<&TaskSet> {
         self.service().external.as_ref()?.set(self.set?)
     }
 
     /// What the tasks that are being moved are of.
     pub(super) fn aim(&self) -> DeploymentId {
-        self.set.unwrap_or_else(|| self.primary().id)
+        self.set.or(self.side).unwrap_or_else(|| self.primary().id)
     }
 
     /// How many tasks of it are asked for.
@@ -75,12 +82,12 @@ impl<'a> Pass<'a> {
 
     /// What became of its tasks.
     pub(super) fn failures(&self) -> Failures {
-        self.task_set().map_or_else(|| self.primary().failures, |set| set.failures)
+        self.task_set().map_or_else(|| self.deployment().failures, |set| set.failures)
     }
 
     /// Its wishes where tasks are.
     pub(super) fn strategy(&self) -> &[PlacementStrategy] {
-        let own = || &*self.primary().spec.placement_strategy;
+        let own = || &*self.deployment().spec.placement_strategy;
         self.task_set().map_or_else(own, |set| &set.spec.placement_strategy)
     }
 

@@ -7,6 +7,7 @@
 //! Source: "Rolling update" in the ECS developer guide.
 
 use super::{
+    blue_green,
     count::{Member, Stage, by_age, number},
     events,
     pass::Pass,
@@ -23,7 +24,9 @@ pub(super) fn plan(pass: &mut Pass<'_>) {
         Rollout::Failed => {
             pass.hold(Hold::DeploymentFailed);
             pass.stop_pending(|m| m.displaced);
-            stop_surplus_of_failed(pass);
+            if !blue_green::keeps_both(pass) {
+                stop_surplus_of_failed(pass);
+            }
             stop_running(pass, |m| m.displaced);
         }
     }

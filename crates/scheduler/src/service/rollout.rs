@@ -4,6 +4,7 @@
 //! runs after, because what has been reached is reached only if nothing was left to move.
 
 use super::{
+    blue_green,
     count::{Member, healthy_at},
     deploy,
     events::{self, reason},
@@ -11,6 +12,7 @@ use super::{
     replica,
 };
 use model::{BreakerStatus, Cleanup, Deployment, DeploymentId, Rollout, SchedulingStrategy, ServiceDeploymentStatus};
+use std::sync::Arc;
 
 /// Rounds of starts in a row of which no task came to run, from which on that is told.
 pub(super) const IMPAIRED_AFTER_ROUNDS: u32 = 3;
@@ -43,41 +45,80 @@ fn forget_failures(pass: &mut Pass<'_>) {
 
 /// Ends a deployment whose tasks failed too often.
 fn break_circuit(pass: &mut Pass<'_>) {
-    let (service, now) = (pass.service(), pass.now());
+    let service = pass.service();
     let breaker = service.rules.breaker;
     let primary = pass.primary();
     let failed = primary.failures.count >= breaker.threshold.of(service.desired_count);
     if !(breaker.enable && failed && primary.rollout == Rollout::InProgress) {
         return;
     }
-    let (id, failures) = (primary.id, primary.failures.count);
+    let failures = primary.failures.count;
+    pass.tell_story(|story| {
+        story.breaker.status = BreakerStatus::Triggered;
+        story.breaker.failure_count = failures;
+    });
+    give_up(pass, &Trouble::BREAKER, breaker.rollback);
+}
+
+/// Why a deployment does not get in, in the words for it.
+pub(super) struct Trouble {
+    /// What happened, behind "deployment failed: ".
+    told: &'static str,
+    /// Of the deployment.
+    failed: &'static str,
+    /// Of the deployment that takes over again.
+    back: fn(DeploymentId) -> Arc<str>,
+    /// Of the story, when it goes back, when there is nothing to go back to, and when it fails on its way back.
+    story: [&'static str; 3],
+}
+
+impl Trouble {
+    const BREAKER: Self = Self {
+        told: "tasks failed to start.",
+        failed: reason::BREAKER,
+        back: reason::rolling_back_by_breaker,
+        story: [reason::STORY_BREAKER_ROLLBACK, reason::STORY_BREAKER, reason::STORY_ROLLBACK_FAILED],
+    };
+    /// A lifecycle hook refused.
+    pub(super) const HOOK: Self = Self {
+        told: "lifecycle hook failed.",
+        failed: reason::HOOK,
+        back: reason::rolling_back_by_hook,
+        story: [reason::STORY_HOOK_ROLLBACK, reason::STORY_HOOK, reason::STORY_HOOK_ROLLBACK_FAILED],
+    };
+    /// A lifecycle stage took too long.
+    pub(super) const STAGE: Self = Self {
+        told: "lifecycle stage timed out.",
+        failed: reason::STAGE,
+        back: reason::rolling_back_by_stage,
+        story: [reason::STORY_STAGE_ROLLBACK, reason::STORY_STAGE, reason::STORY_STAGE_ROLLBACK_FAILED],
+    };
+}
+
+/// The primary deployment has failed. Goes back to the newest completed one, if that is wanted and it is not on its way back
+/// already; otherwise it stays as it is.
+pub(super) fn give_up(pass: &mut Pass<'_>, why: &Trouble, rollback: bool) {
+    let (id, now) = (pass.primary().id, pass.now());
     let on_its_way_back = pass.story().is_some_and(|story| story.rollback.is_some());
-    let target = deploy::rollback_target(service).filter(|_| breaker.rollback && !on_its_way_back);
-    let told = events::deployment_failed(pass.name(), id);
+    let target = deploy::rollback_target(pass.service()).filter(|_| rollback && !on_its_way_back);
+    let told = events::deployment_failed(pass.name(), id, why.told);
     pass.tell(told);
+    let [back, stopped, back_failed] = why.story;
     match target {
         Some(target) => {
-            let to = deploy::turn_back(pass.edit(), target, reason::BREAKER, reason::rolling_back_by_breaker, now);
+            let to = deploy::turn_back(pass.edit(), target, why.failed, why.back, now);
             pass.roll.regard(to);
             let told = events::rolling_back(pass.name(), to);
             pass.tell(told);
-            pass.tell_story(|story| {
-                deploy::turn_story(story, to, reason::STORY_BREAKER_ROLLBACK, now);
-                story.breaker.status = BreakerStatus::Triggered;
-                story.breaker.failure_count = failures;
-            });
+            pass.tell_story(|story| deploy::turn_story(story, to, back, now));
         }
         None => {
-            deploy::fail(pass.edit(), reason::BREAKER, now);
+            deploy::fail(pass.edit(), why.failed, now);
             let (status, why) = if on_its_way_back {
-                (ServiceDeploymentStatus::RollbackFailed, reason::STORY_ROLLBACK_FAILED)
+                (ServiceDeploymentStatus::RollbackFailed, back_failed)
             } else {
-                (ServiceDeploymentStatus::Stopped, reason::STORY_BREAKER)
+                (ServiceDeploymentStatus::Stopped, stopped)
             };
-            pass.tell_story(|story| {
-                story.breaker.status = BreakerStatus::Triggered;
-                story.breaker.failure_count = failures;
-            });
             end_story(pass, status, why);
         }
     }
@@ -85,7 +126,8 @@ fn break_circuit(pass: &mut Pass<'_>) {
 
 /// Writes down what has been reached.
 pub(super) fn settle(pass: &mut Pass<'_>) {
-    if pass.primary().rollout == Rollout::InProgress && is_complete(pass) {
+    let in_progress = pass.primary().rollout == Rollout::InProgress && !blue_green::has_more_stages(pass);
+    if in_progress && is_complete(pass) {
         complete(pass);
     }
     prune(pass);
@@ -146,7 +188,6 @@ fn end_story(pass: &mut Pass<'_>, status: ServiceDeploymentStatus, why: &str) {
     if pass.story().is_none_or(|story| story.status.is_over()) {
         return;
     }
-    let (primary, desired) = (pass.service().primary().map(|d| d.id), pass.service().desired_count);
     let counts = |id: DeploymentId| {
         let id = id.to_string();
         let of = |m: &Member<'_>| m.task.started_by.as_deref() == Some(id.as_str());
@@ -157,7 +198,7 @@ fn end_story(pass: &mut Pass<'_>, status: ServiceDeploymentStatus, why: &str) {
         .chain(&story.sources)
         .map(|share| {
             let (running, pending) = counts(share.id);
-            let requested = if Some(share.id) == primary { desired } else { 0 };
+            let requested = blue_green::requested(pass.service(), None, share.id);
             model::RevisionShare { id: share.id, requested, running, pending }
         })
         .collect();
@@ -168,6 +209,7 @@ fn end_story(pass: &mut Pass<'_>, status: ServiceDeploymentStatus, why: &str) {
         story.status = status;
         story.reason = Some(why.into());
         story.finished_at = Some(now);
+        story.lifecycle.iter_mut().for_each(blue_green::close);
     });
 }
 

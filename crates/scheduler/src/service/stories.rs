@@ -6,7 +6,10 @@ use super::{
     InstanceState, Told, deploy, task_sets,
     world::{Wish, World, instance_id},
 };
-use model::{CircuitBreaker, Cleanup, DeploymentId, EarlySuccess, Phase, PlacementStrategy, Scale, Timestamp};
+use model::{
+    BlueGreen, CircuitBreaker, Cleanup, DeploymentId, DeploymentStrategy, EarlySuccess, HookAction, HookStatus,
+    HookTarget, LifecycleHook, LifecycleStage, Phase, PlacementStrategy, Scale, ServiceDeployment, Timestamp,
+};
 use std::{fmt::Write, path::Path};
 
 /// Runs a script and tells what happened.
@@ -39,6 +42,16 @@ impl Teller {
                     let (percent, cleanup) = value.split_once('/').unwrap();
                     let cleanup = if cleanup == "deferred" { Cleanup::Deferred } else { Cleanup::Blocking };
                     early = Some(EarlySuccess { healthy_percent: percent.parse().unwrap(), cleanup });
+                }
+                "blue-green" => {
+                    let how = BlueGreen { bake_minutes: value.parse().unwrap(), hooks: vec![] };
+                    wish.deploys = DeploymentStrategy::BlueGreen(how);
+                }
+                "hook" => {
+                    let DeploymentStrategy::BlueGreen(how) = &mut wish.deploys else {
+                        panic!("hook=… follows blue-green=…")
+                    };
+                    how.hooks.push(hook(value));
                 }
                 "by-hand" => by_hand = true,
                 "external" => external = true,
@@ -74,6 +87,14 @@ impl Teller {
                 let id = self.world.create_set(percent.parse().unwrap());
                 self.world.broken.insert(id);
             }
+            ["hooks", given @ ..] => {
+                let DeploymentStrategy::BlueGreen(how) = &mut self.world.service.rules.strategy else {
+                    panic!("not BLUE_GREEN")
+                };
+                how.hooks = given.iter().map(|word| hook(word.trim_start_matches("hook="))).collect();
+            }
+            ["hook", "ok"] => self.world.answer_hook(HookStatus::Succeeded),
+            ["hook", "fails"] => self.world.answer_hook(HookStatus::Failed),
             ["mend"] => self.world.broken.clear(),
             ["scale", set, percent] => {
                 let scale = Scale::of_percent(percent.parse().unwrap()).unwrap();
@@ -115,21 +136,25 @@ impl Teller {
             ["run", tasks @ ..] => tasks.iter().for_each(|task| self.world.run(number(task) - 1)),
             ["end", tasks @ ..] => tasks.iter().for_each(|task| self.world.end(number(task) - 1)),
             ["abort"] => {
-                let turned = deploy::abort(&self.world.service, self.world.story().unwrap(), &[], now).unwrap();
-                self.world.service = turned.service;
-                self.world.stories.insert(turned.story.arn.id.clone(), turned.story);
+                let turned = deploy::abort(&self.world.service, self.world.story().unwrap(), &[], now);
+                self.turn(turned.unwrap());
             }
             ["roll", "back"] => {
-                let turned = deploy::roll_back(&self.world.service, self.world.story().unwrap(), now).unwrap();
-                self.world.service = turned.service;
-                self.world.stories.insert(turned.story.arn.id.clone(), turned.story);
-                self.world.told.extend(turned.events.into_iter().map(|told| (now, told)));
+                let turned = deploy::roll_back(&self.world.service, self.world.story().unwrap(), now);
+                self.turn(turned.unwrap());
             }
             ["wait", seconds] => return self.wait(now.plus_millis(seconds.parse::<i64>().unwrap() * 1000)),
             other => panic!("{other:?}?"),
         }
         self.settle();
         self.state();
+    }
+
+    fn turn(&mut self, turned: deploy::Turned) {
+        let now = self.world.now;
+        self.world.service = turned.service;
+        self.world.stories.insert(turned.story.arn.id.clone(), turned.story);
+        self.world.told.extend(turned.events.into_iter().map(|told| (now, told)));
     }
 
     fn settle(&mut self) {
@@ -193,7 +218,7 @@ impl Teller {
             .map(|d| format!("{} {}", short(&d.id.to_string()), d.rollout.as_str()))
             .chain(sets)
             .collect();
-        let story = world.story().map_or("-", |story| story.status.as_str());
+        let story = world.story().map_or_else(|| "-".to_owned(), told_of);
         let plan = world.plan();
         let _ = writeln!(
             self.text,
@@ -213,6 +238,25 @@ impl Teller {
         if let Some(at) = plan.look_again {
             let _ = writeln!(self.text, "         . look again in {} s", at.millis_since(world.now) as f64 / 1000.0);
         }
+    }
+}
+
+/// How far a deployment is, with the stage it is in.
+fn told_of(story: &ServiceDeployment) -> String {
+    let stage = story.lifecycle.as_ref().filter(|_| !story.status.is_over()).map(|lifecycle| lifecycle.stage.as_str());
+    [Some(story.status.as_str()), stage].into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// `STAGE:pause` or `STAGE:http`, then perhaps `:MINUTES` and `:continue`.
+fn hook(text: &str) -> LifecycleHook {
+    let words: Vec<_> = text.split(':').collect();
+    LifecycleHook {
+        target: if words[1] == "pause" { HookTarget::Pause } else { HookTarget::Http("http://hook/".into()) },
+        role: None,
+        stages: vec![LifecycleStage::parse(words[0]).unwrap()],
+        details: None,
+        timeout_minutes: words.get(2).map_or(1440, |minutes| minutes.parse().unwrap()),
+        on_timeout: if words.get(3) == Some(&"continue") { HookAction::Continue } else { HookAction::RollBack },
     }
 }
 

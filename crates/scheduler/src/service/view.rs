@@ -4,8 +4,8 @@
 //! only where the answer matters, so that a pass over a satisfied service touches nothing but its tasks.
 
 use model::{
-    ContainerInstanceId, CpuUnits, Deployment, DeploymentId, MemoryMib, Service, ServiceDeployment, ServiceEventName,
-    Stop, Task, TaskArn, Timestamp,
+    ContainerInstanceId, CpuUnits, Deployment, DeploymentId, LifecycleStage, MemoryMib, Service, ServiceDeployment,
+    ServiceEventName, Stop, Task, TaskArn, Timestamp,
 };
 use std::{fmt, sync::Arc};
 
@@ -192,6 +192,20 @@ pub enum Hold {
         /// How many.
         tasks: u32,
     },
+    /// A lifecycle hook has yet to say that the deployment may go on.
+    LifecycleHook {
+        /// Its id within the deployment.
+        id: Arc<str>,
+        /// In which stage.
+        stage: LifecycleStage,
+        /// When it has taken too long.
+        until: Timestamp,
+    },
+    /// The old revision stays for a while beside the new one.
+    Baking {
+        /// When it may go.
+        until: Timestamp,
+    },
     /// Tasks are on instances whose agent is disconnected; they are replaced if it stays away.
     Unreachable {
         /// How many.
@@ -217,6 +231,10 @@ impl fmt::Display for Hold {
             Self::WaitingForStopped { tasks } => write!(f, "{tasks} tasks of older deployments have yet to stop"),
             Self::Protected { tasks, .. } => write!(f, "{tasks} tasks that should go are protected"),
             Self::Draining { tasks } => write!(f, "{tasks} tasks are on draining instances until they are replaced"),
+            Self::LifecycleHook { id, stage, .. } => {
+                write!(f, "the lifecycle hook {id} has yet to end {}", stage.as_str())
+            }
+            Self::Baking { .. } => write!(f, "the old revision stays beside the new one for the bake time"),
             Self::Unreachable { tasks, .. } => {
                 write!(f, "{tasks} tasks are on instances whose agent is disconnected")
             }

@@ -2,16 +2,18 @@
 //!
 //! It does with a plan what apply does, and holds at every plan what must hold for all of them: see [`World::apply`].
 
+mod rules;
+
 use super::{
     Field, Hold, InstanceState, Place, Plan, Told, View, deploy, deploy::NewDeployment, events, is_healthy, plan,
     task_sets,
 };
 use model::{
     AccountId, CircuitBreaker, ClusterArn, ClusterName, ContainerInstanceId, CpuUnits, Creation, Deployment,
-    DeploymentId, DeploymentRules, Desired, External, Failures, Family, LaunchType, MemoryMib, Phase,
-    PlacementStrategy, PropagateTags, Region, Reservation, RevisionSpec, Rollout, Scale, SchedulingStrategy, Scope,
-    Service, ServiceArn, ServiceDeployment, ServiceDeploymentId, ServiceName, ServiceStatus, Stop, StopCode, Tags,
-    Task, TaskArn, TaskDefinitionArn, TaskId, TaskOverrides, TaskSet, TaskSetStatus, TaskTimes, Timestamp,
+    DeploymentId, DeploymentRules, DeploymentStrategy, Desired, External, Failures, Family, HookStatus, LaunchType,
+    MemoryMib, Phase, PlacementStrategy, PropagateTags, Region, Reservation, RevisionSpec, Scale, SchedulingStrategy,
+    Scope, Service, ServiceArn, ServiceDeployment, ServiceDeploymentId, ServiceName, ServiceStatus, Stop, StopCode,
+    Tags, Task, TaskArn, TaskDefinitionArn, TaskId, TaskOverrides, TaskSet, TaskSetStatus, TaskTimes, Timestamp,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -61,12 +63,21 @@ pub(super) struct Wish {
     pub(super) breaker: CircuitBreaker,
     pub(super) rebalance: bool,
     pub(super) strategy: Vec<PlacementStrategy>,
+    pub(super) deploys: DeploymentStrategy,
 }
 
 impl Default for Wish {
     fn default() -> Self {
-        let breaker = CircuitBreaker::default();
-        Self { desired: 1, minimum: 100, maximum: 200, daemon: false, breaker, rebalance: false, strategy: vec![] }
+        Self {
+            desired: 1,
+            minimum: 100,
+            maximum: 200,
+            daemon: false,
+            breaker: CircuitBreaker::default(),
+            rebalance: false,
+            strategy: vec![],
+            deploys: DeploymentStrategy::Rolling,
+        }
     }
 }
 
@@ -126,6 +137,7 @@ impl World {
             maximum_percent: wish.maximum,
             breaker: wish.breaker,
             early_success: None,
+            strategy: wish.deploys.clone(),
         };
         let service = Service {
             arn: ServiceArn { cluster: cluster(), name: ServiceName::parse("web").unwrap() },
@@ -293,24 +305,6 @@ impl World {
         applied
     }
 
-    /// Daemons stop for their successors only while enough of the others are healthy. Where they are not to be at all they stop.
-    fn hold_daemons_to_the_minimum(&self, plan: &Plan) {
-        let service = plan.service.as_ref().unwrap_or(&self.service);
-        let stopped = |task: &Task| plan.stops.iter().any(|stop| stop.task == task.arn);
-        let home = |task: &Task| {
-            let instance = &self.ground.0[&task.container_instance];
-            match instance.state {
-                Some(InstanceState::Active) => instance.fits,
-                Some(InstanceState::Unreachable { .. }) => true,
-                None | Some(InstanceState::Draining) => false,
-            }
-        };
-        let serving = || self.live().filter(|task| home(task) && is_healthy(task, self.now));
-        let (all, left) = (serving().count(), serving().filter(|task| !stopped(task)).count() as u32);
-        let minimum = service.rules.minimum_healthy(service.desired_count);
-        assert!(left as usize == all || left >= minimum, "{left} of {all} daemons, minimum {minimum}: {plan:?}");
-    }
-
     fn start(&mut self, plan: &Plan) -> Applied {
         let before = self.tasks.len();
         let mut unplaced = false;
@@ -339,58 +333,14 @@ impl World {
         Applied { started, unplaced }
     }
 
-    fn hold_plan_to_the_laws(&self, plan: &Plan) {
-        let service = plan.service.as_ref().unwrap_or(&self.service);
-        if service.external.is_some() {
-            return self.hold_sets_to_the_laws(plan);
+    /// A caller of ContinueServiceDeployment, or a hook's target, has its say on the first open hook.
+    pub(super) fn answer_hook(&mut self, status: HookStatus) {
+        let id = self.story().map(|story| story.arn.id.clone());
+        let Some(story) = id.and_then(|id| self.stories.get_mut(&id)) else { return };
+        let mut hooks = story.lifecycle.iter_mut().flat_map(|lifecycle| &mut lifecycle.hooks);
+        if let Some(run) = hooks.find(|run| run.status.is_open()) {
+            run.status = status;
         }
-        if service.scheduling == SchedulingStrategy::Daemon && service.is_active() {
-            self.hold_daemons_to_the_minimum(plan);
-        }
-        let primary = service.primary().unwrap();
-        let stopped = |arn: &TaskArn| plan.stops.iter().any(|stop| stop.task == *arn);
-        for task in self.live().filter(|task| stopped(&task.arn)) {
-            let protected = task.protected_until.is_some_and(|until| until > self.now);
-            let bound = service.is_active() && service.scheduling == SchedulingStrategy::Replica;
-            assert!(!(protected && bound), "a protected task is stopped: {plan:?}");
-        }
-        if plan.starts.is_empty() {
-            return;
-        }
-        assert!(service.is_active() && primary.rollout != Rollout::Failed, "{plan:?}");
-        assert!(primary.failures.hold_until.is_none_or(|until| until <= self.now), "{plan:?}");
-        let starts: u32 = plan.starts.iter().map(|start| start.count).sum();
-        let live = self.live().filter(|task| !stopped(&task.arn)).count() as u32;
-        let maximum = service.rules.maximum_total(service.desired_count);
-        if service.scheduling == SchedulingStrategy::Replica {
-            assert!(live + starts <= maximum, "{live} and {starts} more are over {maximum}: {plan:?}");
-        }
-        assert!(plan.starts.iter().all(|start| start.deployment == primary.id && start.count > 0));
-    }
-
-    /// The same for each task set alone: its minimum, its maximum, its protected tasks, its pauses.
-    fn hold_sets_to_the_laws(&self, plan: &Plan) {
-        let stopped = |arn: &TaskArn| plan.stops.iter().any(|stop| stop.task == *arn);
-        let starts = |id| plan.starts.iter().filter(|s| s.deployment == id).map(|s| s.count).sum::<u32>();
-        let kept = self.sets().iter().filter(|set| self.service.is_active() && set.status != TaskSetStatus::Draining);
-        for set in kept.clone() {
-            let count = set.computed_desired_count(self.service.desired_count);
-            let healthy = |task: &&Task| is_healthy(task, self.now);
-            let before = self.live_of(set.id).filter(healthy).count();
-            let after = self.live_of(set.id).filter(|task| !stopped(&task.arn)).filter(healthy).count();
-            let minimum = self.service.rules.minimum_healthy(count) as usize;
-            assert!(after == before || after >= minimum, "{after} of {before} are left, minimum {minimum}: {plan:?}");
-            let protected = |task: &&Task| task.protected_until.is_some_and(|until| until > self.now);
-            assert!(!self.live_of(set.id).filter(protected).any(|task| stopped(&task.arn)), "protected: {plan:?}");
-            if starts(set.id) > 0 {
-                let live = self.live_of(set.id).filter(|task| !stopped(&task.arn)).count() as u32;
-                let maximum = self.service.rules.maximum_total(count);
-                assert!(live + starts(set.id) <= maximum, "{live} and more are over {maximum}: {plan:?}");
-                assert!(set.failures.hold_until.is_none_or(|until| until <= self.now), "{plan:?}");
-            }
-        }
-        let all: u32 = plan.starts.iter().map(|start| start.count).sum();
-        assert_eq!(all, kept.map(|set| starts(set.id)).sum::<u32>(), "only of sets that are kept: {plan:?}");
     }
 
     /// Spreads over zones, then instances.

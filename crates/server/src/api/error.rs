@@ -1,6 +1,6 @@
 //! An operation's refusal: AWS's code and words, made where the rule is known and rendered where the protocol is.
 
-use model::network::Refusal;
+use model::{InvalidName, network::Refusal};
 use serde_json::{Map, Value};
 use state::{BackendError, CommitError, Rejected};
 use wire::WireError;
@@ -33,6 +33,11 @@ impl ApiError {
     /// `InvalidParameterException`, of ECS and Logs.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new("InvalidParameterException", message)
+    }
+
+    /// The refusal of a name that somebody chose for a new thing.
+    pub fn invalid_name(wrong: &InvalidName) -> Self {
+        Self::invalid(format!("Invalid {} '{}': {}.", wrong.kind, wrong.value, wrong.rule))
     }
 
     /// ECS's answer to a cluster that is not there.

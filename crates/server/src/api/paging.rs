@@ -16,20 +16,27 @@ const DIGEST_BYTES: usize = 8;
 
 /// One list of one scope.
 pub(crate) struct Pages<'a> {
-    /// The operation, and whatever of the request the list depends on.
+    /// The operation, and how its list is ordered.
     list: &'static str,
     scope: &'a Scope,
+    /// Whose things they are; empty where they are the scope's own.
+    owner: String,
 }
 
 impl<'a> Pages<'a> {
     /// Pages of the list that `list` names.
     pub(crate) fn of(list: &'static str, scope: &'a Scope) -> Self {
-        Self { list, scope }
+        Self { list, scope, owner: String::new() }
+    }
+
+    /// The same of the list of one owner, such as a cluster: a place in it means nothing in another's.
+    pub(crate) fn within(self, owner: &impl ToString) -> Self {
+        Self { owner: owner.to_string(), ..self }
     }
 
     fn digest(&self, cursor: &str) -> [u8; DIGEST_BYTES] {
         let mut hash = Sha256::new();
-        for part in [self.list, self.scope.account.as_str(), self.scope.region.as_str(), cursor] {
+        for part in [self.list, self.scope.account.as_str(), self.scope.region.as_str(), self.owner.as_str(), cursor] {
             hash.update(part.as_bytes());
             hash.update([0]);
         }
@@ -95,9 +102,8 @@ pub(crate) fn limit(asked: Option<i32>, max: usize) -> Result<usize, ApiError> {
 /// # Errors
 /// `InvalidParameterException` outside of 1 to `max`.
 pub(crate) fn limit_or(asked: Option<i32>, otherwise: usize, max: usize) -> Result<usize, ApiError> {
-    // Old clients send 0 for members nobody set.
-    let Some(asked) = asked.filter(|asked| *asked != 0) else { return Ok(otherwise) };
-    let fits = usize::try_from(asked).ok().filter(|asked| *asked <= max);
+    let Some(asked) = asked else { return Ok(otherwise) };
+    let fits = usize::try_from(asked).ok().filter(|asked| (1..=max).contains(asked));
     fits.ok_or_else(|| ApiError::invalid(format!("maxResults should be between 1 and {max}, inclusive.")))
 }
 
@@ -124,6 +130,7 @@ mod tests {
             if let Some(next) = &next {
                 assert!(Pages::of("ListThings", &there).cursor(Some(next)).is_err());
                 assert!(Pages::of("ListOthers", &here).cursor(Some(next)).is_err());
+                assert!(Pages::of("ListThings", &here).within(&"a").cursor(Some(next)).is_err());
                 assert!(pages.cursor(Some(&next[1..])).is_err());
             }
             match next {
@@ -135,12 +142,16 @@ mod tests {
         let full = pages.cut(all.iter(), 7, |name| (*name).clone());
         assert_eq!((full.0.len(), full.1), (7, None));
         assert!(pages.cursor(Some("rubbish")).is_err());
+        let (a, b) = (Pages::of("ListThings", &here).within(&"a"), Pages::of("ListThings", &here).within(&"b"));
+        let token = a.cut(all.iter(), 3, |name| (*name).clone()).1;
+        assert_eq!(a.cursor(token.as_deref()).ok(), Some(Some("thing-2".to_owned())));
+        assert!(b.cursor(token.as_deref()).is_err());
     }
 
     #[test]
     fn limits_are_checked() {
         for (asked, want) in
-            [(None, Some(100)), (Some(0), Some(100)), (Some(1), Some(1)), (Some(101), None), (Some(-1), None)]
+            [(None, Some(100)), (Some(0), None), (Some(1), Some(1)), (Some(101), None), (Some(-1), None)]
         {
             assert_eq!(limit(asked, 100).ok(), want, "{asked:?}");
         }

@@ -3,6 +3,7 @@
 
 mod aging;
 pub(crate) mod events;
+mod hooks;
 mod kept;
 mod liveness;
 mod machines;
@@ -21,6 +22,7 @@ pub(crate) fn start(ctx: &Context, sessions: Arc<Sessions>, local: Option<(Arc<d
     effects.spawn("liveness", liveness::run(ctx.clone(), sessions));
     effects.spawn("retention", retention::run(ctx.clone()));
     effects.spawn("services", services::run(ctx.clone()));
+    effects.spawn("hooks", hooks::run(ctx.clone()));
     if let Some((host, link)) = local {
         effects.spawn("machines", machines::run(ctx.clone(), host, link));
     }

@@ -107,6 +107,7 @@ fn seen(task: &TaskArn, status: ObservedStatus, digest: Option<&str>) -> TaskObs
         exit_code: None,
         reason: None,
         network_bindings: Vec::new(),
+        health: None,
     };
     TaskObservation {
         task: task.clone(),

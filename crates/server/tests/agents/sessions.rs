@@ -56,6 +56,7 @@ fn seen(task: &str, status: ObservedStatus, container: ContainerStatus, exit_cod
             exit_code,
             reason: None,
             network_bindings: vec![binding],
+            health: None,
         }],
         pull_started: Some(Timestamp(1_790_000_000_000)),
         pull_stopped: Some(Timestamp(1_790_000_001_000)),

@@ -33,7 +33,7 @@ async fn clusters_live_as_in_aws() {
             ),
             ("CreateCluster", json!({"clusterName": "demo"}), Want::Ok(json!({"cluster": created.clone()}))),
             ("CreateCluster", json!({}), Want::Ok(json!({"cluster": {"clusterName": "default"}}))),
-            ("CreateCluster", json!({"clusterName": "no spaces"}), Want::Err("InvalidParameterException", "cluster name")),
+            ("CreateCluster", json!({"clusterName": "no spaces"}), Want::Err("InvalidParameterException", "Invalid cluster name 'no spaces': up to")),
             (
                 "DescribeClusters",
                 json!({"clusters": ["demo", "nope", arn("cluster/demo")]}),

@@ -45,7 +45,7 @@ fn the_table_names_members_that_are_refused() {
     }
     for (operation, member, refused) in [
         ("CreateService", "loadBalancers", true),
-        ("CreateService", "deploymentConfiguration.lifecycleHooks", true),
+        ("CreateService", "deploymentConfiguration.canaryConfiguration", true),
         ("CreateService", "deploymentConfiguration.maximumPercent", false),
         ("UpdateService", "forceNewDeployment", false),
     ] {

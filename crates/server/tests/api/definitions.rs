@@ -102,7 +102,10 @@ async fn everything_honoured_comes_back() {
     let options = json!({"max-size": "10m", "max-file": "3"});
     let file = with("logConfiguration", json!({"logDriver": "json-file", "options": options}));
     let unlimited = with("ulimits", json!([{"name": "core", "softLimit": 5, "hardLimit": -1}]));
-    let rows = vec![body, unlimited, file]
+    let check = json!({"command": ["CMD", "true"], "interval": 5, "timeout": 60, "retries": 10, "startPeriod": 0});
+    let checked = with("healthCheck", check);
+    let unchecked = with("healthCheck", json!({"command": ["NONE"]}));
+    let rows = vec![body, unlimited, file, checked, unchecked]
         .into_iter()
         .map(|body| ("RegisterTaskDefinition", body.clone(), Want::Ok(json!({"taskDefinition": body}))))
         .collect();
@@ -114,6 +117,11 @@ async fn what_is_wrong_is_told() {
     let harness = Harness::start().await;
     let client = |text| Want::Err("ClientException", text);
     let refused = |body, text| ("RegisterTaskDefinition", body, Want::Err("ClientException", text));
+    let check = |member: &str, value: Value| {
+        let mut check = json!({"command": ["CMD-SHELL", "true"]});
+        check[member] = value;
+        with("healthCheck", check)
+    };
     let log = |driver: &str, options: Value| with("logConfiguration", json!({"logDriver": driver, "options": options}));
     run(
         &harness,
@@ -144,6 +152,23 @@ async fn what_is_wrong_is_told() {
                 "does not honour containerDefinitions.linuxParameters.devices yet",
             ),
             refused(with("linuxParameters", json!({"capabilities": {"add": ["FLY"]}})), "'FLY' is not a Linux capability"),
+            refused(check("command", json!([])), "'healthCheck.command' must not be empty."),
+            refused(check("command", json!(["curl", "x"])), "'healthCheck.command' must start with CMD or CMD-SHELL."),
+            refused(check("command", json!(["CMD"])), "does not say what to run"),
+            refused(check("command", json!(["CMD-SHELL", ""])), "does not say what to run"),
+            refused(check("interval", json!(4)), "Invalid setting for container 'app'. 'healthCheck.interval' must be between 5 and 300."),
+            refused(check("interval", json!(301)), "between 5 and 300"),
+            refused(check("interval", json!(-5)), "'healthCheck.interval' must not be negative."),
+            refused(check("timeout", json!(1)), "'healthCheck.timeout' must be between 2 and 60."),
+            refused(check("timeout", json!(61)), "between 2 and 60"),
+            refused(check("retries", json!(0)), "'healthCheck.retries' must be between 1 and 10."),
+            refused(check("retries", json!(11)), "between 1 and 10"),
+            refused(check("startPeriod", json!(301)), "'healthCheck.startPeriod' must be between 0 and 300."),
+            (
+                "RegisterTaskDefinition",
+                with("healthCheck", json!({"interval": 5})),
+                Want::Err("InvalidParameterException", "healthCheck"),
+            ),
             refused(log("awslogs", json!({})), "awslogs-group"),
             refused(
                 log("awslogs", json!({"awslogs-group": "g", "awslogs-multiline-pattern": "x", "awslogs-datetime-format": "%Y"})),
@@ -261,7 +286,6 @@ async fn old_clients_bodies_pass_but_for_what_is_not_honoured() {
         vec!["containerDefinitions.links", "containerDefinitions.mountPoints", "volumes"],
         vec![
             "containerDefinitions.extraHosts",
-            "containerDefinitions.healthCheck",
             "containerDefinitions.mountPoints",
             "containerDefinitions.pseudoTerminal",
             "volumes",

@@ -167,7 +167,7 @@ async fn wrong_requests_for_a_service_are_refused() {
     let many = |number: usize, what: Value| Value::from(vec![what; number]);
     let rows = [
         (create("", &json!({})), INVALID, "Service name can not be blank."),
-        (create("sp ace", &json!({})), INVALID, "Invalid service name."),
+        (create("sp ace", &json!({})), INVALID, "Invalid service name 'sp ace': up to 255 letters, numbers"),
         (create("a", &json!({"cluster": "nope"})), "ClusterNotFoundException", "Cluster not found."),
         (create("a", &json!({"taskDefinition": ""})), INVALID, "TaskDefinition can not be blank."),
         (create("a", &json!({"taskDefinition": "nope"})), "ClientException", "TaskDefinition not found."),
@@ -181,8 +181,10 @@ async fn wrong_requests_for_a_service_are_refused() {
         (create("a", &json!({"role": "r"})), INVALID, "does not honour role"),
         (create("a", &json!({"enableExecuteCommand": true})), INVALID, "does not honour enableExecuteCommand"),
         (create("a", &json!({"loadBalancers": [{"containerPort": 1}]})), INVALID, "does not honour loadBalancers"),
+        (create("a", &json!({"loadBalancers": [{}]})), INVALID, "does not honour loadBalancers"),
+        (create("a", &json!({"serviceRegistries": [{"port": 0}]})), INVALID, "does not honour serviceRegistries"),
         (create("a", &json!({"tags": [{"key": "aws:x", "value": ""}]})), INVALID, "reserved"),
-        (create("a", &configuration(json!({"strategy": "BLUE_GREEN"}))), INVALID, "strategy BLUE_GREEN"),
+        (create("a", &configuration(json!({"strategy": "CANARY"}))), INVALID, "strategy CANARY"),
         (
             create("a", &configuration(json!({"alarms": {"alarmNames": ["a"], "enable": true, "rollback": true}}))),
             INVALID,
@@ -498,6 +500,8 @@ async fn services_are_listed_described_and_deleted() {
     assert_eq!((count(&first), count(&rest), rest.get("nextToken")), (10, 4, None));
     let names = |names: &[&str]| json!({"services": names});
     let external = json!({"serviceArns": [arn("service/default/x")]});
+    let elsewhere = arn("service/default/d").replace("us-east-1", "eu-west-1");
+    let missing = json!({"services": [{"serviceName": "d"}], "failures": [{"arn": elsewhere, "reason": "MISSING"}]});
     let rows = vec![
         ("ListServices", json!({"launchType": "EXTERNAL"}), Want::Ok(external)),
         ("ListServices", json!({"launchType": "FARGATE"}), Want::Ok(json!({"serviceArns": []}))),
@@ -507,6 +511,13 @@ async fn services_are_listed_described_and_deleted() {
             Want::Ok(json!({"serviceArns": [arn("service/default/d")]})),
         ),
         ("ListServices", json!({"maxResults": 101}), Want::Err(INVALID, "maxResults")),
+        ("ListServices", json!({"maxResults": 0}), Want::Err(INVALID, "maxResults should be between 1 and 100")),
+        ("CreateCluster", json!({"clusterName": "other"}), Want::Ok(json!({}))),
+        (
+            "ListServices",
+            json!({"cluster": "other", "nextToken": first["nextToken"]}),
+            Want::Err(INVALID, "Invalid token."),
+        ),
         ("ListServices", json!({"cluster": "nope"}), Want::Err("ClusterNotFoundException", "")),
         (
             "ListServicesByNamespace",
@@ -519,6 +530,14 @@ async fn services_are_listed_described_and_deleted() {
             "DescribeServices",
             json!({"services": [arn("service/other/web")]}),
             Want::Err(INVALID, "Identifier is for cluster other. Your cluster is default"),
+        ),
+        ("DescribeServices", names(&["d", &elsewhere]), Want::Ok(missing)),
+        ("ListTasks", json!({"serviceName": elsewhere}), Want::Err("ServiceNotFoundException", "Service not found.")),
+        ("UpdateService", json!({"service": elsewhere}), Want::Err("ServiceNotFoundException", "Service not found.")),
+        (
+            "DescribeServices",
+            names(&["arn:aws:ecs:us-east-1:1:service/default/d"]),
+            Want::Err(INVALID, "Invalid identifier"),
         ),
         ("ListTasks", json!({"serviceName": "s00"}), Want::Ok(json!({"taskArns": []}))),
         ("ListTasks", json!({"serviceName": "nope"}), Want::Err("ServiceNotFoundException", "Service not found.")),

@@ -10,8 +10,8 @@ use crate::{
     snapshot::ServiceRow,
 };
 use model::{
-    DeploymentId, Service, ServiceArn, ServiceDeploymentId, ServiceEvent, ServiceStatus, StopCode, Task, TaskArn,
-    TaskStatus, Timestamp,
+    DeploymentId, Rollout, Service, ServiceArn, ServiceDeploymentId, ServiceEvent, ServiceStatus, StopCode, Task,
+    TaskArn, TaskStatus, Timestamp,
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -154,6 +154,10 @@ impl Draft<'_> {
         let Some(arn) = ServiceArn::of_group(&after.arn.cluster, &after.group) else { return };
         let Some(id) = after.started_by.as_deref().and_then(|by| by.parse::<DeploymentId>().ok()) else { return };
         let Some(row) = self.next.service(&arn) else { return };
+        // One that FAILED has been judged, and starts nothing that would have to wait: what its last tasks come to is not counted.
+        if row.service.deployment(id).is_some_and(|deployment| deployment.rollout == Rollout::Failed) {
+            return;
+        }
         let Some(known) = row.service.failures(id) else { return };
         let mut failures = known;
         let started = after.times.started;

@@ -99,6 +99,8 @@ pub fn task(cluster: &str, number: u64, on: u64, definition: TaskDefinitionArn, 
         exit_code: None,
         reason: None,
         network_bindings: Vec::new(),
+        essential: true,
+        health: None,
     };
     Task {
         arn,

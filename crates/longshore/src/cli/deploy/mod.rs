@@ -1,8 +1,9 @@
 //! `deploy`: a new image or definition for a service, watched until it is there, and undone if it is not.
 //!
-//! The scheduler does the work; what stands here asks for it, waits, and asks for the former definition when the new one
-//! fails and the service's own circuit breaker has not done so already.
+//! The scheduler does the work; what stands here asks for it, waits, and asks for the way back (`back`) when the new
+//! definition fails and the service's own circuit breaker has not done so already.
 
+mod back;
 mod revision;
 mod verdict;
 
@@ -11,7 +12,9 @@ use super::{
     config::{self, Settings},
     definition,
     progress::Progress,
-    say, service, terminal,
+    say,
+    service::{self, Hold},
+    terminal,
     wait::{self, Look, Row},
 };
 use crate::advice::Advice;
@@ -38,7 +41,9 @@ pub(crate) struct DeployArgs {
     /// The definition to deploy, or to put the images into; the service's own if not given.
     #[arg(long, value_name = "FAMILY[:REVISION]")]
     task_definition: Option<String>,
-    /// For how many minutes it may take.
+    /// For how many minutes it may take. It is given up earlier where three tasks in a row did not start for the same reason,
+    /// none of the deployment runs, and the service has no circuit breaker to judge that. One that waits at a PAUSE hook for
+    /// somebody is left alone.
     #[arg(long, value_name = "MINUTES", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1440))]
     timeout: u32,
     /// Only ask for it, and do not wait.
@@ -56,8 +61,8 @@ pub(crate) struct DeployArgs {
 /// For how long a server may be away while a deployment is watched: one that starts again is back within that.
 const SERVER_AWAY: Duration = Duration::from_secs(30);
 
-/// How often tasks that failed are looked for while a deployment is watched.
-const FAILURES_EVERY: Duration = Duration::from_secs(2);
+/// How often tasks that failed, and hooks that are waited for, are looked for while a deployment is watched.
+const CLOSER_EVERY: Duration = Duration::from_secs(2);
 
 /// What is answered, and its JSON form.
 #[derive(Debug, Serialize)]
@@ -73,17 +78,34 @@ struct Answer {
     reason: Option<String>,
 }
 
-/// A deployment that was asked for.
+/// What deployments are asked for.
 struct Deploying<'a> {
     settings: &'a Settings,
     service: String,
     limit: Duration,
+    /// The definition that was deployed to its end last. None if none ever was.
+    former: Option<String>,
+    /// The definition that the service had, to its end or not.
+    before: String,
 }
 
 /// How watching ended.
 enum End {
     Judged(Verdict),
+    /// No task of it starts, and it is not to be expected that one does: why.
+    NeverStarts(String),
     TimedOut,
+    /// Time is up, and it waits for somebody to act: for what, and how that is done.
+    Paused(Hold),
+}
+
+/// What takes more than a look at the service to know, and so is looked for less often.
+#[derive(Default)]
+struct Closer {
+    at: Option<Instant>,
+    rows: Vec<Row>,
+    never_starts: Option<String>,
+    paused: Option<Hold>,
 }
 
 pub(crate) async fn deploy(args: DeployArgs) -> Result<ExitCode> {
@@ -98,11 +120,11 @@ pub(crate) async fn deploy(args: DeployArgs) -> Result<ExitCode> {
         );
     }
     let current = known.task_definition.clone().context("the service has no task definition; its task sets have")?;
-    let former = last_good(&known).unwrap_or_else(|| current.clone());
+    let former = last_good(&known);
     let base = args.task_definition.as_deref().unwrap_or(&current);
     let target = target(&settings, base, &args.images).await?;
     let limit = Duration::from_secs(u64::from(args.timeout) * 60);
-    let deploying = Deploying { settings: &settings, service: name, limit };
+    let deploying = Deploying { settings: &settings, service: name, limit, former, before: current.clone() };
     // The same once more: what its images' names mean may have changed.
     let ours = deploying.update(&target, target == current).await?;
     let mut answer = Answer {
@@ -110,7 +132,7 @@ pub(crate) async fn deploy(args: DeployArgs) -> Result<ExitCode> {
         service: deploying.service.clone(),
         deployment: ours.clone(),
         task_definition: short(&target).to_owned(),
-        former_task_definition: short(&former).to_owned(),
+        former_task_definition: short(deploying.former.as_deref().unwrap_or(&current)).to_owned(),
         outcome: "started",
         reason: None,
     };
@@ -125,8 +147,8 @@ pub(crate) async fn deploy(args: DeployArgs) -> Result<ExitCode> {
         ));
         ExitCode::SUCCESS
     } else {
-        let end = deploying.watch(&ours, &former).await?;
-        deploying.conclude(end, &mut answer, &former, args.no_rollback).await?
+        let end = deploying.watch(&ours).await?;
+        deploying.conclude(end, &mut answer, args.no_rollback).await?
     };
     if json {
         say::json(&answer)?;
@@ -138,6 +160,35 @@ pub(crate) async fn deploy(args: DeployArgs) -> Result<ExitCode> {
 fn last_good(service: &ecs::Service) -> Option<String> {
     let mut deployments = service.deployments.iter().flatten();
     deployments.find(|d| d.rollout_state.as_deref() == Some("COMPLETED"))?.task_definition.clone()
+}
+
+/// The verdict with the reason that was told when the deployment turned back: the service forgets it with the deployment.
+fn remembering(verdict: Verdict, turned: &mut Option<String>) -> Verdict {
+    match verdict {
+        Verdict::RollingBack(reason) => {
+            *turned = Some(reason.clone());
+            Verdict::RollingBack(reason)
+        }
+        Verdict::RolledBack(reason) => Verdict::RolledBack(turned.take().unwrap_or(reason)),
+        other @ (Verdict::InProgress
+        | Verdict::Completed
+        | Verdict::Failed(_)
+        | Verdict::NotRolledBack(_)
+        | Verdict::Superseded(_)
+        | Verdict::Deleted) => other,
+    }
+}
+
+/// Whether the service's own circuit breaker decides when too much failed.
+fn judges_failures(service: &ecs::Service) -> bool {
+    let breaker = service.deployment_configuration.as_ref().and_then(|rules| rules.deployment_circuit_breaker.as_ref());
+    breaker.is_some_and(|breaker| breaker.enable == Some(true))
+}
+
+/// Whether a task of the deployment runs.
+fn runs(service: &ecs::Service, deployment: &str) -> bool {
+    let ours = service.deployments.iter().flatten().find(|d| d.id.as_deref() == Some(deployment));
+    ours.and_then(|ours| ours.running_count).is_some_and(|running| running > 0)
 }
 
 fn short(definition: &str) -> &str {
@@ -170,34 +221,44 @@ impl Deploying<'_> {
         primary.and_then(|d| d.id).context("the service has no primary deployment")
     }
 
+    /// What became of a deployment of ours.
+    fn verdict(&self, service: &ecs::Service, ours: &str) -> Verdict {
+        verdict::of(service, ours, self.former.as_deref())
+    }
+
     /// Watches a deployment until it is judged or time is up.
     #[allow(clippy::disallowed_methods)] // The CLI has no effects to be simulated.
-    async fn watch(&self, ours: &str, former: &str) -> Result<End> {
+    async fn watch(&self, ours: &str) -> Result<End> {
         let begun = Instant::now();
         let last = RefCell::new((Look::default(), begun, Progress::since(Timestamp::now())));
         let end = RefCell::new(End::TimedOut);
-        let failed = RefCell::new((begun, None));
+        let closer = RefCell::new(Closer { at: Some(begun), ..Closer::default() });
+        let turned = RefCell::new(None);
         let look = || async {
             let known = service::gather::described(self.settings, &self.service).await;
-            let failures = self.failures(ours, &failed).await;
+            if let Ok(known) = &known {
+                self.look_closer(known, ours, &closer).await;
+            }
             let now = Instant::now();
-            let mut last = last.borrow_mut();
+            let (mut last, closer) = (last.borrow_mut(), closer.borrow());
             match known {
                 Ok(known) => {
-                    let verdict = verdict::of(&known, ours, former);
-                    let over = verdict.is_final();
-                    *end.borrow_mut() = End::Judged(verdict);
+                    let verdict = remembering(self.verdict(&known, ours), &mut turned.borrow_mut());
+                    let never = closer.never_starts.clone().filter(|_| verdict == Verdict::InProgress);
+                    let over = verdict.is_final() || never.is_some() || begun.elapsed() > self.limit;
                     last.0 = Look { over, ..last.2.look(&known) };
-                    last.0.rows.extend(failures.clone());
+                    last.0.rows.extend(closer.rows.clone());
                     last.1 = now;
+                    *end.borrow_mut() = match (never, closer.paused.clone()) {
+                        _ if verdict.is_final() => End::Judged(verdict),
+                        (Some(why), _) => End::NeverStarts(why),
+                        (None, Some(paused)) => End::Paused(paused),
+                        (None, None) => End::TimedOut,
+                    };
                 }
                 // A server that does not answer is not one that refuses.
                 Err(error) if client::code(&error).is_some() || now - last.1 > SERVER_AWAY => return Err(error),
                 Err(_) => {}
-            }
-            if !last.0.over && begun.elapsed() > self.limit {
-                *end.borrow_mut() = End::TimedOut;
-                last.0.over = true;
             }
             Ok(last.0.clone())
         };
@@ -211,34 +272,58 @@ impl Deploying<'_> {
         Ok(end.into_inner())
     }
 
-    /// A row that tells of the deployment's tasks that failed, looked at anew from time to time.
+    /// Looks from time to time at the deployment's tasks that failed and at its hooks. What is not known now is known at the
+    /// next look.
     #[allow(clippy::disallowed_methods)] // The CLI has no effects to be simulated.
-    async fn failures(&self, ours: &str, last: &RefCell<(Instant, Option<Row>)>) -> Option<Row> {
-        if last.borrow().0.elapsed() > FAILURES_EVERY {
-            // What is not known now is known at the next look.
-            let found = service::gather::failed_of(self.settings, &self.service, ours).await.unwrap_or_default();
-            let state = found.map(|(count, why)| format!("{count}, the last: {why}"));
-            let row = state.map(|state| Row { name: "failed tasks".to_owned(), state, end: Some(wait::End::Badly) });
-            *last.borrow_mut() = (Instant::now(), row);
+    async fn look_closer(&self, known: &ecs::Service, ours: &str, closer: &RefCell<Closer>) {
+        if closer.borrow().at.is_some_and(|at| at.elapsed() < CLOSER_EVERY) {
+            return;
         }
-        last.borrow().1.clone()
+        let mut found = Closer { at: Some(Instant::now()), ..Closer::default() };
+        let stopped = service::gather::stopped(self.settings, &self.service).await.unwrap_or_default();
+        if let Some((count, why)) = service::failures::failed_of(&stopped, ours) {
+            let state = format!("{count}, the last: {why}");
+            found.rows.push(Row { name: "failed tasks".to_owned(), state, end: Some(wait::End::Badly) });
+        }
+        if !judges_failures(known) && !runs(known, ours) {
+            let never = service::failures::never_starts(&stopped, ours);
+            found.never_starts = never.map(|(count, why)| format!("{count} tasks in a row did not start: {why}"));
+        }
+        let story = service::gather::story(self.settings, known).await.unwrap_or_default();
+        let stage = story.as_ref().and_then(service::stage::stage);
+        if let (Some(story), Some(stage)) = (&story, stage) {
+            let proceed = format!("longshore service continue {} --cluster {}", self.service, self.settings.cluster);
+            let waits = service::stage::waits(story, &proceed, Timestamp::now());
+            let what = waits.first().map_or(stage, |hold| hold.what.as_str());
+            found.rows.push(Row { name: "stage".to_owned(), state: what.to_owned(), end: None });
+            let awaited = !service::stage::awaiting(story).is_empty();
+            found.paused = waits.into_iter().next().filter(|_| awaited);
+        }
+        *closer.borrow_mut() = found;
     }
 
     /// Says how it ended, and goes back if that is to be done.
-    async fn conclude(&self, end: End, answer: &mut Answer, former: &str, stay: bool) -> Result<ExitCode> {
+    async fn conclude(&self, end: End, answer: &mut Answer, stay: bool) -> Result<ExitCode> {
         let definition = answer.task_definition.clone();
-        let minutes = self.limit.as_secs() / 60;
+        let late = format!("it was not done after {} minutes", self.limit.as_secs() / 60);
         let (outcome, reason, back) = match end {
             End::Judged(Verdict::Completed) => {
                 answer.outcome = "completed";
                 say::info(&format!("{definition} is deployed to {}", self.service), &[]);
                 return Ok(ExitCode::SUCCESS);
             }
-            End::Judged(Verdict::Failed(reason)) => ("failed", reason, true),
-            End::Judged(Verdict::InProgress | Verdict::RollingBack(_)) | End::TimedOut => {
-                ("timedOut", format!("it was not done after {minutes} minutes"), true)
+            End::Judged(Verdict::Failed(reason)) | End::NeverStarts(reason) => ("failed", reason, true),
+            End::TimedOut | End::Judged(Verdict::InProgress | Verdict::RollingBack(_)) => ("timedOut", late, true),
+            End::Paused(Hold { what, next, .. }) => {
+                let next = next.map(|next| format!("\n→ {next}")).unwrap_or_default();
+                say::note(format_args!("After {} minutes {what}; it is left so{next}", self.limit.as_secs() / 60));
+                (answer.outcome, answer.reason) = ("timedOut", Some(what));
+                return Ok(ExitCode::FAILURE);
             }
             End::Judged(Verdict::RolledBack(reason)) => ("rolledBack", reason, false),
+            End::Judged(Verdict::NotRolledBack(reason)) => {
+                ("failed", format!("the way back failed too: {reason}"), false)
+            }
             End::Judged(Verdict::Superseded(by)) => {
                 ("superseded", format!("{} was deployed meanwhile", short(&by)), false)
             }
@@ -248,41 +333,11 @@ impl Deploying<'_> {
         say::error(&format!("The deployment of {definition} to {} failed: {reason}", self.service), &[]);
         self.show_failures().await;
         match (outcome, back) {
-            ("rolledBack", _) => say::info(&format!("Its circuit breaker went back to {}", short(former)), &[]),
-            (_, true) => self.go_back(former, &definition, stay, answer).await?,
+            ("rolledBack", _) => self.say_back(&reason),
+            (_, true) => self.go_back(answer, stay).await?,
             (_, _) => {}
         }
         Ok(ExitCode::FAILURE)
-    }
-
-    /// Deploys the former definition again and waits for it.
-    async fn go_back(&self, former: &str, failed: &str, stay: bool, answer: &mut Answer) -> Result<()> {
-        let (service, cluster, short) = (&self.service, &self.settings.cluster, short(former));
-        let by_hand = format!("longshore deploy {service} --cluster {cluster} --task-definition {short}");
-        if short == failed {
-            say::note(format_args!(
-                "There is nothing to go back to: it is the same definition. See longshore service status {service}"
-            ));
-            return Ok(());
-        }
-        if stay {
-            say::note(format_args!("→ To go back: {by_hand}"));
-            return Ok(());
-        }
-        say::info(&format!("Going back to {short}"), &[]);
-        let back = self.update(former, false).await?;
-        match self.watch(&back, former).await? {
-            End::Judged(Verdict::Completed) => {
-                answer.outcome = "rolledBack";
-                say::info(&format!("{short} is deployed again"), &[]);
-                Ok(())
-            }
-            End::Judged(Verdict::Superseded(_)) => Ok(()),
-            End::Judged(_) | End::TimedOut => {
-                let error = anyhow!("{short} did not come back either");
-                Err(error.context(Advice::new(format!("longshore service status {service} --cluster {cluster}"))))
-            }
-        }
     }
 
     /// That they cannot be shown is no reason not to go back.

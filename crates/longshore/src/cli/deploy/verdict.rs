@@ -10,10 +10,12 @@ pub(super) enum Verdict {
     Completed,
     /// The circuit breaker ended it and went back nowhere.
     Failed(String),
-    /// The circuit breaker ended it and is bringing another definition back.
+    /// It was ended, by the circuit breaker or somebody, and another definition is being brought back.
     RollingBack(String),
-    /// And has.
+    /// And has been.
     RolledBack(String),
+    /// Or could not be: what became of the way back.
+    NotRolledBack(String),
     /// Somebody deployed something else meanwhile: this definition.
     Superseded(String),
     /// The service is no longer active.
@@ -25,13 +27,18 @@ impl Verdict {
     pub(super) fn is_final(&self) -> bool {
         match self {
             Self::InProgress | Self::RollingBack(_) => false,
-            Self::Completed | Self::Failed(_) | Self::RolledBack(_) | Self::Superseded(_) | Self::Deleted => true,
+            Self::Completed
+            | Self::Failed(_)
+            | Self::RolledBack(_)
+            | Self::NotRolledBack(_)
+            | Self::Superseded(_)
+            | Self::Deleted => true,
         }
     }
 }
 
-/// What became of deployment `ours`, which was to replace definition `former`.
-pub(super) fn of(service: &ecs::Service, ours: &str, former: &str) -> Verdict {
+/// What became of deployment `ours`, which was to replace definition `former`, if there was one that was completed.
+pub(super) fn of(service: &ecs::Service, ours: &str, former: Option<&str>) -> Verdict {
     let deployments = service.deployments.as_deref().unwrap_or_default();
     let primary = deployments.iter().find(|d| d.status.as_deref() == Some("PRIMARY"));
     let (Some("ACTIVE"), Some(primary)) = (service.status.as_deref(), primary) else { return Verdict::Deleted };
@@ -50,11 +57,15 @@ pub(super) fn of(service: &ecs::Service, ours: &str, former: &str) -> Verdict {
     let own = deployments.iter().find(|d| d.id.as_deref() == Some(ours));
     let failed = own.filter(|d| d.rollout_state.as_deref() == Some("FAILED"));
     let says_so = primary.rollout_state_reason.as_deref().is_some_and(|reason| reason.contains("rolling back"));
-    if failed.is_none() && !says_so && primary.task_definition.as_deref() != Some(former) {
+    if failed.is_none() && !says_so && former.is_none_or(|former| primary.task_definition.as_deref() != Some(former)) {
         return Verdict::Superseded(text(&primary.task_definition));
     }
     let reason = text(&failed.unwrap_or(primary).rollout_state_reason);
-    if completed { Verdict::RolledBack(reason) } else { Verdict::RollingBack(reason) }
+    match state {
+        Some("FAILED") => Verdict::NotRolledBack(text(&primary.rollout_state_reason)),
+        _ if completed => Verdict::RolledBack(reason),
+        _ => Verdict::RollingBack(reason),
+    }
 }
 
 #[cfg(test)]
@@ -95,6 +106,10 @@ mod tests {
             ),
             (vec![deployment("back", "PRIMARY", "web:1", done, "")], Verdict::RolledBack(String::new())),
             (
+                vec![deployment("back", "PRIMARY", "web:1", bad, "it failed too"), ours("ACTIVE", bad, BREAKER)],
+                Verdict::NotRolledBack("it failed too".into()),
+            ),
+            (
                 vec![deployment("other", "PRIMARY", "web:3", begun, ""), ours("ACTIVE", begun, "")],
                 Verdict::Superseded("web:3".into()),
             ),
@@ -110,10 +125,10 @@ mod tests {
                 desired_count: Some(2),
                 ..Default::default()
             };
-            let got = of(&service, "new", "web:1");
+            let got = of(&service, "new", Some("web:1"));
             assert_eq!(got, wanted, "{said}");
             let draining = ecs::Service { status: Some("DRAINING".into()), ..service };
-            assert_eq!(of(&draining, "new", "web:1"), Verdict::Deleted);
+            assert_eq!(of(&draining, "new", Some("web:1")), Verdict::Deleted);
         }
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Status {
     pub(super) circuit_breaker: Breaker,
     /// The newest first.
     pub(super) deployments: Vec<Deployment>,
+    /// Where the current deployment is on its way, if that goes in stages.
+    pub(super) lifecycle: Option<Lifecycle>,
     /// The worst first.
     pub(super) held_up_by: Vec<Hold>,
     /// Tasks that failed of late, those of one reason as one; the newest first.
@@ -64,32 +66,56 @@ pub(super) struct Deployment {
     pub(super) updated_at: Option<String>,
 }
 
+/// How far a deployment is that goes in stages.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Lifecycle {
+    pub(super) stage: String,
+    /// Those that had or have a say, the first first.
+    pub(super) hooks: Vec<Hook>,
+}
+
+/// A lifecycle hook.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Hook {
+    pub(super) id: String,
+    pub(super) status: String,
+    pub(super) target_type: String,
+    pub(super) expires_at: Option<String>,
+    /// What happens then: `CONTINUE` or `ROLLBACK`.
+    pub(super) timeout_action: Option<String>,
+}
+
 /// Something that keeps the service from being stable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Hold {
+pub(in crate::cli) struct Hold {
     pub(super) level: Level,
     pub(super) kind: Kind,
     /// A sentence.
-    pub(super) what: String,
+    pub(in crate::cli) what: String,
     /// The reason, in the words of whoever knew it.
-    pub(super) why: Option<String>,
+    pub(in crate::cli) why: Option<String>,
     /// What to do next, if anything can be done but wait.
-    pub(super) next: Option<String>,
+    pub(in crate::cli) next: Option<String>,
 }
 
 /// What kind of thing it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum Kind {
+pub(in crate::cli) enum Kind {
     DeploymentFailed,
     TasksFail,
     TasksNotPlaced,
     TasksUnhealthy,
     AgentDisconnected,
     DeploymentRulesForbid,
+    HookAwaitsAction,
     TasksProtected,
     BeingDeleted,
+    HookInProgress,
+    Baking,
     TasksPending,
     TasksNotHealthyYet,
     OldTasksLeft,

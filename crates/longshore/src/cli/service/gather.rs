@@ -3,6 +3,7 @@
 use super::{
     facts::{Breaker, Event, Failure, Status},
     judge::{self, Seen},
+    stage,
 };
 use crate::{
     advice::Advice,
@@ -39,6 +40,16 @@ pub(in crate::cli) async fn described(settings: &Settings, name: &str) -> Result
     }
 }
 
+/// The story of the deployment that the service is in, or was in last.
+pub(in crate::cli) async fn story(
+    settings: &Settings,
+    service: &ecs::Service,
+) -> Result<Option<ecs::ServiceDeployment>> {
+    let Some(arn) = &service.current_service_deployment else { return Ok(None) };
+    let request = ecs::DescribeServiceDeploymentsRequest { service_deployment_arns: Some(vec![arn.clone()]) };
+    Ok(settings.client.call(&request).await?.service_deployments.into_iter().flatten().next())
+}
+
 /// The error that a service is not there, with those that are.
 async fn missing(settings: &Settings, name: &str) -> anyhow::Error {
     let cluster = &settings.cluster;
@@ -70,17 +81,27 @@ pub(super) async fn look(settings: &Settings, name: &str, now: Timestamp) -> Res
     };
     let containers = definition.as_ref().and_then(|d| d.container_definitions.as_deref()).unwrap_or_default();
     let checked = containers.iter().any(|c| c.essential != Some(false) && c.health_check.is_some());
-    let seen =
-        Seen { cluster: &settings.cluster, service: &service, running: &running, stopped: &stopped, checked, now };
+    // That its story cannot be told is no reason not to show the rest.
+    let story = story(settings, &service).await.unwrap_or_default();
+    let seen = Seen {
+        cluster: &settings.cluster,
+        service: &service,
+        running: &running,
+        stopped: &stopped,
+        story: story.as_ref(),
+        checked,
+        now,
+    };
     let mut failures = seen.failures();
     let holds = seen.holds();
     add_logs(settings, &stopped, &mut failures).await;
-    Ok(status(settings, &service, now, holds, failures))
+    Ok(status(settings, &service, story.as_ref(), now, holds, failures))
 }
 
 fn status(
     settings: &Settings,
     service: &ecs::Service,
+    story: Option<&ecs::ServiceDeployment>,
     now: Timestamp,
     held_up_by: Vec<super::facts::Hold>,
     failures: Vec<Failure>,
@@ -114,6 +135,7 @@ fn status(
             Some(true) => Breaker::RollsBack,
         },
         deployments: judge::deployments(service),
+        lifecycle: story.and_then(stage::lifecycle),
         held_up_by,
         failures,
         events: service.events.iter().flatten().map(event).collect(),
@@ -155,20 +177,16 @@ pub(in crate::cli) async fn last_failures(settings: &Settings, service: &ecs::Se
     let name = service.service_name.as_deref().unwrap_or_default();
     let stopped = tasks(settings, name, "STOPPED").await?;
     let now = Timestamp::now();
-    let seen = Seen { cluster: &settings.cluster, service, running: &[], stopped: &stopped, checked: false, now };
+    let seen =
+        Seen { cluster: &settings.cluster, service, running: &[], stopped: &stopped, story: None, checked: false, now };
     let mut failures = seen.failures();
     add_logs(settings, &stopped, &mut failures).await;
     Ok(failures)
 }
 
-/// How many tasks of a deployment failed, and why the last one did.
-pub(in crate::cli) async fn failed_of(
-    settings: &Settings,
-    service: &str,
-    deployment: &str,
-) -> Result<Option<(usize, String)>> {
-    let stopped = tasks(settings, service, "STOPPED").await?;
-    Ok(judge::failed_of(&stopped, deployment))
+/// The tasks of a service that are to run no more, as long as they are known.
+pub(in crate::cli) async fn stopped(settings: &Settings, service: &str) -> Result<Vec<ecs::Task>> {
+    tasks(settings, service, "STOPPED").await
 }
 
 /// What the containers of the failures wrote last, where it goes to a log stream that can be read.

@@ -1,10 +1,13 @@
 //! From what a service looks like to why it is not stable, and what to do about it. Pure.
 
-use super::facts::{Container, Deployment, Failure, Hold, Kind};
+use super::{
+    facts::{Deployment, Hold, Kind},
+    failures::{failed, why},
+};
 use crate::cli::{
     status::{
         facts::{Kind as TaskKind, Level},
-        judge::{id, lasting, millis, reason, remedy, rfc3339},
+        judge::{id, lasting, millis, remedy, rfc3339},
     },
     wait,
 };
@@ -18,8 +21,6 @@ const HEALTHY_AFTER_SECONDS: i64 = 40;
 const PENDING_LONG_SECONDS: i64 = 60;
 /// A failure that is longer ago holds nothing up any more.
 const FAILED_LATELY_SECONDS: i64 = 300;
-/// Failures that are told apart.
-const MAX_FAILURES: usize = 3;
 
 /// What was looked at.
 pub(super) struct Seen<'a> {
@@ -29,6 +30,8 @@ pub(super) struct Seen<'a> {
     pub(super) running: &'a [ecs::Task],
     /// Its tasks that shall not, as long as they are known.
     pub(super) stopped: &'a [ecs::Task],
+    /// Its current service deployment, if that is known.
+    pub(super) story: Option<&'a ecs::ServiceDeployment>,
     /// Whether an essential container of its newest definition has a health check.
     pub(super) checked: bool,
     pub(super) now: Timestamp,
@@ -45,8 +48,19 @@ pub(super) fn is_stable(service: &ecs::Service) -> bool {
         && service.pending_count.unwrap_or_default() == 0
 }
 
+/// Whether it came to its end before its time. It is neither paused nor paced then: nothing more of it is started.
+pub(super) fn has_failed(deployment: &ecs::Deployment) -> bool {
+    deployment.rollout_state.as_deref() == Some("FAILED")
+}
+
+/// The definition of a deployment that came to a good end.
+fn completed(deployment: &ecs::Deployment) -> Option<&str> {
+    let completed = deployment.rollout_state.as_deref() == Some("COMPLETED");
+    completed.then(|| id(deployment.task_definition.as_deref()))
+}
+
 /// Whether a task is of that deployment.
-fn is_of(task: &ecs::Task, deployment: &ecs::Deployment) -> bool {
+pub(super) fn is_of(task: &ecs::Task, deployment: &ecs::Deployment) -> bool {
     match &task.started_by {
         Some(by) => deployment.id.as_ref() == Some(by),
         None => task.task_definition_arn == deployment.task_definition,
@@ -57,7 +71,7 @@ fn is_active(service: &ecs::Service) -> bool {
     service.status.as_deref() == Some("ACTIVE")
 }
 
-fn count(number: Option<i32>) -> i64 {
+pub(super) fn count(number: Option<i32>) -> i64 {
     number.unwrap_or_default().into()
 }
 
@@ -67,7 +81,7 @@ fn tasks(number: usize) -> String {
 }
 
 /// One or several: the word that agrees.
-fn of<'a>(number: usize, one: &'a str, several: &'a str) -> &'a str {
+fn of<T>(number: usize, one: T, several: T) -> T {
     if number == 1 { one } else { several }
 }
 
@@ -90,11 +104,11 @@ pub(super) fn deployments(service: &ecs::Service) -> Vec<Deployment> {
 }
 
 impl Seen<'_> {
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         self.service.service_name.as_deref().unwrap_or_default()
     }
 
-    fn primary(&self) -> Option<&ecs::Deployment> {
+    pub(super) fn primary(&self) -> Option<&ecs::Deployment> {
         self.service.deployments.iter().flatten().find(|d| d.status.as_deref() == Some("PRIMARY"))
     }
 
@@ -107,7 +121,7 @@ impl Seen<'_> {
     }
 
     /// The message of the newest event that has one of the words, unless tasks were started or all was well since.
-    fn event(&self, words: &[&str]) -> Option<&str> {
+    pub(super) fn event(&self, words: &[&str]) -> Option<&str> {
         let messages = self.service.events.iter().flatten().filter_map(|event| event.message.as_deref());
         let over = |text: &&str| text.contains("has reached a steady state") || text.contains("has started ");
         messages.take_while(|text| !over(text)).find(|text| words.iter().any(|word| text.contains(word)))
@@ -122,7 +136,8 @@ impl Seen<'_> {
             holds.extend(self.not_placed());
             holds.extend(self.unhealthy());
             holds.extend(self.disconnected());
-            let waits = self.waits();
+            let mut waits = self.stage_waits();
+            waits.extend(self.waits());
             holds.extend(self.rules(waits.is_empty()));
             holds.extend(self.protected());
             holds.extend(waits);
@@ -162,7 +177,7 @@ impl Seen<'_> {
     fn failed_deployments(&self) -> Vec<Hold> {
         let mut holds = Vec::new();
         let all = self.service.deployments.iter().flatten();
-        for failed in all.filter(|d| d.rollout_state.as_deref() == Some("FAILED")) {
+        for failed in all.filter(|d| has_failed(d)) {
             let definition = id(failed.task_definition.as_deref());
             let is_primary = failed.status.as_deref() == Some("PRIMARY");
             let back = self.primary().filter(|_| !is_primary).map(|d| id(d.task_definition.as_deref()));
@@ -172,14 +187,13 @@ impl Seen<'_> {
                 }
                 None => (Level::Error, format!("the deployment of {definition} failed; nothing more of it is started")),
             };
-            let former = self.others().next().map(|d| id(d.task_definition.as_deref()));
-            let next = is_primary.then(|| {
-                let former = former.unwrap_or("FAMILY:REVISION");
-                format!(
+            let next = is_primary.then(|| match self.others().find_map(completed) {
+                Some(former) => format!(
                     "mend it and deploy again, or go back: longshore deploy {} --cluster {} --task-definition {former}",
                     self.name(),
                     self.cluster
-                )
+                ),
+                None => "mend it and deploy again; nothing that was completed before is there to go back to".to_owned(),
             });
             let why = failed.rollout_state_reason.clone();
             holds.push(Hold { level, kind: Kind::DeploymentFailed, what, why, next });
@@ -201,7 +215,8 @@ impl Seen<'_> {
             return None;
         }
         let never_ran = last.is_some_and(|task| task.stop_code.as_deref() == Some("TaskFailedToStart"));
-        let pause = if never_ran { "; starts are paused, up to 27 min, until one comes to run" } else { "" };
+        let paused = never_ran && !has_failed(primary);
+        let pause = if paused { "; starts are paused, up to 27 min, until one comes to run" } else { "" };
         let times = counted.max(lately);
         let next = last.map(|task| {
             let kind = if never_ran { TaskKind::TaskFailedToStart } else { TaskKind::TaskFailed };
@@ -216,35 +231,6 @@ impl Seen<'_> {
             why: why.or_else(impaired),
             next,
         })
-    }
-
-    fn not_placed(&self) -> Option<Hold> {
-        let event = self.event(&["was unable to place a task"])?;
-        let primary = self.primary()?;
-        let lacking = count(primary.desired_count) - count(primary.running_count) - count(primary.pending_count);
-        if lacking <= 0 {
-            return None;
-        }
-        let why = ["because ", "Reason: "].iter().find_map(|word| Some(event.split_once(word)?.1)).unwrap_or(event);
-        let why = why.split(" For more information").next().unwrap_or(why);
-        let definition = id(primary.task_definition.as_deref());
-        let next = if why.contains("No Container Instances") {
-            format!("longshore up --cluster {} --size 1", self.cluster)
-        } else if why.contains("port") {
-            "one task of it fits an instance: add instances with `longshore scale --size N`, or give the container host port 0"
-                .to_owned()
-        } else if why.contains("insufficient") {
-            format!(
-                "make room: longshore scale --size N; `longshore status --cluster {}` tells what is taken",
-                self.cluster
-            )
-        } else {
-            format!("longshore check-attributes --cluster {} --task-def {definition}", self.cluster)
-        };
-        let desired = count(primary.desired_count);
-        let what = format!("{lacking} of {desired} tasks of {definition} cannot be placed");
-        let why = Some(why.trim_end_matches('.').to_owned());
-        Some(Hold { level: Level::Error, kind: Kind::TasksNotPlaced, what, why, next: Some(next) })
     }
 
     fn unhealthy(&self) -> Option<Hold> {
@@ -285,6 +271,10 @@ impl Seen<'_> {
         let (running, pending) = (count(self.service.running_count), count(self.service.pending_count));
         let stuck = nothing_else && self.others().next().is_some() && running + pending >= most && running <= least;
         if !(told || stuck) || desired == 0 {
+            return None;
+        }
+        // It is not for the rules that nothing more of one that failed is started.
+        if self.primary().is_some_and(has_failed) {
             return None;
         }
         let next = self.aws("update-service", "--deployment-configuration minimumHealthyPercent=50,maximumPercent=200");
@@ -367,18 +357,40 @@ impl Seen<'_> {
         groups.into_iter().map(hold).collect()
     }
 
+    /// Why tasks of a deployment that are to stop do not: nobody on their instances hears of it.
+    fn away(&self, deployment: Option<&ecs::Deployment>) -> Option<String> {
+        let is_away = |task: &&ecs::Task| {
+            let ours = deployment.is_none_or(|deployment| is_of(task, deployment));
+            ours && task.stopped_at.is_none() && task.connectivity.as_deref() == Some("DISCONNECTED")
+        };
+        let number = self.stopped.iter().filter(is_away).count();
+        (number > 0).then(|| {
+            let (on, stop) = of(number, ("is on an instance", "it stops"), ("are on instances", "they stop"));
+            format!("{} {on} whose agent is disconnected; {stop} when that is heard of again", tasks(number))
+        })
+    }
+
     /// What is still to be stopped.
     fn left(&self) -> Vec<Hold> {
         let mut holds = Vec::new();
-        let mut tell = |kind, what| holds.push(Hold { level: Level::Notice, kind, what, why: None, next: None });
+        let mut tell = |kind, what, deployment| {
+            let why = self.away(deployment);
+            let next = why.is_some().then(|| format!("longshore status --cluster {}", self.cluster));
+            holds.push(Hold { level: Level::Notice, kind, what, why, next });
+        };
+        let stays = self.primary().is_some_and(has_failed);
         for old in self.others() {
             let number = usize::try_from(count(old.running_count) + count(old.pending_count)).unwrap_or_default();
             if number > 0 {
                 let definition = id(old.task_definition.as_deref());
-                tell(
-                    Kind::OldTasksLeft,
-                    format!("{} of {definition} {} to be replaced", tasks(number), of(number, "is", "are")),
-                );
+                let fate = if self.keeps_both() {
+                    format!("{} until the stage CLEAN_UP", of(number, "stays", "stay"))
+                } else if stays {
+                    format!("{} until something else is deployed", of(number, "stays", "stay"))
+                } else {
+                    format!("{} to be replaced", of(number, "is", "are"))
+                };
+                tell(Kind::OldTasksLeft, format!("{} of {definition} {fate}", tasks(number)), Some(old));
             }
         }
         let surplus = count(self.service.running_count) - count(self.service.desired_count);
@@ -387,36 +399,10 @@ impl Seen<'_> {
             tell(
                 Kind::TooManyTasks,
                 format!("{} more than desired {} to be stopped", tasks(number), of(number, "is", "are")),
+                self.primary(),
             );
         }
         holds
-    }
-
-    /// Tasks that failed, those of one definition and reason as one, the newest first.
-    pub(super) fn failures(&self) -> Vec<Failure> {
-        let mut groups: BTreeMap<(&str, &str, String), Vec<&ecs::Task>> = BTreeMap::new();
-        for task in self.stopped.iter().filter(|task| failed(task)) {
-            let definition = id(task.task_definition_arn.as_deref());
-            let code = task.stop_code.as_deref().unwrap_or_default();
-            groups.entry((definition, code, why(task))).or_default().push(task);
-        }
-        let at = |task: &ecs::Task| task.stopped_at.map(|at| at.as_millis());
-        let mut groups: Vec<_> = groups.into_iter().collect();
-        for (_, tasks) in &mut groups {
-            tasks.sort_by_key(|task| std::cmp::Reverse(at(task)));
-        }
-        groups.sort_by_key(|(_, tasks)| std::cmp::Reverse(at(tasks[0])));
-        let failure = |((definition, code, why), tasks): ((&str, &str, String), Vec<&ecs::Task>)| Failure {
-            count: tasks.len(),
-            task_definition: definition.to_owned(),
-            stop_code: code.to_owned(),
-            why,
-            task: id(tasks[0].task_arn.as_deref()).to_owned(),
-            stopped_at: millis(tasks[0].stopped_at).map(rfc3339),
-            stopped_reason: tasks[0].stopped_reason.clone(),
-            containers: tasks[0].containers.iter().flatten().map(container).collect(),
-        };
-        groups.into_iter().take(MAX_FAILURES).map(failure).collect()
     }
 }
 
@@ -425,45 +411,7 @@ fn standing(state: &str, age: &str, number: usize) -> String {
     let (status, doing) = state.split_once(", ").map_or((state, None), |(status, doing)| (status, Some(doing)));
     let doing = doing.map(|doing| {
         let several = doing.replace("its image", "their images").replace("its containers", "their containers");
-        format!(", {}", of(number, doing, &several))
+        format!(", {}", of(number, doing, several.as_str()))
     });
     format!("{status}{age}{}", doing.unwrap_or_default())
-}
-
-/// How many tasks of a deployment failed, and why the last one did.
-pub(super) fn failed_of(stopped: &[ecs::Task], deployment: &str) -> Option<(usize, String)> {
-    let ours = |task: &&ecs::Task| failed(task) && task.started_by.as_deref() == Some(deployment);
-    let all: Vec<_> = stopped.iter().filter(ours).collect();
-    let last = all.iter().max_by_key(|task| task.stopped_at.map(|at| at.as_millis()))?;
-    Some((all.len(), why(last)))
-}
-
-fn container(c: &ecs::Container) -> Container {
-    Container {
-        name: c.name.clone().unwrap_or_default(),
-        exit_code: c.exit_code,
-        reason: c.reason.clone().filter(|reason| !reason.is_empty()),
-        log: Vec::new(),
-    }
-}
-
-/// Whether a stopped task of a service failed: nobody wanted it to stop. Its containers must not end, well or badly.
-fn failed(task: &ecs::Task) -> bool {
-    match task.stop_code.as_deref() {
-        Some("UserInitiated") | None => false,
-        // AWS: so are tasks that are not wanted any more; those that are unhealthy have a reason.
-        Some("ServiceSchedulerInitiated") => {
-            task.stopped_reason.as_deref().is_some_and(|reason| reason.to_lowercase().contains("health"))
-        }
-        Some(_) => task.stopped_at.is_some(),
-    }
-}
-
-fn why(task: &ecs::Task) -> String {
-    let ended = task.stop_code.as_deref() == Some("EssentialContainerExited");
-    let well = |c: &ecs::Container| c.exit_code == Some(0);
-    if ended && task.containers.iter().flatten().all(well) {
-        return "its containers ended with 0, and those of a service must not end".to_owned();
-    }
-    reason(task)
 }

@@ -1,13 +1,20 @@
 //! `service`: what a person asks of a service, beyond the ECS CLI's `compose service`. Over the public wire, like any client.
 //!
-//! `gather` asks, `judge` decides what holds a service up, `show` lays it out; `facts` is what they share, and the JSON form.
+//! `gather` asks, `judge` decides what holds a service up (`failures`: which tasks failed; `places`: which find no place;
+//! `stage`: what a deployment in stages waits for), `show` lays it out; `facts` is what they share, and the JSON form.
 
 mod facts;
+pub(super) mod failures;
 pub(super) mod gather;
 mod judge;
+mod places;
+mod proceed;
 pub(super) mod show;
+pub(super) mod stage;
 #[cfg(test)]
 mod tests;
+
+pub(super) use facts::Hold;
 
 use super::{Where, config, say, terminal};
 use anyhow::Result;
@@ -20,6 +27,8 @@ use std::{process::ExitCode, time::Duration};
 pub(crate) enum ServiceCommand {
     /// Tell how a service is and, if it is not stable, why.
     Status(ServiceStatusArgs),
+    /// Let a deployment that is paused at a lifecycle hook go on, or back.
+    Continue(proceed::ServiceContinueArgs),
 }
 
 #[derive(Debug, Args)]
@@ -48,6 +57,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 pub(crate) async fn service(command: ServiceCommand) -> Result<ExitCode> {
     match command {
         ServiceCommand::Status(args) => status(args).await,
+        ServiceCommand::Continue(args) => proceed::proceed(args).await,
     }
 }
 

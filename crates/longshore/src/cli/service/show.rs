@@ -100,6 +100,9 @@ fn deployments(status: &Status, width: Option<usize>) -> Vec<String> {
     };
     let rows: Vec<Vec<Cell>> = status.deployments.iter().map(row).collect();
     let mut lines = terminal::table(&header, &rows, width);
+    if let Some(lifecycle) = &status.lifecycle {
+        lines.push(fit(&format!("  The current one is in the stage {}", terminal::harmless(&lifecycle.stage)), width));
+    }
     for deployment in &status.deployments {
         // The usual ones say no more than the state.
         let usual =

@@ -2,8 +2,9 @@
 
 use super::{
     facts::{Breaker, Container, Event, Failure, Hold, Kind, Status},
+    failures,
     judge::{self, Seen},
-    show,
+    show, stage,
 };
 use crate::cli::status::facts::Level;
 use console::{measure_text_width, strip_ansi_codes};
@@ -101,8 +102,14 @@ fn stopped(n: u32, seconds: i64, code: &str, exit: Option<i32>, reason: Option<&
 }
 
 fn holds(service: &ecs::Service, running: &[ecs::Task], stopped: &[ecs::Task], checked: bool) -> Vec<Hold> {
-    let seen = Seen { cluster: "shop", service, running, stopped, checked, now: now() };
+    let seen = Seen { cluster: "shop", service, running, stopped, story: None, checked, now: now() };
     seen.holds()
+}
+
+/// Of a service in a deployment that goes in stages.
+fn holds_in(story: &ecs::ServiceDeployment, service: &ecs::Service, running: &[ecs::Task]) -> Vec<Hold> {
+    let story = Some(story);
+    Seen { cluster: "shop", service, running, stopped: &[], story, checked: false, now: now() }.holds()
 }
 
 /// Each hold on one line: kind, what, why, next.
@@ -173,6 +180,33 @@ fn what_comes_by_itself_is_a_notice() {
 }
 
 #[test]
+fn tasks_that_cannot_hear_of_their_stop_are_told_with_that_reason() {
+    let away = |n, age| ecs::Task {
+        connectivity: Some("DISCONNECTED".into()),
+        stop_code: Some("ServiceSchedulerInitiated".into()),
+        ..running(n, age)
+    };
+    let surplus = service(vec![deployment(1, "PRIMARY", DONE, [2, 3, 0, 0])], &[]);
+    assert_eq!(
+        told(&holds(&surplus, &[running(1, 500), running(1, 500)], &[away(1, 600)], false)),
+        ["Notice TooManyTasks: 1 task more than desired is to be stopped | 1 task is on an instance whose agent is \
+             disconnected; it stops when that is heard of again | longshore status --cluster shop"]
+    );
+    assert_eq!(
+        told(&holds(&surplus, &[running(1, 500)], &[], false)),
+        ["Notice TooManyTasks: 1 task more than desired is to be stopped"]
+    );
+    let deploying =
+        service(vec![deployment(2, "PRIMARY", BEGUN, [2, 2, 0, 0]), deployment(1, "ACTIVE", DONE, [2, 2, 0, 0])], &[]);
+    let said = told(&holds(&deploying, &[running(2, 500)], &[away(1, 600), away(1, 600), away(2, 600)], false));
+    assert_eq!(
+        said,
+        ["Notice OldTasksLeft: 2 tasks of web:1 are to be replaced | 2 tasks are on instances whose agent is \
+             disconnected; they stop when that is heard of again | longshore status --cluster shop"]
+    );
+}
+
+#[test]
 fn what_does_not_come_by_itself_is_told_with_its_reason_and_what_to_do() {
     let failing = |state| {
         service(
@@ -200,6 +234,21 @@ fn what_does_not_come_by_itself_is_told_with_its_reason_and_what_to_do() {
          FAILED. | mend it and deploy again, or go back: longshore deploy web --cluster shop --task-definition web:1"
     );
     assert!(said[1].contains("ended with 0, and those of a service must not end"), "{said:?}");
+    assert_eq!(said.last().unwrap(), "Notice OldTasksLeft: 3 tasks of web:1 stay until something else is deployed");
+    let said = told(&holds(&failing("FAILED"), &[running(1, 500)], &bad, false));
+    assert!(
+        said[1].starts_with("Error TasksFail: 5 tasks of web:2 failed | app: CannotPull"),
+        "nothing is paused: {said:?}"
+    );
+    let first = service(vec![deployment(1, "PRIMARY", "FAILED", [3, 0, 0, 3])], &[STUCK]);
+    assert_eq!(
+        told(&holds(&first, &[], &[], false)),
+        [
+            "Error DeploymentFailed: the deployment of web:1 failed; nothing more of it is started | ECS deployment \
+             ecs-svc/1 FAILED. | mend it and deploy again; nothing that was completed before is there to go back to",
+            "Error TasksFail: 3 tasks of web:1 failed",
+        ]
+    );
     // The scheduler does not count tasks that ran; a person must be told of them all the same.
     let looping = || {
         service(vec![deployment(2, "PRIMARY", BEGUN, [3, 1, 0, 0]), deployment(1, "ACTIVE", DONE, [3, 3, 0, 0])], &[])
@@ -256,9 +305,25 @@ fn tasks_that_find_no_place_are_told_as_long_as_they_do() {
     check(&[NONE], Some("No Container Instances were found in your cluster |"), "longshore up --cluster shop --size 1");
     check(&[PORT], Some("already using a port"), "host port 0");
     check(&["has stopped 1 running tasks: (task 1).", NONE], Some("No Container Instances"), "longshore up");
-    check(&["has started 1 tasks: (task 2).", FULL], None, "");
+    check(&["has started 1 tasks: (task 2).", FULL], Some("2 of 3 tasks of web:1 cannot be placed"), "longshore scale");
+    check(&["has reached a steady state.", FULL], None, "");
+    let told = |service: &ecs::Service, running: &[ecs::Task], stopped: &[ecs::Task]| {
+        holds(service, running, stopped, false).iter().any(|h| h.kind == Kind::TasksNotPlaced)
+    };
     let full = service(vec![deployment(1, "PRIMARY", BEGUN, [1, 1, 0, 0])], &[FULL]);
-    assert!(holds(&full, &[running(1, 500)], &[], false).iter().all(|h| h.kind != Kind::TasksNotPlaced));
+    assert!(!told(&full, &[running(1, 500)], &[]), "none lacks");
+    // The event is 7 s old. Since then all three were there, or never more than two.
+    let ended = |age| stopped(1, age, "EssentialContainerExited", Some(1), None);
+    let placed = ecs::Task { created_at: ago(4), ..running(1, 4) };
+    assert!(!told(&lacking(&[FULL]), &[placed.clone(), running(1, 5)], &[ended(1)]), "all had a place 4 s ago");
+    assert!(told(&lacking(&[FULL]), &[placed], &[ended(1)]), "one of two was started anew 4 s ago");
+    let mut earlier = lacking(&[FULL]);
+    earlier.deployments.as_mut().unwrap()[0].created_at = ago(6);
+    assert!(!told(&earlier, &[running(1, 500)], &[]), "it was said of a deployment before");
+    let both = vec![deployment(2, "PRIMARY", BEGUN, [3, 1, 0, 0]), deployment(1, "ACTIVE", DONE, [3, 5, 0, 0])];
+    assert!(!told(&service(both, &[FULL]), &[running(2, 5)], &[]), "there may be six, and are");
+    let failed = service(vec![deployment(1, "PRIMARY", "FAILED", [3, 1, 0, 0])], &[FULL]);
+    assert!(!told(&failed, &[running(1, 500)], &[]), "none is to come");
 }
 
 #[test]
@@ -289,6 +354,70 @@ fn rules_that_leave_no_step_are_told_when_nothing_else_is_waited_for() {
     assert!(rules(&fixed(2, &[]), &[pending]).is_empty(), "what is pending may be all that is waited for");
 }
 
+fn hook(id: &str, status: &str, action: &str) -> ecs::DeploymentLifecycleHookDetail {
+    ecs::DeploymentLifecycleHookDetail {
+        hook_id: Some(id.into()),
+        status: Some(status.into()),
+        target_type: Some(if status == "IN_PROGRESS" { "AWS_LAMBDA" } else { "PAUSE" }.into()),
+        target_arn: Some("http://hook/secret".into()),
+        expires_at: ago(-600),
+        timeout_action: Some(action.into()),
+    }
+}
+
+fn story(stage: &str, status: &str, hooks: Vec<ecs::DeploymentLifecycleHookDetail>) -> ecs::ServiceDeployment {
+    ecs::ServiceDeployment {
+        status: Some(status.into()),
+        lifecycle_stage: Some(stage.into()),
+        lifecycle_hook_details: Some(hooks),
+        deployment_configuration: Some(ecs::DeploymentConfiguration {
+            bake_time_in_minutes: Some(5),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_deployment_in_stages_tells_what_it_waits_for() {
+    let both = || {
+        service(vec![deployment(2, "PRIMARY", BEGUN, [2, 2, 0, 0]), deployment(1, "ACTIVE", DONE, [2, 2, 0, 0])], &[])
+    };
+    let old = [running(2, 500), running(2, 500), running(1, 900), running(1, 900)];
+    let check = |story: &ecs::ServiceDeployment, wanted: &[&str]| {
+        assert_eq!(told(&holds_in(story, &both(), &old)), wanted, "{story:?}");
+    };
+    let stay = "Notice OldTasksLeft: 2 tasks of web:1 stay until the stage CLEAN_UP";
+    let (done, open) = (hook("a", "SUCCEEDED", "ROLLBACK"), |id| hook(id, "AWAITING_ACTION", "ROLLBACK"));
+    check(
+        &story("POST_SCALE_UP", "IN_PROGRESS", vec![done.clone(), open("b")]),
+        &[
+            "Warning HookAwaitsAction: the deployment is paused in the stage POST_SCALE_UP: hook b awaits an action | if \
+             nobody acts within 10 min, it goes back | longshore service continue web --cluster shop; with --rollback it \
+             goes back instead",
+            stay,
+        ],
+    );
+    let two = story("POST_SCALE_UP", "IN_PROGRESS", vec![open("b"), open("c")]);
+    let said = told(&holds_in(&two, &both(), &old));
+    assert!(said[1].contains("longshore service continue web --cluster shop --hook c; with"), "{said:?}");
+    check(
+        &story("PRE_SCALE_UP", "ROLLBACK_IN_PROGRESS", vec![done, hook("b", "IN_PROGRESS", "CONTINUE")]),
+        &[
+            "Notice HookInProgress: the deployment waits in the stage PRE_SCALE_UP for what hook b decides | if it does \
+             not within 10 min, it goes on",
+            stay,
+        ],
+    );
+    check(
+        &story("BAKE_TIME", "IN_PROGRESS", vec![]),
+        &["Notice Baking: the deployment bakes: both revisions stay for 5 min", stay],
+    );
+    let replaced = "Notice OldTasksLeft: 2 tasks of web:1 are to be replaced";
+    check(&story("CLEAN_UP", "IN_PROGRESS", vec![]), &[replaced]);
+    check(&story("POST_SCALE_UP", "STOPPED", vec![open("b")]), &[replaced]);
+}
+
 #[test]
 fn failures_of_one_reason_are_one_and_what_was_wanted_is_none() {
     let stopped = [
@@ -303,7 +432,15 @@ fn failures_of_one_reason_are_one_and_what_was_wanted_is_none() {
         },
     ];
     let service = service(vec![deployment(2, "PRIMARY", BEGUN, [1, 0, 0, 0])], &[]);
-    let seen = Seen { cluster: "shop", service: &service, running: &[], stopped: &stopped, checked: false, now: now() };
+    let seen = Seen {
+        cluster: "shop",
+        service: &service,
+        running: &[],
+        stopped: &stopped,
+        story: None,
+        checked: false,
+        now: now(),
+    };
     let failures = seen.failures();
     let told: Vec<_> = failures.iter().map(|f| (f.count, f.task_definition.as_str(), f.why.as_str())).collect();
     assert_eq!(
@@ -315,6 +452,30 @@ fn failures_of_one_reason_are_one_and_what_was_wanted_is_none() {
         ]
     );
     assert_eq!((failures[0].task.as_str(), failures[0].containers[0].exit_code), (&*format!("{:032x}", 10), Some(1)));
+}
+
+#[test]
+fn the_same_start_failure_of_three_tasks_in_a_row_is_one_without_end() {
+    let pull =
+        |age, why: &str| stopped(2, age, "TaskFailedToStart", None, Some(&format!("CannotPullContainerError: {why}")));
+    let other = |age| stopped(2, age, "TaskFailedToStart", None, Some("CannotStartContainerError: no such file"));
+    let exits = |age| stopped(2, age, "EssentialContainerExited", Some(1), None);
+    let before = |age| stopped(1, age, "TaskFailedToStart", None, Some("CannotPullContainerError: x"));
+    let scaled = |age| stopped(2, age, "ServiceSchedulerInitiated", None, None);
+    for (tasks, wanted) in [
+        (vec![pull(9, "x"), pull(5, "x"), pull(2, "x")], Some(3)),
+        (vec![pull(2, "of a"), pull(9, "of b"), scaled(4), pull(5, "of a"), exits(30)], Some(3)),
+        (vec![pull(9, "x"), pull(5, "x")], None),
+        (vec![pull(9, "x"), pull(5, "x"), other(4), pull(2, "x")], None),
+        (vec![pull(9, "x"), pull(5, "x"), exits(4), pull(2, "x")], None),
+        (vec![exits(9), exits(5), exits(2)], None),
+        (vec![pull(9, "x"), before(5), before(4), pull(2, "x")], None),
+        (vec![], None),
+    ] {
+        let got = failures::never_starts(&tasks, "ecs-svc/2");
+        assert_eq!(got.as_ref().map(|(count, _)| *count), wanted, "{tasks:?}");
+        assert!(got.is_none_or(|(_, why)| why.starts_with("app: CannotPullContainerError: ")));
+    }
 }
 
 fn screen() -> Status {
@@ -336,6 +497,7 @@ fn screen() -> Status {
         maximum_percent: Some(200),
         circuit_breaker: Breaker::RollsBack,
         deployments: judge::deployments(&service),
+        lifecycle: stage::lifecycle(&story("POST_SCALE_UP", "IN_PROGRESS", vec![])),
         held_up_by: vec![Hold {
             level: Level::Error,
             kind: Kind::TasksFail,
@@ -379,6 +541,7 @@ Service web in cluster shop: not stable, 2030-03-17T17:46:40Z
 Deployment  TaskDefinition  Progress                    Pending  Failed  State        Since
 PRIMARY     web:4           [======              ] 1/3  1        2       IN_PROGRESS  90 s
 ACTIVE      web:3           [=============       ] 2/3  0        0       COMPLETED    90 s
+  The current one is in the stage POST_SCALE_UP
   web:3: ECS deployment circuit breaker: task failed to start.
 
 What holds it up

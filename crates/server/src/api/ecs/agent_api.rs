@@ -201,6 +201,8 @@ fn container(change: aws::ContainerStateChange) -> Result<ContainerObservation, 
         exit_code: change.exit_code,
         reason: set(change.reason).map(|reason| trim_reason(&reason)),
         network_bindings: bindings.collect::<Result<_, _>>()?,
+        // The original agent tells it to the telemetry endpoint.
+        health: None,
     })
 }
 

@@ -83,7 +83,7 @@ pub(crate) fn list(
     }
     let snapshot = ctx.store.snapshot();
     let cluster = resolve::active_cluster(&snapshot, &caller.scope, request.cluster.as_deref())?;
-    let pages = Pages::of("ListAttributes", &caller.scope);
+    let pages = Pages::of("ListAttributes", &caller.scope).within(&cluster);
     let after = pages.cursor(request.next_token.as_deref())?.map(|cursor| position(&cursor)).transpose()?;
     let wanted = |attribute: &Attribute| {
         name.as_ref().is_none_or(|name| attribute.name == *name)

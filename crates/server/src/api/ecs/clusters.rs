@@ -31,7 +31,7 @@ pub(crate) async fn create(
 ) -> Result<aws::CreateClusterResponse, ApiError> {
     let name = request.cluster_name.filter(|name| !name.is_empty());
     let name = ClusterName::parse(name.as_deref().unwrap_or(resolve::DEFAULT_CLUSTER))
-        .map_err(|error| ApiError::invalid(format!("Invalid cluster name. {error}")))?;
+        .map_err(|error| ApiError::invalid_name(&error))?;
     let arn = ClusterArn { scope: caller.scope.clone(), name };
     let mut settings = settings_in(request.settings)?;
     let chosen = super::account_settings::effective(&ctx.store.snapshot(), caller, SettingName::ContainerInsights);

@@ -118,7 +118,7 @@ pub(crate) fn list(
     };
     let snapshot = ctx.store.snapshot();
     let cluster = resolve::active_cluster(&snapshot, &caller.scope, request.cluster.as_deref())?;
-    let pages = Pages::of("ListContainerInstances", &caller.scope);
+    let pages = Pages::of("ListContainerInstances", &caller.scope).within(&cluster);
     let after = pages.cursor(request.next_token.as_deref())?;
     let after = after.map(ContainerInstanceId::parse).transpose().map_err(|_| invalid_token())?;
     let rows = snapshot.instances(&cluster, after.as_ref()).filter(|row| {

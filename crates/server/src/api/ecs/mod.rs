@@ -71,6 +71,7 @@ pub(crate) async fn dispatch(ctx: &Context, caller: &Caller, operation: &str, in
         "ListServices" => answer(services::list(ctx, caller, &read(input)?)),
         "DescribeServiceDeployments" => answer(services::describe_deployments(ctx, caller, read(input)?)),
         "ListServiceDeployments" => answer(services::list_deployments(ctx, caller, &read(input)?)),
+        "ContinueServiceDeployment" => answer(services::continue_deployment(ctx, caller, read(input)?).await),
         "StopServiceDeployment" => answer(services::stop_deployment(ctx, caller, read(input)?).await),
         "DescribeServiceRevisions" => answer(services::describe_revisions(ctx, caller, read(input)?)),
         "CreateTaskSet" => answer(services::create_task_set(ctx, caller, read(input)?).await),

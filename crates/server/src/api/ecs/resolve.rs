@@ -63,34 +63,36 @@ pub(crate) fn task_arn(cluster: &ClusterArn, given: &str) -> Option<TaskArn> {
     Some(TaskArn { cluster: cluster.clone(), id: TaskId::parse(given).ok()? })
 }
 
-/// The service meant by a name or an ARN; it need not exist. AWS: unlike a task, one of another cluster is told apart from
-/// one that does not exist.
-pub(crate) fn service_arn(cluster: &ClusterArn, given: &str) -> Result<ServiceArn, ApiError> {
+/// The service meant by a name or an ARN; it need not exist. `None` if it is one of another region or account, where the
+/// caller has none. AWS: unlike a task, one of another cluster is told apart from one that does not exist.
+pub(crate) fn service_arn(cluster: &ClusterArn, given: &str) -> Result<Option<ServiceArn>, ApiError> {
     if given.is_empty() {
         return Err(ApiError::invalid("Service can not be blank."));
     }
     let invalid = |why: &dyn std::fmt::Display| ApiError::invalid(format!("Invalid identifier: {why}"));
-    let name = match given.strip_prefix("arn:").and_then(|_| given.splitn(6, ':').nth(5)) {
-        None => given,
-        Some(rest) => {
-            let (kind, rest) = rest.split_once('/').unwrap_or((rest, ""));
-            if kind != "service" {
-                return Err(ApiError::invalid(format!("Unsupported resource type: {kind}")));
-            }
-            if rest.contains('/') {
-                let arn: ServiceArn = given.parse().map_err(|_| invalid(&given))?;
-                if arn.cluster == *cluster {
-                    return Ok(arn);
-                }
-                let (theirs, yours) = (&arn.cluster.name, &cluster.name);
-                return Err(invalid(&format!("Identifier is for cluster {theirs}. Your cluster is {yours}")));
-            }
-            // The short form of old accounts names no cluster.
-            rest
-        }
+    let Some(rest) = given.strip_prefix("arn:").and_then(|_| given.splitn(6, ':').nth(5)) else {
+        let name = ServiceName::parse(given).map_err(|error| invalid(&error))?;
+        return Ok(Some(ServiceArn { cluster: cluster.clone(), name }));
     };
-    let name = ServiceName::parse(name).map_err(|error| invalid(&error))?;
-    Ok(ServiceArn { cluster: cluster.clone(), name })
+    let (kind, name) = rest.split_once('/').unwrap_or((rest, ""));
+    if kind != "service" {
+        return Err(ApiError::invalid(format!("Unsupported resource type: {kind}")));
+    }
+    // The short form of old accounts names no cluster.
+    let long = if name.contains('/') {
+        given.to_owned()
+    } else {
+        format!("{}service/{}/{name}", given.strip_suffix(rest).unwrap_or(given), cluster.name)
+    };
+    let arn: ServiceArn = long.parse().map_err(|_| invalid(&given))?;
+    if arn.cluster.scope != cluster.scope {
+        return Ok(None);
+    }
+    if arn.cluster != *cluster {
+        let (theirs, yours) = (&arn.cluster.name, &cluster.name);
+        return Err(invalid(&format!("Identifier is for cluster {theirs}. Your cluster is {yours}")));
+    }
+    Ok(Some(arn))
 }
 
 /// How clients name revisions.
@@ -173,9 +175,12 @@ mod tests {
     fn services_are_meant_by_name_or_arn_of_their_cluster() {
         let cluster = cluster_arn(&scope(), Some("demo")).unwrap();
         for (given, want) in [
-            ("web", Ok("web")),
-            ("arn:aws:ecs:us-east-1:123456789012:service/demo/web", Ok("web")),
-            ("arn:aws:ecs:us-east-1:123456789012:service/web", Ok("web")),
+            ("web", Ok(Some("web"))),
+            ("arn:aws:ecs:us-east-1:123456789012:service/demo/web", Ok(Some("web"))),
+            ("arn:aws:ecs:us-east-1:123456789012:service/web", Ok(Some("web"))),
+            ("arn:aws:ecs:eu-west-1:123456789012:service/demo/web", Ok(None)),
+            ("arn:aws:ecs:us-east-1:210987654321:service/other/web", Ok(None)),
+            ("arn:aws:ecs:eu-west-1:123456789012:service/web", Ok(None)),
             (
                 "arn:aws:ecs:us-east-1:123456789012:service/other/web",
                 Err("Invalid identifier: Identifier is for cluster other. Your cluster is demo"),
@@ -184,7 +189,9 @@ mod tests {
             ("", Err("Service can not be blank.")),
         ] {
             let got = service_arn(&cluster, given);
-            let got = got.as_ref().map(|arn| arn.name.as_str()).map_err(|error| &*error.message);
+            let name = |arn: &Option<ServiceArn>| arn.as_ref().map(|arn| arn.name.to_string());
+            let got = got.as_ref().map(name).map_err(|error| &*error.message);
+            let want = want.map(|name| name.map(str::to_owned));
             assert_eq!(got, want, "{given:?}");
         }
         for given in ["a b", "demo/web", "arn:x", "arn:aws:ecs:us-east-1:1:service/demo/web"] {

@@ -110,6 +110,8 @@ fn task() -> Task {
                 container_port_range: None,
                 host_port_range: None,
             }],
+            essential: true,
+            health: None,
         }],
         times: TaskTimes { created: AT.plus_millis(-60_000), stopping: Some(AT), ..TaskTimes::default() },
         protected_until: None,

@@ -4,8 +4,8 @@
 use super::size;
 use crate::api::ApiError;
 use model::{
-    Compatibility, ContainerDefinition, CpuUnits, Family, LinuxParameters, LogConfiguration, LogDriver, MemoryMib,
-    NetworkMode, PortMapping, PortSpec, Protocol, RuntimePlatform, TaskDefinition, TaskDefinitionSpec,
+    Compatibility, ContainerDefinition, CpuUnits, Family, HealthCheck, LinuxParameters, LogConfiguration, LogDriver,
+    MemoryMib, NetworkMode, PortMapping, PortSpec, Protocol, RuntimePlatform, TaskDefinition, TaskDefinitionSpec,
     TaskDefinitionStatus, Tmpfs, Ulimit,
 };
 use scheduler::Expression;
@@ -181,6 +181,7 @@ fn container(given: aws::ContainerDefinition) -> Result<ContainerDefinition, Api
         linux_parameters: linux(given.linux_parameters.unwrap_or_default()).map_err(|what| invalid(&what))?,
         docker_labels: given.docker_labels.unwrap_or_default(),
         log_configuration: given.log_configuration.map(|log| logging(&name, log)).transpose()?,
+        health_check: given.health_check.map(health).transpose().map_err(|what| invalid(&what))?,
         name,
     })
 }
@@ -243,6 +244,20 @@ fn linux(given: aws::LinuxParameters) -> Result<Option<LinuxParameters>, String>
         tmpfs: given.tmpfs.unwrap_or_default().into_iter().map(mount).collect::<Result<_, String>>()?,
     };
     Ok((parameters != LinuxParameters::default()).then_some(parameters))
+}
+
+/// AWS: what is left out is filled in at once, and shown so.
+fn health(given: aws::HealthCheck) -> Result<HealthCheck, String> {
+    let number = |what: &str, value: Option<i32>| {
+        value.map(u32::try_from).transpose().map_err(|_| format!("'healthCheck.{what}' must not be negative."))
+    };
+    Ok(HealthCheck {
+        command: given.command.unwrap_or_default(),
+        interval: number("interval", given.interval)?.unwrap_or(HealthCheck::INTERVAL),
+        timeout: number("timeout", given.timeout)?.unwrap_or(HealthCheck::TIMEOUT),
+        retries: number("retries", given.retries)?.unwrap_or(HealthCheck::RETRIES),
+        start_period: number("startPeriod", given.start_period)?,
+    })
 }
 
 fn logging(container: &str, given: aws::LogConfiguration) -> Result<LogConfiguration, ApiError> {
@@ -370,7 +385,18 @@ fn shown(container: &ContainerDefinition, mode: NetworkMode) -> aws::ContainerDe
         linux_parameters: container.linux_parameters.as_ref().map(shown_linux),
         docker_labels: (!container.docker_labels.is_empty()).then(|| container.docker_labels.clone()),
         log_configuration: log,
+        health_check: container.health_check.as_ref().map(shown_health),
         ..aws::ContainerDefinition::default()
+    }
+}
+
+fn shown_health(check: &HealthCheck) -> aws::HealthCheck {
+    aws::HealthCheck {
+        command: Some(check.command.clone()),
+        interval: Some(signed(check.interval)),
+        timeout: Some(signed(check.timeout)),
+        retries: Some(signed(check.retries)),
+        start_period: check.start_period.map(signed),
     }
 }
 

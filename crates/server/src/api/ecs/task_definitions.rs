@@ -22,6 +22,7 @@ pub(crate) const HONOURED: &[Row] = &[
             "containerDefinitions.entryPoint",
             "containerDefinitions.environment.*",
             "containerDefinitions.essential",
+            "containerDefinitions.healthCheck.*",
             "containerDefinitions.hostname",
             "containerDefinitions.image",
             "containerDefinitions.linuxParameters.capabilities.*",

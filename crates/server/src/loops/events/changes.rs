@@ -89,7 +89,7 @@ fn failure(story: &ServiceDeployment) -> Option<Step> {
     let by_user = story.stopped_at.is_some();
     let stopped = match story.status {
         // A newer deployment, or the end of the service, ends a story without a failure.
-        ServiceDeploymentStatus::Stopped => by_user || story.breaker.status == model::BreakerStatus::Triggered,
+        ServiceDeploymentStatus::Stopped => by_user || story.reason.as_deref().is_some_and(reason::is_failure),
         ServiceDeploymentStatus::Pending
         | ServiceDeploymentStatus::InProgress
         | ServiceDeploymentStatus::Successful
@@ -109,7 +109,8 @@ fn failure(story: &ServiceDeployment) -> Option<Step> {
         story: story.arn.id.clone(),
         rollout: Rollout::Failed,
         at,
-        reason: if by_user { reason::STOPPED_BY_USER } else { reason::BREAKER }.into(),
+        reason: reason::of_deployment(story.rollback.as_ref().map(|back| &back.reason).or(story.reason.as_ref()))
+            .into(),
     })
 }
 
@@ -181,58 +182,66 @@ mod tests {
         ServiceDeploymentId, Timestamp,
     };
 
-    fn story(
-        status: ServiceDeploymentStatus,
-        breaker: BreakerStatus,
-        by_user: bool,
-        turned: bool,
-    ) -> ServiceDeployment {
+    /// A story of that reason, which went back for that one.
+    fn story(status: ServiceDeploymentStatus, why: &str, by_user: bool, back: Option<&str>) -> ServiceDeployment {
         let share = |id| RevisionShare { id: DeploymentId::of(id), requested: 0, running: 0, pending: 0 };
         let rules = DeploymentRules {
             minimum_healthy_percent: 100,
             maximum_percent: 200,
             breaker: CircuitBreaker::default(),
             early_success: None,
+            strategy: model::DeploymentStrategy::Rolling,
         };
         let service = "arn:aws:ecs:us-east-1:000000000000:service/a/b".parse().unwrap();
-        let rollback = Rollback { reason: "".into(), started_at: Timestamp(5), to: DeploymentId::of(2) };
+        let rollback = |why: &str| Rollback { reason: why.into(), started_at: Timestamp(5), to: DeploymentId::of(2) };
         ServiceDeployment {
             arn: ServiceDeploymentArn { service, id: ServiceDeploymentId::parse("a".repeat(21)).unwrap() },
             target: share(1),
             sources: vec![share(2)],
             status,
-            reason: None,
+            reason: Some(why.into()),
             rules,
             created_at: Timestamp(1),
             started_at: Some(Timestamp(1)),
             stopped_at: by_user.then_some(Timestamp(6)),
             finished_at: status.is_over().then_some(Timestamp(7)),
             updated_at: Timestamp(8),
-            rollback: turned.then_some(rollback),
-            breaker: BreakerState { status: breaker, failure_count: 0, threshold: 3 },
+            rollback: back.map(rollback),
+            breaker: BreakerState { status: BreakerStatus::Monitoring, failure_count: 0, threshold: 3 },
+            lifecycle: None,
         }
     }
 
     #[test]
     fn a_story_tells_of_a_failure_only_if_there_was_one() {
-        use BreakerStatus::{Disabled, Monitoring, MonitoringComplete, Triggered};
         use ServiceDeploymentStatus as Status;
-        let breaker = Some((5, reason::BREAKER));
-        for (status, breaker_status, by_user, turned, want) in [
-            (Status::InProgress, Monitoring, false, false, None),
-            (Status::Successful, MonitoringComplete, false, false, None),
-            // A newer deployment began.
-            (Status::Stopped, Monitoring, false, false, None),
-            (Status::Stopped, Triggered, false, false, Some((7, reason::BREAKER))),
-            (Status::Stopped, Disabled, true, false, Some((7, reason::STOPPED_BY_USER))),
-            (Status::RollbackInProgress, Triggered, false, true, breaker),
-            (Status::RollbackSuccessful, Triggered, false, true, breaker),
-            (Status::RollbackFailed, Triggered, false, true, breaker),
-            (Status::RollbackInProgress, Monitoring, true, true, Some((5, reason::STOPPED_BY_USER))),
+        use reason::{
+            BREAKER, HOOK, STAGE, STOPPED_BY_USER, STORY_BREAKER, STORY_BREAKER_ROLLBACK, STORY_HOOK,
+            STORY_HOOK_ROLLBACK, STORY_ROLLBACK_FAILED, STORY_STAGE, STORY_STAGE_ROLLBACK, STORY_SUPERSEDED,
+            STORY_USER_ROLLBACK,
+        };
+        for (status, why, by_user, back, want) in [
+            (Status::InProgress, "", false, None, None),
+            (Status::Successful, "ECS deployment completed.", false, None, None),
+            (Status::Stopped, STORY_SUPERSEDED, false, None, None),
+            (Status::Stopped, STORY_BREAKER, false, None, Some((7, BREAKER))),
+            (Status::Stopped, STORY_HOOK, false, None, Some((7, HOOK))),
+            (Status::Stopped, STORY_STAGE, false, None, Some((7, STAGE))),
+            (Status::Stopped, STOPPED_BY_USER, true, None, Some((7, STOPPED_BY_USER))),
+            (
+                Status::RollbackInProgress,
+                STORY_BREAKER_ROLLBACK,
+                false,
+                Some(STORY_BREAKER_ROLLBACK),
+                Some((5, BREAKER)),
+            ),
+            (Status::RollbackSuccessful, STORY_HOOK_ROLLBACK, false, Some(STORY_HOOK_ROLLBACK), Some((5, HOOK))),
+            (Status::RollbackFailed, STORY_ROLLBACK_FAILED, false, Some(STORY_STAGE_ROLLBACK), Some((5, STAGE))),
+            (Status::RollbackInProgress, "", true, Some(STORY_USER_ROLLBACK), Some((5, STOPPED_BY_USER))),
         ] {
-            let step = failure(&story(status, breaker_status, by_user, turned));
+            let step = failure(&story(status, why, by_user, back));
             let got = step.as_ref().map(|step| (step.at.0, &*step.reason));
-            assert_eq!(got, want, "{status:?} {breaker_status:?}");
+            assert_eq!(got, want, "{status:?} {why:?} {back:?}");
             assert!(step.is_none_or(|step| step.id == DeploymentId::of(1) && step.rollout == Rollout::Failed));
         }
     }

@@ -8,14 +8,14 @@ use model::Timestamp;
 use std::time::Duration;
 
 #[derive(Debug, Default)]
-pub(super) struct SteadyClock {
+pub(in crate::loops) struct SteadyClock {
     last: Timestamp,
     looked: Duration,
 }
 
 impl SteadyClock {
     /// The time now.
-    pub(super) fn now(&mut self, effects: &Effects) -> Timestamp {
+    pub(in crate::loops) fn now(&mut self, effects: &Effects) -> Timestamp {
         self.look(effects.now(), effects.monotonic())
     }
 

@@ -35,7 +35,13 @@ pub(super) fn launch(ctx: &Context, snapshot: &Snapshot, row: &ServiceRow, plan:
     let mut launched = Launched::default();
     // Daemons' starts name their instances one by one; what they share is made once.
     let mut recipes = BTreeMap::new();
+    let mut of = None;
     for start in &plan.starts {
+        // Two deployments, or task sets, must not be given the same room twice: what one has taken shows in the next look.
+        if !launched.tasks.is_empty() && of != Some(start.deployment) {
+            break;
+        }
+        of = Some(start.deployment);
         let left = MOST.saturating_sub(launched.tasks.len());
         let service = plan.service.as_ref().unwrap_or(&row.service);
         let recipe = recipes.entry(start.deployment).or_insert_with(|| {

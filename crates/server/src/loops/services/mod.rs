@@ -4,7 +4,7 @@
 //! snapshot, plans (`scheduler::service`), places what is to start (`launch`), and makes one commit (`look`). What does not
 //! change costs nothing: a quiet cluster is never walked through.
 
-mod clock;
+pub(super) mod clock;
 mod launch;
 mod look;
 mod watch;

@@ -13,6 +13,10 @@ use std::{
 /// When a service is looked at again whose commit failed for a reason that no change will tell of, such as a full disk.
 const AFTER_TROUBLE_MILLIS: i64 = 1_000;
 
+/// When a service is looked at again that something else was faster to change; most often that change wakes the loop sooner. Not
+/// at once, so that a plan which is refused again and again can never keep a core busy.
+const AFTER_OVERTAKEN_MILLIS: i64 = 5;
+
 #[derive(Default)]
 pub(super) struct Watch {
     seen: Option<Arc<Snapshot>>,
@@ -21,14 +25,12 @@ pub(super) struct Watch {
     time_of: BTreeMap<ServiceArn, Timestamp>,
     /// Those that have tasks without a place: whatever becomes free in their cluster may be it.
     unplaced: BTreeSet<ServiceArn>,
-    /// Those to be looked at with the next wake, because something else was faster.
-    again: BTreeSet<ServiceArn>,
 }
 
 impl Watch {
     /// The services to look at now: daemons first, since replicas must not take the room they need.
     pub(super) fn due(&mut self, snapshot: Arc<Snapshot>, now: Timestamp) -> Vec<ServiceArn> {
-        let mut due = std::mem::take(&mut self.again);
+        let mut due = BTreeSet::new();
         while self.times.first().is_some_and(|(when, _)| *when <= now) {
             let Some((_, arn)) = self.times.pop_first() else { break };
             self.time_of.remove(&arn);
@@ -84,10 +86,7 @@ impl Watch {
         }
         let (again, unplaced) = match looked {
             Looked::Settled { look_again, unplaced } => (look_again, unplaced),
-            Looked::Overtaken => {
-                self.again.insert(arn);
-                return;
-            }
+            Looked::Overtaken => (Some(now.plus_millis(AFTER_OVERTAKEN_MILLIS)), self.unplaced.contains(&arn)),
             Looked::Trouble => (Some(now.plus_millis(AFTER_TROUBLE_MILLIS)), true),
         };
         if let Some(when) = again {
@@ -103,9 +102,6 @@ impl Watch {
 
     /// How long nothing is due, if nothing changes.
     pub(super) fn pause(&self, now: Timestamp) -> Duration {
-        if !self.again.is_empty() {
-            return Duration::ZERO;
-        }
         let first = self.times.first().map(|(when, _)| when.millis_since(now).max(0));
         first.map_or(Duration::MAX, |millis| Duration::from_millis(millis.unsigned_abs()))
     }

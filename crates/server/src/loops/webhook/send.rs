@@ -1,25 +1,16 @@
 //! One request to the receiver: a JSON array of events, signed.
 
-use crate::{
-    config::WebhookConfig,
-    trust::{TrustError, client_tls},
-};
-use bytes::Bytes;
+use crate::{config::WebhookConfig, outgoing::Outgoing, trust::TrustError};
 use effects::Effects;
 use hmac::{Hmac, KeyInit, Mac};
-use http::{StatusCode, Uri, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy;
+use http::{StatusCode, Uri};
 use sha2::Sha256;
-use std::{future::Future, io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 /// The header with the signature: `t=SECONDS,v1=HEX`, the HMAC-SHA256 of `SECONDS.BODY` under the secret.
 pub const SIGNATURE_HEADER: &str = "x-longshore-signature";
 /// Longest a receiver may take over one request.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What is read of an answer, so that its connection can be used again; nobody looks at it.
-const MAX_ANSWER: usize = 64 << 10;
 
 /// Why events cannot be sent.
 #[derive(Debug, thiserror::Error)]
@@ -62,23 +53,7 @@ pub(super) enum Refused {
 pub(crate) struct Endpoint {
     uri: Uri,
     secret: Option<Vec<u8>>,
-    http: legacy::Client<HttpsConnector<legacy::connect::HttpConnector>, Full<Bytes>>,
-}
-
-/// Connections live as tasks of ours, like all that is in the background.
-#[derive(Clone)]
-struct Tracked(Effects);
-
-impl<F> hyper::rt::Executor<F> for Tracked
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    fn execute(&self, connection: F) {
-        self.0.spawn("webhook connection", async move {
-            connection.await;
-        });
-    }
+    http: Outgoing,
 }
 
 impl Endpoint {
@@ -93,9 +68,7 @@ impl Endpoint {
             let secret = text.trim_end_matches(['\r', '\n']);
             if secret.is_empty() { Err(WebhookError::NoSecret(file.clone())) } else { Ok(secret.as_bytes().to_vec()) }
         });
-        let tls = client_tls(config.ca_bundle.as_deref())?;
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
-        let http = legacy::Client::builder(Tracked(effects.clone())).pool_max_idle_per_host(1).build(connector);
+        let http = Outgoing::open(config.ca_bundle.as_deref(), effects)?;
         Ok(Self { uri, secret: secret.transpose()?, http })
     }
 
@@ -111,38 +84,16 @@ impl Endpoint {
         events: impl Iterator<Item = &'a str>,
     ) -> Result<(), Refused> {
         let body = format!("[{}]", events.collect::<Vec<_>>().join(","));
-        let mut request = http::Request::post(self.uri.clone())
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::USER_AGENT, concat!("longshore/", env!("CARGO_PKG_VERSION")));
-        if let Some(secret) = &self.secret {
-            request = request.header(SIGNATURE_HEADER, signature(secret, effects.now().0 / 1000, body.as_bytes()));
-        }
-        let request = request.body(Full::new(Bytes::from(body)));
-        let request = request.map_err(|error| Refused::Unreachable(error.to_string()))?;
-        let exchange = async {
-            let answer = self.http.request(request).await.map_err(|error| Refused::Unreachable(all(&error)))?;
-            let status = answer.status();
-            // What it says does not matter, and neither whether it can be read.
-            let _ = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-            match status {
-                status if status.is_success() => Ok(()),
-                StatusCode::PAYLOAD_TOO_LARGE => Err(Refused::TooLarge),
-                status => Err(Refused::Answer(status)),
-            }
-        };
-        tokio::select! {
-            done = exchange => done,
-            () = effects.sleep(PATIENCE) => {
-                Err(Refused::Unreachable(format!("no answer within {} seconds", PATIENCE.as_secs())))
-            }
+        let seconds = effects.now().0 / 1000;
+        let signed = |secret: &Vec<u8>| (SIGNATURE_HEADER, signature(secret, seconds, body.as_bytes()));
+        let signature = self.secret.as_ref().map(signed);
+        let answer = self.http.post(&self.uri, signature, body, PATIENCE).await.map_err(Refused::Unreachable)?;
+        match answer.status {
+            status if status.is_success() => Ok(()),
+            StatusCode::PAYLOAD_TOO_LARGE => Err(Refused::TooLarge),
+            status => Err(Refused::Answer(status)),
         }
     }
-}
-
-/// An error with its causes: that of the client alone says nothing.
-fn all(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn signature(secret: &[u8], seconds: i64, body: &[u8]) -> String {

@@ -74,8 +74,7 @@ impl Wish {
         let controller = parse::controller(request.deployment_controller.as_ref())?;
         let name = parse::set(request.service_name);
         let name = name.ok_or_else(|| ApiError::invalid("Service name can not be blank."))?;
-        let name =
-            ServiceName::parse(&*name).map_err(|error| ApiError::invalid(format!("Invalid service name. {error}")))?;
+        let name = ServiceName::parse(&*name).map_err(|error| ApiError::invalid_name(&error))?;
         let scheduling = parse::scheduling(request.scheduling_strategy.as_deref());
         let desired_count = match (parse::desired(request.desired_count, scheduling)?, scheduling) {
             (Some(count), _) => count,

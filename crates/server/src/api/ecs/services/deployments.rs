@@ -57,7 +57,7 @@ pub(crate) fn list(
     let limit = limit_or(request.max_results, LISTED, MAX_LISTED)?;
     let snapshot = ctx.store.snapshot();
     let row = find(&snapshot, caller, request.cluster.as_deref(), request.service.as_deref())?;
-    let pages = Pages::of("ListServiceDeployments", &caller.scope);
+    let pages = Pages::of("ListServiceDeployments", &caller.scope).within(&row.service.arn);
     let after = pages.cursor(request.next_token.as_deref())?;
     let after = after.as_deref().map(|text| Place::read(text).ok_or_else(invalid_token)).transpose()?;
     let statuses = request.status.as_deref().unwrap_or_default();

@@ -35,7 +35,10 @@ pub(crate) fn describe(
     let with_tags = request.include.unwrap_or_default().iter().any(|what| what == "TAGS");
     let (mut services, mut failures) = (Vec::new(), Vec::new());
     for name in named {
-        let arn = resolve::service_arn(&cluster, &name)?;
+        let Some(arn) = resolve::service_arn(&cluster, &name)? else {
+            failures.push(missing(name));
+            continue;
+        };
         match snapshot.service(&arn) {
             Some(row) => services.push(render::service(row, with_tags)),
             None => failures.push(missing(arn.to_string())),
@@ -52,7 +55,7 @@ pub(crate) fn list(
     let limit = limit_or(request.max_results, LISTED, MAX_LISTED)?;
     let snapshot = ctx.store.snapshot();
     let cluster = resolve::active_cluster(&snapshot, &caller.scope, request.cluster.as_deref())?;
-    let pages = Pages::of("ListServices", &caller.scope);
+    let pages = Pages::of("ListServices", &caller.scope).within(&cluster);
     let after = pages.cursor(request.next_token.as_deref())?;
     let after = after.map(ServiceName::parse).transpose().map_err(|_| invalid_token())?;
     let launch = request.launch_type.as_deref().filter(|launch| !launch.is_empty());

@@ -2,7 +2,7 @@
 //! wanted; the loop of services starts and stops the tasks.
 //!
 //! Deliberately absent, and refused by name: load balancers and registries, networks of their own, capacity providers,
-//! Fargate, volumes, alarms and lifecycle hooks, every deployment strategy but ROLLING, the CODE_DEPLOY controller.
+//! Fargate, volumes, alarms, the deployment strategies LINEAR and CANARY, the CODE_DEPLOY controller.
 
 mod change;
 mod create;
@@ -10,10 +10,12 @@ mod delete;
 mod deployments;
 mod describe;
 mod parse;
+mod proceed;
 mod protection;
 mod render;
 mod revisions;
 mod stop;
+mod strategy;
 mod task_sets;
 mod update;
 
@@ -21,6 +23,7 @@ pub(crate) use create::create;
 pub(crate) use delete::delete;
 pub(crate) use deployments::{describe as describe_deployments, list as list_deployments};
 pub(crate) use describe::{describe, list};
+pub(crate) use proceed::proceed as continue_deployment;
 pub(crate) use protection::{get as get_protection, update as update_protection};
 pub(crate) use revisions::describe as describe_revisions;
 pub(crate) use stop::stop as stop_deployment;
@@ -50,8 +53,10 @@ pub(crate) const HONOURED: &[Row] = &[
             "availabilityZoneRebalancing",
             "clientToken",
             "cluster",
+            "deploymentConfiguration.bakeTimeInMinutes",
             "deploymentConfiguration.deploymentCircuitBreaker.*",
             "deploymentConfiguration.earlySuccessCriteria.*",
+            "deploymentConfiguration.lifecycleHooks.*",
             "deploymentConfiguration.maximumPercent",
             "deploymentConfiguration.minimumHealthyPercent",
             "deploymentConfiguration.strategy",
@@ -73,8 +78,10 @@ pub(crate) const HONOURED: &[Row] = &[
         &[
             "availabilityZoneRebalancing",
             "cluster",
+            "deploymentConfiguration.bakeTimeInMinutes",
             "deploymentConfiguration.deploymentCircuitBreaker.*",
             "deploymentConfiguration.earlySuccessCriteria.*",
+            "deploymentConfiguration.lifecycleHooks.*",
             "deploymentConfiguration.maximumPercent",
             "deploymentConfiguration.minimumHealthyPercent",
             "deploymentConfiguration.strategy",
@@ -94,6 +101,7 @@ pub(crate) const HONOURED: &[Row] = &[
     row("ListServices", &["cluster", "launchType", "maxResults", "nextToken", "schedulingStrategy"]),
     row("DescribeServiceDeployments", &["serviceDeploymentArns"]),
     row("ListServiceDeployments", &["cluster", "createdAt.*", "maxResults", "nextToken", "service", "status"]),
+    row("ContinueServiceDeployment", &["action", "hookId", "serviceDeploymentArn"]),
     row("StopServiceDeployment", &["serviceDeploymentArn", "stopType"]),
     row("DescribeServiceRevisions", &["serviceRevisionArns"]),
     row(
@@ -121,7 +129,7 @@ fn find<'a>(
 ) -> Result<&'a Arc<ServiceRow>, ApiError> {
     let cluster = resolve::active_cluster(snapshot, &caller.scope, cluster)?;
     let arn = resolve::service_arn(&cluster, service.unwrap_or_default())?;
-    snapshot.service(&arn).ok_or_else(ApiError::service_not_found)
+    arn.and_then(|arn| snapshot.service(&arn)).ok_or_else(ApiError::service_not_found)
 }
 
 /// Makes a change and shows the service that came of it; `None` if the service moved on while it was looked at.

@@ -1,5 +1,6 @@
 //! What CreateService and UpdateService have in common: the members that say how a service is kept, checked.
 
+use super::strategy;
 use crate::api::ApiError;
 use model::{
     CircuitBreaker, Cleanup, Creation, DeploymentRules, EarlySuccess, LaunchType, PlacementConstraint,
@@ -113,6 +114,7 @@ pub(super) fn default_rules(scheduling: SchedulingStrategy) -> DeploymentRules {
         maximum_percent,
         breaker: CircuitBreaker::default(),
         early_success: None,
+        strategy: model::DeploymentStrategy::Rolling,
     }
 }
 
@@ -123,11 +125,8 @@ pub(super) fn rules(
     scheduling: SchedulingStrategy,
 ) -> Result<DeploymentRules, ApiError> {
     let given = given.unwrap_or_default();
-    match given.strategy.as_deref() {
-        None | Some("" | "ROLLING") => {}
-        Some(other) => return Err(not_honoured(&format!("the deployment strategy {other}"))),
-    }
     let mut rules = otherwise;
+    rules.strategy = strategy::parse(&given, rules.strategy, scheduling)?;
     if let Some(percent) = given.minimum_healthy_percent {
         rules.minimum_healthy_percent = at_least("minimumHealthyPercent", percent, 0)?;
     }
@@ -141,6 +140,7 @@ pub(super) fn rules(
         rules.early_success = early_success(&early)?;
     }
     check(&rules, scheduling)?;
+    strategy::check(&rules)?;
     Ok(rules)
 }
 
@@ -150,6 +150,8 @@ pub(super) fn check_external(rules: &DeploymentRules) -> Result<(), ApiError> {
         "The deployment circuit breaker"
     } else if rules.early_success.is_some() {
         "earlySuccessCriteria"
+    } else if !rules.strategy.is_rolling() {
+        "The deployment strategy BLUE_GREEN"
     } else {
         return Ok(());
     };

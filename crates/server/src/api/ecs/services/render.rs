@@ -6,6 +6,7 @@ use model::{
     BreakerStatus, Cleanup, Deployment, DeploymentId, DeploymentRules, PropagateTags, RevisionShare, Service,
     ServiceDeployment, ServiceRevisionArn, ServiceStatus, Threshold,
 };
+use scheduler::service::blue_green;
 use shapes::ecs as aws;
 use state::ServiceRow;
 
@@ -91,13 +92,16 @@ impl<'a> How<'a> {
     }
 }
 
-/// How many tasks a deployment is to have: the primary all, the others those that are not stopping yet.
+/// How many tasks a deployment is to have: what is asked for, and where nothing is those that are not stopping yet.
 fn wanted(row: &ServiceRow, id: DeploymentId) -> u32 {
-    if row.service.primary().is_some_and(|primary| primary.id == id) {
-        return row.service.desired_count;
+    let story = row.service.primary().and_then(|primary| row.deployment(&primary.service_deployment));
+    match blue_green::requested(&row.service, story.map(|story| &**story), id) {
+        0 => {
+            let counts = row.counts(id);
+            counts.running + counts.pending
+        }
+        requested => requested,
     }
-    let counts = row.counts(id);
-    counts.running + counts.pending
 }
 
 fn deployment(row: &ServiceRow, deployment: &Deployment) -> aws::Deployment {
@@ -189,10 +193,7 @@ fn configuration(rules: &DeploymentRules) -> aws::DeploymentConfiguration {
             }),
         }),
         early_success_criteria: early,
-        strategy: Some("ROLLING".to_owned()),
-        // AWS: shown for rolling deployments too, which have none.
-        bake_time_in_minutes: Some(0),
-        ..aws::DeploymentConfiguration::default()
+        ..super::strategy::render(&rules.strategy)
     }
 }
 
@@ -213,6 +214,8 @@ pub(super) fn service_deployment(row: &ServiceRow, story: &ServiceDeployment) ->
         status: Some(story.status.as_str().to_owned()),
         status_reason: story.reason.as_deref().map(str::to_owned),
         deployment_configuration: Some(configuration(&story.rules)),
+        lifecycle_stage: story.lifecycle.as_ref().map(|lifecycle| lifecycle.stage.as_str().to_owned()),
+        lifecycle_hook_details: super::strategy::render_runs(story),
         rollback: story.rollback.as_ref().map(|rollback| aws::Rollback {
             reason: Some(rollback.reason.to_string()),
             started_at: Some(time(rollback.started_at)),
@@ -223,7 +226,6 @@ pub(super) fn service_deployment(row: &ServiceRow, story: &ServiceDeployment) ->
             status: Some("DISABLED".to_owned()),
             ..aws::ServiceDeploymentAlarms::default()
         }),
-        ..aws::ServiceDeployment::default()
     }
 }
 

@@ -50,7 +50,7 @@ pub(crate) fn list(
     let limit = limit(request.max_results, MAX_LISTED)?;
     let snapshot = ctx.store.snapshot();
     let cluster = resolve::active_cluster(&snapshot, &caller.scope, request.cluster.as_deref())?;
-    let pages = Pages::of("ListTasks", &caller.scope);
+    let pages = Pages::of("ListTasks", &caller.scope).within(&cluster);
     let after = pages.cursor(request.next_token.as_deref())?;
     let after = after.map(TaskId::parse).transpose().map_err(|_| invalid_token())?;
     let none = aws::ListTasksResponse { task_arns: Some(Vec::new()), next_token: None };
@@ -107,9 +107,8 @@ fn filter(
     let group = match service {
         None => None,
         Some(name) => {
-            let arn = resolve::service_arn(cluster, &name)?;
-            snapshot.service(&arn).ok_or_else(ApiError::service_not_found)?;
-            Some(arn.group().to_string())
+            let known = resolve::service_arn(cluster, &name)?.filter(|arn| snapshot.service(arn).is_some());
+            Some(known.ok_or_else(ApiError::service_not_found)?.group().to_string())
         }
     };
     Ok(Some(TaskFilter { desired, family, container_instance, started_by, group, launch_type, after: None }))

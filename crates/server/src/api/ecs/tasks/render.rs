@@ -1,7 +1,7 @@
 //! A task as clients see it. What is unset is absent; lists and counts stand where AWS shows them.
 
 use crate::api::ecs::tags;
-use model::{Container, Task, TaskOverrides};
+use model::{Container, HealthStatus, Task, TaskOverrides};
 use shapes::ecs as wire;
 use state::Snapshot;
 
@@ -42,7 +42,7 @@ pub(crate) fn task(snapshot: &Snapshot, task: &Task, with_tags: bool) -> wire::T
         enable_execute_command: Some(false),
         execution_stopped_at: times.execution_stopped.map(time),
         group: Some(task.group.to_string()),
-        health_status: Some("UNKNOWN".to_owned()),
+        health_status: Some(health(task.health())),
         last_status: Some(task.last_status().as_str().to_owned()),
         launch_type: Some(task.launch_type.as_str().to_owned()),
         overrides: Some(overrides(&task.overrides, task)),
@@ -60,6 +60,11 @@ pub(crate) fn task(snapshot: &Snapshot, task: &Task, with_tags: bool) -> wire::T
         version: i64::try_from(task.version).ok(),
         ..wire::Task::default()
     }
+}
+
+/// AWS: what has no check is UNKNOWN.
+fn health(status: Option<HealthStatus>) -> String {
+    status.unwrap_or(HealthStatus::Unknown).as_str().to_owned()
 }
 
 fn container(task: &Task, container: &Container, spec: Option<&model::TaskDefinitionSpec>) -> wire::Container {
@@ -89,7 +94,7 @@ fn container(task: &Task, container: &Container, spec: Option<&model::TaskDefini
         reason: container.reason.as_deref().map(str::to_owned),
         network_bindings: Some(bindings.collect()),
         network_interfaces: Some(Vec::new()),
-        health_status: Some("UNKNOWN".to_owned()),
+        health_status: Some(health(container.health.map(|health| health.status))),
         cpu: Some(cpu.unwrap_or_default().0.to_string()),
         memory: memory.map(|m| m.0.to_string()),
         memory_reservation: reservation.map(|m| m.0.to_string()),

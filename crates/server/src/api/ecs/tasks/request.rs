@@ -6,8 +6,8 @@ use crate::{
 };
 use model::{
     Attribute, ClusterArn, Container, ContainerArn, ContainerInstance, ContainerOverride, ContainerStatus, CpuUnits,
-    Desired, LaunchType, MemoryMib, Phase, Reservation, Tags, Task, TaskArn, TaskDefinition, TaskId, TaskOverrides,
-    TaskTimes, Timestamp,
+    Desired, Health, LaunchType, MemoryMib, Phase, Reservation, Tags, Task, TaskArn, TaskDefinition, TaskId,
+    TaskOverrides, TaskTimes, Timestamp,
 };
 use shapes::ecs as wire;
 use state::Snapshot;
@@ -100,6 +100,8 @@ impl Intent {
             exit_code: None,
             reason: None,
             network_bindings: Vec::new(),
+            essential: container.essential,
+            health: container.is_checked().then(Health::default),
         });
         Task {
             definition: self.definition.arn.clone(),

@@ -1,0 +1,173 @@
+//! A further process in a container that runs: as its own user, with its environment, limits, control group and namespaces,
+//! for no longer than it is given.
+//!
+//! Its output goes nowhere. There is one at a time in a container, and always under the same name, so that what an agent that
+//! was killed has left is found, and cleared away, by the next one.
+
+use std::time::Duration;
+
+use prost_types::Any;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use tonic::{Code, Status};
+
+use super::Containerd;
+use super::api::containerd::services::containers::v1 as containers;
+use super::api::containerd::services::tasks::v1 as tasks;
+use super::client::{ask_if, raw, trouble};
+use super::containers::CGROUP_LABEL;
+use crate::container::ExecEnd;
+use crate::error::RuntimeError;
+
+/// containerd's name of the process within its container.
+const NAME: &str = "probe";
+/// Starts of such processes at the same time. Each is a run of runc, some 30 ms of a core; a machine full of containers with a
+/// check must not spend all its cores on them at one moment.
+pub(super) const STARTS: usize = 2;
+/// After SIGKILL; longer means the process hangs in the kernel, and the next one finds it.
+const DEATH_TIMEOUT: Duration = Duration::from_secs(5);
+/// What containerd calls the document of a process.
+const PROCESS: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
+
+impl Containerd {
+    pub(super) async fn run_in(&self, id: &str, args: &[String], limit: Duration) -> Result<ExecEnd, RuntimeError> {
+        let record = self.record(id).await?.ok_or_else(|| RuntimeError::NotFound(id.to_owned()))?;
+        let document = document(&record, args)?;
+        let started = {
+            let _turn = self.execs.acquire().await.expect("the semaphore is never closed");
+            self.begin(id, &document).await?
+        };
+        let pid = match started {
+            Ok(pid) => pid,
+            Err(why) => {
+                self.clear_away(id).await?;
+                return Ok(ExecEnd::NotStarted(why));
+            }
+        };
+        let end = match self.wait_for(id, limit).await? {
+            Some(code) => ExecEnd::Exited(code),
+            None => {
+                self.kill_exec(&record, pid).await?;
+                self.wait_for(id, DEATH_TIMEOUT).await?;
+                ExecEnd::TimedOut
+            }
+        };
+        self.clear_away(id).await?;
+        Ok(end)
+    }
+
+    /// The pid of the process that runs now, or why it cannot.
+    async fn begin(&self, id: &str, document: &[u8]) -> Result<Result<u32, String>, RuntimeError> {
+        let (making, starting) = ("make a process", "start a process");
+        let request = || tasks::ExecProcessRequest {
+            container_id: id.to_owned(),
+            spec: Some(Any { type_url: PROCESS.to_owned(), value: document.to_vec() }),
+            exec_id: NAME.to_owned(),
+            ..Default::default()
+        };
+        let mut made = raw(making, self.client.tasks().exec(request())).await;
+        if made.as_ref().is_err_and(|status| status.code() == Code::AlreadyExists) {
+            self.signal_exec(id).await?;
+            self.wait_for(id, DEATH_TIMEOUT).await?;
+            self.clear_away(id).await?;
+            made = raw(making, self.client.tasks().exec(request())).await;
+        }
+        made.map_err(|status| not_running(making, &status))?;
+        let request = tasks::StartRequest { container_id: id.to_owned(), exec_id: NAME.to_owned() };
+        match raw(starting, self.client.tasks().start(request)).await {
+            Ok(answer) => Ok(Ok(answer.pid)),
+            Err(status) if is_refusal(&status) => Ok(Err(status.message().to_owned())),
+            Err(status) => Err(not_running(starting, &status)),
+        }
+    }
+
+    /// The exit code, if it ends by then. A process that is not there has ended.
+    async fn wait_for(&self, id: &str, limit: Duration) -> Result<Option<u32>, RuntimeError> {
+        let request = tasks::WaitRequest { container_id: id.to_owned(), exec_id: NAME.to_owned() };
+        let what = "wait for a process";
+        match tokio::time::timeout(limit, raw(what, self.client.tasks().wait(request))).await {
+            Ok(Ok(answer)) => Ok(Some(answer.exit_status)),
+            Ok(Err(status)) => Err(not_running(what, &status)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// A shell's children are of its group and die with it, lest every check that hangs leave one behind.
+    async fn kill_exec(&self, record: &containers::Container, pid: u32) -> Result<(), RuntimeError> {
+        let cgroup = record.labels.get(CGROUP_LABEL);
+        if !cgroup.is_some_and(|cgroup| self.kill_group(cgroup, pid)) {
+            self.signal_exec(&record.id).await?;
+        }
+        Ok(())
+    }
+
+    /// False if it was not sent: the process is not there or not the container's.
+    fn kill_group(&self, cgroup: &str, pid: u32) -> bool {
+        let Some(leader) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
+        // The handle holds the number while it is looked at.
+        let Ok(_held) = pidfd_open(leader, PidfdFlags::empty()) else { return false };
+        self.cgroups.holds(cgroup, leader) && kill_process_group(leader, Signal::KILL).is_ok()
+    }
+
+    async fn signal_exec(&self, id: &str) -> Result<(), RuntimeError> {
+        let request = tasks::KillRequest {
+            container_id: id.to_owned(),
+            exec_id: NAME.to_owned(),
+            signal: libc::SIGKILL.unsigned_abs(),
+            all: false,
+        };
+        let what = "kill a process";
+        match raw(what, self.client.tasks().kill(request)).await {
+            Ok(()) => Ok(()),
+            // It has ended, or never began: what is left of it is cleared away all the same.
+            Err(status) if status.code() == Code::NotFound || is_refusal(&status) => Ok(()),
+            Err(status) => Err(trouble(what, &status)),
+        }
+    }
+
+    async fn clear_away(&self, id: &str) -> Result<(), RuntimeError> {
+        let request = tasks::DeleteProcessRequest { container_id: id.to_owned(), exec_id: NAME.to_owned() };
+        let what = "clear a process away";
+        ask_if(what, Code::NotFound, self.client.tasks().delete_process(request)).await.map(drop)
+    }
+}
+
+/// The container's own process, with another command.
+fn document(record: &containers::Container, args: &[String]) -> Result<Vec<u8>, RuntimeError> {
+    let unreadable = || RuntimeError::Other(format!("the record of {} names no process", record.id));
+    let spec = record.spec.as_ref().ok_or_else(unreadable)?;
+    let mut spec: serde_json::Value = serde_json::from_slice(&spec.value).map_err(|_| unreadable())?;
+    let mut process = spec.get_mut("process").map(serde_json::Value::take).ok_or_else(unreadable)?;
+    process["args"] = args.into();
+    Ok(process.to_string().into_bytes())
+}
+
+/// Whether the OCI runtime itself said no, rather than containerd or the connection to it.
+fn is_refusal(status: &Status) -> bool {
+    status.code() == Code::Unknown && std::error::Error::source(status).is_none()
+}
+
+/// A container whose process has ended, or is ending, takes in no other.
+fn not_running(what: &str, status: &Status) -> RuntimeError {
+    // What containerd's shim says of a container that has ended, under the code for everything it has no code for.
+    let stopped = status.message().contains("cannot exec in a");
+    match stopped || status.code() == Code::FailedPrecondition {
+        true => RuntimeError::NotFound(format!("{what}: {}", status.message())),
+        false => trouble(what, status),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_further_process_is_as_the_first_one_but_for_its_command() {
+        let spec = serde_json::json!({"process": {"args": ["/dev/init", "web"], "cwd": "/srv", "user": {"uid": 7}}});
+        let spec = Any { type_url: String::new(), value: spec.to_string().into_bytes() };
+        let record = containers::Container { spec: Some(spec), ..Default::default() };
+        let made = document(&record, &["true".to_owned(), "-x".to_owned()]).unwrap();
+        let made: serde_json::Value = serde_json::from_slice(&made).unwrap();
+        assert_eq!(made, serde_json::json!({"args": ["true", "-x"], "cwd": "/srv", "user": {"uid": 7}}));
+        assert!(document(&containers::Container::default(), &[]).is_err());
+    }
+}
