@@ -319,6 +319,32 @@ class Run(Case):
         gone = self.ecs.describe_services(services=[self.family])["services"][0]
         self.assertEqual(("INACTIVE", [], 0), (gone["status"], gone["deployments"], gone["runningCount"]))
 
+    def test_a_task_that_fails_its_health_check_is_replaced(self):
+        # It passes as long as the task is younger than 12 s, once; whatever replaces it passes for good.
+        check = {"command": ["CMD-SHELL", "test -z \"$ONCE\" || test $(cut -d. -f1 /proc/uptime) -lt $(($(cat /born) + 12))"],
+                 "interval": 5, "timeout": 3, "retries": 1, "startPeriod": 1}
+        def define(once):
+            script = "cut -d. -f1 /proc/uptime > /born; trap 'exit 0' TERM; while true; do sleep 0.1; done"
+            return self.ecs.register_task_definition(family=self.family, containerDefinitions=[{
+                "name": "app", "image": IMAGE, "memory": 16, "stopTimeout": 2, "command": ["sh", "-c", script], "healthCheck": check,
+                "environment": [{"name": "ONCE", "value": once}]}])["taskDefinition"]["taskDefinitionArn"]
+
+        fails, passes = define("yes"), define("")
+        shown = self.ecs.describe_task_definition(taskDefinition=fails)["taskDefinition"]["containerDefinitions"][0]
+        self.assertEqual(check, shown["healthCheck"])
+        service = self.create(taskDefinition=fails, desiredCount=1, healthCheckGracePeriodSeconds=1)
+        self.assertEqual(1, service["healthCheckGracePeriodSeconds"])
+        first = self.until("a healthy task", self.tasks, lambda now: now and now[0]["healthStatus"] == "HEALTHY")[0]
+        self.assertEqual("HEALTHY", first["containers"][0]["healthStatus"])
+        gone = self.wait_task(first["taskArn"], "STOPPED")
+        self.assertEqual(("ServiceSchedulerInitiated", "Task failed container health checks"), (gone["stopCode"], gone["stoppedReason"]))
+        self.assertEqual("UNHEALTHY", gone["healthStatus"])
+        self.ecs.update_service(service=self.family, taskDefinition=passes, healthCheckGracePeriodSeconds=0)
+        service = self.stable()
+        self.assertEqual(0, service["healthCheckGracePeriodSeconds"])
+        messages = [event["message"] for event in service["events"]]
+        self.assertIn(f"(service {self.family}) (task {first['taskArn'].split('/')[-1]}) failed container health checks.", messages)
+
     def test_ecs_deploy_deploys_scales_and_tells_of_failure(self):
         self.create(desiredCount=2)
         self.stable()

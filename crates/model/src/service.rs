@@ -32,6 +32,9 @@ pub struct Service {
     pub rules: DeploymentRules,
     /// Whether its tasks are moved to where their zone has too few of them.
     pub az_rebalancing: bool,
+    /// Seconds from a task's start in which nobody minds that it is unhealthy, as given: `healthCheckGracePeriodSeconds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check_grace_seconds: Option<u32>,
     /// What it was last asked to be. None where an external controller deploys it: each task set says what it is.
     #[serde(default)]
     pub spec: Option<Arc<RevisionSpec>>,
@@ -308,7 +311,8 @@ impl Rollout {
     }
 }
 
-/// Tasks of a deployment that failed, and what follows for the next ones. Kept by apply, task by task.
+/// Tasks of a deployment that failed, and what follows for the next ones. Kept by apply, task by task; those that are replaced
+/// because they are unhealthy are counted with the decision to stop them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(default)]
 pub struct Failures {
@@ -344,7 +348,7 @@ impl Failures {
         }
     }
 
-    /// A task had to be replaced because it was not healthy.
+    /// A task did not come to run, or had to be replaced because it was not healthy.
     pub fn failed(&mut self, now: Timestamp) {
         self.count = self.count.saturating_add(1);
         self.last = Some(now);

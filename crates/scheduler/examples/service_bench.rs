@@ -90,6 +90,7 @@ fn service(desired: u32) -> (Service, ServiceDeployment) {
             strategy: model::DeploymentStrategy::Rolling,
         },
         az_rebalancing: true,
+        health_check_grace_seconds: None,
         spec: Some(spec(1)),
         external: None,
         deployments: vec![],
@@ -139,6 +140,7 @@ fn measure(ground: &Ground, what: &str, (service, story): &(Service, ServiceDepl
             tasks: tasks.iter().collect(),
             field: ground,
             events: &events,
+            no_place: false,
             now: NOW,
         };
         let plan = black_box(plan(&view));
@@ -166,6 +168,7 @@ fn satisfied(
         tasks: tasks.iter().collect(),
         field: ground,
         events: &events,
+        no_place: false,
         now: NOW,
     };
     let mut plan = plan(&view);

@@ -289,6 +289,7 @@ fn service() -> Record {
             desired_count: 4,
             rules: rules(),
             az_rebalancing: true,
+            health_check_grace_seconds: None,
             spec: Some(revision_spec().into()),
             deployments: vec![deployment],
             external: None,
@@ -455,6 +456,7 @@ fn other_forms() -> Vec<(Record, &'static str)> {
         (blue_green_deployment(), "blue_green"),
         (checked_definition(), "health"),
         (checked_task(), "health"),
+        (patient_service(), "health"),
     ]
 }
 
@@ -470,6 +472,12 @@ fn checked_definition() -> Record {
     let own = std::sync::Arc::make_mut(&mut definition);
     std::sync::Arc::make_mut(&mut own.spec).containers[0].health_check = Some(check);
     Record::TaskDefinition(definition)
+}
+
+fn patient_service() -> Record {
+    let Record::Service(mut service) = service() else { unreachable!() };
+    std::sync::Arc::make_mut(&mut service).health_check_grace_seconds = Some(60);
+    Record::Service(service)
 }
 
 fn checked_task() -> Record {

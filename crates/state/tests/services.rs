@@ -64,6 +64,7 @@ fn service(name: &str, number: u64) -> Service {
         desired_count: 2,
         rules: rules(),
         az_rebalancing: false,
+        health_check_grace_seconds: None,
         spec: Some(spec_of(1)),
         deployments: vec![deployment(number)],
         external: None,
@@ -185,6 +186,29 @@ impl World {
             execution_stopped: None,
         };
         self.done(Command::Observe { instance: instance_arn("one", 1), seen: vec![seen], at }).await;
+    }
+
+    /// A task that runs says how it is.
+    async fn see_health(&self, number: u64, status: HealthStatus, changes: u32) {
+        let container = ContainerObservation {
+            name: "main".into(),
+            status: ContainerStatus::Running,
+            runtime_id: None,
+            image_digest: None,
+            exit_code: None,
+            reason: None,
+            network_bindings: Vec::new(),
+            health: Some(Health { status, changes }),
+        };
+        let seen = TaskObservation {
+            task: task_arn("one", number),
+            status: ObservedStatus::Running,
+            containers: vec![container],
+            pull_started: None,
+            pull_stopped: None,
+            execution_stopped: None,
+        };
+        self.done(Command::Observe { instance: instance_arn("one", 1), seen: vec![seen], at: NOW }).await;
     }
 }
 
@@ -323,6 +347,31 @@ async fn a_deployment_that_failed_counts_no_further() {
     world.see(3, ObservedStatus::Stopped(Stop::essential_exited()), NOW.plus_millis(20)).await;
     assert_eq!(world.row().service.deployments[0].failures, failures);
     assert_eq!((failures.count, world.row().service.version), (1, version));
+}
+
+#[tokio::test]
+async fn a_task_that_becomes_healthy_makes_failures_forgotten() {
+    for resets in [true, false] {
+        let world = World::new().await;
+        let mut first = change(Basis::New, "web", 1);
+        let mut checked = task_of("web", 2, 1);
+        checked.containers[0].health = Some(Health::default());
+        first.start = vec![task_of("web", 1, 1), checked];
+        first.service.rules.breaker.reset_on_healthy_task = resets;
+        world.change(first).await.unwrap();
+        let count = |world: &World| world.row().service.primary().unwrap().failures.count;
+        world.see(1, ObservedStatus::Stopped(Stop::failed_to_start()), NOW).await;
+        world.see(2, ObservedStatus::Running, NOW).await;
+        world.see_health(2, HealthStatus::Unhealthy, 1).await;
+        assert_eq!(count(&world), 1);
+        world.see_health(2, HealthStatus::Healthy, 2).await;
+        assert_eq!(count(&world), u32::from(!resets));
+        // What was overtaken on its way says nothing any more.
+        let version = world.row().service.version;
+        world.see_health(2, HealthStatus::Unhealthy, 1).await;
+        let task = world.store().snapshot().task(&task_arn("one", 2)).unwrap().clone();
+        assert_eq!((task.health(), world.row().service.version), (Some(HealthStatus::Healthy), version));
+    }
 }
 
 /// A sidecar that takes its time to stop must not let a crash loop go unpaced, nor be counted for it.

@@ -1,5 +1,5 @@
-//! Health checks in real containers: what passes and fails is shown, also after the agent was killed, and moves no task of
-//! nobody's service.
+//! Health checks in real containers: what passes and fails is shown, also after the agent was killed, and a service replaces
+//! what fails.
 
 use crate::{
     api::Api,
@@ -61,4 +61,34 @@ fn a_check_is_tried_in_its_container_and_told() {
     until_health(&cluster, &task, "UNHEALTHY");
     bad.iter().for_each(|file| std::fs::remove_file(file).unwrap());
     until_health(&cluster, &task, "HEALTHY");
+}
+
+#[test]
+fn a_service_replaces_what_fails_its_check() {
+    let cluster = Cluster::start(1);
+    let api = cluster.api();
+    define(&cluster, &api, "kept");
+    let described = || api.ecs("DescribeServices", &json!({"services": ["web"]}))["services"][0].clone();
+    let told = |service: &Value, message: &str| {
+        service["events"].as_array().unwrap().iter().any(|event| event["message"].as_str().unwrap() == message)
+    };
+    api.ecs("CreateService", &json!({"serviceName": "web", "taskDefinition": "kept", "desiredCount": 1}));
+    let steady = "(service web) has reached a steady state.";
+    until("a steady state", || told(&described(), steady).then_some(()));
+    let tasks = || api.ecs("ListTasks", &json!({"serviceName": "web"}))["taskArns"].as_array().unwrap().clone();
+    let [first] = &tasks()[..] else { panic!("not one task: {:?}", tasks()) };
+    let first = first.as_str().unwrap();
+    assert_eq!(cluster.task(first)["healthStatus"], "HEALTHY", "the service was steady no sooner");
+    bad_files("kept").iter().for_each(|file| std::fs::write(file, "").unwrap());
+    let gone = until("the end of what fails", || {
+        let task = cluster.task(first);
+        (task["lastStatus"] == "STOPPED").then_some(task)
+    });
+    assert_eq!(gone["stoppedReason"], "Task failed container health checks", "{gone:#}");
+    assert_eq!(gone["stopCode"], "ServiceSchedulerInitiated");
+    let [second] = &tasks()[..] else { panic!("not one task: {:?}", tasks()) };
+    assert_eq!(cluster.task(second.as_str().unwrap())["healthStatus"], "HEALTHY", "it came first");
+    let id = first.rsplit('/').next().unwrap();
+    let message = format!("(service web) (task {id}) failed container health checks.");
+    assert!(told(&described(), &message), "{:#}", described()["events"]);
 }

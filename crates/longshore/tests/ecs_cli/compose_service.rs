@@ -157,6 +157,8 @@ fn up_again_brings_what_changed_and_nothing_else() {
     assert!(said.iter().any(|line| line.contains(updated)), "{said:?}");
     let (_, sent) = changes(&["up", "--deployment-max-percent", "100"]);
     assert_eq!(sent["deploymentConfiguration"], json!({"maximumPercent": 100}), "a flag is never for nothing");
+    let (_, sent) = changes(&["up", "--health-check-grace-period", "60"]);
+    assert_eq!(sent["healthCheckGracePeriodSeconds"], 60);
     service(&desk, "web", &["up", "--tags", "a=b"]);
     let tagged = desk.endpoint.one("TagResource");
     assert_eq!(tagged["tags"], json!([{"key": "a", "value": "b"}]));

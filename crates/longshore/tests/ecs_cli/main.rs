@@ -386,10 +386,6 @@ fn bad_usage_and_absent_commands_are_answered_clearly() {
         (&["compose", "service", "up", "--timeout", "-1"], "Incorrect Usage"),
         (&["compose", "service", "up", "--target-group-arn", "arn"], "does not honour --target-group-arn yet"),
         (&["compose", "service", "create", "--target-groups", "a=b"], "does not honour --target-groups yet"),
-        (
-            &["compose", "service", "up", "--health-check-grace-period", "5"],
-            "does not honour --health-check-grace-period",
-        ),
         (&["compose", "service", "create", "--enable-service-discovery"], "does not honour --enable-service-discovery"),
         (&["compose", "service", "up", "--update-service-discovery"], "does not honour --update-service-discovery"),
         (&["compose", "service", "rm", "--delete-namespace"], "does not honour --delete-namespace"),

@@ -37,8 +37,10 @@ impl World {
         };
         let mut port = container("web", 64, true);
         port["portMappings"] = json!([{"containerPort": 80, "hostPort": 8080}]);
+        let mut checked = container("app", 100, true);
+        checked["healthCheck"] = json!({"command": ["CMD", "true"], "interval": 5, "timeout": 2, "retries": 2});
         let containers = [
-            vec![container("app", 100, true)],
+            vec![checked],
             vec![container("app", 400, true)],
             vec![container("app", 80, true), container("side", 120, false)],
             vec![port],

@@ -4,7 +4,7 @@
 //! tasks are; a task whose instance stays away can neither be healthy nor be waited for.
 
 use super::view::{InstanceState, View};
-use model::{DeploymentId, Phase, Task, Timestamp};
+use model::{DeploymentId, HealthStatus, Phase, Service, Task, Timestamp};
 
 /// A task that runs this long is healthy, where nothing else says what healthy is.
 /// Source: `DeploymentConfiguration$minimumHealthyPercent`.
@@ -13,26 +13,33 @@ pub const HEALTHY_AFTER_MILLIS: i64 = 40_000;
 /// stumbles, is back within it; AWS itself waits until EC2 says that the instance is gone.
 pub const LOST_AFTER_MILLIS: i64 = 60_000;
 
-/// When a task that runs will count as healthy, unless it is to stop. The one place that knows what healthy means: container
-/// health checks and load balancers will be asked here.
+/// When a task without a health check that runs will count as healthy, unless it is to stop.
 pub(super) fn healthy_at(task: &Task) -> Option<Timestamp> {
+    let unchecked = task.health().is_none();
     match task.phase {
-        Phase::Running => Some(task.times.started.unwrap_or(task.times.created).plus_millis(HEALTHY_AFTER_MILLIS)),
+        Phase::Running => unchecked.then(|| began(task).plus_millis(HEALTHY_AFTER_MILLIS)),
         Phase::Pending | Phase::Stopping { .. } | Phase::Stopped { .. } => None,
     }
 }
 
+fn began(task: &Task) -> Timestamp {
+    task.times.started.unwrap_or(task.times.created)
+}
+
 /// Whether a task counts as healthy.
 pub fn is_healthy(task: &Task, now: Timestamp) -> bool {
-    !task.is_to_stop() && healthy_at(task).is_some_and(|at| at <= now)
+    let unheeded = 0;
+    !task.is_to_stop() && stage(task, unheeded, now) == Stage::Healthy
 }
 
 /// How far a task that is to run has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
     Pending,
-    /// It runs, and is not healthy before that.
-    Warming(Timestamp),
+    /// Its health check has failed, and its grace period is over.
+    Unhealthy,
+    /// It runs, and is not healthy before that; none where only its check knows.
+    Warming(Option<Timestamp>),
     Healthy,
 }
 
@@ -56,6 +63,13 @@ impl Member<'_> {
     }
     pub(super) fn pending(&self) -> bool {
         self.stage == Stage::Pending
+    }
+    pub(super) fn unhealthy(&self) -> bool {
+        self.stage == Stage::Unhealthy
+    }
+    /// What the service is to be made of, as far as anyone knows.
+    pub(super) fn sound(&self) -> bool {
+        self.good() && !self.unhealthy()
     }
     pub(super) fn healthy(&self) -> bool {
         self.stage == Stage::Healthy
@@ -103,7 +117,7 @@ impl<'a> Roll<'a> {
                 (false, false) => roll.members.push(Member {
                     task,
                     primary: primary.is_some() && task.started_by.as_deref() == primary.as_deref(),
-                    stage: stage(task, view.now),
+                    stage: stage(task, grace_millis(view.service), view.now),
                     displaced: state == Some(InstanceState::Draining),
                     unreachable: unreachable(state),
                 }),
@@ -138,12 +152,24 @@ impl<'a> Roll<'a> {
     }
 }
 
-fn stage(task: &Task, now: Timestamp) -> Stage {
-    match healthy_at(task) {
-        None => Stage::Pending,
-        Some(at) if at <= now => Stage::Healthy,
-        Some(at) => Stage::Warming(at),
+/// The one place that knows what healthy means: load balancers will be asked here. An unhealthy task is none for so long
+/// after its start.
+fn stage(task: &Task, grace_millis: i64, now: Timestamp) -> Stage {
+    match task.phase {
+        Phase::Running => {}
+        Phase::Pending | Phase::Stopping { .. } | Phase::Stopped { .. } => return Stage::Pending,
     }
+    let by_time = |at: Timestamp, then: Stage| if at <= now { then } else { Stage::Warming(Some(at)) };
+    match task.health() {
+        None => by_time(began(task).plus_millis(HEALTHY_AFTER_MILLIS), Stage::Healthy),
+        Some(HealthStatus::Healthy) => Stage::Healthy,
+        Some(HealthStatus::Unknown) => Stage::Warming(None),
+        Some(HealthStatus::Unhealthy) => by_time(began(task).plus_millis(grace_millis), Stage::Unhealthy),
+    }
+}
+
+fn grace_millis(service: &Service) -> i64 {
+    i64::from(service.health_check_grace_seconds.unwrap_or(0)) * 1000
 }
 
 fn is_lost(state: Option<InstanceState>, now: Timestamp) -> bool {

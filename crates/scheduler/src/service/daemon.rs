@@ -10,6 +10,7 @@ use super::{
     events,
     pass::Pass,
     replica::{backs_off, tell_if_stuck},
+    rollout, unhealthy,
     view::{Hold, InstanceState, Place, Start},
 };
 use model::{ContainerInstanceId, Rollout, Task};
@@ -59,6 +60,9 @@ pub(super) fn plan(pass: &mut Pass<'_>, homes: &Homes) {
     match pass.primary().rollout {
         Rollout::InProgress | Rollout::Completed => {
             replace(pass, homes);
+            unhealthy::tell(pass);
+            let minimum = pass.service().rules.minimum_healthy(pass.service().desired_count);
+            unhealthy::make_room(pass, u32::MAX, minimum, |m| homes.has(m));
             start(pass, homes);
         }
         Rollout::Failed => pass.hold(Hold::DeploymentFailed),
@@ -88,7 +92,8 @@ fn leave(pass: &mut Pass<'_>, homes: &Homes) {
 fn replace(pass: &mut Pass<'_>, homes: &Homes) {
     let old = |m: &Member<'_>| !m.primary && homes.has(m);
     pass.stop_pending(old);
-    let running: Vec<_> = pass.roll.members.iter().filter(|m| old(m) && !m.pending()).copied().collect();
+    let leaves = |m: &&Member<'_>| old(m) && !m.pending() && !m.unhealthy();
+    let running: Vec<_> = pass.roll.members.iter().filter(leaves).copied().collect();
     if running.is_empty() {
         return;
     }
@@ -111,7 +116,7 @@ fn start(pass: &mut Pass<'_>, homes: &Homes) {
         .map(|task| &task.container_instance)
         .collect();
     let free: Vec<_> = homes.eligible.iter().filter(|id| !taken.contains(id)).cloned().collect();
-    if free.is_empty() || backs_off(pass) {
+    if free.is_empty() || backs_off(pass) || rollout::has_failed(pass.service()) {
         return;
     }
     let deployment = pass.primary().id;

@@ -97,6 +97,12 @@ fn listed<'a>(ids: impl IntoIterator<Item = &'a TaskId>) -> (usize, String) {
     (count, text)
 }
 
+/// A task's health check has failed, and it will be replaced.
+pub fn failed_health_check<'a>(who: impl Into<Who<'a>>, task: &TaskId) -> Told {
+    let who = who.into();
+    told(Name::TasksUnhealthy, format!("{who} (task {task}) failed container health checks."))
+}
+
 /// A deployment is complete.
 pub fn deployment_completed(service: &ServiceName, deployment: DeploymentId) -> Told {
     let message = format!("(service {service}) (deployment {deployment}) deployment completed.");
@@ -353,6 +359,8 @@ pub mod reason {
     pub fn rebalancing(deployment: DeploymentId) -> Arc<str> {
         format!("Availability-zone rebalancing initiated by (deployment {deployment})").into()
     }
+    /// Of a task that is replaced because it is unhealthy.
+    pub const UNHEALTHY: &str = "Task failed container health checks";
     /// Of a task whose instance stays away. Not in AWS's words: there the instance's own end names the reason.
     pub const LOST: &str = "The container instance of the task is not reachable.";
 }

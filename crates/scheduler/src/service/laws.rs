@@ -10,9 +10,9 @@ use super::{
     world::{Wish, World},
 };
 use model::{
-    BlueGreen, CircuitBreaker, Cleanup, DeploymentId, DeploymentStrategy as Deploys, EarlySuccess, HookAction,
-    HookStatus, HookTarget, LifecycleHook, LifecycleStage, MAX_TASK_SETS, PlacementStrategy, Rollout, Scale,
-    ServiceStatus, TaskSetStatus, Threshold, Timestamp,
+    BlueGreen, CircuitBreaker, Cleanup, DeploymentId, DeploymentStrategy as Deploys, EarlySuccess, HealthStatus,
+    HookAction, HookStatus, HookTarget, LifecycleHook, LifecycleStage, MAX_TASK_SETS, PlacementStrategy, Rollout,
+    Scale, ServiceStatus, TaskSetStatus, Threshold, Timestamp,
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -37,6 +37,11 @@ enum Event {
     RollBack,
     Abort,
     Protect(usize, i64),
+    /// A task's health check changes its mind.
+    Ail(usize),
+    Recover(usize),
+    /// Health checks of the newest deployment fail from now on.
+    AllAil,
     /// Somebody says of the first open hook whether it goes on.
     Hook(bool),
     /// Seconds.
@@ -60,6 +65,9 @@ fn an_event() -> impl Strategy<Value = Event> {
         1 => Just(Event::RollBack),
         1 => Just(Event::Abort),
         1 => (0..40usize, 1..3000i64).prop_map(|(task, seconds)| Event::Protect(task, seconds)),
+        3 => (0..40usize).prop_map(Event::Ail),
+        2 => (0..40usize).prop_map(Event::Recover),
+        1 => Just(Event::AllAil),
         3 => proptest::bool::weighted(0.8).prop_map(Event::Hook),
         6 => prop_oneof![0..10i64, 10..70i64, 70..5000i64].prop_map(Event::Wait),
     ]
@@ -82,8 +90,9 @@ fn a_wish() -> impl Strategy<Value = Wish> {
         });
     let strategy = select(vec!["", "spread attribute:ecs.availability-zone", "spread instanceId", "binpack memory"]);
     let deploys = proptest::option::weighted(0.4, a_blue_green());
-    (0..9u32, percents, proptest::bool::weighted(0.25), breaker, any::<bool>(), strategy, deploys).prop_map(
-        |(desired, (minimum, maximum), daemon, breaker, rebalance, strategy, deploys)| {
+    let health = (any::<bool>(), select(vec![None, Some(0), Some(20), Some(300)]));
+    (0..9u32, percents, proptest::bool::weighted(0.25), breaker, any::<bool>(), strategy, deploys, health).prop_map(
+        |(desired, (minimum, maximum), daemon, breaker, rebalance, strategy, deploys, (checked, grace))| {
             let strategy = strategy
                 .split_once(' ')
                 .map(|(kind, field)| PlacementStrategy { kind: kind.into(), field: Some(field.into()) });
@@ -91,7 +100,7 @@ fn a_wish() -> impl Strategy<Value = Wish> {
             let minimum = if daemon { minimum.min(50) } else { minimum };
             let deploys = deploys.filter(|_| !daemon).map_or(Deploys::Rolling, Deploys::BlueGreen);
             let strategy = strategy.into_iter().collect();
-            Wish { desired, minimum, maximum, daemon, breaker, rebalance, strategy, deploys }
+            Wish { desired, minimum, maximum, daemon, breaker, rebalance, strategy, deploys, checked, grace }
         },
     )
 }
@@ -166,7 +175,10 @@ impl World {
             Event::Protect(n, seconds) if tasks > 0 => {
                 self.tasks[n % tasks].protected_until = Some(now.plus_millis(seconds * 1000));
             }
-            Event::Run(_) | Event::End(_) | Event::Protect(..) => {}
+            Event::Ail(n) if tasks > 0 => drop(self.check(n % tasks, HealthStatus::Unhealthy)),
+            Event::Recover(n) if tasks > 0 => drop(self.check(n % tasks, HealthStatus::Healthy)),
+            Event::Run(_) | Event::End(_) | Event::Protect(..) | Event::Ail(_) | Event::Recover(_) => {}
+            Event::AllAil => self.ill.extend(self.service.primary().map(|primary| primary.id)),
             Event::Drain(n) => self.set(instance(*n), Some(InstanceState::Draining)),
             Event::Lose(n) => self.set(instance(*n), Some(InstanceState::Unreachable { since: now })),
             Event::Gone(n) => self.set(instance(*n), None),
@@ -240,6 +252,7 @@ impl World {
 
     fn mend_ground(&mut self) {
         self.broken.clear();
+        self.ill.clear();
         for instance in self.ground.0.values_mut() {
             instance.state = Some(InstanceState::Active);
             instance.slots = 100;

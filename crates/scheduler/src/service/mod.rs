@@ -21,6 +21,7 @@ mod replica;
 mod rollout;
 mod scale_in;
 pub mod task_sets;
+mod unhealthy;
 mod view;
 
 #[cfg(test)]

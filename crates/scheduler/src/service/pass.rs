@@ -150,7 +150,7 @@ impl<'a> Pass<'a> {
         self.tell_stopped(tasks);
     }
 
-    fn tell_stopped(&mut self, tasks: &[&Task]) {
+    pub(super) fn tell_stopped(&mut self, tasks: &[&Task]) {
         let (pending, running): (Vec<&Task>, Vec<&Task>) =
             tasks.iter().copied().partition(|task| task.last_status() == TaskStatus::Pending);
         if !running.is_empty() {
@@ -219,11 +219,13 @@ impl<'a> Pass<'a> {
     /// Says what the service waits for, and when that may be over.
     pub(super) fn say_what_it_waits_for(&mut self) {
         let warming = |m: &Member<'_>| match m.stage {
-            Stage::Warming(at) => Some(at),
-            Stage::Pending | Stage::Healthy => None,
+            Stage::Warming(at) => at,
+            Stage::Pending | Stage::Unhealthy | Stage::Healthy => None,
         };
         let members = &self.roll.members;
         let (healthy_at, warm) = earliest(members.iter().filter_map(warming));
+        let unknown = self.roll.count(|m| m.stage == Stage::Warming(None));
+        let ill = self.roll.count(Member::unhealthy);
         let (lost_at, away) =
             earliest(members.iter().filter_map(|m| m.unreachable).map(|since| since.plus_millis(LOST_AFTER_MILLIS)));
         let pending = self.roll.count(Member::pending);
@@ -231,6 +233,12 @@ impl<'a> Pass<'a> {
         if let Some(until) = healthy_at {
             self.hold(Hold::WaitingForHealthy { tasks: warm, until });
             self.look_at(until);
+        }
+        if unknown > 0 {
+            self.hold(Hold::WaitingForHealthCheck { tasks: unknown });
+        }
+        if ill > 0 {
+            self.hold(Hold::Unhealthy { tasks: ill });
         }
         if let Some(until) = lost_at {
             self.hold(Hold::Unreachable { tasks: away, until });

@@ -34,7 +34,7 @@ pub(super) fn look(pass: &mut Pass<'_>) {
     }
     let wanted = pass.service().desired_count.saturating_add(pass.service().rebalancing);
     let undisturbed = may_balance(pass.service())
-        && pass.roll.members.iter().all(Member::good)
+        && pass.roll.members.iter().all(Member::sound)
         && pass.roll.count(|_| true) == wanted;
     if !undisturbed {
         pass.edit().rebalancing = 0;

@@ -11,7 +11,7 @@ use super::{
     count::{Member, Stage, by_age, number},
     events,
     pass::Pass,
-    scale_in,
+    rollout, scale_in, unhealthy,
     view::{Hold, Place, Start},
 };
 use model::Rollout;
@@ -36,7 +36,9 @@ pub(super) fn plan(pass: &mut Pass<'_>) {
 pub(super) fn keep(pass: &mut Pass<'_>) {
     pass.stop_pending(|m| !m.good());
     scale_in(pass);
-    stop_running(pass, |m| !m.good());
+    stop_running(pass, |m| !m.good() && !m.unhealthy());
+    unhealthy::tell(pass);
+    unhealthy::retire(pass, wanted(pass), minimum(pass));
     start(pass);
 }
 
@@ -57,11 +59,11 @@ fn stop_running<'a>(pass: &mut Pass<'a>, which: impl Fn(&Member<'a>) -> bool) {
     }
 }
 
-/// Stops good tasks that are too many.
+/// Stops good tasks that are too many. Those that are unhealthy go by their own rules.
 pub(super) fn scale_in(pass: &mut Pass<'_>) {
-    let surplus = pass.roll.count(Member::good).saturating_sub(wanted(pass));
+    let surplus = pass.roll.count(Member::sound).saturating_sub(wanted(pass));
     if surplus > 0 {
-        shrink(pass, surplus, Member::good);
+        shrink(pass, surplus, Member::sound);
     }
 }
 
@@ -78,7 +80,7 @@ fn stop_surplus_of_failed(pass: &mut Pass<'_>) {
     }
 }
 
-/// Stops so many of those: first what is pending, then what is not healthy yet, then what is.
+/// Stops so many of those: first what is pending or has failed, then what is not healthy yet, then what is.
 fn shrink<'a>(pass: &mut Pass<'a>, surplus: u32, which: impl Fn(&Member<'a>) -> bool) {
     let now = pass.now();
     let mut candidates: Vec<Member<'a>> = pass.roll.members.iter().filter(|m| which(m)).copied().collect();
@@ -104,20 +106,32 @@ fn shrink<'a>(pass: &mut Pass<'a>, surplus: u32, which: impl Fn(&Member<'a>) -> 
 
 fn class_of(member: &Member<'_>) -> u8 {
     match member.stage {
-        Stage::Pending => 0,
+        Stage::Pending | Stage::Unhealthy => 0,
         Stage::Warming(_) => 1,
         Stage::Healthy => 2,
     }
 }
 
 fn start(pass: &mut Pass<'_>) {
-    let missing = wanted(pass).saturating_sub(pass.roll.count(Member::good));
+    let missing = wanted(pass).saturating_sub(pass.roll.count(Member::sound));
     if missing == 0 || backs_off(pass) {
         return;
     }
     let maximum = pass.service().rules.maximum_total(pass.desired());
+    let no_place = pass.view.no_place;
+    let room = |pass: &Pass<'_>| match no_place {
+        true => 0,
+        false => maximum.saturating_sub(number(pass.roll.members.len())),
+    };
+    let lacking = missing.saturating_sub(room(pass));
+    if lacking > 0 {
+        unhealthy::make_room(pass, lacking, minimum(pass), |_| true);
+    }
+    if no_place || rollout::has_failed(pass.service()) {
+        return;
+    }
     let total = number(pass.roll.members.len());
-    let count = missing.min(maximum.saturating_sub(total));
+    let count = missing.min(room(pass));
     if count > 0 {
         let deployment = pass.aim();
         pass.start(Start { deployment, count, place: Place::Anywhere });
@@ -145,7 +159,7 @@ pub(super) fn tell_if_stuck(pass: &mut Pass<'_>) {
     let moves = starts || pass.leave_some();
     let under_way = pass.roll.members.iter().any(|m| match m.stage {
         Stage::Pending | Stage::Warming(_) => true,
-        Stage::Healthy => m.unreachable.is_some(),
+        Stage::Healthy | Stage::Unhealthy => m.unreachable.is_some(),
     });
     let protected = pass.plan.held.iter().any(|hold| matches!(hold, Hold::Protected { .. }));
     if !(moves || under_way || protected) {

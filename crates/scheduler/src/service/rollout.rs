@@ -11,7 +11,9 @@ use super::{
     pass::Pass,
     replica,
 };
-use model::{BreakerStatus, Cleanup, Deployment, DeploymentId, Rollout, SchedulingStrategy, ServiceDeploymentStatus};
+use model::{
+    BreakerStatus, Cleanup, Deployment, DeploymentId, Rollout, SchedulingStrategy, Service, ServiceDeploymentStatus,
+};
 use std::sync::Arc;
 
 /// Rounds of starts in a row of which no task came to run, from which on that is told.
@@ -33,7 +35,8 @@ pub(super) fn watch(pass: &mut Pass<'_>) {
     break_circuit(pass);
 }
 
-/// A task that became healthy after the last failure makes the failures forgotten.
+/// A task that became healthy after the last failure makes the failures forgotten. When one with a health check does, apply
+/// learns and notes it.
 fn forget_failures(pass: &mut Pass<'_>) {
     let Some(last) = pass.primary().failures.last else { return };
     let recovered =
@@ -43,16 +46,24 @@ fn forget_failures(pass: &mut Pass<'_>) {
     }
 }
 
+/// Whether a deployment's tasks have failed too often. A pass that counts the failure with which they have leaves it to the next
+/// one to end the deployment, and starts nothing more for it.
+pub(super) fn has_failed(service: &Service) -> bool {
+    let breaker = service.rules.breaker;
+    breaker.enable
+        && service.primary().is_some_and(|primary| {
+            let failed = primary.failures.count >= breaker.threshold.of(service.desired_count);
+            failed && primary.rollout == Rollout::InProgress
+        })
+}
+
 /// Ends a deployment whose tasks failed too often.
 fn break_circuit(pass: &mut Pass<'_>) {
-    let service = pass.service();
-    let breaker = service.rules.breaker;
-    let primary = pass.primary();
-    let failed = primary.failures.count >= breaker.threshold.of(service.desired_count);
-    if !(breaker.enable && failed && primary.rollout == Rollout::InProgress) {
+    if !has_failed(pass.service()) {
         return;
     }
-    let failures = primary.failures.count;
+    let breaker = pass.service().rules.breaker;
+    let failures = pass.primary().failures.count;
     pass.tell_story(|story| {
         story.breaker.status = BreakerStatus::Triggered;
         story.breaker.failure_count = failures;
@@ -149,7 +160,7 @@ fn is_complete(pass: &Pass<'_>) -> bool {
     early || (healthy == desired && old_gone && is_still(pass))
 }
 
-/// Whether the primary deployment's tasks are all there, run, and stay where they are.
+/// Whether the primary deployment's tasks are all there, run, and stay where they are; one that is unhealthy does not stay.
 fn is_still(pass: &Pass<'_>) -> bool {
     let leaves = match pass.service().scheduling {
         SchedulingStrategy::Replica => pass.roll.count(|m| m.displaced),
@@ -158,7 +169,8 @@ fn is_still(pass: &Pass<'_>) -> bool {
     };
     let balancing = pass.service().rebalancing > 0;
     let pending = pass.roll.count(|m| m.good() && m.pending());
-    leaves == 0 && (pending == 0 || balancing) && pass.roll.count(Member::good) == replica::wanted(pass)
+    let ill = pass.roll.count(Member::unhealthy);
+    leaves == 0 && ill == 0 && (pending == 0 || balancing) && pass.roll.count(Member::good) == replica::wanted(pass)
 }
 
 fn complete(pass: &mut Pass<'_>) {

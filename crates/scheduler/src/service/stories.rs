@@ -7,8 +7,9 @@ use super::{
     world::{Wish, World, instance_id},
 };
 use model::{
-    BlueGreen, CircuitBreaker, Cleanup, DeploymentId, DeploymentStrategy, EarlySuccess, HookAction, HookStatus,
-    HookTarget, LifecycleHook, LifecycleStage, Phase, PlacementStrategy, Scale, ServiceDeployment, Timestamp,
+    BlueGreen, CircuitBreaker, Cleanup, DeploymentId, DeploymentStrategy, EarlySuccess, HealthStatus, HookAction,
+    HookStatus, HookTarget, LifecycleHook, LifecycleStage, Phase, PlacementStrategy, Scale, ServiceDeployment,
+    Timestamp,
 };
 use std::{fmt::Write, path::Path};
 
@@ -54,6 +55,8 @@ impl Teller {
                     how.hooks.push(hook(value));
                 }
                 "by-hand" => by_hand = true,
+                "checked" => wish.checked = true,
+                "grace" => (wish.checked, wish.grace) = (true, Some(value.parse().unwrap())),
                 "external" => external = true,
                 "rebalance" => wish.rebalance = true,
                 "breaker" => {
@@ -82,6 +85,12 @@ impl Teller {
                 let id = self.world.update();
                 self.world.broken.insert(id);
             }
+            ["update", "ill"] => {
+                let id = self.world.update();
+                self.world.ill.insert(id);
+            }
+            ["ail", tasks @ ..] => self.check(tasks, HealthStatus::Unhealthy),
+            ["pass", tasks @ ..] => self.check(tasks, HealthStatus::Healthy),
             ["set", percent] => drop(self.world.create_set(percent.parse().unwrap())),
             ["set", percent, "broken"] => {
                 let id = self.world.create_set(percent.parse().unwrap());
@@ -155,6 +164,13 @@ impl Teller {
         self.world.service = turned.service;
         self.world.stories.insert(turned.story.arn.id.clone(), turned.story);
         self.world.told.extend(turned.events.into_iter().map(|told| (now, told)));
+    }
+
+    fn check(&mut self, tasks: &[&str], status: HealthStatus) {
+        for task in tasks {
+            let number: usize = task.trim_start_matches('t').parse().unwrap();
+            assert!(self.world.check(number - 1, status), "{task} can not become {status:?}");
+        }
     }
 
     fn settle(&mut self) {

@@ -14,7 +14,7 @@ use super::{
     rollout::IMPAIRED_AFTER_ROUNDS,
     view::Told,
 };
-use model::{DeploymentId, Phase, Scale, Service, Task, TaskSet, TaskSetStatus, Timestamp};
+use model::{DeploymentId, HealthStatus, Phase, Scale, Service, Task, TaskSet, TaskSetStatus, Timestamp};
 
 /// A service whose task sets its controller has changed.
 #[derive(Debug, Clone, PartialEq)]
@@ -170,10 +170,11 @@ fn stop_all(pass: &mut Pass<'_>) {
 }
 
 /// A set is in STEADY_STATE with as many running tasks as it is to have, none of them pending or on an instance that drains.
-/// AWS: and none reported unhealthy by those who watch it; where nobody does, to run is enough, without the 40 seconds that
+/// AWS: and all reported healthy by those who watch them, which are their health checks; where nobody does, to run is enough, without the 40 seconds that
 /// minimumHealthyPercent asks for.
 fn note_stability(pass: &mut Pass<'_>, id: DeploymentId) {
-    let running = pass.roll.count(|m| m.task.phase == Phase::Running && !m.displaced);
+    let well = |health: Option<HealthStatus>| health.is_none_or(|health| health == HealthStatus::Healthy);
+    let running = pass.roll.count(|m| m.task.phase == Phase::Running && well(m.task.health()) && !m.displaced);
     let leaving = pass.leave_some();
     let starts = pass.plan.starts.iter().any(|start| start.deployment == id);
     let all = number(pass.roll.members.len());

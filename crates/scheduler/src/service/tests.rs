@@ -235,6 +235,7 @@ fn a_daemon_is_the_last_to_leave_an_instance_that_drains() {
         tasks: world.tasks.iter().collect(),
         field: &Busy(&world),
         events: &|_| None,
+        no_place: false,
         now: world.now,
     });
     assert!(plan.stops.is_empty() && plan.held.contains(&Hold::Draining { tasks: 1 }), "{plan:?}");

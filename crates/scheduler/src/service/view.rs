@@ -3,6 +3,7 @@
 //! The view borrows the caller's rows. What would cost a walk over all instances, or over the kept events, is asked for
 //! only where the answer matters, so that a pass over a satisfied service touches nothing but its tasks.
 
+use super::events::reason;
 use model::{
     ContainerInstanceId, CpuUnits, Deployment, DeploymentId, LifecycleStage, MemoryMib, Service, ServiceDeployment,
     ServiceEventName, Stop, Task, TaskArn, Timestamp,
@@ -65,6 +66,9 @@ pub struct View<'a> {
     /// When that very message was last told, as far back as the service's events are kept. Asked only when a message that
     /// may be a duplicate is about to be told.
     pub events: &'a dyn Fn(&str) -> Option<Timestamp>,
+    /// Whether what a plan of this very view would start has been tried, and finds no place: then an unhealthy task, which holds
+    /// one, goes first.
+    pub no_place: bool,
     /// Now.
     pub now: Timestamp,
 }
@@ -96,6 +100,11 @@ impl Plan {
             && self.starts.is_empty()
             && self.stops.is_empty()
             && self.events.is_empty()
+    }
+
+    /// Whether it stops tasks because they are unhealthy.
+    pub fn makes_room(&self) -> bool {
+        self.stops.iter().any(|stop| *stop.why.reason == *reason::UNHEALTHY)
     }
 }
 
@@ -170,6 +179,16 @@ pub enum Hold {
         /// When the first of them will.
         until: Timestamp,
     },
+    /// Tasks run of which their health checks have yet to say how they are.
+    WaitingForHealthCheck {
+        /// How many.
+        tasks: u32,
+    },
+    /// Tasks whose health checks have failed run on until others have replaced them.
+    Unhealthy {
+        /// How many.
+        tasks: u32,
+    },
     /// Tasks have yet to come to run.
     WaitingForRunning {
         /// How many.
@@ -227,6 +246,10 @@ impl fmt::Display for Hold {
                 write!(f, "{healthy} tasks are healthy, and minimumHealthyPercent asks for {minimum}")
             }
             Self::WaitingForHealthy { tasks, .. } => write!(f, "{tasks} tasks run and are not healthy yet"),
+            Self::WaitingForHealthCheck { tasks } => {
+                write!(f, "{tasks} tasks run, and their health checks have yet to pass")
+            }
+            Self::Unhealthy { tasks } => write!(f, "{tasks} tasks are unhealthy and wait to be replaced"),
             Self::WaitingForRunning { tasks } => write!(f, "{tasks} tasks have yet to come to run"),
             Self::WaitingForStopped { tasks } => write!(f, "{tasks} tasks of older deployments have yet to stop"),
             Self::Protected { tasks, .. } => write!(f, "{tasks} tasks that should go are protected"),

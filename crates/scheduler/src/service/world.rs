@@ -9,11 +9,12 @@ use super::{
     task_sets,
 };
 use model::{
-    AccountId, CircuitBreaker, ClusterArn, ClusterName, ContainerInstanceId, CpuUnits, Creation, Deployment,
-    DeploymentId, DeploymentRules, DeploymentStrategy, Desired, External, Failures, Family, HookStatus, LaunchType,
-    MemoryMib, Phase, PlacementStrategy, PropagateTags, Region, Reservation, RevisionSpec, Scale, SchedulingStrategy,
-    Scope, Service, ServiceArn, ServiceDeployment, ServiceDeploymentId, ServiceName, ServiceStatus, Stop, StopCode,
-    Tags, Task, TaskArn, TaskDefinitionArn, TaskId, TaskOverrides, TaskSet, TaskSetStatus, TaskTimes, Timestamp,
+    AccountId, CircuitBreaker, ClusterArn, ClusterName, Container, ContainerArn, ContainerInstanceId, ContainerStatus,
+    CpuUnits, Creation, Deployment, DeploymentId, DeploymentRules, DeploymentStrategy, Desired, External, Failures,
+    Family, Health, HealthStatus, HookStatus, LaunchType, MemoryMib, Phase, PlacementStrategy, PropagateTags, Region,
+    Reservation, RevisionSpec, Scale, SchedulingStrategy, Scope, Service, ServiceArn, ServiceDeployment,
+    ServiceDeploymentId, ServiceName, ServiceStatus, Stop, StopCode, Tags, Task, TaskArn, TaskDefinitionArn, TaskId,
+    TaskOverrides, TaskSet, TaskSetStatus, TaskTimes, Timestamp,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -64,6 +65,10 @@ pub(super) struct Wish {
     pub(super) rebalance: bool,
     pub(super) strategy: Vec<PlacementStrategy>,
     pub(super) deploys: DeploymentStrategy,
+    /// Tasks have a health check.
+    pub(super) checked: bool,
+    /// Seconds in which it may fail.
+    pub(super) grace: Option<u32>,
 }
 
 impl Default for Wish {
@@ -77,6 +82,8 @@ impl Default for Wish {
             rebalance: false,
             strategy: vec![],
             deploys: DeploymentStrategy::Rolling,
+            checked: false,
+            grace: None,
         }
     }
 }
@@ -92,6 +99,9 @@ pub(super) struct World {
     pub(super) now: Timestamp,
     /// Deployments whose tasks never come to run.
     pub(super) broken: BTreeSet<DeploymentId>,
+    /// Deployments whose tasks' health checks fail.
+    pub(super) ill: BTreeSet<DeploymentId>,
+    checked: bool,
     deployments: u64,
 }
 
@@ -122,6 +132,23 @@ fn spec(revision: u64, strategy: &[PlacementStrategy]) -> Arc<RevisionSpec> {
     })
 }
 
+/// One with a health check.
+fn container(task: &TaskArn) -> Container {
+    Container {
+        arn: ContainerArn { task: task.clone(), id: "main".into() },
+        name: "main".into(),
+        image: "web".into(),
+        image_digest: None,
+        runtime_id: None,
+        status: ContainerStatus::Running,
+        exit_code: None,
+        reason: None,
+        network_bindings: vec![],
+        essential: true,
+        health: Some(Health::default()),
+    }
+}
+
 /// What became of a plan.
 pub(super) struct Applied {
     pub(super) started: Vec<TaskArn>,
@@ -149,6 +176,7 @@ impl World {
             desired_count: wish.desired,
             rules,
             az_rebalancing: wish.rebalance,
+            health_check_grace_seconds: wish.grace,
             spec: None,
             deployments: vec![],
             external: None,
@@ -167,6 +195,8 @@ impl World {
             told: vec![],
             now,
             broken: BTreeSet::new(),
+            ill: BTreeSet::new(),
+            checked: wish.checked,
             deployments: 1,
         };
         for zone in zones {
@@ -248,6 +278,10 @@ impl World {
     }
 
     pub(super) fn plan(&self) -> Plan {
+        self.plan_where(false)
+    }
+
+    fn plan_where(&self, no_place: bool) -> Plan {
         let last = |message: &str| self.told.iter().rev().find(|(_, t)| t.message == message).map(|(at, _)| *at);
         plan(&View {
             service: &self.service,
@@ -255,6 +289,7 @@ impl World {
             tasks: self.tasks.iter().filter(|task| task.stopped_at().is_none()).collect(),
             field: &self.ground,
             events: &last,
+            no_place,
             now: self.now,
         })
     }
@@ -362,8 +397,10 @@ impl World {
 
     fn make_task(&mut self, deployment: DeploymentId, instance: ContainerInstanceId) {
         let id = TaskId::parse(format!("{:032x}", self.tasks.len() + 1)).unwrap();
+        let arn = TaskArn { cluster: cluster(), id };
+        let containers = self.checked.then(|| container(&arn)).into_iter().collect();
         self.tasks.push(Task {
-            arn: TaskArn { cluster: cluster(), id },
+            arn,
             definition: self.service.specs().next().unwrap().task_definition.clone(),
             availability_zone: Some(self.ground.0[&instance].zone.clone()),
             container_instance: instance,
@@ -375,7 +412,7 @@ impl World {
             desired: Desired::Running,
             phase: Phase::Pending,
             version: 1,
-            containers: vec![],
+            containers,
             times: TaskTimes { created: self.now, ..TaskTimes::default() },
             protected_until: None,
             tags: Tags::default(),
@@ -397,6 +434,18 @@ impl World {
             self.tasks[task].times.started = Some(self.now);
             self.note(task, Failures::ran);
         }
+    }
+
+    /// The agent reports what the task's health check says. False if that is nothing new.
+    pub(super) fn check(&mut self, task: usize, status: HealthStatus) -> bool {
+        let runs = self.tasks[task].phase == Phase::Running && !self.tasks[task].is_to_stop();
+        let health = self.tasks[task].containers.first_mut().and_then(|container| container.health.as_mut());
+        let Some(health) = health.filter(|health| runs && health.status != status) else { return false };
+        *health = Health { status, changes: health.changes + 1 };
+        if status == HealthStatus::Healthy && self.service.rules.breaker.reset_on_healthy_task {
+            self.note(task, Failures::forget);
+        }
+        true
     }
 
     /// The agent reports that nothing of the task is left: because it was to stop, or by itself.
@@ -428,20 +477,23 @@ impl World {
     }
 
     /// Agents that are heard do all they are asked: what is pending runs, or fails where its deployment is broken; what is to
-    /// stop stops. True if anything happened.
+    /// stop stops; health checks that have said nothing yet do. True if anything happened.
     pub(super) fn agents(&mut self) -> bool {
         let mut happened = false;
         for task in 0..self.tasks.len() {
             if self.tasks[task].stopped_at().is_some() || !self.is_heard(task) {
                 continue;
             }
-            let broken = self.broken.iter().any(|d| self.tasks[task].started_by.as_deref() == Some(&*d.to_string()));
+            let of = |d: &DeploymentId| self.tasks[task].started_by.as_deref() == Some(&*d.to_string());
+            let (broken, ill) = (self.broken.iter().any(of), self.ill.iter().any(of));
             if self.tasks[task].is_to_stop() || (broken && self.tasks[task].phase == Phase::Pending) {
                 self.end(task);
                 happened = true;
             } else if self.tasks[task].phase == Phase::Pending {
                 self.run(task);
                 happened = true;
+            } else if self.tasks[task].health() == Some(HealthStatus::Unknown) {
+                happened |= self.check(task, if ill { HealthStatus::Unhealthy } else { HealthStatus::Healthy });
             }
         }
         happened
@@ -486,6 +538,17 @@ impl World {
                 return (planned.held, planned.look_again);
             }
             let applied = self.apply(&planned);
+            if planned.makes_room() {
+                // What follows from failures that the plan itself has counted is for the next one to say.
+                continue;
+            }
+            if applied.unplaced && applied.started.is_empty() {
+                let planned = self.plan_where(true);
+                if planned.makes_room() {
+                    self.apply(&planned);
+                    continue;
+                }
+            }
             let again = self.plan();
             assert!(again.stops.is_empty(), "planned again: {again:?}\nafter {planned:?}");
             let only_starts = again.service.is_none() && again.stories.is_empty() && again.events.is_empty();

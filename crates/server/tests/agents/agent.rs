@@ -248,6 +248,7 @@ impl Session {
 pub(crate) fn hello() -> Hello {
     let attributes = [
         ("com.amazonaws.ecs.capability.docker-remote-api.1.18", None),
+        ("ecs.capability.container-health-check", None),
         ("ecs.availability-zone", Some("us-east-1b".to_owned())),
         ("ecs.os-type", Some("linux".to_owned())),
     ];

@@ -2,7 +2,10 @@
 
 use crate::{Harness, agent::Session, ecs, instance, list, sessions::joined, text, until, web};
 use link::{Assignment, Assignments};
-use model::{ContainerObservation, ContainerStatus, ObservedStatus, Stop, TaskArn, TaskObservation};
+use model::{
+    ContainerObservation, ContainerStatus, Desired, Health, HealthStatus, ObservedStatus, Stop, TaskArn,
+    TaskObservation,
+};
 use serde_json::{Value, json};
 
 const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -80,6 +83,50 @@ async fn later_tasks_of_a_revision_run_what_its_first_task_found() {
     let known = [first.task.clone(), second.task.clone()];
     let third = assigned(&mut session, None, |tasks| tasks.iter().find(|t| !known.contains(&t.task)).cloned()).await;
     assert!(third.image_digests.is_empty(), "{third:?}");
+}
+
+#[tokio::test]
+async fn an_unhealthy_task_is_told_and_replaced() {
+    let harness = Harness::start().await;
+    let (machine, _) = joined(&harness).await;
+    let check = json!({"command": ["CMD", "true"], "interval": 5});
+    let container = json!({"name": "app", "image": "busybox", "memory": 64, "healthCheck": check});
+    ecs(&harness, "RegisterTaskDefinition", json!({"family": "web", "containerDefinitions": [container]})).await;
+    let (mut session, _) = machine.session(&harness).await;
+    let input = json!({"cluster": "demo", "serviceName": "web", "taskDefinition": "web", "desiredCount": 1});
+    ecs(&harness, "CreateService", input).await;
+    let with = |task: &TaskArn, status: HealthStatus, changes: u32| {
+        let mut seen = seen(task, ObservedStatus::Running, None);
+        seen.containers[0].health = Some(Health { status, changes });
+        seen
+    };
+    let shown = async |task: &TaskArn| {
+        let answer = ecs(&harness, "DescribeTasks", json!({"cluster": "demo", "tasks": [task.to_string()]})).await;
+        answer["tasks"][0].clone()
+    };
+    let first = assigned(&mut session, None, |tasks| tasks.first().cloned()).await;
+    assert_eq!(shown(&first.task).await["healthStatus"], "UNKNOWN");
+    session.report(vec![with(&first.task, HealthStatus::Healthy, 1)]).await;
+    let task = shown(&first.task).await;
+    assert_eq!((&task["healthStatus"], &task["containers"][0]["healthStatus"]), (&json!("HEALTHY"), &json!("HEALTHY")));
+    let told = "(service web) has reached a steady state.";
+    until(&harness, "a steady state, at once", "ecs", described("demo"), |answer| events(answer)[0] == told).await;
+
+    let sent = session.report(vec![with(&first.task, HealthStatus::Unhealthy, 2)]).await;
+    let second = assigned(&mut session, sent, |tasks| tasks.iter().find(|t| t.task != first.task).cloned()).await;
+    assert_eq!(
+        (shown(&first.task).await["healthStatus"].clone(), first.desired),
+        (json!("UNHEALTHY"), Desired::Running)
+    );
+    let told = format!("(service web) (task {}) failed container health checks.", first.task.id);
+    let answer = ecs(&harness, described("demo").0, described("demo").1).await;
+    assert!(events(&answer).contains(&told.as_str()), "{:#?}", events(&answer));
+    let sent = session.report(vec![with(&second.task, HealthStatus::Healthy, 1)]).await;
+    let leaves = |task: &&Assignment| task.task == first.task && task.desired != Desired::Running;
+    assigned(&mut session, sent, |tasks| tasks.iter().find(leaves).cloned()).await;
+    let task = shown(&first.task).await;
+    let why = (text(&task["stopCode"]), text(&task["stoppedReason"]));
+    assert_eq!(why, ("ServiceSchedulerInitiated", "Task failed container health checks"));
 }
 
 /// Waits for sets until one holds the task looked for; `sent` came first.

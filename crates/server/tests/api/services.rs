@@ -88,6 +88,7 @@ async fn a_service_is_told_as_aws_tells_it() {
         "enableECSManagedTags": false, "enableExecuteCommand": false, "availabilityZoneRebalancing": "ENABLED",
         "loadBalancers": [], "serviceRegistries": [], "tags": [{"key": "k", "value": "v"}],
         "roleArn": null, "platformVersion": null, "networkConfiguration": null, "taskSets": null,
+        "healthCheckGracePeriodSeconds": null,
     });
     let story = service["currentServiceDeployment"].clone();
     run(
@@ -192,6 +193,11 @@ async fn wrong_requests_for_a_service_are_refused() {
         ),
         (create("a", &configuration(json!({"minimumHealthyPercent": 101}))), INVALID, "must be at most 100"),
         (create("a", &configuration(json!({"minimumHealthyPercent": -1}))), INVALID, "must be at least 0"),
+        (
+            create("a", &json!({"healthCheckGracePeriodSeconds": -1})),
+            INVALID,
+            "healthCheckGracePeriodSeconds must be at least 0",
+        ),
         (create("a", &configuration(json!({"maximumPercent": 99}))), INVALID, "maximumPercent must be at least 100"),
         (create("a", &configuration(json!({"maximumPercent": 100}))), INVALID, "as this will block deployments"),
         (
@@ -362,7 +368,8 @@ async fn services_are_updated_and_deployed_only_for_what_their_tasks_are() {
             false,
         ),
         (json!({"availabilityZoneRebalancing": "DISABLED"}), json!({"availabilityZoneRebalancing": "DISABLED"}), false),
-        (json!({"desiredCount": 0}), json!({"desiredCount": 0}), false),
+        (json!({"healthCheckGracePeriodSeconds": 60}), json!({"healthCheckGracePeriodSeconds": 60}), false),
+        (json!({"desiredCount": 0}), json!({"desiredCount": 0, "healthCheckGracePeriodSeconds": 60}), false),
         (json!({"desiredCount": 2}), json!({"desiredCount": 2}), false),
         (json!({"forceNewDeployment": true}), json!({"taskDefinition": arn("task-definition/web:1")}), true),
         (json!({"taskDefinition": "web"}), json!({"taskDefinition": arn("task-definition/web:2")}), true),

@@ -89,11 +89,14 @@ async fn an_external_service_leaves_its_form_to_its_task_sets() {
         refused(json!({"placementStrategy": []}), "Unable to update placement strategy"),
         refused(json!({"propagateTags": "NONE"}), "Unable to update propagate tags"),
         refused(json!({"deploymentController": {"type": "ECS"}}), "a change of deploymentController"),
-        refused(json!({"healthCheckGracePeriodSeconds": 5}), "does not honour healthCheckGracePeriodSeconds"),
+        refused(json!({"healthCheckGracePeriodSeconds": -1}), "healthCheckGracePeriodSeconds must be at least 0"),
     ];
     run(&harness, "ecs", rows).await;
+    let grace = json!({"healthCheckGracePeriodSeconds": 5});
+    let (changes, changed) = of_service(&grace);
     let (operation, input) = of_service(&json!({"desiredCount": 6}));
     let rows = vec![
+        (changes, changed, Want::Ok(json!({"service": grace}))),
         (operation, input, Want::Ok(json!({"service": {"desiredCount": 6, "deployments": []}}))),
         (
             "UpdateService",

@@ -10,8 +10,8 @@ use crate::{
     snapshot::ServiceRow,
 };
 use model::{
-    DeploymentId, Rollout, Service, ServiceArn, ServiceDeploymentId, ServiceEvent, ServiceStatus, StopCode, Task,
-    TaskArn, TaskStatus, Timestamp,
+    DeploymentId, HealthStatus, Rollout, Service, ServiceArn, ServiceDeploymentId, ServiceEvent, ServiceStatus,
+    StopCode, Task, TaskArn, TaskStatus, Timestamp,
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -163,6 +163,10 @@ impl Draft<'_> {
         let started = after.times.started;
         if before.times.started.is_none() && started.is_some() {
             failures.ran();
+        }
+        let healthy = |task: &Task| task.health() == Some(HealthStatus::Healthy);
+        if !healthy(before) && healthy(after) && row.service.rules.breaker.reset_on_healthy_task {
+            failures.forget();
         }
         // At the first word of its end, because it is replaced from then on; how long its other containers take to stop is
         // their affair.

@@ -1,8 +1,14 @@
 //! What must hold for every plan, whatever has happened before.
 
 use super::{Plan, World};
-use crate::service::{InstanceState, Start, is_healthy};
-use model::{LifecycleStage, Rollout, SchedulingStrategy, Service, Task, TaskArn, TaskSetStatus};
+use crate::service::{InstanceState, Start, events, is_healthy};
+use model::{HealthStatus, LifecycleStage, Phase, Rollout, SchedulingStrategy, Service, Task, TaskArn, TaskSetStatus};
+
+/// Whether it is stopped because it is unhealthy.
+fn ails(plan: &Plan, task: &Task) -> bool {
+    let mut stops = plan.stops.iter().filter(|stop| stop.task == task.arn);
+    stops.any(|stop| *stop.why.reason == *events::reason::UNHEALTHY)
+}
 
 impl World {
     pub(super) fn hold_plan_to_the_laws(&self, plan: &Plan) {
@@ -10,6 +16,7 @@ impl World {
         if service.external.is_some() {
             return self.hold_sets_to_the_laws(plan);
         }
+        self.hold_ill_ones_to_the_minimum(plan, service);
         if service.scheduling == SchedulingStrategy::Daemon && service.is_active() {
             self.hold_daemons_to_the_minimum(plan);
         }
@@ -18,7 +25,7 @@ impl World {
         for task in self.live().filter(|task| stopped(&task.arn)) {
             let protected = task.protected_until.is_some_and(|until| until > self.now);
             let bound = service.is_active() && service.scheduling == SchedulingStrategy::Replica;
-            assert!(!(protected && bound), "a protected task is stopped: {plan:?}");
+            assert!(!(protected && bound) || ails(plan, task), "a protected task is stopped: {plan:?}");
         }
         if self.hold_sides_to_the_laws(plan, service) || plan.starts.is_empty() {
             return;
@@ -84,7 +91,8 @@ impl World {
             let after = self.live_of(set.id).filter(|task| !stopped(&task.arn)).filter(healthy).count();
             let minimum = self.service.rules.minimum_healthy(count) as usize;
             assert!(after == before || after >= minimum, "{after} of {before} are left, minimum {minimum}: {plan:?}");
-            let protected = |task: &&Task| task.protected_until.is_some_and(|until| until > self.now);
+            let protected =
+                |task: &&Task| task.protected_until.is_some_and(|until| until > self.now) && !ails(plan, task);
             assert!(!self.live_of(set.id).filter(protected).any(|task| stopped(&task.arn)), "protected: {plan:?}");
             if starts(set.id) > 0 {
                 let live = self.live_of(set.id).filter(|task| !stopped(&task.arn)).count() as u32;
@@ -95,6 +103,20 @@ impl World {
         }
         let all: u32 = plan.starts.iter().map(|start| start.count).sum();
         assert_eq!(all, kept.map(|set| starts(set.id)).sum::<u32>(), "only of sets that are kept: {plan:?}");
+    }
+
+    /// Those that are unhealthy go when healthy ones stand for them, else one by one: of the judged the minimum stays, unless
+    /// one alone is in the way of all that could be better.
+    fn hold_ill_ones_to_the_minimum(&self, plan: &Plan, service: &Service) {
+        let judged = |task: &&Task| {
+            task.phase == Phase::Running && task.health().is_some_and(|health| health != HealthStatus::Unknown)
+        };
+        let ill = self.live().filter(|task| ails(plan, task)).count() as u32;
+        assert!(self.live().filter(|task| ails(plan, task)).all(|task| !is_healthy(task, self.now)), "{plan:?}");
+        let healthy = self.healthy();
+        let left = self.live().filter(judged).count() as u32 - ill;
+        let minimum = service.rules.minimum_healthy(service.desired_count);
+        assert!(ill <= 1 || left >= minimum || healthy >= service.desired_count, "{left} of {minimum} stay: {plan:?}");
     }
 
     /// Daemons stop for their successors only while enough of the others are healthy. Where they are not to be at all they stop.

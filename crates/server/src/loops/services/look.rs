@@ -68,15 +68,23 @@ fn decide(
         let last = row.events().find(|event| &*event.message == message).map(|event| event.at);
         last.filter(|at| since.is_none_or(|since| *at >= since))
     };
-    let plan = scheduler::service::plan(&View {
-        service,
-        story: story.map(|story| &**story),
-        tasks: row.tasks().map(|task| &**task).collect(),
-        field: &field,
-        events: &told,
-        now,
-    });
-    let launched = launch::launch(ctx, snapshot, row, &plan);
+    let plan = |no_place: bool| {
+        let plan = scheduler::service::plan(&View {
+            service,
+            story: story.map(|story| &**story),
+            tasks: row.tasks().map(|task| &**task).collect(),
+            field: &field,
+            events: &told,
+            no_place,
+            now,
+        });
+        let launched = launch::launch(ctx, snapshot, row, &plan);
+        (plan, launched)
+    };
+    let tried = plan(false);
+    let full = tried.1.unplaced && tried.1.tasks.is_empty();
+    let room = full.then(|| plan(true)).filter(|(plan, _)| plan.makes_room());
+    let (plan, launched) = room.unwrap_or(tried);
     let revisions = learned(row);
     let settled = Looked::Settled { look_again: plan.look_again, unplaced: launched.unplaced };
     let news = launched.events.into_iter().filter(|told_now| told_again(told_now, &told, now)).collect::<Vec<_>>();

@@ -87,6 +87,9 @@ pub(in super::super) struct MakeArgs {
     /// A number of tasks that is asked for, or one on each container instance.
     #[arg(long, value_parser = ["REPLICA", "DAEMON"])]
     pub(super) scheduling_strategy: Option<String>,
+    /// Seconds from a task's start in which it is not replaced although its health check fails.
+    #[arg(long, value_name = "SECONDS")]
+    pub(super) health_check_grace_period: Option<i32>,
     #[command(flatten)]
     pub(super) absent: AbsentArgs,
 }
@@ -165,8 +168,6 @@ pub(in super::super) struct AbsentArgs {
     #[arg(long, hide = true)]
     role: Option<String>,
     #[arg(long, hide = true)]
-    health_check_grace_period: Option<String>,
-    #[arg(long, hide = true)]
     enable_service_discovery: bool,
     #[arg(long, hide = true)]
     vpc: Option<String>,
@@ -199,7 +200,6 @@ impl AbsentArgs {
             ("--container-name", self.container_name.is_some()),
             ("--container-port", self.container_port.is_some()),
             ("--role", self.role.is_some()),
-            ("--health-check-grace-period", self.health_check_grace_period.is_some()),
         ];
         given.into_iter().find_map(|(flag, given)| given.then_some(flag))
     }

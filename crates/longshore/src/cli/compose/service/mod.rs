@@ -32,6 +32,8 @@ struct Change {
     /// `family:revision`.
     definition: Option<String>,
     rules: RulesArgs,
+    /// `healthCheckGracePeriodSeconds`.
+    grace: Option<i32>,
     force: bool,
 }
 
@@ -85,11 +87,12 @@ impl<'a> Service<'a> {
         if !self.project.flags.tags.is_empty() {
             self.tag(&known).await?;
         }
-        if known.task_definition.as_ref() == Some(&definition) && !make.rules.is_given() {
+        let grace = make.health_check_grace_period;
+        if known.task_definition.as_ref() == Some(&definition) && !make.rules.is_given() && grace.is_none() {
             return self.started(&known, patience, force).await;
         }
         let count = (!is_daemon(&known)).then(|| known.desired_count.unwrap_or_default().max(1));
-        let change = Change { count, definition: Some(short(&definition).to_owned()), rules: make.rules, force };
+        let change = Change { count, definition: Some(short(&definition).to_owned()), rules: make.rules, grace, force };
         self.update(change, patience).await
     }
 
@@ -160,6 +163,7 @@ impl<'a> Service<'a> {
             deployment_configuration: Some(make.rules.configuration()),
             desired_count: (!daemon).then_some(count),
             enable_ecs_managed_tags: Some(project.managed_tags().await?),
+            health_check_grace_period_seconds: make.health_check_grace_period,
             launch_type: project.flags.launch_type.clone(),
             network_configuration,
             placement_constraints: Some(project.placement_constraints()),
@@ -194,6 +198,7 @@ impl<'a> Service<'a> {
             deployment_configuration: Some(change.rules.configuration()),
             desired_count: change.count,
             force_new_deployment: Some(change.force),
+            health_check_grace_period_seconds: change.grace,
             network_configuration: self.project.network()?,
             service: Some(self.name.clone()),
             task_definition: change.definition.clone(),

@@ -103,6 +103,11 @@ pub(super) fn desired(given: Option<i32>, scheduling: SchedulingStrategy) -> Res
     }
 }
 
+/// `healthCheckGracePeriodSeconds`.
+pub(super) fn grace(given: Option<i32>) -> Result<Option<u32>, ApiError> {
+    given.map(|seconds| at_least("healthCheckGracePeriodSeconds", seconds, 0)).transpose()
+}
+
 /// What holds where a request says nothing.
 pub(super) fn default_rules(scheduling: SchedulingStrategy) -> DeploymentRules {
     let (minimum_healthy_percent, maximum_percent) = match scheduling {

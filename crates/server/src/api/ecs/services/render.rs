@@ -58,6 +58,9 @@ pub(super) fn service(row: &ServiceRow, with_tags: bool) -> aws::Service {
         enable_ecs_managed_tags: Some(how.managed_tags),
         enable_execute_command: Some(false),
         availability_zone_rebalancing: Some(if service.az_rebalancing { "ENABLED" } else { "DISABLED" }.to_owned()),
+        health_check_grace_period_seconds: service
+            .health_check_grace_seconds
+            .and_then(|grace| i32::try_from(grace).ok()),
         load_balancers: Some(Vec::new()),
         service_registries: Some(Vec::new()),
         tags: with_tags.then(|| tags::render(&service.tags)),

@@ -68,6 +68,8 @@ fn decide(
     if let Some(count) = parse::desired(request.desired_count, before.scheduling)? {
         service.desired_count = count;
     }
+    let grace = parse::grace(request.health_check_grace_period_seconds)?;
+    service.health_check_grace_seconds = grace.or(service.health_check_grace_seconds);
     service.rules = parse::rules(request.deployment_configuration.clone(), service.rules, before.scheduling)?;
     let spec = spec(snapshot, before, own, request, constraints)?;
     let obstacle = parse::unbalanceable(before.scheduling, &spec, &service.rules);
@@ -117,10 +119,14 @@ fn decide_external(
         return Err(ApiError::invalid(format!("Cannot force a new deployment on services {use_sets}")));
     }
     let before = &*row.service;
-    let asked = parse::desired(request.desired_count, before.scheduling)?;
-    let Some(count) = asked.filter(|count| *count != before.desired_count) else { return Ok(None) };
+    let count = parse::desired(request.desired_count, before.scheduling)?.unwrap_or(before.desired_count);
+    let grace = parse::grace(request.health_check_grace_period_seconds)?.or(before.health_check_grace_seconds);
+    if (count, grace) == (before.desired_count, before.health_check_grace_seconds) {
+        return Ok(None);
+    }
     let now = ctx.effects.now();
-    Ok(Some(change::changed(ctx, Basis::Version(before.version), task_sets::resize(before, count, now), now)))
+    let after = Service { health_check_grace_seconds: grace, ..before.clone() };
+    Ok(Some(change::changed(ctx, Basis::Version(before.version), task_sets::resize(&after, count, now), now)))
 }
 
 /// What its tasks shall be. AWS: a change of any of it is a new deployment; what is not named stays, and an empty list
