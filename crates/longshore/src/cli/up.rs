@@ -23,7 +23,7 @@ pub(crate) struct UpArgs {
     /// Zones to spread them over, separated by commas; all of the region if not given.
     #[arg(long, value_delimiter = ',', conflicts_with = "vpc")]
     azs: Vec<String>,
-    /// The network to use; there is one per region. Needs --subnets.
+    /// The network to use, which must be the region's default VPC. Needs --subnets.
     #[arg(long, requires = "subnets")]
     vpc: Option<String>,
     /// Its subnets to spread the instances over, separated by commas.
@@ -247,7 +247,7 @@ async fn in_network(settings: &Settings, vpc: &str, subnets: &[String], groups: 
     let other = found.iter().find(|subnet| subnet.vpc_id.as_deref() != Some(vpc));
     if let Some(subnet) = other.and_then(|subnet| subnet.subnet_id.as_ref()) {
         bail!(
-            "The subnet {subnet} is not in {vpc}; `aws ec2 describe-subnets` lists the subnets of the region's one network"
+            "The subnet {subnet} is not in {vpc}; `aws ec2 describe-subnets --filters Name=vpc-id,Values={vpc}` lists its subnets"
         );
     }
     Ok(())
@@ -278,17 +278,26 @@ async fn make_room(args: &UpArgs, settings: &Settings) -> Result<()> {
 async fn show_network(settings: &Settings) -> Result<()> {
     let client = &settings.client;
     let made = if say::is_ecs_cli() { " created" } else { "" };
-    let vpcs = client.call(&ec2::DescribeVpcsRequest::default()).await?.vpcs;
+    let only = |name: &str, value: &str| {
+        Some(vec![ec2::Filter { name: Some(name.to_owned()), values: Some(vec![value.to_owned()]) }])
+    };
+    // Instances are in the default one, whatever others people have made.
+    let request = ec2::DescribeVpcsRequest { filters: only("is-default", "true"), ..Default::default() };
+    let vpcs = client.call(&request).await?.vpcs;
     for vpc in vpcs.into_iter().flatten().filter_map(|vpc| vpc.vpc_id) {
         say::out(format_args!("VPC{made}: {vpc}"));
-    }
-    let groups = client.call(&ec2::DescribeSecurityGroupsRequest::default()).await?.security_groups;
-    for group in groups.into_iter().flatten().filter_map(|group| group.group_id) {
-        say::out(format_args!("Security Group{made}: {group}"));
-    }
-    let subnets = client.call(&ec2::DescribeSubnetsRequest::default()).await?.subnets;
-    for subnet in subnets.into_iter().flatten().filter_map(|subnet| subnet.subnet_id) {
-        say::out(format_args!("Subnet{made}: {subnet}"));
+        let mut filters = only("vpc-id", &vpc);
+        filters.iter_mut().for_each(|filters| filters.extend(only("group-name", "default").into_iter().flatten()));
+        let request = ec2::DescribeSecurityGroupsRequest { filters, ..Default::default() };
+        let groups = client.call(&request).await?.security_groups;
+        for group in groups.into_iter().flatten().filter_map(|group| group.group_id) {
+            say::out(format_args!("Security Group{made}: {group}"));
+        }
+        let request = ec2::DescribeSubnetsRequest { filters: only("vpc-id", &vpc), ..Default::default() };
+        let subnets = client.call(&request).await?.subnets;
+        for subnet in subnets.into_iter().flatten().filter_map(|subnet| subnet.subnet_id) {
+            say::out(format_args!("Subnet{made}: {subnet}"));
+        }
     }
     Ok(())
 }
