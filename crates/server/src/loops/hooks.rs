@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const AGAIN_SECONDS: i64 = 30;
 /// Longest delay that a target may ask for, in seconds: a day.
 const MAX_DELAY_SECONDS: i64 = 24 * 60 * 60;
-/// Calls in a row that may not reach the target. With their pauses they last a minute, in which what restarts is back.
+/// Calls in a row that may not reach the target. With the pauses between them they last half a minute, in which what restarts is back.
 const MAX_FAILED_CALLS: u32 = 6;
 /// The pause after the first call that did not reach the target; it doubles with each.
 const FIRST_PAUSE_MILLIS: i64 = 1_000;
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_is_not_reached_is_asked_again_for_a_minute() {
+    fn a_target_that_is_not_reached_is_asked_again_for_a_while() {
         let (mut run, mut now) = (run(), Timestamp(0));
         let mut pauses = Vec::new();
         loop {
