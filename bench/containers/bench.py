@@ -16,7 +16,7 @@ import tempfile
 
 from contestants import ADDRESS, ROOT, Bare, Docker, Longshore, Registry, clean, sh
 
-PARALLEL = 4  # containers being made at a time by one agent; the others get the same
+PARALLEL = 4 * os.cpu_count()  # containers being made at a time by one agent; the others get the same
 # ms between two DescribeTasks: close where time is measured, seldom where CPU is, and where a hundred tasks are asked for at once.
 POLL_LATENCY, POLL_CPU, POLL_BURST = 2, 50, 100
 

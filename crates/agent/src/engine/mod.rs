@@ -33,11 +33,13 @@ use tokio::sync::{Semaphore, mpsc};
 const MAILBOX: usize = 64;
 /// Pulls at the same time: more only share the same disk and wire.
 const PULLS: usize = 4;
-/// Containers being connected or created at the same time. Each is tens of milliseconds of a core (shim, runc, cgroups); more
-/// of them only take turns on the same cores, and hundreds at once starve containerd of answers.
-const CREATES: usize = 4;
-/// Starts at the same time. Their own queue, so that what was created runs, and ends, before more is created.
-const STARTS: usize = 4;
+/// Containers being connected or created at the same time, for each core: one is tens of milliseconds of it (shim, runc,
+/// cgroups) and waits for the disk and for the kernel's grace periods as long again. With fewer a core stands idle in
+/// between; more only take turns. Starts are as many again, in a queue of their own, so that what was created runs, and
+/// ends, before more is created.
+const CREATES_A_CORE: usize = 4;
+/// As many on the largest machine: hundreds at once starve containerd of answers.
+const MAX_CREATES: usize = 32;
 /// Removals at the same time. Their own queue, so that what has ended goes although more waits to be created.
 const REMOVALS: usize = 4;
 
@@ -86,6 +88,12 @@ struct Told {
     dropped: bool,
 }
 
+/// Creations, and starts, at the same time on this machine.
+fn creates() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (CREATES_A_CORE * cores).min(MAX_CREATES)
+}
+
 impl Engine {
     /// Reads the ledger, matches it with what the node has, and goes on where the last run ended.
     pub async fn open(
@@ -106,8 +114,8 @@ impl Engine {
             logs,
             board,
             pulls: Semaphore::new(PULLS),
-            creates: Semaphore::new(CREATES),
-            starts: Semaphore::new(STARTS),
+            creates: Semaphore::new(creates()),
+            starts: Semaphore::new(creates()),
             removals: Semaphore::new(REMOVALS),
             born,
             newest,

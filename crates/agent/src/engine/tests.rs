@@ -166,18 +166,18 @@ async fn a_removal_waits_for_the_creation_it_undoes() {
 async fn who_waits_for_its_turn_to_be_created_is_stopped_at_once() {
     let bench = bench().await;
     bench.node.gate.forget_permits(1000);
-    let tasks: Vec<u32> = (1..=CREATES as u32 + 1).collect();
+    let tasks: Vec<u32> = (1..=creates() as u32 + 1).collect();
     bench.engine.assign(set(1, &tasks)).await.unwrap();
     let asked = |what: &str| bench.node.calls().iter().filter(|call| **call == format!("{what} web")).count();
-    until(&bench.effects, "as many creations as there may be", || asked("create") == CREATES).await;
+    until(&bench.effects, "as many creations as there may be", || asked("create") == creates()).await;
     bench.engine.assign(stopping(set(2, &tasks))).await.unwrap();
     // None of the creations that are under way ends, and still the one behind them is over.
     until(&bench.effects, "one stopped task", || {
         seen(&bench.engine).iter().any(|s| matches!(s.status, ObservedStatus::Stopped(_)))
     })
     .await;
-    assert_eq!(asked("create"), CREATES);
-    bench.node.gate.add_permits(CREATES);
+    assert_eq!(asked("create"), creates());
+    bench.node.gate.add_permits(creates());
     until_status(&bench, &ObservedStatus::Stopped(user())).await;
     assert!(bench.node.containers().is_empty());
 }
