@@ -45,11 +45,8 @@ pub(crate) fn table(table: &TableName, vpc: &Vpc) -> String {
            }}\n\
            chain sent {{\n\
              type filter hook output priority raw; policy accept;\n\
-             {ours} goto ours\n\
-           }}\n\
-           chain ours {{\n\
-             meta skuid 0-4294967295 drop\n\
-             notrack\n\
+             meta skuid 0-4294967295 {ours} drop\n\
+             udp dport {VXLAN_PORT} notrack\n\
            }}\n\
            chain passed_on {{\n\
              type filter hook forward priority filter; policy accept;\n\
