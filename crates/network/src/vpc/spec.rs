@@ -101,6 +101,12 @@ impl Port {
     }
 }
 
+/// Whose the router's end of that name is.
+pub(crate) fn address_of(ifname: &str) -> Option<Ipv4Addr> {
+    let digits = ifname.strip_prefix(PORT_PREFIX).filter(|digits| digits.len() == 8)?;
+    u32::from_str_radix(digits, 16).ok().map(Ipv4Addr::from)
+}
+
 /// The router's ends of tasks' pairs begin with this.
 pub(crate) const PORT_PREFIX: &str = "eni";
 

@@ -287,6 +287,32 @@ impl Ear {
 
 /// Sends an echo request of this many bytes under any source address, not to be fragmented. `false` where it is too large.
 pub async fn send_echo(context: &NetContext, from: &str, to: &str, bytes: usize) -> bool {
+    let packet = echo(from, to, bytes);
+    let to = to.parse().expect("an address");
+    let send = move || {
+        let (family, kind) = (AddressFamily::INET, SocketType::RAW);
+        let socket = socket_with(family, kind, SocketFlags::CLOEXEC, Some(ipproto::RAW)).expect("needs root");
+        Ok(sendto(&socket, &packet, SendFlags::empty(), &SocketAddrV4::new(to, 0)).is_ok())
+    };
+    context.enter(send).await.expect("entered")
+}
+
+/// Sends an echo request as another host's VXLAN device would, from an ordinary socket. `false` where that is refused.
+pub async fn send_wrapped(context: &NetContext, host: Ipv4Addr, vni: u32, from: &str, to: &str) -> bool {
+    let mut frame = vec![8, 0, 0, 0];
+    frame.extend_from_slice(&(vni << 8).to_be_bytes());
+    frame.extend_from_slice(&Mac::for_ipv4(host).0);
+    frame.extend_from_slice(&[2, 0, 0, 0, 0, 1, 8, 0]);
+    frame.extend_from_slice(&echo(from, to, 100));
+    let send = move || {
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0").expect("free");
+        Ok(socket.send_to(&frame, (host, 14_789)).is_ok())
+    };
+    context.enter(send).await.expect("entered")
+}
+
+/// An echo request, from the IP header on.
+fn echo(from: &str, to: &str, bytes: usize) -> Vec<u8> {
     let (from, to): (Ipv4Addr, Ipv4Addr) = (from.parse().expect("an address"), to.parse().expect("an address"));
     let mut packet = vec![0; bytes];
     packet[..2].copy_from_slice(&[0x45, 0]);
@@ -294,13 +320,11 @@ pub async fn send_echo(context: &NetContext, from: &str, to: &str, bytes: usize)
     packet[6..10].copy_from_slice(&[0x40, 0, 64, 1]);
     packet[12..16].copy_from_slice(&from.octets());
     packet[16..20].copy_from_slice(&to.octets());
+    let sum: u32 = packet[..20].chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    packet[10..12]
+        .copy_from_slice(&(!u16::try_from((folded & 0xffff) + (folded >> 16)).expect("folded")).to_be_bytes());
     // Type 8, code 0, its checksum, identifier 1; all else is nothing.
     packet[20..28].copy_from_slice(&[ECHO_REQUEST, 0, 0xf7, 0xfe, 0, 1, 0, 0]);
-    let send = move || {
-        let (family, kind) = (AddressFamily::INET, SocketType::RAW);
-        let socket = socket_with(family, kind, SocketFlags::CLOEXEC, Some(ipproto::RAW)).expect("needs root");
-        let to = SocketAddrV4::new(to, 0);
-        Ok(sendto(&socket, &packet, SendFlags::empty(), &to).is_ok())
-    };
-    context.enter(send).await.expect("entered")
+    packet
 }
