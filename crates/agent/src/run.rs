@@ -175,6 +175,7 @@ pub async fn run(config: Config, effects: Effects) -> Result<(), AgentError> {
         registry_auth: config.registry_auth.clone(),
         pull_behavior: config.pull_behavior,
         bridge_candidates: config.bridge_candidates.clone(),
+        address: config.address,
     };
     let node = RealNode::new(runtime.clone(), node_config, effects.clone()).map_err(AgentError::Cgroups)?;
     let machine = Machine { node: Arc::new(node), identity, store, token, dial: None, runtime: about };
@@ -252,7 +253,7 @@ pub async fn run_on(
                 runtime: machine.runtime,
             },
             resources: detect::resources(&config.resources),
-            attributes: detect::attributes(&config.attributes),
+            attributes: detect::attributes(&config.attributes, config.address),
             address: config.address,
             tasks: Vec::new(),
         },

@@ -49,7 +49,7 @@ fn hello() -> Hello {
     Hello {
         protocol: PROTOCOL,
         agent: AgentInfo { version: "0.1.0".into(), hash: "abc".into(), runtime: "containerd: 1.6.20".into() },
-        resources: Resources { cpu: CpuUnits(2048), memory: MemoryMib(4096), gpus: 0, ports: Default::default() },
+        resources: Resources { cpu: CpuUnits(2048), memory: MemoryMib(4096), ..Resources::default() },
         attributes: Attributes::from([
             ("ecs.os-type".to_owned(), Some("linux".to_owned())),
             ("com.amazonaws.ecs.capability.docker-remote-api.1.18".to_owned(), None),
@@ -84,6 +84,7 @@ fn observation() -> TaskObservation {
         pull_started: Some(Timestamp(1)),
         pull_stopped: Some(Timestamp(2)),
         execution_stopped: Some(Timestamp(3)),
+        attachment: None,
     }
 }
 

@@ -255,7 +255,7 @@ pub(crate) fn hello() -> Hello {
     Hello {
         protocol: link::PROTOCOL,
         agent: AgentInfo { version: "0.1.0".into(), hash: String::new(), runtime: "containerd: 1.6.20".into() },
-        resources: Resources { cpu: CpuUnits(2048), memory: MemoryMib(4096), gpus: 0, ports: Default::default() },
+        resources: Resources { cpu: CpuUnits(2048), memory: MemoryMib(4096), ..Resources::default() },
         attributes: attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Attributes>(),
         address: None,
         tasks: Vec::new(),
