@@ -185,6 +185,7 @@ fn task() -> Record {
                 ..TaskTimes::default()
             },
             protected_until: Some(Timestamp(10)),
+            attachment: None,
             tags: tags(),
         }
         .into(),
@@ -464,6 +465,9 @@ fn other_forms() -> Vec<(Record, &'static str)> {
         (checked_definition(), "health"),
         (checked_task(), "health"),
         (patient_service(), "health"),
+        (network::attached_task(), "attachment"),
+        (network::attached_revision(), "network"),
+        (network::roomy_instance(), "interfaces"),
     ]
 }
 

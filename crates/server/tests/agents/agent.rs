@@ -177,8 +177,13 @@ impl Machine {
 
     /// Opens a session, whatever the server answers.
     pub(crate) async fn open(&self, harness: &Harness) -> Session {
+        self.open_as(harness, hello()).await
+    }
+
+    /// Opens a session as another machine than the usual one.
+    pub(crate) async fn open_as(&self, harness: &Harness, hello: Hello) -> Session {
         let mut framed = self.dial(harness, link::ALPN_SESSION, true).await;
-        framed.send(&AgentMessage::Hello(hello())).await.unwrap();
+        framed.send(&AgentMessage::Hello(hello)).await.unwrap();
         Session { framed, seq: 0 }
     }
 
