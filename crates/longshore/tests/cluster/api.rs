@@ -69,6 +69,11 @@ impl Api {
         self.surely(&shapes::ecs::SERVICE, operation, input)
     }
 
+    /// The same of EC2.
+    pub(crate) fn ec2(&self, operation: &str, input: &Value) -> Value {
+        self.surely(&shapes::ec2::SERVICE, operation, input)
+    }
+
     /// The same of the Logs service.
     pub(crate) fn logs(&self, operation: &str, input: &Value) -> Value {
         self.surely(&shapes::logs::SERVICE, operation, input)
