@@ -97,9 +97,12 @@ impl Api {
     fn call(&self, service: &'static Service, operation: &str, input: &Value) -> Result<Value, Trouble> {
         let operation = service.operation(operation).expect("the service has it");
         let call = wire::client::encode_request(service, operation, input);
-        let mut request = http::Request::post(format!("http://{}/", self.address))
-            .header(http::header::CONTENT_TYPE, call.content_type)
-            .header("x-amz-target", call.target.unwrap_or_default())
+        let mut request =
+            http::Request::post(format!("http://{}/", self.address)).header(http::header::CONTENT_TYPE, call.content_type);
+        if let Some(target) = call.target {
+            request = request.header("x-amz-target", target);
+        }
+        let mut request = request
             .body(())
             .unwrap()
             .into_parts()
