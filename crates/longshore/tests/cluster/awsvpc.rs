@@ -136,3 +136,50 @@ fn tasks_talk_across_instances_as_their_groups_say() {
         until("an answer on the other port", || task.reaches(&server, 81).then_some(()));
     }
 }
+
+#[test]
+fn vpcs_of_the_same_addresses_never_meet_and_nothing_is_left_of_them() {
+    let cluster = Cluster::start(1);
+    let api = cluster.api();
+    define(&cluster, &api);
+    let vpcs = [Vpc::new(&api, "10.7"), Vpc::new(&api, "10.7")];
+    let tasks: Vec<_> = vpcs
+        .iter()
+        .map(|vpc| {
+            let all = vpc.group("all");
+            vpc.rule("AuthorizeSecurityGroupIngress", &all, 80, &all);
+            vpc.run(&cluster, "web", &[&all])
+        })
+        .collect();
+    // Each reaches itself alone at the address; the other one's, if it is another, nobody has there.
+    for (one, other) in [(&tasks[0], &tasks[1]), (&tasks[1], &tasks[0])] {
+        assert!(one.reaches(one, 80));
+        assert!(one.address == other.address || !one.reaches(other, 80));
+    }
+    // A connection lives on while its agent is killed and comes back.
+    let [task, _] = &tasks[..] else { unreachable!("two were run") };
+    let before = pid_at(&task.address);
+    for pid in cluster.agents().into_values() {
+        Cluster::kill(pid);
+    }
+    cluster.until_connected(&api, 1);
+    assert_eq!(pid_at(&task.address), before);
+    until("an answer again", || task.reaches(task, 80).then_some(()));
+    for task in &tasks {
+        api.ecs("StopTask", &json!({"task": task.arn}));
+    }
+    for task in &tasks {
+        let stopped = cluster.wait(&task.arn, "STOPPED");
+        assert_eq!(stopped["attachments"][0]["status"], "DELETED", "{stopped:#}");
+    }
+    let mut left = Vec::new();
+    until("all is gone", || {
+        left = cluster.left_of_tasks();
+        left.is_empty().then_some(())
+    });
+    for vpc in &vpcs {
+        for subnet in &vpc.subnets {
+            api.ec2("DeleteSubnet", &json!({"SubnetId": subnet}));
+        }
+    }
+}
