@@ -11,10 +11,12 @@
 pub mod detect;
 pub mod engine;
 mod files;
+mod http;
 pub mod identity;
 pub mod introspection;
 pub mod ledger;
 pub mod logs;
+pub mod metadata;
 pub mod node;
 pub mod plan;
 pub mod real;

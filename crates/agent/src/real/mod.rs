@@ -12,6 +12,7 @@ pub use images::{ImageCleanup, clean_images};
 
 use crate::{
     logs::{LogHub, put_aside},
+    metadata::Secret,
     node::{Failure, Node, NodeEvent, Seen},
     plan::{INSTANCE_LABEL, Job, Output, TaskPlan},
     task::{Endpoint, Probed, Pulled},
@@ -63,6 +64,8 @@ pub struct NodeConfig {
     pub pull_behavior: PullBehavior,
     /// Ranges for the task bridge, each written with its gateway, in order of preference.
     pub bridge_candidates: Vec<Ipv4Net>,
+    /// What containers' ids at the task metadata endpoint are made with.
+    pub metadata: Secret,
 }
 
 /// Whether a registry is asked for an image that is here: the original agent's `ECS_IMAGE_PULL_BEHAVIOR`.
@@ -187,6 +190,7 @@ impl RealNode {
             netns: self.network.netns_of(job).map_err(|e| fail(&e))?,
             log_file: LogHub::file(&self.config.data_dir.join("logs"), job.id()),
             files: &files,
+            metadata_id: self.config.metadata.id(job.id()),
         };
         let spec = spec::build(job, &image, &places);
         let mut tries = 1;

@@ -15,6 +15,7 @@ mod harness;
 mod health;
 mod host;
 mod logs;
+mod metadata;
 mod partition;
 mod registry;
 mod service_faults;
