@@ -20,6 +20,7 @@ pub mod metadata;
 pub mod node;
 pub mod plan;
 pub mod real;
+pub mod resolver;
 mod run;
 pub mod session;
 pub mod task;
