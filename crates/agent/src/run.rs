@@ -11,7 +11,7 @@ use crate::{
     metadata::{self, Facts, Metadata, Places, Rate, Secret},
     node::Node,
     real::{ImageCleanup, NodeConfig, PullBehavior, RealNode, chain, clean_images},
-    session::{self, Dial, End, InvalidToken, JoinError, JoinToken, Session},
+    session::{self, Dial, End, InvalidToken, JoinError, JoinToken, Questions, Session},
 };
 use effects::Effects;
 use link::{Hello, Identity};
@@ -246,10 +246,12 @@ pub async fn run_on(
             clean_images(runtime, engine.board().clone(), config.image_cleanup, effects.clone()),
         );
     }
+    let questions = Questions::new(effects.clone());
     if let Some((secret, places)) = machine.metadata {
         let facts = facts(config, &machine.identity);
         let rate = config.metadata_rate;
-        let what = Metadata::new(engine.board().clone(), facts, secret, rate, places, effects.clone());
+        let what =
+            Metadata::new(engine.board().clone(), questions.clone(), facts, secret, rate, places, effects.clone());
         tell_metadata(what, &effects).await;
     }
     if let Some(address) = config.introspection {
@@ -262,6 +264,7 @@ pub async fn run_on(
         dial: machine.dial,
         engine: engine.clone(),
         logs,
+        questions,
         effects: effects.clone(),
         hello: Hello {
             protocol: link::PROTOCOL,

@@ -11,6 +11,7 @@
 mod frame;
 mod identity;
 mod message;
+mod question;
 
 pub use frame::{FrameError, Framed, MAX_FRAME, MAX_JOIN_FRAME, Receiver, Sender, framed, framed_to_join};
 pub use identity::{Identity, InvalidIdentity};
@@ -18,6 +19,7 @@ pub use message::{
     AgentMessage, Assignment, Assignments, Goodbye, GoodbyeCode, Hello, JoinAnswer, JoinRefusal, JoinRequest, LogBatch,
     LogEvent, LogOutcome, ServerMessage, Welcome,
 };
+pub use question::{Answer, Question};
 
 /// ALPN of a joining machine.
 pub const ALPN_JOIN: &[u8] = b"longshore-join/1";

@@ -8,6 +8,7 @@
 
 mod ids;
 mod limit;
+mod protection;
 mod response;
 mod stats;
 
@@ -19,10 +20,16 @@ pub use stats::Places;
 use crate::{
     engine::{Board, View},
     http::{self, Answer, Bounds, json, text},
+    session::Questions,
 };
 use effects::Effects;
-use hyper::{Request, StatusCode, body::Incoming};
+use http_body_util::{BodyExt, Limited};
+use hyper::{
+    Method, Request, StatusCode,
+    body::{Bytes, Incoming},
+};
 use limit::{Asker, Limits};
+use link::Question;
 use model::NetworkMode;
 use response::{ContainerResponse, TaskResponse, Version};
 use stats::Meters;
@@ -44,12 +51,16 @@ const OF_ONE: usize = 64;
 /// AWS: five seconds to read and to write there; ours is longer than the server may take to answer.
 const LIFE: Duration = Duration::from_secs(10);
 
+/// The longest body: two members and some space.
+const BODY: usize = 4 << 10;
+
 /// The tasks a listener answers for.
 pub type Visible = Arc<dyn Fn(&View) -> bool + Send + Sync>;
 
 /// What is told, and to whom.
 pub struct Metadata {
     board: Arc<Board>,
+    questions: Questions,
     facts: Facts,
     secret: Secret,
     limits: Limits,
@@ -59,8 +70,9 @@ pub struct Metadata {
 
 impl Metadata {
     /// Of the tasks on the board.
-    pub fn new(
+    pub(crate) fn new(
         board: Arc<Board>,
+        questions: Questions,
         facts: Facts,
         secret: Secret,
         rate: Rate,
@@ -68,7 +80,7 @@ impl Metadata {
         effects: Effects,
     ) -> Arc<Self> {
         let (limits, meters) = (Limits::new(rate), Meters::new(places, effects.clone()));
-        Arc::new(Self { board, facts, secret, limits, meters, effects })
+        Arc::new(Self { board, questions, facts, secret, limits, meters, effects })
     }
 }
 
@@ -78,9 +90,27 @@ pub async fn serve(listener: TcpListener, visible: Visible, what: Arc<Metadata>)
     let effects = what.effects.clone();
     let answer = move |request: Request<Incoming>, peer: SocketAddr| {
         let (what, visible) = (what.clone(), visible.clone());
-        async move { what.answer(&request.uri().to_string(), peer.ip(), &visible).await }
+        async move {
+            let (head, body) = request.into_parts();
+            // A wish for protection is all that has one.
+            let body = match head.method {
+                Method::PUT => Limited::new(body, BODY).collect().await.map(|body| body.to_bytes()),
+                _ => Ok(Bytes::new()),
+            };
+            let Ok(body) = body else { return text(StatusCode::BAD_REQUEST, "the body cannot be read") };
+            let asked = Asked { method: head.method, uri: head.uri.to_string(), body, peer: peer.ip() };
+            what.answer(&asked, &visible).await
+        }
     };
     http::serve("task metadata", listener, bounds, effects, answer).await;
+}
+
+/// What came over a connection.
+struct Asked {
+    method: Method,
+    uri: String,
+    body: Bytes,
+    peer: IpAddr,
 }
 
 /// A container that asks.
@@ -90,8 +120,9 @@ struct Found {
 }
 
 impl Metadata {
-    async fn answer(&self, uri: &str, peer: IpAddr, visible: &Visible) -> Answer {
-        let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+    async fn answer(&self, asked: &Asked, visible: &Visible) -> Answer {
+        let Asked { method, uri, body, peer } = asked;
+        let (peer, (path, query)) = (*peer, uri.split_once('?').unwrap_or((uri, "")));
         let words: Vec<&str> = path.trim_matches('/').split('/').collect();
         let (found, by_address) = match words[..] {
             ["v3" | "v4" | "api", id, ..] => (self.by_id(id, visible), false),
@@ -109,6 +140,10 @@ impl Metadata {
         match (&words[..], found) {
             (["v4", _, rest @ ..], Some(found)) => self.tell(Version::V4, rest, &found).await,
             (["v3", _, rest @ ..], Some(found)) => self.tell(Version::V3, rest, &found).await,
+            (["api", _, "task-protection", "v1", "state"], found) => {
+                let task = found.as_ref().map(|found| &found.view.plan.assignment.task);
+                protection::answer(method, body, task, &self.questions).await
+            }
             (["v2", rest @ ..], Some(found)) if by_address => self.tell_by_address(rest, &found).await,
             (["v2", ..], None) if by_address => {
                 let why = format!("Unable to get task arn from request: unable to associate '{peer}' with task");
@@ -146,6 +181,7 @@ impl Metadata {
         match rest {
             [] => json(StatusCode::OK, &ContainerResponse::new(view, *at, version)),
             ["task"] => json(StatusCode::OK, &TaskResponse::new(view, &self.facts, version)),
+            ["taskWithTags"] => self.task_with_tags(version, view).await,
             ["stats"] => self.stats(version, view, *at).await,
             ["task", "stats"] => self.task_stats(version, view).await,
             _ => nothing_there(),
@@ -156,6 +192,7 @@ impl Metadata {
         let of = |id: &str| view.plan.ids.iter().position(|known| **known == *id);
         match rest {
             ["metadata"] => json(StatusCode::OK, &TaskResponse::new(view, &self.facts, Version::V2)),
+            ["metadataWithTags"] => self.task_with_tags(Version::V2, view).await,
             ["metadata", id] => match of(id) {
                 Some(at) => json(StatusCode::OK, &ContainerResponse::new(view, at, Version::V2)),
                 None => json(StatusCode::BAD_REQUEST, &format!("Unable to generate metadata for container '{id}'")),
@@ -167,6 +204,19 @@ impl Metadata {
             },
             _ => nothing_there(),
         }
+    }
+
+    async fn task_with_tags(&self, version: Version, view: &View) -> Answer {
+        let task = &view.plan.assignment.task;
+        let tags = match self.questions.ask(Question::Tags { task: task.clone() }).await {
+            Some(link::Answer::Tags { task, container_instance }) => Ok((task, container_instance)),
+            Some(link::Answer::Refused { message, .. }) => Err(message),
+            Some(link::Answer::Protection { .. } | link::Answer::Failure { .. }) => {
+                Err("Unexpected error occurred".to_owned())
+            }
+            None => Err("the server cannot be reached".to_owned()),
+        };
+        json(StatusCode::OK, &TaskResponse::new(view, &self.facts, version).with_tags(tags, task, &self.facts))
     }
 
     async fn stats(&self, version: Version, view: &View, at: usize) -> Answer {

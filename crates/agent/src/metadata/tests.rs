@@ -54,7 +54,8 @@ fn world() -> World {
     let cgroups = runtime::cgroup::Cgroups::detect().unwrap();
     let places = Places { cgroups, cgroup: "/longshore-not-there".into(), netns_dir: "/nowhere".into() };
     let secret = Secret::open(dir.path(), &effects).unwrap();
-    let metadata = Metadata::new(board.clone(), facts, secret, Rate::default(), places, effects);
+    let metadata =
+        Metadata::new(board.clone(), Questions::new(effects.clone()), facts, secret, Rate::default(), places, effects);
     World { board, metadata, _dir: dir }
 }
 
@@ -64,7 +65,9 @@ impl World {
     }
 
     async fn ask_of(&self, path: &str, visible: &Visible) -> (u16, Value) {
-        let answer = self.metadata.answer(path, [172, 17, 0, 9].into(), visible).await;
+        let asked =
+            Asked { method: Method::GET, uri: path.to_owned(), body: Bytes::new(), peer: [172, 17, 0, 9].into() };
+        let answer = self.metadata.answer(&asked, visible).await;
         let status = answer.status().as_u16();
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
         let text = String::from_utf8_lossy(&bytes).into_owned();

@@ -126,3 +126,74 @@ fn containers_are_told_about_themselves() {
     assert!(cluster.stop_server());
     assert_eq!(cluster.traces(), Vec::<String>::new());
 }
+
+#[test]
+fn a_task_protects_itself() {
+    let mut cluster = Cluster::start(1);
+    let api = cluster.api();
+    let state = "$ECS_AGENT_URI/task-protection/v1/state";
+    let put = |word: &str, body: &str| format!("echo \"{word} $(ask PUT {state} '{body}' | tail -n 1)\"");
+    let script = [
+        put("protected", r#"{"ProtectionEnabled":true,"ExpiresInMinutes":60}"#),
+        format!("say asked {state}"),
+        put("long", r#"{"ProtectionEnabled":true,"ExpiresInMinutes":2881}"#),
+        put("vague", "{}"),
+        put("garbled", "no"),
+        "echo \"foreign $(ask PUT http://x/api/nobody/task-protection/v1/state '{\"ProtectionEnabled\":true}' | tail -n 1)\"".into(),
+        "say tags $ECS_CONTAINER_METADATA_URI_V4/taskWithTags".into(),
+        "echo end now".into(),
+    ];
+    // Alone, it is no task of a service.
+    let alone = run(&cluster, &api, "alone", "bridge", &script.join("; "));
+    let told = said(&api, "alone", "end");
+    let failure = json!({"failure": {"Arn": alone, "Detail": null, "Reason": "TASK_NOT_VALID"}});
+    assert_eq!((parsed(&told, "protected"), parsed(&told, "asked")), (failure.clone(), failure));
+    let refused =
+        |arn: &str, code: &str, message: &str| json!({"error": {"Arn": arn, "Code": code, "Message": message}});
+    let invalid = "InvalidParameterException";
+    assert_eq!(parsed(&told, "long"), refused(&alone, invalid, "expiresInMinutes must be between 1 and 2880."));
+    let vague = "Invalid request: does not contain 'ProtectionEnabled' field";
+    assert_eq!(parsed(&told, "vague"), refused(&alone, invalid, vague));
+    let garbled = "UpdateTaskProtection: failed to decode request";
+    assert_eq!(parsed(&told, "garbled"), json!({"error": {"Code": invalid, "Message": garbled}}));
+    let foreign =
+        json!({"error": {"Code": "ResourceNotFoundException", "Message": "Failed to find a task for the request"}});
+    assert_eq!(parsed(&told, "foreign"), foreign);
+
+    // In a service the same script protects its task, as boto3 and the rest of the world then see.
+    let options = json!({"awslogs-group": "kept", "awslogs-create-group": "true", "awslogs-stream-prefix": "p"});
+    let container = json!([{
+        "name": "main", "image": cluster.image, "memory": 32, "stopTimeout": 2,
+        "command": ["sh", "-c", format!("{SAY}{}; trap 'exit 0' TERM; while :; do sleep 0.1; done", script.join("; "))],
+        "logConfiguration": {"logDriver": "awslogs", "options": options},
+    }]);
+    api.ecs("RegisterTaskDefinition", &json!({"family": "kept", "containerDefinitions": container}));
+    let tags = json!([{"key": "team", "value": "blue"}]);
+    let service = json!({
+        "serviceName": "web", "taskDefinition": "kept", "desiredCount": 1, "propagateTags": "SERVICE", "tags": tags,
+    });
+    api.ecs("CreateService", &service);
+    let told = said(&api, "kept", "end");
+    let task = api.ecs("ListTasks", &json!({"serviceName": "web"}))["taskArns"][0].as_str().unwrap().to_owned();
+    let protection = parsed(&told, "protected")["protection"].clone();
+    assert_eq!((&protection["ProtectionEnabled"], protection["TaskArn"].as_str()), (&json!(true), Some(task.as_str())));
+    assert_eq!(parsed(&told, "asked")["protection"], protection);
+    let until: jiff::Timestamp = protection["ExpirationDate"].as_str().unwrap().parse().unwrap();
+    let seen =
+        api.ecs("GetTaskProtection", &json!({"cluster": "default", "tasks": [task]}))["protectedTasks"][0].clone();
+    assert_eq!(seen["protectionEnabled"], true, "{seen}");
+    let shown = seen["expirationDate"].as_f64().unwrap();
+    assert!((shown - until.as_millisecond() as f64 / 1000.0).abs() < 0.01, "{shown} {until}");
+    assert_eq!(parsed(&told, "tags")["TaskTags"]["team"], "blue", "{}", told["tags"]);
+    assert_eq!(parsed(&told, "tags")["ServiceName"], "web");
+    let filter = json!({"cluster": "default", "service": "web", "desiredCount": 0});
+    api.ecs("UpdateService", &filter);
+    api.ecs("UpdateTaskProtection", &json!({"cluster": "default", "tasks": [task], "protectionEnabled": false}));
+    until_stopped(&cluster, &task);
+    assert!(cluster.stop_server());
+    assert_eq!(cluster.traces(), Vec::<String>::new());
+}
+
+fn until_stopped(cluster: &Cluster, task: &str) {
+    until("its end", || (cluster.task(task)["lastStatus"] == "STOPPED").then_some(()));
+}

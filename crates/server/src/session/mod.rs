@@ -8,6 +8,7 @@ mod door;
 mod join;
 mod logs;
 mod plain;
+mod questions;
 mod registry;
 mod talk;
 
