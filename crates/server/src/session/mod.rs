@@ -7,7 +7,9 @@ mod assignments;
 mod door;
 mod join;
 mod logs;
+mod networks;
 mod plain;
+mod questions;
 mod registry;
 mod talk;
 

@@ -19,6 +19,8 @@ mod types;
 mod user_data;
 pub(crate) mod vpcs;
 
+pub(crate) use network::change as change_network;
+
 use super::{
     ApiError, answer,
     honoured::{Row, row},

@@ -24,7 +24,7 @@ pub(crate) use delete::delete;
 pub(crate) use deployments::{describe as describe_deployments, list as list_deployments};
 pub(crate) use describe::{describe, list};
 pub(crate) use proceed::proceed as continue_deployment;
-pub(crate) use protection::{get as get_protection, update as update_protection};
+pub(crate) use protection::{get as get_protection, protect, protection_of, update as update_protection};
 pub(crate) use revisions::describe as describe_revisions;
 pub(crate) use stop::stop as stop_deployment;
 pub(crate) use task_sets::{
@@ -65,6 +65,7 @@ pub(crate) const HONOURED: &[Row] = &[
             "enableECSManagedTags",
             "healthCheckGracePeriodSeconds",
             "launchType",
+            "networkConfiguration.*",
             "placementConstraints.*",
             "placementStrategy.*",
             "propagateTags",
@@ -91,6 +92,7 @@ pub(crate) const HONOURED: &[Row] = &[
             "enableECSManagedTags",
             "forceNewDeployment",
             "healthCheckGracePeriodSeconds",
+            "networkConfiguration.*",
             "placementConstraints.*",
             "placementStrategy.*",
             "propagateTags",
@@ -108,7 +110,17 @@ pub(crate) const HONOURED: &[Row] = &[
     row("DescribeServiceRevisions", &["serviceRevisionArns"]),
     row(
         "CreateTaskSet",
-        &["clientToken", "cluster", "externalId", "launchType", "scale.*", "service", "tags.*", "taskDefinition"],
+        &[
+            "clientToken",
+            "cluster",
+            "externalId",
+            "launchType",
+            "networkConfiguration.*",
+            "scale.*",
+            "service",
+            "tags.*",
+            "taskDefinition",
+        ],
     ),
     row("UpdateTaskSet", &["cluster", "scale.*", "service", "taskSet"]),
     row("UpdateServicePrimaryTaskSet", &["cluster", "primaryTaskSet", "service"]),
