@@ -94,11 +94,15 @@ pub struct Port {
 }
 
 impl Port {
-    /// The router's end of the pair; addresses are unique in a VPC, so the name says whose it is.
+    /// The router's end of the pair.
     pub(crate) fn ifname(&self) -> IfName {
-        let [a, b, c, d] = self.address.octets();
-        IfName::new(format!("{PORT_PREFIX}{a:02x}{b:02x}{c:02x}{d:02x}")).expect("11 letters and digits")
+        port_name(self.address)
     }
+}
+
+/// The router's end of the pair to an interface; addresses are unique in a VPC, so the name says whose it is.
+pub(crate) fn port_name(address: Ipv4Addr) -> IfName {
+    IfName::new(format!("{PORT_PREFIX}{:08x}", u32::from(address))).expect("11 letters and digits")
 }
 
 /// Whose the router's end of that name is.
