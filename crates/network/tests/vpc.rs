@@ -260,6 +260,22 @@ async fn nobody_sends_under_anothers_address() {
     assert!(ear.hears(ECHO_REQUEST, "172.31.1.78", PATIENCE), "the packet is right, and host 3 has no rules any more");
     assert!(!send_wrapped(&cloud.host(1), underlay(2), 4711, "172.31.1.79", "172.31.1.12").await);
     assert!(!ear.hears(ECHO_REQUEST, "172.31.1.79", SHORT), "host 1 has");
+    // Nor a container behind a host that claims to be another host, to its own host or past it.
+    let container = cloud.world.netns("container");
+    ok(container.create().await);
+    for host in [1, 2] {
+        let link = format!(
+            "ip link add c0 type veth peer name eth0 netns {0}; ip addr add 10.99.0.1/24 dev c0; ip link set c0 up; \
+             nsenter --net={0} sh -ec 'ip addr add 10.99.0.2/24 dev eth0; ip link set eth0 up; ip route add default via 10.99.0.1'",
+            container.as_path().display()
+        );
+        sh(&cloud.host(host), &link).await;
+        send_wrapped_as(&container.context(), underlay(3), underlay(2), 4711, "172.31.1.80", "172.31.1.12").await;
+        assert!(!ear.hears(ECHO_REQUEST, "172.31.1.80", SHORT), "through host {host}");
+        sh(&cloud.host(host), "ip link del c0").await;
+    }
+    send_wrapped_as(&cloud.host(3), underlay(3), underlay(2), 4711, "172.31.1.81", "172.31.1.12").await;
+    assert!(ear.hears(ECHO_REQUEST, "172.31.1.81", PATIENCE), "what was claimed, where it is true");
 }
 
 #[tokio::test]
