@@ -5,6 +5,7 @@ use crate::{
     engine::{Engine, EngineError},
     files,
     identity::{IdentityError, IdentityStore},
+    imds::{self, InstanceMetadata},
     introspection::{self, Introspection},
     ledger::{Ledger, LedgerError},
     logs::LogHub,
@@ -82,6 +83,8 @@ pub struct Config {
     pub image_cleanup: ImageCleanup,
     /// How often a task may ask for its metadata: the original's `ECS_TASK_METADATA_RPS_LIMIT`.
     pub metadata_rate: Rate,
+    /// What the instance metadata service tells ([`imds::Facts`] as JSON); without it there is none.
+    pub instance_metadata: Option<PathBuf>,
 }
 
 impl Config {
@@ -108,6 +111,7 @@ impl Config {
             bridge_candidates: network::TASK_BRIDGE_CANDIDATES.to_vec(),
             image_cleanup: ImageCleanup::default(),
             metadata_rate: Rate::default(),
+            instance_metadata: None,
         }
     }
 }
@@ -248,11 +252,12 @@ pub async fn run_on(
     }
     let questions = Questions::new(effects.clone());
     if let Some((secret, places)) = machine.metadata {
+        let instance = instance_metadata(config, &secret, &effects)?;
         let facts = facts(config, &machine.identity);
         let rate = config.metadata_rate;
         let what =
             Metadata::new(engine.board().clone(), questions.clone(), facts, secret, rate, places, effects.clone());
-        tell_metadata(what, &effects).await;
+        tell_metadata(what, instance, &effects).await;
     }
     if let Some(address) = config.introspection {
         introspect(address, &machine.identity, &engine, &effects).await;
@@ -387,10 +392,26 @@ fn facts(config: &Config, identity: &Identity) -> Facts {
     }
 }
 
-/// Answers the tasks of modes bridge and host. A machine on which somebody else does already keeps its tasks all the same.
-async fn tell_metadata(what: Arc<Metadata>, effects: &Effects) {
+/// The instance metadata service, where the machine's host has written what it tells.
+fn instance_metadata(
+    config: &Config,
+    secret: &Secret,
+    effects: &Effects,
+) -> Result<Option<Arc<InstanceMetadata>>, AgentError> {
+    let Some(path) = &config.instance_metadata else { return Ok(None) };
+    let data = |source| AgentError::DataDir { path: path.clone(), source };
+    let facts = files::read_json(path).map_err(data)?;
+    Ok(facts.map(|facts| InstanceMetadata::new(facts, secret.clone(), effects.clone())))
+}
+
+/// Answers the instance's own processes and tasks of modes bridge and host. A machine on which somebody else does already
+/// keeps its tasks all the same.
+async fn tell_metadata(what: Arc<Metadata>, instance: Option<Arc<InstanceMetadata>>, effects: &Effects) {
     let bridge = network::BridgeSpec::standard(network::TASK_BRIDGE_CANDIDATES[0]).bridge;
-    let spec = network::LinkLocalSpec::standard(&bridge, vec![metadata::ADDRESS]);
+    let spec = network::LinkLocalSpec::standard(
+        &bridge,
+        [metadata::ADDRESS].into_iter().chain(instance.as_ref().map(|_| imds::ADDRESS)).collect(),
+    );
     if let Err(error) = network::ensure_link_local(&network::NetContext::own(), &spec).await {
         return tracing::warn!(error = chain(&error), "task metadata has no address and is left out");
     }
@@ -399,6 +420,13 @@ async fn tell_metadata(what: Arc<Metadata>, effects: &Effects) {
             effects.spawn("task metadata", metadata::serve(listener, Arc::new(|_| true), what));
         }
         Err(error) => tracing::warn!(error = chain(&error), "task metadata cannot listen and is left out"),
+    }
+    let Some(instance) = instance else { return };
+    match TcpListener::bind((imds::ADDRESS, 80)).await {
+        Ok(listener) => {
+            effects.spawn("instance metadata", imds::serve(listener, imds::Distance::Instance, instance));
+        }
+        Err(error) => tracing::warn!(error = chain(&error), "instance metadata cannot listen and is left out"),
     }
 }
 

@@ -250,12 +250,25 @@ pub(super) fn reservations<'a>(vpc: &DefaultVpc, machines: impl Iterator<Item = 
 }
 
 /// The private name of an address.
-pub(super) fn dns_name(scope: &Scope, address: Ipv4Addr) -> String {
+pub(crate) fn dns_name(scope: &Scope, address: Ipv4Addr) -> String {
     let host = address.to_string().replace('.', "-");
     match scope.region.as_str() {
         // AWS: the first region keeps the form from before there were others.
         "us-east-1" => format!("ip-{host}.ec2.internal"),
         region => format!("ip-{host}.{region}.compute.internal"),
+    }
+}
+
+fn metadata_options(machine: &Machine) -> aws::InstanceMetadataOptionsResponse {
+    let options = machine.metadata_options;
+    let word = |holds: bool, yes: &str, no: &str| Some(if holds { yes } else { no }.to_owned());
+    aws::InstanceMetadataOptionsResponse {
+        state: Some("applied".to_owned()),
+        http_tokens: word(options.tokens_required, "required", "optional"),
+        http_put_response_hop_limit: Some(options.hop_limit.into()),
+        http_endpoint: word(options.enabled, "enabled", "disabled"),
+        http_protocol_ipv6: Some("disabled".to_owned()),
+        instance_metadata_tags: Some("disabled".to_owned()),
     }
 }
 
@@ -291,6 +304,7 @@ fn render(vpc: &DefaultVpc, machine: &Machine) -> aws::Instance {
         hypervisor: Some("xen".to_owned()),
         key_name: machine.key_name.clone(),
         launch_time: Some(::wire::Timestamp::from_millis(machine.launched_at.0)),
+        metadata_options: Some(metadata_options(machine)),
         monitoring: Some(aws::Monitoring { state: Some("disabled".to_owned()), ..aws::Monitoring::default() }),
         network_interfaces: Some(Some(interface()).filter(|_| is_there).into_iter().collect()),
         placement: Some(aws::Placement {

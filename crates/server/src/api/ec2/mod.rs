@@ -24,6 +24,8 @@ use super::{
     honoured::{Row, row},
     no_arm, read,
 };
+pub(crate) use instances::dns_name;
+
 use crate::context::{Caller, Context};
 use model::vpc::DefaultVpc;
 use serde_json::Value;
@@ -45,6 +47,9 @@ pub(crate) const HONOURED: &[Row] = &[
             "InstanceType",
             "KeyName",
             "MaxCount",
+            "MetadataOptions.HttpEndpoint",
+            "MetadataOptions.HttpPutResponseHopLimit",
+            "MetadataOptions.HttpTokens",
             "MinCount",
             "Placement.AvailabilityZone",
             "SecurityGroupIds",
