@@ -4,7 +4,7 @@
 //! holds the two together.
 
 use model::{Attributes, CpuUnits, MemoryMib, Port, Protocol, Resources, definition_rules::RESERVED_PORTS};
-use std::fs;
+use std::{fs, net::IpAddr};
 
 /// Docker API versions whose features we honour, as the original lists them. Source: agent, `app/agent_capability.go`.
 const API_VERSIONS: [&str; 13] =
@@ -38,7 +38,7 @@ pub fn resources(told: &ResourceOverrides) -> Resources {
     let cpu = told.cpu.unwrap_or_else(|| CpuUnits(cores.saturating_mul(1024)));
     let total = told.memory.unwrap_or_else(|| memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default()));
     let ports = RESERVED_PORTS.iter().map(|number| Port { protocol: Protocol::Tcp, number: *number }).collect();
-    Resources { cpu, memory: MemoryMib(total.0.saturating_sub(told.reserved_memory.0)), gpus: 0, ports }
+    Resources { cpu, memory: MemoryMib(total.0.saturating_sub(told.reserved_memory.0)), ports, ..Resources::default() }
 }
 
 fn memory(meminfo: &str) -> MemoryMib {
@@ -48,13 +48,16 @@ fn memory(meminfo: &str) -> MemoryMib {
 }
 
 /// Capabilities and platform, with the operator's own and the machine's (`ecs.instance-type`, `ecs.availability-zone`, …)
-/// on top.
-pub fn attributes(own: &Attributes) -> Attributes {
+/// on top. Tasks get network interfaces only where other instances can reach this one at `address`.
+pub fn attributes(own: &Attributes, address: Option<IpAddr>) -> Attributes {
     let mut all = Attributes::new();
     for version in API_VERSIONS {
         all.insert(format!("com.amazonaws.ecs.capability.docker-remote-api.{version}"), None);
     }
     all.extend(CAPABILITIES.map(|name| (name.to_owned(), None)));
+    if address.is_some_and(|address| address.is_ipv4()) {
+        all.insert("ecs.capability.task-eni".to_owned(), None);
+    }
     all.insert("ecs.os-type".into(), Some("linux".into()));
     all.insert("ecs.os-family".into(), Some("LINUX".into()));
     all.insert("ecs.cpu-architecture".into(), Some(architecture().into()));
@@ -93,7 +96,8 @@ mod tests {
             let spec = PortSpec::Range { first: 1, last: 2 };
             container.port_mappings = vec![PortMapping { spec, protocol: None, name: None, app_protocol: None }];
         }
-        let offered = attributes(&Attributes::from([("stack".into(), Some("prod".into()))]));
+        let offered =
+            attributes(&Attributes::from([("stack".into(), Some("prod".into()))]), Some([172, 31, 0, 9].into()));
         for wanted in definition.requires_attributes() {
             assert_eq!(offered.get(&wanted.name), Some(&wanted.value), "{}", wanted.name);
         }

@@ -146,7 +146,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let ledger = Ledger::open(dir.path()).unwrap();
         let (assignment, definition) = testing::assignment(1, &["web"]);
-        let state = TaskState::new([(&definition.containers[0], "id".into(), false)]);
+        let state = TaskState::new(false, [(&definition.containers[0], "id".into(), false)]);
         let record = Record { version: VERSION, assignment, definition, state };
         ledger.save(&record, Durable::PowerFailure).unwrap();
         fs::write(dir.path().join("tasks/torn.json"), "{\"version\":1,").unwrap();
@@ -177,7 +177,7 @@ mod tests {
         let (assignment, definition) = testing::assignment(1, &["web", "db"]);
         let containers = &definition.containers;
         let mut state =
-            TaskState::new([(&containers[0], "id-web".into(), true), (&containers[1], "id-db".into(), false)]);
+            TaskState::new(false, [(&containers[0], "id-web".into(), true), (&containers[1], "id-db".into(), false)]);
         let at = model::Timestamp;
         state.stop = Some(model::Stop::essential_exited());
         state.end = crate::task::End::Clearing { by: at(9), tries: 1 };
@@ -197,7 +197,7 @@ mod tests {
         let mut definition = (*checked.definition).clone();
         definition.containers[1].health_check = Some(testing::check(30));
         checked.state.containers[1] =
-            TaskState::new([(&definition.containers[1], "id-db".into(), false)]).containers.remove(0);
+            TaskState::new(false, [(&definition.containers[1], "id-db".into(), false)]).containers.remove(0);
         checked.definition = definition.into();
         let golden = check("task.health", serde_json::to_string(&checked).unwrap() + "\n");
         assert_eq!(serde_json::from_str::<Record>(&golden).unwrap(), checked);
@@ -214,7 +214,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let ledger = Ledger::open(dir.path()).unwrap();
         let (assignment, definition) = testing::assignment(1, &["web"]);
-        let state = TaskState::new([(&definition.containers[0], "id".into(), false)]);
+        let state = TaskState::new(false, [(&definition.containers[0], "id".into(), false)]);
         ledger.save(&Record { version: VERSION + 1, assignment, definition, state }, Durable::PowerFailure).unwrap();
         assert!(matches!(ledger.load(), Err(LedgerError::Newer { found: 2, .. })));
     }

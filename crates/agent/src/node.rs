@@ -7,6 +7,7 @@ use crate::{
     task::{Endpoint, Probed, Pulled},
 };
 use futures::{future::BoxFuture, stream::BoxStream};
+use link::Networks;
 use std::sync::Arc;
 
 /// Why something could not be done: the whole reason as ECS shows it, `CannotPullContainerError: …`.
@@ -82,15 +83,22 @@ pub trait Node: Send + Sync + 'static {
     /// Removes the container and its network, whatever state they are in. Its output stays.
     fn remove(&self, job: Job) -> BoxFuture<'_, Result<(), Failure>>;
 
-    /// Removes what the task itself has left: its cgroup.
+    /// Lays what the server says of the VPCs over what is known, and has it be so.
+    fn carry(&self, networks: Networks);
+
+    /// Makes the network interface that all containers of a task share.
+    fn attach(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>>;
+
+    /// Removes what the task itself has left: its cgroup and its network interface.
     fn clear(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>>;
 
     /// Removes its output, or puts it aside if it is nowhere else.
     fn forget(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, ()>;
 
     /// Called once before anything else: these are all the containers of the ledger; every other trace of this instance's
-    /// former containers is to be removed, and the addresses and ports of these are taken.
-    fn adopt(&self, known: Vec<Job>) -> BoxFuture<'_, Result<(), Failure>>;
+    /// former containers is to be removed, and the addresses and ports of these are taken. `attached` are the tasks that have a
+    /// network interface of their own, whole or half.
+    fn adopt(&self, known: Vec<Job>, attached: Vec<Arc<TaskPlan>>) -> BoxFuture<'_, Result<(), Failure>>;
 
     /// What happens to containers. Never ends.
     fn watch(&self) -> BoxStream<'static, NodeEvent>;

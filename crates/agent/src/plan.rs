@@ -92,7 +92,7 @@ impl TaskPlan {
     pub fn fresh(&self) -> TaskState {
         let ships = |at: usize| matches!(self.output(at), Output::Shipped(_));
         let container = |at: usize| (&self.containers[at], self.ids[at].clone(), ships(at));
-        TaskState::new((0..self.containers.len()).map(container))
+        TaskState::new(self.assignment.interface.is_some(), (0..self.containers.len()).map(container))
     }
 
     /// The task's id.

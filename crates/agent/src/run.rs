@@ -11,13 +11,14 @@ use crate::{
     logs::LogHub,
     metadata::{self, Facts, Metadata, Places, Rate, Secret},
     node::Node,
-    real::{ImageCleanup, NodeConfig, PullBehavior, RealNode, chain, clean_images},
+    real::{Doors, ImageCleanup, NodeConfig, PullBehavior, RealNode, Vpcs, chain, clean_images},
+    resolver::Upstreams,
     session::{self, Dial, End, InvalidToken, JoinError, JoinToken, Questions, Session},
 };
 use effects::Effects;
 use link::{Hello, Identity};
 use model::{AgentInfo, Attributes, ClusterName, Stop, StopCode};
-use network::Ipv4Net;
+use network::{Ipv4Net, NetContext};
 use runtime::{Containerd, ContainerdConfig, Runtime, RuntimeError, cgroup::Cgroups, daemon};
 use std::{
     io,
@@ -85,6 +86,8 @@ pub struct Config {
     pub metadata_rate: Rate,
     /// What the instance metadata service tells ([`imds::Facts`] as JSON); without it there is none.
     pub instance_metadata: Option<PathBuf>,
+    /// Whether tasks of mode awsvpc are kept from it: the original's `ECS_AWSVPC_BLOCK_IMDS`.
+    pub awsvpc_block_imds: bool,
 }
 
 impl Config {
@@ -112,6 +115,7 @@ impl Config {
             image_cleanup: ImageCleanup::default(),
             metadata_rate: Rate::default(),
             instance_metadata: None,
+            awsvpc_block_imds: false,
         }
     }
 }
@@ -186,10 +190,11 @@ pub async fn run(config: Config, effects: Effects) -> Result<(), AgentError> {
         registry_auth: config.registry_auth.clone(),
         pull_behavior: config.pull_behavior,
         bridge_candidates: config.bridge_candidates.clone(),
+        address: config.address,
         metadata: secret.clone(),
     };
     let node = RealNode::new(runtime.clone(), node_config, effects.clone()).map_err(AgentError::Cgroups)?;
-    let metadata = Some((secret, places));
+    let metadata = Some((secret, places, node.vpcs()));
     let machine = Machine { node: Arc::new(node), identity, store, token, dial: None, runtime: about, metadata };
     run_on(&config, machine, Some(runtime), effects).await
 }
@@ -204,7 +209,7 @@ pub struct Machine {
     /// `name: version` of the container runtime.
     runtime: String,
     /// What its tasks' metadata is made of; none where no task can ask.
-    metadata: Option<(Secret, Places)>,
+    metadata: Option<(Secret, Places, Vpcs)>,
 }
 
 impl Machine {
@@ -251,12 +256,17 @@ pub async fn run_on(
         );
     }
     let questions = Questions::new(effects.clone());
-    if let Some((secret, places)) = machine.metadata {
+    if let Some((secret, places, vpcs)) = machine.metadata {
         let instance = instance_metadata(config, &secret, &effects)?;
         let facts = facts(config, &machine.identity);
         let rate = config.metadata_rate;
         let what =
             Metadata::new(engine.board().clone(), questions.clone(), facts, secret, rate, places, effects.clone());
+        let resolvers = config.registry_netns.as_ref().map_or_else(NetContext::own, NetContext::at);
+        let upstreams = Arc::new(Upstreams::new(resolvers, "/etc/resolv.conf", effects.clone()));
+        // AWS: the setting is about tasks of mode awsvpc alone.
+        let in_vpcs = instance.clone().filter(|_| !config.awsvpc_block_imds);
+        vpcs.set_doors(Doors { metadata: what.clone(), instance: in_vpcs, upstreams, effects: effects.clone() });
         tell_metadata(what, instance, &effects).await;
     }
     if let Some(address) = config.introspection {
@@ -279,7 +289,7 @@ pub async fn run_on(
                 runtime: machine.runtime,
             },
             resources: detect::resources(&config.resources),
-            attributes: detect::attributes(&config.attributes),
+            attributes: attributes(config),
             address: config.address,
             tasks: Vec::new(),
         },
@@ -378,6 +388,14 @@ async fn introspect(address: SocketAddr, identity: &Identity, engine: &Engine, e
         // Worth a word, not an instance.
         Err(error) => tracing::warn!(%address, error = chain(&error), "introspection cannot listen and is left out"),
     }
+}
+
+fn attributes(config: &Config) -> Attributes {
+    let mut all = detect::attributes(&config.attributes, config.address);
+    if config.awsvpc_block_imds {
+        all.insert("ecs.capability.task-eni-block-instance-metadata".to_owned(), None);
+    }
+    all
 }
 
 /// What all tasks of this instance are told alike.

@@ -7,7 +7,7 @@ use crate::{
 };
 use effects::Effects;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
-use link::Assignment;
+use link::{Assignment, Networks};
 use model::{ContainerDefinition, Desired, Family, HealthCheck, MemoryMib, TaskDefinitionSpec, TaskOverrides};
 use std::{
     collections::BTreeMap,
@@ -48,6 +48,7 @@ pub(crate) fn assignment(n: u32, containers: &[&str]) -> (Assignment, Arc<TaskDe
         group: "family:web".into(),
         container_ids: containers.iter().enumerate().map(|(i, name)| ((*name).into(), uuid(i).into())).collect(),
         log_mode: model::LogMode::default(),
+        interface: None,
         image_digests: std::collections::BTreeMap::new(),
     };
     (assignment, Arc::new(definition))
@@ -221,13 +222,27 @@ impl Node for FakeNode {
         }
         .boxed()
     }
-    fn clear(&self, _task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
+    fn carry(&self, _networks: Networks) {}
+    fn attach(&self, _task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
+        let outcome = self.with(|inner| {
+            inner.calls.push("attach".to_owned());
+            match inner.fail {
+                Some(("attach", reason)) => Err(Failure(reason.into())),
+                Some(_) | None => Ok(()),
+            }
+        });
+        async { outcome }.boxed()
+    }
+    fn clear(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
+        if task.assignment.interface.is_some() {
+            self.with(|inner| inner.calls.push("detach".to_owned()));
+        }
         async { Ok(()) }.boxed()
     }
     fn forget(&self, _task: Arc<TaskPlan>) -> BoxFuture<'_, ()> {
         async {}.boxed()
     }
-    fn adopt(&self, known: Vec<Job>) -> BoxFuture<'_, Result<(), Failure>> {
+    fn adopt(&self, known: Vec<Job>, _attached: Vec<Arc<TaskPlan>>) -> BoxFuture<'_, Result<(), Failure>> {
         let ids: Vec<String> = known.iter().map(|job| job.id().to_owned()).collect();
         self.with(|inner| inner.containers.retain(|id, _| ids.contains(id)));
         async { Ok(()) }.boxed()

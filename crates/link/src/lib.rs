@@ -11,14 +11,16 @@
 mod frame;
 mod identity;
 mod message;
+mod network;
 mod question;
 
 pub use frame::{FrameError, Framed, MAX_FRAME, MAX_JOIN_FRAME, Receiver, Sender, framed, framed_to_join};
 pub use identity::{Identity, InvalidIdentity};
 pub use message::{
-    AgentMessage, Assignment, Assignments, Goodbye, GoodbyeCode, Hello, JoinAnswer, JoinRefusal, JoinRequest, LogBatch,
-    LogEvent, LogOutcome, ServerMessage, Welcome,
+    AgentMessage, AssignedInterface, Assignment, Assignments, Goodbye, GoodbyeCode, Hello, JoinAnswer, JoinRefusal,
+    JoinRequest, LogBatch, LogEvent, LogOutcome, ServerMessage, Welcome,
 };
+pub use network::{InterfaceView, Networks, SubnetView, Views, VpcFacts, VpcNews, VpcView, Way};
 pub use question::{Answer, Question};
 
 /// ALPN of a joining machine.

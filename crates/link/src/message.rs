@@ -1,13 +1,20 @@
 //! The messages. Members a side does not know are ignored, and one that is added has a serde default; a message it does not
 //! know ends the session, so a new kind of message raises [`PROTOCOL`](crate::PROTOCOL).
 
+use crate::network::Networks;
 use crate::question::{Answer, Question};
+use ipnet::Ipv4Net;
+use model::network::{InterfaceId, VpcId};
 use model::{
     AgentInfo, Attributes, ClusterName, Desired, LogMode, Resources, TaskArn, TaskDefinitionArn, TaskDefinitionSpec,
     TaskObservation, TaskOverrides, Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 /// A machine asks to be let in. Sent over TLS with the server's CA pinned by the token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -108,6 +115,9 @@ pub enum ServerMessage {
     Welcome(Welcome),
     /// All you shall hold.
     Assignments(Assignments),
+    /// What has changed of the VPCs you carry. Sent before the assignment of a task that is in one, and only to agents with
+    /// the capability `task-eni`, which know it.
+    Networks(Networks),
     /// The report of that number, and all before it, are durable.
     ReportAck {
         /// The report's number.
@@ -181,6 +191,27 @@ pub struct Assignment {
     /// Digests that containers' images are pinned to, by container: these are run, whatever the tags mean by now.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub image_digests: BTreeMap<Arc<str>, Arc<str>>,
+    /// The network interface that all its containers share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<AssignedInterface>,
+}
+
+/// The network interface of a task; who may talk to it is told with its VPC.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignedInterface {
+    /// Its id.
+    pub id: InterfaceId,
+    /// Its VPC.
+    pub vpc: VpcId,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its subnet's addresses.
+    pub subnet: Ipv4Net,
+    /// Its MAC address.
+    pub mac: Arc<str>,
+    /// The resolver of its VPC, where that has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolver: Option<Ipv4Addr>,
 }
 
 /// Output of one container, in order. A batch without events opens the stream: it is made if it is missing, as it is when

@@ -3,13 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // All of it is tests; the variable is the tester's.
 
 use link::{
-    AgentMessage, Answer, Assignment, Assignments, Goodbye, GoodbyeCode, Hello, JoinAnswer, JoinRefusal, JoinRequest,
-    LogBatch, LogEvent, LogOutcome, PROTOCOL, Question, ServerMessage, Welcome,
+    AgentMessage, Answer, AssignedInterface, Assignment, Assignments, Goodbye, GoodbyeCode, Hello, InterfaceView,
+    JoinAnswer, JoinRefusal, JoinRequest, LogBatch, LogEvent, LogOutcome, Networks, PROTOCOL, Question, ServerMessage,
+    SubnetView, VpcFacts, VpcNews, Way, Welcome,
 };
 use model::{
-    AgentInfo, Attributes, ClusterName, ContainerDefinition, ContainerObservation, ContainerOverride, ContainerStatus,
-    CpuUnits, Desired, Family, Health, HealthCheck, HealthStatus, MemoryMib, NetworkBinding, ObservedStatus, Protocol,
-    Resources, Stop, StopCode, Tags, TaskDefinitionSpec, TaskObservation, TaskOverrides, Timestamp,
+    AgentInfo, AttachmentState, Attributes, ClusterName, ContainerDefinition, ContainerObservation, ContainerOverride,
+    ContainerStatus, CpuUnits, Desired, Family, Health, HealthCheck, HealthStatus, MemoryMib, NetworkBinding,
+    ObservedStatus, Protocol, Resources, Stop, StopCode, Tags, TaskDefinitionSpec, TaskObservation, TaskOverrides,
+    Timestamp,
+    network::{Allowed, Direction, InterfaceId, Peer, SecurityGroupId, SubnetId, Traffic, VpcId},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
@@ -49,7 +52,7 @@ fn hello() -> Hello {
     Hello {
         protocol: PROTOCOL,
         agent: AgentInfo { version: "0.1.0".into(), hash: "abc".into(), runtime: "containerd: 1.6.20".into() },
-        resources: Resources { cpu: CpuUnits(2048), memory: MemoryMib(4096), gpus: 0, ports: Default::default() },
+        resources: Resources { cpu: CpuUnits(2048), memory: MemoryMib(4096), ..Resources::default() },
         attributes: Attributes::from([
             ("ecs.os-type".to_owned(), Some("linux".to_owned())),
             ("com.amazonaws.ecs.capability.docker-remote-api.1.18".to_owned(), None),
@@ -84,6 +87,7 @@ fn observation() -> TaskObservation {
         pull_started: Some(Timestamp(1)),
         pull_stopped: Some(Timestamp(2)),
         execution_stopped: Some(Timestamp(3)),
+        attachment: None,
     }
 }
 
@@ -116,6 +120,7 @@ fn assignments() -> Assignments {
         container_ids: BTreeMap::from([("web".into(), "0a1b2c3d-0000-4000-8000-000000000000".into())]),
         log_mode: model::LogMode::default(),
         image_digests: std::collections::BTreeMap::new(),
+        interface: None,
     };
     Assignments {
         epoch: 4,
@@ -125,11 +130,53 @@ fn assignments() -> Assignments {
     }
 }
 
+fn networks() -> Networks {
+    let rule = |direction, traffic, peer| Allowed { direction, traffic, peer };
+    let group = SecurityGroupId::of(0xc1);
+    let rules = vec![
+        rule(Direction::Ingress, Traffic::Tcp(80, 80), Peer::Group(group.clone())),
+        rule(Direction::Egress, Traffic::All, Peer::V4("0.0.0.0/0".parse().unwrap())),
+    ];
+    let nat = Way::Nat {
+        gateway: [10, 0, 0, 9].into(),
+        public: Some([198, 51, 100, 1].into()),
+        home: Some([172, 31, 0, 7].into()),
+    };
+    let routes = vec![
+        ("192.0.2.0/24".parse().unwrap(), Way::Nowhere),
+        ("198.51.100.0/24".parse().unwrap(), Way::Internet),
+        ("0.0.0.0/0".parse().unwrap(), nat),
+    ];
+    let facts = VpcFacts {
+        vni: 7,
+        cidrs: vec!["10.0.0.0/16".parse().unwrap()],
+        region: "us-east-1".to_owned(),
+        dns_support: true,
+        subnets: BTreeMap::from([(SubnetId::of(0xb1), SubnetView { cidr: "10.0.1.0/24".parse().unwrap(), routes })]),
+        groups: BTreeMap::from([(group.clone(), rules)]),
+    };
+    let interface = InterfaceView {
+        address: [10, 0, 1, 12].into(),
+        host: [172, 31, 0, 8].into(),
+        subnet: SubnetId::of(0xb1),
+        groups: vec![group],
+        public: Some([198, 51, 100, 2].into()),
+    };
+    let news = VpcNews {
+        facts: Some(Arc::new(facts)),
+        put: BTreeMap::from([(InterfaceId::of(0xe1), interface)]),
+        gone: [InterfaceId::of(0xe2)].into(),
+    };
+    Networks { whole: false, changed: BTreeMap::from([(VpcId::of(0xa1), news)]), gone: [VpcId::of(0xa2)].into() }
+}
+
 #[test]
 fn what_an_agent_says() {
     check("agent.hello", &AgentMessage::Hello(hello()));
     check("agent.heartbeat", &AgentMessage::Heartbeat);
     check("agent.report", &AgentMessage::Report { seq: 7, tasks: vec![observation()] });
+    let attached = TaskObservation { attachment: Some(AttachmentState::Detaching), ..observation() };
+    check("agent.report.interface", &AgentMessage::Report { seq: 7, tasks: vec![attached] });
     let mut healthy = observation();
     healthy.containers[0].health = Some(Health { status: HealthStatus::Healthy, changes: 1 });
     check("agent.report.health", &AgentMessage::Report { seq: 7, tasks: vec![healthy] });
@@ -176,6 +223,17 @@ fn what_a_server_says() {
         start_period: None,
     });
     check("server.assignments.health", &ServerMessage::Assignments(checked));
+    let mut connected = assignments();
+    connected.tasks[0].interface = Some(AssignedInterface {
+        id: InterfaceId::of(0xe1),
+        vpc: VpcId::of(0xa1),
+        address: [10, 0, 1, 12].into(),
+        subnet: "10.0.1.0/24".parse().unwrap(),
+        mac: "02:00:00:00:00:e1".into(),
+        resolver: Some([10, 0, 0, 2].into()),
+    });
+    check("server.assignments.interface", &ServerMessage::Assignments(connected));
+    check("server.networks", &ServerMessage::Networks(networks()));
     check("server.report_ack", &ServerMessage::ReportAck { seq: 7 });
     let outcomes = vec![LogOutcome::Accepted { next_offset: 20 }, LogOutcome::Refused { message: "no group".into() }];
     check("server.logs_ack", &ServerMessage::LogsAck { seq: 8, outcomes });

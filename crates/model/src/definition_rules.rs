@@ -156,8 +156,14 @@ impl TaskDefinitionSpec {
         if let Some(check) = &c.health_check {
             check_health(name, check)?;
         }
-        if c.hostname.is_some() && self.effective_network_mode() == NetworkMode::Host {
-            return refuse("hostname is not supported on container when networkMode=host.");
+        match self.effective_network_mode() {
+            NetworkMode::Host if c.hostname.is_some() => {
+                return refuse("hostname is not supported on container when networkMode=host.");
+            }
+            NetworkMode::Awsvpc if c.hostname.is_some() => {
+                return refuse("hostname is not supported on container when networkMode=awsvpc.");
+            }
+            NetworkMode::Bridge | NetworkMode::Host | NetworkMode::None | NetworkMode::Awsvpc => {}
         }
         if let Some(linux) = &c.linux_parameters
             && let Some(bad) = linux.tmpfs.iter().find(|t| !t.container_path.starts_with('/') || t.size.0 == 0)
@@ -195,10 +201,17 @@ impl TaskDefinitionSpec {
                         if container == 0 {
                             return refuse(format!("Invalid containerPort 0 for container '{name}'."));
                         }
-                        if mode == NetworkMode::Host && host.is_some_and(|h| h != 0 && h != container) {
-                            return refuse(
-                                "When networkMode=host, the host ports and container ports in port mappings must match.",
-                            );
+                        let own_ports = match mode {
+                            NetworkMode::Host => Some("host"),
+                            NetworkMode::Awsvpc => Some("awsvpc"),
+                            NetworkMode::Bridge | NetworkMode::None => None,
+                        };
+                        if let Some(mode) = own_ports
+                            && host.is_some_and(|h| h != 0 && h != container)
+                        {
+                            return refuse(format!(
+                                "When networkMode={mode}, the host ports and container ports in port mappings must match."
+                            ));
                         }
                         let same = own.contains(&(protocol, container));
                         own.insert((protocol, container));

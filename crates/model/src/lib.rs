@@ -8,6 +8,7 @@
 pub mod account;
 pub mod activation;
 pub mod arn;
+pub mod attachment;
 pub mod attribute;
 pub mod cluster;
 pub mod container_instance;
@@ -35,6 +36,7 @@ pub use arn::{
     ArnError, ClusterArn, ContainerArn, ContainerInstanceArn, DeploymentId, Scope, ServiceArn, ServiceDeploymentArn,
     ServiceRevisionArn, TaskArn, TaskDefinitionArn, TaskSetArn,
 };
+pub use attachment::{Attachment, AttachmentState, AwsvpcConfiguration};
 pub use attribute::{Attribute, Attributes};
 pub use cluster::{Cluster, ClusterStatus};
 pub use container_instance::{AgentInfo, ContainerInstance, InstanceStatus};

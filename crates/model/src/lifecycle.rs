@@ -4,8 +4,8 @@
 //! out of order; a phase never goes back, and what was once known (an exit code, a start time) is never unlearned.
 
 use crate::{
-    Container, ContainerStatus, Desired, Health, NetworkBinding, Phase, Stop, StopCode, Task, TaskArn, TaskStatus,
-    TaskTimes, Timestamp,
+    AttachmentState, Container, ContainerStatus, Desired, Health, NetworkBinding, Phase, Stop, StopCode, Task, TaskArn,
+    TaskStatus, TaskTimes, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -29,6 +29,9 @@ pub struct TaskObservation {
     /// When the first essential container ended.
     #[serde(default)]
     pub execution_stopped: Option<Timestamp>,
+    /// How far its network interface has come, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachment: Option<AttachmentState>,
 }
 
 /// How far the agent has brought a task.
@@ -97,15 +100,22 @@ impl Task {
             return false;
         }
         let now = self.no_earlier(now);
-        let before = (self.phase.clone(), self.times.clone(), self.containers.clone());
+        let seen_before = |task: &Self| {
+            let attachment = task.attachment.as_ref().map(|attachment| attachment.state);
+            (task.phase.clone(), task.times.clone(), task.containers.clone(), attachment)
+        };
+        let before = seen_before(self);
         self.times.learn(seen, now);
         for observed in &seen.containers {
             if let Some(container) = self.containers.iter_mut().find(|c| c.name == observed.name) {
                 container.advance(observed);
             }
         }
+        if let (Some(attachment), Some(seen)) = (&mut self.attachment, seen.attachment) {
+            attachment.state = attachment.state.max(seen);
+        }
         self.advance_phase(&seen.status, now);
-        let changed = before != (self.phase.clone(), self.times.clone(), self.containers.clone());
+        let changed = before != seen_before(self);
         if changed {
             self.version += 1;
         }
@@ -119,6 +129,9 @@ impl Task {
         }
         let why = self.stop().cloned().unwrap_or(why);
         self.stop_at(why, self.no_earlier(now));
+        if let Some(attachment) = &mut self.attachment {
+            attachment.lost = true;
+        }
         self.version += 1;
         true
     }
@@ -170,6 +183,9 @@ impl Task {
         }
         for container in &mut self.containers {
             container.status = ContainerStatus::Stopped;
+        }
+        if let Some(attachment) = &mut self.attachment {
+            attachment.state = AttachmentState::Deleted;
         }
         self.phase = Phase::Stopped { at, why };
     }

@@ -35,6 +35,7 @@ fn task() -> Task {
         containers: vec![container],
         times: TaskTimes::default(),
         protected_until: None,
+        attachment: None,
         tags: Tags::default(),
         arn,
     }
@@ -71,6 +72,7 @@ fn observation() -> impl Strategy<Value = TaskObservation> {
         pull_started,
         pull_stopped,
         execution_stopped,
+        attachment: None,
     })
 }
 
@@ -140,6 +142,7 @@ fn a_stop_asked_for_before_the_node_heard_of_the_task_keeps_its_cause() {
         pull_started: None,
         pull_stopped: None,
         execution_stopped: None,
+        attachment: None,
     };
     assert!(task.advance(&seen, Timestamp(9)));
     assert_eq!(task.stop().map(|s| s.code), Some(StopCode::UserInitiated));

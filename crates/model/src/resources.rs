@@ -63,6 +63,9 @@ pub struct Resources {
     pub gpus: u32,
     /// Ports that are taken (by the system or by tasks), not those that are free.
     pub ports: BTreeSet<Port>,
+    /// Network interfaces that tasks may have. Of a registration the server counts them, by the instance's type.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub interfaces: u32,
 }
 
 /// What one task holds on its instance from placement until it has stopped.
@@ -78,6 +81,14 @@ pub struct Reservation {
     /// Static host ports. Dynamic ones are chosen by the agent and reserve nothing here.
     #[serde(default)]
     pub ports: BTreeSet<Port>,
+    /// Network interfaces: one for a task in mode `awsvpc`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub interfaces: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it so.
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The first resource that a reservation does not find, in the order in which ECS names them.
@@ -91,6 +102,8 @@ pub enum Lacking {
     Ports,
     /// `RESOURCE:GPU`
     Gpu,
+    /// `RESOURCE:ENI`
+    Eni,
 }
 
 impl Lacking {
@@ -101,6 +114,7 @@ impl Lacking {
             Self::Memory => "RESOURCE:MEMORY",
             Self::Ports => "RESOURCE:PORTS",
             Self::Gpu => "RESOURCE:GPU",
+            Self::Eni => "RESOURCE:ENI",
         }
     }
 }
@@ -116,6 +130,8 @@ impl Resources {
             Some(Lacking::Ports)
         } else if self.gpus < want.gpus {
             Some(Lacking::Gpu)
+        } else if self.interfaces < want.interfaces {
+            Some(Lacking::Eni)
         } else {
             None
         }
@@ -127,6 +143,7 @@ impl Resources {
         self.cpu.0 = self.cpu.0.saturating_sub(held.cpu.0);
         self.memory.0 = self.memory.0.saturating_sub(held.memory.0);
         self.gpus = self.gpus.saturating_sub(held.gpus);
+        self.interfaces = self.interfaces.saturating_sub(held.interfaces);
         self.ports.extend(held.ports.iter().copied());
     }
 }

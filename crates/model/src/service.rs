@@ -5,8 +5,8 @@
 //! beginning to its end, is told by a [`crate::ServiceDeployment`]. Counts of tasks are derived from the tasks.
 
 use crate::{
-    DeploymentId, DeploymentStrategy, External, LaunchType, ServiceArn, ServiceDeploymentId, Tags, TaskDefinitionArn,
-    Timestamp,
+    AwsvpcConfiguration, DeploymentId, DeploymentStrategy, External, LaunchType, ServiceArn, ServiceDeploymentId, Tags,
+    TaskDefinitionArn, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -128,6 +128,9 @@ pub struct RevisionSpec {
     pub propagate_tags: PropagateTags,
     /// Whether tasks carry `aws:ecs:clusterName` and `aws:ecs:serviceName`.
     pub managed_tags: bool,
+    /// Where they get their network interfaces, in mode `awsvpc`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Arc<AwsvpcConfiguration>>,
 }
 
 /// A constraint's wire form; what it means is the scheduler's.

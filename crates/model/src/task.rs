@@ -4,8 +4,8 @@
 //! shows as `desiredStatus` is derived from both, because an essential container's exit also ends a task's desire to run.
 
 use crate::{
-    ContainerArn, ContainerInstanceId, CpuUnits, Health, MemoryMib, Protocol, Reservation, Tags, TaskArn,
-    TaskDefinitionArn, Timestamp,
+    Attachment, AttachmentState, ContainerArn, ContainerInstanceId, CpuUnits, Health, MemoryMib, Protocol, Reservation,
+    Tags, TaskArn, TaskDefinitionArn, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -44,6 +44,9 @@ pub struct Task {
     pub containers: Vec<Container>,
     /// When things happened.
     pub times: TaskTimes,
+    /// Its network interface, in mode `awsvpc`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachment: Option<Box<Attachment>>,
     /// Until when neither a deployment nor scaling in may stop it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protected_until: Option<Timestamp>,
@@ -141,19 +144,28 @@ pub enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum TaskStatus {
+    Provisioning,
     Pending,
     Running,
     Stopping,
+    Deprovisioning,
     Stopped,
 }
 
 impl TaskStatus {
+    /// Whether it counts among those that have yet to run. AWS: a service counts those that are PROVISIONING too.
+    pub fn is_pending(self) -> bool {
+        self < Self::Running
+    }
+
     /// AWS's word.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Provisioning => "PROVISIONING",
             Self::Pending => "PENDING",
             Self::Running => "RUNNING",
             Self::Stopping => "STOPPING",
+            Self::Deprovisioning => "DEPROVISIONING",
             Self::Stopped => "STOPPED",
         }
     }
@@ -283,9 +295,12 @@ pub struct NetworkBinding {
 impl Task {
     /// AWS's `lastStatus`.
     pub fn last_status(&self) -> TaskStatus {
+        let attached = |state| self.attachment.as_ref().is_some_and(|attachment| attachment.state == state);
         match self.phase {
+            Phase::Pending if attached(AttachmentState::Precreated) => TaskStatus::Provisioning,
             Phase::Pending => TaskStatus::Pending,
             Phase::Running => TaskStatus::Running,
+            Phase::Stopping { .. } if attached(AttachmentState::Detaching) => TaskStatus::Deprovisioning,
             Phase::Stopping { .. } => TaskStatus::Stopping,
             Phase::Stopped { .. } => TaskStatus::Stopped,
         }

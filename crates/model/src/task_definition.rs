@@ -65,6 +65,8 @@ pub enum NetworkMode {
     Host,
     /// No network at all.
     None,
+    /// The task's own interface in a VPC, which all its containers share.
+    Awsvpc,
 }
 
 /// What the task must run on.
@@ -306,12 +308,13 @@ impl TaskDefinitionSpec {
             .or(self.memory)
             .unwrap_or_else(|| MemoryMib(sum(|c| c.memory_reservation.or(c.memory).unwrap_or_default().0)));
         let ports = match self.effective_network_mode() {
-            NetworkMode::None => Default::default(),
+            NetworkMode::None | NetworkMode::Awsvpc => Default::default(),
             mode @ (NetworkMode::Bridge | NetworkMode::Host) => {
                 containers.iter().flat_map(|c| &c.port_mappings).filter_map(|m| m.static_port(mode)).collect()
             }
         };
-        Reservation { cpu, memory, gpus: 0, ports }
+        let interfaces = u32::from(self.effective_network_mode() == NetworkMode::Awsvpc);
+        Reservation { cpu, memory, gpus: 0, ports, interfaces }
     }
 
     /// The attributes an instance must have to run this: agent capabilities, platform, log drivers.
@@ -320,6 +323,9 @@ impl TaskDefinitionSpec {
         let mut names = std::collections::BTreeSet::from(["com.amazonaws.ecs.capability.docker-remote-api.1.18"]);
         if self.cpu.is_some() || self.memory.is_some() {
             names.insert("ecs.capability.task-cpu-mem-limit");
+        }
+        if self.effective_network_mode() == NetworkMode::Awsvpc {
+            names.insert("ecs.capability.task-eni");
         }
         for container in &self.containers {
             if container.privileged == Some(true) {
@@ -373,7 +379,7 @@ impl PortMapping {
         let number = match mode {
             NetworkMode::Bridge => host.filter(|h| *h != 0)?,
             NetworkMode::Host => container,
-            NetworkMode::None => return None,
+            NetworkMode::None | NetworkMode::Awsvpc => return None,
         };
         Some(Port { protocol: self.effective_protocol(), number })
     }

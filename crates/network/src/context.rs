@@ -80,3 +80,14 @@ pub(crate) fn set_thread_netns(path: &Path) -> Result<()> {
     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
         .map_err(|source| Error::os("entering network namespace", path, source))
 }
+
+/// The calling thread's own network namespace, to come back to.
+pub(crate) fn thread_netns() -> Result<OwnedFd> {
+    open_netns(Path::new("/proc/thread-self/ns/net"))
+}
+
+/// As [`set_thread_netns`], to a namespace that is open already.
+pub(crate) fn return_thread_to(namespace: &OwnedFd) -> Result<()> {
+    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+        .map_err(|source| Error::os("entering", "network namespace", source))
+}

@@ -9,6 +9,7 @@
 //! * [`instance`]: a network namespace per local instance, its `eth0` on the fabric.
 //! * [`bridge`]: inside an instance (or on an attached machine), the bridge of ECS network mode `bridge`.
 //! * [`endpoint`]: a namespace per task or container, `eth0` on that bridge, or isolated for mode `none`.
+//! * [`vpc`]: a VPC's share of a host: its router, its tasks' interfaces, security groups, the overlay to other hosts.
 //! * [`ports`]: host ports mapped to containers by NAT; [`probe`]: is a port free, and which range is dynamic.
 //! * [`link_local`]: the addresses at which tasks ask their instance things.
 //! * [`ipam`]: which address is next; pure.
@@ -34,6 +35,7 @@ pub mod link_local;
 pub mod netns;
 pub mod ports;
 pub mod probe;
+pub mod vpc;
 
 pub use bridge::{BridgeSpec, TASK_BRIDGE_CANDIDATES, choose_task_net, ensure_task_bridge, remove_task_bridge};
 pub use context::NetContext;

@@ -18,6 +18,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::pin;
 
+mod overlay;
+
+pub(crate) use overlay::{End, PolicyRule, RawHop, RawRoute, Vxlan};
+
 /// The routing table of the machine's own addresses (linux/rtnetlink.h, RT_TABLE_LOCAL), which say nothing new.
 const LOCAL_TABLE: u8 = 255;
 
@@ -43,6 +47,8 @@ pub struct Link {
     pub master: Option<u32>,
     /// For a veth, the other end's number in the other end's namespace.
     pub peer: Option<u32>,
+    /// The greatest packet it takes, in bytes.
+    pub mtu: u32,
 }
 
 /// A netlink connection inside one network namespace.
@@ -214,6 +220,15 @@ impl Netlink {
 
     /// Gives an interface exactly this IPv4 address, taking others away.
     pub(crate) async fn set_address(&mut self, index: u32, address: Ipv4Net) -> Result<()> {
+        if self.keep_address(index, address).await? {
+            return Ok(());
+        }
+        let request = self.handle.address().add(index, IpAddr::V4(address.addr()), address.prefix_len()).execute();
+        tolerate(self.drive(&format!("adding address {address}"), request).await, Errno::EXIST)
+    }
+
+    /// Takes every IPv4 address but this from an interface. `true` when this one is there.
+    async fn keep_address(&mut self, index: u32, address: Ipv4Net) -> Result<bool> {
         let mut request = self.handle.address().get().set_link_index_filter(index);
         request.message_mut().header.family = AddressFamily::Inet;
         let mut there = false;
@@ -226,11 +241,7 @@ impl Netlink {
             let request = self.handle.address().del(message).execute();
             self.drive("taking an address away", request).await?;
         }
-        if there {
-            return Ok(());
-        }
-        let request = self.handle.address().add(index, IpAddr::V4(address.addr()), address.prefix_len()).execute();
-        tolerate(self.drive(&format!("adding address {address}"), request).await, Errno::EXIST)
+        Ok(there)
     }
 
     /// Gives an interface a further IPv4 address; fine when it has it.
@@ -291,6 +302,7 @@ fn link(message: &LinkMessage) -> Link {
         mac: None,
         master: None,
         peer: None,
+        mtu: 0,
     };
     for attribute in &message.attributes {
         #[allow(clippy::wildcard_enum_match_arm, reason = "the kernel has a hundred attributes and grows more")]
@@ -299,6 +311,7 @@ fn link(message: &LinkMessage) -> Link {
             LinkAttribute::Address(bytes) => link.mac = bytes.as_slice().try_into().ok().map(Mac),
             LinkAttribute::Controller(index) => link.master = (*index != 0).then_some(*index),
             LinkAttribute::Link(index) => link.peer = Some(*index),
+            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::LinkInfo(infos) => {
                 let kind = infos
                     .iter()

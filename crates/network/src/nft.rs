@@ -99,6 +99,30 @@ pub(crate) fn delete_table(table: &TableName) -> String {
 
 /// Applies a batch in the calling thread's network namespace, which the child inherits.
 pub(crate) fn apply_here(batch: &str) -> Result<()> {
+    begin_here(batch)?.finish()
+}
+
+/// A batch that `nft` is working on. Dropped unfinished, the process is waited for all the same.
+pub(crate) struct Pending(Option<Child>);
+
+impl Pending {
+    /// Waits for the outcome.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        self.0.take().map_or(Ok(()), |child| finish(child).map(drop))
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            // Nobody wants to know any more; this only leaves no dead process behind.
+            drop(child.wait());
+        }
+    }
+}
+
+/// As [`apply_here`], without waiting: for work that can be done meanwhile, in whatever namespace.
+pub(crate) fn begin_here(batch: &str) -> Result<Pending> {
     let mut child = start(&["-f", "-"], Stdio::piped)?;
     if let Some(mut stdin) = child.stdin.take() {
         // A refusal closes the pipe early; its reason is on stderr.
@@ -107,7 +131,7 @@ pub(crate) fn apply_here(batch: &str) -> Result<()> {
             Ok(()) | Err(_) => {}
         }
     }
-    finish(child).map(drop)
+    Ok(Pending(Some(child)))
 }
 
 /// A map as JSON, or nothing when table or map is not there.

@@ -69,7 +69,7 @@ fn row(number: usize, names: &[Arc<str>]) -> Arc<Row> {
     let kind = ["m5.4xlarge", "m5.4xlarge", "m6i.4xlarge", "r5.2xlarge"][number % 4];
     let size = model::instance_type::find(kind).expect("a type of the table");
     let registered =
-        Resources { cpu: CpuUnits(size.vcpus * 1024), memory: MemoryMib(size.memory_mib), gpus: 0, ports: [].into() };
+        Resources { cpu: CpuUnits(size.vcpus * 1024), memory: MemoryMib(size.memory_mib), ..Resources::default() };
     let zone = ["us-east-1a", "us-east-1b", "us-east-1c"][number / 4 % 3];
     let mut attributes: BTreeMap<String, Option<String>> =
         (0..32).map(|n| (format!("com.amazonaws.ecs.capability.feature-{n:02}"), None)).collect();
@@ -137,6 +137,7 @@ fn measure(views: &[InstanceView<'_>], shape: &Shape, count: usize, group: &str)
         count,
         reservation: &held,
         required_attributes: &required,
+        zones: &[],
         constraints: &constraints,
         strategy: &strategy,
         group,

@@ -65,6 +65,7 @@ fn spec(revision: u32) -> Arc<RevisionSpec> {
         placement_strategy: vec![],
         propagate_tags: PropagateTags::None,
         managed_tags: false,
+        network: None,
     })
 }
 
@@ -123,6 +124,7 @@ fn task(number: usize, service: &Service) -> Task {
         containers: vec![],
         times: TaskTimes { created: START, started: Some(START), ..TaskTimes::default() },
         protected_until: None,
+        attachment: None,
         tags: Tags::default(),
     }
 }

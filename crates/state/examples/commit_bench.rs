@@ -114,6 +114,7 @@ fn said(task: &Task, number: u64, runs: bool) -> TaskObservation {
         pull_started: Some(created.plus_millis(100)),
         pull_stopped: Some(created.plus_millis(900)),
         execution_stopped: if runs { None } else { Some(created.plus_millis(60_000)) },
+        attachment: None,
     }
 }
 

@@ -61,8 +61,10 @@ pub fn over_capacity(snapshot: &Snapshot) -> Vec<String> {
 
 fn audit_cluster(cluster: &ClusterRow, wrong: &mut Vec<String>) {
     let arn = &cluster.cluster.arn;
-    let count = |status| u32::try_from(cluster.live.iter().filter(|t| t.last_status() == status).count());
-    let (running, pending) = (count(TaskStatus::Running), count(TaskStatus::Pending));
+    let count = |counts: fn(TaskStatus) -> bool| {
+        u32::try_from(cluster.live.iter().filter(|task| counts(task.last_status())).count())
+    };
+    let (running, pending) = (count(|status| status == TaskStatus::Running), count(TaskStatus::is_pending));
     if (running, pending) != (Ok(cluster.running), Ok(cluster.pending)) {
         wrong.push(format!("{arn}: {running:?} running and {pending:?} pending tasks are counted otherwise"));
     }
@@ -119,8 +121,8 @@ fn audit_instance(row: &crate::snapshot::InstanceRow, tasks: &[&Arc<Task>], wron
         left.take(&task.reservation);
         *groups.entry(task.group.clone()).or_default() += 1;
     }
-    let count = |status| tasks.iter().filter(|t| t.last_status() == status).count();
-    let counts = (count(TaskStatus::Running), count(TaskStatus::Pending), tasks.len());
+    let count = |counts: fn(TaskStatus) -> bool| tasks.iter().filter(|task| counts(task.last_status())).count();
+    let counts = (count(|status| status == TaskStatus::Running), count(TaskStatus::is_pending), tasks.len());
     if counts != (row.running as usize, row.pending as usize, row.live as usize) || groups != row.groups {
         wrong.push(format!("{arn}: its tasks {counts:?} are counted otherwise"));
     }

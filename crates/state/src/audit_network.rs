@@ -1,7 +1,7 @@
 //! What must hold of networks beside what holds within each: public addresses are one scope's, and local instances are in
 //! subnets that there are, at addresses that are nobody else's.
 
-use crate::snapshot::Snapshot;
+use crate::snapshot::{PublicHolder, Snapshot};
 use model::{
     MachineState,
     network::{self, SubnetId},
@@ -15,8 +15,25 @@ pub(crate) fn audit_networks(snapshot: &Snapshot, wrong: &mut Vec<String>) {
         let found = network::audit(network);
         wrong.extend(found.into_iter().map(|what| format!("network of {} in {}: {what}", scope.account, scope.region)));
         for address in network.addresses() {
-            if public.insert(address.public_ip, (scope.clone(), address.id.clone())).is_some() {
+            let holder = PublicHolder::Allocation(scope.clone(), address.id.clone());
+            if public.insert(address.public_ip, holder).is_some() {
                 wrong.push(format!("public address {} is allocated twice", address.public_ip));
+            }
+        }
+        for interface in network.interfaces() {
+            let Some(arn) = &interface.task else { continue };
+            let task = snapshot.task(arn).filter(|task| task.holds_resources());
+            let Some(attachment) = task.and_then(|task| task.attachment.as_ref()) else {
+                wrong.push(format!("{}: its task does not live", interface.id));
+                continue;
+            };
+            if attachment.address != interface.addresses[0] || attachment.interface != interface.id {
+                wrong.push(format!("{}: its task has another interface", interface.id));
+            }
+            if let Some(address) = attachment.public_ip
+                && public.insert(address, PublicHolder::Task(arn.clone())).is_some()
+            {
+                wrong.push(format!("public address {address} is somebody else's too"));
             }
         }
         if network.records().any(|record| record.scope() != scope) {

@@ -35,8 +35,8 @@ fn audit_service(row: &ServiceRow, tasks: &[&Arc<Task>], wrong: &mut Vec<String>
     };
     that(row.live() == tasks.len(), "not all its tasks are with it");
     that(row.tasks().all(|task| tasks.iter().any(|t| Arc::ptr_eq(t, task))), "a task of it is not as it is elsewhere");
-    let count = |status| tasks.iter().filter(|task| task.last_status() == status).count();
-    let counts = (count(TaskStatus::Running), count(TaskStatus::Pending));
+    let running = tasks.iter().filter(|task| task.last_status() == TaskStatus::Running).count();
+    let counts = (running, tasks.iter().filter(|task| task.last_status().is_pending()).count());
     that(counts == (row.running as usize, row.pending as usize), "its tasks are counted otherwise");
     that(
         service.deployments.is_empty() == service.external.is_some(),

@@ -92,7 +92,12 @@ impl<'a> Draft<'a> {
     pub(crate) fn put_task(&mut self, task: Task) -> Arc<Task> {
         let task = Arc::new(self.interner.task(task));
         let wanted = |task: &Task| task.holds_resources().then(|| task.desired.clone());
-        let news = self.next.task(&task.arn).and_then(|known| wanted(known)) != wanted(&task);
+        let known = self.next.task(&task.arn);
+        let news = known.and_then(|known| wanted(known)) != wanted(&task);
+        let lived = known.is_some_and(|known| known.holds_resources());
+        if task.attachment.is_some() && lived != task.holds_resources() {
+            self.touched.insert(Topic::Network(task.arn.cluster.scope.clone()));
+        }
         owned(self.next.put_task(task.clone()));
         if news {
             let id = task.container_instance.clone();
@@ -215,6 +220,7 @@ impl<'a> Draft<'a> {
 
     pub(crate) fn put_network(&mut self, scope: Scope, version: u64, changed_at: Timestamp) {
         self.next.put_network(&scope, version);
+        self.touched.insert(Topic::Network(scope.clone()));
         self.write(Record::Network(NetworkRecord { scope, version, changed_at }));
     }
 

@@ -3,7 +3,7 @@
 //! Level-triggered and coalescing: a subscriber learns that something changed, not what; it takes a snapshot and looks.
 //! Whoever subscribes before taking the first snapshot misses nothing.
 
-use model::ContainerInstanceArn;
+use model::{ContainerInstanceArn, Scope};
 use std::{
     collections::{HashMap, HashSet},
     sync::Mutex,
@@ -20,6 +20,8 @@ pub enum Topic {
     Instance(ContainerInstanceArn),
     /// Any container instance's own record.
     Instances,
+    /// A scope's network, or a task's interface in it.
+    Network(Scope),
     /// Any task.
     Tasks,
     /// Any machine.

@@ -37,8 +37,8 @@ pub use maintain::{MaintainError, Report, backup, check, restore};
 pub use memory::Memory;
 pub use record::{Corrupt, Kind};
 pub use snapshot::{
-    ClusterChanges, ClusterRow, Counts, DefinitionRow, Desire, FamilyRow, InstanceRow, News, Order, ScopeRow, Seen,
-    ServiceRow, Snapshot, TaskFilter, TokenRecord,
+    ClusterChanges, ClusterRow, Counts, DefinitionRow, Desire, FamilyRow, InstanceRow, News, Order, PublicHolder,
+    ScopeRow, Seen, ServiceRow, Snapshot, TaskFilter, TokenRecord,
 };
 pub use sqlite::Sqlite;
 pub use store::{ChangedPage, ChangedRecord, CommitError, Committed, OpenError, Stats, Store};

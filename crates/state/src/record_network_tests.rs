@@ -1,9 +1,10 @@
 //! One record of each part of a network.
 
-use super::{scope, tags};
+use super::{instance, scope, service_revision, tags, task};
 use crate::record::{NetworkRecord, Record};
 use model::{
-    Creation, Timestamp,
+    Attachment, AttachmentState, AwsvpcConfiguration, ContainerInstance, Creation, RevisionSpec, ServiceRevision, Task,
+    Timestamp,
     network::{
         Address, AddressAssociation, AddressAssociationId, AllocationId, Allowed, Direction, Interface, InterfaceId,
         InternetGateway, InternetGatewayId, NatGateway, NatGatewayId, Peer, Route, RouteAssociation,
@@ -111,6 +112,7 @@ pub(super) fn examples() -> Vec<Record> {
             description: "why".into(),
             source_dest_check: true,
             nat_gateway: Some(NatGatewayId::of(6)),
+            task: None,
             creation,
             tags: tags(),
         }
@@ -118,4 +120,44 @@ pub(super) fn examples() -> Vec<Record> {
     ];
     let head = Record::Network(NetworkRecord { scope: scope(), version: 3, changed_at: Timestamp(4) });
     [head].into_iter().chain(parts.into_iter().map(Record::NetworkPart)).collect()
+}
+
+pub(super) fn attached_task() -> Record {
+    let Record::Task(task) = task() else { unreachable!("it is a task") };
+    let attachment = Attachment {
+        id: "f81d4fae-7dec-41d0-a765-00a0c91e6bf6".into(),
+        interface: InterfaceId::of(0xe1),
+        vpc: VpcId::of(0xa1),
+        subnet: SubnetId::of(0xb1),
+        address: [10, 0, 1, 12].into(),
+        mac: "02:00:00:00:00:e1".into(),
+        groups: vec![SecurityGroupId::of(0xc1)],
+        public_ip: Some([198, 51, 100, 2].into()),
+        state: AttachmentState::Detaching,
+        lost: true,
+    };
+    let mut task = Task::clone(&task);
+    task.reservation.interfaces = 1;
+    task.attachment = Some(Box::new(attachment));
+    Record::Task(task.into())
+}
+
+pub(super) fn attached_revision() -> Record {
+    let Record::ServiceRevision(revision) = service_revision() else { unreachable!("it is a revision") };
+    let network = AwsvpcConfiguration {
+        subnets: vec![SubnetId::of(0xb1)],
+        security_groups: vec![SecurityGroupId::of(0xc1)],
+        assign_public_ip: true,
+    };
+    let mut revision = ServiceRevision::clone(&revision);
+    let spec = RevisionSpec { network: Some(network.into()), ..RevisionSpec::clone(&revision.spec) };
+    revision.spec = spec.into();
+    Record::ServiceRevision(revision.into())
+}
+
+pub(super) fn roomy_instance() -> Record {
+    let Record::ContainerInstance(instance) = instance() else { unreachable!("it is an instance") };
+    let mut instance = ContainerInstance::clone(&instance);
+    instance.registered.interfaces = 3;
+    Record::ContainerInstance(instance.into())
 }

@@ -111,7 +111,12 @@ fn instance() -> Record {
             status: InstanceStatus::Draining,
             version: 4,
             ec2_instance_id: Some("i-0123456789abcdef0".to_owned()),
-            registered: Resources { cpu: CpuUnits(2048), memory: MemoryMib(3904), gpus: 0, ports: [port(22)].into() },
+            registered: Resources {
+                cpu: CpuUnits(2048),
+                memory: MemoryMib(3904),
+                ports: [port(22)].into(),
+                ..Resources::default()
+            },
             attributes: BTreeMap::from([("ecs.os-type".to_owned(), Some("linux".to_owned())), ("x".to_owned(), None)]),
             agent,
             agent_connected: true,
@@ -166,6 +171,7 @@ fn task() -> Record {
                 cpu: CpuUnits(256),
                 memory: MemoryMib(128),
                 gpus: 0,
+                interfaces: 0,
                 ports: [port(8080)].into(),
             },
             desired: Desired::Stopped(why.clone()),
@@ -179,6 +185,7 @@ fn task() -> Record {
                 ..TaskTimes::default()
             },
             protected_until: Some(Timestamp(10)),
+            attachment: None,
             tags: tags(),
         }
         .into(),
@@ -255,6 +262,7 @@ fn revision_spec() -> RevisionSpec {
         placement_strategy: vec![PlacementStrategy { kind: "spread".into(), field: Some("instanceId".into()) }],
         propagate_tags: PropagateTags::Service,
         managed_tags: true,
+        network: None,
     }
 }
 fn rules() -> DeploymentRules {
@@ -460,6 +468,9 @@ fn other_forms() -> Vec<(Record, &'static str)> {
         (checked_task(), "health"),
         (patient_service(), "health"),
         (told_machine(), "metadata"),
+        (network::attached_task(), "attachment"),
+        (network::attached_revision(), "network"),
+        (network::roomy_instance(), "interfaces"),
     ]
 }
 

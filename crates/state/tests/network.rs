@@ -12,7 +12,9 @@ use model::{
     vpc::DefaultVpc,
     *,
 };
-use state::{Command, CommitError, Memory, NetworkChange, Outcome, Rejected, Resource, Store, audit::audit};
+use state::{
+    Command, CommitError, Memory, NetworkChange, Outcome, PublicHolder, Rejected, Resource, Store, audit::audit,
+};
 
 fn elsewhere() -> Scope {
     Scope { region: Region::parse("eu-west-1").unwrap(), ..scope() }
@@ -120,12 +122,12 @@ fn a_public_address_is_one_scopes() {
     apply(&store, here).unwrap();
     let address = "198.51.100.1".parse().unwrap();
     assert_eq!(apply(&store, there.clone()), Err(Rejected::AddressTaken(address)));
-    assert_eq!(store.snapshot().public_holder(address), Some(&(scope(), id.clone())));
+    assert_eq!(store.snapshot().public_holder(address), Some(&PublicHolder::Allocation(scope(), id.clone())));
     let (release, ()) = change(&store, &scope(), 9, |edit| edit.release_address(&id));
     apply(&store, release).unwrap();
     assert_eq!(store.snapshot().public_holder(address), None);
     apply(&store, there).unwrap();
-    assert_eq!(store.snapshot().public_holder(address), Some(&(elsewhere(), other)));
+    assert_eq!(store.snapshot().public_holder(address), Some(&PublicHolder::Allocation(elsewhere(), other)));
 }
 
 #[test]

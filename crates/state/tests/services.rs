@@ -23,6 +23,7 @@ fn spec_of(revision: u32) -> Arc<RevisionSpec> {
         placement_strategy: Vec::new(),
         propagate_tags: PropagateTags::None,
         managed_tags: false,
+        network: None,
     })
 }
 
@@ -184,6 +185,7 @@ impl World {
             pull_started: None,
             pull_stopped: None,
             execution_stopped: None,
+            attachment: None,
         };
         self.done(Command::Observe { instance: instance_arn("one", 1), seen: vec![seen], at }).await;
     }
@@ -207,6 +209,7 @@ impl World {
             pull_started: None,
             pull_stopped: None,
             execution_stopped: None,
+            attachment: None,
         };
         self.done(Command::Observe { instance: instance_arn("one", 1), seen: vec![seen], at: NOW }).await;
     }

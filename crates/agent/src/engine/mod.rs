@@ -16,11 +16,11 @@ use crate::{
     logs::LogHub,
     node::{Failure, Node, NodeEvent},
     plan::TaskPlan,
-    task::{Event, Happened, Phase, TaskState},
+    task::{End, Event, Happened, Interface, Phase, TaskState},
 };
 use effects::Effects;
 use futures::StreamExt;
-use link::{Assignment, Assignments};
+use link::{Assignment, Assignments, Networks};
 use model::{Desired, Stop, TaskArn, TaskDefinitionSpec, Timestamp};
 use owner::Owner;
 use std::{
@@ -122,21 +122,30 @@ impl Engine {
             owners: Mutex::default(),
         }));
         let mut known = Vec::new();
-        let mut tasks = Vec::new();
+        let (mut tasks, mut attached) = (Vec::new(), Vec::new());
         for record in records {
             let plan = Arc::new(TaskPlan::new(record.assignment, record.definition));
             let there =
                 |(_, c): &(usize, &crate::task::ContainerState)| !matches!(c.phase, Phase::Waiting | Phase::Gone);
             known.extend(record.state.containers.iter().enumerate().filter(there).map(|(at, c)| plan.job(at, c)));
+            let interface = record.state.interface.is_some_and(|interface| interface != Interface::Waiting);
+            if interface && !matches!(record.state.end, End::Cleared | End::Forgotten) {
+                attached.push(plan.clone());
+            }
             tasks.push((plan, record.state));
         }
-        engine.0.node.adopt(known).await.map_err(EngineError::Adopt)?;
+        engine.0.node.adopt(known, attached).await.map_err(EngineError::Adopt)?;
         // Watch first, then look: nothing is missed in between.
         engine.watch();
         for (plan, state) in tasks {
             engine.own(plan, state, Event::Resumed);
         }
         Ok(engine)
+    }
+
+    /// Takes what the server says of the VPCs that its tasks are in.
+    pub fn carry(&self, networks: Networks) {
+        self.0.node.carry(networks);
     }
 
     /// Takes the server's set: all the instance shall hold. Answers false if it is older than one seen before.

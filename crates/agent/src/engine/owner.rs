@@ -29,6 +29,8 @@ pub(super) struct Owner {
     state: TaskState,
     mailbox: mpsc::Sender<Event>,
     lanes: Vec<Lane>,
+    /// The making of its interface.
+    attaching: Lane,
     /// It was begun in a former run: a container may have run and ended before it is started "again".
     resumed: bool,
 }
@@ -46,7 +48,7 @@ struct Lane {
 impl Owner {
     pub(super) fn new(inner: Arc<Inner>, plan: Arc<TaskPlan>, state: TaskState, mailbox: mpsc::Sender<Event>) -> Self {
         let lanes = state.containers.iter().map(|_| Lane::default()).collect();
-        Self { inner, plan, state, mailbox, lanes, resumed: false }
+        Self { inner, plan, state, mailbox, lanes, attaching: Lane::default(), resumed: false }
     }
 
     /// Runs the task; true once it is forgotten, false at shutdown.
@@ -91,6 +93,8 @@ impl Owner {
             | Event::Dropped
             | Event::Reconnected
             | Event::Tick
+            | Event::Attached
+            | Event::NotAttached(_)
             | Event::Cleared
             | Event::Container(..) => News::Nothing,
         };
@@ -120,6 +124,7 @@ impl Owner {
             // What is removed can not be asked again: its exit code must be safe.
             Effect::Begin(_, Operation::Remove) | Effect::Clear | Effect::Forget => true,
             Effect::Begin(_, Operation::Pull | Operation::Connect | Operation::Create | Operation::Start)
+            | Effect::Attach
             | Effect::Signal(_)
             | Effect::Kill(_)
             | Effect::Inspect(_)
@@ -168,6 +173,7 @@ impl Owner {
             Effect::Kill(at) => self.aside(at, Aside::Signal { kill: true }),
             Effect::Inspect(at) => self.aside(at, Aside::Inspect),
             Effect::Probe(at) => self.aside(at, Aside::Probe),
+            Effect::Attach => self.attach(),
             Effect::Clear => self.clear(),
             Effect::Forget => {
                 for id in &self.plan.ids {
@@ -226,9 +232,35 @@ impl Owner {
         });
     }
 
-    fn clear(&self) {
+    fn attach(&mut self) {
         let (plan, inner, mailbox) = (self.plan.clone(), self.inner.clone(), self.mailbox.clone());
+        let cancel = self.attaching.cancel.clone();
+        self.attaching.last = Some(self.inner.effects.spawn("attach interface", async move {
+            let step = tracing::trace_span!(target: "timeline", "step", operation = "Attach");
+            let outcome = tokio::select! {
+                () = cancel.cancelled() => return,
+                outcome = inner.node.attach(plan.clone()).instrument(step) => outcome,
+            };
+            let event = match outcome {
+                Ok(()) => Event::Attached,
+                Err(failure) => {
+                    tracing::warn!(task = plan.id(), %failure, "a task's network interface could not be made");
+                    Event::NotAttached(failure.0)
+                }
+            };
+            let _ = mailbox.send(event).await;
+        }));
+    }
+
+    fn clear(&mut self) {
+        let (plan, inner, mailbox) = (self.plan.clone(), self.inner.clone(), self.mailbox.clone());
+        self.attaching.cancel.cancel();
+        let attaching = self.attaching.last.take();
         self.inner.effects.spawn("clear task", async move {
+            if let Some(attaching) = attaching {
+                // Whatever it had made by then is removed now.
+                let _ = attaching.await;
+            }
             match inner.node.clear(plan.clone()).await {
                 Ok(()) => drop(mailbox.send(Event::Cleared).await),
                 Err(failure) => tracing::warn!(task = plan.id(), %failure, "what a task left could not be removed"),

@@ -169,11 +169,9 @@ impl Metadata {
     fn by_address(&self, peer: IpAddr, visible: &Visible) -> Option<Found> {
         let mut views = self.board.views().into_iter().filter(|view| visible(view) && has_interface(view));
         views.find_map(|view| {
-            let is_there = |c: &crate::task::ContainerState| {
-                c.endpoint.as_ref().and_then(|e| e.address).is_some_and(|address| IpAddr::from(address) == peer)
-            };
-            let at = view.state.containers.iter().position(is_there)?;
-            Some(Found { view, at })
+            let interface = view.plan.assignment.interface.as_ref()?;
+            let is_it = IpAddr::from(interface.address) == peer && !view.plan.containers.is_empty();
+            is_it.then_some(Found { view, at: 0 })
         })
     }
 
@@ -255,6 +253,7 @@ impl Metadata {
 /// Whether a task has an interface of its own, by whose address it is known.
 fn has_interface(view: &View) -> bool {
     match view.plan.mode() {
+        NetworkMode::Awsvpc => true,
         NetworkMode::Bridge | NetworkMode::Host | NetworkMode::None => false,
     }
 }

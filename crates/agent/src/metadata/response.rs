@@ -11,7 +11,7 @@ use model::{
     ContainerArn, ContainerInstanceArn, Desired, NetworkBinding, NetworkMode, ObservedStatus, ServiceArn, Tags, TaskArn,
 };
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 /// What all tasks of an instance are told alike.
 #[derive(Debug, Clone)]
@@ -159,6 +159,41 @@ struct Network {
     network_mode: &'static str,
     #[serde(rename = "IPv4Addresses")]
     ipv4_addresses: Vec<String>,
+    /// Of a task with a network interface of its own.
+    #[serde(flatten)]
+    interface: Option<Interface>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Interface {
+    attachment_index: u32,
+    #[serde(rename = "MACAddress")]
+    mac_address: String,
+    #[serde(rename = "IPv4SubnetCIDRBlock")]
+    ipv4_subnet: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    domain_name_servers: Vec<String>,
+    #[serde(rename = "PrivateDNSName")]
+    private_dns_name: String,
+    subnet_gateway_ipv4_address: String,
+}
+
+impl Interface {
+    fn of(view: &View) -> Option<Self> {
+        let assignment = &view.plan.assignment;
+        let interface = assignment.interface.as_ref()?;
+        let region = assignment.task.cluster.scope.region.as_str();
+        let gateway = Ipv4Addr::from(u32::from(interface.subnet.network()).saturating_add(1));
+        Some(Self {
+            attachment_index: 0,
+            mac_address: interface.mac.to_string(),
+            ipv4_subnet: interface.subnet.to_string(),
+            domain_name_servers: interface.resolver.iter().map(ToString::to_string).collect(),
+            private_dns_name: model::attachment::private_dns_name(interface.address, region),
+            subnet_gateway_ipv4_address: format!("{gateway}/{}", interface.subnet.prefix_len()),
+        })
+    }
 }
 
 impl TaskResponse {
@@ -317,9 +352,12 @@ fn network(view: &View, state: &ContainerState) -> Network {
         NetworkMode::Bridge => "bridge",
         NetworkMode::Host => "host",
         NetworkMode::None => "none",
+        NetworkMode::Awsvpc => "awsvpc",
     };
     // AWS: Docker shows an empty address where there is none, also once the container has stopped.
     let address = state.endpoint.as_ref().and_then(|endpoint| endpoint.address);
     let address = address.filter(|_| progress(state) != "STOPPED").map(|address| address.to_string());
-    Network { network_mode, ipv4_addresses: vec![address.unwrap_or_default()] }
+    let own = view.plan.assignment.interface.as_ref().map(|interface| interface.address.to_string());
+    let ipv4_addresses = vec![own.or(address).unwrap_or_default()];
+    Network { network_mode, ipv4_addresses, interface: Interface::of(view) }
 }

@@ -107,6 +107,7 @@ impl Meters {
             // AWS: Docker tells nothing of the network of a container that is in the machine's own.
             NetworkMode::Host => BTreeMap::new(),
             NetworkMode::Bridge => counters(&self.places.netns_dir.join(id)).await,
+            NetworkMode::Awsvpc => counters(&self.places.netns_dir.join(plan.id())).await,
         };
         let system = system(&fs::read_to_string("/proc/stat").unwrap_or_default());
         Some(Reading { at: self.effects.now(), usage, system, interfaces })

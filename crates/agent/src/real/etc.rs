@@ -35,6 +35,13 @@ pub(super) fn write(dir: &Path, job: &Job) -> io::Result<Files> {
             let address = job.endpoint.as_ref().and_then(|e| e.address);
             (hosts(address, &hostname), resolv(&read("/etc/resolv.conf"), &read(RESOLVED)))
         }
+        NetworkMode::Awsvpc => {
+            let interface = job.task.assignment.interface.as_ref();
+            (
+                hosts(interface.map(|i| i.address), &hostname),
+                resolv_in_vpc(interface.and_then(|i| i.resolver), &hostname),
+            )
+        }
     };
     let mut mounts = Vec::new();
     for (name, text) in [("hosts", hosts), ("hostname", format!("{hostname}\n")), ("resolv.conf", resolv)] {
@@ -64,6 +71,13 @@ fn hostname(job: &Job) -> String {
             let digits = job.id().rsplit('-').next().unwrap_or(job.id());
             digits[..digits.len().min(12)].to_owned()
         }
+        // AWS: all of a task's containers are called as its interface is.
+        NetworkMode::Awsvpc => {
+            let assignment = &job.task.assignment;
+            let region = assignment.task.cluster.scope.region.as_str();
+            let name = |i: &link::AssignedInterface| model::attachment::private_dns_name(i.address, region);
+            assignment.interface.as_ref().map(name).unwrap_or_default()
+        }
     }
 }
 
@@ -76,6 +90,13 @@ fn hosts(address: Option<Ipv4Addr>, hostname: &str) -> String {
         text.push_str(&format!("{address}\t{hostname}\n"));
     }
     text
+}
+
+/// The VPC's resolver, and the domain that its instances' names are in.
+fn resolv_in_vpc(resolver: Option<Ipv4Addr>, hostname: &str) -> String {
+    let Some(resolver) = resolver else { return String::new() };
+    let search = hostname.split_once('.').map(|(_, domain)| format!("search {domain}\n")).unwrap_or_default();
+    format!("{search}nameserver {resolver}\noptions timeout:2 attempts:5\n")
 }
 
 /// The instance's own, without nameservers that only the instance itself can reach.

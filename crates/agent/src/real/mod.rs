@@ -3,12 +3,16 @@
 //! What it remembers (addresses and ports taken) is rebuilt from the ledger by `adopt`; what it makes can be found again by
 //! names that follow from container ids.
 
+mod doors;
 mod etc;
 mod images;
 mod network;
 mod spec;
+mod vpc;
 
+pub(crate) use doors::Doors;
 pub use images::{ImageCleanup, clean_images};
+pub(crate) use vpc::Vpcs;
 
 use crate::{
     logs::{LogHub, put_aside},
@@ -20,12 +24,14 @@ use crate::{
 use ::network::Ipv4Net;
 use effects::Effects;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
+use link::Networks;
 use runtime::{
     ContainerState, CreateError, ExecEnd, PullError, PullPolicy, PullRequest, Runtime, RuntimeError, RuntimeEvent,
     cgroup::Cgroups,
 };
 use std::{
     collections::{BTreeMap, HashSet},
+    net::IpAddr,
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -64,6 +70,8 @@ pub struct NodeConfig {
     pub pull_behavior: PullBehavior,
     /// Ranges for the task bridge, each written with its gateway, in order of preference.
     pub bridge_candidates: Vec<Ipv4Net>,
+    /// The address at which other instances reach this one: what VPCs between them are carried over.
+    pub address: Option<IpAddr>,
     /// What containers' ids at the task metadata endpoint are made with.
     pub metadata: Secret,
 }
@@ -88,6 +96,7 @@ pub struct RealNode {
     effects: Effects,
     cgroups: Cgroups,
     network: network::TaskNetwork,
+    vpcs: vpc::Vpcs,
 }
 
 impl RealNode {
@@ -97,7 +106,13 @@ impl RealNode {
     /// If there are no control groups.
     pub fn new(runtime: Arc<dyn Runtime>, config: NodeConfig, effects: Effects) -> std::io::Result<Self> {
         let network = network::TaskNetwork::new(config.netns_dir.clone(), config.bridge_candidates.clone());
-        Ok(Self { runtime, config, effects, cgroups: Cgroups::detect()?, network })
+        let vpcs = vpc::Vpcs::new(config.netns_dir.clone(), config.address, effects.clone());
+        Ok(Self { runtime, config, effects, cgroups: Cgroups::detect()?, network, vpcs })
+    }
+
+    /// Its VPCs, whose doors are opened once what is behind them is there.
+    pub(crate) fn vpcs(&self) -> Vpcs {
+        self.vpcs.clone()
     }
 
     /// Asks until the runtime answers; callers bound it.
@@ -259,7 +274,7 @@ impl RealNode {
         etc::remove(&self.container_dir(job.id())).map_err(|e| fail(&e))
     }
 
-    async fn take_over(&self, known: Vec<Job>) -> Result<(), Failure> {
+    async fn take_over(&self, known: Vec<Job>, attached: Vec<Arc<TaskPlan>>) -> Result<(), Failure> {
         let fail = |e: &dyn std::fmt::Display| Failure::new("CannotListContainersError", e);
         let mine = BTreeMap::from([(INSTANCE_LABEL.to_owned(), self.config.instance.clone())]);
         let (there, _) = self.persist(|| self.runtime.list(&mine)).await;
@@ -270,7 +285,15 @@ impl RealNode {
                 self.runtime.remove(&container.id).await.map_err(|e| fail(&e))?;
             }
         }
-        self.network.adopt(&known).await.map_err(|e| fail(&chain(&e)))
+        let kept = self.vpcs.kept(&attached).await.map_err(|e| fail(&chain(&e)))?;
+        self.vpcs.adopt(&attached);
+        self.network.adopt(&known, kept).await.map_err(|e| fail(&chain(&e)))
+    }
+
+    async fn clear_task(&self, task: &TaskPlan) -> Result<(), Failure> {
+        self.vpcs.detach(task).await?;
+        let removed = self.cgroups.remove(&self.task_cgroup(task), &self.effects).await;
+        removed.map_err(|e| Failure::new("CannotRemoveContainerError", format_args!("the task's cgroup: {e}")))
     }
 }
 
@@ -358,12 +381,16 @@ impl Node for RealNode {
         async move { self.remove_all(&job).await }.boxed()
     }
 
+    fn carry(&self, networks: Networks) {
+        self.vpcs.carry(networks);
+    }
+
+    fn attach(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
+        async move { self.vpcs.attach(&task).await }.boxed()
+    }
+
     fn clear(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
-        async move {
-            let removed = self.cgroups.remove(&self.task_cgroup(&task), &self.effects).await;
-            removed.map_err(|e| Failure::new("CannotRemoveContainerError", format_args!("the task's cgroup: {e}")))
-        }
-        .boxed()
+        async move { self.clear_task(&task).await }.boxed()
     }
 
     fn forget(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, ()> {
@@ -383,8 +410,8 @@ impl Node for RealNode {
         .boxed()
     }
 
-    fn adopt(&self, known: Vec<Job>) -> BoxFuture<'_, Result<(), Failure>> {
-        self.take_over(known).boxed()
+    fn adopt(&self, known: Vec<Job>, attached: Vec<Arc<TaskPlan>>) -> BoxFuture<'_, Result<(), Failure>> {
+        self.take_over(known, attached).boxed()
     }
 
     fn watch(&self) -> BoxStream<'static, NodeEvent> {

@@ -54,6 +54,7 @@ impl TaskNetwork {
             // By our number, because in the runtime's eyes `self` would be somebody else.
             NetworkMode::Host => Some(format!("/proc/{}/ns/net", std::process::id()).into()),
             NetworkMode::Bridge => Some(self.netns(job.id())?.as_path().to_owned()),
+            NetworkMode::Awsvpc => Some(self.netns(job.task.id())?.as_path().to_owned()),
         })
     }
 
@@ -63,7 +64,8 @@ impl TaskNetwork {
 
     pub(super) async fn connect(&self, job: &Job) -> Result<Endpoint, Failure> {
         match job.task.mode() {
-            NetworkMode::None => Ok(Endpoint::default()),
+            // The interface of mode awsvpc is the task's: it is there already, and no port needs to be published.
+            NetworkMode::None | NetworkMode::Awsvpc => Ok(Endpoint::default()),
             NetworkMode::Host => {
                 let bindings = job.container().port_mappings.iter().map(in_host_mode).collect();
                 Ok(Endpoint { address: None, bindings })
@@ -231,7 +233,7 @@ impl TaskNetwork {
     /// Takes away what `connect` made, whole or half.
     pub(super) async fn remove(&self, job: &Job) -> net::Result<()> {
         match job.task.mode() {
-            NetworkMode::None | NetworkMode::Host => return Ok(()),
+            NetworkMode::None | NetworkMode::Host | NetworkMode::Awsvpc => return Ok(()),
             NetworkMode::Bridge => {}
         }
         let (known, table) = {
@@ -247,14 +249,14 @@ impl TaskNetwork {
         Ok(())
     }
 
-    /// What the ledger knows is taken and made whole again; everything else of ours is removed.
-    pub(super) async fn adopt(&self, known: &[Job]) -> net::Result<()> {
+    /// What the ledger knows is taken and made whole again; everything else of ours but the namespaces in `kept` is removed.
+    pub(super) async fn adopt(&self, known: &[Job], kept: HashSet<String>) -> net::Result<()> {
         let bridged: Vec<_> = known
             .iter()
             .filter(|job| job.task.mode() == NetworkMode::Bridge)
             .filter_map(|job| Some((job, job.endpoint.as_ref()?, job.endpoint.as_ref()?.address?)))
             .collect();
-        let keep = bridged.iter().map(|(job, ..)| job.id().to_owned()).collect();
+        let keep = bridged.iter().map(|(job, ..)| job.id().to_owned()).chain(kept).collect();
         net::sweep(&self.netns_dir, &keep).await?;
         let mut taken = self.taken.lock().await;
         let link = BridgeSpec::standard(self.candidates[0]).bridge;

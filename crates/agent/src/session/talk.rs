@@ -47,6 +47,7 @@ pub(super) async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
         ServerMessage::Welcome(welcome) => welcome,
         ServerMessage::Goodbye(goodbye) => return farewell(goodbye),
         ServerMessage::Assignments(_)
+        | ServerMessage::Networks(_)
         | ServerMessage::ReportAck { .. }
         | ServerMessage::LogsAck { .. }
         | ServerMessage::Renewed(_)
@@ -168,6 +169,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
     async fn hear(&mut self, message: ServerMessage) -> Result<Option<End>, LinkTrouble> {
         match message {
             ServerMessage::Welcome(_) => return Err(LinkTrouble::OutOfTurn),
+            ServerMessage::Networks(networks) => self.session.engine.carry(networks),
             ServerMessage::Assignments(set) => {
                 let (epoch, generation) = (set.epoch, set.generation);
                 let taking = tracing::trace_span!(target: "timeline", "take assignments");

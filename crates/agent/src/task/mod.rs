@@ -24,6 +24,8 @@ pub mod limits {
     pub const PULL: i64 = 2 * 60 * 60 * 1000;
     /// How long an operation may wait for its turn behind those of other containers; its own limit counts from there.
     pub const QUEUE: i64 = 30 * 60 * 1000;
+    /// Making a task's network interface. Source: the original waits as long for one to appear (ecs-agent `api/eni`).
+    pub const ATTACH: i64 = 3 * 60 * 1000;
     /// Making a container's network: some netlink messages and one nft batch; a minute is a hundred times that.
     pub const CONNECT: i64 = 60 * 1000;
     /// Creating a container.
@@ -51,6 +53,9 @@ pub mod limits {
 pub struct TaskState {
     /// Why it stops, if it does. The first cause stays.
     pub stop: Option<Stop>,
+    /// How far its network interface has come, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<Interface>,
     /// The containers, in the definition's order.
     pub containers: Vec<ContainerState>,
     /// What of the task itself is left.
@@ -70,7 +75,23 @@ pub struct TaskState {
     pub execution_stopped: Option<Timestamp>,
 }
 
-/// What of a task is left besides its containers (its cgroup).
+/// How far the network interface has come that all containers of a task share. It only moves down this list, and goes with what
+/// the task itself has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interface {
+    /// Nothing was done yet.
+    Waiting,
+    /// It is being made; until when that may take.
+    Attaching {
+        /// The deadline.
+        by: Timestamp,
+    },
+    /// It is there.
+    Attached,
+}
+
+/// What of a task is left besides its containers (its cgroup, its network interface).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
@@ -200,6 +221,10 @@ pub enum Event {
     Reconnected,
     /// A deadline may have passed.
     Tick,
+    /// The task's network interface is made.
+    Attached,
+    /// The task's network interface could not be made.
+    NotAttached(Arc<str>),
     /// The task's own leftovers are removed.
     Cleared,
     /// Something about the container at this position.
@@ -262,7 +287,9 @@ pub enum Effect {
     Inspect(usize),
     /// Probe its health; ends with `Probed`.
     Probe(usize),
-    /// Remove what the task itself has left; ends with `Cleared`.
+    /// Make the task's network interface; ends with `Attached` or `NotAttached`.
+    Attach,
+    /// Remove what the task itself has left; ends the making of its interface; ends with `Cleared`.
     Clear,
     /// Remove logs and the ledger's record; the owner ends.
     Forget,
@@ -271,7 +298,10 @@ pub enum Effect {
 impl TaskState {
     /// A task nothing was done for. `containers` are the definition's with the overrides laid over, each with its
     /// runtime id and whether its output is shipped.
-    pub fn new<'a>(containers: impl IntoIterator<Item = (&'a ContainerDefinition, Arc<str>, bool)>) -> Self {
+    pub fn new<'a>(
+        has_interface: bool,
+        containers: impl IntoIterator<Item = (&'a ContainerDefinition, Arc<str>, bool)>,
+    ) -> Self {
         let container = |(definition, runtime_id, ships): (&ContainerDefinition, Arc<str>, bool)| ContainerState {
             name: definition.name.as_str().into(),
             runtime_id,
@@ -292,6 +322,7 @@ impl TaskState {
         };
         Self {
             stop: None,
+            interface: has_interface.then_some(Interface::Waiting),
             containers: containers.into_iter().map(container).collect(),
             end: End::Live,
             dropped: None,
@@ -313,7 +344,11 @@ impl TaskState {
             End::Cleared => self.dropped,
             End::Live | End::Forgotten => None,
         };
-        containers.chain(watches).chain(end).min()
+        let interface = match self.interface {
+            Some(Interface::Attaching { by }) if self.stop.is_none() => Some(by),
+            Some(Interface::Waiting | Interface::Attaching { .. } | Interface::Attached) | None => None,
+        };
+        containers.chain(watches).chain(interface).chain(end).min()
     }
 }
 

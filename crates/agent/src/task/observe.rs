@@ -1,7 +1,7 @@
 //! What the server is told of a task: the whole of what is known, derived from the state alone.
 
-use super::{ContainerState, End, Phase, TaskState};
-use model::{ContainerObservation, ContainerStatus, ObservedStatus, Stop, TaskArn, TaskObservation};
+use super::{ContainerState, End, Interface, Phase, TaskState};
+use model::{AttachmentState, ContainerObservation, ContainerStatus, ObservedStatus, Stop, TaskArn, TaskObservation};
 
 impl TaskState {
     /// The observation this state is.
@@ -13,7 +13,18 @@ impl TaskState {
             pull_started: self.pull_started,
             pull_stopped: self.pull_stopped,
             execution_stopped: self.execution_stopped,
+            attachment: self.attachment(),
         }
+    }
+
+    fn attachment(&self) -> Option<AttachmentState> {
+        let interface = self.interface?;
+        Some(match (self.end, interface) {
+            (End::Cleared | End::Forgotten, _) => AttachmentState::Deleted,
+            (End::Clearing { .. }, _) => AttachmentState::Detaching,
+            (End::Live, Interface::Waiting | Interface::Attaching { .. }) => AttachmentState::Precreated,
+            (End::Live, Interface::Attached) => AttachmentState::Attached,
+        })
     }
 
     fn status(&self) -> ObservedStatus {

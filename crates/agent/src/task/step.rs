@@ -3,13 +3,18 @@
 //! An event changes the container it is about; `settle` then draws the consequences for the whole task. An event that does
 //! not fit the phase it finds is late or repeated and changes nothing.
 
-use super::{ContainerState, Effect, End, Event, Happened, Operation, Phase, TaskState, limits, no_longer_assigned};
-use model::{Stop, Timestamp};
+use super::{
+    ContainerState, Effect, End, Event, Happened, Interface, Operation, Phase, TaskState, limits, no_longer_assigned,
+};
+use model::{Stop, StopCode, Timestamp};
 use std::sync::Arc;
 
 /// Why a container that ran has no exit code: its shim, which alone knew it, was killed while containerd was away.
 const CODE_LOST: &str =
     "CannotInspectContainerError: The container has ended, and its exit code was lost with its shim";
+
+/// AWS: the words of a task whose interface took too long.
+const NOT_IN_TIME: &str = "Timeout waiting for network interface provisioning to complete.";
 
 /// Moves the task and says what to do next. Pure; the same event twice asks for nothing twice.
 pub fn step(state: &mut TaskState, event: &Event, now: Timestamp) -> Vec<Effect> {
@@ -26,6 +31,12 @@ pub fn step(state: &mut TaskState, event: &Event, now: Timestamp) -> Vec<Effect>
         Event::Resumed => resume(state, now, &mut effects),
         Event::Reconnected => look_again(state, &mut effects),
         Event::Tick => tick(state, now, &mut effects),
+        Event::Attached => {
+            if let Some(Interface::Attaching { .. }) = state.interface {
+                state.interface = Some(Interface::Attached);
+            }
+        }
+        Event::NotAttached(reason) => not_attached(state, reason),
         Event::Cleared => cleared(state),
         Event::Container(at, happened) => {
             if *at < state.containers.len() {
@@ -323,6 +334,11 @@ impl ContainerState {
 /// anew.
 fn resume(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
     state.dropped = state.dropped.map(|_| now.plus_millis(limits::LOGS));
+    if let Some(Interface::Attaching { .. }) = state.interface
+        && state.stop.is_none()
+    {
+        attach(state, now, effects);
+    }
     for at in 0..state.containers.len() {
         One { state, at, now, effects }.resume();
         if let Some(watch) = &mut state.containers[at].watch {
@@ -363,6 +379,11 @@ fn tick(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
             effects.push(Effect::Probe(at));
         }
     }
+    if let Some(Interface::Attaching { by }) = state.interface
+        && by <= now
+    {
+        not_attached(state, &NOT_IN_TIME.into());
+    }
     match state.end {
         End::Clearing { by, tries } if by <= now => clear(state, tries + 1, now, effects),
         End::Cleared if state.dropped.is_some_and(|by| by <= now) => {
@@ -372,6 +393,18 @@ fn tick(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
             }
         }
         End::Live | End::Clearing { .. } | End::Cleared | End::Forgotten => {}
+    }
+}
+
+fn attach(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
+    state.interface = Some(Interface::Attaching { by: now.plus_millis(limits::ATTACH) });
+    effects.push(Effect::Attach);
+}
+
+/// The task cannot start without its interface; what there is of it goes with what the task has left.
+fn not_attached(state: &mut TaskState, reason: &Arc<str>) {
+    if let Some(Interface::Attaching { .. }) = state.interface {
+        state.stop.get_or_insert_with(|| Stop { code: StopCode::TaskFailedToStart, reason: reason.clone() });
     }
 }
 
@@ -390,12 +423,16 @@ fn cleared(state: &mut TaskState) {
 
 /// The consequences for the whole task.
 fn settle(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
+    if state.interface == Some(Interface::Waiting) && state.stop.is_none() {
+        attach(state, now, effects);
+    }
+    let connected = matches!(state.interface, None | Some(Interface::Attached));
     for at in 0..state.containers.len() {
         let stops = state.stop.is_some();
         let mut one = One { state, at, now, effects };
         if stops {
             one.stop();
-        } else if one.phase() == Phase::Waiting {
+        } else if one.phase() == Phase::Waiting && connected {
             one.begin(Operation::Pull);
             state.pull_started.get_or_insert(now);
         }

@@ -21,7 +21,12 @@ fn checked_task(essential: &[bool]) -> TaskState {
 
 fn task(essential: &[bool]) -> TaskState {
     let definitions: Vec<_> = essential.iter().enumerate().map(|(i, e)| definition(&format!("c{i}"), *e)).collect();
-    TaskState::new(definitions.iter().map(|d| (d, Arc::from(format!("id-{}", d.name)), false)))
+    TaskState::new(false, definitions.iter().map(|d| (d, Arc::from(format!("id-{}", d.name)), false)))
+}
+
+/// A task with a network interface of its own.
+fn connected_task() -> TaskState {
+    TaskState { interface: Some(Interface::Waiting), ..task(&[true, false]) }
 }
 
 fn arn() -> TaskArn {
@@ -60,6 +65,54 @@ fn to_running(index: usize) -> [Event; 4] {
 
 fn status(state: &TaskState) -> ObservedStatus {
     state.observe(&arn()).status
+}
+
+#[test]
+fn an_interface_comes_first_and_goes_last() {
+    use model::AttachmentState::{Attached, Deleted, Detaching, Precreated};
+    let mut state = connected_task();
+    let seen = |state: &TaskState| state.observe(&arn()).attachment;
+    assert_eq!(play(&mut state, &[Event::Assigned]), [Effect::Attach], "nothing is pulled before it is there");
+    assert_eq!(seen(&state), Some(Precreated));
+    assert_eq!(play(&mut state, &[Event::Resumed]), [Effect::Attach], "an agent that comes back makes it anew");
+    let pulls = [Effect::Begin(0, Operation::Pull), Effect::Begin(1, Operation::Pull)];
+    assert_eq!(play(&mut state, &[Event::Attached]), pulls);
+    assert_eq!(play(&mut state, &[Event::Attached, Event::NotAttached("late".into())]), []);
+    assert_eq!(seen(&state), Some(Attached));
+    play(&mut state, &to_running(0));
+    play(&mut state, &to_running(1));
+    play(&mut state, &[at(0, Happened::Exited { code: Some(0), oom: false }), at(0, Happened::Removed)]);
+    assert_eq!(seen(&state), Some(Attached), "the other container still uses it");
+    play(&mut state, &[at(1, Happened::Exited { code: Some(0), oom: false })]);
+    assert_eq!(play(&mut state, &[at(1, Happened::Removed)]), [Effect::Clear]);
+    assert_eq!((seen(&state), state.is_stopped()), (Some(Detaching), false));
+    play(&mut state, &[Event::Cleared]);
+    assert_eq!((seen(&state), state.is_stopped()), (Some(Deleted), true));
+}
+
+#[test]
+fn a_task_without_its_interface_never_starts() {
+    let failed = |reason: &str| Stop { code: StopCode::TaskFailedToStart, reason: reason.into() };
+    for (event, want) in [
+        (Event::NotAttached("ResourceInitializationError: no".into()), failed("ResourceInitializationError: no")),
+        (Event::DesiredStopped(user()), user()),
+    ] {
+        let mut state = connected_task();
+        play(&mut state, &[Event::Assigned]);
+        assert_eq!(play(&mut state, &[event]), [Effect::Clear], "what there is of it is taken away");
+        assert_eq!(status(&state), ObservedStatus::Stopping(want.clone()));
+        play(&mut state, &[Event::Attached, Event::Cleared]);
+        assert_eq!(status(&state), ObservedStatus::Stopped(want));
+    }
+    let mut state = connected_task();
+    play(&mut state, &[Event::Assigned]);
+    let by = state.next_deadline().expect("it is not waited for for ever");
+    assert_eq!(step(&mut state, &Event::Tick, by), [Effect::Clear]);
+    let reason = "Timeout waiting for network interface provisioning to complete.";
+    assert_eq!(status(&state), ObservedStatus::Stopping(failed(reason)));
+    // Stopped before anything was done for it.
+    let mut state = connected_task();
+    assert_eq!(play(&mut state, &[Event::DesiredStopped(user())]), [Effect::Clear]);
 }
 
 #[test]
@@ -226,7 +279,7 @@ fn what_survives_every_sigkill_is_told_so() {
 fn a_stopped_task_waits_for_its_logs_but_not_for_ever() {
     let stopped = || {
         let definition = definition("c", true);
-        let mut state = TaskState::new([(&definition, Arc::from("id"), true)]);
+        let mut state = TaskState::new(false, [(&definition, Arc::from("id"), true)]);
         play(&mut state, &[Event::DesiredStopped(user()), Event::Cleared, Event::Dropped]);
         state
     };
@@ -304,6 +357,8 @@ fn event() -> impl Strategy<Value = (Event, i64)> {
         1 => Just(Event::Reconnected),
         2 => Just(Event::Tick),
         1 => Just(Event::Cleared),
+        2 => Just(Event::Attached),
+        1 => Just(Event::NotAttached("CannotX: y".into())),
         12 => (0..3usize, happened()).prop_map(|(index, what)| Event::Container(index, what)),
     ];
     let pause = prop_oneof![6 => Just(0i64), 2 => 0..60_000i64, 1 => 0..limits::LOGS];
@@ -319,6 +374,8 @@ fn repeats(event: &Event) -> bool {
         | Event::Dropped
         | Event::Tick
         | Event::Cleared
+        | Event::Attached
+        | Event::NotAttached(_)
         | Event::Container(..) => false,
     }
 }
@@ -344,15 +401,20 @@ proptest! {
     #[test]
     fn laws_hold_in_every_history(
         essential in prop::collection::vec(any::<bool>(), 0..2),
+        has_interface in any::<bool>(),
         events in prop::collection::vec(event(), 0..80),
     ) {
         let mut state = checked_task(&[essential, vec![true]].concat());
+        state.interface = has_interface.then_some(Interface::Waiting);
         let mut now = T0;
         step(&mut state, &Event::Assigned, now);
         for (event, pause) in &events {
             now = now.plus_millis(*pause);
             let before = state.clone();
             let effects = step(&mut state, event, now);
+            let pulls = effects.iter().any(|effect| matches!(effect, Effect::Begin(_, Operation::Pull)));
+            prop_assert!(!pulls || matches!(state.interface, None | Some(Interface::Attached)), "pulled before attached");
+            prop_assert!(before.observe(&arn()).attachment <= state.observe(&arn()).attachment, "an attachment went back");
             for (old, new) in before.containers.iter().zip(&state.containers) {
                 prop_assert!(rank(old.phase) <= rank(new.phase), "{:?} went back to {:?}", old.phase, new.phase);
                 prop_assert!(old.exit_code.is_none() || old.exit_code == new.exit_code, "an exit code changed");
@@ -367,6 +429,7 @@ proptest! {
                     | Effect::Probe(_)
                     | Effect::Clear
                     | Effect::Forget => false,
+                    Effect::Attach => true,
                 };
                 prop_assert!(!effects.iter().any(starts), "{effects:?} after {:?}", before.stop);
             }

@@ -137,7 +137,7 @@ fn hello(number: usize, memory: u32) -> Hello {
     Hello {
         protocol: link::PROTOCOL,
         agent: AgentInfo { version: "0.1.0".into(), hash: String::new(), runtime: "none".into() },
-        resources: Resources { cpu: CpuUnits(65_536), memory: MemoryMib(memory), gpus: 0, ports: [].into() },
+        resources: Resources { cpu: CpuUnits(65_536), memory: MemoryMib(memory), ..Resources::default() },
         attributes: attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         address: None,
         tasks: Vec::new(),
@@ -204,6 +204,7 @@ fn news(set: Assignments, said: &mut Said) -> Vec<TaskObservation> {
             pull_started: None,
             pull_stopped: None,
             execution_stopped: None,
+            attachment: None,
         });
     }
     out

@@ -69,6 +69,11 @@ impl Api {
         self.surely(&shapes::ecs::SERVICE, operation, input)
     }
 
+    /// The same of EC2.
+    pub(crate) fn ec2(&self, operation: &str, input: &Value) -> Value {
+        self.surely(&shapes::ec2::SERVICE, operation, input)
+    }
+
     /// The same of the Logs service.
     pub(crate) fn logs(&self, operation: &str, input: &Value) -> Value {
         self.surely(&shapes::logs::SERVICE, operation, input)
@@ -93,12 +98,11 @@ impl Api {
         let operation = service.operation(operation).expect("the service has it");
         let call = wire::client::encode_request(service, operation, input);
         let mut request = http::Request::post(format!("http://{}/", self.address))
-            .header(http::header::CONTENT_TYPE, call.content_type)
-            .header("x-amz-target", call.target.unwrap_or_default())
-            .body(())
-            .unwrap()
-            .into_parts()
-            .0;
+            .header(http::header::CONTENT_TYPE, call.content_type);
+        if let Some(target) = call.target {
+            request = request.header("x-amz-target", target);
+        }
+        let mut request = request.body(()).unwrap().into_parts().0;
         let now = jiff::Timestamp::now().as_millisecond() + self.ahead.load(Ordering::Relaxed);
         let scope = (self.region.as_str(), service.signing_name);
         sigv4::sign(&mut request, &call.body, &self.credentials, scope, wire::Timestamp::from_millis(now)).unwrap();

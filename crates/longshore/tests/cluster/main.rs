@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // All of it is tests.
 
 mod api;
+mod awsvpc;
 mod black_box;
 mod check;
 mod clients;

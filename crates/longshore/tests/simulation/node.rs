@@ -8,6 +8,7 @@ use agent::{
 };
 use effects::Effects;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
+use link::Networks;
 use model::{PortSpec, TaskArn};
 use std::{
     collections::BTreeMap,
@@ -336,6 +337,16 @@ impl Node for Machine {
         .boxed()
     }
 
+    fn carry(&self, _networks: Networks) {}
+
+    fn attach(&self, _task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
+        async move {
+            self.wait(50).await;
+            Ok(())
+        }
+        .boxed()
+    }
+
     fn clear(&self, _task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
         async move {
             self.wait(100).await;
@@ -351,7 +362,7 @@ impl Node for Machine {
         async {}.boxed()
     }
 
-    fn adopt(&self, known: Vec<Job>) -> BoxFuture<'_, Result<(), Failure>> {
+    fn adopt(&self, known: Vec<Job>, _attached: Vec<Arc<TaskPlan>>) -> BoxFuture<'_, Result<(), Failure>> {
         let known: Vec<String> = known.iter().map(|job| job.id().to_owned()).collect();
         self.with(|inner| {
             // Whoever makes a container writes it down first.

@@ -64,7 +64,11 @@ impl World {
             match task.last_status() {
                 TaskStatus::Stopped => {}
                 TaskStatus::Running if !task.is_to_stop() && runs => {}
-                TaskStatus::Pending | TaskStatus::Running | TaskStatus::Stopping => {
+                TaskStatus::Provisioning
+                | TaskStatus::Pending
+                | TaskStatus::Running
+                | TaskStatus::Stopping
+                | TaskStatus::Deprovisioning => {
                     return Err(format!(
                         "{task:?}, which {} on its machine",
                         if runs { "runs" } else { "does not run" }

@@ -61,7 +61,7 @@ impl Edit<'_> {
     ) -> Result<AddressAssociationId, Refusal> {
         let interface = self.network.find_interface(interface)?.clone();
         let address = self.network.find_address(id)?.clone();
-        if interface.nat_gateway.is_some() {
+        if interface.is_managed() {
             return Err(Refusal::NotPermitted);
         }
         let private_ip = private_ip.or(interface.addresses.first().copied()).unwrap_or(Ipv4Addr::UNSPECIFIED);

@@ -43,6 +43,11 @@ impl<'a> Edit<'a> {
         &self.network
     }
 
+    /// Has a network that nobody has changed be stored as it is, so that others can stand on its parts.
+    pub fn adopt(&mut self) {
+        self.touched |= self.network.version == 0;
+    }
+
     /// What is to be stored and what is to be removed; `None` if nothing was changed.
     pub fn finish(self) -> Option<(Vec<Record>, Vec<Key>)> {
         if !self.touched {

@@ -1,9 +1,10 @@
 //! Network interfaces: which addresses they get, and when they can go.
 
 use super::{
-    Address, Edit, Interface, InterfaceId, Key, NatGatewayId, Refusal, SecurityGroupId, Subnet, SubnetId, cidr, mac,
+    Address, Edit, Interface, InterfaceId, Key, NatGatewayId, Network, Refusal, SecurityGroupId, Subnet, SubnetId,
+    cidr, mac,
 };
-use crate::{Creation, Tags};
+use crate::{Creation, Tags, Timestamp};
 use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
 
 /// Security groups of one interface. Source: "Amazon VPC quotas".
@@ -83,6 +84,7 @@ impl Edit<'_> {
             // A NAT gateway is there for what is from and for others.
             source_dest_check: nat_gateway.is_none(),
             nat_gateway,
+            task: None,
             creation,
             tags,
         });
@@ -98,7 +100,7 @@ impl Edit<'_> {
         groups: Option<Vec<SecurityGroupId>>,
     ) -> Result<(), Refusal> {
         let known = self.network.find_interface(id)?;
-        if known.nat_gateway.is_some() {
+        if known.is_managed() {
             return Err(Refusal::NotPermitted);
         }
         let mut interface = Interface::clone(known);
@@ -121,7 +123,7 @@ impl Edit<'_> {
 
     /// Removes an interface that is nobody's. Public addresses that led to it lead to nothing.
     pub fn delete_interface(&mut self, id: &InterfaceId) -> Result<(), Refusal> {
-        if self.network.find_interface(id)?.nat_gateway.is_some() {
+        if self.network.find_interface(id)?.is_managed() {
             return Err(Refusal::InterfaceInUse(id.clone()));
         }
         self.drop_interface(id);
@@ -191,7 +193,24 @@ impl Edit<'_> {
     }
 
     fn is_free(&self, subnet: &SubnetId, address: Ipv4Addr) -> bool {
-        self.network.holder(subnet, address).is_none() && !self.is_guest(subnet, address)
+        self.network.is_free(subnet, address, self.at) && !self.is_guest(subnet, address)
+    }
+}
+
+impl Network {
+    /// A free address of a subnet: the first one from the `from`th on, and around. Whoever starts somewhere else each time
+    /// seldom wants what another one wants at the same moment, and gives an address again late.
+    pub fn free_address(
+        &self,
+        subnet: &Subnet,
+        from: u32,
+        at: Timestamp,
+        is_taken: &dyn Fn(Ipv4Addr) -> bool,
+    ) -> Option<Ipv4Addr> {
+        let all = cidr::usable(subnet.cidr);
+        let first = all.start + from.checked_rem(all.end - all.start)?;
+        let mut around = (first..all.end).chain(all.start..first).map(Ipv4Addr::from);
+        around.find(|address| self.is_free(&subnet.id, *address, at) && !is_taken(*address))
     }
 }
 

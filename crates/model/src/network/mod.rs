@@ -41,6 +41,7 @@ pub use rule::{Allowed, Direction, Peer, Rule, Traffic};
 pub use tagging::{Tagged, is_network_id};
 pub use vpc::NewSubnet;
 
+use crate::Timestamp;
 use imbl::OrdMap;
 use std::{net::Ipv4Addr, sync::Arc};
 
@@ -59,6 +60,8 @@ pub struct Network {
     interfaces: OrdMap<InterfaceId, Arc<Interface>>,
     /// Derived: which interface has which address of a subnet.
     taken: OrdMap<(SubnetId, Ipv4Addr), InterfaceId>,
+    /// Derived: until when an address that a task has had is given to nobody.
+    resting: OrdMap<(SubnetId, Ipv4Addr), Timestamp>,
 }
 
 macro_rules! tables {
@@ -141,14 +144,33 @@ impl Network {
         }
     }
 
-    /// Every record, in the order in which one stands on the other.
+    /// Lets an address rest.
+    pub fn rest(&mut self, subnet: SubnetId, address: Ipv4Addr, until: Timestamp) {
+        self.resting.insert((subnet, address), until);
+    }
+
+    /// Ends the rest of an address that was to end then.
+    pub fn end_rest(&mut self, subnet: &SubnetId, address: Ipv4Addr, until: Timestamp) {
+        let place = (subnet.clone(), address);
+        if self.resting.get(&place) == Some(&until) {
+            self.resting.remove(&place);
+        }
+    }
+
+    /// Whether an address of a subnet is nobody's, and has rested.
+    pub fn is_free(&self, subnet: &SubnetId, address: Ipv4Addr, at: Timestamp) -> bool {
+        let place = (subnet.clone(), address);
+        !self.taken.contains_key(&place) && self.resting.get(&place).is_none_or(|until| *until <= at)
+    }
+
+    /// Every record that is stored, in the order in which one stands on the other.
     pub fn records(&self) -> impl Iterator<Item = Record> {
         let vpcs = self.vpcs.values().cloned().map(Record::Vpc);
         vpcs.chain(self.subnets.values().cloned().map(Record::Subnet))
             .chain(self.internet_gateways.values().cloned().map(Record::InternetGateway))
             .chain(self.route_tables.values().cloned().map(Record::RouteTable))
             .chain(self.security_groups.values().cloned().map(Record::SecurityGroup))
-            .chain(self.interfaces.values().cloned().map(Record::Interface))
+            .chain(self.interfaces.values().filter(|i| i.task.is_none()).cloned().map(Record::Interface))
             .chain(self.addresses.values().cloned().map(Record::Address))
             .chain(self.nat_gateways.values().cloned().map(Record::NatGateway))
     }
@@ -171,6 +193,14 @@ impl Network {
     /// The gateway that is attached to a VPC.
     pub fn gateway_of(&self, vpc: &VpcId) -> Option<&Arc<InternetGateway>> {
         self.internet_gateways.values().find(|gateway| gateway.vpc.as_ref() == Some(vpc))
+    }
+
+    /// The route table that a subnet is associated with, or else its VPC's main one.
+    pub fn route_table_of(&self, subnet: &Subnet) -> Option<&Arc<RouteTable>> {
+        let of_subnet = |association: &RouteAssociation| association.subnet.as_ref() == Some(&subnet.id);
+        let tables = || self.route_tables.values().filter(|table| table.vpc == subnet.vpc);
+        let own = tables().find(|table| table.associations.iter().any(of_subnet));
+        own.or_else(|| tables().find(|table| table.is_main()))
     }
 
     /// Which interface has an address of a subnet.
@@ -202,8 +232,8 @@ impl Network {
     }
 }
 
-/// The MAC address that goes with an id: locally administered, and as different as the ids are.
-fn mac(id: &InterfaceId) -> String {
+/// The MAC address that goes with an interface's id: locally administered, and as different as the ids are.
+pub fn mac(id: &InterfaceId) -> String {
     let digits = id.digits();
     // The last ten of 17: as many as fit.
     let pairs = (0..5).map(|i| digits.get(7 + 2 * i..9 + 2 * i).unwrap_or("00"));

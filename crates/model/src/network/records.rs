@@ -32,6 +32,13 @@ pub struct Vpc {
     pub tags: Tags,
 }
 
+impl Vpc {
+    /// Where its resolver answers: the address after the first subnet's router.
+    pub fn resolver(&self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.cidr.network()).saturating_add(2))
+    }
+}
+
 /// A part of a VPC's addresses, in one zone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subnet {
@@ -213,10 +220,20 @@ pub struct Interface {
     pub source_dest_check: bool,
     /// The NAT gateway whose it is.
     pub nat_gateway: Option<NatGatewayId>,
+    /// The task whose it is. Never stored: such an interface is derived from its task's record.
+    #[serde(skip)]
+    pub task: Option<crate::TaskArn>,
     /// By what its request is recognised when it comes again.
     pub creation: Creation,
     /// Tags.
     pub tags: Tags,
+}
+
+impl Interface {
+    /// Whether it comes and goes with what it belongs to, and is not for clients to change.
+    pub fn is_managed(&self) -> bool {
+        self.nat_gateway.is_some() || self.task.is_some()
+    }
 }
 
 macro_rules! records {

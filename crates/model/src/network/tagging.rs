@@ -99,6 +99,8 @@ impl Edit<'_> {
             Holder::NatGateway(id) => changed!(NatGateway, network.find_nat_gateway(&id)?),
             Holder::Address(id) => changed!(Address, network.find_address(&id)?),
             Holder::SecurityGroup(id) => changed!(SecurityGroup, network.find_security_group(&id)?),
+            // A task's tags are its interface's.
+            Holder::Interface(id) if network.find_interface(&id)?.task.is_some() => return Err(Refusal::NotPermitted),
             Holder::Interface(id) => changed!(Interface, network.find_interface(&id)?),
             Holder::Rule(id) => {
                 let mut group = SecurityGroup::clone(network.rule(&id)?.0);

@@ -2,6 +2,8 @@
 //! everything goes when the test ends, however it ends.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
+pub mod cloud;
+
 use network::{
     BridgeSpec, EndpointSpec, FabricSpec, IfName, InstanceNetSpec, Ipv4Net, Mac, NetContext, NetnsPath, PortMap,
     PortsSpec, Protocol, Result, TableName,

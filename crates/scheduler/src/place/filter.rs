@@ -1,6 +1,6 @@
 //! Which instances can take a task at all, and what stands in the way where they can not.
 
-use super::{Candidate, Constraint, Held, PlacementRequest, Reason};
+use super::{Candidate, Constraint, Held, PlacementRequest, Reason, view::ZONE};
 use crate::query::{Expression, Subject};
 use model::{InstanceStatus, Reservation, Resources, Timestamp, resources::Lacking};
 use std::collections::BTreeMap;
@@ -90,6 +90,12 @@ fn first_obstacle<C: Candidate>(candidate: &C, request: &PlacementRequest<'_>, h
     if let Some(index) = missing {
         return Some(Reason::Attribute(index));
     }
+    if !request.zones.is_empty() {
+        let zone = candidate.attribute(ZONE).flatten();
+        if !request.zones.iter().any(|wanted| Some(&**wanted) == zone) {
+            return Some(Reason::Location);
+        }
+    }
     let broken = request.constraints.iter().position(|c| !meets(candidate, request, c, here))?;
     Some(match request.constraints[broken] {
         Constraint::DistinctInstance => Reason::DistinctInstance,
@@ -124,6 +130,8 @@ fn lacking(left: &Resources, want: &Reservation, here: u32) -> Option<Lacking> {
         Some(Lacking::Ports)
     } else if short(left.gpus, want.gpus) {
         Some(Lacking::Gpu)
+    } else if short(left.interfaces, want.interfaces) {
+        Some(Lacking::Eni)
     } else {
         None
     }

@@ -22,7 +22,7 @@ pub(super) struct Row {
 pub(super) fn row(number: usize) -> Row {
     let scope =
         Scope { account: AccountId::parse("000000000000").unwrap(), region: Region::parse("us-east-1").unwrap() };
-    let registered = Resources { cpu: CpuUnits(2048), memory: MemoryMib(4096), gpus: 0, ports: [].into() };
+    let registered = Resources { cpu: CpuUnits(2048), memory: MemoryMib(4096), ..Resources::default() };
     let instance = ContainerInstance {
         arn: ContainerInstanceArn {
             cluster: ClusterArn { scope, name: ClusterName::parse("default").unwrap() },
@@ -89,12 +89,20 @@ pub(super) struct Wanted {
     pub(super) count: usize,
     pub(super) reservation: Reservation,
     pub(super) required: Vec<Attribute>,
+    pub(super) zones: Vec<Arc<str>>,
     pub(super) constraints: Vec<Constraint>,
     pub(super) strategy: Vec<Strategy>,
 }
 
 pub(super) fn wanted(count: usize) -> Wanted {
-    Wanted { count, reservation: reservation(128, 256), required: vec![], constraints: vec![], strategy: vec![] }
+    Wanted {
+        count,
+        reservation: reservation(128, 256),
+        required: vec![],
+        zones: vec![],
+        constraints: vec![],
+        strategy: vec![],
+    }
 }
 
 impl Wanted {
@@ -122,6 +130,7 @@ impl Wanted {
             count: self.count,
             reservation: &self.reservation,
             required_attributes: &self.required,
+            zones: &self.zones,
             constraints: &self.constraints,
             strategy: &self.strategy,
             group: GROUP,

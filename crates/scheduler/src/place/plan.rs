@@ -34,6 +34,8 @@ pub enum Reason {
     Agent,
     /// The required attribute of that index is not there, or has another value.
     Attribute(usize),
+    /// It is in none of the zones that the task's subnets are in.
+    Location,
     /// The constraint of that index, a `memberOf`, does not mean this instance.
     MemberOf(usize),
     /// A task of the same group is here already.
@@ -49,6 +51,7 @@ impl Reason {
             Self::Resource(lacking) => lacking.reason(),
             Self::Agent => "AGENT",
             Self::Attribute(_) => "ATTRIBUTE",
+            Self::Location => "LOCATION",
             Self::MemberOf(_) => "MemberOf placement constraint unsatisfied.",
             Self::DistinctInstance => "DistinctInstance placement constraint unsatisfied.",
         }
@@ -63,6 +66,8 @@ impl Reason {
             Self::Resource(Lacking::Memory) => "has insufficient memory available",
             Self::Resource(Lacking::Ports) => "is already using a port required by your task",
             Self::Resource(Lacking::Gpu) => "has insufficient GPU resource available",
+            Self::Resource(Lacking::Eni) => "encountered error \"RESOURCE:ENI\"",
+            Self::Location => "encountered error \"LOCATION\"",
             Self::Agent => "encountered error \"AGENT\"",
             Self::Attribute(_) => "is missing an attribute required by your task",
             Self::MemberOf(_) => "encountered error \"MemberOf placement constraint unsatisfied.\"",
@@ -76,7 +81,7 @@ impl Reason {
             Self::NoInstances => 0,
             Self::Resource(_) => 1,
             Self::Agent => 2,
-            Self::Attribute(_) => 3,
+            Self::Attribute(_) | Self::Location => 3,
             Self::MemberOf(_) | Self::DistinctInstance => 4,
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::query::{Expression, InvalidExpression};
 use model::{Attribute, Reservation};
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// Strategies per task or service. Source: `RunTaskRequest$placementStrategy`.
 pub const MAX_STRATEGIES: usize = 5;
@@ -18,6 +18,8 @@ pub struct PlacementRequest<'a> {
     pub reservation: &'a Reservation,
     /// What the instance must have, from the task definition's `requiresAttributes`.
     pub required_attributes: &'a [Attribute],
+    /// The zones of the subnets that the tasks' network interfaces may be in; empty where tasks have none.
+    pub zones: &'a [Arc<str>],
     /// All bind.
     pub constraints: &'a [Constraint],
     /// Best effort, in this order; beyond [`MAX_STRATEGIES`] they are not looked at. None means chance.

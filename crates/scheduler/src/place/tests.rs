@@ -46,6 +46,14 @@ fn every_reason_has_its_name() {
     with_gpu.reservation.gpus = 1;
     refused(&row(0), &with_gpu, Reason::Resource(Lacking::Gpu), "RESOURCE:GPU");
 
+    let mut with_interface = wanted(1);
+    with_interface.reservation.interfaces = 1;
+    refused(&row(0), &with_interface, Reason::Resource(Lacking::Eni), "RESOURCE:ENI");
+
+    let mut elsewhere = wanted(1);
+    elsewhere.zones = vec!["us-east-1z".into()];
+    refused(&row(0), &elsewhere, Reason::Location, "LOCATION");
+
     let mut away = row(0);
     away.instance.agent_connected = false;
     refused(&away, &plain, Reason::Agent, "AGENT");

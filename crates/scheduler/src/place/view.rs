@@ -34,7 +34,7 @@ pub struct InstanceView<'a> {
     pub price_micro_usd_hour: u32,
 }
 
-const ZONE: &str = "ecs.availability-zone";
+pub(super) const ZONE: &str = "ecs.availability-zone";
 
 impl Subject for InstanceView<'_> {
     fn agent_connected(&self) -> bool {

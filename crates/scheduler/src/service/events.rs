@@ -172,6 +172,12 @@ pub fn unable_to_place<'a>(who: impl Into<Who<'a>>, closest: Option<(&str, &str)
     told(Name::TaskPlacementFailure, message)
 }
 
+/// A task has a place, but cannot be given what it needs there. The planner's caller tells it.
+pub fn failed_to_launch<'a>(who: impl Into<Who<'a>>, error: &str) -> Told {
+    let message = format!("{} failed to launch a task with (error {error}).", who.into());
+    told(Name::TaskConfigurationFailure, message)
+}
+
 /// No instance of a zone takes a task, so the zones stay as they are. The planner's caller tells it.
 pub fn unable_to_place_in_zone(service: &ServiceName, zone: &str) -> Told {
     let message = format!(
@@ -249,6 +255,7 @@ pub fn may_repeat(name: Name) -> bool {
         | Name::TaskStartImpaired
         | Name::DaemonPlacementConstraintViolated
         | Name::TaskPlacementFailure
+        | Name::TaskConfigurationFailure
         | Name::ScaleInFailureByTaskProtection
         | Name::TasksUnhealthy
         | Name::DeploymentStuck => true,

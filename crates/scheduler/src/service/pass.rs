@@ -7,7 +7,7 @@ use super::{
 };
 use model::{
     Deployment, DeploymentId, Failures, PlacementStrategy, Rollout, Service, ServiceDeployment, ServiceName, Stop,
-    StopCode, Task, TaskArn, TaskSet, TaskStatus, Timestamp,
+    StopCode, Task, TaskArn, TaskSet, Timestamp,
 };
 use std::{collections::HashSet, sync::Arc};
 
@@ -152,7 +152,7 @@ impl<'a> Pass<'a> {
 
     pub(super) fn tell_stopped(&mut self, tasks: &[&Task]) {
         let (pending, running): (Vec<&Task>, Vec<&Task>) =
-            tasks.iter().copied().partition(|task| task.last_status() == TaskStatus::Pending);
+            tasks.iter().copied().partition(|task| task.last_status().is_pending());
         if !running.is_empty() {
             let told = events::stopped(self.who(), running.iter().map(|task| &task.arn.id));
             self.tell(told);

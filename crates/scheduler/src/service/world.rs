@@ -129,6 +129,7 @@ fn spec(revision: u64, strategy: &[PlacementStrategy]) -> Arc<RevisionSpec> {
         placement_strategy: strategy.to_vec(),
         propagate_tags: PropagateTags::None,
         managed_tags: false,
+        network: None,
     })
 }
 
@@ -415,6 +416,7 @@ impl World {
             containers,
             times: TaskTimes { created: self.now, ..TaskTimes::default() },
             protected_until: None,
+            attachment: None,
             tags: Tags::default(),
         });
     }

@@ -5,7 +5,8 @@ use crate::{
     machines::{MachineError, MachineHost, MachinePlace, MachineSpec},
 };
 use model::{
-    Activation, ContainerInstanceArn, Machine, MachineState, Stop, StopCode, Tags, network::SubnetId, vpc::DefaultVpc,
+    Activation, ContainerInstanceArn, Machine, MachineState, Stop, StopCode, Tags, attachment::private_dns_name,
+    network::SubnetId, vpc::DefaultVpc,
 };
 use sha2::{Digest, Sha256};
 use state::{Command, Snapshot, Topic};
@@ -244,7 +245,7 @@ fn place(ctx: &Context, vpc: &DefaultVpc, machine: &Machine) -> MachinePlace {
         security_group: vpc.security_group_id.clone(),
         subnet_cidr: subnet,
         availability_zone_id: zones.find(|(zone, _)| *zone == machine.availability_zone).map(|(_, id)| id),
-        private_dns_name: crate::api::ec2::dns_name(&machine.scope, machine.private_ip),
+        private_dns_name: private_dns_name(machine.private_ip, machine.scope.region.as_str()),
     }
 }
 

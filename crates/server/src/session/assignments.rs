@@ -1,12 +1,12 @@
 //! What an instance shall hold, as one message.
 
-use link::{Assignment, Assignments};
+use link::{AssignedInterface, Assignment, Assignments};
 use model::{ContainerInstanceArn, LogMode, Phase, SettingName, Task, TaskDefinitionArn};
 use state::Snapshot;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The assignment of one task.
-fn assignment(task: &Task, log_mode: LogMode) -> Assignment {
+fn assignment(snapshot: &Snapshot, task: &Task, log_mode: LogMode) -> Assignment {
     Assignment {
         task: task.arn.clone(),
         definition: task.definition.clone(),
@@ -16,7 +16,23 @@ fn assignment(task: &Task, log_mode: LogMode) -> Assignment {
         container_ids: task.containers.iter().map(|c| (c.name.clone(), c.arn.id.clone())).collect(),
         log_mode,
         image_digests: pinned(task),
+        interface: interface(snapshot, task),
     }
+}
+
+/// The task's network interface. Its subnet cannot go as long as it lives.
+fn interface(snapshot: &Snapshot, task: &Task) -> Option<AssignedInterface> {
+    let attachment = task.attachment.as_ref()?;
+    let network = snapshot.network(&task.arn.cluster.scope)?;
+    let (subnet, vpc) = (network.subnet(&attachment.subnet)?, network.vpc(&attachment.vpc)?);
+    Some(AssignedInterface {
+        id: attachment.interface.clone(),
+        vpc: attachment.vpc.clone(),
+        address: attachment.address,
+        subnet: subnet.cidr,
+        mac: attachment.mac.clone(),
+        resolver: vpc.dns_support.then(|| vpc.resolver()),
+    })
 }
 
 /// The digests a task was made with. Those that its agent found out are its own already; an agent looks at an assignment once.
@@ -41,7 +57,7 @@ fn log_mode(snapshot: &Snapshot, instance: &ContainerInstanceArn) -> LogMode {
 /// task uses it, so each is there.
 pub(crate) fn of(snapshot: &Snapshot, instance: &ContainerInstanceArn, epoch: u64) -> Assignments {
     let log_mode = log_mode(snapshot, instance);
-    let tasks: Vec<_> = snapshot.live_tasks_on(instance).map(|task| assignment(task, log_mode)).collect();
+    let tasks: Vec<_> = snapshot.live_tasks_on(instance).map(|task| assignment(snapshot, task, log_mode)).collect();
     let mut definitions: BTreeMap<&TaskDefinitionArn, _> = BTreeMap::new();
     for task in &tasks {
         if let Some(definition) = snapshot.task_definition(&task.definition) {

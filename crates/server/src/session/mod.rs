@@ -7,6 +7,7 @@ mod assignments;
 mod door;
 mod join;
 mod logs;
+mod networks;
 mod plain;
 mod questions;
 mod registry;

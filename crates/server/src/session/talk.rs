@@ -1,16 +1,17 @@
 //! One agent's session, from its Hello to its end.
 
 use super::{
-    Link, PATIENCE, assignments, logs, questions,
+    Link, PATIENCE, assignments, logs, networks, questions,
     registry::{Begun, Sessions},
 };
 use crate::context::Context;
 use link::{
-    AgentMessage, FrameError, Framed, Goodbye, GoodbyeCode, Hello, Identity, JoinAnswer, JoinRefusal, Sender,
-    ServerMessage, Welcome,
+    AgentMessage, FrameError, Framed, Goodbye, GoodbyeCode, Hello, Identity, JoinAnswer, JoinRefusal, Networks, Sender,
+    ServerMessage, Views, Welcome,
 };
 use model::{
-    AgentInfo, Cluster, ClusterStatus, ContainerInstance, ContainerInstanceArn, InstanceStatus, Tags, TaskObservation,
+    AgentInfo, Attributes, Cluster, ClusterStatus, ContainerInstance, ContainerInstanceArn, InstanceStatus, Resources,
+    SettingName, Tags, TaskObservation, instance_type,
 };
 use state::{Command, CommitError, Committed, Rejected, Subscription, Topic};
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
@@ -28,6 +29,18 @@ const SILENCE: Duration = Duration::from_secs(HEARTBEAT_SECONDS as u64 * 3);
 /// Answers that may wait for the writer: an agent has one report, four log messages, one renewal and eight questions in
 /// flight.
 const ANSWERS: usize = 16;
+
+/// Pause between two messages about VPCs that only others' tasks bring about: each instance of a VPC is told of every task that
+/// comes into it, and a burst of tasks is told at once.
+const NETWORK_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a session waits for.
+struct Changes {
+    /// Its instance, and what is wanted of it.
+    own: Subscription,
+    /// The networks of its scope.
+    network: Subscription,
+}
 
 /// Runs the session and records that it is over, unless a newer one of the same instance has begun.
 pub(super) async fn session<S>(link: Link, stream: S, identity: Identity, peer: SocketAddr)
@@ -104,7 +117,7 @@ async fn register(ctx: &Context, identity: &Identity, hello: Hello) -> Result<()
         status: InstanceStatus::Active,
         version: 1,
         ec2_instance_id: identity.ec2_instance_id.clone(),
-        registered: hello.resources,
+        registered: Resources { interfaces: interface_limit(ctx, identity, &attributes), ..hello.resources },
         attributes,
         agent: marked(hello.agent),
         agent_connected: true,
@@ -136,6 +149,15 @@ async fn register(ctx: &Context, identity: &Identity, hello: Hello) -> Result<()
         }
         Err(error) => Err(goodbye(GoodbyeCode::ShuttingDown, &error.to_string())),
     }
+}
+
+/// How many interfaces tasks may have on the instance: what its type has beyond its own, as the account has chosen.
+fn interface_limit(ctx: &Context, identity: &Identity, attributes: &Attributes) -> u32 {
+    let kind = attributes.get("ecs.instance-type").and_then(|kind| kind.as_deref());
+    let scope = &identity.container_instance.cluster.scope;
+    let chosen = ctx.store.snapshot().setting(scope, SettingName::AwsvpcTrunking, None).cloned();
+    let trunking = chosen.is_some_and(|setting| setting.value == "enabled");
+    instance_type::task_interfaces(kind, trunking)
 }
 
 /// The agent with our mark, by which the liveness loop tells those that must have a session.
@@ -173,7 +195,10 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     let instance = &identity.container_instance;
     let (mut receiver, mut sender) = framed.split();
     // Subscribe first, then look: nothing is missed in between.
-    let changes = link.ctx.store.subscribe(Topic::Instance(instance.clone()));
+    let changes = Changes {
+        own: link.ctx.store.subscribe(Topic::Instance(instance.clone())),
+        network: link.ctx.store.subscribe(Topic::Network(instance.cluster.scope.clone())),
+    };
     let (answers, waiting) = mpsc::channel(ANSWERS);
     let listen = async {
         loop {
@@ -215,7 +240,7 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
     link: &Link,
     instance: &ContainerInstanceArn,
     sender: &mut Sender<S>,
-    mut changes: Subscription,
+    mut changes: Changes,
     mut answers: mpsc::Receiver<ServerMessage>,
 ) -> End {
     let ctx = &link.ctx;
@@ -224,6 +249,7 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
         return End::Link(error);
     }
     let mut sent: Option<ServerMessage> = None;
+    let (mut told, mut told_at): (Option<Views>, Duration) = (None, Duration::ZERO);
     loop {
         let snapshot = ctx.store.snapshot();
         match snapshot.instance(instance).map(|row| row.instance.status) {
@@ -231,7 +257,16 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
             Some(InstanceStatus::Inactive) | None => return End::Deregistered,
         }
         let set = assignments::of(&snapshot, instance, ctx.epoch());
+        // Before the tasks: they cannot start without the VPC they are in. An instance that carries none is told nothing.
+        let views = networks::of(&snapshot, instance);
         drop(snapshot);
+        let news = Networks::between(told.as_ref(), &views).filter(|_| told.is_some() || !views.is_empty());
+        if let Some(news) = news {
+            if let Err(error) = sender.send(&ServerMessage::Networks(news)).await {
+                return End::Link(error);
+            }
+            (told, told_at) = (Some(views), ctx.effects.monotonic());
+        }
         if !matches!(&sent, Some(ServerMessage::Assignments(last)) if last.tasks == set.tasks) {
             let sending = tracing::trace_span!(target: "timeline", "send assignments");
             let message = sent.insert(ServerMessage::Assignments(set));
@@ -239,9 +274,19 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
                 return End::Link(error);
             }
         }
+        let soonest = (told_at + NETWORK_PAUSE).saturating_sub(ctx.effects.monotonic());
+        let network = async {
+            ctx.effects.sleep(soonest).await;
+            changes.network.changed().await
+        };
+        tokio::pin!(network);
         loop {
             let answer = tokio::select! {
-                changed = changes.changed() => match changed {
+                changed = changes.own.changed() => match changed {
+                    Ok(_) => break,
+                    Err(_) => return End::Stopping,
+                },
+                changed = &mut network => match changed {
                     Ok(_) => break,
                     Err(_) => return End::Stopping,
                 },

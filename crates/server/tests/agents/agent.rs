@@ -177,8 +177,13 @@ impl Machine {
 
     /// Opens a session, whatever the server answers.
     pub(crate) async fn open(&self, harness: &Harness) -> Session {
+        self.open_as(harness, hello()).await
+    }
+
+    /// Opens a session as another machine than the usual one.
+    pub(crate) async fn open_as(&self, harness: &Harness, hello: Hello) -> Session {
         let mut framed = self.dial(harness, link::ALPN_SESSION, true).await;
-        framed.send(&AgentMessage::Hello(hello())).await.unwrap();
+        framed.send(&AgentMessage::Hello(hello)).await.unwrap();
         Session { framed, seq: 0 }
     }
 
@@ -255,7 +260,7 @@ pub(crate) fn hello() -> Hello {
     Hello {
         protocol: link::PROTOCOL,
         agent: AgentInfo { version: "0.1.0".into(), hash: String::new(), runtime: "containerd: 1.6.20".into() },
-        resources: Resources { cpu: CpuUnits(2048), memory: MemoryMib(4096), gpus: 0, ports: Default::default() },
+        resources: Resources { cpu: CpuUnits(2048), memory: MemoryMib(4096), ..Resources::default() },
         attributes: attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Attributes>(),
         address: None,
         tasks: Vec::new(),

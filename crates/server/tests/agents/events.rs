@@ -68,8 +68,15 @@ async fn run_one(harness: &Harness) -> String {
 async fn report(session: &mut Session, task: &str, status: ObservedStatus) {
     let task = task.parse().unwrap();
     let (pull_started, pull_stopped) = (None, None);
-    let seen =
-        TaskObservation { task, status, containers: Vec::new(), pull_started, pull_stopped, execution_stopped: None };
+    let seen = TaskObservation {
+        task,
+        status,
+        containers: Vec::new(),
+        pull_started,
+        pull_stopped,
+        execution_stopped: None,
+        attachment: None,
+    };
     session.report(vec![seen]).await;
 }
 

@@ -8,6 +8,7 @@
 mod client;
 
 mod agent;
+mod awsvpc;
 mod certificates;
 mod events;
 mod instances;

@@ -163,5 +163,6 @@ fn seen(task: &TaskArn, status: ObservedStatus, digest: Option<&str>) -> TaskObs
         pull_started: None,
         pull_stopped: None,
         execution_stopped: None,
+        attachment: None,
     }
 }

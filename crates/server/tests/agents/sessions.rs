@@ -61,6 +61,7 @@ fn seen(task: &str, status: ObservedStatus, container: ContainerStatus, exit_cod
         pull_started: Some(Timestamp(1_790_000_000_000)),
         pull_stopped: Some(Timestamp(1_790_000_001_000)),
         execution_stopped: None,
+        attachment: None,
     }
 }
 

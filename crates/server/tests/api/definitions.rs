@@ -136,7 +136,13 @@ async fn what_is_wrong_is_told() {
                 "Invalid setting for container 'app'. At least one of 'memory' or 'memoryReservation' must be specified.",
             ),
             refused(with("essential", json!(false)), "at least one essential container"),
-            refused(top("networkMode", json!("awsvpc")), "does not honour networkMode awsvpc yet"),
+            refused(
+                json!({"family": "web", "networkMode": "awsvpc", "containerDefinitions": [{
+                    "name": "app", "image": "busybox", "memory": 64,
+                    "portMappings": [{"containerPort": 80, "hostPort": 8080}],
+                }]}),
+                "When networkMode=awsvpc, the host ports and container ports in port mappings must match.",
+            ),
             refused(top("requiresCompatibilities", json!(["FARGATE"])), "does not honour requiresCompatibilities FARGATE yet"),
             refused(top("taskRoleArn", json!("arn:aws:iam::0:role/r")), "does not honour taskRoleArn yet"),
             refused(top("volumes", json!([{"name": "v"}])), "does not honour volumes yet"),

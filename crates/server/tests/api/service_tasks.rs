@@ -69,6 +69,7 @@ fn task(harness: &Harness, service: &Service, group: Arc<str>, instance: &str, d
         containers: Vec::new(),
         times: TaskTimes { created: harness.effects.now(), ..TaskTimes::default() },
         protected_until: None,
+        attachment: None,
         tags: Tags::default(),
     }
 }

@@ -410,9 +410,9 @@ async fn services_are_updated_and_deployed_only_for_what_their_tasks_are() {
         update(json!({"taskDefinition": "old:1"}), "ClientException", "TaskDefinition is inactive"),
         update(json!({"desiredCount": 5001}), INVALID, "Desired count exceeds limit."),
         update(
-            json!({"networkConfiguration": {"awsvpcConfiguration": {"subnets": ["s"]}}}),
+            json!({"networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-00000000000000001"]}}}),
             INVALID,
-            "does not honour",
+            "ErrorCode: InvalidSubnetID.NotFound",
         ),
         update(
             json!({"availabilityZoneRebalancing": "ENABLED", "placementStrategy": spread}),

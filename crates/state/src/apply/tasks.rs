@@ -7,8 +7,8 @@ use crate::{
     snapshot::TokenRecord,
 };
 use model::{
-    ContainerInstanceArn, Desired, InstanceStatus, Phase, Resources, Scope, ServiceArn, Stop, Task, TaskArn,
-    TaskDefinitionStatus, TaskObservation, Timestamp,
+    Attachment, ContainerInstanceArn, Desired, InstanceStatus, Phase, Resources, Scope, ServiceArn, Stop, Task,
+    TaskArn, TaskDefinitionStatus, TaskObservation, Timestamp, attachment,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -51,9 +51,26 @@ impl Draft<'_> {
     pub(super) fn check_start(&self, tasks: &[Task], inactive: Inactive) -> Result<(), Rejected> {
         let mut left: BTreeMap<ContainerInstanceArn, Resources> = BTreeMap::new();
         let mut ids = BTreeSet::new();
+        let mut addresses = BTreeSet::new();
         for (index, task) in tasks.iter().enumerate() {
             if !ids.insert(&task.arn) || self.next.task(&task.arn).is_some() {
                 return Err(Rejected::TaskExists(task.arn.clone()));
+            }
+            if task.stopped_at().is_some() {
+                // One that could not be given what it needs: it is told of, and holds nothing.
+                self.active_cluster(&task.arn.cluster)?;
+                self.definition(&task.definition)?;
+                if task.attachment.is_some() {
+                    return Err(Rejected::TaskNotNew(task.arn.clone()));
+                }
+                continue;
+            }
+            if let Some(attachment) = &task.attachment {
+                self.check_attachment(task, attachment)?;
+                let own = [Some(attachment.address), attachment.public_ip];
+                if let Some(twice) = own.into_iter().flatten().find(|a| !addresses.insert((&attachment.vpc, *a))) {
+                    return Err(Rejected::AddressTaken(twice));
+                }
             }
             if task.phase != Phase::Pending || task.desired != Desired::Running {
                 return Err(Rejected::TaskNotNew(task.arn.clone()));
@@ -81,6 +98,25 @@ impl Draft<'_> {
             left.take(&task.reservation);
         }
         Ok(())
+    }
+
+    /// Whether a task's interface can be what it says: starting tasks does not move their network's version.
+    fn check_attachment(&self, task: &Task, attachment: &Attachment) -> Result<(), Rejected> {
+        let scope = &task.arn.cluster.scope;
+        let changed = || Rejected::NetworkChanged(scope.clone());
+        let network = self.next.network(scope).ok_or_else(changed)?;
+        if let Some(obstacle) = attachment::obstacle(network, &task.arn, attachment) {
+            tracing::debug!(obstacle, "a task's interface cannot be made");
+            return Err(changed());
+        }
+        let machine = self.next.machine_at(attachment.address);
+        let is_taken = !network.is_free(&attachment.subnet, attachment.address, task.times.created)
+            || machine.is_some_and(|machine| machine.subnet_id == attachment.subnet.as_str());
+        if is_taken {
+            return Err(Rejected::AddressTaken(attachment.address));
+        }
+        let public = attachment.public_ip.filter(|address| self.next.public_holder(*address).is_some());
+        public.map_or(Ok(()), |address| Err(Rejected::AddressTaken(address)))
     }
 
     pub(super) fn stop_task(&mut self, arn: &TaskArn, why: Stop, at: Timestamp) -> Applied {

@@ -40,9 +40,9 @@ struct Share {
 impl Share {
     fn of(task: &Task) -> Self {
         let (running, pending) = match task.last_status() {
-            TaskStatus::Pending => (0, 1),
+            TaskStatus::Provisioning | TaskStatus::Pending => (0, 1),
             TaskStatus::Running => (1, 0),
-            TaskStatus::Stopping | TaskStatus::Stopped => (0, 0),
+            TaskStatus::Stopping | TaskStatus::Deprovisioning | TaskStatus::Stopped => (0, 0),
         };
         Self { live: task.holds_resources(), running, pending }
     }
@@ -124,6 +124,13 @@ impl Snapshot {
             };
             Arc::make_mut(row).lay(id, &task);
         }
+        let cluster = match &task.attachment {
+            None => cluster,
+            Some(_) => {
+                self.lay_attachment(&task);
+                self.cluster_mut(&task.arn.cluster).expect("it was there a moment ago")
+            }
+        };
         match task.stopped_at() {
             None => cluster.live.put(id, task),
             Some(at) => {
@@ -148,6 +155,7 @@ impl Snapshot {
                 self.put_task(task)?;
                 continue;
             }
+            self.lay_attachment(&task);
             let entry = (Id::of(task.arn.id.as_str()), task);
             match stopped.get_mut(&entry.1.arn.cluster) {
                 Some(tasks) => tasks.push(entry),
@@ -194,8 +202,11 @@ impl Snapshot {
         let Some(cluster) = self.cluster_mut(&arn.cluster) else { return };
         let id = Id::of(arn.id.as_str());
         let removed = cluster.stopped.remove(id);
-        if let Some(at) = removed.and_then(|task| task.stopped_at()) {
+        if let Some(at) = removed.as_ref().and_then(|task| task.stopped_at()) {
             cluster.stopped_order.remove(&(at, id));
+        }
+        if let Some(task) = removed {
+            self.forget_attachment(&task);
         }
     }
 

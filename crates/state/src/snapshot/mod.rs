@@ -11,6 +11,7 @@ mod services;
 mod tasks;
 
 pub(crate) use derive::Orphan;
+pub use network::PublicHolder;
 pub use rows::{ClusterChanges, ClusterRow, DefinitionRow, FamilyRow, InstanceRow, ScopeRow, TokenRecord};
 pub use services::{Counts, News, Seen, ServiceRow};
 pub use tasks::{Desire, TaskFilter};
@@ -20,7 +21,7 @@ use imbl::OrdMap;
 use model::{
     AccountSetting, Activation, ClusterArn, ClusterName, ContainerInstanceArn, ContainerInstanceId, Family, Machine,
     Scope, ServiceArn, ServiceName, SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionArn,
-    TaskDefinitionStatus, Timestamp, network::AllocationId,
+    TaskDefinitionStatus, Timestamp,
 };
 use std::{
     net::Ipv4Addr,
@@ -36,7 +37,7 @@ pub struct Snapshot {
     /// Derived: the addresses of all machines that are not terminated; they share one host.
     pub(crate) addresses: OrdMap<Ipv4Addr, Arc<Machine>>,
     /// Derived: whose the public addresses are that are allocated; all scopes share one pool.
-    pub(crate) public: OrdMap<Ipv4Addr, (Scope, AllocationId)>,
+    pub(crate) public: OrdMap<Ipv4Addr, PublicHolder>,
 }
 
 /// Which order a list runs in.

@@ -2,10 +2,19 @@
 
 use super::Snapshot;
 use model::{
-    Scope,
+    Scope, Task, TaskArn, Timestamp, attachment,
     network::{AllocationId, Key, Network, Record},
 };
 use std::{net::Ipv4Addr, sync::Arc};
+
+/// Whose a public address is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PublicHolder {
+    /// Allocated by a client.
+    Allocation(Scope, AllocationId),
+    /// A task's, as long as it lives.
+    Task(TaskArn),
+}
 
 impl Snapshot {
     /// A scope's network; `None` while nobody has changed it, since then it is the derived default one.
@@ -19,7 +28,7 @@ impl Snapshot {
     }
 
     /// Whose a public address is.
-    pub fn public_holder(&self, address: Ipv4Addr) -> Option<&(Scope, AllocationId)> {
+    pub fn public_holder(&self, address: Ipv4Addr) -> Option<&PublicHolder> {
         self.public.get(&address)
     }
 
@@ -29,7 +38,8 @@ impl Snapshot {
 
     pub(crate) fn put_network_part(&mut self, part: Record) {
         if let Record::Address(address) = &part {
-            self.public.insert(address.public_ip, (address.scope.clone(), address.id.clone()));
+            let holder = PublicHolder::Allocation(address.scope.clone(), address.id.clone());
+            self.public.insert(address.public_ip, holder);
         }
         let scope = part.scope().clone();
         Arc::make_mut(&mut self.scope_mut(&scope).network).put(part);
@@ -43,4 +53,39 @@ impl Snapshot {
         }
         Arc::make_mut(&mut self.scope_mut(scope).network).remove(key);
     }
+
+    /// Has the network show a task's interface as long as the task lives, and its address rest afterwards.
+    pub(super) fn lay_attachment(&mut self, task: &Task) {
+        let Some(attachment) = &task.attachment else { return };
+        let scope = &task.arn.cluster.scope;
+        let network = Arc::make_mut(&mut self.scope_mut(scope).network);
+        let Some(until) = rests_until(task) else {
+            network.put(attachment.as_interface(task).into());
+            if let Some(address) = attachment.public_ip {
+                self.public.insert(address, PublicHolder::Task(task.arn.clone()));
+            }
+            return;
+        };
+        network.remove(&Key::Interface(attachment.interface.clone()));
+        network.rest(attachment.subnet.clone(), attachment.address, until);
+        let public = attachment.public_ip;
+        if let Some(address) = public.filter(|a| self.public.get(a) == Some(&PublicHolder::Task(task.arn.clone()))) {
+            self.public.remove(&address);
+        }
+    }
+
+    /// Forgets that a stopped task's address rests, unless another one's rest has begun since.
+    pub(super) fn forget_attachment(&mut self, task: &Task) {
+        let (Some(attachment), Some(until)) = (&task.attachment, rests_until(task)) else { return };
+        let network = Arc::make_mut(&mut self.scope_mut(&task.arn.cluster.scope).network);
+        network.end_rest(&attachment.subnet, attachment.address, until);
+    }
+}
+
+/// Until when a stopped task's address is given to nobody; `None` as long as it lives. Where nobody has seen it gone, that is
+/// as long as the task is remembered.
+fn rests_until(task: &Task) -> Option<Timestamp> {
+    let lost = task.attachment.as_ref().is_some_and(|attachment| attachment.lost);
+    let stopped = task.stopped_at()?;
+    Some(if lost { Timestamp(i64::MAX) } else { stopped.plus_millis(attachment::REST_MILLIS) })
 }

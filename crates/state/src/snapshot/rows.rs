@@ -237,6 +237,7 @@ pub(crate) struct Held {
     cpu: u64,
     memory: u64,
     gpus: u64,
+    interfaces: u64,
     ports: BTreeSet<Port>,
 }
 
@@ -282,6 +283,7 @@ impl InstanceRow {
         self.held.cpu += u64::from(reservation.cpu.0);
         self.held.memory += u64::from(reservation.memory.0);
         self.held.gpus += u64::from(reservation.gpus);
+        self.held.interfaces += u64::from(reservation.interfaces);
         self.held.ports.extend(reservation.ports.iter().copied());
         self.live += 1;
         *self.groups.entry(group.clone()).or_insert(0) += 1;
@@ -292,6 +294,7 @@ impl InstanceRow {
         self.held.cpu -= u64::from(reservation.cpu.0);
         self.held.memory -= u64::from(reservation.memory.0);
         self.held.gpus -= u64::from(reservation.gpus);
+        self.held.interfaces -= u64::from(reservation.interfaces);
         for port in &reservation.ports {
             self.held.ports.remove(port);
         }
@@ -311,6 +314,7 @@ impl InstanceRow {
         self.held.cpu > u64::from(all.cpu.0)
             || self.held.memory > u64::from(all.memory.0)
             || self.held.gpus > u64::from(all.gpus)
+            || self.held.interfaces > u64::from(all.interfaces)
     }
 
     fn recount(&mut self) {
@@ -319,6 +323,7 @@ impl InstanceRow {
         self.remaining.cpu.0 = left(all.cpu.0, self.held.cpu);
         self.remaining.memory.0 = left(all.memory.0, self.held.memory);
         self.remaining.gpus = left(all.gpus, self.held.gpus);
+        self.remaining.interfaces = left(all.interfaces, self.held.interfaces);
         self.remaining.ports.clone_from(&all.ports);
         self.remaining.ports.extend(self.held.ports.iter().copied());
     }

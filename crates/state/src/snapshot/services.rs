@@ -107,9 +107,9 @@ impl ServiceRow {
         of.fold(Counts::default(), |mut counts, task| {
             counts.live += 1;
             match task.last_status() {
-                TaskStatus::Pending => counts.pending += 1,
+                TaskStatus::Provisioning | TaskStatus::Pending => counts.pending += 1,
                 TaskStatus::Running => counts.running += 1,
-                TaskStatus::Stopping | TaskStatus::Stopped => {}
+                TaskStatus::Stopping | TaskStatus::Deprovisioning | TaskStatus::Stopped => {}
             }
             counts
         })
@@ -182,9 +182,9 @@ impl ServiceRow {
 
     fn count(&mut self, task: &Task, change: impl Fn(u32) -> u32) {
         match task.last_status() {
-            TaskStatus::Pending => self.pending = change(self.pending),
+            TaskStatus::Provisioning | TaskStatus::Pending => self.pending = change(self.pending),
             TaskStatus::Running => self.running = change(self.running),
-            TaskStatus::Stopping | TaskStatus::Stopped => {}
+            TaskStatus::Stopping | TaskStatus::Deprovisioning | TaskStatus::Stopped => {}
         }
     }
 

@@ -51,7 +51,12 @@ pub fn instance(cluster: &str, number: u64, cpu: u32, memory: u32) -> ContainerI
         status: InstanceStatus::Active,
         version: 1,
         ec2_instance_id: None,
-        registered: Resources { cpu: CpuUnits(cpu), memory: MemoryMib(memory), gpus: 0, ports: [tcp(22)].into() },
+        registered: Resources {
+            cpu: CpuUnits(cpu),
+            memory: MemoryMib(memory),
+            ports: [tcp(22)].into(),
+            ..Resources::default()
+        },
         attributes: Attributes::from([("ecs.os-type".to_owned(), Some("linux".to_owned()))]),
         agent: AgentInfo::default(),
         agent_connected: true,
@@ -118,6 +123,7 @@ pub fn task(cluster: &str, number: u64, on: u64, definition: TaskDefinitionArn, 
         containers: vec![container],
         times: TaskTimes { created: Timestamp(number.cast_signed()), ..TaskTimes::default() },
         protected_until: None,
+        attachment: None,
         tags: Tags::default(),
     }
 }
@@ -144,6 +150,7 @@ pub fn seen(arn: TaskArn, status: ObservedStatus) -> TaskObservation {
         pull_started: None,
         pull_stopped: None,
         execution_stopped: None,
+        attachment: None,
     }
 }
 
@@ -159,6 +166,8 @@ pub fn machine(number: u64, last_octet: u8) -> Machine {
         cluster: ClusterName::parse("one").unwrap(),
         attributes: Attributes::new(),
         reserved_memory: 0,
+        user_data: None,
+        metadata_options: model::MetadataOptions::default(),
         state: MachineState::Pending,
         state_reason: None,
         state_changed_at: Timestamp(1),

@@ -5,10 +5,10 @@ use crate::{
     api::{ApiError, paging::Pages},
     context::{Caller, Context},
 };
-use model::{Machine, MachineState, Scope, vpc::DefaultVpc};
+use model::{Machine, MachineState, attachment::private_dns_name, vpc::DefaultVpc};
 use shapes::ec2 as aws;
 use state::{Command, CommitError, Outcome, Rejected, Snapshot};
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Instances of one page, the most and what is shown when nothing is asked for. Source: the model's documentation.
 const MAX_PAGE: usize = 1000;
@@ -82,7 +82,7 @@ fn values(vpc: &DefaultVpc, machine: &Machine, filter: &str) -> Option<Vec<Strin
         "instance-type" => vec![machine.instance_type.clone()],
         "key-name" => machine.key_name.iter().cloned().collect(),
         "owner-id" => vec![machine.scope.account.to_string()],
-        "private-dns-name" => vec![dns_name(&machine.scope, machine.private_ip)],
+        "private-dns-name" => vec![private_dns_name(machine.private_ip, machine.scope.region.as_str())],
         "private-ip-address" => vec![machine.private_ip.to_string()],
         "reservation-id" => vec![machine.reservation_id.clone()],
         "subnet-id" => vec![machine.subnet_id.clone()],
@@ -249,16 +249,6 @@ pub(super) fn reservations<'a>(vpc: &DefaultVpc, machines: impl Iterator<Item = 
     calls.into_iter().map(reservation).collect()
 }
 
-/// The private name of an address.
-pub(crate) fn dns_name(scope: &Scope, address: Ipv4Addr) -> String {
-    let host = address.to_string().replace('.', "-");
-    match scope.region.as_str() {
-        // AWS: the first region keeps the form from before there were others.
-        "us-east-1" => format!("ip-{host}.ec2.internal"),
-        region => format!("ip-{host}.{region}.compute.internal"),
-    }
-}
-
 fn metadata_options(machine: &Machine) -> aws::InstanceMetadataOptionsResponse {
     let options = machine.metadata_options;
     let word = |holds: bool, yes: &str, no: &str| Some(if holds { yes } else { no }.to_owned());
@@ -283,7 +273,7 @@ fn render(vpc: &DefaultVpc, machine: &Machine) -> aws::Instance {
     let interface = || aws::InstanceNetworkInterface {
         network_interface_id: Some(machine.id.replacen("i-", "eni-", 1)),
         private_ip_address: Some(machine.private_ip.to_string()),
-        private_dns_name: Some(dns_name(&machine.scope, machine.private_ip)),
+        private_dns_name: Some(private_dns_name(machine.private_ip, machine.scope.region.as_str())),
         subnet_id: Some(machine.subnet_id.clone()),
         vpc_id: Some(vpc.id.clone()),
         owner_id: Some(machine.scope.account.to_string()),
@@ -312,7 +302,11 @@ fn render(vpc: &DefaultVpc, machine: &Machine) -> aws::Instance {
             tenancy: Some("default".to_owned()),
             ..aws::Placement::default()
         }),
-        private_dns_name: Some(if is_there { dns_name(&machine.scope, machine.private_ip) } else { String::new() }),
+        private_dns_name: Some(if is_there {
+            private_dns_name(machine.private_ip, machine.scope.region.as_str())
+        } else {
+            String::new()
+        }),
         private_ip_address: there(machine.private_ip.to_string()),
         public_dns_name: Some(String::new()),
         root_device_name: Some("/dev/xvda".to_owned()),

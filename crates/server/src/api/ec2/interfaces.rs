@@ -4,7 +4,6 @@
 use super::{
     default_vpc, filter,
     gateways::address,
-    instances,
     network::{self, required},
     subnets, tags, token,
 };
@@ -16,7 +15,8 @@ use crate::{
     context::{Caller, Context},
 };
 use model::{
-    Machine, MachineState,
+    ContainerInstanceArn, Machine, MachineState,
+    attachment::private_dns_name,
     network::{Address, Edit, Interface, InterfaceId, Network, NewInterface, Refusal, SecurityGroupId, SubnetId},
 };
 use shapes::ec2 as aws;
@@ -99,7 +99,10 @@ pub(super) async fn create(
     let decide = |edit: &mut Edit<'_>| edit.create_interface(new.clone());
     let (interface, all) = network::change(ctx, caller, decide).await?;
     let client_token = request.client_token;
-    Ok(aws::CreateNetworkInterfaceResult { network_interface: Some(render(caller, &all, &interface)), client_token })
+    Ok(aws::CreateNetworkInterfaceResult {
+        network_interface: Some(render(caller, &ctx.store.snapshot(), &all, &interface)),
+        client_token,
+    })
 }
 
 /// The addresses that are asked for, in either form: the primary one, and others.
@@ -166,7 +169,7 @@ pub(super) async fn modify_attribute(
 fn shown(ctx: &Context, caller: &Caller, snapshot: &Snapshot, all: &Network) -> Vec<aws::NetworkInterface> {
     let machines = snapshot.machines(&caller.scope, None).filter(|m| m.state != MachineState::Terminated);
     let machines = machines.map(|machine| of_machine(ctx, caller, machine));
-    all.interfaces().map(|interface| render(caller, all, interface)).chain(machines).collect()
+    all.interfaces().map(|interface| render(caller, snapshot, all, interface)).chain(machines).collect()
 }
 
 pub(super) fn describe(
@@ -281,16 +284,25 @@ fn association(address: &Address) -> Option<aws::NetworkInterfaceAssociation> {
     })
 }
 
-fn render(caller: &Caller, all: &Network, interface: &Interface) -> aws::NetworkInterface {
+fn render(caller: &Caller, snapshot: &Snapshot, all: &Network, interface: &Interface) -> aws::NetworkInterface {
+    let task = interface.task.as_ref().and_then(|arn| snapshot.task(arn));
+    let of_task = task.and_then(|task| task.attachment.as_ref()?.public_ip).map(|address| {
+        // AWS: an address of the provider's own pool, which is nobody's allocation.
+        aws::NetworkInterfaceAssociation {
+            ip_owner_id: Some("amazon".to_owned()),
+            public_ip: Some(address.to_string()),
+            ..aws::NetworkInterfaceAssociation::default()
+        }
+    });
     let public = |private_ip: Ipv4Addr| {
         let mut leading = all.addresses_of(&interface.id);
         let found = leading.find(|a| a.association.as_ref().is_some_and(|a| a.private_ip == private_ip));
-        found.and_then(|address| association(address))
+        found.and_then(|address| association(address)).or_else(|| of_task.clone())
     };
     let addresses = interface.addresses.iter().enumerate().map(|(at, address)| aws::NetworkInterfacePrivateIpAddress {
         association: public(*address),
         primary: Some(at == 0),
-        private_dns_name: Some(instances::dns_name(&interface.scope, *address)),
+        private_dns_name: Some(private_dns_name(*address, interface.scope.region.as_str())),
         private_ip_address: Some(address.to_string()),
     });
     let group = |id: &SecurityGroupId| aws::GroupIdentifier {
@@ -300,11 +312,16 @@ fn render(caller: &Caller, all: &Network, interface: &Interface) -> aws::Network
     let primary = interface.addresses.first().copied();
     let zone = all.subnet(&interface.subnet).map(|subnet| subnet.availability_zone.clone());
     let account = interface.scope.account.to_string();
-    let attachment = interface.nat_gateway.as_ref().map(|_| aws::NetworkInterfaceAttachment {
+    let instance = task.and_then(|task| {
+        let arn = ContainerInstanceArn { cluster: task.arn.cluster.clone(), id: task.container_instance.clone() };
+        snapshot.instance(&arn)?.instance.ec2_instance_id.clone()
+    });
+    let attachment = interface.is_managed().then(|| aws::NetworkInterfaceAttachment {
         attachment_id: Some(format!("eni-attach-{}", interface.id.digits())),
         delete_on_termination: Some(true),
-        device_index: Some(0),
-        instance_owner_id: Some("amazon-aws".to_owned()),
+        device_index: Some(if task.is_some() { 1 } else { 0 }),
+        instance_id: instance,
+        instance_owner_id: Some(if task.is_some() { account.clone() } else { "amazon-aws".to_owned() }),
         status: Some("attached".to_owned()),
         ..aws::NetworkInterfaceAttachment::default()
     });
@@ -321,11 +338,11 @@ fn render(caller: &Caller, all: &Network, interface: &Interface) -> aws::Network
         mac_address: Some(interface.mac.clone()),
         network_interface_id: Some(interface.id.to_string()),
         owner_id: Some(account.clone()),
-        private_dns_name: primary.map(|address| instances::dns_name(&interface.scope, address)),
+        private_dns_name: primary.map(|address| private_dns_name(address, interface.scope.region.as_str())),
         private_ip_address: primary.map(|address| address.to_string()),
         private_ip_addresses: Some(addresses.collect()),
         requester_id: Some(account),
-        requester_managed: Some(interface.nat_gateway.is_some()),
+        requester_managed: Some(interface.is_managed()),
         source_dest_check: Some(interface.source_dest_check),
         subnet_id: Some(interface.subnet.to_string()),
         tag_set: tags::render(&interface.tags),
@@ -337,7 +354,7 @@ fn render(caller: &Caller, all: &Network, interface: &Interface) -> aws::Network
 /// The interface of a local instance.
 fn of_machine(ctx: &Context, caller: &Caller, machine: &Machine) -> aws::NetworkInterface {
     let vpc = default_vpc(ctx, caller);
-    let name = instances::dns_name(&machine.scope, machine.private_ip);
+    let name = private_dns_name(machine.private_ip, machine.scope.region.as_str());
     let account = machine.scope.account.to_string();
     aws::NetworkInterface {
         attachment: Some(aws::NetworkInterfaceAttachment {

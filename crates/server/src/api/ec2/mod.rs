@@ -19,13 +19,13 @@ mod types;
 mod user_data;
 pub(crate) mod vpcs;
 
+pub(crate) use network::change as change_network;
+
 use super::{
     ApiError, answer,
     honoured::{Row, row},
     no_arm, read,
 };
-pub(crate) use instances::dns_name;
-
 use crate::context::{Caller, Context};
 use model::vpc::DefaultVpc;
 use serde_json::Value;

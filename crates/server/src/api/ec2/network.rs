@@ -35,7 +35,7 @@ pub(super) fn now(ctx: &Context, caller: &Caller) -> Network {
 }
 
 /// Changes the caller's network; what the decision answered, and the network that came of it.
-pub(super) async fn change<T>(
+pub(crate) async fn change<T>(
     ctx: &Context,
     caller: &Caller,
     decide: impl Fn(&mut Edit<'_>) -> Result<T, Refusal>,

@@ -86,6 +86,7 @@ pub(crate) async fn submit_task(
         pull_started: time(request.pull_started_at),
         pull_stopped: time(request.pull_stopped_at),
         execution_stopped: time(request.execution_stopped_at),
+        attachment: None,
     };
     observe(ctx, task, seen).await?;
     Ok(aws::SubmitTaskStateChangeResponse { acknowledgment: Some(ACKNOWLEDGED.to_owned()) })
@@ -115,6 +116,7 @@ pub(crate) async fn submit_container(
         pull_started: None,
         pull_stopped: None,
         execution_stopped: None,
+        attachment: None,
     };
     observe(ctx, task, seen).await?;
     Ok(aws::SubmitContainerStateChangeResponse { acknowledgment: Some(ACKNOWLEDGED.to_owned()) })

@@ -227,7 +227,9 @@ fn count(number: u32) -> i32 {
 fn statistics(snapshot: &Snapshot, row: &ClusterRow) -> Vec<aws::KeyValuePair> {
     let mut counts: BTreeMap<(LaunchType, TaskStatus), u32> = BTreeMap::new();
     for task in row.instances().flat_map(|instance| snapshot.live_tasks_on(&instance.instance.arn)) {
-        *counts.entry((task.launch_type, task.last_status())).or_default() += 1;
+        // AWS: those that are PROVISIONING are pending.
+        let status = if task.last_status().is_pending() { TaskStatus::Pending } else { task.last_status() };
+        *counts.entry((task.launch_type, status)).or_default() += 1;
     }
     let of = |launch, status| counts.get(&(launch, status)).copied().unwrap_or(0);
     let mut services: BTreeMap<(LaunchType, bool), u32> = BTreeMap::new();

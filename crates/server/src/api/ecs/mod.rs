@@ -3,6 +3,7 @@
 pub(crate) mod account_settings;
 pub(crate) mod agent_api;
 pub(crate) mod attributes;
+pub(crate) mod awsvpc;
 pub(crate) mod clusters;
 pub(crate) mod container_instances;
 pub(crate) mod registration;

@@ -147,6 +147,7 @@ fn event_type(name: ServiceEventName) -> &'static str {
         Name::TaskStartImpaired | Name::TasksUnhealthy | Name::DeploymentStuck => "WARN",
         Name::DaemonPlacementConstraintViolated
         | Name::TaskPlacementFailure
+        | Name::TaskConfigurationFailure
         | Name::ScaleInFailureByTaskProtection
         | Name::DeploymentFailed => "ERROR",
     }
@@ -168,6 +169,7 @@ pub(crate) fn is_of_deployment(name: ServiceEventName) -> bool {
         | Name::TaskStartImpaired
         | Name::DaemonPlacementConstraintViolated
         | Name::TaskPlacementFailure
+        | Name::TaskConfigurationFailure
         | Name::ScaleInFailureByTaskProtection
         | Name::TasksUnhealthy
         | Name::DeploymentStuck => false,

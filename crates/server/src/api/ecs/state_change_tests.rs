@@ -35,6 +35,7 @@ async fn snapshot() -> Arc<Snapshot> {
             cpu: CpuUnits(2048),
             memory: MemoryMib(4096),
             gpus: 0,
+            interfaces: 0,
             ports: [model::Port { protocol: Protocol::Tcp, number: 22 }].into(),
         },
         attributes: Attributes::from([("ecs.os-type".to_owned(), Some("linux".to_owned()))]),
@@ -115,6 +116,7 @@ fn task() -> Task {
         }],
         times: TaskTimes { created: AT.plus_millis(-60_000), stopping: Some(AT), ..TaskTimes::default() },
         protected_until: None,
+        attachment: None,
         tags: Tags(BTreeMap::from([("team".to_owned(), "blue".to_owned())])),
         arn,
     }

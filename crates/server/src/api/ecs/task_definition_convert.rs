@@ -105,6 +105,7 @@ fn network_mode(given: Option<&str>) -> Result<Option<NetworkMode>, ApiError> {
         Some("bridge") => Ok(Some(NetworkMode::Bridge)),
         Some("host") => Ok(Some(NetworkMode::Host)),
         Some("none") => Ok(Some(NetworkMode::None)),
+        Some("awsvpc") => Ok(Some(NetworkMode::Awsvpc)),
         Some(other) => Err(not_honoured(format_args!("networkMode {other}"))),
     }
 }
@@ -330,6 +331,7 @@ fn mode_name(mode: NetworkMode) -> &'static str {
         NetworkMode::Bridge => "bridge",
         NetworkMode::Host => "host",
         NetworkMode::None => "none",
+        NetworkMode::Awsvpc => "awsvpc",
     }
 }
 
@@ -406,7 +408,7 @@ fn shown_mapping(mapping: &PortMapping, mode: NetworkMode) -> aws::PortMapping {
         PortSpec::Single { container, host } => {
             let host = match mode {
                 NetworkMode::Bridge => host.unwrap_or(0),
-                NetworkMode::Host | NetworkMode::None => container,
+                NetworkMode::Host | NetworkMode::None | NetworkMode::Awsvpc => container,
             };
             (Some(container.into()), Some(host.into()), None)
         }

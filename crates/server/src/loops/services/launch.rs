@@ -1,7 +1,10 @@
 //! Places what a plan wants started, as RunTask places what its caller wants, and makes the tasks.
 
 use crate::{
-    api::ecs::tasks::{Intent, candidates, view},
+    api::ecs::{
+        awsvpc::{self, Interfaces},
+        tasks::{Intent, candidates, view},
+    },
     context::Context,
 };
 use model::{
@@ -101,7 +104,7 @@ impl<'a> Recipe<'a> {
         let started_by = Some(id.to_string().into());
         let who = Who { service: &service.arn.name, set: service.external.as_ref().map(|_| id) };
         let cluster = service.arn.cluster.clone();
-        let intent = Intent::of_service(cluster, definition, service.group(), started_by, tags);
+        let intent = Intent::of_service(cluster, definition, service.group(), started_by, tags, spec.network.clone());
         Some(Self { service, spec, who, intent, constraints, strategy, pinned: pinned.collect() })
     }
 
@@ -125,12 +128,30 @@ impl<'a> Recipe<'a> {
             constraints: &self.constraints,
             strategy: &self.strategy,
             group: &self.intent.group,
+            zones: &awsvpc::zones(snapshot, &self.service.arn.cluster.scope, self.spec.network.as_ref()),
         };
         let views: Vec<_> = rows.iter().map(|row| view(row)).collect();
         let plan = scheduler::place(&views, &request, ctx.effects.random());
         let now = ctx.effects.now();
         let placed = plan.placed.iter().map(|at| &rows[*at].instance);
-        let tasks: Vec<_> = placed.map(|instance| self.pin(self.intent.task(ctx, instance, launch, now))).collect();
+        let scope = &self.service.arn.cluster.scope;
+        let mut interfaces = Interfaces::new(ctx, snapshot, scope, self.spec.network.as_deref());
+        let mut tasks = Vec::with_capacity(plan.placed.len());
+        for instance in placed {
+            let mut task = self.pin(self.intent.task(ctx, instance, launch, now));
+            match interfaces.attach(&mut task) {
+                Ok(()) => tasks.push(task),
+                Err(reason) => {
+                    // The others would get none either.
+                    launched.unplaced = true;
+                    let told = events::failed_to_launch(self.who, &reason);
+                    if !launched.events.contains(&told) {
+                        launched.events.push(told);
+                    }
+                    break;
+                }
+            }
+        }
         self.tell(start, &tasks, &plan, &rows, launched);
         launched.tasks.extend(tasks);
     }
@@ -224,6 +245,7 @@ pub(super) fn eligible(
     let constraints: Vec<_> = constraints.into_iter().filter(lasting).collect();
     let required = definition.spec.requires_attributes();
     let group = service.group();
+    let zones = awsvpc::zones(snapshot, &cluster.cluster.arn.scope, deployment.spec.network.as_ref());
     let request = PlacementRequest {
         count: 1,
         reservation: &Reservation::default(),
@@ -231,6 +253,7 @@ pub(super) fn eligible(
         constraints: &constraints,
         strategy: &[],
         group: &group,
+        zones: &zones,
     };
     let arn: &ClusterArn = &cluster.cluster.arn;
     let rows = candidates(snapshot, arn, deployment.spec.launch_type);

@@ -34,6 +34,8 @@ pub(super) async fn look(ctx: &Context, arn: ServiceArn, now: Timestamp, began: 
         Err(CommitError::Rejected(
             Rejected::ServiceChanged(_)
             | Rejected::NoRoom { .. }
+            | Rejected::AddressTaken(_)
+            | Rejected::NetworkChanged(_)
             | Rejected::InstanceNotFound(_)
             | Rejected::InstanceInactive(_)
             | Rejected::InstanceDraining(_),

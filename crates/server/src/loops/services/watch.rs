@@ -137,6 +137,7 @@ impl InstanceChange {
         let room = new.cpu > old.cpu
             || new.memory > old.memory
             || new.gpus > old.gpus
+            || new.interfaces > old.interfaces
             || old.ports.iter().any(|port| !new.ports.contains(port))
             || was.groups.keys().any(|group| !is.groups.contains_key(group));
         Self { room, standing }

@@ -8,13 +8,14 @@ use super::{
 use crate::{
     api::{
         ApiError,
-        ecs::{resolve, tags},
+        ecs::{awsvpc, resolve, tags},
     },
     context::{Caller, Context},
 };
 use model::{
-    ClusterArn, Creation, DeploymentRules, External, LaunchType, PlacementConstraint, PlacementStrategy, PropagateTags,
-    RevisionSpec, SchedulingStrategy, Service, ServiceArn, ServiceName, ServiceStatus, Tags, Timestamp,
+    AwsvpcConfiguration, ClusterArn, Creation, DeploymentRules, External, LaunchType, PlacementConstraint,
+    PlacementStrategy, PropagateTags, RevisionSpec, SchedulingStrategy, Service, ServiceArn, ServiceName,
+    ServiceStatus, Tags, Timestamp,
 };
 use scheduler::service::deploy;
 use shapes::ecs as aws;
@@ -26,7 +27,8 @@ pub(crate) async fn create(
     caller: &Caller,
     request: aws::CreateServiceRequest,
 ) -> Result<aws::CreateServiceResponse, ApiError> {
-    let wish = Wish::parse(caller, request)?;
+    let network = awsvpc::parse(ctx, caller, request.network_configuration.clone()).await?;
+    let wish = Wish { network, ..Wish::parse(caller, request)? };
     for _ in 0..TRIES {
         let snapshot = ctx.store.snapshot();
         resolve::active_row(&snapshot, &wish.cluster)?;
@@ -64,6 +66,7 @@ struct Wish {
     health_check_grace_seconds: Option<u32>,
     propagate_tags: PropagateTags,
     managed_tags: bool,
+    network: Option<Arc<AwsvpcConfiguration>>,
     tags: Tags,
     creation: Creation,
 }
@@ -111,6 +114,7 @@ impl Wish {
             health_check_grace_seconds: parse::grace(request.health_check_grace_period_seconds)?,
             propagate_tags: parse::propagate(request.propagate_tags.as_deref()).unwrap_or(PropagateTags::None),
             managed_tags: request.enable_ecs_managed_tags == Some(true),
+            network: None,
             tags: tags::parse(request.tags)?,
             creation,
         })
@@ -177,7 +181,9 @@ impl Wish {
             placement_strategy: self.strategy.clone(),
             propagate_tags: self.propagate_tags,
             managed_tags: self.managed_tags,
+            network: self.network.clone(),
         };
+        awsvpc::fits(spec.network.as_ref(), &definition.spec)?;
         let obstacle = parse::unbalanceable(self.scheduling, &spec, &self.rules);
         let asked = self.az_rebalancing.as_deref();
         let az_rebalancing = parse::az_rebalancing(asked, obstacle.is_none(), obstacle)?;

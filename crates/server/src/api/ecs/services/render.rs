@@ -1,7 +1,7 @@
 //! Services and their deployments as clients see them. What is unset is absent; lists and counts stand where AWS shows them.
 
 use super::{int, task_sets};
-use crate::api::ecs::tags;
+use crate::api::ecs::{awsvpc, tags};
 use model::{
     BreakerStatus, Cleanup, Deployment, DeploymentId, DeploymentRules, PropagateTags, RevisionShare, Service,
     ServiceDeployment, ServiceRevisionArn, ServiceStatus, Threshold,
@@ -58,6 +58,7 @@ pub(super) fn service(row: &ServiceRow, with_tags: bool) -> aws::Service {
         enable_ecs_managed_tags: Some(how.managed_tags),
         enable_execute_command: Some(false),
         availability_zone_rebalancing: Some(if service.az_rebalancing { "ENABLED" } else { "DISABLED" }.to_owned()),
+        network_configuration: spec.and_then(|spec| spec.network.as_deref()).map(awsvpc::render),
         health_check_grace_period_seconds: service
             .health_check_grace_seconds
             .and_then(|grace| i32::try_from(grace).ok()),
@@ -121,6 +122,7 @@ fn deployment(row: &ServiceRow, deployment: &Deployment) -> aws::Deployment {
         created_at: Some(time(deployment.created_at)),
         updated_at: Some(time(deployment.updated_at)),
         launch_type: Some(deployment.spec.launch_type.as_str().to_owned()),
+        network_configuration: deployment.spec.network.as_deref().map(awsvpc::render),
         rollout_state: Some(deployment.rollout.as_str().to_owned()),
         rollout_state_reason: Some(deployment.reason.to_string()),
         ..aws::Deployment::default()

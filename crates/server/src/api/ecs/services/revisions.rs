@@ -2,7 +2,10 @@
 
 use super::render::time;
 use crate::{
-    api::{ApiError, ecs::missing},
+    api::{
+        ApiError,
+        ecs::{awsvpc, missing},
+    },
     context::{Caller, Context},
 };
 use model::{RevisionImage, ServiceRevision, ServiceRevisionArn};
@@ -50,6 +53,7 @@ fn render(revision: &ServiceRevision) -> aws::ServiceRevision {
         cluster_arn: Some(service.cluster.to_string()),
         task_definition: Some(revision.spec.task_definition.to_string()),
         launch_type: Some(revision.spec.launch_type.as_str().to_owned()),
+        network_configuration: revision.spec.network.as_deref().map(awsvpc::render),
         container_images: Some(revision.images.iter().map(image).collect()),
         guard_duty_enabled: Some(false),
         load_balancers: Some(Vec::new()),

@@ -6,10 +6,13 @@ use super::{
     render, too_busy,
 };
 use crate::{
-    api::{ApiError, ecs::resolve},
+    api::{
+        ApiError,
+        ecs::{awsvpc, resolve},
+    },
     context::{Caller, Context},
 };
-use model::{PlacementConstraint, RevisionSpec, Service, ServiceStatus, Task};
+use model::{AwsvpcConfiguration, NetworkMode, PlacementConstraint, RevisionSpec, Service, ServiceStatus, Task};
 use scheduler::service::{deploy, task_sets};
 use shapes::ecs as aws;
 use state::{Basis, ServiceChange, ServiceRow, Snapshot};
@@ -22,6 +25,8 @@ pub(crate) async fn update(
 ) -> Result<aws::UpdateServiceResponse, ApiError> {
     let controller = parse::controller(request.deployment_controller.as_ref())?;
     let constraints = request.placement_constraints.clone().map(parse::constraints).transpose()?;
+    let network = awsvpc::parse(ctx, caller, request.network_configuration.clone()).await?;
+    let wish = Wish { request: &request, constraints: constraints.as_deref(), network };
     for _ in 0..TRIES {
         let snapshot = ctx.store.snapshot();
         let row = find(&snapshot, caller, request.cluster.as_deref(), request.service.as_deref())?;
@@ -41,7 +46,7 @@ pub(crate) async fn update(
             return Err(ApiError::invalid(text));
         }
         let decided = match own {
-            Some(own) => decide(ctx, &snapshot, row, own, &request, constraints.as_deref())?,
+            Some(own) => decide(ctx, &snapshot, row, own, &wish)?,
             None => decide_external(ctx, row, &request)?,
         };
         let Some(change) = decided else {
@@ -54,15 +59,22 @@ pub(crate) async fn update(
     Err(too_busy())
 }
 
+/// The request, with those of its members parsed whose meaning does not depend on the service.
+struct Wish<'a> {
+    request: &'a aws::UpdateServiceRequest,
+    constraints: Option<&'a [PlacementConstraint]>,
+    network: Option<Arc<AwsvpcConfiguration>>,
+}
+
 /// What the request makes of the service; `None` if that is what it is already.
 fn decide(
     ctx: &Context,
     snapshot: &Snapshot,
     row: &ServiceRow,
     own: &RevisionSpec,
-    request: &aws::UpdateServiceRequest,
-    constraints: Option<&[PlacementConstraint]>,
+    wish: &Wish<'_>,
 ) -> Result<Option<ServiceChange>, ApiError> {
+    let request = wish.request;
     let before = &*row.service;
     let mut service = before.clone();
     if let Some(count) = parse::desired(request.desired_count, before.scheduling)? {
@@ -71,7 +83,7 @@ fn decide(
     let grace = parse::grace(request.health_check_grace_period_seconds)?;
     service.health_check_grace_seconds = grace.or(service.health_check_grace_seconds);
     service.rules = parse::rules(request.deployment_configuration.clone(), service.rules, before.scheduling)?;
-    let spec = spec(snapshot, before, own, request, constraints)?;
+    let spec = spec(snapshot, before, own, wish)?;
     let obstacle = parse::unbalanceable(before.scheduling, &spec, &service.rules);
     let asked = request.availability_zone_rebalancing.as_deref();
     // What was never asked for by name must not stand in the way of old clients, which know no name for it.
@@ -108,6 +120,7 @@ fn decide_external(
         ("placement constraints", request.placement_constraints.is_some()),
         ("placement strategy", request.placement_strategy.is_some()),
         ("propagate tags", set(&request.propagate_tags)),
+        ("network configuration", request.network_configuration.is_some()),
         ("ECS managed tags", request.enable_ecs_managed_tags.is_some()),
         ("availability zone rebalancing", request.availability_zone_rebalancing.as_deref() == Some("ENABLED")),
     ];
@@ -131,13 +144,8 @@ fn decide_external(
 
 /// What its tasks shall be. AWS: a change of any of it is a new deployment; what is not named stays, and an empty list
 /// removes what there is.
-fn spec(
-    snapshot: &Snapshot,
-    service: &Service,
-    own: &RevisionSpec,
-    request: &aws::UpdateServiceRequest,
-    constraints: Option<&[PlacementConstraint]>,
-) -> Result<RevisionSpec, ApiError> {
+fn spec(snapshot: &Snapshot, service: &Service, own: &RevisionSpec, wish: &Wish<'_>) -> Result<RevisionSpec, ApiError> {
+    let request = wish.request;
     let mut spec = own.clone();
     let scope = &service.arn.cluster.scope;
     if let Some(name) = request.task_definition.as_deref().filter(|name| !name.is_empty()) {
@@ -148,7 +156,7 @@ fn spec(
             spec.task_definition = parse::usable(found)?.arn.clone();
         }
     }
-    if let Some(constraints) = constraints {
+    if let Some(constraints) = wish.constraints {
         spec.placement_constraints = constraints.to_vec();
     }
     if let Some(given) = &request.placement_strategy {
@@ -160,7 +168,15 @@ fn spec(
     if let Some(managed) = request.enable_ecs_managed_tags {
         spec.managed_tags = managed;
     }
+    if let Some(network) = &wish.network {
+        spec.network = Some(network.clone());
+    }
     if let Some(definition) = snapshot.task_definition(&spec.task_definition) {
+        // AWS: a service that changes to another mode leaves behind what only the old one had.
+        if definition.spec.effective_network_mode() != NetworkMode::Awsvpc && wish.network.is_none() {
+            spec.network = None;
+        }
+        awsvpc::fits(spec.network.as_ref(), &definition.spec)?;
         parse::check_constraints(&spec.placement_constraints, definition)?;
     }
     Ok(spec)

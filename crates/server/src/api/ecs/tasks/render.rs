@@ -1,7 +1,7 @@
 //! A task as clients see it. What is unset is absent; lists and counts stand where AWS shows them.
 
 use crate::api::ecs::tags;
-use model::{Container, HealthStatus, Task, TaskOverrides};
+use model::{Attachment, Container, HealthStatus, Task, TaskOverrides};
 use shapes::ecs as wire;
 use state::Snapshot;
 
@@ -27,7 +27,7 @@ pub(crate) fn task(snapshot: &Snapshot, task: &Task, with_tags: bool) -> wire::T
     let times = &task.times;
     let sum = |cpu: u32| cpu.to_string();
     wire::Task {
-        attachments: Some(Vec::new()),
+        attachments: Some(task.attachment.iter().map(|attachment| self::attachment(task, attachment)).collect()),
         attributes: Some(architecture.into_iter().collect()),
         availability_zone: task.availability_zone.as_deref().map(str::to_owned),
         cluster_arn: Some(task.arn.cluster.to_string()),
@@ -62,6 +62,31 @@ pub(crate) fn task(snapshot: &Snapshot, task: &Task, with_tags: bool) -> wire::T
     }
 }
 
+fn attachment(task: &Task, attachment: &Attachment) -> wire::Attachment {
+    let detail = |name: &str, value: String| wire::KeyValuePair { name: Some(name.to_owned()), value: Some(value) };
+    wire::Attachment {
+        id: Some(attachment.id.to_string()),
+        r#type: Some("ElasticNetworkInterface".to_owned()),
+        status: Some(attachment.state.as_str().to_owned()),
+        details: Some(vec![
+            detail("subnetId", attachment.subnet.to_string()),
+            detail("networkInterfaceId", attachment.interface.to_string()),
+            detail("macAddress", attachment.mac.to_string()),
+            detail("privateDnsName", attachment.private_dns_name(task.arn.cluster.scope.region.as_str())),
+            detail("privateIPv4Address", attachment.address.to_string()),
+        ]),
+    }
+}
+
+/// AWS: each container shows the one that all share.
+fn interface(attachment: &Attachment) -> wire::NetworkInterface {
+    wire::NetworkInterface {
+        attachment_id: Some(attachment.id.to_string()),
+        private_ipv4_address: Some(attachment.address.to_string()),
+        ipv6_address: None,
+    }
+}
+
 /// AWS: what has no check is UNKNOWN.
 fn health(status: Option<HealthStatus>) -> String {
     status.unwrap_or(HealthStatus::Unknown).as_str().to_owned()
@@ -93,7 +118,7 @@ fn container(task: &Task, container: &Container, spec: Option<&model::TaskDefini
         exit_code: container.exit_code,
         reason: container.reason.as_deref().map(str::to_owned),
         network_bindings: Some(bindings.collect()),
-        network_interfaces: Some(Vec::new()),
+        network_interfaces: Some(task.attachment.iter().map(|attachment| interface(attachment)).collect()),
         health_status: Some(health(container.health.map(|health| health.status))),
         cpu: Some(cpu.unwrap_or_default().0.to_string()),
         memory: memory.map(|m| m.0.to_string()),

@@ -1,13 +1,19 @@
 //! What RunTask and StartTask share: the request, parsed into what will be decided on.
 
 use crate::{
-    api::{ApiError, ecs::resolve},
+    api::{
+        ApiError,
+        ecs::{
+            awsvpc::{self, Interfaces},
+            resolve,
+        },
+    },
     context::{Caller, Context},
 };
 use model::{
-    Attribute, ClusterArn, Container, ContainerArn, ContainerInstance, ContainerOverride, ContainerStatus, CpuUnits,
-    Desired, Health, LaunchType, MemoryMib, Phase, Reservation, Tags, Task, TaskArn, TaskDefinition, TaskId,
-    TaskOverrides, TaskTimes, Timestamp,
+    Attribute, AwsvpcConfiguration, ClusterArn, Container, ContainerArn, ContainerInstance, ContainerOverride,
+    ContainerStatus, CpuUnits, Desired, Health, LaunchType, MemoryMib, Phase, Reservation, Stop, StopCode, Tags, Task,
+    TaskArn, TaskDefinition, TaskId, TaskOverrides, TaskTimes, Timestamp,
 };
 use shapes::ecs as wire;
 use state::Snapshot;
@@ -28,6 +34,8 @@ pub(super) struct Common {
     pub(super) propagate_tags: Option<String>,
     pub(super) tags: Option<Vec<wire::Tag>>,
     pub(super) managed_tags: bool,
+    /// Where its tasks' interfaces are, parsed.
+    pub(super) network: Option<Arc<AwsvpcConfiguration>>,
 }
 
 /// What is to run, but not where.
@@ -43,6 +51,8 @@ pub(crate) struct Intent {
     pub(crate) group: Arc<str>,
     started_by: Option<Arc<str>>,
     tags: Tags,
+    /// Where the tasks' interfaces are.
+    pub(crate) network: Option<Arc<AwsvpcConfiguration>>,
 }
 
 fn set(text: Option<String>) -> Option<String> {
@@ -59,6 +69,7 @@ impl Intent {
         if definition.status != model::TaskDefinitionStatus::Active {
             return Err(ApiError::client("TaskDefinition is inactive"));
         }
+        awsvpc::fits(common.network.as_ref(), &definition.spec)?;
         let overrides = overrides(&definition, common.overrides.unwrap_or_default())?;
         let group = group(&definition, set(common.group))?;
         let started_by = set(common.started_by).map(Arc::from);
@@ -69,7 +80,8 @@ impl Intent {
         let tags = tags(&definition, &cluster, common.propagate_tags, common.tags, common.managed_tags)?;
         let reservation = definition.spec.reservation(&overrides);
         let required = definition.spec.requires_attributes();
-        Ok(Self { cluster, definition, overrides, reservation, required, group, started_by, tags })
+        let network = common.network;
+        Ok(Self { cluster, definition, overrides, reservation, required, group, started_by, tags, network })
     }
 
     /// What a service's tasks are.
@@ -79,11 +91,29 @@ impl Intent {
         group: Arc<str>,
         started_by: Option<Arc<str>>,
         tags: Tags,
+        network: Option<Arc<AwsvpcConfiguration>>,
     ) -> Self {
         let overrides = TaskOverrides::default();
         let reservation = definition.spec.reservation(&overrides);
         let required = definition.spec.requires_attributes();
-        Self { cluster, definition, overrides, reservation, required, group, started_by, tags }
+        Self { cluster, definition, overrides, reservation, required, group, started_by, tags, network }
+    }
+
+    /// One task of it on that instance, with its interface. AWS: one that can get none has stopped before it began.
+    pub(super) fn born(
+        &self,
+        ctx: &Context,
+        instance: &ContainerInstance,
+        launch: LaunchType,
+        now: Timestamp,
+        interfaces: &mut Interfaces<'_>,
+    ) -> Task {
+        let mut task = self.task(ctx, instance, launch, now);
+        if let Err(reason) = interfaces.attach(&mut task) {
+            let why = Stop { code: StopCode::TaskFailedToStart, reason: reason.into() };
+            task.end_without_node(why, now);
+        }
+        task
     }
 
     /// One task of it on that instance. Ids and time come from outside the decision.
@@ -118,6 +148,7 @@ impl Intent {
             containers: containers.collect(),
             times: TaskTimes { created: now, ..TaskTimes::default() },
             protected_until: None,
+            attachment: None,
             tags: self.tags.clone(),
             arn,
         }

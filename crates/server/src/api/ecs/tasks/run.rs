@@ -2,7 +2,13 @@
 
 use super::request::{Common, Intent};
 use crate::{
-    api::{ApiError, ecs::resolve},
+    api::{
+        ApiError,
+        ecs::{
+            awsvpc::{self, Interfaces},
+            resolve,
+        },
+    },
     context::{Caller, Context},
 };
 use model::{ClusterArn, LaunchType, Task};
@@ -40,6 +46,7 @@ pub(crate) async fn run_task(
         propagate_tags: request.propagate_tags,
         tags: request.tags,
         managed_tags: request.enable_ecs_managed_tags == Some(true),
+        network: awsvpc::parse(ctx, caller, request.network_configuration).await?,
     };
     let snapshot = ctx.store.snapshot();
     if let Some(answer) = replay(&snapshot, token.as_ref())? {
@@ -56,7 +63,8 @@ pub(crate) async fn run_task(
         }
         let now = ctx.effects.now();
         let placed = placed.into_iter().map(|row| &row.instance);
-        let tasks = placed.map(|instance| intent.task(ctx, instance, placement.launch, now)).collect();
+        let mut interfaces = Interfaces::new(ctx, &snapshot, &intent.cluster.scope, intent.network.as_deref());
+        let tasks = placed.map(|instance| intent.born(ctx, instance, placement.launch, now, &mut interfaces)).collect();
         match ctx.store.commit(Command::StartTasks { tasks, token: token.clone() }).await {
             Ok(committed) => {
                 if let Outcome::Tasks(tasks) = &committed.outcome {
@@ -69,6 +77,8 @@ pub(crate) async fn run_task(
             // Somebody was faster: look again.
             Err(CommitError::Rejected(
                 Rejected::NoRoom { .. }
+                | Rejected::AddressTaken(_)
+                | Rejected::NetworkChanged(_)
                 | Rejected::InstanceNotFound(_)
                 | Rejected::InstanceInactive(_)
                 | Rejected::InstanceDraining(_),
@@ -76,7 +86,11 @@ pub(crate) async fn run_task(
             Err(error) => return Err(error.into()),
         }
     }
-    Err(ApiError::server("The cluster is too busy to place the tasks now; try again."))
+    Err(too_busy())
+}
+
+fn too_busy() -> ApiError {
+    ApiError::server("The cluster is too busy to place the tasks now; try again.")
 }
 
 /// Everything about where, parsed.
@@ -143,6 +157,7 @@ impl Placement {
             constraints: &constraints,
             strategy: &self.strategy,
             group: &intent.group,
+            zones: &awsvpc::zones(snapshot, &intent.cluster.scope, intent.network.as_ref()),
         };
         if let Some(placed) = self.draw(intent, snapshot, &request, seed) {
             return Ok((placed, Vec::new()));
@@ -272,6 +287,7 @@ pub(crate) async fn start_task(
         propagate_tags: request.propagate_tags,
         tags: request.tags,
         managed_tags: request.enable_ecs_managed_tags == Some(true),
+        network: awsvpc::parse(ctx, caller, request.network_configuration).await?,
     };
     let intent = Intent::parse(&ctx.store.snapshot(), caller, common)?;
     let (mut tasks, mut failures) = (Vec::new(), Vec::new());
@@ -308,6 +324,7 @@ async fn start_on(
         constraints: &[],
         strategy: &[],
         group: &intent.group,
+        zones: &awsvpc::zones(&snapshot, &intent.cluster.scope, intent.network.as_ref()),
     };
     // AWS: StartTask asks neither constraints nor strategies, only whether the instance can.
     if let Some(reason) = scheduler::obstacle(&view(row), &request) {
@@ -315,18 +332,27 @@ async fn start_on(
     }
     let external = row.instance.attributes.contains_key(EXTERNAL);
     let launch = if external { LaunchType::External } else { LaunchType::Ec2 };
-    let task = intent.task(ctx, &row.instance, launch, ctx.effects.now());
-    match ctx.store.commit(Command::StartTasks { tasks: vec![task], token: None }).await {
-        Ok(committed) => {
-            let Outcome::Tasks(tasks) = &committed.outcome else {
-                return Err(ApiError::server("StartTasks answered with something else than the task"));
-            };
-            let task = tasks.first().ok_or_else(|| ApiError::server("StartTasks answered with no task"))?;
-            Ok(Ok(super::render::task(&committed.snapshot, task, true)))
-        }
-        Err(CommitError::Rejected(Rejected::NoRoom { lacking, .. })) => refuse(lacking.reason()),
-        Err(CommitError::Rejected(Rejected::InstanceInactive(_) | Rejected::InstanceDraining(_))) => refuse("INACTIVE"),
-        Err(CommitError::Rejected(Rejected::InstanceNotFound(_))) => refuse("MISSING"),
-        Err(error) => Err(error.into()),
+    for _ in 0..TRIES {
+        let snapshot = ctx.store.snapshot();
+        let mut interfaces = Interfaces::new(ctx, &snapshot, &intent.cluster.scope, intent.network.as_deref());
+        let task = intent.born(ctx, &row.instance, launch, ctx.effects.now(), &mut interfaces);
+        return match ctx.store.commit(Command::StartTasks { tasks: vec![task], token: None }).await {
+            Ok(committed) => {
+                let Outcome::Tasks(tasks) = &committed.outcome else {
+                    return Err(ApiError::server("StartTasks answered with something else than the task"));
+                };
+                let task = tasks.first().ok_or_else(|| ApiError::server("StartTasks answered with no task"))?;
+                Ok(Ok(super::render::task(&committed.snapshot, task, true)))
+            }
+            // Somebody was faster: another address.
+            Err(CommitError::Rejected(Rejected::AddressTaken(_) | Rejected::NetworkChanged(_))) => continue,
+            Err(CommitError::Rejected(Rejected::NoRoom { lacking, .. })) => refuse(lacking.reason()),
+            Err(CommitError::Rejected(Rejected::InstanceInactive(_) | Rejected::InstanceDraining(_))) => {
+                refuse("INACTIVE")
+            }
+            Err(CommitError::Rejected(Rejected::InstanceNotFound(_))) => refuse("MISSING"),
+            Err(error) => Err(error.into()),
+        };
     }
+    Err(too_busy())
 }

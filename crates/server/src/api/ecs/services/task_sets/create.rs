@@ -5,7 +5,7 @@ use crate::{
     api::{
         ApiError,
         ecs::{
-            resolve,
+            awsvpc, resolve,
             services::{TRIES, change, commit_row, find, parse, too_busy},
             tags,
         },
@@ -13,8 +13,8 @@ use crate::{
     context::{Caller, Context},
 };
 use model::{
-    Creation, DeploymentId, External, Failures, LaunchType, MAX_TASK_SETS, RevisionSpec, Scale, Tags, TaskSet,
-    TaskSetStatus, Timestamp,
+    AwsvpcConfiguration, Creation, DeploymentId, External, Failures, LaunchType, MAX_TASK_SETS, RevisionSpec, Scale,
+    Tags, TaskSet, TaskSetStatus, Timestamp,
 };
 use scheduler::service::task_sets;
 use shapes::ecs as aws;
@@ -27,7 +27,8 @@ pub(crate) async fn create(
     request: aws::CreateTaskSetRequest,
 ) -> Result<aws::CreateTaskSetResponse, ApiError> {
     let (cluster, service) = (request.cluster.clone(), request.service.clone());
-    let wish = Wish::parse(request)?;
+    let network = awsvpc::parse(ctx, caller, request.network_configuration.clone()).await?;
+    let wish = Wish { network, ..Wish::parse(request)? };
     for _ in 0..TRIES {
         let snapshot = ctx.store.snapshot();
         let row = find(&snapshot, caller, cluster.as_deref(), service.as_deref())?;
@@ -64,6 +65,7 @@ struct Wish {
     external_id: Option<String>,
     scale: Scale,
     tags: Tags,
+    network: Option<Arc<AwsvpcConfiguration>>,
     creation: Creation,
 }
 
@@ -79,6 +81,7 @@ impl Wish {
             // AWS: a set of which no share is asked for has no task.
             scale: scale(request.scale.as_ref())?.unwrap_or(Scale::NONE),
             tags: tags::parse(request.tags)?,
+            network: None,
             creation: parse::creation(token, &said)?,
         })
     }
@@ -111,7 +114,9 @@ impl Wish {
             placement_strategy: external.placement_strategy.clone(),
             propagate_tags: external.propagate_tags,
             managed_tags: external.managed_tags,
+            network: self.network.clone(),
         };
+        awsvpc::fits(spec.network.as_ref(), &definition.spec)?;
         Ok(TaskSet {
             id,
             spec: Arc::new(spec),

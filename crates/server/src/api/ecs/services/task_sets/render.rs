@@ -1,6 +1,7 @@
 //! Task sets as clients see them. Counts and the computed count are derived here, as everywhere.
 
 use crate::api::ecs::{
+    awsvpc,
     services::{int, render::time},
     tags,
 };
@@ -31,6 +32,7 @@ pub(super) fn task_set(row: &ServiceRow, set: &TaskSet, with_tags: bool) -> aws:
         running_count: Some(int(counts.running)),
         created_at: Some(time(set.created_at)),
         updated_at: Some(time(set.updated_at)),
+        network_configuration: set.spec.network.as_deref().map(awsvpc::render),
         launch_type: Some(set.spec.launch_type.as_str().to_owned()),
         load_balancers: Some(Vec::new()),
         service_registries: Some(Vec::new()),

@@ -1,0 +1,205 @@
+//! What an instance is told of the VPCs that it carries: whole at first, then what differs.
+//!
+//! Both sides keep [`Views`]; the server sends the difference between what it sent last and what holds now, and the agent
+//! lays it over what it has. An interface of a VPC with a thousand others costs a message about one.
+
+use ipnet::Ipv4Net;
+use model::network::{Allowed, InterfaceId, SecurityGroupId, SubnetId, VpcId};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    sync::Arc,
+};
+
+/// The VPCs that an instance carries: those its tasks are in, and those whose NAT gateway has its place there.
+pub type Views = BTreeMap<VpcId, VpcView>;
+
+/// A VPC as every instance that carries it knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct VpcView {
+    /// All but its interfaces.
+    pub facts: Arc<VpcFacts>,
+    /// The interfaces of tasks, wherever they are.
+    pub interfaces: BTreeMap<InterfaceId, InterfaceView>,
+}
+
+/// What is said of a VPC as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct VpcFacts {
+    /// Its number on the wire between instances, no other VPC's.
+    pub vni: u32,
+    /// Its addresses.
+    pub cidrs: Vec<Ipv4Net>,
+    /// Its region, which is part of its instances' names.
+    pub region: String,
+    /// Whether its resolver answers.
+    pub dns_support: bool,
+    /// Its subnets, each with its routes.
+    pub subnets: BTreeMap<SubnetId, SubnetView>,
+    /// Its security groups.
+    pub groups: BTreeMap<SecurityGroupId, Vec<Allowed>>,
+}
+
+/// A subnet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubnetView {
+    /// Its addresses.
+    pub cidr: Ipv4Net,
+    /// Where what leaves the VPC goes.
+    pub routes: Vec<(Ipv4Net, Way)>,
+}
+
+/// Where a route leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// To something that is gone.
+    Nowhere,
+    /// To the internet, for who has a public address.
+    Internet,
+    /// To a NAT gateway.
+    Nat {
+        /// Its address in the VPC.
+        gateway: Ipv4Addr,
+        /// Its public address, if it has one.
+        public: Option<Ipv4Addr>,
+        /// The address of the instance that it has its place on; none while no instance can be that.
+        home: Option<Ipv4Addr>,
+    },
+}
+
+/// A task's interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceView {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// The address of the instance that it is on.
+    pub host: Ipv4Addr,
+    /// Its subnet.
+    pub subnet: SubnetId,
+    /// Its security groups.
+    pub groups: Vec<SecurityGroupId>,
+    /// Its public address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<Ipv4Addr>,
+}
+
+/// What has become different.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Networks {
+    /// The first of a session: what was known before counts no more.
+    pub whole: bool,
+    /// VPCs that are new or have changed.
+    pub changed: BTreeMap<VpcId, VpcNews>,
+    /// VPCs that the instance carries no more.
+    pub gone: BTreeSet<VpcId>,
+}
+
+/// What of a VPC is different.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct VpcNews {
+    /// All but its interfaces, if anything of that is different.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Arc<VpcFacts>>,
+    /// Interfaces that are new or have changed.
+    #[serde(default)]
+    pub put: BTreeMap<InterfaceId, InterfaceView>,
+    /// Interfaces that are no more.
+    #[serde(default)]
+    pub gone: BTreeSet<InterfaceId>,
+}
+
+impl Networks {
+    /// What makes `now` of `before`; `None` if nothing is different. Without `before` it is the whole, even of nothing.
+    pub fn between(before: Option<&Views>, now: &Views) -> Option<Self> {
+        let mut news = Self { whole: before.is_none(), ..Self::default() };
+        let nothing = Views::new();
+        let known = before.unwrap_or(&nothing);
+        news.gone = known.keys().filter(|id| !now.contains_key(*id)).cloned().collect();
+        for (id, view) in now {
+            let of_vpc = known.get(id).map_or_else(|| VpcNews::of(view), |known| VpcNews::between(known, view));
+            if of_vpc != VpcNews::default() {
+                news.changed.insert(id.clone(), of_vpc);
+            }
+        }
+        (news.whole || !news.changed.is_empty() || !news.gone.is_empty()).then_some(news)
+    }
+
+    /// Lays it over what is known; the VPCs that it says anything of.
+    pub fn lay_over(self, known: &mut Views) -> BTreeSet<VpcId> {
+        let mut touched = self.gone;
+        if self.whole {
+            touched.extend(known.keys().cloned());
+            known.clear();
+        }
+        for id in &touched {
+            known.remove(id);
+        }
+        for (id, news) in self.changed {
+            let view = known.entry(id.clone()).or_default();
+            view.facts = news.facts.unwrap_or_else(|| view.facts.clone());
+            view.interfaces.retain(|id, _| !news.gone.contains(id));
+            view.interfaces.extend(news.put);
+            touched.insert(id);
+        }
+        touched
+    }
+}
+
+impl VpcNews {
+    fn of(view: &VpcView) -> Self {
+        Self { facts: Some(view.facts.clone()), put: view.interfaces.clone(), gone: BTreeSet::new() }
+    }
+
+    fn between(known: &VpcView, now: &VpcView) -> Self {
+        let put = now.interfaces.iter().filter(|(id, interface)| known.interfaces.get(*id) != Some(*interface));
+        let gone = known.interfaces.keys().filter(|id| !now.interfaces.contains_key(*id));
+        Self {
+            facts: (known.facts != now.facts).then(|| now.facts.clone()),
+            put: put.map(|(id, interface)| (id.clone(), interface.clone())).collect(),
+            gone: gone.cloned().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn views() -> impl Strategy<Value = Views> {
+        let interface = (0u8..4, 0u8..3).prop_map(|(last, host)| InterfaceView {
+            address: Ipv4Addr::new(10, 0, 0, last),
+            host: Ipv4Addr::new(172, 31, 0, host),
+            subnet: SubnetId::of(1),
+            groups: vec![SecurityGroupId::of(1)],
+            public: None,
+        });
+        let interfaces = proptest::collection::btree_map((0u128..5).prop_map(InterfaceId::of), interface, 0..5);
+        let view = (0u32..3, interfaces).prop_map(|(vni, interfaces)| VpcView {
+            facts: Arc::new(VpcFacts { vni, ..VpcFacts::default() }),
+            interfaces,
+        });
+        proptest::collection::btree_map((0u128..3).prop_map(VpcId::of), view, 0..3)
+    }
+
+    proptest! {
+        #[test]
+        fn what_differs_makes_the_one_of_the_other(before in proptest::option::of(views()), now in views()) {
+            let mut known = before.clone().unwrap_or_default();
+            match Networks::between(before.as_ref(), &now) {
+                None => prop_assert_eq!(before, Some(now)),
+                Some(news) => {
+                    // What an agent knows from an earlier session is not what this server has sent.
+                    if before.is_none() {
+                        known.insert(VpcId::of(77), VpcView::default());
+                    }
+                    let text = serde_json::to_string(&news).unwrap();
+                    serde_json::from_str::<Networks>(&text).unwrap().lay_over(&mut known);
+                    prop_assert_eq!(known, now);
+                }
+            }
+        }
+    }
+}

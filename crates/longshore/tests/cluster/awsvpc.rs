@@ -1,0 +1,194 @@
+//! Tasks with a network interface of their own: real containers on several instances, who may talk to whom, and what is left.
+
+use crate::{
+    api::Api,
+    harness::{Cluster, processes, until},
+};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, process::Command};
+
+/// A VPC of one's own with a subnet in each zone.
+struct Vpc<'a> {
+    api: &'a Api,
+    id: String,
+    subnets: Vec<String>,
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+}
+
+impl<'a> Vpc<'a> {
+    fn new(api: &'a Api, network: &str) -> Self {
+        let made = api.ec2("CreateVpc", &json!({"CidrBlock": format!("{network}.0.0/16")}));
+        let id = text(&made["Vpc"]["VpcId"]);
+        let zones = api.ec2("DescribeAvailabilityZones", &json!({}));
+        let zones = zones["AvailabilityZones"].as_array().unwrap().iter().enumerate();
+        let subnets = zones.map(|(number, zone)| {
+            let cidr = format!("{network}.{}.0/24", number + 1);
+            let asked = json!({"VpcId": id, "CidrBlock": cidr, "AvailabilityZone": zone["ZoneName"]});
+            text(&api.ec2("CreateSubnet", &asked)["Subnet"]["SubnetId"])
+        });
+        let subnets = subnets.collect();
+        Self { api, id, subnets }
+    }
+
+    /// A group that nobody may talk to yet, and that may talk to everybody.
+    fn group(&self, name: &str) -> String {
+        let asked = json!({"GroupName": name, "Description": name, "VpcId": self.id});
+        text(&self.api.ec2("CreateSecurityGroup", &asked)["GroupId"])
+    }
+
+    fn rule(&self, operation: &str, group: &str, port: u16, from: &str) {
+        let pairs = json!([{"GroupId": from}]);
+        let permission = json!({"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "UserIdGroupPairs": pairs});
+        self.api.ec2(operation, &json!({"GroupId": group, "IpPermissions": [permission]}));
+    }
+
+    fn configuration(&self, groups: &[&str]) -> Value {
+        json!({"awsvpcConfiguration": {"subnets": self.subnets, "securityGroups": groups}})
+    }
+
+    /// A task of that family, running.
+    fn run(&self, cluster: &Cluster, family: &str, groups: &[&str]) -> Running {
+        let input = json!({"taskDefinition": family, "networkConfiguration": self.configuration(groups)});
+        let answer = self.api.ecs("RunTask", &input);
+        assert_eq!(answer["failures"], json!([]), "{answer:#}");
+        let arn = text(&answer["tasks"][0]["taskArn"]);
+        let task = cluster.wait(&arn, "RUNNING");
+        let details = task["attachments"][0]["details"].as_array().unwrap();
+        let details: BTreeMap<String, String> = details.iter().map(|d| (text(&d["name"]), text(&d["value"]))).collect();
+        let instance = text(&task["containerInstanceArn"]);
+        Running { arn, instance, address: details["privateIPv4Address"].clone() }
+    }
+}
+
+struct Running {
+    arn: String,
+    instance: String,
+    address: String,
+}
+
+impl Running {
+    /// What a program says inside the task's network.
+    fn inside(&self, program: &[&str]) -> Option<String> {
+        let pid = pid_at(&self.address)?;
+        let net = format!("--net=/proc/{pid}/ns/net");
+        let out = Command::new("nsenter").arg(net).args(program).output().unwrap();
+        out.status.success().then(|| String::from_utf8_lossy(&out.stdout).into_owned())
+    }
+
+    /// Whether a new connection to a port is answered.
+    fn reaches(&self, other: &Running, port: u16) -> bool {
+        let script = format!("echo ask | busybox nc -w 1 {} {port}", other.address);
+        self.inside(&["sh", "-c", &script]).is_some_and(|said| said.contains("answer"))
+    }
+}
+
+/// A process of the cluster's containers whose network has that address.
+fn pid_at(address: &str) -> Option<u32> {
+    let answers = |words: &Vec<String>| words.iter().any(|word| word.contains(SERVES));
+    let has = |pid: &u32| {
+        let net = format!("--net=/proc/{pid}/ns/net");
+        let out = Command::new("nsenter").args([&net, "ip", "-o", "-4", "addr"]).output().unwrap();
+        String::from_utf8_lossy(&out.stdout).contains(&format!("inet {address}/"))
+    };
+    processes().into_iter().filter(|(_, words)| answers(words)).map(|(pid, _)| pid).find(has)
+}
+
+/// Answers each connection on two ports.
+const SERVES: &str = "echo answer";
+
+fn define(cluster: &Cluster, api: &Api) {
+    let script = "trap exit TERM; for p in 80 81; do nc -ll -p $p -e echo answer & done; while :; do sleep 0.1; done";
+    let container = |name: &str, script: &str| json!({"name": name, "image": cluster.image, "memory": 16, "stopTimeout": 2, "command": ["sh", "-c", script]});
+    let beside = "trap exit TERM; while :; do sleep 0.1; done";
+    let containers = json!([container("main", script), container("beside", beside)]);
+    let definition = json!({"family": "web", "networkMode": "awsvpc", "containerDefinitions": containers});
+    api.ecs("RegisterTaskDefinition", &definition);
+}
+
+#[test]
+fn tasks_talk_across_instances_as_their_groups_say() {
+    let cluster = Cluster::start(2);
+    let api = cluster.api();
+    define(&cluster, &api);
+    let vpc = Vpc::new(&api, "10.7");
+    let (clients, servers) = (vpc.group("clients"), vpc.group("servers"));
+    vpc.rule("AuthorizeSecurityGroupIngress", &servers, 80, &clients);
+    let server = vpc.run(&cluster, "web", &[&servers]);
+    // Two fit onto an instance, so that one of three is elsewhere.
+    let asking: Vec<_> = (0..3).map(|_| vpc.run(&cluster, "web", &[&clients])).collect();
+    assert!(asking.iter().any(|task| task.instance != server.instance), "all are on one instance");
+    for task in &asking {
+        until("an answer", || task.reaches(&server, 80).then_some(()));
+        assert!(!task.reaches(&server, 81), "no rule lets that port in");
+        assert!(!server.reaches(task, 80), "nobody may talk to clients");
+    }
+    vpc.rule("RevokeSecurityGroupIngress", &servers, 80, &clients);
+    for task in &asking {
+        until("no answer", || (!task.reaches(&server, 80)).then_some(()));
+    }
+    vpc.rule("AuthorizeSecurityGroupIngress", &servers, 81, &clients);
+    for task in &asking {
+        until("an answer on the other port", || task.reaches(&server, 81).then_some(()));
+    }
+}
+
+#[test]
+fn vpcs_of_the_same_addresses_never_meet_and_nothing_is_left_of_them() {
+    let cluster = Cluster::start(1);
+    let api = cluster.api();
+    define(&cluster, &api);
+    let vpcs = [Vpc::new(&api, "10.7"), Vpc::new(&api, "10.7")];
+    let tasks: Vec<_> = vpcs
+        .iter()
+        .map(|vpc| {
+            let all = vpc.group("all");
+            vpc.rule("AuthorizeSecurityGroupIngress", &all, 80, &all);
+            vpc.run(&cluster, "web", &[&all])
+        })
+        .collect();
+    // Each reaches itself alone at the address; the other one's, if it is another, nobody has there.
+    for (one, other) in [(&tasks[0], &tasks[1]), (&tasks[1], &tasks[0])] {
+        assert!(one.reaches(one, 80));
+        assert!(one.address == other.address || !one.reaches(other, 80));
+    }
+    // The router answers: names of its own VPC, and who asks.
+    let [task, _] = &tasks[..] else { unreachable!("two were run") };
+    let name = format!("ip-{}.ec2.internal", task.address.replace('.', "-"));
+    let resolved = task.inside(&["busybox", "nslookup", "-type=a", &name, "10.7.0.2"]);
+    assert!(resolved.as_ref().is_some_and(|said| said.contains(&format!("Address: {}", task.address))), "{resolved:?}");
+    let told = task.inside(&["busybox", "wget", "-q", "-O", "-", "http://169.254.170.2/v2/metadata"]);
+    let told: Value = serde_json::from_str(&told.expect("an answer")).unwrap();
+    assert_eq!(told["TaskARN"], task.arn);
+    let network = &told["Containers"][0]["Networks"][0];
+    assert_eq!((&network["NetworkMode"], &network["IPv4Addresses"][0]), (&json!("awsvpc"), &json!(task.address)));
+    let instance = ["busybox", "wget", "-q", "-O", "-", "http://169.254.169.254/latest/meta-data/instance-id"];
+    assert_eq!(task.inside(&instance), cluster.agents().into_keys().next());
+    // A connection lives on while its agent is killed and comes back.
+    let before = pid_at(&task.address);
+    for pid in cluster.agents().into_values() {
+        Cluster::kill(pid);
+    }
+    cluster.until_connected(&api, 1);
+    assert_eq!(pid_at(&task.address), before);
+    until("an answer again", || task.reaches(task, 80).then_some(()));
+    for task in &tasks {
+        api.ecs("StopTask", &json!({"task": task.arn}));
+    }
+    for task in &tasks {
+        let stopped = cluster.wait(&task.arn, "STOPPED");
+        assert_eq!(stopped["attachments"][0]["status"], "DELETED", "{stopped:#}");
+    }
+    let mut left = Vec::new();
+    until("all is gone", || {
+        left = cluster.left_of_tasks();
+        left.is_empty().then_some(())
+    });
+    for vpc in &vpcs {
+        for subnet in &vpc.subnets {
+            api.ec2("DeleteSubnet", &json!({"SubnetId": subnet}));
+        }
+    }
+}

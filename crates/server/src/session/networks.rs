@@ -1,0 +1,157 @@
+//! What an instance is to know of the VPCs that it carries.
+//!
+//! An instance carries a VPC as soon as one of its tasks has an interface there, or when it is the place of one of the VPC's
+//! NAT gateways. All that is told follows from the snapshot; nothing is remembered here.
+
+use link::{InterfaceView, SubnetView, Views, VpcFacts, VpcView, Way};
+use model::{
+    ContainerInstanceArn, Scope,
+    network::{NatGateway, NatGatewayId, Network, RouteTarget, Subnet, VpcId},
+};
+use sha2::{Digest, Sha256};
+use state::{InstanceRow, Snapshot};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
+
+/// VXLAN network identifiers have 24 bits; 0 is left to nobody.
+const MAX_VNI: u32 = (1 << 24) - 1;
+
+/// All that the instance carries.
+pub(super) fn of(snapshot: &Snapshot, instance: &ContainerInstanceArn) -> Views {
+    let scope = &instance.cluster.scope;
+    let Some(network) = snapshot.network(scope) else { return Views::new() };
+    let tasks = snapshot.live_tasks_on(instance).filter_map(|task| task.attachment.as_ref());
+    let mut carried: BTreeSet<VpcId> = tasks.map(|attachment| attachment.vpc.clone()).collect();
+    let places = places(snapshot, scope, network);
+    carried.extend(places.values().filter(|place| place.instance == *instance).map(|place| place.vpc.clone()));
+    if carried.is_empty() {
+        return Views::new();
+    }
+    let mut interfaces: BTreeMap<&VpcId, BTreeMap<_, _>> = BTreeMap::new();
+    for interface in network.interfaces().filter(|interface| carried.contains(&interface.vpc)) {
+        let Some(task) = interface.task.as_ref().and_then(|arn| snapshot.task(arn)) else { continue };
+        let on = ContainerInstanceArn { cluster: task.arn.cluster.clone(), id: task.container_instance.clone() };
+        let (Some(host), Some(address)) =
+            (snapshot.instance(&on).and_then(|row| host(row)), interface.addresses.first())
+        else {
+            continue;
+        };
+        let view = InterfaceView {
+            address: *address,
+            host,
+            subnet: interface.subnet.clone(),
+            groups: interface.groups.clone(),
+            public: task.attachment.as_ref().and_then(|attachment| attachment.public_ip),
+        };
+        interfaces.entry(&interface.vpc).or_default().insert(interface.id.clone(), view);
+    }
+    let numbers = numbers(snapshot);
+    let view = |id: VpcId| {
+        let facts = Arc::new(facts(network, &id, *numbers.get(&id)?, &places)?);
+        let interfaces = interfaces.get(&id).cloned().unwrap_or_default();
+        Some((id, VpcView { facts, interfaces }))
+    };
+    carried.into_iter().filter_map(view).collect()
+}
+
+fn facts(network: &Network, id: &VpcId, vni: u32, places: &BTreeMap<NatGatewayId, Place>) -> Option<VpcFacts> {
+    let vpc = network.vpc(id)?;
+    let subnets = network.subnets_of(id).map(|subnet| {
+        let routes = routes(network, subnet, places);
+        (subnet.id.clone(), SubnetView { cidr: subnet.cidr, routes })
+    });
+    let groups = network.security_groups().filter(|group| group.vpc == *id);
+    let allowed = |group: &model::network::SecurityGroup| group.rules.iter().map(|rule| rule.allowed.clone()).collect();
+    Some(VpcFacts {
+        vni,
+        cidrs: vec![vpc.cidr],
+        region: vpc.scope.region.to_string(),
+        dns_support: vpc.dns_support,
+        subnets: subnets.collect(),
+        groups: groups.map(|group| (group.id.clone(), allowed(group))).collect(),
+    })
+}
+
+/// What a subnet's route table says of what leaves the VPC.
+fn routes(network: &Network, subnet: &Subnet, places: &BTreeMap<NatGatewayId, Place>) -> Vec<(ipnet::Ipv4Net, Way)> {
+    let Some(table) = network.route_table_of(subnet) else { return Vec::new() };
+    let way = |route: &model::network::Route| match &route.target {
+        _ if !network.is_active(&subnet.vpc, route) => Way::Nowhere,
+        RouteTarget::InternetGateway(_) => Way::Internet,
+        RouteTarget::NatGateway(id) => {
+            let found = network.nat_gateway(id).and_then(|gateway| Some((gateway, address_of(network, gateway)?)));
+            let Some((gateway, address)) = found else { return Way::Nowhere };
+            let public = gateway.allocation.as_ref().and_then(|id| network.address(id)).map(|a| a.public_ip);
+            Way::Nat { gateway: address, public, home: places.get(id).map(|place| place.host) }
+        }
+    };
+    table.routes.iter().map(|route| (route.destination, way(route))).collect()
+}
+
+fn address_of(network: &Network, gateway: &NatGateway) -> Option<Ipv4Addr> {
+    network.interface(&gateway.interface)?.addresses.first().copied()
+}
+
+/// The instance that does a NAT gateway's work.
+struct Place {
+    vpc: VpcId,
+    instance: ContainerInstanceArn,
+    host: Ipv4Addr,
+}
+
+/// Where the NAT gateways of VPCs with tasks have their places. Each is drawn among the connected
+/// instances of the gateway's zone, or of all where that has none, by a hash of both: an instance that comes or goes moves
+/// few of them.
+fn places(snapshot: &Snapshot, scope: &Scope, network: &Network) -> BTreeMap<NatGatewayId, Place> {
+    let used: BTreeSet<&VpcId> = network.interfaces().filter(|i| i.task.is_some()).map(|i| &i.vpc).collect();
+    let gateways: Vec<_> = network.nat_gateways().filter(|gateway| used.contains(&gateway.vpc)).collect();
+    if gateways.is_empty() {
+        return BTreeMap::new();
+    }
+    let rows = snapshot.clusters(scope, None).flat_map(|cluster| cluster.instances());
+    let able = |row: &&Arc<InstanceRow>| row.is_registered() && row.instance.agent_connected && host(row).is_some();
+    let able: Vec<_> = rows.filter(able).filter(|row| row.instance.attributes.contains_key(CAPABILITY)).collect();
+    let place = |gateway: &&Arc<NatGateway>| {
+        let zone = network.subnet(&gateway.subnet).map(|subnet| subnet.availability_zone.as_str());
+        let near = able.iter().filter(|row| row.zone.as_deref() == zone);
+        let all: Vec<_> = near.clone().next().map_or_else(|| able.iter().collect(), |_| near.collect());
+        let row = all.into_iter().max_by_key(|row| draw(gateway.id.as_str(), row.instance.arn.id.as_str()))?;
+        let place = Place { vpc: gateway.vpc.clone(), instance: row.instance.arn.clone(), host: host(row)? };
+        Some((gateway.id.clone(), place))
+    };
+    gateways.iter().copied().filter_map(|gateway| place(&gateway)).collect()
+}
+
+/// By which an agent tells that it makes tasks' interfaces. Source: the original agent.
+const CAPABILITY: &str = "ecs.capability.task-eni";
+
+fn draw(gateway: &str, instance: &str) -> [u8; 32] {
+    Sha256::digest(format!("{gateway}/{instance}")).into()
+}
+
+/// The address at which other instances reach it.
+fn host(row: &InstanceRow) -> Option<Ipv4Addr> {
+    match row.instance.address {
+        Some(IpAddr::V4(address)) => Some(address),
+        Some(IpAddr::V6(_)) | None => None,
+    }
+}
+
+/// Each VPC's number: a hash of its id, and where an older VPC has that, the next that is free.
+fn numbers(snapshot: &Snapshot) -> BTreeMap<VpcId, u32> {
+    let mut vpcs: Vec<_> = snapshot.networks().flat_map(|(_, network)| network.vpcs()).collect();
+    vpcs.sort_by_key(|vpc| (vpc.created_at, vpc.id.clone()));
+    let (mut taken, mut numbers) = (BTreeSet::new(), BTreeMap::new());
+    for vpc in vpcs {
+        let digest = Sha256::digest(vpc.id.as_str());
+        let mut number = u32::from_be_bytes([0, digest[0], digest[1], digest[2]]).max(1);
+        while !taken.insert(number) {
+            number = number % MAX_VNI + 1;
+        }
+        numbers.insert(vpc.id.clone(), number);
+    }
+    numbers
+}

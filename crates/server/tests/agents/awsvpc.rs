@@ -1,0 +1,318 @@
+//! Tasks with a network interface of their own: what clients see of its life, and what agents are told of their VPCs.
+
+use crate::agent::{Machine, Session, hello, token};
+use crate::{Harness, code, ec2, ecs, list, text};
+use link::{Assignments, Networks, ServerMessage, Views};
+use model::{
+    AttachmentState, ContainerObservation, ContainerStatus, ObservedStatus, Stop, StopCode, TaskObservation,
+    network::VpcId,
+};
+use serde_json::{Value, json};
+
+/// An agent that makes interfaces, in a zone, and all it was told of VPCs.
+struct Agent {
+    session: Session,
+    views: Views,
+}
+
+impl Agent {
+    async fn join(harness: &Harness, zone: &str, host: [u8; 4]) -> (Self, String) {
+        let token = token(harness, Some("demo"), 1).await;
+        let mut machine = Machine::new(harness).await;
+        let identity = machine.join(harness, &token, None).await.unwrap();
+        let mut hello = hello();
+        hello.address = Some(host.into());
+        hello.attributes.insert("ecs.availability-zone".to_owned(), Some(zone.to_owned()));
+        hello.attributes.insert("ecs.capability.task-eni".to_owned(), None);
+        let mut session = machine.open_as(harness, hello).await;
+        assert!(matches!(session.receive().await, ServerMessage::Welcome(_)));
+        session.assignments().await;
+        (Self { session, views: Views::new() }, identity.container_instance.to_string())
+    }
+
+    /// The next set of tasks; what is told of VPCs on the way there is taken in.
+    async fn assignments(&mut self) -> Assignments {
+        loop {
+            match self.session.receive().await {
+                ServerMessage::Assignments(set) => return set,
+                ServerMessage::Networks(news) => drop(news.lay_over(&mut self.views)),
+                other => panic!("{other:?} instead of assignments"),
+            }
+        }
+    }
+
+    async fn news(&mut self) -> Networks {
+        match self.session.receive().await {
+            ServerMessage::Networks(news) => {
+                news.clone().lay_over(&mut self.views);
+                news
+            }
+            other => panic!("{other:?} instead of news of networks"),
+        }
+    }
+
+    /// Reports how far a task has come, and waits until that is taken.
+    async fn report(&mut self, task: &str, status: ObservedStatus, attachment: AttachmentState) {
+        let running = status == ObservedStatus::Running;
+        let container = ContainerObservation {
+            name: "app".into(),
+            status: if running { ContainerStatus::Running } else { ContainerStatus::Pending },
+            runtime_id: None,
+            image_digest: None,
+            exit_code: None,
+            reason: None,
+            network_bindings: Vec::new(),
+            health: None,
+        };
+        let seen = TaskObservation {
+            task: task.parse().unwrap(),
+            status,
+            containers: vec![container],
+            pull_started: None,
+            pull_stopped: None,
+            execution_stopped: None,
+            attachment: Some(attachment),
+        };
+        self.session.send(&link::AgentMessage::Report { seq: 1, tasks: vec![seen] }).await;
+        loop {
+            match self.session.receive().await {
+                ServerMessage::ReportAck { .. } => return,
+                ServerMessage::Networks(news) => drop(news.lay_over(&mut self.views)),
+                ServerMessage::Assignments(_) => {}
+                other => panic!("{other:?} instead of an acknowledgement"),
+            }
+        }
+    }
+}
+
+async fn defined(harness: &Harness) {
+    ecs(harness, "CreateCluster", json!({"clusterName": "demo"})).await;
+    for mode in ["awsvpc", "bridge"] {
+        let container =
+            json!({"name": "app", "image": "busybox", "memory": 64, "portMappings": [{"containerPort": 80}]});
+        let definition = json!({"family": mode, "networkMode": mode, "containerDefinitions": [container]});
+        ecs(harness, "RegisterTaskDefinition", definition).await;
+    }
+}
+
+/// A VPC of one's own with a subnet in a zone; both ids.
+async fn vpc(harness: &Harness, cidr: &str, subnet: &str, zone: &str) -> (String, String) {
+    let made = ec2(harness, "CreateVpc", json!({"CidrBlock": cidr})).await;
+    let vpc = text(&made["Vpc"]["VpcId"]).to_owned();
+    let asked = json!({"VpcId": vpc, "CidrBlock": subnet, "AvailabilityZone": zone});
+    let made = ec2(harness, "CreateSubnet", asked).await;
+    (vpc, text(&made["Subnet"]["SubnetId"]).to_owned())
+}
+
+fn run(definition: &str, subnets: &[&str]) -> Value {
+    let network = json!({"awsvpcConfiguration": {"subnets": subnets}});
+    json!({"cluster": "demo", "taskDefinition": definition, "networkConfiguration": network})
+}
+
+async fn refusal(harness: &Harness, request: Value) -> String {
+    match harness.call("ecs", "RunTask", &request).await {
+        Ok(answer) => panic!("{request} was let in: {answer:#}"),
+        Err(error) => {
+            assert_eq!(error.code, "InvalidParameterException");
+            error.message
+        }
+    }
+}
+
+async fn task(harness: &Harness, arn: &str) -> Value {
+    ecs(harness, "DescribeTasks", json!({"cluster": "demo", "tasks": [arn]})).await["tasks"][0].clone()
+}
+
+fn detail<'a>(task: &'a Value, name: &str) -> &'a str {
+    let details = list(&task["attachments"][0]["details"]);
+    text(&details.iter().find(|detail| detail["name"] == name).unwrap_or_else(|| panic!("{name}: {task:#}"))["value"])
+}
+
+#[tokio::test]
+async fn what_fits_no_network_is_refused_in_the_originals_words() {
+    let harness = Harness::start().await;
+    defined(&harness).await;
+    let (_, subnet) = vpc(&harness, "10.0.0.0/16", "10.0.1.0/24", "us-east-1b").await;
+    let (other, elsewhere) = vpc(&harness, "10.1.0.0/16", "10.1.1.0/24", "us-east-1b").await;
+    let group =
+        ec2(&harness, "CreateSecurityGroup", json!({"GroupName": "g", "Description": "g", "VpcId": other})).await;
+    let mut grouped = run("awsvpc", &[&subnet]);
+    grouped["networkConfiguration"]["awsvpcConfiguration"]["securityGroups"] = json!([group["GroupId"]]);
+    let without = json!({"cluster": "demo", "taskDefinition": "awsvpc"});
+    let ghost = "subnet-00000000000000009";
+    for (request, want) in [
+        (without, "Network Configuration must be provided when networkMode 'awsvpc' is specified."),
+        (
+            run("bridge", &[&subnet]),
+            "Network Configuration is not valid for the given networkMode of this task definition.",
+        ),
+        (run("awsvpc", &[]), "subnets can not be empty."),
+        (
+            run("awsvpc", &[ghost]),
+            "Error retrieving subnet information for [subnet-00000000000000009]: The subnet ID \
+             'subnet-00000000000000009' does not exist (ErrorCode: InvalidSubnetID.NotFound)",
+        ),
+        (run("awsvpc", &[&subnet, &elsewhere]), "All subnets must be in the same VPC."),
+    ] {
+        assert_eq!(refusal(&harness, request).await, want);
+    }
+    assert!(
+        refusal(&harness, grouped).await.ends_with("does not appear to belong to the same VPC as the input subnets.")
+    );
+    // Who cannot make interfaces, has none left or is elsewhere is told apart.
+    let (_agent, instance) = Agent::join(&harness, "us-east-1c", [172, 31, 0, 5]).await;
+    let answer = ecs(&harness, "RunTask", run("awsvpc", &[&subnet])).await;
+    assert_eq!(answer["failures"], json!([{"arn": instance, "reason": "LOCATION"}]));
+}
+
+#[tokio::test]
+async fn an_interface_lives_and_goes_with_its_task() {
+    let harness = Harness::start().await;
+    defined(&harness).await;
+    let (vpc, subnet) = vpc(&harness, "10.0.0.0/16", "10.0.1.0/24", "us-east-1b").await;
+    let (mut agent, _) = Agent::join(&harness, "us-east-1b", [172, 31, 0, 5]).await;
+    let answer = ecs(&harness, "RunTask", run("awsvpc", &[&subnet])).await;
+    let born = answer["tasks"][0].clone();
+    let arn = text(&born["taskArn"]).to_owned();
+    assert_eq!((text(&born["lastStatus"]), text(&born["attachments"][0]["status"])), ("PROVISIONING", "PRECREATED"));
+    assert_eq!(
+        (detail(&born, "subnetId"), text(&born["attachments"][0]["type"])),
+        (&*subnet, "ElasticNetworkInterface")
+    );
+    let address = detail(&born, "privateIPv4Address").to_owned();
+    assert!(address.starts_with("10.0.1."), "{address}");
+    assert_eq!(detail(&born, "privateDnsName"), format!("ip-{}.ec2.internal", address.replace('.', "-")));
+    assert_eq!(born["containers"][0]["networkInterfaces"][0]["privateIpv4Address"], address);
+
+    // The VPC is told before the task that is in it.
+    let held = agent.assignments().await;
+    let interface = held.tasks[0].interface.clone().unwrap();
+    assert_eq!(
+        (interface.address.to_string(), interface.subnet.to_string()),
+        (address.clone(), "10.0.1.0/24".to_owned())
+    );
+    assert_eq!(interface.resolver, Some([10, 0, 0, 2].into()));
+    let view = &agent.views[&VpcId::parse(&*vpc).unwrap()];
+    assert_eq!(view.interfaces[&interface.id].host, std::net::Ipv4Addr::new(172, 31, 0, 5));
+    assert_eq!((view.facts.groups.len(), view.facts.subnets.len()), (1, 1));
+
+    let described = json!({"NetworkInterfaceIds": [detail(&born, "networkInterfaceId")]});
+    let shown = ec2(&harness, "DescribeNetworkInterfaces", described.clone()).await["NetworkInterfaces"][0].clone();
+    assert_eq!((text(&shown["Status"]), shown["RequesterManaged"].as_bool()), ("in-use", Some(true)));
+    assert_eq!(
+        (text(&shown["PrivateIpAddress"]), text(&shown["MacAddress"])),
+        (&*address, detail(&born, "macAddress"))
+    );
+    let id = json!({"NetworkInterfaceId": detail(&born, "networkInterfaceId")});
+    assert_eq!(code(&harness, "ec2", "DeleteNetworkInterface", id).await, "InvalidParameterValue");
+    assert_eq!(code(&harness, "ec2", "DeleteSubnet", json!({"SubnetId": subnet})).await, "DependencyViolation");
+
+    let stop = || Stop { code: StopCode::UserInitiated, reason: "enough".into() };
+    for (status, attachment, want) in [
+        (ObservedStatus::Pending, AttachmentState::Precreated, ("PROVISIONING", "PRECREATED")),
+        (ObservedStatus::Pending, AttachmentState::Attached, ("PENDING", "ATTACHED")),
+        (ObservedStatus::Running, AttachmentState::Attached, ("RUNNING", "ATTACHED")),
+        (ObservedStatus::Stopping(stop()), AttachmentState::Attached, ("STOPPING", "ATTACHED")),
+        (ObservedStatus::Stopping(stop()), AttachmentState::Detaching, ("DEPROVISIONING", "DETACHING")),
+        (ObservedStatus::Stopped(stop()), AttachmentState::Deleted, ("STOPPED", "DELETED")),
+    ] {
+        agent.report(&arn, status, attachment).await;
+        let shown = task(&harness, &arn).await;
+        assert_eq!((text(&shown["lastStatus"]), text(&shown["attachments"][0]["status"])), want);
+    }
+    assert_eq!(
+        code(&harness, "ec2", "DescribeNetworkInterfaces", described).await,
+        "InvalidNetworkInterfaceID.NotFound"
+    );
+    ec2(&harness, "DeleteSubnet", json!({"SubnetId": subnet})).await;
+}
+
+#[tokio::test]
+async fn agents_are_told_what_changes_in_their_vpcs_and_nothing_of_others() {
+    let harness = Harness::start().await;
+    defined(&harness).await;
+    let (vpc, here) = vpc(&harness, "10.0.0.0/16", "10.0.1.0/24", "us-east-1b").await;
+    let asked = json!({"VpcId": vpc, "CidrBlock": "10.0.2.0/24", "AvailabilityZone": "us-east-1c"});
+    let there = text(&ec2(&harness, "CreateSubnet", asked).await["Subnet"]["SubnetId"]).to_owned();
+    let (mut first, _) = Agent::join(&harness, "us-east-1b", [172, 31, 0, 5]).await;
+    let (mut second, _) = Agent::join(&harness, "us-east-1c", [172, 31, 16, 5]).await;
+    ecs(&harness, "RunTask", run("awsvpc", &[&here])).await;
+    first.assignments().await;
+    let id = VpcId::parse(&*vpc).unwrap();
+    assert_eq!(first.views.keys().collect::<Vec<_>>(), [&id]);
+
+    ecs(&harness, "RunTask", run("awsvpc", &[&there])).await;
+    second.assignments().await;
+    assert_eq!(second.views[&id].interfaces.len(), 2, "who comes into a VPC is told of all that are there");
+    assert_eq!(first.news().await.changed[&id].put.len(), 1, "and those are told of the one");
+    assert_eq!(first.views, second.views);
+
+    let group = text(&ec2(&harness, "DescribeSecurityGroups", json!({"Filters": [{"Name": "vpc-id", "Values": [vpc]}]})).await
+        ["SecurityGroups"][0]["GroupId"])
+        .to_owned();
+    let open = json!({"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]});
+    ec2(&harness, "AuthorizeSecurityGroupIngress", json!({"GroupId": group, "IpPermissions": [open]})).await;
+    let news = first.news().await;
+    assert!(news.changed[&id].facts.is_some() && news.changed[&id].put.is_empty(), "{news:?}");
+    // Another VPC's changes are not theirs: the next word is of their own one again.
+    ec2(&harness, "CreateVpc", json!({"CidrBlock": "10.9.0.0/16"})).await;
+    let gateway = ec2(&harness, "CreateInternetGateway", json!({})).await;
+    let gateway = text(&gateway["InternetGateway"]["InternetGatewayId"]).to_owned();
+    ec2(&harness, "AttachInternetGateway", json!({"InternetGatewayId": gateway, "VpcId": vpc})).await;
+    let filter = json!({"Filters": [{"Name": "vpc-id", "Values": [vpc]}]});
+    let table = text(&ec2(&harness, "DescribeRouteTables", filter).await["RouteTables"][0]["RouteTableId"]).to_owned();
+    let route = json!({"RouteTableId": table, "DestinationCidrBlock": "0.0.0.0/0", "GatewayId": gateway});
+    ec2(&harness, "CreateRoute", route).await;
+    let news = first.news().await;
+    let facts = news.changed[&id].facts.clone().unwrap();
+    assert!(
+        facts.subnets.values().all(|subnet| subnet.routes == [("0.0.0.0/0".parse().unwrap(), link::Way::Internet)])
+    );
+}
+
+#[tokio::test]
+async fn a_subnet_without_a_free_address_is_told_as_ec2_tells_it() {
+    let harness = Harness::start().await;
+    defined(&harness).await;
+    let (_, subnet) = vpc(&harness, "10.0.0.0/16", "10.0.1.0/28", "us-east-1b").await;
+    let (_agent, _) = Agent::join(&harness, "us-east-1b", [172, 31, 0, 5]).await;
+    let mut asked = run("awsvpc", &[&subnet]);
+    asked["count"] = json!(10);
+    let mut addresses = std::collections::BTreeSet::new();
+    for _ in 0..2 {
+        for task in list(&ecs(&harness, "RunTask", asked.clone()).await["tasks"]) {
+            match text(&task["lastStatus"]) {
+                "PROVISIONING" => assert!(addresses.insert(detail(task, "privateIPv4Address").to_owned())),
+                status => {
+                    assert_eq!((status, text(&task["stopCode"])), ("STOPPED", "TaskFailedToStart"));
+                    let want = format!(
+                        "Unexpected EC2 error while attempting to Create Network Interface with public IP assignment \
+                         disabled in subnet '{subnet}': InsufficientFreeAddressesInSubnet"
+                    );
+                    assert_eq!(text(&task["stoppedReason"]), want);
+                }
+            }
+        }
+    }
+    assert_eq!(addresses.len(), 11, "EC2 keeps five of sixteen for itself");
+    let shown = ec2(&harness, "DescribeSubnets", json!({"SubnetIds": [subnet]})).await;
+    assert_eq!(shown["Subnets"][0]["AvailableIpAddressCount"], 0);
+
+    // A service says it as an event, and does not begin tasks that would fail.
+    let network = json!({"awsvpcConfiguration": {"subnets": [subnet]}});
+    let service = json!({
+        "cluster": "demo", "serviceName": "web", "taskDefinition": "awsvpc", "desiredCount": 2,
+        "networkConfiguration": network,
+    });
+    let made = ecs(&harness, "CreateService", service).await;
+    assert_eq!(made["service"]["networkConfiguration"]["awsvpcConfiguration"]["subnets"], json!([subnet]));
+    let call = ("DescribeServices", json!({"cluster": "demo", "services": ["web"]}));
+    let told = |answer: &Value| {
+        list(&answer["services"][0]["events"]).iter().any(|event| {
+            let message = text(&event["message"]);
+            message.starts_with("(service web) failed to launch a task with (error Unexpected EC2 error")
+        })
+    };
+    let answer = crate::until(&harness, "the event", "ecs", call, told).await;
+    assert_eq!(answer["services"][0]["pendingCount"], 0);
+}
