@@ -23,7 +23,7 @@ fn facts(options: MetadataOptions) -> Facts {
         subnet_id: "subnet-1".into(),
         subnet_cidr: Some("172.31.0.0/20".into()),
         security_groups: vec![("sg-1".into(), "default".into())],
-        user_data: Some("IyEvYmluL3NoCg==".into()),
+        user_data: Some("IyEvYmlu\nL3NoCg==\n".into()),
         options,
     }
 }

@@ -60,7 +60,9 @@ struct Document<'a> {
 impl Facts {
     /// The user data's bytes, if there is any.
     pub(super) fn user_data(&self) -> Option<Vec<u8>> {
-        STANDARD.decode(self.user_data.as_deref()?).ok().filter(|bytes| !bytes.is_empty())
+        // Clients that break lines of base64 are understood by EC2, and by us.
+        let packed: String = self.user_data.as_deref()?.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+        STANDARD.decode(packed).ok().filter(|bytes| !bytes.is_empty())
     }
 
     /// AWS: the document of 2017 is still the newest.
