@@ -218,6 +218,12 @@ pub(crate) struct AgentArgs {
     /// Enter this network namespace first; registries are still reached from the one we came from.
     #[arg(long, hide = true)]
     pub(crate) netns: Option<PathBuf>,
+    /// Keep tasks of mode awsvpc from the instance metadata service.
+    #[arg(long, env = "ECS_AWSVPC_BLOCK_IMDS")]
+    pub(crate) awsvpc_block_imds: bool,
+    /// What the instance metadata service tells, as the host of a local instance has written it.
+    #[arg(long, hide = true)]
+    pub(crate) instance_metadata: Option<PathBuf>,
     /// Register as this instance type, with its vCPU and memory.
     #[arg(long, hide = true)]
     pub(crate) instance_type: Option<String>,

@@ -236,6 +236,8 @@ fn vpcs_of_the_same_addresses_never_meet_and_nothing_is_left_of_them() {
     assert_eq!(told["TaskARN"], task.arn);
     let network = &told["Containers"][0]["Networks"][0];
     assert_eq!((&network["NetworkMode"], &network["IPv4Addresses"][0]), (&json!("awsvpc"), &json!(task.address)));
+    let instance = ["busybox", "wget", "-q", "-O", "-", "http://169.254.169.254/latest/meta-data/instance-id"];
+    assert_eq!(task.inside(&instance), cluster.agents().into_keys().next());
     // A connection lives on while its agent is killed and comes back.
     let before = pid_at(&task.address);
     for pid in cluster.agents().into_values() {
