@@ -200,6 +200,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "longshore up --cluster shop --size 3 --instance-type t3.medium --capability-iam",
             ),
             ("Only the cluster; machines attach themselves", "longshore up --cluster shop --empty"),
+            (
+                "A cluster, and a security group for tasks with an interface of their own",
+                "longshore up --cluster shop --launch-type FARGATE --cidr 10.0.0.0/8 --port 443",
+            ),
         ],
     ),
     (

@@ -13,6 +13,7 @@ mod definition;
 mod deploy;
 mod down;
 mod events;
+mod group;
 mod instances;
 mod logs;
 mod progress;
