@@ -97,16 +97,12 @@ impl Api {
     fn call(&self, service: &'static Service, operation: &str, input: &Value) -> Result<Value, Trouble> {
         let operation = service.operation(operation).expect("the service has it");
         let call = wire::client::encode_request(service, operation, input);
-        let mut request =
-            http::Request::post(format!("http://{}/", self.address)).header(http::header::CONTENT_TYPE, call.content_type);
+        let mut request = http::Request::post(format!("http://{}/", self.address))
+            .header(http::header::CONTENT_TYPE, call.content_type);
         if let Some(target) = call.target {
             request = request.header("x-amz-target", target);
         }
-        let mut request = request
-            .body(())
-            .unwrap()
-            .into_parts()
-            .0;
+        let mut request = request.body(()).unwrap().into_parts().0;
         let now = jiff::Timestamp::now().as_millisecond() + self.ahead.load(Ordering::Relaxed);
         let scope = (self.region.as_str(), service.signing_name);
         sigv4::sign(&mut request, &call.body, &self.credentials, scope, wire::Timestamp::from_millis(now)).unwrap();

@@ -101,9 +101,7 @@ const SERVES: &str = "echo answer";
 
 fn define(cluster: &Cluster, api: &Api) {
     let script = "trap exit TERM; for p in 80 81; do nc -ll -p $p -e echo answer & done; while :; do sleep 0.1; done";
-    let container = |name: &str, script: &str| {
-        json!({"name": name, "image": cluster.image, "memory": 16, "stopTimeout": 2, "command": ["sh", "-c", script]})
-    };
+    let container = |name: &str, script: &str| json!({"name": name, "image": cluster.image, "memory": 16, "stopTimeout": 2, "command": ["sh", "-c", script]});
     let beside = "trap exit TERM; while :; do sleep 0.1; done";
     let containers = json!([container("main", script), container("beside", beside)]);
     let definition = json!({"family": "web", "networkMode": "awsvpc", "containerDefinitions": containers});

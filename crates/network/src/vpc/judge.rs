@@ -127,10 +127,12 @@ fn decide(vpc: &Vpc, packet: &Packet) -> Result<Exit, Refusal> {
     if receiver.is_some_and(|port| !allows(port, |group| &group.ingress, packet.source)) {
         return Err(Refusal::Ingress);
     }
+    let foreign = sender.is_some_and(|port| port.address != packet.source);
     match exit {
+        // AWS: a gateway translates an interface's own address, not what it forwards for others.
+        Way::Internet | Way::Nat { home: None, .. } if foreign => Err(Refusal::NoPublicAddress),
         Way::Internet => {
             let owner = vpc.ports.values().find(|port| port.address == packet.source);
-            // Only an interface of the subnet whose routes lead there is translated.
             let public = owner.and_then(|port| port.public).ok_or(Refusal::NoPublicAddress)?;
             Ok(Exit::Outside(public))
         }

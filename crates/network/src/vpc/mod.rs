@@ -15,6 +15,8 @@
 
 mod host;
 mod judge;
+#[cfg(test)]
+mod laws;
 mod plumbing;
 mod port;
 pub mod rules;

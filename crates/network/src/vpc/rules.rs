@@ -122,7 +122,9 @@ fn sets(vpc: &Vpc) -> BTreeMap<String, Set> {
 }
 
 fn base_chains(vpc: &Vpc) -> BTreeMap<String, Chain> {
-    use Match::{In, InAndSource, InSet, Invalid, Known, NotIn, Out, ServiceIn, SourceNotIn, Translated};
+    use Match::{
+        In, InAndSource, InSet, Invalid, Known, NotIn, NotInAndSource, Out, ServiceIn, SourceNotIn, Translated,
+    };
     let entering = vec![
         rule([InAndSource("own")], Act::Accept),
         // Other hosts and the outside are judged elsewhere; `lo` is the router talking to itself.
@@ -148,6 +150,8 @@ fn base_chains(vpc: &Vpc) -> BTreeMap<String, Chain> {
         ]
     };
     let mut leaving = forwarded(rule([], Act::MapIn("senders")));
+    // AWS: a gateway translates an interface's own address, not what it forwards for others.
+    leaving.insert(2, rule([InSet("unchecked"), Out(UPLINK), NotInAndSource("own")], Act::Drop));
     leaving.extend([rule([In(OVERLAY)], Act::Accept), rule([In(UPLINK)], Act::Accept)]);
     let mut arriving = forwarded(rule([], Act::MapOut("receivers")));
     arriving.extend([rule([Out(OVERLAY)], Act::Accept), rule([Out(UPLINK)], Act::Accept)]);

@@ -80,6 +80,8 @@ pub(crate) enum Match {
     Out(&'static str),
     /// Interface and source address are in the set.
     InAndSource(&'static str),
+    /// Interface and source address are not in the set.
+    NotInAndSource(&'static str),
     /// The interface it came in by is in the set.
     InSet(&'static str),
     Source(Ipv4Net),
@@ -228,6 +230,7 @@ impl fmt::Display for Match {
             Self::NotIn(name) => write!(f, "iifname != \"{name}\""),
             Self::Out(name) => write!(f, "oifname \"{name}\""),
             Self::InAndSource(set) => write!(f, "iifname . ip saddr @{set}"),
+            Self::NotInAndSource(set) => write!(f, "iifname . ip saddr != @{set}"),
             Self::InSet(set) => write!(f, "iifname @{set}"),
             Self::Source(net) => write!(f, "ip saddr {net}"),
             Self::Destination(net) => write!(f, "ip daddr {net}"),
