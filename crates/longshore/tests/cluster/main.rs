@@ -16,6 +16,7 @@ mod harness;
 mod health;
 mod host;
 mod logs;
+mod net;
 mod partition;
 mod registry;
 mod service_faults;

@@ -9,6 +9,8 @@ mod open;
 mod parse;
 mod show;
 mod tell;
+#[cfg(test)]
+mod tests;
 
 use super::{Where, config, say, terminal};
 use crate::advice;

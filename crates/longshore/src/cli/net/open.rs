@@ -2,10 +2,9 @@
 
 use super::{ends::ANYBODY, fetch::World};
 use model::network::{
-    DEFAULT_GROUP, Interface, InterfaceId, RouteTableId, SecurityGroupId, SubnetId, VpcId,
+    DEFAULT_GROUP, InterfaceId, RouteTableId, SecurityGroupId, SubnetId, VpcId,
     reach::{Denial, Probe, Trouble},
 };
-use std::net::Ipv4Addr;
 
 const EVERYWHERE: &str = "0.0.0.0/0";
 
@@ -28,15 +27,20 @@ pub(super) fn advice(world: &World, probe: Probe, trouble: &Trouble) -> Vec<Stri
             let out = subnet.map(|subnet| route_out(world, "replace-route", table, &subnet)).unwrap_or_default();
             out.into_iter().map(|command| command.replace(EVERYWHERE, &destination.to_string())).collect()
         }
-        Trouble::NoPublicAddress(id) => public_address(world, id),
+        Trouble::NoPublicAddress(id) => {
+            let mut ways = public_address(world, id);
+            ways.push("Or have it in a subnet whose route leads to a NAT gateway".to_owned());
+            ways
+        }
         Trouble::PrivateGateway(_) => one(
             "aws ec2 create-nat-gateway --subnet-id SUBNET --allocation-id EIPALLOC makes a public one; route to that"
                 .to_owned(),
         ),
         Trouble::StrandedGateway { subnet, .. } | Trouble::Unanswered { subnet, .. } => to_gateway(world, subnet),
-        Trouble::NotPublic { holder: Some(_), .. } => {
-            one("Ask for its public address, if it has one, or have both in one VPC".to_owned())
-        }
+        Trouble::NotPublic { holder: Some((id, _)), .. } => match world.network.addresses_of(id).next() {
+            Some(public) => one(format!("Ask for its public address, {}", public.public_ip)),
+            None => public_address(world, id),
+        },
         Trouble::NotPublic { holder: None, .. } => one("longshore net lists who has which address".to_owned()),
     }
 }
@@ -74,53 +78,54 @@ fn command(operation: &str, table: &RouteTableId, target: &str) -> String {
     format!("aws ec2 {operation} --route-table-id {table} --destination-cidr-block {EVERYWHERE} {target}")
 }
 
+/// Where no internet gateway is there yet, with a name to be filled in.
+const NEW_GATEWAY: &str = "IGW";
+
+/// The VPC's internet gateway, and what makes one if it has none.
+fn internet_gateway(world: &World, vpc: &VpcId) -> (String, Vec<String>) {
+    match world.network.gateway_of(vpc) {
+        Some(gateway) => (gateway.id.to_string(), Vec::new()),
+        None => {
+            let attach = format!("aws ec2 attach-internet-gateway --vpc-id {vpc} --internet-gateway-id {NEW_GATEWAY}");
+            (NEW_GATEWAY.to_owned(), vec!["aws ec2 create-internet-gateway".to_owned(), attach])
+        }
+    }
+}
+
 /// A route out for a subnet: by the internet gateway for those with public addresses, by a NAT gateway for the others.
 fn route_out(world: &World, operation: &str, table: &RouteTableId, subnet: &SubnetId) -> Vec<String> {
     let Some(vpc) = world.network.subnet(subnet).map(|subnet| subnet.vpc.clone()) else { return Vec::new() };
-    let mut ways = vec![match world.network.gateway_of(&vpc) {
-        Some(gateway) => {
-            format!(
-                "{}, for those with a public address",
-                command(operation, table, &format!("--gateway-id {}", gateway.id))
-            )
-        }
-        None => attach(&vpc),
-    }];
+    let (gateway, mut commands) = internet_gateway(world, &vpc);
+    let own = command(operation, table, &format!("--gateway-id {gateway}"));
+    commands.push(format!("{own}  # for those with a public address"));
     let mut gateways = world.network.nat_gateways();
     if let Some(nat) = gateways.find(|nat| nat.vpc == vpc && nat.allocation.is_some() && nat.subnet != *subnet) {
-        ways.push(format!("{}, for the others", command(operation, table, &format!("--nat-gateway-id {}", nat.id))));
+        let other = command(operation, table, &format!("--nat-gateway-id {}", nat.id));
+        commands.push(format!("{other}  # or this, for the others"));
     }
-    ways
-}
-
-fn attach(vpc: &VpcId) -> String {
-    format!(
-        "aws ec2 create-internet-gateway, then aws ec2 attach-internet-gateway --vpc-id {vpc} --internet-gateway-id IGW, and a route to it"
-    )
+    commands
 }
 
 /// A route of a subnet to its VPC's internet gateway.
 fn to_gateway(world: &World, subnet: &SubnetId) -> Vec<String> {
     let Some(subnet) = world.network.subnet(subnet) else { return Vec::new() };
     let Some(table) = world.network.route_table_of(subnet) else { return Vec::new() };
-    let Some(gateway) = world.network.gateway_of(&subnet.vpc) else { return vec![attach(&subnet.vpc)] };
-    let everywhere = |route: &model::network::Route| route.destination.prefix_len() == 0;
-    let operation = if table.routes.iter().any(everywhere) { "replace-route" } else { "create-route" };
-    vec![command(operation, &table.id, &format!("--gateway-id {}", gateway.id))]
+    let (gateway, mut commands) = internet_gateway(world, &subnet.vpc);
+    let is_there = table.routes.iter().any(|route| route.destination.prefix_len() == 0);
+    let operation = if is_there { "replace-route" } else { "create-route" };
+    commands.push(command(operation, &table.id, &format!("--gateway-id {gateway}")));
+    commands
 }
 
+/// A public address for an interface. A task gets one when it starts, and only then.
 fn public_address(world: &World, id: &InterfaceId) -> Vec<String> {
-    let is_tasks = world.task_of(id).is_some();
-    let first = |interface: &std::sync::Arc<Interface>| interface.addresses.first().copied();
-    let private: Option<Ipv4Addr> = world.network.interface(id).and_then(first);
-    if is_tasks || private.is_none() {
-        return vec![
-            "Start the task with assignPublicIp ENABLED in its network configuration (assign_public_ip in ecs-params.yml)"
-                .to_owned(),
-            "Or put it into a subnet whose route leads to a NAT gateway".to_owned(),
-        ];
+    if world.network.interface(id).is_some_and(|interface| interface.nat_gateway.is_some()) {
+        return Vec::new();
     }
-    vec![format!(
-        "aws ec2 allocate-address, then aws ec2 associate-address --network-interface-id {id} --allocation-id EIPALLOC"
-    )]
+    if world.task_of(id).is_some() {
+        let how = "Start the task with assignPublicIp ENABLED in its network configuration (assign_public_ip in ecs-params.yml)";
+        return vec![how.to_owned()];
+    }
+    let associate = format!("aws ec2 associate-address --network-interface-id {id} --allocation-id EIPALLOC");
+    vec!["aws ec2 allocate-address".to_owned(), associate]
 }
