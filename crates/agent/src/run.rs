@@ -8,15 +8,17 @@ use crate::{
     introspection::{self, Introspection},
     ledger::{Ledger, LedgerError},
     logs::LogHub,
+    metadata::{self, Facts, Metadata, Places, Rate, Secret},
     node::Node,
-    real::{ImageCleanup, NodeConfig, PullBehavior, RealNode, chain, clean_images},
-    session::{self, Dial, End, InvalidToken, JoinError, JoinToken, Session},
+    real::{Doors, ImageCleanup, NodeConfig, PullBehavior, RealNode, Vpcs, chain, clean_images},
+    resolver::Upstreams,
+    session::{self, Dial, End, InvalidToken, JoinError, JoinToken, Questions, Session},
 };
 use effects::Effects;
 use link::{Hello, Identity};
 use model::{AgentInfo, Attributes, ClusterName, Stop, StopCode};
-use network::Ipv4Net;
-use runtime::{Containerd, ContainerdConfig, Runtime, RuntimeError, daemon};
+use network::{Ipv4Net, NetContext};
+use runtime::{Containerd, ContainerdConfig, Runtime, RuntimeError, cgroup::Cgroups, daemon};
 use std::{
     io,
     net::{IpAddr, SocketAddr},
@@ -79,6 +81,8 @@ pub struct Config {
     pub bridge_candidates: Vec<Ipv4Net>,
     /// How unused images are removed.
     pub image_cleanup: ImageCleanup,
+    /// How often a task may ask for its metadata: the original's `ECS_TASK_METADATA_RPS_LIMIT`.
+    pub metadata_rate: Rate,
 }
 
 impl Config {
@@ -104,6 +108,7 @@ impl Config {
             introspection: Some(SocketAddr::from(([127, 0, 0, 1], 51678))),
             bridge_candidates: network::TASK_BRIDGE_CANDIDATES.to_vec(),
             image_cleanup: ImageCleanup::default(),
+            metadata_rate: Rate::default(),
         }
     }
 }
@@ -167,6 +172,9 @@ pub async fn run(config: Config, effects: Effects) -> Result<(), AgentError> {
     tracing::info!(instance = %identity.container_instance, "this machine is a container instance");
 
     let (runtime, about) = connect_runtime(&config, &effects).await?;
+    let secret = Secret::open(&config.data_dir, &effects).map_err(data)?;
+    let cgroups = Cgroups::detect().map_err(AgentError::Cgroups)?;
+    let places = Places { cgroups, cgroup: config.cgroup.clone(), netns_dir: config.netns_dir.clone() };
     let node_config = NodeConfig {
         instance: instance_label(&identity),
         data_dir: config.data_dir.clone(),
@@ -176,9 +184,11 @@ pub async fn run(config: Config, effects: Effects) -> Result<(), AgentError> {
         pull_behavior: config.pull_behavior,
         bridge_candidates: config.bridge_candidates.clone(),
         address: config.address,
+        metadata: secret.clone(),
     };
     let node = RealNode::new(runtime.clone(), node_config, effects.clone()).map_err(AgentError::Cgroups)?;
-    let machine = Machine { node: Arc::new(node), identity, store, token, dial: None, runtime: about };
+    let metadata = Some((secret, places, node.vpcs()));
+    let machine = Machine { node: Arc::new(node), identity, store, token, dial: None, runtime: about, metadata };
     run_on(&config, machine, Some(runtime), effects).await
 }
 
@@ -191,6 +201,8 @@ pub struct Machine {
     dial: Option<Arc<dyn Dial>>,
     /// `name: version` of the container runtime.
     runtime: String,
+    /// What its tasks' metadata is made of; none where no task can ask.
+    metadata: Option<(Secret, Places, Vpcs)>,
 }
 
 impl Machine {
@@ -202,7 +214,8 @@ impl Machine {
         dial: Arc<dyn Dial>,
     ) -> Result<Self, AgentError> {
         let store = IdentityStore::open(&config.data_dir)?;
-        Ok(Self { node, identity, store, token: None, dial: Some(dial), runtime: "simulated: 1".into() })
+        let runtime = "simulated: 1".into();
+        Ok(Self { node, identity, store, token: None, dial: Some(dial), runtime, metadata: None })
     }
 
     /// Joins a server with any node.
@@ -212,7 +225,8 @@ impl Machine {
         let token = config.token.as_deref().map(str::parse::<JoinToken>).transpose()?;
         let store = IdentityStore::open(&config.data_dir)?;
         let identity = identity(config, &store, token.as_ref(), effects).await?;
-        Ok(identity.map(|identity| Self { node, identity, store, token, dial: None, runtime: "simulated: 1".into() }))
+        let runtime = "simulated: 1".into();
+        Ok(identity.map(|identity| Self { node, identity, store, token, dial: None, runtime, metadata: None }))
     }
 }
 
@@ -234,6 +248,17 @@ pub async fn run_on(
             clean_images(runtime, engine.board().clone(), config.image_cleanup, effects.clone()),
         );
     }
+    let questions = Questions::new(effects.clone());
+    if let Some((secret, places, vpcs)) = machine.metadata {
+        let facts = facts(config, &machine.identity);
+        let rate = config.metadata_rate;
+        let what =
+            Metadata::new(engine.board().clone(), questions.clone(), facts, secret, rate, places, effects.clone());
+        let resolvers = config.registry_netns.as_ref().map_or_else(NetContext::own, NetContext::at);
+        let upstreams = Arc::new(Upstreams::new(resolvers, "/etc/resolv.conf", effects.clone()));
+        vpcs.set_doors(Doors { metadata: what.clone(), upstreams, effects: effects.clone() });
+        tell_metadata(what, &effects).await;
+    }
     if let Some(address) = config.introspection {
         introspect(address, &machine.identity, &engine, &effects).await;
     }
@@ -244,6 +269,7 @@ pub async fn run_on(
         dial: machine.dial,
         engine: engine.clone(),
         logs,
+        questions,
         effects: effects.clone(),
         hello: Hello {
             protocol: link::PROTOCOL,
@@ -351,6 +377,33 @@ async fn introspect(address: SocketAddr, identity: &Identity, engine: &Engine, e
         }
         // Worth a word, not an instance.
         Err(error) => tracing::warn!(%address, error = chain(&error), "introspection cannot listen and is left out"),
+    }
+}
+
+/// What all tasks of this instance are told alike.
+fn facts(config: &Config, identity: &Identity) -> Facts {
+    let attribute = |name: &str| config.attributes.get(name).cloned().flatten();
+    let attached = identity.ec2_instance_id.as_deref().is_none_or(|id| id.starts_with("mi-"));
+    Facts {
+        container_instance: identity.container_instance.clone(),
+        launch_type: if attached { "EXTERNAL" } else { "EC2" },
+        availability_zone: attribute("ecs.availability-zone"),
+        vpc: attribute("ecs.vpc-id"),
+    }
+}
+
+/// Answers the tasks of modes bridge and host. A machine on which somebody else does already keeps its tasks all the same.
+async fn tell_metadata(what: Arc<Metadata>, effects: &Effects) {
+    let bridge = network::BridgeSpec::standard(network::TASK_BRIDGE_CANDIDATES[0]).bridge;
+    let spec = network::LinkLocalSpec::standard(&bridge, vec![metadata::ADDRESS]);
+    if let Err(error) = network::ensure_link_local(&network::NetContext::own(), &spec).await {
+        return tracing::warn!(error = chain(&error), "task metadata has no address and is left out");
+    }
+    match TcpListener::bind((metadata::ADDRESS, 80)).await {
+        Ok(listener) => {
+            effects.spawn("task metadata", metadata::serve(listener, Arc::new(|_| true), what));
+        }
+        Err(error) => tracing::warn!(error = chain(&error), "task metadata cannot listen and is left out"),
     }
 }
 

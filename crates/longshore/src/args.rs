@@ -196,6 +196,9 @@ pub(crate) struct AgentArgs {
     /// How long a registry may send nothing, or less than a kilobyte a second, before a pull fails: 90s, 10m.
     #[arg(long, env = "ECS_IMAGE_PULL_INACTIVITY_TIMEOUT", default_value = "1m", value_parser = parse_duration)]
     pub(crate) image_pull_inactivity_timeout: std::time::Duration,
+    /// How often a task may ask for its metadata, a second and at once.
+    #[arg(long, env = "ECS_TASK_METADATA_RPS_LIMIT", default_value = "40,60")]
+    pub(crate) task_metadata_rps_limit: agent::metadata::Rate,
     /// An address at which this machine's published ports can be reached.
     #[arg(long, env = "LONGSHORE_ADDRESS")]
     pub(crate) address: Option<std::net::IpAddr>,

@@ -7,6 +7,7 @@ use crate::names::{IfName, TableName};
 use crate::{Error, Result};
 use ipnet::Ipv4Net;
 use std::io::{self, Write};
+use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
 
 /// `nft` lives in sbin, which is not on every service's PATH.
@@ -64,6 +65,16 @@ pub(crate) fn ports_table(table: &TableName, bridge: &IfName, net: Ipv4Net) -> S
         Chain { name: "postrouting", hook: "type nat hook postrouting priority srcnat; policy accept;", rules: post },
     ];
     table_text(table, "map ports { type inet_proto . inet_service : ipv4_addr . inet_service; }", &chains)
+}
+
+/// Keeps those outside the instance from its link-local addresses: only its own processes and its tasks' bridge may ask there.
+/// The bridge need not be there yet.
+pub(crate) fn link_local_table(table: &TableName, bridge: &IfName, addresses: &[Ipv4Addr]) -> String {
+    let all: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    let rule = format!("iifname != {{ \"lo\", \"{bridge}\" }} ip daddr {{ {} }} drop", all.join(", "));
+    let guard =
+        Chain { name: "guard", hook: "type filter hook input priority filter; policy accept;", rules: vec![rule] };
+    table_text(table, "", &[guard])
 }
 
 fn table_text(table: &TableName, map: &str, chains: &[Chain<'_>]) -> String {

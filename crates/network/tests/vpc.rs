@@ -317,7 +317,7 @@ const HALVES: &[(&str, &str)] = &[
     ("no router", "nsenter --net=$R ip link del vx; umount $R"),
     ("a file instead of a router", "nsenter --net=$R ip link del vx; umount $R; rm $R; touch $R"),
     ("no rules", "nsenter --net=$R nft delete table ip vpc"),
-    ("rules of another shape", "nsenter --net=$R nft 'flush table ip vpc; delete chain ip vpc outside'"),
+    ("rules of another shape", "nsenter --net=$R nft 'flush table ip vpc; delete chain ip vpc inward'"),
     ("no overlay", "nsenter --net=$R ip link del vx"),
     (
         "an overlay of another number",

@@ -84,6 +84,7 @@ fn config(args: &AgentArgs, registry_netns: Option<PathBuf>) -> Result<Config> {
         cgroup: args.cgroup.clone(),
         netns_dir: args.run_dir.join("netns"),
         introspection: Some(args.introspection),
+        metadata_rate: args.task_metadata_rps_limit,
         bridge_candidates: args.task_cidr.map_or_else(|| network::TASK_BRIDGE_CANDIDATES.to_vec(), |net| vec![net]),
         ..Config::new(args.server.clone(), &args.data_dir)
     })

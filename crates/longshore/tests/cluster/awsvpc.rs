@@ -154,8 +154,17 @@ fn vpcs_of_the_same_addresses_never_meet_and_nothing_is_left_of_them() {
         assert!(one.reaches(one, 80));
         assert!(one.address == other.address || !one.reaches(other, 80));
     }
-    // A connection lives on while its agent is killed and comes back.
+    // The router answers: names of its own VPC, and who asks.
     let [task, _] = &tasks[..] else { unreachable!("two were run") };
+    let name = format!("ip-{}.ec2.internal", task.address.replace('.', "-"));
+    let resolved = task.inside(&["busybox", "nslookup", "-type=a", &name, "10.7.0.2"]);
+    assert!(resolved.as_ref().is_some_and(|said| said.contains(&format!("Address: {}", task.address))), "{resolved:?}");
+    let told = task.inside(&["busybox", "wget", "-q", "-O", "-", "http://169.254.170.2/v2/metadata"]);
+    let told: Value = serde_json::from_str(&told.expect("an answer")).unwrap();
+    assert_eq!(told["TaskARN"], task.arn);
+    let network = &told["Containers"][0]["Networks"][0];
+    assert_eq!((&network["NetworkMode"], &network["IPv4Addresses"][0]), (&json!("awsvpc"), &json!(task.address)));
+    // A connection lives on while its agent is killed and comes back.
     let before = pid_at(&task.address);
     for pid in cluster.agents().into_values() {
         Cluster::kill(pid);

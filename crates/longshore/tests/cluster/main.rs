@@ -16,6 +16,7 @@ mod harness;
 mod health;
 mod host;
 mod logs;
+mod metadata;
 mod net;
 mod partition;
 mod registry;

@@ -40,13 +40,16 @@ pub(crate) fn table(table: &TableName, vpc: &Vpc) -> String {
            set peers {{ type ipv4_addr; {elements}\n }}\n\
            chain taken {{\n\
              type filter hook prerouting priority raw; policy accept;\n\
-             {ours} ip saddr != @peers drop\n\
-             {ours} notrack\n\
+             {ours} ip saddr @peers notrack accept\n\
+             {ours} drop\n\
            }}\n\
            chain sent {{\n\
              type filter hook output priority raw; policy accept;\n\
-             {ours} meta skuid 0-4294967295 drop\n\
-             {ours} notrack\n\
+             {ours} goto ours\n\
+           }}\n\
+           chain ours {{\n\
+             meta skuid 0-4294967295 drop\n\
+             notrack\n\
            }}\n\
            chain passed_on {{\n\
              type filter hook forward priority filter; policy accept;\n\

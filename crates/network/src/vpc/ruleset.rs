@@ -74,8 +74,6 @@ pub(crate) struct Line {
 pub(crate) enum Match {
     /// Came in by this interface.
     In(&'static str),
-    /// Came in by another interface than this one.
-    NotIn(&'static str),
     /// Goes out by this interface.
     Out(&'static str),
     /// Interface and source address are in the set.
@@ -87,7 +85,6 @@ pub(crate) enum Match {
     Source(Ipv4Net),
     Destination(Ipv4Net),
     SourceIn(String),
-    SourceNotIn(&'static str),
     DestinationIn(String),
     /// Destination, protocol and port are in the set.
     ServiceIn(&'static str),
@@ -227,7 +224,6 @@ impl fmt::Display for Match {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::In(name) => write!(f, "iifname \"{name}\""),
-            Self::NotIn(name) => write!(f, "iifname != \"{name}\""),
             Self::Out(name) => write!(f, "oifname \"{name}\""),
             Self::InAndSource(set) => write!(f, "iifname . ip saddr @{set}"),
             Self::NotInAndSource(set) => write!(f, "iifname . ip saddr != @{set}"),
@@ -235,7 +231,6 @@ impl fmt::Display for Match {
             Self::Source(net) => write!(f, "ip saddr {net}"),
             Self::Destination(net) => write!(f, "ip daddr {net}"),
             Self::SourceIn(set) => write!(f, "ip saddr @{set}"),
-            Self::SourceNotIn(set) => write!(f, "ip saddr != @{set}"),
             Self::DestinationIn(set) => write!(f, "ip daddr @{set}"),
             Self::ServiceIn(set) => write!(f, "ip daddr . meta l4proto . th dport @{set}"),
             Self::Ports(protocol, low, high) => write!(f, "{protocol} dport {low}-{high}"),
