@@ -67,6 +67,9 @@ fn what_is_said_of_a_connection_is_what_packets_do() {
     assert_eq!(why(&cluster, id(&client), &format!("{}:80", id(&client)), &[]).1, Some(0));
     assert!(client.reaches(&client, 80), "what stays within is not filtered");
 
+    let (answer, code) = why(&cluster, id(&client), "10.7.0.2:53", &["--protocol", "udp"]);
+    assert_eq!((kinds(&answer)[0].as_str(), code), ("served", Some(0)), "{answer:#}");
+
     // A service's tasks are meant by its name.
     api.ecs(
         "CreateService",
