@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, process::Command};
 
 /// A VPC of one's own with a subnet in each zone.
-struct Vpc<'a> {
+pub(crate) struct Vpc<'a> {
     api: &'a Api,
-    id: String,
+    pub(crate) id: String,
     subnets: Vec<String>,
 }
 
@@ -19,7 +19,7 @@ fn text(value: &Value) -> String {
 }
 
 impl<'a> Vpc<'a> {
-    fn new(api: &'a Api, network: &str) -> Self {
+    pub(crate) fn new(api: &'a Api, network: &str) -> Self {
         let made = api.ec2("CreateVpc", &json!({"CidrBlock": format!("{network}.0.0/16")}));
         let id = text(&made["Vpc"]["VpcId"]);
         let zones = api.ec2("DescribeAvailabilityZones", &json!({}));
@@ -34,7 +34,7 @@ impl<'a> Vpc<'a> {
     }
 
     /// A group that nobody may talk to yet, and that may talk to everybody.
-    fn group(&self, name: &str) -> String {
+    pub(crate) fn group(&self, name: &str) -> String {
         let asked = json!({"GroupName": name, "Description": name, "VpcId": self.id});
         text(&self.api.ec2("CreateSecurityGroup", &asked)["GroupId"])
     }
@@ -45,12 +45,12 @@ impl<'a> Vpc<'a> {
         self.api.ec2(operation, &json!({"GroupId": group, "IpPermissions": [permission]}));
     }
 
-    fn configuration(&self, groups: &[&str]) -> Value {
+    pub(crate) fn configuration(&self, groups: &[&str]) -> Value {
         json!({"awsvpcConfiguration": {"subnets": self.subnets, "securityGroups": groups}})
     }
 
     /// A task of that family, running.
-    fn run(&self, cluster: &Cluster, family: &str, groups: &[&str]) -> Running {
+    pub(crate) fn run(&self, cluster: &Cluster, family: &str, groups: &[&str]) -> Running {
         let input = json!({"taskDefinition": family, "networkConfiguration": self.configuration(groups)});
         let answer = self.api.ecs("RunTask", &input);
         assert_eq!(answer["failures"], json!([]), "{answer:#}");
@@ -59,11 +59,11 @@ impl<'a> Vpc<'a> {
     }
 }
 
-struct Running {
-    arn: String,
+pub(crate) struct Running {
+    pub(crate) arn: String,
     instance: String,
     interface: String,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Running {
@@ -84,7 +84,7 @@ impl Running {
     }
 
     /// Whether a new connection to a port is answered.
-    fn reaches(&self, other: &Running, port: u16) -> bool {
+    pub(crate) fn reaches(&self, other: &Running, port: u16) -> bool {
         let script = format!("echo ask | busybox nc -w 1 {} {port}", other.address);
         self.inside(&["sh", "-c", &script]).is_some_and(|said| said.contains("answer"))
     }
@@ -104,7 +104,7 @@ fn pid_at(address: &str) -> Option<u32> {
 /// Answers each connection on two ports.
 const SERVES: &str = "echo answer";
 
-fn define(cluster: &Cluster, api: &Api) {
+pub(crate) fn define(cluster: &Cluster, api: &Api) {
     let script = "trap exit TERM; for p in 80 81; do nc -ll -p $p -e echo answer & done; while :; do sleep 0.1; done";
     let container = |name: &str, script: &str| json!({"name": name, "image": cluster.image, "memory": 16, "stopTimeout": 2, "command": ["sh", "-c", script]});
     let beside = "trap exit TERM; while :; do sleep 0.1; done";
