@@ -13,6 +13,7 @@ pub mod attribute;
 pub mod cluster;
 pub mod container_instance;
 pub mod definition_rules;
+pub mod discovery;
 pub mod health;
 pub mod instance_type;
 pub mod lifecycle;

@@ -20,6 +20,8 @@ use model::{
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
+#[path = "record_discovery_tests.rs"]
+mod discovery;
 #[path = "record_network_tests.rs"]
 mod network;
 
@@ -449,6 +451,7 @@ fn examples() -> Vec<Record> {
         service_event(),
     ];
     all.extend(network::examples());
+    all.extend(discovery::examples());
     all
 }
 

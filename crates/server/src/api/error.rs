@@ -1,6 +1,6 @@
 //! An operation's refusal: AWS's code and words, made where the rule is known and rendered where the protocol is.
 
-use model::{InvalidName, network::Refusal};
+use model::{InvalidName, discovery, network::Refusal};
 use serde_json::{Map, Value};
 use state::{BackendError, CommitError, Rejected};
 use wire::WireError;
@@ -188,6 +188,7 @@ impl From<Rejected> for ApiError {
             | Rejected::TaskOfAnother(_)
             | Rejected::MachineExists(_)
             | Rejected::NetworkChanged(_)
+            | Rejected::DiscoveryChanged(_)
             | Rejected::AddressTaken(_)
             | Rejected::MachinesDiffer
             | Rejected::ActivationExists(_) => Self::server(text),
