@@ -263,6 +263,7 @@ fn revision_spec() -> RevisionSpec {
         propagate_tags: PropagateTags::Service,
         managed_tags: true,
         network: None,
+        registries: Vec::new(),
     }
 }
 fn rules() -> DeploymentRules {

@@ -1,6 +1,6 @@
 //! An operation's refusal: AWS's code and words, made where the rule is known and rendered where the protocol is.
 
-use model::{InvalidName, discovery, network::Refusal};
+use model::{InvalidName, network::Refusal};
 use serde_json::{Map, Value};
 use state::{BackendError, CommitError, Rejected};
 use wire::WireError;

@@ -182,6 +182,7 @@ impl Wish {
             propagate_tags: self.propagate_tags,
             managed_tags: self.managed_tags,
             network: self.network.clone(),
+            registries: Vec::new(),
         };
         awsvpc::fits(spec.network.as_ref(), &definition.spec)?;
         let obstacle = parse::unbalanceable(self.scheduling, &spec, &self.rules);
