@@ -1,15 +1,16 @@
 //! One record of each part of service discovery.
 
-use super::{scope, tags};
+use super::{scope, service_revision, tags};
 use crate::record::{DiscoveryRecord, Record};
 use model::{
-    Creation, Timestamp,
+    Creation, ServiceRegistry, Timestamp,
     discovery::{
         CustomHealth, DnsConfig, DnsRecord, Instance, InstanceId, Namespace, NamespaceId, NamespaceKind, Operation,
         OperationId, OperationKind, RecordKind, Routing, Service, ServiceId,
     },
     network::VpcId,
 };
+use std::sync::Arc;
 
 /// One record of each part of service discovery, in the order of their kinds.
 pub(super) fn examples() -> Vec<Record> {
@@ -68,4 +69,13 @@ pub(super) fn examples() -> Vec<Record> {
     ];
     let whole = Record::Discovery(DiscoveryRecord { scope: scope(), version: 4, changed_at: Timestamp(3) });
     [whole].into_iter().chain(parts.into_iter().map(Record::DiscoveryPart)).collect()
+}
+
+/// A revision whose tasks are found by Cloud Map.
+pub(super) fn found_revision() -> Record {
+    let Record::ServiceRevision(mut revision) = service_revision() else { unreachable!() };
+    let own = Arc::make_mut(&mut revision);
+    let registry = |port, container| ServiceRegistry { service: ServiceId::of(2), port, container };
+    Arc::make_mut(&mut own.spec).registries = vec![registry(Some(81), None), registry(None, Some(("web".into(), 80)))];
+    Record::ServiceRevision(revision)
 }

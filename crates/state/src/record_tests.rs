@@ -472,6 +472,7 @@ fn other_forms() -> Vec<(Record, &'static str)> {
         (network::attached_task(), "attachment"),
         (network::attached_revision(), "network"),
         (network::roomy_instance(), "interfaces"),
+        (discovery::found_revision(), "registries"),
     ]
 }
 

@@ -234,3 +234,88 @@ async fn lists_come_in_pages_and_many_register_at_once() {
     let after = ok(&harness, "DiscoverInstancesRevision", json!({"NamespaceName": "http", "ServiceName": "web"})).await;
     assert!(before["InstancesRevision"].as_i64() < after["InstancesRevision"].as_i64(), "{before} {after}");
 }
+
+#[tokio::test]
+async fn registries_must_fit_the_network_mode() {
+    let harness = Harness::start().await;
+    harness.call("ecs", "CreateCluster", &json!({})).await.unwrap();
+    let vpc = vpc(&harness).await;
+    let subnets = harness.call("ec2", "DescribeSubnets", &json!({})).await.unwrap();
+    let network = json!({"awsvpcConfiguration": {"subnets": [subnets["Subnets"][0]["SubnetId"]]}});
+    for mode in ["awsvpc", "bridge", "host", "none"] {
+        let mapped = if mode == "none" { json!([]) } else { json!([{"containerPort": 80, "hostPort": 80}]) };
+        let container = json!({"name": "app", "image": "busybox", "memory": 64, "portMappings": mapped});
+        let definition = json!({"family": mode, "networkMode": mode, "containerDefinitions": [container]});
+        harness.call("ecs", "RegisterTaskDefinition", &definition).await.unwrap();
+    }
+    let made = ok(&harness, "CreatePrivateDnsNamespace", json!({"Name": "shop.local", "Vpc": vpc})).await;
+    let namespace = target(&harness, &made, "NAMESPACE").await;
+    let mut arns = Vec::new();
+    for (name, kinds) in [("a", &["A"][..]), ("srv", &["SRV"]), ("both", &["A", "SRV"])] {
+        let records: Vec<_> = kinds.iter().map(|kind| json!({"Type": kind, "TTL": 10})).collect();
+        let dns = json!({"NamespaceId": namespace, "DnsRecords": records});
+        let made = ok(&harness, "CreateService", json!({"Name": name, "DnsConfig": dns})).await;
+        assert_eq!(made["Service"]["DnsConfig"]["RoutingPolicy"], "MULTIVALUE");
+        arns.push(made["Service"]["Arn"].as_str().unwrap().to_owned());
+    }
+    let [a, srv, both] = arns.as_slice() else { unreachable!() };
+    let ghost = format!("{a}x");
+    let app = json!({"containerName": "app", "containerPort": 80});
+    for (number, (mode, arn, more, says)) in [
+        ("awsvpc", a, json!({}), None),
+        ("awsvpc", both, json!({"port": 80}), None),
+        ("awsvpc", srv, app.clone(), None),
+        ("awsvpc", srv, json!({}), Some("SRV records")),
+        ("awsvpc", srv, json!({"port": 80, "containerName": "app", "containerPort": 80}), Some("not both")),
+        ("awsvpc", a, json!({"containerName": "app"}), Some("together")),
+        ("awsvpc", srv, json!({"port": 70_000}), Some("65535")),
+        ("bridge", srv, app.clone(), None),
+        ("host", srv, app.clone(), None),
+        ("bridge", srv, json!({"port": 80}), Some("'host' or 'bridge'")),
+        ("bridge", a, app.clone(), Some("SRV records and no A")),
+        ("host", both, app.clone(), Some("SRV records and no A")),
+        ("bridge", srv, json!({"containerName": "app", "containerPort": 81}), Some("did not have a container port 81")),
+        ("bridge", srv, json!({"containerName": "db", "containerPort": 80}), Some("container db")),
+        ("none", srv, json!({}), Some("'none'")),
+        ("bridge", &ghost, app.clone(), Some("does not exist")),
+        ("bridge", &"arn:aws:ecs:x".to_owned(), app.clone(), Some("does not exist")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut registry = json!({"registryArn": arn});
+        registry.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut input = json!({
+            "serviceName": format!("s{number}"), "taskDefinition": mode, "desiredCount": 0, "serviceRegistries": [registry],
+        });
+        if mode == "awsvpc" {
+            input["networkConfiguration"] = network.clone();
+        }
+        match (harness.call("ecs", "CreateService", &input).await, says) {
+            (Ok(made), None) => assert_eq!(made["service"]["serviceRegistries"], json!([registry])),
+            (Err(error), Some(says)) => {
+                assert_eq!(error.code, "InvalidParameterException");
+                assert!(error.message.contains(says), "{input}: {}", error.message);
+            }
+            (got, want) => panic!("{input}: {got:?}, want {want:?}"),
+        }
+    }
+    // Two are too many, and those who deploy by themselves have their own.
+    let twice = json!({"serviceName": "t", "taskDefinition": "awsvpc", "desiredCount": 0, "networkConfiguration": network,
+        "serviceRegistries": [{"registryArn": a}, {"registryArn": a}]});
+    let external = json!({"serviceName": "e", "desiredCount": 0, "deploymentController": {"type": "EXTERNAL"},
+        "serviceRegistries": [{"registryArn": a}]});
+    // A registry may go while its service is there, which can still be scaled.
+    run(
+        &harness,
+        "ecs",
+        vec![
+            ("CreateService", twice, refused("InvalidParameterException", "at most 1")),
+            ("CreateService", external, refused("InvalidParameterException", "must be blank")),
+        ],
+    )
+    .await;
+    ok(&harness, "DeleteService", json!({"Id": a})).await;
+    let scaled = json!({"service": "s0", "desiredCount": 1});
+    run(&harness, "ecs", vec![("UpdateService", scaled, Want::Ok(json!({"service": {"desiredCount": 1}})))]).await;
+}
