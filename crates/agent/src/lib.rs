@@ -13,6 +13,7 @@ pub mod engine;
 mod files;
 mod http;
 pub mod identity;
+pub mod imds;
 pub mod introspection;
 pub mod ledger;
 pub mod logs;

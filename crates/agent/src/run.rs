@@ -5,6 +5,7 @@ use crate::{
     engine::{Engine, EngineError},
     files,
     identity::{IdentityError, IdentityStore},
+    imds::{self, InstanceMetadata},
     introspection::{self, Introspection},
     ledger::{Ledger, LedgerError},
     logs::LogHub,
@@ -83,6 +84,10 @@ pub struct Config {
     pub image_cleanup: ImageCleanup,
     /// How often a task may ask for its metadata: the original's `ECS_TASK_METADATA_RPS_LIMIT`.
     pub metadata_rate: Rate,
+    /// What the instance metadata service tells ([`imds::Facts`] as JSON); without it there is none.
+    pub instance_metadata: Option<PathBuf>,
+    /// Whether tasks of mode awsvpc are kept from it: the original's `ECS_AWSVPC_BLOCK_IMDS`.
+    pub awsvpc_block_imds: bool,
 }
 
 impl Config {
@@ -109,6 +114,8 @@ impl Config {
             bridge_candidates: network::TASK_BRIDGE_CANDIDATES.to_vec(),
             image_cleanup: ImageCleanup::default(),
             metadata_rate: Rate::default(),
+            instance_metadata: None,
+            awsvpc_block_imds: false,
         }
     }
 }
@@ -250,14 +257,17 @@ pub async fn run_on(
     }
     let questions = Questions::new(effects.clone());
     if let Some((secret, places, vpcs)) = machine.metadata {
+        let instance = instance_metadata(config, &secret, &effects)?;
         let facts = facts(config, &machine.identity);
         let rate = config.metadata_rate;
         let what =
             Metadata::new(engine.board().clone(), questions.clone(), facts, secret, rate, places, effects.clone());
         let resolvers = config.registry_netns.as_ref().map_or_else(NetContext::own, NetContext::at);
         let upstreams = Arc::new(Upstreams::new(resolvers, "/etc/resolv.conf", effects.clone()));
-        vpcs.set_doors(Doors { metadata: what.clone(), upstreams, effects: effects.clone() });
-        tell_metadata(what, &effects).await;
+        // AWS: the setting is about tasks of mode awsvpc alone.
+        let in_vpcs = instance.clone().filter(|_| !config.awsvpc_block_imds);
+        vpcs.set_doors(Doors { metadata: what.clone(), instance: in_vpcs, upstreams, effects: effects.clone() });
+        tell_metadata(what, instance, &effects).await;
     }
     if let Some(address) = config.introspection {
         introspect(address, &machine.identity, &engine, &effects).await;
@@ -279,7 +289,7 @@ pub async fn run_on(
                 runtime: machine.runtime,
             },
             resources: detect::resources(&config.resources),
-            attributes: detect::attributes(&config.attributes, config.address),
+            attributes: attributes(config),
             address: config.address,
             tasks: Vec::new(),
         },
@@ -380,6 +390,14 @@ async fn introspect(address: SocketAddr, identity: &Identity, engine: &Engine, e
     }
 }
 
+fn attributes(config: &Config) -> Attributes {
+    let mut all = detect::attributes(&config.attributes, config.address);
+    if config.awsvpc_block_imds {
+        all.insert("ecs.capability.task-eni-block-instance-metadata".to_owned(), None);
+    }
+    all
+}
+
 /// What all tasks of this instance are told alike.
 fn facts(config: &Config, identity: &Identity) -> Facts {
     let attribute = |name: &str| config.attributes.get(name).cloned().flatten();
@@ -392,10 +410,26 @@ fn facts(config: &Config, identity: &Identity) -> Facts {
     }
 }
 
-/// Answers the tasks of modes bridge and host. A machine on which somebody else does already keeps its tasks all the same.
-async fn tell_metadata(what: Arc<Metadata>, effects: &Effects) {
+/// The instance metadata service, where the machine's host has written what it tells.
+fn instance_metadata(
+    config: &Config,
+    secret: &Secret,
+    effects: &Effects,
+) -> Result<Option<Arc<InstanceMetadata>>, AgentError> {
+    let Some(path) = &config.instance_metadata else { return Ok(None) };
+    let data = |source| AgentError::DataDir { path: path.clone(), source };
+    let facts = files::read_json(path).map_err(data)?;
+    Ok(facts.map(|facts| InstanceMetadata::new(facts, secret.clone(), effects.clone())))
+}
+
+/// Answers the instance's own processes and tasks of modes bridge and host. A machine on which somebody else does already
+/// keeps its tasks all the same.
+async fn tell_metadata(what: Arc<Metadata>, instance: Option<Arc<InstanceMetadata>>, effects: &Effects) {
     let bridge = network::BridgeSpec::standard(network::TASK_BRIDGE_CANDIDATES[0]).bridge;
-    let spec = network::LinkLocalSpec::standard(&bridge, vec![metadata::ADDRESS]);
+    let spec = network::LinkLocalSpec::standard(
+        &bridge,
+        [metadata::ADDRESS].into_iter().chain(instance.as_ref().map(|_| imds::ADDRESS)).collect(),
+    );
     if let Err(error) = network::ensure_link_local(&network::NetContext::own(), &spec).await {
         return tracing::warn!(error = chain(&error), "task metadata has no address and is left out");
     }
@@ -404,6 +438,13 @@ async fn tell_metadata(what: Arc<Metadata>, effects: &Effects) {
             effects.spawn("task metadata", metadata::serve(listener, Arc::new(|_| true), what));
         }
         Err(error) => tracing::warn!(error = chain(&error), "task metadata cannot listen and is left out"),
+    }
+    let Some(instance) = instance else { return };
+    match TcpListener::bind((imds::ADDRESS, 80)).await {
+        Ok(listener) => {
+            effects.spawn("instance metadata", imds::serve(listener, imds::Distance::Instance, instance));
+        }
+        Err(error) => tracing::warn!(error = chain(&error), "instance metadata cannot listen and is left out"),
     }
 }
 

@@ -13,6 +13,7 @@ pub mod attribute;
 pub mod cluster;
 pub mod container_instance;
 pub mod definition_rules;
+pub mod discovery;
 pub mod health;
 pub mod instance_type;
 pub mod lifecycle;
@@ -43,14 +44,15 @@ pub use container_instance::{AgentInfo, ContainerInstance, InstanceStatus};
 pub use definition_rules::InvalidDefinition;
 pub use health::{Health, HealthCheck, HealthStatus};
 pub use lifecycle::{ContainerObservation, ObservedStatus, TaskObservation};
-pub use machine::{Machine, MachineState};
+pub use machine::{Machine, MachineState, MetadataOptions};
 pub use names::{
     AccountId, ClusterName, ContainerInstanceId, Family, InvalidName, Region, ServiceDeploymentId, ServiceName, TaskId,
 };
 pub use resources::{CpuUnits, MemoryMib, Port, Protocol, Reservation, Resources};
 pub use service::{
     CircuitBreaker, Cleanup, Creation, Deployment, DeploymentRules, EarlySuccess, Failures, PlacementConstraint,
-    PlacementStrategy, PropagateTags, RevisionSpec, Rollout, SchedulingStrategy, Service, ServiceStatus, Threshold,
+    PlacementStrategy, PropagateTags, RevisionSpec, Rollout, SchedulingStrategy, Service, ServiceRegistry,
+    ServiceStatus, Threshold,
 };
 pub use service_record::{
     BreakerState, BreakerStatus, MAX_SERVICE_EVENTS, RevisionImage, RevisionShare, Rollback, ServiceDeployment,

@@ -1,9 +1,10 @@
-//! What answers tasks inside their VPC's router: the task metadata endpoint and the VPC's resolver.
+//! What answers tasks inside their VPC's router: the task metadata endpoint, the instance's own, and the VPC's resolver.
 //!
 //! The sockets are opened in the router's namespace and are ours as long as the VPC is carried here; who asks through one is
 //! in that VPC, so that a listener tells nothing of tasks outside.
 
 use crate::{
+    imds::{self, InstanceMetadata},
     metadata::{self, Metadata},
     resolver::{self, Private, Resolver, Upstreams, Zones},
 };
@@ -26,6 +27,8 @@ const DNS: u16 = 53;
 #[derive(Clone)]
 pub(crate) struct Doors {
     pub(crate) metadata: Arc<Metadata>,
+    /// The instance's; none where it has none, or its tasks are kept from it.
+    pub(crate) instance: Option<Arc<InstanceMetadata>>,
     pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) effects: Effects,
 }
@@ -71,6 +74,11 @@ impl Doors {
         let listener = tcp(router, metadata::ADDRESS, HTTP).await?;
         let metadata = metadata::serve(listener, Arc::new(of_vpc), self.metadata.clone());
         self.until(&close, "task metadata of a vpc", metadata);
+        if let Some(instance) = &self.instance {
+            let listener = tcp(router, imds::ADDRESS, HTTP).await?;
+            let serving = imds::serve(listener, imds::Distance::Beside, instance.clone());
+            self.until(&close, "instance metadata of a vpc", serving);
+        }
         let resolver = Resolver::new(self.upstreams.clone(), self.effects.clone());
         for address in resolves_at.into_iter().chain(resolves_at.map(|_| resolver::ADDRESS)) {
             let socket = udp(router, address, DNS).await?;

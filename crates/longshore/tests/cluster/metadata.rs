@@ -65,7 +65,9 @@ fn ask(cluster: &Cluster, address: &str, request: &str) -> String {
 fn containers_are_told_about_themselves() {
     let mut cluster = Cluster::start(1);
     let api = cluster.api();
-    let script = "echo \"id ${ECS_CONTAINER_METADATA_URI_V4##*/}\"; echo \"agent $ECS_AGENT_URI\"; \
+    // It may ask sooner than its agent has heard that it runs.
+    let script = "until ask GET $ECS_CONTAINER_METADATA_URI_V4 | grep -q '\"KnownStatus\":\"RUNNING\"'; do sleep 0.1; done; \
+                  echo \"id ${ECS_CONTAINER_METADATA_URI_V4##*/}\"; echo \"agent $ECS_AGENT_URI\"; \
                   echo \"env $AWS_EXECUTION_ENV\"; \
                   say own $ECS_CONTAINER_METADATA_URI_V4; say task $ECS_CONTAINER_METADATA_URI_V4/task; \
                   say third $ECS_CONTAINER_METADATA_URI/task; say first $ECS_CONTAINER_METADATA_URI_V4/stats; sleep 1; \
@@ -196,4 +198,61 @@ fn a_task_protects_itself() {
 
 fn until_stopped(cluster: &Cluster, task: &str) {
     until("its end", || (cluster.task(task)["lastStatus"] == "STOPPED").then_some(()));
+}
+
+/// One request to the instance metadata service, as `method path` and header lines; status and last line of the answer.
+fn ask_instance(cluster: &Cluster, request: &str, headers: &str) -> (String, String) {
+    let answer = ask(cluster, "169.254.169.254:80", &format!("{request} HTTP/1.1\r\nHost: x\r\n{headers}\r\n"));
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().to_owned(), body.to_owned())
+}
+
+#[test]
+fn an_instance_is_told_about_itself() {
+    let mut cluster = Cluster::start(1);
+    let api = cluster.api();
+    let id = cluster.agents().into_keys().next().unwrap();
+    let out =
+        cluster.client(&crate::harness::python(), &["-m", "awscli", "ec2", "describe-instances", "--output", "json"]);
+    let known: Value = serde_json::from_slice(&out.stdout).unwrap();
+    let known = known["Reservations"][0]["Instances"][0].clone();
+    assert_eq!(known["MetadataOptions"]["HttpTokens"], "optional", "{known}");
+    let get = |path: &str| ask_instance(&cluster, &format!("GET /latest/{path}"), "");
+    for (path, want) in [
+        ("meta-data/instance-id", known["InstanceId"].as_str().unwrap()),
+        ("meta-data/instance-type", known["InstanceType"].as_str().unwrap()),
+        ("meta-data/local-ipv4", known["PrivateIpAddress"].as_str().unwrap()),
+        ("meta-data/hostname", known["PrivateDnsName"].as_str().unwrap()),
+        ("meta-data/placement/availability-zone", known["Placement"]["AvailabilityZone"].as_str().unwrap()),
+        ("meta-data/security-groups", "default"),
+    ] {
+        assert_eq!(get(path), ("200".to_owned(), want.to_owned()), "{path}");
+    }
+    assert_eq!(get("meta-data/instance-id").1, id);
+    let mac = get("meta-data/mac").1;
+    let link = get(&format!("meta-data/network/interfaces/macs/{mac}/vpc-id"));
+    assert_eq!(link.1, known["VpcId"].as_str().unwrap());
+    let (_, document) = get("dynamic/instance-identity/document");
+    assert_eq!(serde_json::from_str::<Value>(&document).unwrap()["instanceId"], id.as_str());
+    let (status, token) =
+        ask_instance(&cluster, "PUT /latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds: 60\r\n");
+    assert_eq!(status, "200");
+    let with = ask_instance(&cluster, "GET /latest/meta-data/mac", &format!("X-aws-ec2-metadata-token: {token}\r\n"));
+    assert_eq!(with, ("200".to_owned(), mac));
+    assert_eq!(ask_instance(&cluster, "GET /latest/meta-data/mac", "X-aws-ec2-metadata-token: no\r\n").0, "401");
+
+    // A task behind the bridge is told, but gets no token: its answer has one hop to live. One of mode host is the instance.
+    let request = "imds() { printf \"$1 HTTP/1.0\\r\\nX-aws-ec2-metadata-token-ttl-seconds: 60\\r\\n\\r\\n\" | nc 169.254.169.254 80 | tail -n 1; }; ";
+    let script = format!(
+        "{request}echo \"id $(imds 'GET /latest/meta-data/instance-id')\"; \
+                          echo \"token $(imds 'PUT /latest/api/token')\"; echo end now"
+    );
+    for mode in ["bridge", "host"] {
+        run(&cluster, &api, mode, mode, &script);
+        let told = said(&api, mode, "end");
+        assert_eq!(told["id"], id);
+        assert_eq!(told.get("token").is_some_and(|token| token.len() == 48), mode == "host", "{told:?}");
+    }
+    assert!(cluster.stop_server());
+    assert_eq!(cluster.traces(), Vec::<String>::new());
 }

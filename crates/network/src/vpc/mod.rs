@@ -17,7 +17,7 @@ mod host;
 mod judge;
 #[cfg(test)]
 mod laws;
-mod plumbing;
+pub(crate) mod plumbing;
 mod port;
 pub mod rules;
 pub mod ruleset;
