@@ -20,7 +20,9 @@ pub use message::{
     AgentMessage, AssignedInterface, Assignment, Assignments, Goodbye, GoodbyeCode, Hello, JoinAnswer, JoinRefusal,
     JoinRequest, LogBatch, LogEvent, LogOutcome, ServerMessage, Welcome,
 };
-pub use network::{InterfaceView, Networks, SubnetView, Views, VpcFacts, VpcNews, VpcView, Way};
+pub use network::{
+    InterfaceView, NameView, Names, Networks, SrvView, SubnetView, Views, VpcFacts, VpcNews, VpcView, Way,
+};
 pub use question::{Answer, Question};
 
 /// ALPN of a joining machine.

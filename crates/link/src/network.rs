@@ -22,6 +22,42 @@ pub struct VpcView {
     pub facts: Arc<VpcFacts>,
     /// The interfaces of tasks, wherever they are.
     pub interfaces: BTreeMap<InterfaceId, InterfaceView>,
+    /// What its resolver answers besides the names of addresses.
+    pub names: Arc<Names>,
+}
+
+/// The private namespaces that are a VPC's, and the names in them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Names {
+    /// What each namespace is called, and for how many seconds it may be kept that a name is not in it.
+    pub zones: BTreeMap<String, u32>,
+    /// The names that there are, in small letters and without a dot at the end.
+    pub names: BTreeMap<String, NameView>,
+}
+
+/// What there is of one name.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NameView {
+    /// Seconds for which an answer may be kept.
+    pub ttl: u32,
+    /// Values of one answer; all of them stand here.
+    pub most: u16,
+    /// Addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub a: Vec<Ipv4Addr>,
+    /// Ports, and the names of the addresses they are at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub srv: Vec<SrvView>,
+}
+
+/// A port, and the name of the address it is at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // As in RFC 2782.
+pub struct SrvView {
+    pub priority: u16,
+    pub weight: u16,
+    pub port: u16,
+    pub target: String,
 }
 
 /// What is said of a VPC as a whole.
@@ -108,6 +144,9 @@ pub struct VpcNews {
     /// Interfaces that are no more.
     #[serde(default)]
     pub gone: BTreeSet<InterfaceId>,
+    /// All names, if any of them is different.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub names: Option<Arc<Names>>,
 }
 
 impl Networks {
@@ -139,6 +178,7 @@ impl Networks {
         for (id, news) in self.changed {
             let view = known.entry(id.clone()).or_default();
             view.facts = news.facts.unwrap_or_else(|| view.facts.clone());
+            view.names = news.names.unwrap_or_else(|| view.names.clone());
             view.interfaces.retain(|id, _| !news.gone.contains(id));
             view.interfaces.extend(news.put);
             touched.insert(id);
@@ -149,7 +189,8 @@ impl Networks {
 
 impl VpcNews {
     fn of(view: &VpcView) -> Self {
-        Self { facts: Some(view.facts.clone()), put: view.interfaces.clone(), gone: BTreeSet::new() }
+        let names = (*view.names != Names::default()).then(|| view.names.clone());
+        Self { facts: Some(view.facts.clone()), put: view.interfaces.clone(), gone: BTreeSet::new(), names }
     }
 
     fn between(known: &VpcView, now: &VpcView) -> Self {
@@ -159,6 +200,7 @@ impl VpcNews {
             facts: (known.facts != now.facts).then(|| now.facts.clone()),
             put: put.map(|(id, interface)| (id.clone(), interface.clone())).collect(),
             gone: gone.cloned().collect(),
+            names: (known.names != now.names).then(|| now.names.clone()),
         }
     }
 }
@@ -177,9 +219,12 @@ mod tests {
             public: None,
         });
         let interfaces = proptest::collection::btree_map((0u128..5).prop_map(InterfaceId::of), interface, 0..5);
-        let view = (0u32..3, interfaces).prop_map(|(vni, interfaces)| VpcView {
+        let zone = |ttl: u32| Names { zones: [("internal".to_owned(), ttl)].into(), ..Names::default() };
+        let names = proptest::option::of((1u32..3).prop_map(zone));
+        let view = (0u32..3, interfaces, names).prop_map(|(vni, interfaces, names)| VpcView {
             facts: Arc::new(VpcFacts { vni, ..VpcFacts::default() }),
             interfaces,
+            names: Arc::new(names.unwrap_or_default()),
         });
         proptest::collection::btree_map((0u128..3).prop_map(VpcId::of), view, 0..3)
     }

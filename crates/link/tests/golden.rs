@@ -4,8 +4,8 @@
 
 use link::{
     AgentMessage, Answer, AssignedInterface, Assignment, Assignments, Goodbye, GoodbyeCode, Hello, InterfaceView,
-    JoinAnswer, JoinRefusal, JoinRequest, LogBatch, LogEvent, LogOutcome, Networks, PROTOCOL, Question, ServerMessage,
-    SubnetView, VpcFacts, VpcNews, Way, Welcome,
+    JoinAnswer, JoinRefusal, JoinRequest, LogBatch, LogEvent, LogOutcome, NameView, Names, Networks, PROTOCOL,
+    Question, ServerMessage, SrvView, SubnetView, VpcFacts, VpcNews, Way, Welcome,
 };
 use model::{
     AgentInfo, AttachmentState, Attributes, ClusterName, ContainerDefinition, ContainerObservation, ContainerOverride,
@@ -162,10 +162,16 @@ fn networks() -> Networks {
         groups: vec![group],
         public: Some([198, 51, 100, 2].into()),
     };
+    let srv = SrvView { priority: 1, weight: 1, port: 80, target: "a.web.internal".to_owned() };
+    let name = NameView { ttl: 60, most: 8, a: vec![[10, 0, 1, 12].into()], srv: vec![srv] };
     let news = VpcNews {
         facts: Some(Arc::new(facts)),
         put: BTreeMap::from([(InterfaceId::of(0xe1), interface)]),
         gone: [InterfaceId::of(0xe2)].into(),
+        names: Some(Arc::new(Names {
+            zones: [("internal".to_owned(), 15)].into(),
+            names: [("web.internal".to_owned(), name)].into(),
+        })),
     };
     Networks { whole: false, changed: BTreeMap::from([(VpcId::of(0xa1), news)]), gone: [VpcId::of(0xa2)].into() }
 }

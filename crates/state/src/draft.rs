@@ -96,7 +96,11 @@ impl<'a> Draft<'a> {
         let known = self.next.task(&task.arn);
         let news = known.and_then(|known| wanted(known)) != wanted(&task);
         let lived = known.is_some_and(|known| known.holds_resources());
-        if task.attachment.is_some() && lived != task.holds_resources() {
+        let is_found = |task: &Task| (task.last_status(), task.is_to_stop(), task.health());
+        let renamed = self.next.discovery(&task.arn.cluster.scope).is_some()
+            && ServiceArn::of_group(&task.arn.cluster, &task.group).is_some()
+            && known.is_none_or(|known| is_found(known) != is_found(&task));
+        if renamed || (task.attachment.is_some() && lived != task.holds_resources()) {
             self.touched.insert(Topic::Network(task.arn.cluster.scope.clone()));
         }
         owned(self.next.put_task(task.clone()));
@@ -237,6 +241,8 @@ impl<'a> Draft<'a> {
 
     pub(crate) fn put_discovery(&mut self, scope: Scope, version: u64, changed_at: Timestamp) {
         self.next.put_discovery(&scope, version);
+        // Names are part of what instances are told of their VPCs.
+        self.touched.insert(Topic::Network(scope.clone()));
         self.write(Record::Discovery(DiscoveryRecord { scope, version, changed_at }));
     }
 

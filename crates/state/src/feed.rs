@@ -20,7 +20,7 @@ pub enum Topic {
     Instance(ContainerInstanceArn),
     /// Any container instance's own record.
     Instances,
-    /// A scope's network, or a task's interface in it.
+    /// A scope's network, a task's interface in it, or a name that may lead to another task.
     Network(Scope),
     /// Any task.
     Tasks,

@@ -6,11 +6,11 @@
 use crate::{
     imds::{self, InstanceMetadata},
     metadata::{self, Metadata},
-    resolver::{self, Private, Resolver, Upstreams, Zones},
+    resolver::{self, Entry, Private, Resolver, Srv, Upstreams, Zone, Zones},
 };
 use ::network::{self as net, NetContext};
 use effects::Effects;
-use link::VpcView;
+use link::{NameView, Names, SrvView, VpcView};
 use model::network::VpcId;
 use std::{
     io,
@@ -61,7 +61,7 @@ impl Doors {
             }
         };
         let private = Private::of(&view.facts.region, view.facts.cidrs.clone());
-        open.resolver.know(Zones { zones: Vec::new(), private: Some(private) });
+        open.resolver.know(Zones { zones: zones(&view.names), private: Some(private) });
         Ok(())
     }
 
@@ -99,6 +99,24 @@ impl Doors {
             }
         });
     }
+}
+
+/// The private namespaces, each with the names in it.
+fn zones(names: &Names) -> Vec<Zone> {
+    let below =
+        |apex: &str, name: &str| name.strip_suffix(apex).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    let zone = |(apex, negative_ttl): (&String, &u32)| {
+        let own = names.names.iter().filter(|(name, _)| below(apex, name));
+        let names = own.map(|(name, view)| (name.clone(), entry(view))).collect();
+        Zone { apex: apex.clone(), negative_ttl: *negative_ttl, names }
+    };
+    names.zones.iter().map(zone).collect()
+}
+
+fn entry(view: &NameView) -> Entry {
+    let srv =
+        |srv: &SrvView| Srv { priority: srv.priority, weight: srv.weight, port: srv.port, target: srv.target.clone() };
+    Entry { ttl: view.ttl, a: view.a.clone(), srv: view.srv.iter().map(srv).collect(), most: view.most.into() }
 }
 
 async fn tcp(router: &NetContext, address: Ipv4Addr, port: u16) -> net::Result<tokio::net::TcpListener> {

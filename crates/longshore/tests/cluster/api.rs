@@ -74,6 +74,11 @@ impl Api {
         self.surely(&shapes::ec2::SERVICE, operation, input)
     }
 
+    /// The same of Cloud Map.
+    pub(crate) fn discovery(&self, operation: &str, input: &Value) -> Value {
+        self.surely(&shapes::servicediscovery::SERVICE, operation, input)
+    }
+
     /// The same of the Logs service.
     pub(crate) fn logs(&self, operation: &str, input: &Value) -> Value {
         self.surely(&shapes::logs::SERVICE, operation, input)

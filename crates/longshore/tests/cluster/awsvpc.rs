@@ -264,3 +264,45 @@ fn vpcs_of_the_same_addresses_never_meet_and_nothing_is_left_of_them() {
         }
     }
 }
+
+#[test]
+fn a_service_is_found_by_its_name_as_its_tasks_come_and_go() {
+    let cluster = Cluster::start(2);
+    let api = cluster.api();
+    define(&cluster, &api);
+    let vpc = Vpc::new(&api, "10.7");
+    let all = vpc.group("all");
+    let made = api.discovery("CreatePrivateDnsNamespace", &json!({"Name": "internal", "Vpc": vpc.id}));
+    let operation = api.discovery("GetOperation", &json!({"OperationId": made["OperationId"]}));
+    let namespace = text(&operation["Operation"]["Targets"]["NAMESPACE"]);
+    let records = json!([{"Type": "A", "TTL": 1}]);
+    let asked = json!({"Name": "web", "NamespaceId": namespace, "DnsConfig": {"DnsRecords": records}});
+    let registry = text(&api.discovery("CreateService", &asked)["Service"]["Arn"]);
+    let asking = vpc.run(&cluster, "web", &[&all]);
+    let addresses = || {
+        let said = asking.inside(&["busybox", "nslookup", "-type=a", "web.internal", "10.7.0.2"]).unwrap_or_default();
+        let answer = said.lines().skip_while(|line| !line.starts_with("Name:"));
+        let found = answer.filter_map(|line| line.strip_prefix("Address: ")).map(str::to_owned);
+        found.collect::<std::collections::BTreeSet<_>>()
+    };
+    assert!(addresses().is_empty());
+    let service = json!({
+        "serviceName": "web", "taskDefinition": "web", "desiredCount": 2, "networkConfiguration": vpc.configuration(&[&all]),
+        "serviceRegistries": [{"registryArn": registry}],
+    });
+    api.ecs("CreateService", &service);
+    let running = || {
+        let arns = api.ecs("ListTasks", &json!({"serviceName": "web"}))["taskArns"].clone();
+        if arns.as_array().unwrap().is_empty() {
+            return std::collections::BTreeSet::new();
+        }
+        let tasks = api.ecs("DescribeTasks", &json!({"tasks": arns}))["tasks"].as_array().unwrap().clone();
+        tasks.iter().filter(|task| task["lastStatus"] == "RUNNING").map(|task| Running::of(task).address).collect()
+    };
+    until("both names", || (addresses().len() == 2 && addresses() == running()).then_some(()));
+    let before = addresses();
+    api.ecs("UpdateService", &json!({"service": "web", "desiredCount": 1}));
+    until("one name less", || (addresses().len() == 1 && addresses().is_subset(&before)).then_some(()));
+    api.ecs("UpdateService", &json!({"service": "web", "desiredCount": 0}));
+    until("none", || addresses().is_empty().then_some(()));
+}

@@ -3,9 +3,11 @@
 //! An instance carries a VPC as soon as one of its tasks has an interface there, or when it is the place of one of the VPC's
 //! NAT gateways. All that is told follows from the snapshot; nothing is remembered here.
 
-use link::{InterfaceView, SubnetView, Views, VpcFacts, VpcView, Way};
+use crate::discovery::{self, Answers, Data};
+use link::{InterfaceView, NameView, Names, SrvView, SubnetView, Views, VpcFacts, VpcView, Way};
 use model::{
     ContainerInstanceArn, Scope,
+    discovery::{Namespace, NamespaceKind, Routing},
     network::{NatGateway, NatGatewayId, Network, RouteTarget, Subnet, VpcId},
 };
 use sha2::{Digest, Sha256};
@@ -16,6 +18,8 @@ use std::{
     sync::Arc,
 };
 
+/// Values of one answer. Source: Cloud Map's developer guide.
+const MULTIVALUE: u16 = 8;
 /// VXLAN network identifiers have 24 bits; 0 is left to nobody.
 const MAX_VNI: u32 = (1 << 24) - 1;
 
@@ -52,9 +56,43 @@ pub(super) fn of(snapshot: &Snapshot, instance: &ContainerInstanceArn) -> Views 
     let view = |id: VpcId| {
         let facts = Arc::new(facts(network, &id, *numbers.get(&id)?, &places)?);
         let interfaces = interfaces.get(&id).cloned().unwrap_or_default();
-        Some((id, VpcView { facts, interfaces }))
+        let names = Arc::new(names(snapshot, scope, &id));
+        Some((id, VpcView { facts, interfaces, names }))
     };
     carried.into_iter().filter_map(view).collect()
+}
+
+/// What the VPC's resolver answers of its private namespaces.
+fn names(snapshot: &Snapshot, scope: &Scope, vpc: &VpcId) -> Names {
+    let Some(known) = snapshot.discovery(scope) else { return Names::default() };
+    let zone = |namespace: &Arc<Namespace>| match &namespace.kind {
+        NamespaceKind::PrivateDns { vpc: of, soa_ttl } if of == vpc => {
+            Some((namespace.name.to_ascii_lowercase(), *soa_ttl))
+        }
+        NamespaceKind::PrivateDns { .. } | NamespaceKind::Http => None,
+    };
+    let zones: BTreeMap<String, u32> = known.namespaces().filter_map(zone).collect();
+    if zones.is_empty() {
+        return Names::default();
+    }
+    let all = discovery::records(snapshot, scope, vpc);
+    Names { zones, names: all.into_iter().map(|(name, answers)| (name, view(answers))).collect() }
+}
+
+fn view(answers: Answers) -> NameView {
+    let most = match answers.routing {
+        Routing::Multivalue => MULTIVALUE,
+        Routing::Weighted => 1,
+    };
+    let ttl = answers.records.iter().map(|record| record.ttl).min().unwrap_or(0);
+    let mut name = NameView { ttl, most, ..NameView::default() };
+    for record in answers.records {
+        match record.data {
+            Data::A(address) => name.a.push(address),
+            Data::Srv { priority, weight, port, target } => name.srv.push(SrvView { priority, weight, port, target }),
+        }
+    }
+    name
 }
 
 fn facts(network: &Network, id: &VpcId, vni: u32, places: &BTreeMap<NatGatewayId, Place>) -> Option<VpcFacts> {
