@@ -28,6 +28,8 @@ pub(crate) enum Command {
     /// Tell how a service is, and why it is not stable; let a paused deployment go on.
     #[command(subcommand)]
     Service(crate::cli::ServiceCommand),
+    /// Show VPCs, subnets and interfaces; `net why` tells whether one may talk to another, and what decides it.
+    Net(crate::cli::NetArgs),
     /// Give a service a new image, wait until it runs everywhere, and go back if it fails.
     Deploy(Box<crate::cli::DeployArgs>),
     /// Run a task definition once; with --wait show its output and exit with its code.

@@ -13,6 +13,7 @@ pub mod attribute;
 pub mod cluster;
 pub mod container_instance;
 pub mod definition_rules;
+pub mod discovery;
 pub mod health;
 pub mod instance_type;
 pub mod lifecycle;
@@ -50,7 +51,8 @@ pub use names::{
 pub use resources::{CpuUnits, MemoryMib, Port, Protocol, Reservation, Resources};
 pub use service::{
     CircuitBreaker, Cleanup, Creation, Deployment, DeploymentRules, EarlySuccess, Failures, PlacementConstraint,
-    PlacementStrategy, PropagateTags, RevisionSpec, Rollout, SchedulingStrategy, Service, ServiceStatus, Threshold,
+    PlacementStrategy, PropagateTags, RevisionSpec, Rollout, SchedulingStrategy, Service, ServiceRegistry,
+    ServiceStatus, Threshold,
 };
 pub use service_record::{
     BreakerState, BreakerStatus, MAX_SERVICE_EVENTS, RevisionImage, RevisionShare, Rollback, ServiceDeployment,

@@ -18,7 +18,7 @@ pub struct InvalidName {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $type:ident, $kind:literal, $rule:literal, $check:expr) => {
+    ($(#[$doc:meta])* $type:ident, $kind:literal, $rule:expr, $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "Arc<str>", into = "Arc<str>")]
@@ -73,6 +73,8 @@ macro_rules! name {
         }
     };
 }
+
+pub(crate) use name;
 
 /// Up to 255 letters, digits, hyphens and underscores: the rule ECS gives for the names people choose.
 pub fn is_ecs_name(text: &str) -> bool {

@@ -6,7 +6,7 @@
 
 use crate::{
     AwsvpcConfiguration, DeploymentId, DeploymentStrategy, External, LaunchType, ServiceArn, ServiceDeploymentId, Tags,
-    TaskDefinitionArn, Timestamp,
+    TaskDefinitionArn, Timestamp, discovery,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -131,6 +131,22 @@ pub struct RevisionSpec {
     /// Where they get their network interfaces, in mode `awsvpc`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Arc<AwsvpcConfiguration>>,
+    /// Where they are found; AWS lets one service have one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub registries: Vec<ServiceRegistry>,
+}
+
+/// The service of Cloud Map under whose name tasks are found, and by which port. `serviceRegistries`, valid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceRegistry {
+    /// The service of Cloud Map, of the same account and region.
+    pub service: discovery::ServiceId,
+    /// The port at the task's own address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The container whose port it is, and the port in it; where it is published is what is found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<(Arc<str>, u16)>,
 }
 
 /// A constraint's wire form; what it means is the scheduler's.

@@ -1,7 +1,7 @@
 //! A VPC's cost. `bench/network` runs this; as root, in namespaces below DIR; JSON on stdout.
 //!
 //! * `vpc_bench lay DIR` makes two hosts with tasks in a VPC, and what they are compared with: a VXLAN device in each of two
-//!   namespaces on the same underlay, and a plain pair.
+//!   namespaces on the same underlay, the same behind a bridge, and a plain pair.
 //! * `vpc_bench control DIR COUNT` measures changes among COUNT interfaces.
 //! * `vpc_bench answer ADDRESS:PORT` and `vpc_bench ask ADDRESS:PORT SECONDS` send 64 bytes back and forth over TCP.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::disallowed_methods, reason = "a measuring tool")]
@@ -113,12 +113,13 @@ async fn lay(dir: &Path) -> Value {
     }
     let task = |n: usize| (tasks[n].1.netns.clone(), tasks[n].1.address);
     let told = |(netns, address): (PathBuf, Ipv4Addr)| json!({ "netns": netns, "address": address });
-    let bare = bare(dir).await;
+    let (bare, bridged) = (bare(dir).await, bridged(dir).await);
     let plain = plain(dir).await;
     json!({
         "vpc, two hosts": { "client": told(task(0)), "server": told(task(1)) },
         "vpc, one host": { "client": told(task(0)), "server": told(task(2)) },
         "bare vxlan": { "client": told(bare[0].clone()), "server": told(bare[1].clone()) },
+        "bridged vxlan": { "client": told(bridged[0].clone()), "server": told(bridged[1].clone()) },
         "plain veth": { "client": told(plain[0].clone()), "server": told(plain[1].clone()) },
     })
 }
@@ -142,6 +143,37 @@ async fn bare(dir: &Path) -> Vec<(PathBuf, Ipv4Addr)> {
             ),
         );
         pair.push((netns.as_path().to_owned(), Ipv4Addr::new(10, 9, 0, n)));
+    }
+    pair
+}
+
+/// As container overlays are made: a pair to each container, and a bridge that joins it to the VXLAN device. No rules.
+async fn bridged(dir: &Path) -> Vec<(PathBuf, Ipv4Addr)> {
+    let under = dir.join("underlay");
+    let mut pair = Vec::new();
+    for n in [21_u8, 22] {
+        let other = 43 - n;
+        let host = NetnsPath::new(dir, &format!("bridged{n}")).unwrap();
+        let task = NetnsPath::new(dir, &format!("bridged{n}-task")).unwrap();
+        host.create().await.unwrap();
+        task.create().await.unwrap();
+        let (path, inner) = (host.as_path().display(), task.as_path().display());
+        sh(&under, &format!("ip link add u{n} type veth peer name eth0 netns {path}; ip link set u{n} master br0 up"));
+        sh(
+            host.as_path(),
+            &format!(
+                "ip link set lo up; ip addr add 192.168.77.{n}/24 dev eth0; ip link set eth0 up; \
+                 ip link add br0 type bridge; ip link set br0 up; \
+                 ip link add vx type vxlan id 6 local 192.168.77.{n} remote 192.168.77.{other} dstport 4789 nolearning; \
+                 ip link set vx mtu 1450 master br0 up; \
+                 ip link add task type veth peer name eth0 netns {inner}; ip link set task mtu 1450 master br0 up"
+            ),
+        );
+        sh(
+            task.as_path(),
+            &format!("ip link set lo up; ip addr add 10.7.0.{n}/24 dev eth0; ip link set eth0 mtu 1450 up"),
+        );
+        pair.push((task.as_path().to_owned(), Ipv4Addr::new(10, 7, 0, n)));
     }
     pair
 }

@@ -66,6 +66,7 @@ fn spec(revision: u32) -> Arc<RevisionSpec> {
         propagate_tags: PropagateTags::None,
         managed_tags: false,
         network: None,
+        registries: Vec::new(),
     })
 }
 

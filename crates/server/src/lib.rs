@@ -10,6 +10,7 @@ pub mod api;
 pub mod auth;
 pub mod config;
 pub mod credentials;
+pub mod discovery;
 pub mod event_log;
 pub mod http;
 pub mod machines;

@@ -9,9 +9,10 @@
 pub mod ec2;
 pub mod ecs;
 pub mod logs;
+pub mod servicediscovery;
 pub mod ssm;
 pub mod sts;
 
 /// Every service we have shapes for.
-pub static SERVICES: [&wire::schema::Service; 5] =
-    [&ec2::SERVICE, &ecs::SERVICE, &logs::SERVICE, &ssm::SERVICE, &sts::SERVICE];
+pub static SERVICES: [&wire::schema::Service; 6] =
+    [&ec2::SERVICE, &ecs::SERVICE, &logs::SERVICE, &servicediscovery::SERVICE, &ssm::SERVICE, &sts::SERVICE];

@@ -3,6 +3,7 @@
 //! Used by `longshore state check` and by the tests after every step: it shares no code with what keeps the counts.
 
 use crate::{
+    audit_discovery::audit_discoveries,
     audit_network::audit_networks,
     audit_services::audit_services,
     audit_tasks::{audit_ports, audit_tasks},
@@ -42,6 +43,7 @@ pub fn audit(snapshot: &Snapshot) -> Vec<String> {
     }
     audit_machines(snapshot, &mut wrong);
     audit_networks(snapshot, &mut wrong);
+    audit_discoveries(snapshot, &mut wrong);
     audit_tokens(snapshot, &mut wrong);
     for activation in snapshot.scopes.values().flat_map(|s| s.activations.values()) {
         if activation.registrations.len() > activation.registration_limit as usize {

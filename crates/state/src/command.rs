@@ -9,7 +9,8 @@ use model::{
     AccountSetting, Activation, Attribute, Cluster, ClusterArn, ClusterName, ContainerInstance, ContainerInstanceArn,
     ContainerInstanceId, InstanceStatus, Machine, MachineState, Registration, Scope, Service, ServiceArn,
     ServiceDeployment, ServiceEvent, ServiceRevision, SettingName, Stop, Tags, Task, TaskArn, TaskDefinition,
-    TaskDefinitionArn, TaskDefinitionSpec, TaskObservation, Timestamp, network, resources::Lacking, tags::InvalidTags,
+    TaskDefinitionArn, TaskDefinitionSpec, TaskObservation, Timestamp, discovery, network, resources::Lacking,
+    tags::InvalidTags,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
@@ -239,6 +240,8 @@ pub enum Command {
 
     /// Changes a scope's network: all that belongs to one decision about it.
     ChangeNetwork(Box<NetworkChange>),
+    /// Changes a scope's service discovery: all that belongs to one decision about it.
+    ChangeDiscovery(Box<DiscoveryChange>),
 
     /// Records a join token.
     CreateActivation(Activation),
@@ -299,6 +302,21 @@ pub struct NetworkChange {
     pub put: Vec<network::Record>,
     /// Records that are no more.
     pub remove: Vec<network::Key>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// One decision about a scope's service discovery, with all that follows from it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DiscoveryChange {
+    /// Whose.
+    pub scope: Scope,
+    /// The version it was decided on; 0 where nobody had made anything.
+    pub on: u64,
+    /// Records, new or changed.
+    pub put: Vec<discovery::Record>,
+    /// Records that are no more.
+    pub remove: Vec<discovery::Key>,
     /// When.
     pub at: Timestamp,
 }
@@ -461,6 +479,9 @@ pub enum Rejected {
     /// Look again: the decision was made on what is no longer so.
     #[error("the network of {} has changed since it was looked at", .0.region)]
     NetworkChanged(Scope),
+    /// Look again: the decision was made on what is no longer so.
+    #[error("the service discovery of {} has changed since it was looked at", .0.region)]
+    DiscoveryChanged(Scope),
     #[error("subnet {0} does not exist")]
     SubnetNotFound(String),
 

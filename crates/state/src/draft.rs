@@ -8,14 +8,15 @@ use crate::{
     feed::Topic,
     intern::Interner,
     record::{
-        FamilyRecord, Kind, NetworkRecord, Record, SettingRecord, scoped, service_event_key, setting_key, token_key,
+        DiscoveryRecord, FamilyRecord, Kind, NetworkRecord, Record, SettingRecord, scoped, service_event_key,
+        setting_key, token_key,
     },
     snapshot::{Orphan, Snapshot, TokenRecord},
 };
 use model::{
     AccountSetting, Activation, Cluster, ContainerInstance, ContainerInstanceArn, DeploymentId, Family, Machine, Scope,
     Service, ServiceArn, ServiceDeployment, ServiceDeploymentId, ServiceEvent, ServiceEventRecord, ServiceRevision,
-    SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionArn, Timestamp, network,
+    SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionArn, Timestamp, discovery, network,
 };
 use std::{
     collections::{BTreeMap, HashSet},
@@ -232,6 +233,21 @@ impl<'a> Draft<'a> {
     pub(crate) fn remove_network_part(&mut self, scope: &Scope, key: &network::Key) {
         self.next.remove_network_part(scope, key);
         self.erase(Kind::of(key), scoped(scope, key.as_str()));
+    }
+
+    pub(crate) fn put_discovery(&mut self, scope: Scope, version: u64, changed_at: Timestamp) {
+        self.next.put_discovery(&scope, version);
+        self.write(Record::Discovery(DiscoveryRecord { scope, version, changed_at }));
+    }
+
+    pub(crate) fn put_discovery_part(&mut self, part: discovery::Record) {
+        self.next.put_discovery_part(part.clone());
+        self.write(Record::DiscoveryPart(part));
+    }
+
+    pub(crate) fn remove_discovery_part(&mut self, scope: &Scope, key: &discovery::Key) {
+        self.next.remove_discovery_part(scope, key);
+        self.erase(Kind::of_discovery(key), scoped(scope, &key.to_string()));
     }
 
     pub(crate) fn put_token(&mut self, record: TokenRecord) {

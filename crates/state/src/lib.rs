@@ -10,6 +10,7 @@
 //! ```
 
 pub mod audit;
+mod audit_discovery;
 mod audit_network;
 mod audit_services;
 mod audit_tasks;
@@ -31,7 +32,9 @@ mod wal;
 mod writer;
 
 pub use backend::{Backend, BackendError};
-pub use command::{Basis, Command, IdempotencyToken, NetworkChange, Outcome, Rejected, Resource, ServiceChange};
+pub use command::{
+    Basis, Command, DiscoveryChange, IdempotencyToken, NetworkChange, Outcome, Rejected, Resource, ServiceChange,
+};
 pub use feed::{Closed, Subscription, Topic};
 pub use maintain::{MaintainError, Report, backup, check, restore};
 pub use memory::Memory;

@@ -112,7 +112,9 @@ impl Loading {
             | Record::ServiceDeployment(_)
             | Record::ServiceEvent(_)
             | Record::Network(_)
-            | Record::NetworkPart(_) => self.others.push(record),
+            | Record::NetworkPart(_)
+            | Record::Discovery(_)
+            | Record::DiscoveryPart(_) => self.others.push(record),
         }
     }
 
@@ -146,6 +148,8 @@ impl Loading {
                 Record::ServiceEvent(event) => snapshot.put_service_event(&event)?,
                 Record::Network(network) => snapshot.put_network(&network.scope, network.version),
                 Record::NetworkPart(part) => snapshot.put_network_part(part),
+                Record::Discovery(r) => snapshot.put_discovery(&r.scope, r.version),
+                Record::DiscoveryPart(part) => snapshot.put_discovery_part(part),
             }
         }
         snapshot.put_loaded_tasks(self.tasks)?;

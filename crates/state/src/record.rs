@@ -6,7 +6,7 @@
 use crate::snapshot::TokenRecord;
 use model::{
     AccountSetting, Activation, Cluster, ContainerInstance, Family, Machine, Scope, Service, ServiceArn,
-    ServiceDeployment, ServiceEventRecord, ServiceRevision, SettingName, Task, TaskDefinition, Timestamp,
+    ServiceDeployment, ServiceEventRecord, ServiceRevision, SettingName, Task, TaskDefinition, Timestamp, discovery,
     network::{self, Key},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -38,11 +38,16 @@ pub enum Kind {
     Address,
     SecurityGroup,
     NetworkInterface,
+    Discovery,
+    Namespace,
+    DiscoveryService,
+    DiscoveryInstance,
+    DiscoveryOperation,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 27] = [
         Self::Cluster,
         Self::Family,
         Self::TaskDefinition,
@@ -65,6 +70,11 @@ impl Kind {
         Self::Address,
         Self::SecurityGroup,
         Self::NetworkInterface,
+        Self::Discovery,
+        Self::Namespace,
+        Self::DiscoveryService,
+        Self::DiscoveryInstance,
+        Self::DiscoveryOperation,
     ];
 
     /// Its name in the store.
@@ -92,6 +102,11 @@ impl Kind {
             Self::Address => "address",
             Self::SecurityGroup => "security_group",
             Self::NetworkInterface => "network_interface",
+            Self::Discovery => "discovery",
+            Self::Namespace => "namespace",
+            Self::DiscoveryService => "discovery_service",
+            Self::DiscoveryInstance => "discovery_instance",
+            Self::DiscoveryOperation => "discovery_operation",
         }
     }
 
@@ -111,6 +126,16 @@ impl Kind {
             Key::Address(_) => Self::Address,
             Key::SecurityGroup(_) => Self::SecurityGroup,
             Key::Interface(_) => Self::NetworkInterface,
+        }
+    }
+
+    /// The table of a part of service discovery.
+    pub(crate) fn of_discovery(key: &discovery::Key) -> Self {
+        match key {
+            discovery::Key::Namespace(_) => Self::Namespace,
+            discovery::Key::Service(_) => Self::DiscoveryService,
+            discovery::Key::Instance(..) => Self::DiscoveryInstance,
+            discovery::Key::Operation(_) => Self::DiscoveryOperation,
         }
     }
 
@@ -144,6 +169,8 @@ pub(crate) enum Record {
     ServiceEvent(ServiceEventRecord),
     Network(NetworkRecord),
     NetworkPart(network::Record),
+    Discovery(DiscoveryRecord),
+    DiscoveryPart(discovery::Record),
 }
 
 /// The last number a family gave: kept by itself, so that deleting revisions can not bring a number back.
@@ -157,6 +184,14 @@ pub(crate) struct FamilyRecord {
 /// That a region's network is stored, and how often it has changed: what a decision about it names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NetworkRecord {
+    pub(crate) scope: Scope,
+    pub(crate) version: u64,
+    pub(crate) changed_at: Timestamp,
+}
+
+/// How often a region's service discovery has changed: what a decision about it names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DiscoveryRecord {
     pub(crate) scope: Scope,
     pub(crate) version: u64,
     pub(crate) changed_at: Timestamp,
@@ -235,6 +270,8 @@ impl Record {
             Self::ServiceEvent(_) => Kind::ServiceEvent,
             Self::Network(_) => Kind::Network,
             Self::NetworkPart(r) => Kind::of(&r.key()),
+            Self::Discovery(_) => Kind::Discovery,
+            Self::DiscoveryPart(r) => Kind::of_discovery(&r.key()),
         }
     }
 
@@ -256,6 +293,8 @@ impl Record {
             Self::ServiceEvent(r) => service_event_key(&r.service, r.sequence),
             Self::Network(r) => scoped(&r.scope, "network"),
             Self::NetworkPart(r) => scoped(r.scope(), r.key().as_str()),
+            Self::Discovery(r) => scoped(&r.scope, "discovery"),
+            Self::DiscoveryPart(r) => scoped(r.scope(), &r.key().to_string()),
         }
     }
 
@@ -278,6 +317,8 @@ impl Record {
             Self::ServiceEvent(r) => envelope(version, r),
             Self::Network(r) => envelope(version, r),
             Self::NetworkPart(r) => encode_part(version, r),
+            Self::Discovery(r) => envelope(version, r),
+            Self::DiscoveryPart(r) => encode_discovery(version, r),
         }
     }
 
@@ -322,6 +363,11 @@ impl Record {
             Kind::Address => Self::NetworkPart(network::Record::Address(of(data)?)),
             Kind::SecurityGroup => Self::NetworkPart(network::Record::SecurityGroup(of(data)?)),
             Kind::NetworkInterface => Self::NetworkPart(network::Record::Interface(of(data)?)),
+            Kind::Discovery => Self::Discovery(of(data)?),
+            Kind::Namespace => Self::DiscoveryPart(discovery::Record::Namespace(of(data)?)),
+            Kind::DiscoveryService => Self::DiscoveryPart(discovery::Record::Service(of(data)?)),
+            Kind::DiscoveryInstance => Self::DiscoveryPart(discovery::Record::Instance(of(data)?)),
+            Kind::DiscoveryOperation => Self::DiscoveryPart(discovery::Record::Operation(of(data)?)),
         })
     }
 }
@@ -336,6 +382,15 @@ fn encode_part(version: u32, part: &network::Record) -> String {
         network::Record::Address(r) => envelope(version, &**r),
         network::Record::SecurityGroup(r) => envelope(version, &**r),
         network::Record::Interface(r) => envelope(version, &**r),
+    }
+}
+
+fn encode_discovery(version: u32, part: &discovery::Record) -> String {
+    match part {
+        discovery::Record::Namespace(r) => envelope(version, &**r),
+        discovery::Record::Service(r) => envelope(version, &**r),
+        discovery::Record::Instance(r) => envelope(version, &**r),
+        discovery::Record::Operation(r) => envelope(version, &**r),
     }
 }
 

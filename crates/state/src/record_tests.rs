@@ -20,6 +20,8 @@ use model::{
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
+#[path = "record_discovery_tests.rs"]
+mod discovery;
 #[path = "record_network_tests.rs"]
 mod network;
 
@@ -263,6 +265,7 @@ fn revision_spec() -> RevisionSpec {
         propagate_tags: PropagateTags::Service,
         managed_tags: true,
         network: None,
+        registries: Vec::new(),
     }
 }
 fn rules() -> DeploymentRules {
@@ -451,6 +454,7 @@ fn examples() -> Vec<Record> {
         service_event(),
     ];
     all.extend(network::examples());
+    all.extend(discovery::examples());
     all
 }
 
@@ -471,6 +475,7 @@ fn other_forms() -> Vec<(Record, &'static str)> {
         (network::attached_task(), "attachment"),
         (network::attached_revision(), "network"),
         (network::roomy_instance(), "interfaces"),
+        (discovery::found_revision(), "registries"),
     ]
 }
 

@@ -24,6 +24,7 @@ fn spec_of(revision: u32) -> Arc<RevisionSpec> {
         propagate_tags: PropagateTags::None,
         managed_tags: false,
         network: None,
+        registries: Vec::new(),
     })
 }
 

@@ -6,7 +6,16 @@ use regex::{Regex, RegexBuilder};
 const MAX_COMPILED_BYTES: usize = 8 << 20;
 
 /// Patterns that look ahead, and what they come to without.
-const REWRITTEN: &[(&str, &str)] = &[(r"^(?!\s*$).+", r".*\S.*")];
+const REWRITTEN: &[(&str, &str)] = &[
+    (r"^(?!\s*$).+", r".*\S.*"),
+    // Cloud Map's: that a name is no ARN, and how long it may be as a whole, is for its room to say.
+    (r"^(?!arn:)[!-~]{1,1024}$", r"[!-~]{1,1024}"),
+    (r"^(?!arn:)[!-~]{1,253}$", r"[!-~]{1,253}"),
+    (
+        r"((?=^.{1,127}$)^([a-zA-Z0-9_][a-zA-Z0-9-_]{0,61}[a-zA-Z0-9_]|[a-zA-Z0-9])(\.([a-zA-Z0-9_][a-zA-Z0-9-_]{0,61}[a-zA-Z0-9_]|[a-zA-Z0-9]))*$)|(^\.$)",
+        r"([a-zA-Z0-9_][a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_]|[a-zA-Z0-9])(\.([a-zA-Z0-9_][a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_]|[a-zA-Z0-9]))*|\.",
+    ),
+];
 
 /// Compiles a model's pattern to match the whole text, as Java's `String.matches` does.
 pub(crate) fn compile(source: &str) -> Option<Regex> {

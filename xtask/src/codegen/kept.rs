@@ -95,4 +95,10 @@ pub(crate) const SERVICES: &[Kept] = &[
         operations: &["CreateActivation", "DeleteActivation", "DescribeActivations", "GetParameter"],
         validation_code: "ValidationException",
     },
+    Kept {
+        name: "servicediscovery",
+        dir: "servicediscovery/2017-03-14",
+        operations: &[],
+        validation_code: "InvalidInput",
+    },
 ];

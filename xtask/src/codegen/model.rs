@@ -25,6 +25,9 @@ pub(crate) struct Metadata {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_version: Option<String>,
     pub protocol: String,
+    /// All that the service understands; only botocore's own file names them.
+    #[serde(default, skip_serializing)]
+    pub protocols: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing_name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

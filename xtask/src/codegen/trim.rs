@@ -40,6 +40,10 @@ fn trim(kept: &Kept, model: &mut Model) -> Result<()> {
     if !kept.operations.is_empty() {
         model.operations.retain(|name, _| kept.operations.contains(&name.as_str()));
     }
+    // A service that understands more than JSON is asked in JSON by botocore and by every older client, so that is what we speak.
+    if model.metadata.protocols.iter().any(|protocol| protocol == "json") {
+        model.metadata.protocol = "json".to_owned();
+    }
     let mut reached = BTreeSet::new();
     let mut todo: Vec<String> = model
         .operations

@@ -50,6 +50,8 @@ pub(crate) struct LocalOptions {
     pub(crate) insecure_registries: Vec<String>,
     /// A docker `config.json` with registry credentials.
     pub(crate) registry_auth: Option<PathBuf>,
+    /// Public addresses of tasks and NAT gateways, which are reached over the fabric.
+    pub(crate) public_pool: Ipv4Net,
 }
 
 /// This host under local instances.
@@ -116,6 +118,7 @@ impl LocalHost {
         Ok(FabricSpec {
             bridge: self.paths.bridge(),
             gateway: Ipv4Net::new(gateway, prefix_len).map_err(|e| MachineError(e.to_string()))?,
+            pool: Some(self.options.public_pool),
             table: TableName::new(format!("longshore_{}", self.paths.key())).map_err(bad)?,
         })
     }

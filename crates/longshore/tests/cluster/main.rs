@@ -17,6 +17,7 @@ mod health;
 mod host;
 mod logs;
 mod metadata;
+mod net;
 mod partition;
 mod registry;
 mod service_faults;

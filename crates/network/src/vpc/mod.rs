@@ -17,7 +17,7 @@ mod host;
 mod judge;
 #[cfg(test)]
 mod laws;
-mod plumbing;
+pub(crate) mod plumbing;
 mod port;
 pub mod rules;
 pub mod ruleset;
@@ -31,13 +31,14 @@ use crate::context::{open_netns, return_thread_to, thread_netns};
 use crate::names::{IfName, Mac, TableName};
 use crate::netlink::{End, LO, Netlink, Vxlan};
 use crate::nft::{self, Pending};
-use crate::{Error, NetContext, NetnsPath, Result, netns, sysctl};
+use crate::{Error, NetContext, NetnsPath, Result, conntrack, netns, sysctl};
 use host::{VXLAN_BYTES, VXLAN_PORT};
 use ipnet::Ipv4Net;
 use plumbing::{Numbers, Plumbing};
 use rules::{OVERLAY, UPLINK};
 use spec::{PORT_PREFIX, ROUTER_PREFIX};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -166,8 +167,9 @@ impl Update {
         let names: BTreeSet<String> = self.wanted.ports.values().map(|port| port.ifname().to_string()).collect();
         let links = open.router.links().await?;
         let stray = links.iter().filter(|link| link.name.starts_with(PORT_PREFIX) && !names.contains(&link.name));
-        let stray: Vec<_> = stray.map(|link| link.index).collect();
-        open.router.delete_links(&stray).await?;
+        let stray: Vec<_> = stray.collect();
+        open.router.delete_links(&stray.iter().map(|link| link.index).collect::<Vec<_>>()).await?;
+        conntrack::forget_addresses_here(&stray.iter().filter_map(|link| spec::address_of(&link.name)).collect());
         for port in self.wanted.ports.values() {
             self.ensure_port(&mut open.router, port, mtu.saturating_sub(VXLAN_BYTES)).await?;
         }
@@ -186,6 +188,13 @@ impl Update {
         let outcome = self.rewire(open, known, &mut there).await;
         self.settle(open, pending)?;
         outcome?;
+        let (had, have) = (owners(known), owners(&self.wanted));
+        let gone: BTreeSet<_> =
+            had.iter().filter(|(address, of)| have.get(*address) != Some(*of)).map(|(at, _)| *at).collect();
+        if !gone.is_empty() {
+            return_thread_to(&open.inside)?;
+            conntrack::forget_addresses_here(&gone);
+        }
         self.lead_publics(open, Some(known)).await
     }
 
@@ -260,6 +269,14 @@ impl PartialEq for Pair<'_> {
     fn eq(&self, other: &Self) -> bool {
         (&self.port.netns, self.port.mac, self.subnet) == (&other.port.netns, other.port.mac, other.subnet)
     }
+}
+
+/// Whose the addresses are that flows on this host go by: an interface's own, and the public ones.
+fn owners(vpc: &Vpc) -> BTreeMap<Ipv4Addr, (Option<Ipv4Addr>, &Path)> {
+    let own = vpc.ports.values().map(|port| (port.address, (None, port.netns.as_path())));
+    let public = vpc.ports.values().filter_map(|port| Some((port.public?, (Some(port.address), Path::new("")))));
+    let gateways = vpc.nat_here.iter().filter_map(|(at, public)| Some(((*public)?, (Some(*at), Path::new("")))));
+    own.chain(public).chain(gateways).collect()
 }
 
 fn pairs(vpc: &Vpc) -> BTreeMap<String, Pair<'_>> {

@@ -14,6 +14,7 @@ use super::spec::{Group, Peer, Rule, Traffic, Vpc, Way};
 use crate::names::IfName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 /// The VXLAN device.
 pub(crate) const OVERLAY: &str = "vx";
@@ -98,15 +99,19 @@ fn members_set(group: &str) -> String {
 
 fn sets(vpc: &Vpc) -> BTreeMap<String, Set> {
     let ports = || vpc.ports.values();
-    let unchecked = ports().filter(|port| !port.source_dest_check).map(|port| Key::Interface(port.ifname()));
+    let unchecked = ports().filter(|port| !port.source_dest_check).map(|port| Key::Interface(port.address));
     let goes = |direction| {
-        let to = move |groups| Data::Goto(combination(direction, groups));
-        map("ifname : verdict", ports().map(move |port| (Key::Interface(port.ifname()), to(&port.groups))))
+        let mut named: BTreeMap<&BTreeSet<String>, Arc<str>> = BTreeMap::new();
+        let to = ports().map(|port| {
+            let chain = named.entry(&port.groups).or_insert_with(|| combination(direction, &port.groups).into());
+            (Key::Interface(port.address), Data::Goto(Arc::clone(chain)))
+        });
+        map("ifname : verdict", to)
     };
     let outward = ports().filter_map(|port| Some((Key::Address(port.address), Data::Address(port.public?))));
     let inward = ports().filter_map(|port| Some((Key::Address(port.public?), Data::Address(port.address))));
     let having = ports().filter(|port| port.public.is_some()).map(|port| Key::Address(port.address));
-    let own = ports().map(|port| Key::InterfaceAndAddress(port.ifname(), port.address));
+    let own = ports().map(|port| Key::InterfaceAndAddress(port.address, port.address));
     let served = served(vpc).into_iter().map(|(address, protocol, port)| Key::Service(address, protocol, port));
     [
         ("own", set("ifname . ipv4_addr", own)),

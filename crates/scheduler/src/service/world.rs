@@ -130,6 +130,7 @@ fn spec(revision: u64, strategy: &[PlacementStrategy]) -> Arc<RevisionSpec> {
         propagate_tags: PropagateTags::None,
         managed_tags: false,
         network: None,
+        registries: Vec::new(),
     })
 }
 

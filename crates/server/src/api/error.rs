@@ -188,6 +188,7 @@ impl From<Rejected> for ApiError {
             | Rejected::TaskOfAnother(_)
             | Rejected::MachineExists(_)
             | Rejected::NetworkChanged(_)
+            | Rejected::DiscoveryChanged(_)
             | Rejected::AddressTaken(_)
             | Rejected::MachinesDiffer
             | Rejected::ActivationExists(_) => Self::server(text),

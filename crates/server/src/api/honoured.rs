@@ -73,8 +73,7 @@ pub fn not_honoured(service: &Service, operation: &str, what: &str) -> ApiError 
         // AWS: everything that is wrong with a task definition is a ClientException.
         _ if operation == "RegisterTaskDefinition" => "ClientException",
         Protocol::Ec2Query => "UnsupportedOperation",
-        Protocol::AwsJson10 | Protocol::AwsJson11 if service.name == "ssm" => "ValidationException",
-        Protocol::AwsJson10 | Protocol::AwsJson11 => "InvalidParameterException",
+        Protocol::AwsJson10 | Protocol::AwsJson11 => service.validation_code,
         Protocol::AwsQuery => "ValidationError",
     };
     ApiError::new(code, format!("Longshore does not honour {what} yet; remove it or see docs/coverage.md."))

@@ -10,6 +10,7 @@ pub mod error;
 pub mod honoured;
 pub mod logs;
 pub mod paging;
+pub mod servicediscovery;
 pub mod ssm;
 pub mod sts;
 
@@ -45,6 +46,7 @@ pub(crate) fn rooms() -> &'static [(&'static str, &'static [honoured::Row])] {
         ("ecs", ecs::task_definitions::HONOURED),
         ("ecs", ecs::tasks::HONOURED),
         ("logs", logs::HONOURED),
+        ("servicediscovery", servicediscovery::HONOURED),
         ("ssm", ssm::HONOURED),
         ("sts", sts::HONOURED),
     ]
@@ -66,6 +68,7 @@ pub async fn dispatch(
         "ec2" => ec2::dispatch(ctx, caller, operation.name, input).await,
         "ecs" => ecs::dispatch(ctx, caller, operation.name, input).await,
         "logs" => logs::dispatch(ctx, caller, operation.name, input).await,
+        "servicediscovery" => servicediscovery::dispatch(ctx, caller, operation.name, input).await,
         "ssm" => ssm::dispatch(ctx, caller, operation.name, input).await,
         "sts" => sts::dispatch(caller, operation.name, input),
         other => Err(no_arm(other)),

@@ -10,13 +10,13 @@ use model::{
 use serde_json::{Value, json};
 
 /// An agent that makes interfaces, in a zone, and all it was told of VPCs.
-struct Agent {
+pub(crate) struct Agent {
     session: Session,
     views: Views,
 }
 
 impl Agent {
-    async fn join(harness: &Harness, zone: &str, host: [u8; 4]) -> (Self, String) {
+    pub(crate) async fn join(harness: &Harness, zone: &str, host: [u8; 4]) -> (Self, String) {
         let token = token(harness, Some("demo"), 1).await;
         let mut machine = Machine::new(harness).await;
         let identity = machine.join(harness, &token, None).await.unwrap();
@@ -31,7 +31,7 @@ impl Agent {
     }
 
     /// The next set of tasks; what is told of VPCs on the way there is taken in.
-    async fn assignments(&mut self) -> Assignments {
+    pub(crate) async fn assignments(&mut self) -> Assignments {
         loop {
             match self.session.receive().await {
                 ServerMessage::Assignments(set) => return set,
@@ -52,7 +52,7 @@ impl Agent {
     }
 
     /// Reports how far a task has come, and waits until that is taken.
-    async fn report(&mut self, task: &str, status: ObservedStatus, attachment: AttachmentState) {
+    pub(crate) async fn report(&mut self, task: &str, status: ObservedStatus, attachment: AttachmentState) {
         let running = status == ObservedStatus::Running;
         let container = ContainerObservation {
             name: "app".into(),
@@ -85,7 +85,7 @@ impl Agent {
     }
 }
 
-async fn defined(harness: &Harness) {
+pub(crate) async fn defined(harness: &Harness) {
     ecs(harness, "CreateCluster", json!({"clusterName": "demo"})).await;
     for mode in ["awsvpc", "bridge"] {
         let container =
@@ -96,7 +96,7 @@ async fn defined(harness: &Harness) {
 }
 
 /// A VPC of one's own with a subnet in a zone; both ids.
-async fn vpc(harness: &Harness, cidr: &str, subnet: &str, zone: &str) -> (String, String) {
+pub(crate) async fn vpc(harness: &Harness, cidr: &str, subnet: &str, zone: &str) -> (String, String) {
     let made = ec2(harness, "CreateVpc", json!({"CidrBlock": cidr})).await;
     let vpc = text(&made["Vpc"]["VpcId"]).to_owned();
     let asked = json!({"VpcId": vpc, "CidrBlock": subnet, "AvailabilityZone": zone});

@@ -8,6 +8,7 @@ mod client;
 mod clusters;
 mod coverage;
 mod definitions;
+mod discovery;
 mod edges;
 mod half;
 mod logs;

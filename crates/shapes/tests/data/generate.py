@@ -22,7 +22,7 @@ from botocore.credentials import Credentials
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[3]
-SERVICES = ["ec2", "ecs", "logs", "ssm", "sts"]
+SERVICES = ["ec2", "ecs", "logs", "servicediscovery", "ssm", "sts"]
 WHEN = datetime.datetime(2026, 11, 17, 19, 10, 0, tzinfo=datetime.timezone.utc)
 # Deep and wide enough to meet every kind of shape; the whole of RunInstances would be a megabyte.
 MAX_DEPTH = 5
@@ -74,7 +74,7 @@ def requests_and_outputs():
     requests, outputs = [], []
     for service in SERVICES:
         model = session.get_service_model(service)
-        serializer = botocore.serialize.create_serializer(model.metadata["protocol"], False)
+        serializer = botocore.serialize.create_serializer(model.resolved_protocol, False)
         for operation in operations(service):
             shape = model.operation_model(operation)
             params, canonical = sample(shape.input_shape, "input") if shape.input_shape else ({}, {})
@@ -141,7 +141,7 @@ def check():
     failed = 0
     for answer in answers:
         model = session.get_service_model(answer["service"])
-        parser = botocore.parsers.create_parser(model.metadata["protocol"])
+        parser = botocore.parsers.create_parser(model.resolved_protocol)
         shape = model.operation_model(answer["operation"]).output_shape
         status = answer.get("status", 200)
         told = {"status_code": status, "headers": {}, "body": answer["body"].encode()}

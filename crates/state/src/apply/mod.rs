@@ -6,6 +6,7 @@
 mod activations;
 mod clusters;
 mod definitions;
+mod discovery;
 mod instances;
 mod machines;
 mod network;
@@ -69,6 +70,7 @@ impl Draft<'_> {
             Command::ForgetMachines { scope, ids } => self.forget_machines(&scope, &ids),
 
             Command::ChangeNetwork(change) => self.change_network(*change),
+            Command::ChangeDiscovery(change) => self.change_discovery(*change),
 
             Command::CreateActivation(activation) => self.create_activation(activation),
             Command::RegisterWithActivation { scope, id, key_sha256, cluster, container_instance, at } => {

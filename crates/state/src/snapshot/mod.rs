@@ -5,6 +5,7 @@
 //! Counts and what is left of an instance are derived: apply keeps them beside the records, and they are never stored.
 
 mod derive;
+mod discovery;
 mod network;
 mod rows;
 mod services;

@@ -6,7 +6,7 @@ use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
 use model::{
     AccountSetting, Activation, Cluster, ClusterName, ContainerInstance, ContainerInstanceId, Family, InstanceStatus,
     Machine, Port, Reservation, Resources, ServiceName, SettingName, Task, TaskArn, TaskDefinition,
-    TaskDefinitionStatus, Timestamp, network::Network,
+    TaskDefinitionStatus, Timestamp, discovery::Discovery, network::Network,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -29,6 +29,8 @@ pub struct ScopeRow {
     pub(crate) tokens_by_time: OrdSet<(Timestamp, (String, String))>,
     /// Of version 0 and empty while nobody has changed it.
     pub(crate) network: Arc<Network>,
+    /// Of version 0 and empty while nobody has made anything of it.
+    pub(crate) discovery: Arc<Discovery>,
 }
 
 /// A cluster, what it holds, and its counts.

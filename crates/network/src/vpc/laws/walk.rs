@@ -4,6 +4,7 @@
 use crate::vpc::plumbing::{Hop, MAIN, Plumbing};
 use crate::vpc::rules::{OVERLAY, UPLINK, compile};
 use crate::vpc::ruleset::{Act, Data, Key, Match, Protocol, Ruleset};
+use crate::vpc::spec::address_of;
 use crate::vpc::{Entry, Exit, Packet, Payload, Vpc};
 use std::net::Ipv4Addr;
 
@@ -93,7 +94,7 @@ impl<'a> Walk<'a> {
                 continue;
             }
             let looked = |map: &str, key: Key| self.ruleset.sets[map].elements.get(&key).cloned().flatten();
-            let name = |text: &str| Key::Interface(crate::IfName::new(text).expect("a name"));
+            let name = |text: &str| Key::Interface(address_of(text).unwrap_or(Ipv4Addr::UNSPECIFIED));
             let verdict = match &line.then {
                 Act::Accept => Some(true),
                 Act::Drop => Some(false),
@@ -129,7 +130,8 @@ impl<'a> Walk<'a> {
 
     fn matches(&self, matched: &Match, way: &Way<'_>) -> bool {
         let within = |set: &str, key: Key| self.ruleset.sets[set].elements.contains_key(&key);
-        let by = || crate::IfName::new(way.by.clone()).expect("a name");
+        // The overlay and the uplink are in no set; nobody has the unspecified address.
+        let by = || address_of(&way.by).unwrap_or(Ipv4Addr::UNSPECIFIED);
         let port = match *way.payload {
             Payload::Tcp(port) => Some((Protocol::Tcp, port)),
             Payload::Udp(port) => Some((Protocol::Udp, port)),

@@ -6,7 +6,7 @@ mod filter;
 pub(crate) mod gateways;
 mod instances;
 pub(crate) mod interfaces;
-mod network;
+pub(super) mod network;
 mod regions;
 pub(crate) mod route_tables;
 pub(crate) mod rules;

@@ -22,7 +22,7 @@ const TRIES: usize = 64;
 pub(super) const MAX_PAGE: usize = 1000;
 
 /// The caller's network: as it is stored, or the default VPC alone while nobody has changed anything.
-pub(super) fn seen(ctx: &Context, caller: &Caller, snapshot: &Snapshot) -> Network {
+pub(crate) fn seen(ctx: &Context, caller: &Caller, snapshot: &Snapshot) -> Network {
     match snapshot.network(&caller.scope) {
         Some(network) => Network::clone(network),
         None => default_vpc(ctx, caller).network(&caller.scope),

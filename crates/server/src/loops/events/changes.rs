@@ -170,7 +170,12 @@ fn of_record(snapshot: &Snapshot, record: &ChangedRecord) -> Vec<Change> {
         | Kind::NatGateway
         | Kind::Address
         | Kind::SecurityGroup
-        | Kind::NetworkInterface => Vec::new(),
+        | Kind::NetworkInterface
+        | Kind::Discovery
+        | Kind::Namespace
+        | Kind::DiscoveryService
+        | Kind::DiscoveryInstance
+        | Kind::DiscoveryOperation => Vec::new(),
     }
 }
 

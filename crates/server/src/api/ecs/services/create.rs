@@ -3,7 +3,7 @@
 use super::{
     TRIES, change, commit,
     parse::{self, Controller},
-    render, too_busy,
+    registries, render, too_busy,
 };
 use crate::{
     api::{
@@ -15,7 +15,7 @@ use crate::{
 use model::{
     AwsvpcConfiguration, ClusterArn, Creation, DeploymentRules, External, LaunchType, PlacementConstraint,
     PlacementStrategy, PropagateTags, RevisionSpec, SchedulingStrategy, Service, ServiceArn, ServiceName,
-    ServiceStatus, Tags, Timestamp,
+    ServiceRegistry, ServiceStatus, Tags, Timestamp,
 };
 use scheduler::service::deploy;
 use shapes::ecs as aws;
@@ -67,6 +67,7 @@ struct Wish {
     propagate_tags: PropagateTags,
     managed_tags: bool,
     network: Option<Arc<AwsvpcConfiguration>>,
+    registries: Vec<ServiceRegistry>,
     tags: Tags,
     creation: Creation,
 }
@@ -89,6 +90,7 @@ impl Wish {
             }
         };
         let rules = parse::rules(request.deployment_configuration, parse::default_rules(scheduling), scheduling)?;
+        let registries = registries::parse(caller, request.service_registries.as_deref().unwrap_or_default())?;
         let (definition, launch_type) = (parse::set(request.task_definition), request.launch_type.as_deref());
         let form = match controller.unwrap_or(Controller::Ecs) {
             Controller::Ecs => Form::Own {
@@ -98,6 +100,9 @@ impl Wish {
             Controller::External => {
                 check_external(definition.as_deref(), launch_type, scheduling)?;
                 parse::check_external(&rules)?;
+                if !registries.is_empty() {
+                    return Err(ApiError::invalid("ServiceRegistries must be blank"));
+                }
                 Form::OfTaskSets
             }
         };
@@ -115,6 +120,7 @@ impl Wish {
             propagate_tags: parse::propagate(request.propagate_tags.as_deref()).unwrap_or(PropagateTags::None),
             managed_tags: request.enable_ecs_managed_tags == Some(true),
             network: None,
+            registries,
             tags: tags::parse(request.tags)?,
             creation,
         })
@@ -182,8 +188,10 @@ impl Wish {
             propagate_tags: self.propagate_tags,
             managed_tags: self.managed_tags,
             network: self.network.clone(),
+            registries: self.registries.clone(),
         };
         awsvpc::fits(spec.network.as_ref(), &definition.spec)?;
+        registries::fits(snapshot, &caller.scope, &spec.registries, &definition.spec)?;
         let obstacle = parse::unbalanceable(self.scheduling, &spec, &self.rules);
         let asked = self.az_rebalancing.as_deref();
         let az_rebalancing = parse::az_rebalancing(asked, obstacle.is_none(), obstacle)?;

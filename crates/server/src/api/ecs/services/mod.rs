@@ -1,7 +1,7 @@
 //! Services: the tasks that always run, as clients ask for them and see them. Operations here only write down what is
 //! wanted; the loop of services starts and stops the tasks.
 //!
-//! Deliberately absent, and refused by name: load balancers and registries, networks of their own, capacity providers,
+//! Deliberately absent, and refused by name: load balancers, networks of their own, capacity providers,
 //! Fargate, volumes, alarms, the deployment strategies LINEAR and CANARY, the CODE_DEPLOY controller.
 
 mod change;
@@ -12,6 +12,7 @@ mod describe;
 mod parse;
 mod proceed;
 mod protection;
+mod registries;
 mod render;
 mod revisions;
 mod stop;
@@ -71,6 +72,7 @@ pub(crate) const HONOURED: &[Row] = &[
             "propagateTags",
             "schedulingStrategy",
             "serviceName",
+            "serviceRegistries.*",
             "tags.*",
             "taskDefinition",
         ],
@@ -97,6 +99,7 @@ pub(crate) const HONOURED: &[Row] = &[
             "placementStrategy.*",
             "propagateTags",
             "service",
+            "serviceRegistries.*",
             "taskDefinition",
         ],
     ),

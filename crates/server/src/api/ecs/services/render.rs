@@ -1,6 +1,6 @@
 //! Services and their deployments as clients see them. What is unset is absent; lists and counts stand where AWS shows them.
 
-use super::{int, task_sets};
+use super::{int, registries, task_sets};
 use crate::api::ecs::{awsvpc, tags};
 use model::{
     BreakerStatus, Cleanup, Deployment, DeploymentId, DeploymentRules, PropagateTags, RevisionShare, Service,
@@ -63,7 +63,7 @@ pub(super) fn service(row: &ServiceRow, with_tags: bool) -> aws::Service {
             .health_check_grace_seconds
             .and_then(|grace| i32::try_from(grace).ok()),
         load_balancers: Some(Vec::new()),
-        service_registries: Some(Vec::new()),
+        service_registries: Some(registries::render(&arn.cluster.scope, spec.map_or(&[], |spec| &spec.registries))),
         tags: with_tags.then(|| tags::render(&service.tags)),
         ..aws::Service::default()
     }

@@ -1,6 +1,6 @@
 //! DescribeServiceRevisions: what was deployed once.
 
-use super::render::time;
+use super::{registries, render::time};
 use crate::{
     api::{
         ApiError,
@@ -57,7 +57,7 @@ fn render(revision: &ServiceRevision) -> aws::ServiceRevision {
         container_images: Some(revision.images.iter().map(image).collect()),
         guard_duty_enabled: Some(false),
         load_balancers: Some(Vec::new()),
-        service_registries: Some(Vec::new()),
+        service_registries: Some(registries::render(&service.cluster.scope, &revision.spec.registries)),
         created_at: Some(time(revision.created_at)),
         ..aws::ServiceRevision::default()
     }

@@ -3,7 +3,7 @@
 use super::{
     TRIES, change, commit, find,
     parse::{self, Controller},
-    render, too_busy,
+    registries, render, too_busy,
 };
 use crate::{
     api::{
@@ -12,7 +12,9 @@ use crate::{
     },
     context::{Caller, Context},
 };
-use model::{AwsvpcConfiguration, NetworkMode, PlacementConstraint, RevisionSpec, Service, ServiceStatus, Task};
+use model::{
+    AwsvpcConfiguration, NetworkMode, PlacementConstraint, RevisionSpec, Service, ServiceRegistry, ServiceStatus, Task,
+};
 use scheduler::service::{deploy, task_sets};
 use shapes::ecs as aws;
 use state::{Basis, ServiceChange, ServiceRow, Snapshot};
@@ -26,7 +28,8 @@ pub(crate) async fn update(
     let controller = parse::controller(request.deployment_controller.as_ref())?;
     let constraints = request.placement_constraints.clone().map(parse::constraints).transpose()?;
     let network = awsvpc::parse(ctx, caller, request.network_configuration.clone()).await?;
-    let wish = Wish { request: &request, constraints: constraints.as_deref(), network };
+    let registries = request.service_registries.as_deref().map(|given| registries::parse(caller, given)).transpose()?;
+    let wish = Wish { request: &request, constraints: constraints.as_deref(), network, registries };
     for _ in 0..TRIES {
         let snapshot = ctx.store.snapshot();
         let row = find(&snapshot, caller, request.cluster.as_deref(), request.service.as_deref())?;
@@ -64,6 +67,7 @@ struct Wish<'a> {
     request: &'a aws::UpdateServiceRequest,
     constraints: Option<&'a [PlacementConstraint]>,
     network: Option<Arc<AwsvpcConfiguration>>,
+    registries: Option<Vec<ServiceRegistry>>,
 }
 
 /// What the request makes of the service; `None` if that is what it is already.
@@ -121,6 +125,7 @@ fn decide_external(
         ("placement strategy", request.placement_strategy.is_some()),
         ("propagate tags", set(&request.propagate_tags)),
         ("network configuration", request.network_configuration.is_some()),
+        ("service registries", request.service_registries.is_some()),
         ("ECS managed tags", request.enable_ecs_managed_tags.is_some()),
         ("availability zone rebalancing", request.availability_zone_rebalancing.as_deref() == Some("ENABLED")),
     ];
@@ -168,6 +173,9 @@ fn spec(snapshot: &Snapshot, service: &Service, own: &RevisionSpec, wish: &Wish<
     if let Some(managed) = request.enable_ecs_managed_tags {
         spec.managed_tags = managed;
     }
+    if let Some(registries) = &wish.registries {
+        spec.registries.clone_from(registries);
+    }
     if let Some(network) = &wish.network {
         spec.network = Some(network.clone());
     }
@@ -177,6 +185,10 @@ fn spec(snapshot: &Snapshot, service: &Service, own: &RevisionSpec, wish: &Wish<
             spec.network = None;
         }
         awsvpc::fits(spec.network.as_ref(), &definition.spec)?;
+        // One that is as it was is not looked at again: its registry may be gone, and the service must still be scaled.
+        if spec.registries != own.registries || spec.task_definition != own.task_definition {
+            registries::fits(snapshot, scope, &spec.registries, &definition.spec)?;
+        }
         parse::check_constraints(&spec.placement_constraints, definition)?;
     }
     Ok(spec)

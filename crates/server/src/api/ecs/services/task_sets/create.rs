@@ -115,6 +115,7 @@ impl Wish {
             propagate_tags: external.propagate_tags,
             managed_tags: external.managed_tags,
             network: self.network.clone(),
+            registries: Vec::new(),
         };
         awsvpc::fits(spec.network.as_ref(), &definition.spec)?;
         Ok(TaskSet {

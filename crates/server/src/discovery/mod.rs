@@ -1,0 +1,181 @@
+//! Who is found under a service's name: the instances that clients registered, and the tasks of ECS services that name it as their
+//! registry.
+//!
+//! A task is found while it runs and until it is asked to stop; nothing of that is stored, so that it can be neither forgotten
+//! nor left behind. Everything here looks at a snapshot and changes nothing.
+
+mod records;
+
+pub use records::{Answers, Data, Record, records};
+
+use model::{
+    ContainerInstance, DeploymentId, HealthStatus, NetworkMode, PortSpec, RevisionSpec, ServiceRegistry, Task,
+    TaskDefinitionSpec, TaskStatus,
+    discovery::{CustomHealth, Instance, InstanceId, Service, ServiceId, attribute},
+};
+use state::{ServiceRow, Snapshot};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
+
+/// One that is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its id in its service; a task's own id.
+    pub id: InstanceId,
+    /// What is known of it.
+    pub attributes: BTreeMap<String, String>,
+    /// How it is; `None` where its service asks nobody.
+    pub health: Option<CustomHealth>,
+    /// The token of the request that registered it.
+    pub token: Option<Arc<str>>,
+    /// Whether it is a task.
+    pub is_task: bool,
+}
+
+impl Found {
+    /// Whether it is to be answered while any other is.
+    pub fn is_healthy(&self) -> bool {
+        match self.health {
+            None | Some(CustomHealth::Healthy) => true,
+            Some(CustomHealth::Unhealthy) => false,
+        }
+    }
+
+    fn registered(instance: &Instance) -> Self {
+        Self {
+            id: instance.id.clone(),
+            attributes: instance.attributes.clone(),
+            health: instance.health,
+            token: instance.creation.token.clone(),
+            is_task: false,
+        }
+    }
+}
+
+/// All that are found under a service's name, by id. A task stands before an instance of the same id.
+pub fn found(snapshot: &Snapshot, service: &Service) -> BTreeMap<InstanceId, Found> {
+    let stored = snapshot.discovery(&service.scope).into_iter().flat_map(|all| all.instances_of(&service.id));
+    let mut found: BTreeMap<_, _> = stored.map(|one| (one.id.clone(), Found::registered(one))).collect();
+    let tasks = tasks(snapshot, service).filter_map(|task| of_task(snapshot, service, task.0, task.1, task.2));
+    found.extend(tasks.map(|one| (one.id.clone(), one)));
+    found
+}
+
+/// Whether tasks are found under a service's name.
+pub fn has_tasks(snapshot: &Snapshot, service: &Service) -> bool {
+    tasks(snapshot, service).next().is_some()
+}
+
+/// The tasks that are found under a service's name, as far as they run, with the service whose they are and its registry.
+fn tasks<'a>(
+    snapshot: &'a Snapshot,
+    service: &'a Service,
+) -> impl Iterator<Item = (&'a ServiceRow, &'a ServiceRegistry, &'a Arc<Task>)> {
+    let rows = snapshot.clusters(&service.scope, None).flat_map(|cluster| cluster.services());
+    let rows = rows.filter(|row| row.service.specs().any(|spec| registry(spec, &service.id).is_some()));
+    rows.flat_map(move |row| {
+        let running = row.tasks().filter(|task| is_found(task));
+        running.filter_map(move |task| Some((&**row, registry(spec_of(row, task)?, &service.id)?, task)))
+    })
+}
+
+fn registry<'a>(spec: &'a RevisionSpec, service: &ServiceId) -> Option<&'a ServiceRegistry> {
+    spec.registries.iter().find(|registry| registry.service == *service)
+}
+
+/// What a task of a service is: that of its deployment.
+fn spec_of<'a>(row: &'a ServiceRow, task: &Task) -> Option<&'a RevisionSpec> {
+    let id: DeploymentId = task.started_by.as_deref()?.parse().ok()?;
+    row.service.deployment(id).map(|deployment| &*deployment.spec)
+}
+
+/// A task is found from when it runs, and from when it is known to be well if anybody tries that, until it is asked to stop.
+fn is_found(task: &Task) -> bool {
+    task.last_status() == TaskStatus::Running && !task.is_to_stop() && task.health() != Some(HealthStatus::Unknown)
+}
+
+fn of_task(
+    snapshot: &Snapshot,
+    service: &Service,
+    row: &ServiceRow,
+    registry: &ServiceRegistry,
+    task: &Task,
+) -> Option<Found> {
+    let health = match (task.health(), service.custom_health) {
+        // Its service cannot say that it is not well, so it is not found at all.
+        (Some(HealthStatus::Unhealthy), false) => return None,
+        (Some(HealthStatus::Unhealthy), true) => Some(CustomHealth::Unhealthy),
+        (Some(HealthStatus::Healthy | HealthStatus::Unknown) | None, true) => Some(CustomHealth::Healthy),
+        (Some(HealthStatus::Healthy | HealthStatus::Unknown) | None, false) => None,
+    };
+    let cluster = snapshot.cluster(&task.arn.cluster)?;
+    let instance = &cluster.instance(&task.container_instance)?.instance;
+    let definition = snapshot.task_definition(&task.definition)?;
+    let address = task_address(task, instance)?;
+    let scope = &task.arn.cluster.scope;
+    // AWS: these and no others, as the tutorial on service discovery shows them.
+    let mut attributes = BTreeMap::from([
+        (attribute::IPV4.to_owned(), address.to_string()),
+        ("ECS_CLUSTER_NAME".to_owned(), task.arn.cluster.name.to_string()),
+        ("ECS_SERVICE_NAME".to_owned(), row.service.arn.name.to_string()),
+        ("ECS_TASK_DEFINITION_FAMILY".to_owned(), task.definition.family.to_string()),
+        ("REGION".to_owned(), scope.region.to_string()),
+    ]);
+    attributes.extend(task.availability_zone.as_ref().map(|zone| ("AVAILABILITY_ZONE".to_owned(), zone.to_string())));
+    let port = task_port(task, &definition.spec, registry);
+    attributes.extend(port.map(|port| (attribute::PORT.to_owned(), port.to_string())));
+    let id = InstanceId::parse(task.arn.id.as_str()).expect("a task's id is letters and digits");
+    Some(Found { id, attributes, health, token: None, is_task: true })
+}
+
+/// Where others reach a task: its own address, or that of its instance, at which its ports are published.
+fn task_address(task: &Task, instance: &ContainerInstance) -> Option<Ipv4Addr> {
+    if let Some(attachment) = &task.attachment {
+        return Some(attachment.address);
+    }
+    match instance.address {
+        Some(IpAddr::V4(address)) => Some(address),
+        Some(IpAddr::V6(_)) | None => None,
+    }
+}
+
+/// By which port others reach a task at that address.
+fn task_port(task: &Task, definition: &TaskDefinitionSpec, registry: &ServiceRegistry) -> Option<u16> {
+    let (name, port) = match (&registry.container, registry.port) {
+        (Some((name, port)), _) => (&**name, *port),
+        (None, Some(port)) => return Some(port),
+        // AWS: the first port that is mapped, where nobody says which.
+        (None, None) => {
+            let mut mapped = definition.containers.iter().flat_map(|c| c.port_mappings.iter().map(move |m| (c, m)));
+            mapped.next().map(|(container, mapping)| {
+                let port = match mapping.spec {
+                    PortSpec::Single { container, .. } => container,
+                    PortSpec::Range { first, .. } => first,
+                };
+                (container.name.as_str(), port)
+            })?
+        }
+    };
+    match definition.effective_network_mode() {
+        NetworkMode::Host | NetworkMode::Awsvpc => Some(port),
+        NetworkMode::Bridge => published(task, name, port),
+        NetworkMode::None => None,
+    }
+}
+
+/// The port of the instance that leads to a container's.
+fn published(task: &Task, container: &str, port: u16) -> Option<u16> {
+    let container = task.containers.iter().find(|one| &*one.name == container)?;
+    let length = |range: &str| {
+        let (first, last) = range.split_once('-')?;
+        last.parse::<u16>().ok()?.checked_sub(first.parse().ok()?)
+    };
+    container.network_bindings.iter().find_map(|binding| {
+        let behind = port.checked_sub(binding.container_port)?;
+        let fits = behind <= binding.container_port_range.as_deref().and_then(length).unwrap_or(0);
+        binding.host_port.checked_add(behind).filter(|_| fits)
+    })
+}
