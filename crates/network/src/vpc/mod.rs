@@ -29,7 +29,7 @@ pub use spec::{Group, Peer, Place, Port, Rule, Subnet, Traffic, Vpc, Way};
 
 use crate::context::{open_netns, return_thread_to, thread_netns};
 use crate::names::{IfName, Mac, TableName};
-use crate::netlink::{End, LO, Netlink, Vxlan};
+use crate::netlink::{End, LO, Link, Netlink, Vxlan};
 use crate::nft::{self, Pending};
 use crate::{Error, NetContext, NetnsPath, Result, conntrack, netns, sysctl};
 use host::{VXLAN_BYTES, VXLAN_PORT};
@@ -166,13 +166,17 @@ impl Update {
         host::ensure_uplink(&self.place, netlinks, (&open.home, &open.inside), mtu).await?;
         let names: BTreeSet<String> = self.wanted.ports.values().map(|port| port.ifname().to_string()).collect();
         let links = open.router.links().await?;
-        let stray = links.iter().filter(|link| link.name.starts_with(PORT_PREFIX) && !names.contains(&link.name));
-        let stray: Vec<_> = stray.collect();
+        let stray = |link: &&Link| link.name.starts_with(PORT_PREFIX) && !names.contains(&link.name);
+        let stray: Vec<_> = links.iter().filter(stray).collect();
         open.router.delete_links(&stray.iter().map(|link| link.index).collect::<Vec<_>>()).await?;
-        conntrack::forget_addresses_here(&stray.iter().filter_map(|link| spec::address_of(&link.name)).collect());
+        let mut others: BTreeSet<_> = stray.iter().filter_map(|link| spec::address_of(&link.name)).collect();
         for port in self.wanted.ports.values() {
-            self.ensure_port(&mut open.router, port, mtu.saturating_sub(VXLAN_BYTES)).await?;
+            if self.ensure_port(&mut open.router, port, mtu.saturating_sub(VXLAN_BYTES)).await? {
+                others.insert(port.address);
+            }
         }
+        return_thread_to(&open.inside)?;
+        conntrack::forget_addresses_here(&others);
         let links = open.router.links().await?;
         let there = Plumbing::there(&mut open.router, &links).await?;
         let numbers: Numbers = links.into_iter().map(|link| (link.name, link.index)).collect();
@@ -248,9 +252,10 @@ impl Update {
         if link.up { Ok(()) } else { open.router.set_up(link.index).await }
     }
 
-    async fn ensure_port(&self, router: &mut Netlink, port: &Port, mtu: u32) -> Result<()> {
+    /// `true` when its pair was made now.
+    async fn ensure_port(&self, router: &mut Netlink, port: &Port, mtu: u32) -> Result<bool> {
         let subnet = self.wanted.subnets.get(&port.subnet).expect("checked before anything was done");
-        port::ensure(router, port, subnet, mtu).await.map(drop)
+        port::ensure(router, port, subnet, mtu).await
     }
 
     async fn lead_publics(&self, open: &mut Open, known: Option<&Vpc>) -> Result<()> {
