@@ -237,6 +237,8 @@ async fn launches_that_cannot_be_are_refused() {
         (one("SecurityGroupIds", json!(["sg-00000000"])), "InvalidGroup.NotFound"),
         (one("DryRun", json!(true)), "DryRunOperation"),
         (one("PrivateIpAddress", json!("127.80.0.9")), "UnsupportedOperation"),
+        (one("MetadataOptions", json!({"HttpPutResponseHopLimit": 65})), "InvalidParameterValue"),
+        (one("MetadataOptions", json!({"InstanceMetadataTags": "enabled"})), "UnsupportedOperation"),
     ] {
         assert_eq!(code(&harness, "ec2", "RunInstances", input.clone()).await, want, "{input}");
     }
