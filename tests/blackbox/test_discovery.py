@@ -145,6 +145,9 @@ class Tasks(Discovery):
         registry = {"registryArn": web["Arn"], "containerName": "app", "containerPort": 8000}
         made = self.ecs.create_service(serviceName="web", taskDefinition="found", desiredCount=2, serviceRegistries=[registry])
         self.assertEqual([registry], made["service"]["serviceRegistries"])
+        listed = self.ecs.list_services_by_namespace(namespace=self.name)["serviceArns"]
+        self.assertEqual([made["service"]["serviceArn"]], listed)
+        self.refused("NamespaceNotFoundException", self.ecs.list_services_by_namespace, namespace="none")
         found = self.until("two are found", lambda: self.discover("web"), lambda found: len(found) == 2)
         for id, one in found.items():
             attributes = one["Attributes"]
