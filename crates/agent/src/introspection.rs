@@ -4,16 +4,15 @@
 
 use crate::{
     engine::{Board, View},
+    http::{self, Answer, Bounds, json, respond},
     task::ContainerState,
 };
 use effects::Effects;
-use http_body_util::Full;
-use hyper::{Request, Response, StatusCode, body::Bytes, body::Incoming, header, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::{Request, StatusCode, body::Incoming};
 use model::{ContainerInstanceArn, ContainerStatus, Desired, NetworkBinding, ObservedStatus, TaskArn, Timestamp};
 use serde::Serialize;
-use std::{convert::Infallible, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::Semaphore};
+use std::{sync::Arc, time::Duration};
+use tokio::net::TcpListener;
 
 /// Connections at the same time: people and scripts on the instance itself.
 const CONNECTIONS: usize = 16;
@@ -88,45 +87,16 @@ struct Commands {
 
 /// Serves until shutdown.
 pub async fn serve(listener: TcpListener, what: Arc<Introspection>, effects: Effects) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    let stop = effects.shutdown().clone();
-    loop {
-        let turn = room.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let stream = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::debug!(%error, "a connection to introspection was lost");
-                    continue;
-                }
-            },
-        };
-        let (what, idle, stop) = (what.clone(), effects.clone(), stop.clone());
-        effects.spawn("introspection", async move {
-            let _turn = turn;
-            let answer = service_fn(move |request| {
-                let response = what.answer(&request);
-                async move { Ok::<_, Infallible>(response) }
-            });
-            let mut http = hyper::server::conn::http1::Builder::new();
-            let serving = http.keep_alive(false).serve_connection(TokioIo::new(stream), answer);
-            tokio::select! {
-                // A client that breaks off is its own affair.
-                _ = serving => {}
-                () = idle.sleep(IDLE) => {}
-                () = stop.cancelled() => {}
-            }
-        });
-    }
+    let bounds = Bounds { connections: CONNECTIONS, of_one: CONNECTIONS, life: IDLE };
+    let answer = move |request: Request<Incoming>, _| {
+        let response = what.answer_to(request.uri().path(), request.uri().query().unwrap_or_default());
+        std::future::ready(response)
+    };
+    http::serve("introspection", listener, bounds, effects, answer).await;
 }
 
 impl Introspection {
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        self.answer_to(request.uri().path(), request.uri().query().unwrap_or_default())
-    }
-
-    fn answer_to(&self, path: &str, query: &str) -> Response<Full<Bytes>> {
+    fn answer_to(&self, path: &str, query: &str) -> Answer {
         match path {
             "/v1/metadata" => json(StatusCode::OK, &self.metadata()),
             "/v1/tasks" => self.tasks(query),
@@ -143,7 +113,7 @@ impl Introspection {
         }
     }
 
-    fn tasks(&self, query: &str) -> Response<Full<Bytes>> {
+    fn tasks(&self, query: &str) -> Answer {
         let views = self.board.views();
         let asked = |name: &str| {
             query
@@ -229,7 +199,7 @@ fn port(binding: &NetworkBinding) -> Port {
 }
 
 /// `2026-11-22T09:08:11.137Z`. The calendar is Howard Hinnant's `civil_from_days`, for days since 1970.
-fn rfc3339(at: Timestamp) -> String {
+pub(crate) fn rfc3339(at: Timestamp) -> String {
     let (days, millis) = (at.0.div_euclid(86_400_000), at.0.rem_euclid(86_400_000));
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
@@ -243,26 +213,13 @@ fn rfc3339(at: Timestamp) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", millis % 1000)
 }
 
-fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
-    let body = serde_json::to_vec(value).expect("these types are JSON");
-    respond(status, "application/json", body.into())
-}
-
-fn respond(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Full<Bytes>> {
-    Response::builder()
-        .status(status)
-        .header(header::CONTENT_TYPE, kind)
-        .body(Full::new(body))
-        .expect("the parts are constants")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{engine::News, plan::TaskPlan, testing};
     use http_body_util::BodyExt;
 
-    async fn body(response: Response<Full<Bytes>>) -> serde_json::Value {
+    async fn body(response: Answer) -> serde_json::Value {
         serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
     }
 

@@ -11,13 +11,17 @@
 pub mod detect;
 pub mod engine;
 mod files;
+mod http;
 pub mod identity;
+pub mod imds;
 pub mod introspection;
 pub mod ledger;
 pub mod logs;
+pub mod metadata;
 pub mod node;
 pub mod plan;
 pub mod real;
+pub mod resolver;
 mod run;
 pub mod session;
 pub mod task;

@@ -5,18 +5,21 @@ use crate::{
     engine::{Engine, EngineError},
     files,
     identity::{IdentityError, IdentityStore},
+    imds::{self, InstanceMetadata},
     introspection::{self, Introspection},
     ledger::{Ledger, LedgerError},
     logs::LogHub,
+    metadata::{self, Facts, Metadata, Places, Rate, Secret},
     node::Node,
-    real::{ImageCleanup, NodeConfig, PullBehavior, RealNode, chain, clean_images},
-    session::{self, Dial, End, InvalidToken, JoinError, JoinToken, Session},
+    real::{Doors, ImageCleanup, NodeConfig, PullBehavior, RealNode, Vpcs, chain, clean_images},
+    resolver::Upstreams,
+    session::{self, Dial, End, InvalidToken, JoinError, JoinToken, Questions, Session},
 };
 use effects::Effects;
 use link::{Hello, Identity};
 use model::{AgentInfo, Attributes, ClusterName, Stop, StopCode};
-use network::Ipv4Net;
-use runtime::{Containerd, ContainerdConfig, Runtime, RuntimeError, daemon};
+use network::{Ipv4Net, NetContext};
+use runtime::{Containerd, ContainerdConfig, Runtime, RuntimeError, cgroup::Cgroups, daemon};
 use std::{
     io,
     net::{IpAddr, SocketAddr},
@@ -79,6 +82,12 @@ pub struct Config {
     pub bridge_candidates: Vec<Ipv4Net>,
     /// How unused images are removed.
     pub image_cleanup: ImageCleanup,
+    /// How often a task may ask for its metadata: the original's `ECS_TASK_METADATA_RPS_LIMIT`.
+    pub metadata_rate: Rate,
+    /// What the instance metadata service tells ([`imds::Facts`] as JSON); without it there is none.
+    pub instance_metadata: Option<PathBuf>,
+    /// Whether tasks of mode awsvpc are kept from it: the original's `ECS_AWSVPC_BLOCK_IMDS`.
+    pub awsvpc_block_imds: bool,
 }
 
 impl Config {
@@ -104,6 +113,9 @@ impl Config {
             introspection: Some(SocketAddr::from(([127, 0, 0, 1], 51678))),
             bridge_candidates: network::TASK_BRIDGE_CANDIDATES.to_vec(),
             image_cleanup: ImageCleanup::default(),
+            metadata_rate: Rate::default(),
+            instance_metadata: None,
+            awsvpc_block_imds: false,
         }
     }
 }
@@ -167,6 +179,9 @@ pub async fn run(config: Config, effects: Effects) -> Result<(), AgentError> {
     tracing::info!(instance = %identity.container_instance, "this machine is a container instance");
 
     let (runtime, about) = connect_runtime(&config, &effects).await?;
+    let secret = Secret::open(&config.data_dir, &effects).map_err(data)?;
+    let cgroups = Cgroups::detect().map_err(AgentError::Cgroups)?;
+    let places = Places { cgroups, cgroup: config.cgroup.clone(), netns_dir: config.netns_dir.clone() };
     let node_config = NodeConfig {
         instance: instance_label(&identity),
         data_dir: config.data_dir.clone(),
@@ -176,9 +191,11 @@ pub async fn run(config: Config, effects: Effects) -> Result<(), AgentError> {
         pull_behavior: config.pull_behavior,
         bridge_candidates: config.bridge_candidates.clone(),
         address: config.address,
+        metadata: secret.clone(),
     };
     let node = RealNode::new(runtime.clone(), node_config, effects.clone()).map_err(AgentError::Cgroups)?;
-    let machine = Machine { node: Arc::new(node), identity, store, token, dial: None, runtime: about };
+    let metadata = Some((secret, places, node.vpcs()));
+    let machine = Machine { node: Arc::new(node), identity, store, token, dial: None, runtime: about, metadata };
     run_on(&config, machine, Some(runtime), effects).await
 }
 
@@ -191,6 +208,8 @@ pub struct Machine {
     dial: Option<Arc<dyn Dial>>,
     /// `name: version` of the container runtime.
     runtime: String,
+    /// What its tasks' metadata is made of; none where no task can ask.
+    metadata: Option<(Secret, Places, Vpcs)>,
 }
 
 impl Machine {
@@ -202,7 +221,8 @@ impl Machine {
         dial: Arc<dyn Dial>,
     ) -> Result<Self, AgentError> {
         let store = IdentityStore::open(&config.data_dir)?;
-        Ok(Self { node, identity, store, token: None, dial: Some(dial), runtime: "simulated: 1".into() })
+        let runtime = "simulated: 1".into();
+        Ok(Self { node, identity, store, token: None, dial: Some(dial), runtime, metadata: None })
     }
 
     /// Joins a server with any node.
@@ -212,7 +232,8 @@ impl Machine {
         let token = config.token.as_deref().map(str::parse::<JoinToken>).transpose()?;
         let store = IdentityStore::open(&config.data_dir)?;
         let identity = identity(config, &store, token.as_ref(), effects).await?;
-        Ok(identity.map(|identity| Self { node, identity, store, token, dial: None, runtime: "simulated: 1".into() }))
+        let runtime = "simulated: 1".into();
+        Ok(identity.map(|identity| Self { node, identity, store, token, dial: None, runtime, metadata: None }))
     }
 }
 
@@ -234,6 +255,20 @@ pub async fn run_on(
             clean_images(runtime, engine.board().clone(), config.image_cleanup, effects.clone()),
         );
     }
+    let questions = Questions::new(effects.clone());
+    if let Some((secret, places, vpcs)) = machine.metadata {
+        let instance = instance_metadata(config, &secret, &effects)?;
+        let facts = facts(config, &machine.identity);
+        let rate = config.metadata_rate;
+        let what =
+            Metadata::new(engine.board().clone(), questions.clone(), facts, secret, rate, places, effects.clone());
+        let resolvers = config.registry_netns.as_ref().map_or_else(NetContext::own, NetContext::at);
+        let upstreams = Arc::new(Upstreams::new(resolvers, "/etc/resolv.conf", effects.clone()));
+        // AWS: the setting is about tasks of mode awsvpc alone.
+        let in_vpcs = instance.clone().filter(|_| !config.awsvpc_block_imds);
+        vpcs.set_doors(Doors { metadata: what.clone(), instance: in_vpcs, upstreams, effects: effects.clone() });
+        tell_metadata(what, instance, &effects).await;
+    }
     if let Some(address) = config.introspection {
         introspect(address, &machine.identity, &engine, &effects).await;
     }
@@ -244,6 +279,7 @@ pub async fn run_on(
         dial: machine.dial,
         engine: engine.clone(),
         logs,
+        questions,
         effects: effects.clone(),
         hello: Hello {
             protocol: link::PROTOCOL,
@@ -253,7 +289,7 @@ pub async fn run_on(
                 runtime: machine.runtime,
             },
             resources: detect::resources(&config.resources),
-            attributes: detect::attributes(&config.attributes, config.address),
+            attributes: attributes(config),
             address: config.address,
             tasks: Vec::new(),
         },
@@ -351,6 +387,64 @@ async fn introspect(address: SocketAddr, identity: &Identity, engine: &Engine, e
         }
         // Worth a word, not an instance.
         Err(error) => tracing::warn!(%address, error = chain(&error), "introspection cannot listen and is left out"),
+    }
+}
+
+fn attributes(config: &Config) -> Attributes {
+    let mut all = detect::attributes(&config.attributes, config.address);
+    if config.awsvpc_block_imds {
+        all.insert("ecs.capability.task-eni-block-instance-metadata".to_owned(), None);
+    }
+    all
+}
+
+/// What all tasks of this instance are told alike.
+fn facts(config: &Config, identity: &Identity) -> Facts {
+    let attribute = |name: &str| config.attributes.get(name).cloned().flatten();
+    let attached = identity.ec2_instance_id.as_deref().is_none_or(|id| id.starts_with("mi-"));
+    Facts {
+        container_instance: identity.container_instance.clone(),
+        launch_type: if attached { "EXTERNAL" } else { "EC2" },
+        availability_zone: attribute("ecs.availability-zone"),
+        vpc: attribute("ecs.vpc-id"),
+    }
+}
+
+/// The instance metadata service, where the machine's host has written what it tells.
+fn instance_metadata(
+    config: &Config,
+    secret: &Secret,
+    effects: &Effects,
+) -> Result<Option<Arc<InstanceMetadata>>, AgentError> {
+    let Some(path) = &config.instance_metadata else { return Ok(None) };
+    let data = |source| AgentError::DataDir { path: path.clone(), source };
+    let facts = files::read_json(path).map_err(data)?;
+    Ok(facts.map(|facts| InstanceMetadata::new(facts, secret.clone(), effects.clone())))
+}
+
+/// Answers the instance's own processes and tasks of modes bridge and host. A machine on which somebody else does already
+/// keeps its tasks all the same.
+async fn tell_metadata(what: Arc<Metadata>, instance: Option<Arc<InstanceMetadata>>, effects: &Effects) {
+    let bridge = network::BridgeSpec::standard(network::TASK_BRIDGE_CANDIDATES[0]).bridge;
+    let spec = network::LinkLocalSpec::standard(
+        &bridge,
+        [metadata::ADDRESS].into_iter().chain(instance.as_ref().map(|_| imds::ADDRESS)).collect(),
+    );
+    if let Err(error) = network::ensure_link_local(&network::NetContext::own(), &spec).await {
+        return tracing::warn!(error = chain(&error), "task metadata has no address and is left out");
+    }
+    match TcpListener::bind((metadata::ADDRESS, 80)).await {
+        Ok(listener) => {
+            effects.spawn("task metadata", metadata::serve(listener, Arc::new(|_| true), what));
+        }
+        Err(error) => tracing::warn!(error = chain(&error), "task metadata cannot listen and is left out"),
+    }
+    let Some(instance) = instance else { return };
+    match TcpListener::bind((imds::ADDRESS, 80)).await {
+        Ok(listener) => {
+            effects.spawn("instance metadata", imds::serve(listener, imds::Distance::Instance, instance));
+        }
+        Err(error) => tracing::warn!(error = chain(&error), "instance metadata cannot listen and is left out"),
     }
 }
 

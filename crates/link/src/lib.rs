@@ -12,6 +12,7 @@ mod frame;
 mod identity;
 mod message;
 mod network;
+mod question;
 
 pub use frame::{FrameError, Framed, MAX_FRAME, MAX_JOIN_FRAME, Receiver, Sender, framed, framed_to_join};
 pub use identity::{Identity, InvalidIdentity};
@@ -20,6 +21,7 @@ pub use message::{
     JoinRequest, LogBatch, LogEvent, LogOutcome, ServerMessage, Welcome,
 };
 pub use network::{InterfaceView, Networks, SubnetView, Views, VpcFacts, VpcNews, VpcView, Way};
+pub use question::{Answer, Question};
 
 /// ALPN of a joining machine.
 pub const ALPN_JOIN: &[u8] = b"longshore-join/1";

@@ -2,6 +2,7 @@
 //! know ends the session, so a new kind of message raises [`PROTOCOL`](crate::PROTOCOL).
 
 use crate::network::Networks;
+use crate::question::{Answer, Question};
 use ipnet::Ipv4Net;
 use model::network::{InterfaceId, VpcId};
 use model::{
@@ -79,6 +80,13 @@ pub enum AgentMessage {
         /// A certificate signing request in PEM; only its public key is used.
         csr_pem: String,
     },
+    /// Something that a task asks. Sent only to a server that answers; answered by `Answered`, in whatever order.
+    Ask {
+        /// Counted from 1 in each session.
+        id: u64,
+        /// What.
+        question: Question,
+    },
 }
 
 /// The first message of a session.
@@ -124,6 +132,13 @@ pub enum ServerMessage {
     },
     /// The answer to `Renew`.
     Renewed(JoinAnswer),
+    /// The answer to `Ask`.
+    Answered {
+        /// The question's number.
+        id: u64,
+        /// What.
+        answer: Answer,
+    },
     /// The session ends.
     Goodbye(Goodbye),
 }
@@ -136,6 +151,9 @@ pub struct Welcome {
     pub heartbeat_seconds: u32,
     /// The server's clock, so that the agent can say how far its own is off.
     pub server_time: Timestamp,
+    /// Whether the server answers `Ask`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answers: bool,
 }
 
 /// All an instance shall hold. The agent refuses a set that is older than the newest it has seen.

@@ -3,14 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // All of it is tests; the variable is the tester's.
 
 use link::{
-    AgentMessage, AssignedInterface, Assignment, Assignments, Goodbye, GoodbyeCode, Hello, InterfaceView, JoinAnswer,
-    JoinRefusal, JoinRequest, LogBatch, LogEvent, LogOutcome, Networks, PROTOCOL, ServerMessage, SubnetView, VpcFacts,
-    VpcNews, Way, Welcome,
+    AgentMessage, Answer, AssignedInterface, Assignment, Assignments, Goodbye, GoodbyeCode, Hello, InterfaceView,
+    JoinAnswer, JoinRefusal, JoinRequest, LogBatch, LogEvent, LogOutcome, Networks, PROTOCOL, Question, ServerMessage,
+    SubnetView, VpcFacts, VpcNews, Way, Welcome,
 };
 use model::{
     AgentInfo, AttachmentState, Attributes, ClusterName, ContainerDefinition, ContainerObservation, ContainerOverride,
     ContainerStatus, CpuUnits, Desired, Family, Health, HealthCheck, HealthStatus, MemoryMib, NetworkBinding,
-    ObservedStatus, Protocol, Resources, Stop, StopCode, TaskDefinitionSpec, TaskObservation, TaskOverrides, Timestamp,
+    ObservedStatus, Protocol, Resources, Stop, StopCode, Tags, TaskDefinitionSpec, TaskObservation, TaskOverrides,
+    Timestamp,
     network::{Allowed, Direction, InterfaceId, Peer, SecurityGroupId, SubnetId, Traffic, VpcId},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -191,11 +192,27 @@ fn what_an_agent_says() {
     };
     check("agent.logs", &AgentMessage::Logs { seq: 8, batches: vec![batch] });
     check("agent.renew", &AgentMessage::Renew { csr_pem: "-----BEGIN".into() });
+    let task = || TASK.parse().unwrap();
+    let questions = [
+        ("tags", Question::Tags { task: task() }),
+        ("protection", Question::Protection { task: task() }),
+        ("protect", Question::Protect { task: task(), enabled: true, minutes: Some(60) }),
+    ];
+    for (name, question) in questions {
+        check(&format!("agent.ask.{name}"), &AgentMessage::Ask { id: 9, question });
+    }
 }
 
 #[test]
 fn what_a_server_says() {
-    check("server.welcome", &ServerMessage::Welcome(Welcome { heartbeat_seconds: 10, server_time: Timestamp(6) }));
+    check(
+        "server.welcome",
+        &ServerMessage::Welcome(Welcome { heartbeat_seconds: 10, server_time: Timestamp(6), answers: false }),
+    );
+    check(
+        "server.welcome.answers",
+        &ServerMessage::Welcome(Welcome { heartbeat_seconds: 10, server_time: Timestamp(6), answers: true }),
+    );
     check("server.assignments", &ServerMessage::Assignments(assignments()));
     let mut checked = assignments();
     Arc::make_mut(&mut checked.definitions[0].1).containers[0].health_check = Some(HealthCheck {
@@ -222,6 +239,16 @@ fn what_a_server_says() {
     check("server.logs_ack", &ServerMessage::LogsAck { seq: 8, outcomes });
     let refused = JoinAnswer::Refused(JoinRefusal { message: "used up".into(), retry: false });
     check("server.renewed", &ServerMessage::Renewed(refused));
+    let tags = Tags(BTreeMap::from([("team".to_owned(), "blue".to_owned())]));
+    let answers = [
+        ("tags", Answer::Tags { task: tags, container_instance: Tags::default() }),
+        ("protection", Answer::Protection { until: Some(Timestamp(7)) }),
+        ("failure", Answer::Failure { reason: "TASK_NOT_VALID".into(), detail: None }),
+        ("refused", Answer::Refused { status: 400, code: "ClientException".into(), message: "no".into() }),
+    ];
+    for (name, answer) in answers {
+        check(&format!("server.answered.{name}"), &ServerMessage::Answered { id: 9, answer });
+    }
     for (name, code) in [
         ("inactive", GoodbyeCode::Inactive),
         ("superseded", GoodbyeCode::Superseded),

@@ -28,6 +28,8 @@ pub(crate) enum Command {
     /// Tell how a service is, and why it is not stable; let a paused deployment go on.
     #[command(subcommand)]
     Service(crate::cli::ServiceCommand),
+    /// Show VPCs, subnets and interfaces; `net why` tells whether one may talk to another, and what decides it.
+    Net(crate::cli::NetArgs),
     /// Give a service a new image, wait until it runs everywhere, and go back if it fails.
     Deploy(Box<crate::cli::DeployArgs>),
     /// Run a task definition once; with --wait show its output and exit with its code.
@@ -194,6 +196,9 @@ pub(crate) struct AgentArgs {
     /// How long a registry may send nothing, or less than a kilobyte a second, before a pull fails: 90s, 10m.
     #[arg(long, env = "ECS_IMAGE_PULL_INACTIVITY_TIMEOUT", default_value = "1m", value_parser = parse_duration)]
     pub(crate) image_pull_inactivity_timeout: std::time::Duration,
+    /// How often a task may ask for its metadata, a second and at once.
+    #[arg(long, env = "ECS_TASK_METADATA_RPS_LIMIT", default_value = "40,60")]
+    pub(crate) task_metadata_rps_limit: agent::metadata::Rate,
     /// An address at which this machine's published ports can be reached.
     #[arg(long, env = "LONGSHORE_ADDRESS")]
     pub(crate) address: Option<std::net::IpAddr>,
@@ -215,6 +220,12 @@ pub(crate) struct AgentArgs {
     /// Enter this network namespace first; registries are still reached from the one we came from.
     #[arg(long, hide = true)]
     pub(crate) netns: Option<PathBuf>,
+    /// Keep tasks of mode awsvpc from the instance metadata service.
+    #[arg(long, env = "ECS_AWSVPC_BLOCK_IMDS")]
+    pub(crate) awsvpc_block_imds: bool,
+    /// What the instance metadata service tells, as the host of a local instance has written it.
+    #[arg(long, hide = true)]
+    pub(crate) instance_metadata: Option<PathBuf>,
     /// Register as this instance type, with its vCPU and memory.
     #[arg(long, hide = true)]
     pub(crate) instance_type: Option<String>,

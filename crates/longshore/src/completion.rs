@@ -40,6 +40,7 @@ pub(crate) fn dressed(command: Command) -> Command {
         "cluster" => arg.add(ArgValueCandidates::new(clusters)),
         "service" => arg.add(ArgValueCandidates::new(services)),
         "family" => arg.add(ArgValueCandidates::new(families)),
+        "sender" => arg.add(ArgValueCandidates::new(senders)),
         "task_id" => arg.add(ArgValueCandidates::new(tasks)),
         "ecs_profile" => arg.add(ArgValueCandidates::new(|| in_file("credentials", |names| names.ecs_profiles))),
         "cluster_config" => arg.add(ArgValueCandidates::new(|| in_file("config", |names| names.clusters))),
@@ -108,6 +109,15 @@ fn tasks() -> Vec<CompletionCandidate> {
         }
         Ok(found)
     })
+}
+
+/// Who may open a connection: services, tasks, and anybody.
+fn senders() -> Vec<CompletionCandidate> {
+    let of_service = |name: CompletionCandidate| name.add_prefix("service/");
+    let mut all: Vec<_> = services().into_iter().map(of_service).collect();
+    all.extend(tasks());
+    all.push(CompletionCandidate::new("internet"));
+    all
 }
 
 fn tokens() -> Vec<CompletionCandidate> {

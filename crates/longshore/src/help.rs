@@ -102,6 +102,27 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "net",
+        &[
+            ("What networks there are, and who is in them", "longshore net"),
+            ("For scripts", "longshore net --output json"),
+            ("Why does the service web not reach the database?", "longshore net why service/web 10.0.2.10:5432"),
+        ],
+    ),
+    (
+        "net why",
+        &[
+            ("May the tasks of one service talk to those of another?", "longshore net why service/web service/db:5432"),
+            ("Can everybody reach it?", "longshore net why internet eni-0123456789abcdef0:443"),
+            ("Does a task get out?", "longshore net why 0123456789abcdef0123456789abcdef internet:443"),
+            ("A ping", "longshore net why 10.0.1.4 10.0.2.7 --protocol icmp"),
+            (
+                "For scripts: the exit code is 0 if it passes and 1 if it does not",
+                "longshore net why service/web service/db:5432 --output json",
+            ),
+        ],
+    ),
+    (
         "deploy",
         &[
             (
@@ -200,6 +221,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "longshore up --cluster shop --size 3 --instance-type t3.medium --capability-iam",
             ),
             ("Only the cluster; machines attach themselves", "longshore up --cluster shop --empty"),
+            (
+                "A cluster, and a security group for tasks with an interface of their own",
+                "longshore up --cluster shop --launch-type FARGATE --cidr 10.0.0.0/8 --port 443",
+            ),
         ],
     ),
     (

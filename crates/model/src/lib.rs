@@ -44,7 +44,7 @@ pub use container_instance::{AgentInfo, ContainerInstance, InstanceStatus};
 pub use definition_rules::InvalidDefinition;
 pub use health::{Health, HealthCheck, HealthStatus};
 pub use lifecycle::{ContainerObservation, ObservedStatus, TaskObservation};
-pub use machine::{Machine, MachineState};
+pub use machine::{Machine, MachineState, MetadataOptions};
 pub use names::{
     AccountId, ClusterName, ContainerInstanceId, Family, InvalidName, Region, ServiceDeploymentId, ServiceName, TaskId,
 };

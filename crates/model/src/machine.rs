@@ -43,6 +43,30 @@ impl MachineState {
     }
 }
 
+/// Who may ask the instance metadata service of a machine, and how. Source: `InstanceMetadataOptionsRequest`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetadataOptions {
+    /// Whether anybody may.
+    pub enabled: bool,
+    /// Whether only who has a token may.
+    pub tokens_required: bool,
+    /// How many hops a token gets from the machine: with 1 it reaches no container behind a bridge.
+    pub hop_limit: u8,
+}
+
+impl Default for MetadataOptions {
+    /// EC2's, where neither image nor account say otherwise.
+    fn default() -> Self {
+        Self { enabled: true, tokens_required: false, hop_limit: 1 }
+    }
+}
+
+impl MetadataOptions {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A local instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
@@ -68,6 +92,12 @@ pub struct Machine {
     /// `ECS_RESERVED_MEMORY` of its user data, MiB.
     #[serde(default)]
     pub reserved_memory: u32,
+    /// All of its user data, in base64 as it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_data: Option<String>,
+    /// Who may ask for its metadata.
+    #[serde(default, skip_serializing_if = "MetadataOptions::is_default")]
+    pub metadata_options: MetadataOptions,
     /// What it is; the API moves it to the states on the way, the host's loop on from there.
     pub state: MachineState,
     /// EC2's reason for the last change, e.g. `Client.UserInitiatedShutdown: User initiated shutdown`.

@@ -1,4 +1,4 @@
-//! Forgetting UDP flows whose port mapping changed.
+//! Forgetting flows: UDP ones whose port mapping changed, and all of an address that left a VPC.
 //!
 //! The kernel translates a flow as it did its first packet. TCP starts anew with each connection, but a UDP client that keeps
 //! its source port would talk to the old target for as long as it talks. So after a change the flows it concerns are deleted,
@@ -8,6 +8,7 @@ use crate::ports::{PortMap, Protocol};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with, sockopt,
 };
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -62,19 +63,54 @@ pub(crate) fn forget_here(ports: &[PortMap], change: Change) {
 }
 
 fn forget(ports: &[PortMap], change: Change) -> io::Result<()> {
+    delete_where(|message| {
+        let flow = Flow::parse(message)?;
+        ports.iter().any(|port| flow.is_wrong(port, change)).then_some(flow.identity)
+    })
+}
+
+/// Deletes, in the calling thread's namespace, every flow from or to one of these addresses, as it was sent or as it is
+/// answered: who has the address next is not to inherit what was allowed before. Best effort, as [`forget_here`].
+pub(crate) fn forget_addresses_here(gone: &BTreeSet<Ipv4Addr>) {
+    if gone.is_empty() {
+        return;
+    }
+    let concerned = |message: &[u8]| {
+        let (mut concerned, mut identity) = (false, Vec::new());
+        for (kind, attribute, payload) in attributes(message.get(HEADERS..)?) {
+            if matches!(kind, CTA_TUPLE_ORIG | CTA_TUPLE_REPLY) {
+                let ip = find(payload, CTA_TUPLE_IP)?;
+                concerned |= [CTA_IP_V4_SRC, CTA_IP_V4_DST].iter().any(|side| {
+                    let bytes: Option<[u8; 4]> = find(ip, *side).and_then(|bytes| bytes.try_into().ok());
+                    bytes.is_some_and(|bytes| gone.contains(&Ipv4Addr::from(bytes)))
+                });
+            }
+            if matches!(kind, CTA_TUPLE_ORIG | CTA_ID | CTA_ZONE) {
+                keep(&mut identity, attribute);
+            }
+        }
+        concerned.then_some(identity)
+    };
+    if let Err(error) = delete_where(concerned) {
+        tracing::warn!(%error, "flows of addresses that left could not be forgotten");
+    }
+}
+
+/// An attribute as it came, at the boundary the kernel wants.
+fn keep(identity: &mut Vec<u8>, attribute: &[u8]) {
+    identity.extend_from_slice(attribute);
+    identity.resize(identity.len().next_multiple_of(4), 0);
+}
+
+/// Deletes every flow that `wrong` names by its identity.
+fn delete_where(wrong: impl Fn(&[u8]) -> Option<Vec<u8>>) -> io::Result<()> {
     let protocol = Some(netlink::NETFILTER);
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
     sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(PATIENCE))?;
-    let mut wrong = Vec::new();
-    exchange(&socket, &request(CT_GET, NLM_F_REQUEST | NLM_F_DUMP, &[]), |message| {
-        if let Some(flow) = Flow::parse(message)
-            && ports.iter().any(|port| flow.is_wrong(port, change))
-        {
-            wrong.push(flow);
-        }
-    })?;
-    for flow in wrong {
-        match exchange(&socket, &request(CT_DELETE, NLM_F_REQUEST | NLM_F_ACK, &flow.identity), |_| ()) {
+    let mut found = Vec::new();
+    exchange(&socket, &request(CT_GET, NLM_F_REQUEST | NLM_F_DUMP, &[]), |message| found.extend(wrong(message)))?;
+    for identity in found {
+        match exchange(&socket, &request(CT_DELETE, NLM_F_REQUEST | NLM_F_ACK, &identity), |_| ()) {
             // It ended by itself in between.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => other?,
@@ -105,8 +141,7 @@ impl Flow {
                 _ => continue,
             }
             if kind != CTA_TUPLE_REPLY {
-                identity.extend_from_slice(attribute);
-                identity.resize(identity.len().next_multiple_of(4), 0);
+                keep(&mut identity, attribute);
             }
         }
         Some(Self { to: to?, answers: answers?, identity })

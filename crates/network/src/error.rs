@@ -17,6 +17,14 @@ pub enum Error {
         /// Which rule it breaks.
         why: &'static str,
     },
+    /// A service inside a namespace cannot listen.
+    #[error("cannot listen on {at}: {source}")]
+    Listen {
+        /// Where.
+        at: std::net::SocketAddrV4,
+        /// Why.
+        source: io::Error,
+    },
     /// The range is in use by something that is not ours.
     #[error("{wanted} overlaps {existing} on interface {interface}; choose another range with {flag}")]
     Overlap {

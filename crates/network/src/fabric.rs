@@ -3,12 +3,15 @@
 //! A host whose own firewall drops forwarded packets is left as it is; opening it is the operator's decision.
 
 use crate::names::{IfName, Mac, TableName};
-use crate::netlink::Netlink;
+use crate::netlink::{Netlink, RawHop, RawRoute};
+use crate::vpc::plumbing::MAIN;
 use crate::{Error, NetContext, Result, nft, overlap, sysctl};
 use ipnet::Ipv4Net;
 
 /// The flag that an overlap error tells the operator to change.
 pub const FABRIC_FLAG: &str = "--vpc-cidr";
+/// The same for the public addresses.
+pub const POOL_FLAG: &str = "--public-pool";
 
 /// The fabric that joins local instances.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub struct FabricSpec {
     pub bridge: IfName,
     /// The bridge's own address and the range instances get theirs from.
     pub gateway: Ipv4Net,
+    /// The public addresses that instances answer for: they are reached over the fabric.
+    pub pool: Option<Ipv4Net>,
     /// The nftables table (family `ip`); `longshore_fabric` unless configured.
     pub table: TableName,
 }
@@ -27,6 +32,7 @@ impl FabricSpec {
         Self {
             bridge: IfName::new("longshore0").expect("fits the rules"),
             gateway: Ipv4Net::new([172, 31, 0, 1].into(), 16).expect("16 is at most 32"),
+            pool: None,
             table: TableName::new("longshore_fabric").expect("fits the rules"),
         }
     }
@@ -35,15 +41,32 @@ impl FabricSpec {
 /// Makes the fabric in the context's namespace (the server's own, as a rule) and turns forwarding on there.
 /// Errors with [`Error::Overlap`] when the range is in use by another interface, [`Error::NameTaken`] when the bridge's name is.
 pub async fn ensure_fabric(context: &NetContext, spec: &FabricSpec) -> Result<()> {
-    let FabricSpec { bridge, gateway, table } = spec.clone();
+    let FabricSpec { bridge, gateway, pool, table } = spec.clone();
     let work = async move || {
         let mut netlink = Netlink::open_here()?;
         overlap::refuse(&mut netlink, gateway, bridge.as_str(), FABRIC_FLAG).await?;
         ensure_bridge(&mut netlink, &bridge, gateway).await?;
+        if let Some(pool) = pool {
+            lead_pool(&mut netlink, &bridge, pool.trunc()).await?;
+        }
         sysctl::set("ipv4/ip_forward", "1")?;
-        nft::apply_here(&nft::masquerade_table(&table, gateway))
+        nft::apply_here(&nft::masquerade_table(&table, gateway, pool))
     };
     context.run(work).await
+}
+
+/// Leads the pool to the fabric. It may lie in a wider network that the host is in, as part of which others reach it; but not
+/// where that very range is led elsewhere.
+async fn lead_pool(netlink: &mut Netlink, bridge: &IfName, pool: Ipv4Net) -> Result<()> {
+    let link = netlink.link(bridge.as_str()).await?.ok_or_else(|| Error::NoSuchLink(bridge.to_string()))?;
+    let routes = netlink.routes().await?;
+    if let Some((other, _)) = routes.iter().find(|(index, to)| *to == pool && *index != link.index) {
+        let links = netlink.links().await?;
+        let named = links.into_iter().find(|link| link.index == *other).map(|link| link.name);
+        let interface = named.unwrap_or_else(|| format!("number {other}"));
+        return Err(Error::Overlap { wanted: pool, existing: pool, interface, flag: POOL_FLAG });
+    }
+    netlink.set_route(&RawRoute { table: MAIN, to: pool, hop: RawHop::Device(link.index) }).await
 }
 
 /// Takes bridge and table away; fine when they are not there. Forwarding stays on: others may have come to rely on it.

@@ -11,6 +11,7 @@
 //! * [`endpoint`]: a namespace per task or container, `eth0` on that bridge, or isolated for mode `none`.
 //! * [`vpc`]: a VPC's share of a host: its router, its tasks' interfaces, security groups, the overlay to other hosts.
 //! * [`ports`]: host ports mapped to containers by NAT; [`probe`]: is a port free, and which range is dynamic.
+//! * [`link_local`]: the addresses at which tasks ask their instance things.
 //! * [`ipam`]: which address is next; pure.
 //!
 //! Deliberately absent: clocks, retries, logging of outcomes, and any persistent state. The caller's ledger owns names.
@@ -30,6 +31,7 @@ pub mod endpoint;
 pub mod fabric;
 pub mod instance;
 pub mod ipam;
+pub mod link_local;
 pub mod netns;
 pub mod ports;
 pub mod probe;
@@ -44,6 +46,7 @@ pub use error::Error;
 pub use fabric::{FabricSpec, ensure_fabric, remove_fabric};
 pub use instance::{InstanceNetSpec, ensure_instance, remove_instance};
 pub use ipnet::Ipv4Net;
+pub use link_local::{LinkLocalSpec, ensure_link_local, remove_link_local};
 pub use names::{IfName, Mac, TableName};
 pub use netlink::{Link, Netlink};
 pub use netns::{NetnsPath, sweep};

@@ -244,6 +244,27 @@ impl Netlink {
         Ok(there)
     }
 
+    /// Gives an interface a further IPv4 address; fine when it has it.
+    pub(crate) async fn add_address(&mut self, index: u32, address: Ipv4Net) -> Result<()> {
+        let request = self.handle.address().add(index, IpAddr::V4(address.addr()), address.prefix_len()).execute();
+        tolerate(self.drive(&format!("adding address {address}"), request).await, Errno::EXIST)
+    }
+
+    /// Takes one IPv4 address from an interface; fine when it is not there.
+    pub(crate) async fn remove_address(&mut self, index: u32, address: Ipv4Net) -> Result<()> {
+        let mut request = self.handle.address().get().set_link_index_filter(index);
+        request.message_mut().header.family = AddressFamily::Inet;
+        for message in self.collect("listing addresses", request.execute()).await? {
+            if message.attributes.contains(&AddressAttribute::Local(IpAddr::V4(address.addr())))
+                && message.header.prefix_len == address.prefix_len()
+            {
+                let request = self.handle.address().del(message).execute();
+                self.drive("taking an address away", request).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes this the default route, replacing another one.
     pub(crate) async fn set_default_route(&mut self, index: u32, gateway: Ipv4Addr) -> Result<()> {
         let message = RouteMessageBuilder::<Ipv4Addr>::new().output_interface(index).gateway(gateway).build();

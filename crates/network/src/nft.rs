@@ -7,6 +7,7 @@ use crate::names::{IfName, TableName};
 use crate::{Error, Result};
 use ipnet::Ipv4Net;
 use std::io::{self, Write};
+use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
 
 /// `nft` lives in sbin, which is not on every service's PATH.
@@ -20,14 +21,16 @@ struct Chain<'a> {
     rules: Vec<String>,
 }
 
-/// Masquerades what leaves `net` for anywhere else.
-pub(crate) fn masquerade_table(table: &TableName, net: Ipv4Net) -> String {
-    table_text(table, "", &[masquerade_chain(net)])
+/// Masquerades what leaves `net`, or the public addresses of `pool`, for anywhere else. Among themselves all keep their own.
+pub(crate) fn masquerade_table(table: &TableName, net: Ipv4Net, pool: Option<Ipv4Net>) -> String {
+    table_text(table, "", &[masquerade_chain(net, pool)])
 }
 
-fn masquerade_chain(net: Ipv4Net) -> Chain<'static> {
-    let net = net.trunc();
-    let rules = vec![format!("ip saddr {net} ip daddr != {net} ip daddr != 224.0.0.0/4 masquerade")];
+fn masquerade_chain(net: Ipv4Net, pool: Option<Ipv4Net>) -> Chain<'static> {
+    let both: Vec<Ipv4Net> = [Some(net), pool].into_iter().flatten().map(|net| net.trunc()).collect();
+    let elsewhere: String = both.iter().map(|net| format!("ip daddr != {net} ")).collect();
+    let rules =
+        both.iter().map(|net| format!("ip saddr {net} {elsewhere}ip daddr != 224.0.0.0/4 masquerade")).collect();
     Chain { name: "postrouting", hook: "type nat hook postrouting priority srcnat; policy accept;", rules }
 }
 
@@ -42,7 +45,7 @@ pub(crate) fn task_table(table: &TableName, bridge: &IfName, net: Ipv4Net) -> St
             format!("iifname \"{bridge}\" ip saddr 127.0.0.0/8 drop"),
         ],
     };
-    table_text(table, "", &[guard, masquerade_chain(net)])
+    table_text(table, "", &[guard, masquerade_chain(net, None)])
 }
 
 /// Host ports to containers: from outside, from the instance itself and its localhost, and from the containers themselves.
@@ -64,6 +67,16 @@ pub(crate) fn ports_table(table: &TableName, bridge: &IfName, net: Ipv4Net) -> S
         Chain { name: "postrouting", hook: "type nat hook postrouting priority srcnat; policy accept;", rules: post },
     ];
     table_text(table, "map ports { type inet_proto . inet_service : ipv4_addr . inet_service; }", &chains)
+}
+
+/// Keeps those outside the instance from its link-local addresses: only its own processes and its tasks' bridge may ask there.
+/// The bridge need not be there yet.
+pub(crate) fn link_local_table(table: &TableName, bridge: &IfName, addresses: &[Ipv4Addr]) -> String {
+    let all: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    let rule = format!("iifname != {{ \"lo\", \"{bridge}\" }} ip daddr {{ {} }} drop", all.join(", "));
+    let guard =
+        Chain { name: "guard", hook: "type filter hook input priority filter; policy accept;", rules: vec![rule] };
+    table_text(table, "", &[guard])
 }
 
 fn table_text(table: &TableName, map: &str, chains: &[Chain<'_>]) -> String {

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use network::{FabricSpec, Protocol};
+use network::{FabricSpec, LinkLocalSpec, Protocol};
 use std::net::Ipv4Addr;
 
 #[tokio::test]
@@ -166,4 +166,29 @@ async fn futures_can_be_spawned() {
     assert_send(network::ensure_endpoints(&world.host, &[])).await.expect("nothing");
     assert_send(network::add_ports(&world.host, &table(), &[])).await.expect("nothing");
     assert_eq!(FabricSpec::standard().gateway.addr(), Ipv4Addr::new(172, 31, 0, 1));
+}
+
+#[tokio::test]
+async fn link_local_addresses_are_an_instances_own() {
+    let world = World::with_instances(&[2, 3]).await;
+    let (one, two) = (world.instance_spec(2).netns.context(), world.instance_spec(3).netns.context());
+    ok(network::ensure_endpoint(&one, &world.endpoint_spec(2, 2)).await);
+    let container = world.endpoint_spec(2, 2).netns.context();
+    let before = dump(&one).await;
+    let spec = LinkLocalSpec::standard(&task_bridge().bridge, vec![Ipv4Addr::new(169, 254, 170, 2)]);
+    for _ in 0..2 {
+        ok(network::ensure_link_local(&one, &spec).await);
+    }
+    serve_tcp(&one, "169.254.170.2:80").await;
+    assert_eq!(call_tcp(&container, "169.254.170.2:80").await.expect("reached"), "172.17.0.2", "with its own address");
+    assert_eq!(call_tcp(&one, "169.254.170.2:80").await.expect("reached"), "169.254.170.2");
+    // A neighbour that routes there through the instance is not let in, but would be without the table.
+    sh(&two, "ip route add 169.254.170.2 via 172.31.0.2").await;
+    assert!(call_tcp_within(&two, "169.254.170.2:80", SHORT).await.is_err());
+    sh(&one, "nft delete table ip longshore_local").await;
+    call_tcp(&two, "169.254.170.2:80").await.expect("reached");
+    for _ in 0..2 {
+        ok(network::remove_link_local(&one, &spec).await);
+    }
+    assert_eq!(dump(&one).await, before, "nothing is left");
 }

@@ -255,6 +255,50 @@ async fn nobody_sends_under_anothers_address() {
     ok(vpc::ensure(&cloud.host(2), &place, Some(&share), &net.share(2)).await);
     assert!(send_echo(&cloud.host(3), "172.31.1.77", "172.31.1.12", 100).await);
     assert!(ear.hears(ECHO_REQUEST, "172.31.1.77", PATIENCE), "from one that is");
+    // Nor can a process on a host that does: a container with the host's network could otherwise go past every group.
+    assert!(send_wrapped(&cloud.host(3), underlay(2), 4711, "172.31.1.78", "172.31.1.12").await);
+    assert!(ear.hears(ECHO_REQUEST, "172.31.1.78", PATIENCE), "the packet is right, and host 3 has no rules any more");
+    assert!(!send_wrapped(&cloud.host(1), underlay(2), 4711, "172.31.1.79", "172.31.1.12").await);
+    assert!(!ear.hears(ECHO_REQUEST, "172.31.1.79", SHORT), "host 1 has");
+    // Nor a container behind a host that claims to be another host, to its own host or past it.
+    let container = cloud.world.netns("container");
+    ok(container.create().await);
+    for host in [1, 2] {
+        let link = format!(
+            "ip link add c0 type veth peer name eth0 netns {0}; ip addr add 10.99.0.1/24 dev c0; ip link set c0 up; \
+             nsenter --net={0} sh -ec 'ip addr add 10.99.0.2/24 dev eth0; ip link set eth0 up; ip route add default via 10.99.0.1'",
+            container.as_path().display()
+        );
+        sh(&cloud.host(host), &link).await;
+        send_wrapped_as(&container.context(), underlay(3), underlay(2), 4711, "172.31.1.80", "172.31.1.12").await;
+        assert!(!ear.hears(ECHO_REQUEST, "172.31.1.80", SHORT), "through host {host}");
+        sh(&cloud.host(host), "ip link del c0").await;
+    }
+    send_wrapped_as(&cloud.host(3), underlay(3), underlay(2), 4711, "172.31.1.81", "172.31.1.12").await;
+    assert!(ear.hears(ECHO_REQUEST, "172.31.1.81", PATIENCE), "what was claimed, where it is true");
+}
+
+#[tokio::test]
+async fn who_gets_an_address_next_does_not_inherit_its_flows() {
+    let (cloud, mut net) = four().await;
+    let c = cloud.task(&net, "c");
+    let ask = udp_socket(&c).await;
+    serve_udp(&cloud.task(&net, "a"), "0.0.0.0:53", "old").await;
+    assert_eq!(ask_udp(&ask, "172.31.1.10:53", PATIENCE).expect("answered"), "old 172.31.1.12");
+    let before = net.clone();
+    // The next task with this address lets nobody in.
+    net.groups.insert("closed".into(), group(&[], &["all"]));
+    net.tasks.remove("a");
+    cloud.change(&before, &net).await;
+    let empty = net.clone();
+    cloud.add(&mut net, "e", 1, "one", "172.31.1.10", &["closed"]);
+    cloud.change(&empty, &net).await;
+    serve_udp(&cloud.task(&net, "e"), "0.0.0.0:53", "new").await;
+    assert!(ask_udp(&ask, "172.31.1.10:53", SHORT).is_err(), "the flow was to another");
+    let closed = net.clone();
+    net.port("e").groups = ["open".to_owned()].into();
+    cloud.change(&closed, &net).await;
+    assert_eq!(ask_udp(&ask, "172.31.1.10:53", PATIENCE).expect("answered"), "new 172.31.1.12");
 }
 
 #[tokio::test]
@@ -317,7 +361,7 @@ const HALVES: &[(&str, &str)] = &[
     ("no router", "nsenter --net=$R ip link del vx; umount $R"),
     ("a file instead of a router", "nsenter --net=$R ip link del vx; umount $R; rm $R; touch $R"),
     ("no rules", "nsenter --net=$R nft delete table ip vpc"),
-    ("rules of another shape", "nsenter --net=$R nft 'flush table ip vpc; delete chain ip vpc outside'"),
+    ("rules of another shape", "nsenter --net=$R nft 'flush table ip vpc; delete chain ip vpc inward'"),
     ("no overlay", "nsenter --net=$R ip link del vx"),
     (
         "an overlay of another number",

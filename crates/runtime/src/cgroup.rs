@@ -5,6 +5,10 @@
 //! Paths are absolute within every hierarchy, e.g. `/longshore/i-1/task`. Files of the kernel answer at once, so these
 //! functions are synchronous; only [`Cgroups::remove`] has to wait for processes to die.
 
+mod usage;
+
+pub use usage::{DeviceUsage, Usage};
+
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};

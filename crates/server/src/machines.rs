@@ -4,6 +4,7 @@
 //! them in as a [`MachineHost`]. Every call is level-triggered and may be repeated after a crash of either side.
 
 use futures::future::BoxFuture;
+use ipnet::Ipv4Net;
 use model::Machine;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -20,8 +21,22 @@ pub struct MachineSpec {
     pub server: SocketAddr,
     /// A join token, if the host said that the machine has none of its own identity yet.
     pub token: Option<String>,
+    /// Its VPC's id, range and default security group, and its subnet's range.
+    pub place: MachinePlace,
     /// Attributes that its agent registers besides those it finds.
     pub attributes: model::Attributes,
+}
+
+/// Where a machine is in its VPC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct MachinePlace {
+    pub vpc: String,
+    pub vpc_cidr: Ipv4Net,
+    pub security_group: String,
+    pub subnet_cidr: Option<Ipv4Net>,
+    pub availability_zone_id: Option<String>,
+    pub private_dns_name: String,
 }
 
 /// Why the host could not do it. The words become the machine's state reason.

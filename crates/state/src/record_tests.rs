@@ -9,14 +9,14 @@ use model::{
     ContainerInstanceArn, ContainerInstanceId, ContainerOverride, ContainerStatus, CpuUnits, Creation, Deployment,
     DeploymentId, DeploymentRules, DeploymentStrategy, Desired, EarlySuccess, External, Failures, Family, Health,
     HealthCheck, HealthStatus, HookAction, HookRun, HookStatus, HookTarget, InstanceStatus, LaunchType, Lifecycle,
-    LifecycleHook, LifecycleStage, LogConfiguration, LogDriver, Machine, MachineState, MemoryMib, NetworkBinding,
-    NetworkMode, Phase, PlacementConstraint, PlacementStrategy, Port, PortMapping, PortSpec, PropagateTags, Protocol,
-    Region, Registration, Reservation, Resources, RevisionImage, RevisionShare, RevisionSpec, Rollback, Rollout, Scale,
-    SchedulingStrategy, Scope, Service, ServiceArn, ServiceDeployment, ServiceDeploymentArn, ServiceDeploymentId,
-    ServiceDeploymentStatus, ServiceEvent, ServiceEventName, ServiceEventRecord, ServiceName, ServiceRevision,
-    ServiceRevisionArn, ServiceStatus, SettingName, Stop, StopCode, Tags, Task, TaskArn, TaskDefinition,
-    TaskDefinitionArn, TaskDefinitionSpec, TaskDefinitionStatus, TaskId, TaskOverrides, TaskSet, TaskSetStatus,
-    TaskTimes, Timestamp, Ulimit,
+    LifecycleHook, LifecycleStage, LogConfiguration, LogDriver, Machine, MachineState, MemoryMib, MetadataOptions,
+    NetworkBinding, NetworkMode, Phase, PlacementConstraint, PlacementStrategy, Port, PortMapping, PortSpec,
+    PropagateTags, Protocol, Region, Registration, Reservation, Resources, RevisionImage, RevisionShare, RevisionSpec,
+    Rollback, Rollout, Scale, SchedulingStrategy, Scope, Service, ServiceArn, ServiceDeployment, ServiceDeploymentArn,
+    ServiceDeploymentId, ServiceDeploymentStatus, ServiceEvent, ServiceEventName, ServiceEventRecord, ServiceName,
+    ServiceRevision, ServiceRevisionArn, ServiceStatus, SettingName, Stop, StopCode, Tags, Task, TaskArn,
+    TaskDefinition, TaskDefinitionArn, TaskDefinitionSpec, TaskDefinitionStatus, TaskId, TaskOverrides, TaskSet,
+    TaskSetStatus, TaskTimes, Timestamp, Ulimit,
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -207,6 +207,8 @@ fn machine() -> Record {
             cluster: ClusterName::parse("shop").unwrap(),
             attributes: BTreeMap::from([("disk".to_owned(), Some("ssd".to_owned()))]),
             reserved_memory: 64,
+            user_data: None,
+            metadata_options: MetadataOptions::default(),
             state: MachineState::ShuttingDown,
             state_reason: Some("Client.UserInitiatedShutdown: User initiated shutdown".to_owned()),
             state_changed_at: Timestamp(8),
@@ -469,11 +471,20 @@ fn other_forms() -> Vec<(Record, &'static str)> {
         (checked_definition(), "health"),
         (checked_task(), "health"),
         (patient_service(), "health"),
+        (told_machine(), "metadata"),
         (network::attached_task(), "attachment"),
         (network::attached_revision(), "network"),
         (network::roomy_instance(), "interfaces"),
         (discovery::found_revision(), "registries"),
     ]
+}
+
+fn told_machine() -> Record {
+    let Record::Machine(mut machine) = machine() else { unreachable!() };
+    let known = std::sync::Arc::make_mut(&mut machine);
+    known.user_data = Some("IyEvYmluL3NoCg==".to_owned());
+    known.metadata_options = MetadataOptions { enabled: true, tokens_required: true, hop_limit: 2 };
+    Record::Machine(machine)
 }
 
 fn checked_definition() -> Record {

@@ -3,16 +3,20 @@
 //! What it remembers (addresses and ports taken) is rebuilt from the ledger by `adopt`; what it makes can be found again by
 //! names that follow from container ids.
 
+mod doors;
 mod etc;
 mod images;
 mod network;
 mod spec;
 mod vpc;
 
+pub(crate) use doors::Doors;
 pub use images::{ImageCleanup, clean_images};
+pub(crate) use vpc::Vpcs;
 
 use crate::{
     logs::{LogHub, put_aside},
+    metadata::Secret,
     node::{Failure, Node, NodeEvent, Seen},
     plan::{INSTANCE_LABEL, Job, Output, TaskPlan},
     task::{Endpoint, Probed, Pulled},
@@ -68,6 +72,8 @@ pub struct NodeConfig {
     pub bridge_candidates: Vec<Ipv4Net>,
     /// The address at which other instances reach this one: what VPCs between them are carried over.
     pub address: Option<IpAddr>,
+    /// What containers' ids at the task metadata endpoint are made with.
+    pub metadata: Secret,
 }
 
 /// Whether a registry is asked for an image that is here: the original agent's `ECS_IMAGE_PULL_BEHAVIOR`.
@@ -102,6 +108,11 @@ impl RealNode {
         let network = network::TaskNetwork::new(config.netns_dir.clone(), config.bridge_candidates.clone());
         let vpcs = vpc::Vpcs::new(config.netns_dir.clone(), config.address, effects.clone());
         Ok(Self { runtime, config, effects, cgroups: Cgroups::detect()?, network, vpcs })
+    }
+
+    /// Its VPCs, whose doors are opened once what is behind them is there.
+    pub(crate) fn vpcs(&self) -> Vpcs {
+        self.vpcs.clone()
     }
 
     /// Asks until the runtime answers; callers bound it.
@@ -194,6 +205,7 @@ impl RealNode {
             netns: self.network.netns_of(job).map_err(|e| fail(&e))?,
             log_file: LogHub::file(&self.config.data_dir.join("logs"), job.id()),
             files: &files,
+            metadata_id: self.config.metadata.id(job.id()),
         };
         let spec = spec::build(job, &image, &places);
         let mut tries = 1;

@@ -19,6 +19,8 @@ pub(super) struct Places<'a> {
     pub(super) netns: Option<PathBuf>,
     pub(super) log_file: PathBuf,
     pub(super) files: &'a Files,
+    /// The container's id at the task metadata endpoint.
+    pub(super) metadata_id: String,
 }
 
 /// The limits of all containers of a task together.
@@ -41,7 +43,7 @@ pub(super) fn build(job: &Job, image: &Image, places: &Places<'_>) -> ContainerS
     let mut spec = ContainerSpec::new(job.id(), image.name.clone(), args);
     spec.labels = job.labels(places.instance);
     spec.labels.insert(IMAGE_LABEL.to_owned(), image.name.clone());
-    spec.env = image.config.environment(&environment(job));
+    spec.env = image.config.environment(&environment(job, &places.metadata_id));
     spec.cwd = definition.working_directory.clone().unwrap_or_else(|| image.config.working_dir.clone());
     spec.user = definition.user.clone().unwrap_or_else(|| image.config.user.clone());
     spec.hostname.clone_from(&places.files.hostname);
@@ -59,8 +61,9 @@ pub(super) fn build(job: &Job, image: &Image, places: &Places<'_>) -> ContainerS
     spec
 }
 
-/// What the definition says, after what ECS adds; of two with one name the last counts.
-fn environment(job: &Job) -> Vec<(String, String)> {
+/// What the definition says, between what ECS adds for want of it and what nobody may change; of two with one name the last
+/// counts.
+fn environment(job: &Job, metadata_id: &str) -> Vec<(String, String)> {
     let region = job.task.assignment.task.cluster.scope.region.to_string();
     let mut all = vec![
         // AWS: added by the control plane there, by the agent here.
@@ -69,6 +72,12 @@ fn environment(job: &Job) -> Vec<(String, String)> {
         ("AWS_DEFAULT_REGION".to_owned(), region),
     ];
     all.extend(job.container().environment.iter().cloned());
+    let address = crate::metadata::ADDRESS;
+    for (name, path) in
+        [("ECS_CONTAINER_METADATA_URI", "v3"), ("ECS_CONTAINER_METADATA_URI_V4", "v4"), ("ECS_AGENT_URI", "api")]
+    {
+        all.push((name.to_owned(), format!("http://{address}/{path}/{metadata_id}")));
+    }
     all
 }
 
@@ -136,6 +145,7 @@ mod tests {
             netns: Some("/run/n".into()),
             log_file: "/l".into(),
             files: &files,
+            metadata_id: "u-u-i-d".into(),
         };
         build(&job, &image, &places)
     }
@@ -164,11 +174,20 @@ mod tests {
     #[test]
     fn the_definition_wins_over_the_image_and_labels_are_ecss() {
         let spec = built(|c| {
-            c.environment = vec![("A".into(), "2".into()), ("AWS_REGION".into(), "mine".into())];
+            c.environment = [("A", "2"), ("AWS_REGION", "mine"), ("ECS_AGENT_URI", "mine")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into();
             c.docker_labels.insert("mine".into(), "1".into());
         });
         assert_eq!((spec.args, spec.user.as_str()), (vec!["/bin/web".to_owned()], "www"));
-        for line in ["A=2", "AWS_REGION=mine", "AWS_EXECUTION_ENV=AWS_ECS_EC2"] {
+        for line in [
+            "A=2",
+            "AWS_REGION=mine",
+            "AWS_EXECUTION_ENV=AWS_ECS_EC2",
+            "ECS_CONTAINER_METADATA_URI=http://169.254.170.2/v3/u-u-i-d",
+            "ECS_CONTAINER_METADATA_URI_V4=http://169.254.170.2/v4/u-u-i-d",
+            "ECS_AGENT_URI=http://169.254.170.2/api/u-u-i-d",
+        ] {
             assert_eq!(spec.env.iter().filter(|e| *e == line).count(), 1, "{line} in {:?}", spec.env);
         }
         let label = |name: &str| spec.labels.get(name).map(String::as_str);

@@ -4,7 +4,14 @@
 //! here; `network::vpc` makes it so, one VPC at a time and only what differs. Whoever wants an interface waits until its VPC
 //! is known and the interface stands; what others bring about is done in the background and tried again until it holds.
 
-use crate::{node::Failure, plan::TaskPlan, real::chain};
+use crate::{
+    node::Failure,
+    plan::TaskPlan,
+    real::{
+        chain,
+        doors::{Doors, Open},
+    },
+};
 use ::network::{
     self as net, Mac, NetContext, NetnsPath,
     vpc::{self, Group, Peer, Place, Port, Rule, Subnet, Traffic, Vpc, Way},
@@ -16,7 +23,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::Duration,
 };
 use tokio::sync::watch;
@@ -26,7 +33,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// All VPCs of this machine. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Vpcs(Arc<Inner>);
+pub(crate) struct Vpcs(Arc<Inner>);
 
 struct Inner {
     context: NetContext,
@@ -38,7 +45,17 @@ struct Inner {
     /// Counts what the server has said.
     heard: watch::Sender<u64>,
     /// What stands, by VPC. Held while a VPC is changed, so that one change follows the other.
-    standing: tokio::sync::Mutex<BTreeMap<VpcId, Vpc>>,
+    standing: tokio::sync::Mutex<BTreeMap<VpcId, Standing>>,
+    /// What answers tasks in their VPCs; set before the server is heard.
+    doors: OnceLock<Doors>,
+}
+
+/// A VPC as it stands.
+#[derive(Default)]
+struct Standing {
+    /// None while how much of it stands is unknown: the next look begins with what is there.
+    vpc: Option<Vpc>,
+    open: Option<Open>,
 }
 
 #[derive(Default)]
@@ -65,7 +82,14 @@ impl Vpcs {
             wanted: Mutex::default(),
             heard: watch::channel(0).0,
             standing: tokio::sync::Mutex::default(),
+            doors: OnceLock::new(),
         }))
+    }
+
+    /// Says what answers tasks in their VPCs.
+    pub(crate) fn set_doors(&self, doors: Doors) {
+        // There is one agent in a process, which does this once.
+        let _ = self.0.doors.set(doors);
     }
 
     /// The namespace that all containers of a task share.
@@ -183,21 +207,23 @@ impl Vpcs {
             let mut wanted = self.wanted();
             wanted.due.remove(id);
             let Some(views) = &wanted.views else { return Ok(()) };
-            views.get(id).map(|view| self.build(id, view, &wanted.interfaces))
+            views.get(id).map(|view| (self.build(id, view, &wanted.interfaces), view.clone()))
         };
-        let done = match wanted {
-            Some(wanted) if standing.get(id) == Some(&wanted) => return Ok(()),
-            Some(wanted) => {
-                let done = vpc::ensure(&self.0.context, &place, standing.get(id), &wanted).await;
-                done.map(|()| drop(standing.insert(id.clone(), wanted)))
-            }
-            None => vpc::remove(&self.0.context, &place).await.map(|()| drop(standing.remove(id))),
-        };
-        if done.is_err() {
-            // How much of it was done is unknown: the next look begins with what is there.
+        let Some((wanted, view)) = wanted else {
+            // Sockets in it would keep the router alive.
             standing.remove(id);
+            return vpc::remove(&self.0.context, &place).await;
+        };
+        let one = standing.entry(id.clone()).or_default();
+        if one.vpc.as_ref() != Some(&wanted) {
+            let known = one.vpc.take();
+            vpc::ensure(&self.0.context, &place, known.as_ref(), &wanted).await?;
+            one.vpc = Some(wanted);
         }
-        done
+        match self.0.doors.get() {
+            Some(doors) => doors.ensure(&mut one.open, &vpc::router(&place), id, &view).await,
+            None => Ok(()),
+        }
     }
 
     fn build(&self, id: &VpcId, view: &VpcView, interfaces: &BTreeMap<String, AssignedInterface>) -> Vpc {

@@ -4,6 +4,7 @@
 //! all of both. Without a server tasks go on; what is to be told waits on the board and in the log files.
 
 mod join;
+mod questions;
 mod talk;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ mod tls;
 
 pub(crate) use join::join;
 pub use join::{InvalidToken, JoinError, JoinToken};
+pub(crate) use questions::Questions;
 
 use crate::{
     engine::{Engine, EngineError},
@@ -89,6 +91,7 @@ pub(crate) struct Session {
     pub(crate) dial: Option<Arc<dyn Dial>>,
     pub(crate) engine: Engine,
     pub(crate) logs: LogHub,
+    pub(crate) questions: Questions,
     pub(crate) effects: Effects,
     /// What every session begins with; the tasks are filled in.
     pub(crate) hello: Hello,

@@ -1,20 +1,29 @@
 //! One session, from its Hello to its end: a single loop that waits for whatever comes first.
 
-use super::{End, LinkTrouble, PATIENCE, Session, farewell, tls::within};
+use super::{End, LinkTrouble, PATIENCE, Session, farewell, questions::Asked, tls::within};
 use crate::identity::Joined;
 use effects::Effects;
 use link::{
-    AgentMessage, Framed, Goodbye, Hello, JoinAnswer, LogBatch, LogOutcome, Receiver, Sender, ServerMessage, Welcome,
+    AgentMessage, Answer, Framed, Goodbye, Hello, JoinAnswer, LogBatch, LogOutcome, Receiver, Sender, ServerMessage,
+    Welcome,
 };
 use model::Timestamp;
-use std::{collections::VecDeque, time::Duration};
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::oneshot,
+};
 use tracing::Instrument;
 
 /// Observations in one report: a few hundred bytes each.
 const REPORT: usize = 200;
 /// Log messages on their way: enough to fill the time of the server's sync with the next one's reading.
 const LOGS_IN_FLIGHT: usize = 4;
+/// Questions on their way: tasks ask rarely, and none is to wait long behind others.
+const QUESTIONS_IN_FLIGHT: usize = 8;
 /// Intervals of silence after which the session is dead.
 const SILENCES: u32 = 3;
 /// Intervals of silence after which the server is asked for a sign of life. It is asked at the next beat, up to an interval
@@ -41,7 +50,8 @@ pub(super) async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
         | ServerMessage::Networks(_)
         | ServerMessage::ReportAck { .. }
         | ServerMessage::LogsAck { .. }
-        | ServerMessage::Renewed(_) => return Err(LinkTrouble::OutOfTurn),
+        | ServerMessage::Renewed(_)
+        | ServerMessage::Answered { .. } => return Err(LinkTrouble::OutOfTurn),
     };
     tracing::info!(server = session.server, "a session with the server began");
     let apart = welcome.server_time.millis_since(session.effects.now());
@@ -62,6 +72,10 @@ struct Talk<'a, S> {
     reports: u64,
     logs: VecDeque<(u64, Vec<LogBatch>)>,
     log_messages: u64,
+    /// Whether the server answers questions, and those that it has not answered yet.
+    answers: bool,
+    asked: BTreeMap<u64, oneshot::Sender<Answer>>,
+    questions: u64,
     renew: Timestamp,
     last_sent: Duration,
     last_heard: Duration,
@@ -78,6 +92,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
             reports: 0,
             logs: VecDeque::new(),
             log_messages: 0,
+            answers: welcome.answers,
+            asked: BTreeMap::new(),
+            questions: 0,
             renew,
             last_sent: now,
             last_heard: now,
@@ -85,7 +102,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
     }
 
     async fn run(&mut self, receiver: &mut Receiver<S>) -> Result<End, LinkTrouble> {
-        let Session { engine, logs, effects, .. } = self.session;
+        let Session { engine, logs, questions, effects, .. } = self.session;
         loop {
             tokio::select! {
                 message = receiver.receive::<ServerMessage>() => {
@@ -102,6 +119,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
                     let seq = self.log_messages;
                     self.say(&AgentMessage::Logs { seq, batches: batches.clone() }).await?;
                     self.logs.push_back((seq, batches));
+                }
+                asked = questions.next(), if self.answers && self.asked.len() < QUESTIONS_IN_FLIGHT => {
+                    self.ask(asked).await?;
                 }
                 () = wait_until(effects, self.last_sent + self.interval) => self.show_life().await?,
                 () = wait_until(effects, self.last_heard + self.interval * SILENCES) => return Err(LinkTrouble::Silent),
@@ -133,6 +153,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
         }
     }
 
+    async fn ask(&mut self, Asked { question, told }: Asked) -> Result<(), LinkTrouble> {
+        self.questions += 1;
+        let id = self.questions;
+        self.asked.insert(id, told);
+        self.say(&AgentMessage::Ask { id, question }).await
+    }
+
     async fn ask_for_certificate(&mut self) -> Result<(), LinkTrouble> {
         self.renew = self.session.effects.now().plus_millis(RENEW_AGAIN_MS);
         let csr_pem = self.session.store.request()?;
@@ -161,6 +188,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
             }
             ServerMessage::LogsAck { seq, outcomes } => self.logs_answered(seq, &outcomes).await,
             ServerMessage::Renewed(answer) => self.renewed(answer),
+            ServerMessage::Answered { id, answer } => {
+                // Who asked may have given up.
+                drop(self.asked.remove(&id).map(|told| told.send(answer)));
+            }
             ServerMessage::Goodbye(goodbye) => return self.part(goodbye),
         }
         Ok(None)

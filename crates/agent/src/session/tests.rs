@@ -98,7 +98,7 @@ impl Server {
     async fn greet(&self) -> (Framed<TlsStream<TcpStream>>, Hello) {
         let mut framed = self.accept(link::ALPN_SESSION).await;
         let AgentMessage::Hello(hello) = framed.receive().await.unwrap() else { panic!("no hello") };
-        let welcome = Welcome { heartbeat_seconds: 1, server_time: Timestamp(0) };
+        let welcome = Welcome { heartbeat_seconds: 1, server_time: Timestamp(0), answers: true };
         framed.send(&ServerMessage::Welcome(welcome)).await.unwrap();
         (framed, hello)
     }
@@ -142,7 +142,9 @@ async fn report(framed: &mut Framed<TlsStream<TcpStream>>) -> (u64, Vec<TaskObse
             AgentMessage::Report { seq, .. } => framed.send(&ServerMessage::ReportAck { seq }).await.unwrap(),
             AgentMessage::Heartbeat => {}
             AgentMessage::Logs { seq, batches } => keep(framed, seq, &batches).await,
-            other @ (AgentMessage::Hello(_) | AgentMessage::Renew { .. }) => panic!("{other:?}"),
+            other @ (AgentMessage::Hello(_) | AgentMessage::Renew { .. } | AgentMessage::Ask { .. }) => {
+                panic!("{other:?}")
+            }
         }
     }
 }
@@ -392,7 +394,10 @@ async fn a_container_whose_stream_is_refused_does_not_start() {
                     assert_eq!(task.containers[0].reason.as_deref(), Some(reason));
                     break;
                 }
-                AgentMessage::Heartbeat | AgentMessage::Hello(_) | AgentMessage::Renew { .. } => {}
+                AgentMessage::Heartbeat
+                | AgentMessage::Hello(_)
+                | AgentMessage::Renew { .. }
+                | AgentMessage::Ask { .. } => {}
             }
         }
         assert!(!agent.node.calls().iter().any(|call| call.starts_with("start")), "{:?}", agent.node.calls());
@@ -426,7 +431,10 @@ async fn output_reaches_the_server_before_the_task_is_forgotten() {
                     shipped.extend(batches.into_iter().flat_map(|b| b.events).map(|e| e.message));
                 }
                 AgentMessage::Report { seq, .. } => framed.send(&ServerMessage::ReportAck { seq }).await.unwrap(),
-                AgentMessage::Heartbeat | AgentMessage::Hello(_) | AgentMessage::Renew { .. } => {}
+                AgentMessage::Heartbeat
+                | AgentMessage::Hello(_)
+                | AgentMessage::Renew { .. }
+                | AgentMessage::Ask { .. } => {}
             }
         }
         assert_eq!(shipped, ["one", "two"]);

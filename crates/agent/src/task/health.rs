@@ -22,6 +22,9 @@ pub struct Watch {
     start_period: u32,
     /// What the server is told.
     pub health: Health,
+    /// Since when it is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Timestamp>,
     /// Failures in a row that count.
     failures: u32,
     /// Since when the container runs.
@@ -71,6 +74,7 @@ impl Watch {
             retries,
             start_period: check.start_period.unwrap_or(0),
             health: Health::default(),
+            changed: None,
             failures: 0,
             since: None,
             probe: Probe::Off,
@@ -130,13 +134,13 @@ impl Watch {
         match probed {
             Probed::Passed => {
                 self.failures = 0;
-                self.becomes(HealthStatus::Healthy);
+                self.becomes(HealthStatus::Healthy, now);
             }
             Probed::Failed if self.is_starting(began) => {}
             Probed::Failed => {
                 self.failures = self.failures.saturating_add(1);
                 if self.failures >= self.retries {
-                    self.becomes(HealthStatus::Unhealthy);
+                    self.becomes(HealthStatus::Unhealthy, now);
                 }
             }
             Probed::Unknown => {}
@@ -152,8 +156,9 @@ impl Watch {
         unknown && self.since.is_some_and(|since| began.millis_since(since) < period)
     }
 
-    fn becomes(&mut self, status: HealthStatus) {
+    fn becomes(&mut self, status: HealthStatus, now: Timestamp) {
         if self.health.status != status {
+            self.changed = Some(now);
             self.health = Health { status, changes: self.health.changes.saturating_add(1) };
         }
     }

@@ -137,6 +137,9 @@ pub struct ContainerState {
     /// When it was made.
     #[serde(default)]
     pub created: Option<Timestamp>,
+    /// When its process ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<Timestamp>,
     /// The process's exit code.
     #[serde(default)]
     pub exit_code: Option<i32>,
@@ -310,6 +313,7 @@ impl TaskState {
             endpoint: None,
             started: None,
             created: None,
+            finished: None,
             exit_code: None,
             oom: false,
             reason: None,

@@ -218,8 +218,9 @@ impl One<'_> {
     }
 
     fn ended(&mut self) {
+        let now = self.now;
+        self.container().finished.get_or_insert(now);
         if self.container().essential {
-            let now = self.now;
             self.state.execution_stopped.get_or_insert(now);
             self.state.stop.get_or_insert_with(Stop::essential_exited);
         }

@@ -1,6 +1,6 @@
 //! `down`: ends a cluster's tasks and local instances and deletes the cluster.
 
-use super::{Where, cluster, config, instances, say};
+use super::{Where, cluster, config, group, instances, say};
 use anyhow::{Result, bail};
 use clap::Args;
 use shapes::ecs;
@@ -42,6 +42,7 @@ pub(crate) async fn down(args: DownArgs, endpoint: Option<String>) -> Result<()>
         };
         client.call(&request).await?;
     }
+    group::remove(&settings).await?;
     client.call(&ecs::DeleteClusterRequest { cluster: Some(cluster.to_owned()) }).await?;
     say::info("Deleted cluster", &[("cluster", cluster)]);
     Ok(())

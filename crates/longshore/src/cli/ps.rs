@@ -84,13 +84,16 @@ pub(super) async fn print(client: &Client, cluster: &str, tasks: &[ecs::Task], o
     if output.is_json() {
         return say::json(&tasks);
     }
-    let addresses = addresses(client, cluster, tasks).await?;
+    let (own, shared): (Vec<_>, Vec<_>) = tasks.iter().partition(|task| interface(task).is_some());
+    let mut addresses = addresses(client, cluster, &shared).await?;
+    addresses.extend(own_addresses(client, &own).await?);
+    let published = published(client, &own).await?;
     let mut rows = Vec::new();
     for task in tasks {
-        let instance = task.container_instance_arn.as_deref().unwrap_or_default();
-        let address = addresses.get(instance).map(String::as_str);
+        let place = interface(task).map_or(task.container_instance_arn.as_deref(), attached);
+        let address = place.and_then(|place| addresses.get(place)).map(String::as_str);
         for container in task.containers.iter().flatten() {
-            rows.push(row(task, container, address));
+            rows.push(row(task, container, address, &published));
         }
     }
     say::table(&["Name", "State", "Ports", "TaskDefinition", "Health"], &rows);
@@ -104,7 +107,7 @@ pub(super) fn container_name(task: &ecs::Task, container: &ecs::Container) -> St
     format!("{id}/{}", container.name.as_deref().unwrap_or_default())
 }
 
-fn row(task: &ecs::Task, container: &ecs::Container, address: Option<&str>) -> Vec<String> {
+fn row(task: &ecs::Task, container: &ecs::Container, address: Option<&str>, published: &Published) -> Vec<String> {
     let name = container_name(task, container);
     let mut state = container.last_status.clone().unwrap_or_default();
     if state == "STOPPED" {
@@ -116,7 +119,13 @@ fn row(task: &ecs::Task, container: &ecs::Container, address: Option<&str>) -> V
         }
     }
     let prefix = address.map(|a| format!("{a}:")).unwrap_or_default();
-    let ports = container.network_bindings.iter().flatten().map(|b| {
+    let own = interface(task).and_then(|_| {
+        let definition = task.task_definition_arn.clone().unwrap_or_default();
+        published.get(&(definition, container.name.clone().unwrap_or_default()))
+    });
+    // AWS: nothing is bound for a task with an interface of its own; what its definition says is what it has.
+    let bindings = own.or(container.network_bindings.as_ref());
+    let ports = bindings.into_iter().flatten().map(|b| {
         let one = |range: &Option<String>, port: Option<i32>| {
             range.clone().or_else(|| port.map(|p| p.to_string())).unwrap_or_default()
         };
@@ -130,8 +139,65 @@ fn row(task: &ecs::Task, container: &ecs::Container, address: Option<&str>) -> V
     vec![name, state, ports.collect::<Vec<_>>().join(", "), definition.to_owned(), health]
 }
 
+/// The interface that a task has for itself.
+pub(super) fn interface(task: &ecs::Task) -> Option<&ecs::Attachment> {
+    task.attachments.iter().flatten().find(|a| a.r#type.as_deref() == Some("ElasticNetworkInterface"))
+}
+
+/// One detail of it.
+pub(super) fn detail<'a>(interface: &'a ecs::Attachment, name: &str) -> Option<&'a str> {
+    let found = interface.details.iter().flatten().find(|detail| detail.name.as_deref() == Some(name))?;
+    found.value.as_deref()
+}
+
+/// Its id, while it is attached.
+fn attached(interface: &ecs::Attachment) -> Option<&str> {
+    let is_attached = interface.status.as_deref() == Some("ATTACHED");
+    if is_attached { detail(interface, "networkInterfaceId") } else { None }
+}
+
+/// The address of each task's own interface, by the interface's id: the public one, or else the private one.
+async fn own_addresses(client: &Client, tasks: &[&ecs::Task]) -> Result<BTreeMap<String, String>> {
+    let ids: Vec<_> = tasks.iter().filter_map(|task| interface(task).and_then(attached)).map(str::to_owned).collect();
+    let mut addresses = BTreeMap::new();
+    for batch in ids.chunks(BATCH) {
+        // A filter, because an interface that has gone meanwhile is no reason not to list the others.
+        let filter = ec2::Filter { name: Some("network-interface-id".to_owned()), values: Some(batch.to_vec()) };
+        let request = ec2::DescribeNetworkInterfacesRequest { filters: Some(vec![filter]), ..Default::default() };
+        for found in client.call(&request).await?.network_interfaces.into_iter().flatten() {
+            let address = found.association.and_then(|a| a.public_ip).or(found.private_ip_address);
+            addresses.extend(found.network_interface_id.zip(address));
+        }
+    }
+    Ok(addresses)
+}
+
+/// The ports of containers whose task has an interface of its own, by definition and container.
+type Published = BTreeMap<(String, String), Vec<ecs::NetworkBinding>>;
+
+async fn published(client: &Client, tasks: &[&ecs::Task]) -> Result<Published> {
+    let definitions: BTreeSet<_> = tasks.iter().filter_map(|task| task.task_definition_arn.clone()).collect();
+    let mut published = BTreeMap::new();
+    for arn in definitions {
+        let request = ecs::DescribeTaskDefinitionRequest { task_definition: Some(arn.clone()), ..Default::default() };
+        let Some(definition) = client.call(&request).await?.task_definition else { continue };
+        for container in definition.container_definitions.into_iter().flatten() {
+            let ports = container.port_mappings.into_iter().flatten().map(|mapping| ecs::NetworkBinding {
+                host_port: mapping.host_port.filter(|port| *port != 0).or(mapping.container_port),
+                container_port: mapping.container_port,
+                host_port_range: mapping.container_port_range.clone(),
+                container_port_range: mapping.container_port_range,
+                protocol: mapping.protocol,
+                ..Default::default()
+            });
+            published.insert((arn.clone(), container.name.unwrap_or_default()), ports.collect());
+        }
+    }
+    Ok(published)
+}
+
 /// The address of each instance that the tasks are on: EC2's for machines it knows.
-async fn addresses(client: &Client, cluster: &str, tasks: &[ecs::Task]) -> Result<BTreeMap<String, String>> {
+async fn addresses(client: &Client, cluster: &str, tasks: &[&ecs::Task]) -> Result<BTreeMap<String, String>> {
     let arns: BTreeSet<_> = tasks.iter().filter_map(|t| t.container_instance_arn.clone()).collect();
     let arns: Vec<_> = arns.into_iter().collect();
     let mut machines = BTreeMap::new();

@@ -3,10 +3,11 @@
 use super::{
     Where,
     config::{self, Settings},
+    group,
     instances::{self, Launch},
     say, tags, user_data,
 };
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::json;
 use shapes::{ec2, ecs};
@@ -23,7 +24,7 @@ pub(crate) struct UpArgs {
     /// Zones to spread them over, separated by commas; all of the region if not given.
     #[arg(long, value_delimiter = ',', conflicts_with = "vpc")]
     azs: Vec<String>,
-    /// The network to use, which must be the region's default VPC. Needs --subnets.
+    /// The network to use; for instances it must be the region's default VPC. Needs --subnets.
     #[arg(long, requires = "subnets")]
     vpc: Option<String>,
     /// Its subnets to spread the instances over, separated by commas.
@@ -63,6 +64,8 @@ pub(crate) struct UpArgs {
     #[arg(long, value_parser = config::LAUNCH_TYPES)]
     launch_type: Option<String>,
     #[command(flatten)]
+    group: group::GroupArgs,
+    #[command(flatten)]
     output: say::OutputArgs,
     #[command(flatten)]
     refused: RefusedArgs,
@@ -76,21 +79,13 @@ struct RefusedArgs {
     #[arg(long, hide = true)]
     spot_price: Option<String>,
     #[arg(long, hide = true)]
-    cidr: Option<String>,
-    #[arg(long, hide = true)]
-    port: Option<String>,
-    #[arg(long, hide = true)]
     imdsv2: bool,
 }
 
 impl RefusedArgs {
     fn check(&self) -> Result<()> {
-        let filter =
-            "security groups filter nothing here, so every published port is open to whoever reaches the instance";
         for (given, flag, why) in [
             (self.spot_price.is_some(), "--spot-price", "instances on your own machines have no price"),
-            (self.cidr.is_some(), "--cidr", filter),
-            (self.port.is_some(), "--port", filter),
             (self.imdsv2, "--imdsv2", "instances have no metadata service yet"),
         ] {
             if given {
@@ -119,8 +114,11 @@ impl UpArgs {
     fn check(&self, fargate: bool) -> Result<()> {
         self.refused.check()?;
         let flags = self.about_instances();
+        if !self.empty && !fargate {
+            self.group.refuse_for_instances()?;
+        }
         if self.empty {
-            for flag in flags.iter().copied().chain(self.force.then_some("--force")) {
+            for flag in flags.iter().copied().chain(self.force.then_some("--force")).chain(self.group.given()) {
                 say::warn("The flag means nothing for an empty cluster", &[("flag", flag)]);
             }
         } else if fargate && !flags.is_empty() {
@@ -142,7 +140,17 @@ pub(crate) async fn up(args: UpArgs, endpoint: Option<String>) -> Result<()> {
     args.check(fargate)?;
     let json = args.output.is_json();
     let mut made = Vec::new();
-    let launch = if args.empty || fargate { None } else { Some(launch(&args, &settings).await?) };
+    let launch = match (args.empty, fargate) {
+        (false, false) => Some(launch(&args, &settings).await?),
+        (false, true) => {
+            // Nothing is put there, but who names it means to.
+            if let Some(vpc) = &args.vpc {
+                in_network(&settings, vpc, &args.subnets, &args.security_group).await?;
+            }
+            None
+        }
+        (true, _) => None,
+    };
     make_room(&args, &settings).await?;
     let request = ecs::CreateClusterRequest {
         cluster_name: Some(settings.cluster.clone()),
@@ -157,6 +165,10 @@ pub(crate) async fn up(args: UpArgs, endpoint: Option<String>) -> Result<()> {
         made = instances::launch(&settings, &launch, size).await?;
         say::info("Container instances are ready", &[("cluster", &settings.cluster), ("count", &size.to_string())]);
     }
+    let group = match args.group.wanted().filter(|_| !args.empty) {
+        Some(wanted) => Some(made_group(&args, &settings, wanted).await?),
+        None => None,
+    };
     if json {
         let instances = made.iter().map(|instance| {
             json!({ "containerInstanceArn": instance.container_instance_arn, "ec2InstanceId": instance.ec2_instance_id })
@@ -164,13 +176,27 @@ pub(crate) async fn up(args: UpArgs, endpoint: Option<String>) -> Result<()> {
         let instances: Vec<_> = instances.collect();
         return say::json(&json!({
             "cluster": settings.cluster, "region": settings.region, "containerInstances": instances,
+            "securityGroup": group,
         }));
     }
     if !args.empty && args.vpc.is_none() {
-        show_network(&settings).await?;
+        show_network(&settings, group.as_deref()).await?;
+    } else if let Some(group) = group {
+        say::out(format_args!("Security Group{}: {group}", created()));
     }
     say::out("Cluster creation succeeded.");
     Ok(())
+}
+
+/// The group for tasks, in the network that was named or else in the default one.
+async fn made_group(args: &UpArgs, settings: &Settings, wanted: group::Wanted) -> Result<String> {
+    let vpc = match &args.vpc {
+        Some(vpc) => vpc.clone(),
+        None => default_vpc(settings).await?.context(
+            "There is no default VPC to make the security group in; `aws ec2 create-default-vpc` makes one, or name              another with --vpc and --subnets",
+        )?,
+    };
+    group::ensure(settings, &vpc, wanted, args.force).await
 }
 
 /// What the instances have in common. All that can be wrong is found before anything is made.
@@ -274,30 +300,44 @@ async fn make_room(args: &UpArgs, settings: &Settings) -> Result<()> {
     instances::terminate(settings, &alive).await
 }
 
-/// The network, where scripts of the original look for what its stack has made.
-async fn show_network(settings: &Settings) -> Result<()> {
-    let client = &settings.client;
-    let made = if say::is_ecs_cli() { " created" } else { "" };
-    let only = |name: &str, value: &str| {
-        Some(vec![ec2::Filter { name: Some(name.to_owned()), values: Some(vec![value.to_owned()]) }])
-    };
+/// What the original says of what its stack has made.
+fn created() -> &'static str {
+    if say::is_ecs_cli() { " created" } else { "" }
+}
+
+fn only(name: &str, value: &str) -> ec2::Filter {
+    ec2::Filter { name: Some(name.to_owned()), values: Some(vec![value.to_owned()]) }
+}
+
+async fn default_vpc(settings: &Settings) -> Result<Option<String>> {
+    let request = ec2::DescribeVpcsRequest { filters: Some(vec![only("is-default", "true")]), ..Default::default() };
+    let vpcs = settings.client.call(&request).await?.vpcs;
+    Ok(vpcs.into_iter().flatten().find_map(|vpc| vpc.vpc_id))
+}
+
+/// The network, where scripts of the original look for what its stack has made; with the group that was made, if one was.
+async fn show_network(settings: &Settings, group: Option<&str>) -> Result<()> {
+    let (client, made) = (&settings.client, created());
     // Instances are in the default one, whatever others people have made.
-    let request = ec2::DescribeVpcsRequest { filters: only("is-default", "true"), ..Default::default() };
-    let vpcs = client.call(&request).await?.vpcs;
-    for vpc in vpcs.into_iter().flatten().filter_map(|vpc| vpc.vpc_id) {
-        say::out(format_args!("VPC{made}: {vpc}"));
-        let mut filters = only("vpc-id", &vpc);
-        filters.iter_mut().for_each(|filters| filters.extend(only("group-name", "default").into_iter().flatten()));
-        let request = ec2::DescribeSecurityGroupsRequest { filters, ..Default::default() };
-        let groups = client.call(&request).await?.security_groups;
-        for group in groups.into_iter().flatten().filter_map(|group| group.group_id) {
-            say::out(format_args!("Security Group{made}: {group}"));
+    let Some(vpc) = default_vpc(settings).await? else { return Ok(()) };
+    say::out(format_args!("VPC{made}: {vpc}"));
+    let of_vpc = only("vpc-id", &vpc);
+    let groups = match group {
+        Some(group) => vec![group.to_owned()],
+        None => {
+            let filters = Some(vec![of_vpc.clone(), only("group-name", "default")]);
+            let request = ec2::DescribeSecurityGroupsRequest { filters, ..Default::default() };
+            let groups = client.call(&request).await?.security_groups;
+            groups.into_iter().flatten().filter_map(|group| group.group_id).collect()
         }
-        let request = ec2::DescribeSubnetsRequest { filters: only("vpc-id", &vpc), ..Default::default() };
-        let subnets = client.call(&request).await?.subnets;
-        for subnet in subnets.into_iter().flatten().filter_map(|subnet| subnet.subnet_id) {
-            say::out(format_args!("Subnet{made}: {subnet}"));
-        }
+    };
+    for group in groups {
+        say::out(format_args!("Security Group{made}: {group}"));
+    }
+    let request = ec2::DescribeSubnetsRequest { filters: Some(vec![of_vpc]), ..Default::default() };
+    let subnets = client.call(&request).await?.subnets;
+    for subnet in subnets.into_iter().flatten().filter_map(|subnet| subnet.subnet_id) {
+        say::out(format_args!("Subnet{made}: {subnet}"));
     }
     Ok(())
 }

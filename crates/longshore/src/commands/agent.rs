@@ -84,6 +84,9 @@ fn config(args: &AgentArgs, registry_netns: Option<PathBuf>) -> Result<Config> {
         cgroup: args.cgroup.clone(),
         netns_dir: args.run_dir.join("netns"),
         introspection: Some(args.introspection),
+        metadata_rate: args.task_metadata_rps_limit,
+        awsvpc_block_imds: args.awsvpc_block_imds,
+        instance_metadata: args.instance_metadata.clone(),
         bridge_candidates: args.task_cidr.map_or_else(|| network::TASK_BRIDGE_CANDIDATES.to_vec(), |net| vec![net]),
         ..Config::new(args.server.clone(), &args.data_dir)
     })

@@ -32,6 +32,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Env(args) => env::print(&args),
         Command::Status(args) => asking(cli::status(args)),
         Command::Service(command) => asking(cli::service(command)),
+        Command::Net(args) => asking(cli::net(args)),
         Command::Deploy(args) => asking(cli::deploy(*args)),
         Command::Run(args) => asking(cli::run_task(*args)),
         Command::Events(args) => asking(async { cli::events(args).await.map(|()| ExitCode::SUCCESS) }),

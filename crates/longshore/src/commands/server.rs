@@ -48,6 +48,7 @@ pub(super) async fn start(
         let options = LocalOptions {
             containerd_socket: args.runtime.containerd_socket.clone(),
             insecure_registries: args.runtime.insecure_registries.clone(),
+            public_pool: args.public_pool,
             registry_auth: args.runtime.registry_auth.clone(),
         };
         Some(Arc::new(LocalHost::new(HostPaths::new(&data_dir), options, effects.clone()).context("no cgroups")?))

@@ -6,6 +6,7 @@
 //! once; what belongs to which instance is told by a label.
 
 mod lock;
+mod metadata;
 mod paths;
 
 pub(crate) use lock::InstanceLock;
@@ -49,6 +50,8 @@ pub(crate) struct LocalOptions {
     pub(crate) insecure_registries: Vec<String>,
     /// A docker `config.json` with registry credentials.
     pub(crate) registry_auth: Option<PathBuf>,
+    /// Public addresses of tasks and NAT gateways, which are reached over the fabric.
+    pub(crate) public_pool: Ipv4Net,
 }
 
 /// This host under local instances.
@@ -115,6 +118,7 @@ impl LocalHost {
         Ok(FabricSpec {
             bridge: self.paths.bridge(),
             gateway: Ipv4Net::new(gateway, prefix_len).map_err(|e| MachineError(e.to_string()))?,
+            pool: Some(self.options.public_pool),
             table: TableName::new(format!("longshore_{}", self.paths.key())).map_err(bad)?,
         })
     }
@@ -171,6 +175,8 @@ impl LocalHost {
         if let Some(file) = &self.options.registry_auth {
             command.arg("--registry-auth").arg(file);
         }
+        // In a file, because user data may be secret and arguments are not.
+        command.arg("--instance-metadata").arg(self.paths.metadata(id));
         if spec.token.is_some() {
             command.arg("--token-file").arg(dir.join("token"));
         }
@@ -241,6 +247,7 @@ impl LocalHost {
                 .map_err(io)?;
             file.write_all(token.as_bytes()).map_err(io)?;
         }
+        metadata::write(&self.paths.metadata(id), spec).map_err(io)?;
         self.spawn_agent(spec, socket).map_err(|e| failed("the agent does not start")(&e))?;
         // Until it holds its lock it does not count as running, and would be started once more.
         let deadline = self.effects.monotonic() + AGENT_GRACE;

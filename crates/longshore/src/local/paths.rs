@@ -46,6 +46,10 @@ impl HostPaths {
     pub(crate) fn instance(&self, id: &str) -> PathBuf {
         self.instances().join(id)
     }
+    /// What an instance is told of itself.
+    pub(crate) fn metadata(&self, id: &str) -> PathBuf {
+        self.instance(id).join("metadata.json")
+    }
     /// Stands where an instance's agent has ended for good: it was deregistered.
     pub(crate) fn finished(&self, id: &str) -> PathBuf {
         self.instance(id).join("agent.finished")

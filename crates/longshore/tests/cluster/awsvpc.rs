@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, process::Command};
 
 /// A VPC of one's own with a subnet in each zone.
-struct Vpc<'a> {
+pub(crate) struct Vpc<'a> {
     api: &'a Api,
-    id: String,
+    pub(crate) id: String,
     subnets: Vec<String>,
 }
 
@@ -19,7 +19,7 @@ fn text(value: &Value) -> String {
 }
 
 impl<'a> Vpc<'a> {
-    fn new(api: &'a Api, network: &str) -> Self {
+    pub(crate) fn new(api: &'a Api, network: &str) -> Self {
         let made = api.ec2("CreateVpc", &json!({"CidrBlock": format!("{network}.0.0/16")}));
         let id = text(&made["Vpc"]["VpcId"]);
         let zones = api.ec2("DescribeAvailabilityZones", &json!({}));
@@ -34,7 +34,7 @@ impl<'a> Vpc<'a> {
     }
 
     /// A group that nobody may talk to yet, and that may talk to everybody.
-    fn group(&self, name: &str) -> String {
+    pub(crate) fn group(&self, name: &str) -> String {
         let asked = json!({"GroupName": name, "Description": name, "VpcId": self.id});
         text(&self.api.ec2("CreateSecurityGroup", &asked)["GroupId"])
     }
@@ -45,31 +45,36 @@ impl<'a> Vpc<'a> {
         self.api.ec2(operation, &json!({"GroupId": group, "IpPermissions": [permission]}));
     }
 
-    fn configuration(&self, groups: &[&str]) -> Value {
+    pub(crate) fn configuration(&self, groups: &[&str]) -> Value {
         json!({"awsvpcConfiguration": {"subnets": self.subnets, "securityGroups": groups}})
     }
 
     /// A task of that family, running.
-    fn run(&self, cluster: &Cluster, family: &str, groups: &[&str]) -> Running {
+    pub(crate) fn run(&self, cluster: &Cluster, family: &str, groups: &[&str]) -> Running {
         let input = json!({"taskDefinition": family, "networkConfiguration": self.configuration(groups)});
         let answer = self.api.ecs("RunTask", &input);
         assert_eq!(answer["failures"], json!([]), "{answer:#}");
         let arn = text(&answer["tasks"][0]["taskArn"]);
-        let task = cluster.wait(&arn, "RUNNING");
-        let details = task["attachments"][0]["details"].as_array().unwrap();
-        let details: BTreeMap<String, String> = details.iter().map(|d| (text(&d["name"]), text(&d["value"]))).collect();
-        let instance = text(&task["containerInstanceArn"]);
-        Running { arn, instance, address: details["privateIPv4Address"].clone() }
+        Running::of(&cluster.wait(&arn, "RUNNING"))
     }
 }
 
-struct Running {
-    arn: String,
+pub(crate) struct Running {
+    pub(crate) arn: String,
     instance: String,
-    address: String,
+    interface: String,
+    pub(crate) address: String,
 }
 
 impl Running {
+    fn of(task: &Value) -> Self {
+        let details = task["attachments"][0]["details"].as_array().unwrap();
+        let details: BTreeMap<String, String> = details.iter().map(|d| (text(&d["name"]), text(&d["value"]))).collect();
+        let of = |name: &str| details[name].clone();
+        let (interface, address) = (of("networkInterfaceId"), of("privateIPv4Address"));
+        Self { arn: text(&task["taskArn"]), instance: text(&task["containerInstanceArn"]), interface, address }
+    }
+
     /// What a program says inside the task's network.
     fn inside(&self, program: &[&str]) -> Option<String> {
         let pid = pid_at(&self.address)?;
@@ -79,7 +84,7 @@ impl Running {
     }
 
     /// Whether a new connection to a port is answered.
-    fn reaches(&self, other: &Running, port: u16) -> bool {
+    pub(crate) fn reaches(&self, other: &Running, port: u16) -> bool {
         let script = format!("echo ask | busybox nc -w 1 {} {port}", other.address);
         self.inside(&["sh", "-c", &script]).is_some_and(|said| said.contains("answer"))
     }
@@ -99,7 +104,7 @@ fn pid_at(address: &str) -> Option<u32> {
 /// Answers each connection on two ports.
 const SERVES: &str = "echo answer";
 
-fn define(cluster: &Cluster, api: &Api) {
+pub(crate) fn define(cluster: &Cluster, api: &Api) {
     let script = "trap exit TERM; for p in 80 81; do nc -ll -p $p -e echo answer & done; while :; do sleep 0.1; done";
     let container = |name: &str, script: &str| json!({"name": name, "image": cluster.image, "memory": 16, "stopTimeout": 2, "command": ["sh", "-c", script]});
     let beside = "trap exit TERM; while :; do sleep 0.1; done";
@@ -135,6 +140,73 @@ fn tasks_talk_across_instances_as_their_groups_say() {
     }
 }
 
+/// The address that a server on the test's own host, which stands for the internet, sees a task come from.
+fn seen_outside(task: &Running, port: u16) -> Option<String> {
+    let listener = std::net::TcpListener::bind(("0.0.0.0", port)).unwrap();
+    // Whoever comes is told to go at once, and the last to come is this thread itself: then nobody else will.
+    let first = std::thread::scope(|scope| {
+        let accepting = scope.spawn(|| listener.accept().unwrap().1.ip());
+        task.inside(&["sh", "-c", &format!("echo ask | busybox nc -w 2 192.0.2.1 {port}")]);
+        let own = std::net::TcpStream::connect(("127.0.0.1", port));
+        let first = accepting.join().unwrap();
+        drop(own);
+        first
+    });
+    (!first.is_loopback()).then(|| first.to_string())
+}
+
+#[test]
+fn the_internet_is_reached_by_a_public_address_or_through_a_gateway_and_not_else() {
+    let cluster = Cluster::start(2);
+    let api = cluster.api();
+    // Somewhere outside.
+    let words = ["addr", "add", "192.0.2.1/32", "dev", "lo"];
+    assert!(Command::new("ip").args(words).status().unwrap().success());
+    define(&cluster, &api);
+    let vpc = Vpc::new(&api, "10.7");
+    let all = vpc.group("all");
+    let closed = vpc.run(&cluster, "web", &[&all]);
+    assert_eq!(seen_outside(&closed, 8001), None, "no route leads out");
+
+    let gateway = text(&api.ec2("CreateInternetGateway", &json!({}))["InternetGateway"]["InternetGatewayId"]);
+    api.ec2("AttachInternetGateway", &json!({"InternetGatewayId": gateway, "VpcId": vpc.id}));
+    let filter = json!({"Filters": [{"Name": "vpc-id", "Values": [vpc.id]}]});
+    let table = text(&api.ec2("DescribeRouteTables", &filter)["RouteTables"][0]["RouteTableId"]);
+    let route =
+        |target: &str, id: &str| json!({"RouteTableId": table, "DestinationCidrBlock": "0.0.0.0/0", target: id});
+    api.ec2("CreateRoute", &route("GatewayId", &gateway));
+    let mut configuration = vpc.configuration(&[&all]);
+    configuration["awsvpcConfiguration"]["assignPublicIp"] = json!("ENABLED");
+    let input = json!({"taskDefinition": "web", "networkConfiguration": configuration});
+    let arn = text(&api.ecs("RunTask", &input)["tasks"][0]["taskArn"]);
+    let open = Running::of(&cluster.wait(&arn, "RUNNING"));
+    let interfaces = api.ec2("DescribeNetworkInterfaces", &json!({"NetworkInterfaceIds": [open.interface]}));
+    let public = text(&interfaces["NetworkInterfaces"][0]["Association"]["PublicIp"]);
+    assert!(public.starts_with("198.51.100."), "{public}");
+    until("the way out", || (seen_outside(&open, 8002) == Some(public.clone())).then_some(()));
+    assert_eq!(seen_outside(&closed, 8003), None, "who has no public address is not let out");
+
+    // Who asks for the public address from outside is let in as the group says.
+    let ask = || {
+        let out = Command::new("sh").args(["-c", &format!("echo ask | busybox nc -w 1 {public} 80")]).output().unwrap();
+        String::from_utf8_lossy(&out.stdout).contains("answer")
+    };
+    assert!(!ask());
+    let world = json!({"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "IpRanges": [{"CidrIp": "172.31.0.1/32"}]});
+    api.ec2("AuthorizeSecurityGroupIngress", &json!({"GroupId": all, "IpPermissions": [world]}));
+    until("an answer to the outside", || ask().then_some(()));
+
+    // A gateway's public address stands for all that go through it, wherever its place is.
+    let allocation = text(&api.ec2("AllocateAddress", &json!({"Domain": "vpc"}))["AllocationId"]);
+    let asked = json!({"SubnetId": vpc.subnets[0], "AllocationId": allocation});
+    let nat = api.ec2("CreateNatGateway", &asked)["NatGateway"].clone();
+    let through = text(&nat["NatGatewayAddresses"][0]["PublicIp"]);
+    api.ec2("ReplaceRoute", &route("NatGatewayId", &text(&nat["NatGatewayId"])));
+    for (task, port) in [(&closed, 8004), (&open, 8005)] {
+        until("the way through the gateway", || (seen_outside(task, port) == Some(through.clone())).then_some(()));
+    }
+}
+
 #[test]
 fn vpcs_of_the_same_addresses_never_meet_and_nothing_is_left_of_them() {
     let cluster = Cluster::start(1);
@@ -154,8 +226,19 @@ fn vpcs_of_the_same_addresses_never_meet_and_nothing_is_left_of_them() {
         assert!(one.reaches(one, 80));
         assert!(one.address == other.address || !one.reaches(other, 80));
     }
-    // A connection lives on while its agent is killed and comes back.
+    // The router answers: names of its own VPC, and who asks.
     let [task, _] = &tasks[..] else { unreachable!("two were run") };
+    let name = format!("ip-{}.ec2.internal", task.address.replace('.', "-"));
+    let resolved = task.inside(&["busybox", "nslookup", "-type=a", &name, "10.7.0.2"]);
+    assert!(resolved.as_ref().is_some_and(|said| said.contains(&format!("Address: {}", task.address))), "{resolved:?}");
+    let told = task.inside(&["busybox", "wget", "-q", "-O", "-", "http://169.254.170.2/v2/metadata"]);
+    let told: Value = serde_json::from_str(&told.expect("an answer")).unwrap();
+    assert_eq!(told["TaskARN"], task.arn);
+    let network = &told["Containers"][0]["Networks"][0];
+    assert_eq!((&network["NetworkMode"], &network["IPv4Addresses"][0]), (&json!("awsvpc"), &json!(task.address)));
+    let instance = ["busybox", "wget", "-q", "-O", "-", "http://169.254.169.254/latest/meta-data/instance-id"];
+    assert_eq!(task.inside(&instance), cluster.agents().into_keys().next());
+    // A connection lives on while its agent is killed and comes back.
     let before = pid_at(&task.address);
     for pid in cluster.agents().into_values() {
         Cluster::kill(pid);

@@ -16,6 +16,8 @@ mod harness;
 mod health;
 mod host;
 mod logs;
+mod metadata;
+mod net;
 mod partition;
 mod registry;
 mod service_faults;

@@ -8,6 +8,7 @@
 mod compose_service;
 mod own;
 mod recorder;
+mod vpc;
 
 use recorder::Recorder;
 use serde_json::{Value, json};

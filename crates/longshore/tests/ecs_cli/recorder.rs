@@ -1,4 +1,5 @@
-//! An endpoint that writes down what it is asked and answers as a server with one cluster would.
+//! An endpoint that writes down what it is asked and answers as a server with one cluster would. What EC2 is asked has a form's
+//! fields for a body, and what a script answers to it is XML in a text.
 
 use serde_json::{Value, json};
 use std::{
@@ -92,12 +93,16 @@ fn answer(stream: TcpStream, calls: &Mutex<Vec<Call>>, script: Script) {
     reader.read_exact(&mut body).unwrap();
     let mut scope = scope.split('/');
     let (key, region) = (scope.next().unwrap().to_owned(), scope.nth(1).unwrap().to_owned());
-    let call = Call { operation, body: serde_json::from_slice(&body).unwrap(), key, region };
+    let body = if operation.is_empty() { fields(&body) } else { serde_json::from_slice(&body).unwrap() };
+    if let Some(action) = body.get("Action").and_then(Value::as_str) {
+        action.clone_into(&mut operation);
+    }
+    let call = Call { operation, body, key, region };
     let mut calls = calls.lock().unwrap();
     let (status, answer) = script(&call, &calls).unwrap_or_else(|| reply(&call, &calls));
     calls.push(call);
     drop(calls);
-    let answer = answer.to_string();
+    let answer = answer.as_str().map_or_else(|| answer.to_string(), str::to_owned);
     let head = format!(
         "HTTP/1.1 {status} X\r\ncontent-type: application/x-amz-json-1.1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
         answer.len()
@@ -105,6 +110,15 @@ fn answer(stream: TcpStream, calls: &Mutex<Vec<Call>>, script: Script) {
     let mut stream = reader.into_inner();
     // Who asked may have gone; then nobody misses the answer.
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(answer.as_bytes()));
+}
+
+fn fields(form: &[u8]) -> Value {
+    form_urlencoded::parse(form).map(|(name, value)| (name.into_owned(), Value::from(value))).collect()
+}
+
+/// EC2's answer to an operation, with these members.
+pub(crate) fn ec2(operation: &str, members: &str) -> Option<(u16, Value)> {
+    Some((200, json!(format!("<{operation}Response><requestId>r</requestId>{members}</{operation}Response>"))))
 }
 
 pub(crate) const ARN: &str = "arn:aws:ecs:us-east-1:123456789012:";

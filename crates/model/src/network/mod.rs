@@ -16,6 +16,7 @@ mod ids;
 mod interface;
 mod internet;
 mod nat;
+pub mod reach;
 mod records;
 mod refusal;
 mod route;

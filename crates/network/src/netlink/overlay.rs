@@ -39,6 +39,7 @@ pub(crate) struct RawRoute {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RawHop {
     Unreachable,
+    Blackhole,
     Device(u32),
     Gateway(Ipv4Addr, u32),
 }
@@ -346,6 +347,7 @@ fn route_message(route: &RawRoute) -> RouteMessage {
         RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to.network(), to.prefix_len()).table_id(route.table);
     match route.hop {
         RawHop::Unreachable => builder.kind(RouteType::Unreachable),
+        RawHop::Blackhole => builder.kind(RouteType::BlackHole),
         RawHop::Device(index) => builder.scope(RouteScope::Link).output_interface(index),
         RawHop::Gateway(gateway, index) => builder.gateway(gateway).output_interface(index).onlink(),
     }
@@ -367,6 +369,7 @@ fn raw_route(message: &RouteMessage) -> Option<RawRoute> {
     let to = Ipv4Net::new(to, message.header.destination_prefix_length).ok()?;
     let hop = match (message.header.kind, gateway) {
         (RouteType::Unreachable, _) => RawHop::Unreachable,
+        (RouteType::BlackHole, _) => RawHop::Blackhole,
         (_, Some(gateway)) => RawHop::Gateway(gateway, oif),
         (_, None) => RawHop::Device(oif),
     };

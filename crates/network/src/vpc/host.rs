@@ -25,9 +25,9 @@ const MAIN: u32 = super::plumbing::MAIN;
 /// The table in the host's namespace, to be put in the place of the one before. Each VPC has its own, and its rules match the
 /// VPC's number, so that VPCs come and go independently.
 ///
-/// * From whom: only the hosts that carry the VPC.
-/// * What this machine sends comes from its kernel: a process that could speak VXLAN from here, or a container behind the
-///   machine's NAT, could put packets past every security group.
+/// * From whom: only the hosts that carry the VPC, by the interface that leads to them; passed on or taken. A container of the
+///   machine that sends under another host's address would put packets past every security group.
+/// * What this machine sends comes from its kernel: so would a process that speaks VXLAN itself.
 /// * No connection tracking for the outer packets: the router tracks the inner ones, and each entry would cost time twice.
 pub(crate) fn table(table: &TableName, vpc: &Vpc) -> String {
     let ours = format!("udp dport {VXLAN_PORT} @th,96,24 {:#x}", vpc.vni);
@@ -40,17 +40,13 @@ pub(crate) fn table(table: &TableName, vpc: &Vpc) -> String {
            set peers {{ type ipv4_addr; {elements}\n }}\n\
            chain taken {{\n\
              type filter hook prerouting priority raw; policy accept;\n\
-             {ours} ip saddr != @peers drop\n\
-             {ours} notrack\n\
+             {ours} ip saddr @peers fib saddr . iif oif exists notrack accept\n\
+             {ours} drop\n\
            }}\n\
            chain sent {{\n\
              type filter hook output priority raw; policy accept;\n\
-             {ours} meta skuid 0-4294967295 drop\n\
-             {ours} notrack\n\
-           }}\n\
-           chain passed_on {{\n\
-             type filter hook forward priority filter; policy accept;\n\
-             {ours} ip saddr != @peers drop\n\
+             meta skuid 0-4294967295 {ours} drop\n\
+             udp dport {VXLAN_PORT} notrack\n\
            }}\n\
          }}\n"
     )

@@ -17,7 +17,7 @@ mod host;
 mod judge;
 #[cfg(test)]
 mod laws;
-mod plumbing;
+pub(crate) mod plumbing;
 mod port;
 pub mod rules;
 pub mod ruleset;
@@ -29,22 +29,28 @@ pub use spec::{Group, Peer, Place, Port, Rule, Subnet, Traffic, Vpc, Way};
 
 use crate::context::{open_netns, return_thread_to, thread_netns};
 use crate::names::{IfName, Mac, TableName};
-use crate::netlink::{End, LO, Netlink, Vxlan};
+use crate::netlink::{End, LO, Link, Netlink, Vxlan};
 use crate::nft::{self, Pending};
-use crate::{Error, NetContext, NetnsPath, Result, netns, sysctl};
+use crate::{Error, NetContext, NetnsPath, Result, conntrack, netns, sysctl};
 use host::{VXLAN_BYTES, VXLAN_PORT};
 use ipnet::Ipv4Net;
 use plumbing::{Numbers, Plumbing};
 use rules::{OVERLAY, UPLINK};
 use spec::{PORT_PREFIX, ROUTER_PREFIX};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
 /// Written inside every router before its first interface, which takes its own from `default`. A new namespace's are copies of
-/// the machine's, so each that matters is said. Redirects would tell tasks of hosts they cannot reach; source checks are ours.
-const ROUTER_SYSCTLS: [(&str, &str); 13] = [
+/// the machine's, so each that matters is said. Redirects would tell tasks of hosts they cannot reach. Source checks are ours:
+/// `accept_local` is what lets the kernel leave out its own, which with policy rules is a second routing of every packet. A
+/// router has few sockets, so looking for one before routing is lost time.
+const ROUTER_SYSCTLS: [(&str, &str); 16] = [
     ("ipv4/ip_forward", "1"),
+    ("ipv4/ip_early_demux", "0"),
+    ("ipv4/conf/all/accept_local", "1"),
+    ("ipv4/conf/default/accept_local", "1"),
     ("ipv4/conf/all/rp_filter", "0"),
     ("ipv4/conf/default/rp_filter", "0"),
     ("ipv4/conf/all/send_redirects", "0"),
@@ -160,12 +166,17 @@ impl Update {
         host::ensure_uplink(&self.place, netlinks, (&open.home, &open.inside), mtu).await?;
         let names: BTreeSet<String> = self.wanted.ports.values().map(|port| port.ifname().to_string()).collect();
         let links = open.router.links().await?;
-        let stray = links.iter().filter(|link| link.name.starts_with(PORT_PREFIX) && !names.contains(&link.name));
-        let stray: Vec<_> = stray.map(|link| link.index).collect();
-        open.router.delete_links(&stray).await?;
+        let stray = |link: &&Link| link.name.starts_with(PORT_PREFIX) && !names.contains(&link.name);
+        let stray: Vec<_> = links.iter().filter(stray).collect();
+        open.router.delete_links(&stray.iter().map(|link| link.index).collect::<Vec<_>>()).await?;
+        let mut others: BTreeSet<_> = stray.iter().filter_map(|link| spec::address_of(&link.name)).collect();
         for port in self.wanted.ports.values() {
-            self.ensure_port(&mut open.router, port, mtu.saturating_sub(VXLAN_BYTES)).await?;
+            if self.ensure_port(&mut open.router, port, mtu.saturating_sub(VXLAN_BYTES)).await? {
+                others.insert(port.address);
+            }
         }
+        return_thread_to(&open.inside)?;
+        conntrack::forget_addresses_here(&others);
         let links = open.router.links().await?;
         let there = Plumbing::there(&mut open.router, &links).await?;
         let numbers: Numbers = links.into_iter().map(|link| (link.name, link.index)).collect();
@@ -181,6 +192,13 @@ impl Update {
         let outcome = self.rewire(open, known, &mut there).await;
         self.settle(open, pending)?;
         outcome?;
+        let (had, have) = (owners(known), owners(&self.wanted));
+        let gone: BTreeSet<_> =
+            had.iter().filter(|(address, of)| have.get(*address) != Some(*of)).map(|(at, _)| *at).collect();
+        if !gone.is_empty() {
+            return_thread_to(&open.inside)?;
+            conntrack::forget_addresses_here(&gone);
+        }
         self.lead_publics(open, Some(known)).await
     }
 
@@ -234,9 +252,10 @@ impl Update {
         if link.up { Ok(()) } else { open.router.set_up(link.index).await }
     }
 
-    async fn ensure_port(&self, router: &mut Netlink, port: &Port, mtu: u32) -> Result<()> {
+    /// `true` when its pair was made now.
+    async fn ensure_port(&self, router: &mut Netlink, port: &Port, mtu: u32) -> Result<bool> {
         let subnet = self.wanted.subnets.get(&port.subnet).expect("checked before anything was done");
-        port::ensure(router, port, subnet, mtu).await.map(drop)
+        port::ensure(router, port, subnet, mtu).await
     }
 
     async fn lead_publics(&self, open: &mut Open, known: Option<&Vpc>) -> Result<()> {
@@ -255,6 +274,14 @@ impl PartialEq for Pair<'_> {
     fn eq(&self, other: &Self) -> bool {
         (&self.port.netns, self.port.mac, self.subnet) == (&other.port.netns, other.port.mac, other.subnet)
     }
+}
+
+/// Whose the addresses are that flows on this host go by: an interface's own, and the public ones.
+fn owners(vpc: &Vpc) -> BTreeMap<Ipv4Addr, (Option<Ipv4Addr>, &Path)> {
+    let own = vpc.ports.values().map(|port| (port.address, (None, port.netns.as_path())));
+    let public = vpc.ports.values().filter_map(|port| Some((port.public?, (Some(port.address), Path::new("")))));
+    let gateways = vpc.nat_here.iter().filter_map(|(at, public)| Some(((*public)?, (Some(*at), Path::new("")))));
+    own.chain(public).chain(gateways).collect()
 }
 
 fn pairs(vpc: &Vpc) -> BTreeMap<String, Pair<'_>> {

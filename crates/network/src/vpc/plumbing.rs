@@ -16,8 +16,11 @@ use std::net::Ipv4Addr;
 
 /// The main routing table (linux/rtnetlink.h, RT_TABLE_MAIN): the VPC's own ranges.
 pub(crate) const MAIN: u32 = 254;
-/// The VPC's own ranges come first, then the ways of interfaces that forward for others, then those of subnets.
+/// The table that swallows: the internet gets no answer from a public address that is nobody's, or a gateway's, as on AWS.
+const NOBODY: u32 = 200;
+/// The VPC's own ranges come first, then what came from outside, then the ways of interfaces that forward for others, then those of subnets.
 const OWN_RANGES: u32 = 10;
+const FROM_OUTSIDE: u32 = 50;
 const OF_INTERFACE: u32 = 100;
 const OF_SUBNET: u32 = 200;
 
@@ -39,6 +42,8 @@ fn hop(vpc: &Vpc, host: Ipv4Addr) -> Ipv4Addr {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Hop {
     Unreachable,
+    /// As [`Self::Unreachable`], without telling the sender.
+    Blackhole,
     /// Directly out of an interface.
     Device(String),
     /// Through an interface to this neighbour on it.
@@ -89,9 +94,17 @@ impl Plumbing {
         this
     }
 
-    /// The ways out of the VPC: a table per subnet, asked only for what is not in the VPC's own ranges.
+    /// The ways out of the VPC: a table per subnet, asked only for what is not in the VPC's own ranges. Where there is no way
+    /// out there are no policy rules either, which would slow the routing of every packet.
     fn ways(&mut self, vpc: &Vpc) {
+        if vpc.subnets.values().all(|subnet| subnet.routes.is_empty()) {
+            return;
+        }
         self.rules.insert(PolicyRule { priority: OWN_RANGES, table: MAIN, from: None, by: None });
+        // What came from outside for nobody is not to go out again, whatever source it claims.
+        let by = Some(UPLINK.to_owned());
+        self.routes.insert((NOBODY, Ipv4Net::default()), Hop::Blackhole);
+        self.rules.insert(PolicyRule { priority: FROM_OUTSIDE, table: NOBODY, from: None, by });
         for subnet in vpc.subnets.values() {
             let table = subnet.table();
             let from = Some(subnet.cidr.trunc());
@@ -127,6 +140,7 @@ impl Plumbing {
         for RawRoute { table, to, hop } in netlink.all_routes().await? {
             let hop = match hop {
                 RawHop::Unreachable => Hop::Unreachable,
+                RawHop::Blackhole => Hop::Blackhole,
                 RawHop::Device(index) => Hop::Device(name(index)),
                 RawHop::Gateway(gateway, index) => Hop::Gateway(gateway, name(index)),
             };
@@ -145,7 +159,7 @@ impl Plumbing {
     pub(crate) fn forget(&mut self, gone: &BTreeSet<String>) {
         self.routes.retain(|_, hop| match hop {
             Hop::Device(name) | Hop::Gateway(_, name) => !gone.contains(name),
-            Hop::Unreachable => true,
+            Hop::Unreachable | Hop::Blackhole => true,
         });
         self.neighbours.retain(|(name, _), _| !gone.contains(name));
     }
@@ -158,7 +172,7 @@ impl Plumbing {
             .chain(gone)
             .filter_map(|(_, hop)| match hop {
                 Hop::Device(name) | Hop::Gateway(_, name) => Some(name.as_str()),
-                Hop::Unreachable => None,
+                Hop::Unreachable | Hop::Blackhole => None,
             })
             .collect();
         let changed = wanted.neighbours.iter().filter(|(key, mac)| self.neighbours.get(*key) != Some(*mac));
@@ -222,6 +236,7 @@ pub(crate) fn number(numbers: &Numbers, name: &str) -> Result<u32> {
 fn raw(numbers: &Numbers, (table, to): (u32, Ipv4Net), hop: &Hop) -> Result<RawRoute> {
     let hop = match hop {
         Hop::Unreachable => RawHop::Unreachable,
+        Hop::Blackhole => RawHop::Blackhole,
         Hop::Device(name) => RawHop::Device(number(numbers, name)?),
         Hop::Gateway(gateway, name) => RawHop::Gateway(*gateway, number(numbers, name)?),
     };

@@ -4,15 +4,17 @@
 //! interface changes a handful of elements and changing a group's rules one chain, whatever else there is.
 //!
 //! The way of a packet: `entering` (who sends under a wrong address is dropped, before anything is remembered), `inward`
-//! (public addresses to private ones), `landing` (what came from outside for nobody), then either `served` (the router's own
-//! services), or `leaving` (the sender's groups) and `arriving` (the receiver's groups), `outward` (private addresses to public
-//! ones) and `outside` (nothing leaves under a private address). Security groups see private addresses, as they do on AWS.
+//! (public addresses to private ones), then either `served` (the router's own services), or `leaving` (the sender's groups) and
+//! `arriving` (the receiver's groups), and `outward` (private addresses to public ones). Security groups see private addresses,
+//! as they do on AWS. Every chain costs every packet time, so those that translate stand only where there is something to
+//! translate, and what the first packet of a connection decides is asked of no other.
 
 use super::ruleset::{Act, Chain, Data, Key, Line, Match, Protocol, Ruleset, Set, addresses, base, map, rule, set};
 use super::spec::{Group, Peer, Rule, Traffic, Vpc, Way};
 use crate::names::IfName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 /// The VXLAN device.
 pub(crate) const OVERLAY: &str = "vx";
@@ -97,20 +99,25 @@ fn members_set(group: &str) -> String {
 
 fn sets(vpc: &Vpc) -> BTreeMap<String, Set> {
     let ports = || vpc.ports.values();
-    let unchecked = ports().filter(|port| !port.source_dest_check).map(|port| Key::Interface(port.ifname()));
+    let unchecked = ports().filter(|port| !port.source_dest_check).map(|port| Key::Interface(port.address));
     let goes = |direction| {
-        let to = move |groups| Data::Goto(combination(direction, groups));
-        map("ifname : verdict", ports().map(move |port| (Key::Interface(port.ifname()), to(&port.groups))))
+        let mut named: BTreeMap<&BTreeSet<String>, Arc<str>> = BTreeMap::new();
+        let to = ports().map(|port| {
+            let chain = named.entry(&port.groups).or_insert_with(|| combination(direction, &port.groups).into());
+            (Key::Interface(port.address), Data::Goto(Arc::clone(chain)))
+        });
+        map("ifname : verdict", to)
     };
     let outward = ports().filter_map(|port| Some((Key::Address(port.address), Data::Address(port.public?))));
     let inward = ports().filter_map(|port| Some((Key::Address(port.public?), Data::Address(port.address))));
-    let own = ports().map(|port| Key::InterfaceAndAddress(port.ifname(), port.address));
+    let having = ports().filter(|port| port.public.is_some()).map(|port| Key::Address(port.address));
+    let own = ports().map(|port| Key::InterfaceAndAddress(port.address, port.address));
     let served = served(vpc).into_iter().map(|(address, protocol, port)| Key::Service(address, protocol, port));
     [
         ("own", set("ifname . ipv4_addr", own)),
         ("unchecked", set("ifname", unchecked)),
         ("services", set("ipv4_addr . inet_proto . inet_service", served)),
-        ("publics", set("ipv4_addr", addresses(&vpc.publics()))),
+        ("have_public", set("ipv4_addr", having)),
         ("to_public", map("ipv4_addr : ipv4_addr", outward)),
         ("to_private", map("ipv4_addr : ipv4_addr", inward)),
         ("senders", goes(Direction::Out)),
@@ -122,85 +129,108 @@ fn sets(vpc: &Vpc) -> BTreeMap<String, Set> {
 }
 
 fn base_chains(vpc: &Vpc) -> BTreeMap<String, Chain> {
-    use Match::{
-        In, InAndSource, InSet, Invalid, Known, NotIn, NotInAndSource, Out, ServiceIn, SourceNotIn, Translated,
-    };
+    use Match::{In, InAndSource, InSet, Invalid, Known, NotInAndSource, Out, ServiceIn, Translated};
     let entering = vec![
-        rule([InAndSource("own")], Act::Accept),
         // Other hosts and the outside are judged elsewhere; `lo` is the router talking to itself.
         rule([In(OVERLAY)], Act::Accept),
+        rule([InAndSource("own")], Act::Accept),
         rule([In(UPLINK)], Act::Accept),
         rule([In("lo")], Act::Accept),
         rule([InSet("unchecked")], Act::Accept),
     ];
-    let landing = vec![
-        rule([NotIn(UPLINK)], Act::Accept),
+    let leaving = vec![
         rule([Known], Act::Accept),
-        rule([Translated], Act::Accept),
-        // To a public address that is nobody's, or a gateway's: the internet gets no answer, as on AWS.
-        rule([], Act::Drop),
+        rule([Invalid], Act::Drop),
+        // AWS: a gateway translates an interface's own address, not what it forwards for others.
+        rule([InSet("unchecked"), Out(UPLINK), NotInAndSource("own")], Act::Drop),
+        rule([], Act::MapIn("senders")),
+        // A host that is no gateway's home any more must not send packets round in circles.
+        rule([In(OVERLAY), Out(OVERLAY)], Act::Drop),
+        rule([In(OVERLAY)], Act::Accept),
+        // From outside only by a public address.
+        rule([In(UPLINK), Translated], Act::Accept),
     ];
-    let forwarded = |own: Line| {
-        vec![
-            rule([Known], Act::Accept),
-            rule([Invalid], Act::Drop),
-            own,
-            // A host that is no gateway's home any more must not send packets round in circles.
-            rule([In(OVERLAY), Out(OVERLAY)], Act::Drop),
-        ]
-    };
-    let mut leaving = forwarded(rule([], Act::MapIn("senders")));
-    // AWS: a gateway translates an interface's own address, not what it forwards for others.
-    leaving.insert(2, rule([InSet("unchecked"), Out(UPLINK), NotInAndSource("own")], Act::Drop));
-    leaving.extend([rule([In(OVERLAY)], Act::Accept), rule([In(UPLINK)], Act::Accept)]);
-    let mut arriving = forwarded(rule([], Act::MapOut("receivers")));
-    arriving.extend([rule([Out(OVERLAY)], Act::Accept), rule([Out(UPLINK)], Act::Accept)]);
+    let arriving = vec![
+        rule([Known], Act::Accept),
+        rule([], Act::MapOut("receivers")),
+        rule([Out(OVERLAY)], Act::Accept),
+        // Nothing leaves under a private address: the policy is to drop.
+        rule([Out(UPLINK)], Act::Jump("ways_out".to_owned())),
+    ];
     let served = vec![rule([InAndSource("own"), ServiceIn("services")], Act::Accept)];
-    let chains = [
+    let ways = ways_out(vpc);
+    let mut chains = vec![
         ("entering", base("type filter hook prerouting priority raw", false, entering)),
-        (
-            "inward",
-            base(
-                "type nat hook prerouting priority dstnat",
-                true,
-                vec![rule([In(UPLINK)], Act::DestinationByMap("to_private"))],
-            ),
-        ),
-        ("landing", base("type filter hook prerouting priority -50", true, landing)),
         ("served", base("type filter hook input priority filter", false, served)),
         ("leaving", base("type filter hook forward priority filter", false, leaving)),
         ("arriving", base("type filter hook forward priority 10", false, arriving)),
-        ("outward", base("type nat hook postrouting priority srcnat", true, outward(vpc))),
-        (
-            "outside",
-            base(
-                "type filter hook postrouting priority 110",
-                true,
-                vec![rule([Out(UPLINK), SourceNotIn("publics")], Act::Drop)],
-            ),
-        ),
+        ("ways_out", Chain { hook: None, rules: ways.iter().map(WayOut::passes).collect() }),
     ];
+    if !vpc.publics().is_empty() {
+        let inward = vec![rule([In(UPLINK)], Act::DestinationByMap("to_private"))];
+        let outward = ways.iter().map(WayOut::translates).collect();
+        chains.push(("inward", base("type nat hook prerouting priority dstnat", true, inward)));
+        chains.push(("outward", base("type nat hook postrouting priority srcnat", true, outward)));
+    }
     chains.into_iter().map(|(name, chain)| (name.to_owned(), chain)).collect()
 }
 
-/// Each subnet's ways out, longest prefix first, so that the first rule is the one the routing table chose as well.
-fn outward(vpc: &Vpc) -> Vec<Line> {
-    let mut lines = Vec::new();
+/// A subnet's way out through this host, or that it has none there.
+struct WayOut {
+    when: Vec<Match>,
+    how: How,
+}
+
+enum How {
+    /// To the interface's own public address; nothing where it has none.
+    OwnPublic,
+    Public(Ipv4Addr),
+    Not,
+}
+
+impl WayOut {
+    /// May the first packet of a connection leave here?
+    fn passes(&self) -> Line {
+        let mut when = self.when.clone();
+        match self.how {
+            How::OwnPublic => when.push(Match::SourceIn("have_public".to_owned())),
+            How::Public(_) => {}
+            How::Not => return rule(when, Act::Drop),
+        }
+        rule(when, Act::Accept)
+    }
+
+    fn translates(&self) -> Line {
+        let then = match self.how {
+            How::OwnPublic => Act::SourceByMap("to_public"),
+            How::Public(public) => Act::SourceTo(public),
+            How::Not => Act::Accept,
+        };
+        rule(self.when.clone(), then)
+    }
+}
+
+/// Each subnet's ways out, longest prefix first, so that the first rule is the one the routing table chose as well; a way that
+/// is not taken is followed by one that ends the search, before a shorter prefix says something else.
+fn ways_out(vpc: &Vpc) -> Vec<WayOut> {
+    let mut ways = Vec::new();
     for subnet in vpc.subnets.values() {
         for (to, way) in subnet.longest_first() {
-            let when = || [Match::Out(UPLINK), Match::Source(subnet.cidr.trunc()), Match::Destination(to)];
+            let mut push = |how| {
+                let when = vec![Match::Out(UPLINK), Match::Source(subnet.cidr.trunc()), Match::Destination(to)];
+                ways.push(WayOut { when, how });
+            };
             match (way, vpc.nat_public(way)) {
                 (Way::Internet, _) => {
-                    lines.push(rule(when(), Act::SourceByMap("to_public")));
-                    // Without a public address it keeps its own, with which nothing leaves.
-                    lines.push(rule(when(), Act::Accept));
+                    push(How::OwnPublic);
+                    push(How::Not);
                 }
-                (_, Some(public)) => lines.push(rule(when(), Act::SourceTo(public))),
-                (Way::Nowhere | Way::Nat { .. }, None) => lines.push(rule(when(), Act::Accept)),
+                (_, Some(public)) => push(How::Public(public)),
+                (Way::Nowhere | Way::Nat { .. }, None) => push(How::Not),
             }
         }
     }
-    lines
+    ways
 }
 
 fn line(direction: Direction, allowed: &Rule) -> Line {

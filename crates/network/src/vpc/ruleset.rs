@@ -1,11 +1,13 @@
 //! A table of nftables as a value: what is rendered for `nft`, compared to find what changed, and evaluated by the tests
 //! against the plain model. It knows only the matches and verdicts that the router's table uses.
 
-use crate::names::{IfName, TableName};
+use super::spec::port_name;
+use crate::names::TableName;
 use ipnet::Ipv4Net;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 /// Chains, sets and maps by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,10 +25,13 @@ pub(crate) struct Set {
 }
 
 /// An element of a set, or a key of a map.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// Small and without a name of its own: a thousand interfaces are compiled twice for each change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Key {
-    Interface(IfName),
-    InterfaceAndAddress(IfName, Ipv4Addr),
+    /// The router's end of the pair to the interface with this address.
+    Interface(Ipv4Addr),
+    /// The same, and a source address.
+    InterfaceAndAddress(Ipv4Addr, Ipv4Addr),
     Address(Ipv4Addr),
     /// An address, a protocol and a destination port.
     Service(Ipv4Addr, Protocol, u16),
@@ -35,7 +40,7 @@ pub(crate) enum Key {
 /// What a map's key leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Data {
-    Goto(String),
+    Goto(Arc<str>),
     Address(Ipv4Addr),
 }
 
@@ -74,8 +79,6 @@ pub(crate) struct Line {
 pub(crate) enum Match {
     /// Came in by this interface.
     In(&'static str),
-    /// Came in by another interface than this one.
-    NotIn(&'static str),
     /// Goes out by this interface.
     Out(&'static str),
     /// Interface and source address are in the set.
@@ -87,7 +90,6 @@ pub(crate) enum Match {
     Source(Ipv4Net),
     Destination(Ipv4Net),
     SourceIn(String),
-    SourceNotIn(&'static str),
     DestinationIn(String),
     /// Destination, protocol and port are in the set.
     ServiceIn(&'static str),
@@ -227,7 +229,6 @@ impl fmt::Display for Match {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::In(name) => write!(f, "iifname \"{name}\""),
-            Self::NotIn(name) => write!(f, "iifname != \"{name}\""),
             Self::Out(name) => write!(f, "oifname \"{name}\""),
             Self::InAndSource(set) => write!(f, "iifname . ip saddr @{set}"),
             Self::NotInAndSource(set) => write!(f, "iifname . ip saddr != @{set}"),
@@ -235,7 +236,6 @@ impl fmt::Display for Match {
             Self::Source(net) => write!(f, "ip saddr {net}"),
             Self::Destination(net) => write!(f, "ip daddr {net}"),
             Self::SourceIn(set) => write!(f, "ip saddr @{set}"),
-            Self::SourceNotIn(set) => write!(f, "ip saddr != @{set}"),
             Self::DestinationIn(set) => write!(f, "ip daddr @{set}"),
             Self::ServiceIn(set) => write!(f, "ip daddr . meta l4proto . th dport @{set}"),
             Self::Ports(protocol, low, high) => write!(f, "{protocol} dport {low}-{high}"),
@@ -270,8 +270,8 @@ impl fmt::Display for Act {
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Interface(name) => write!(f, "\"{name}\""),
-            Self::InterfaceAndAddress(name, address) => write!(f, "\"{name}\" . {address}"),
+            Self::Interface(of) => write!(f, "\"{}\"", port_name(*of)),
+            Self::InterfaceAndAddress(of, address) => write!(f, "\"{}\" . {address}", port_name(*of)),
             Self::Address(address) => write!(f, "{address}"),
             Self::Service(address, protocol, port) => write!(f, "{address} . {protocol} . {port}"),
         }

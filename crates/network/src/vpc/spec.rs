@@ -94,11 +94,21 @@ pub struct Port {
 }
 
 impl Port {
-    /// The router's end of the pair; addresses are unique in a VPC, so the name says whose it is.
+    /// The router's end of the pair.
     pub(crate) fn ifname(&self) -> IfName {
-        let [a, b, c, d] = self.address.octets();
-        IfName::new(format!("{PORT_PREFIX}{a:02x}{b:02x}{c:02x}{d:02x}")).expect("11 letters and digits")
+        port_name(self.address)
     }
+}
+
+/// The router's end of the pair to an interface; addresses are unique in a VPC, so the name says whose it is.
+pub(crate) fn port_name(address: Ipv4Addr) -> IfName {
+    IfName::new(format!("{PORT_PREFIX}{:08x}", u32::from(address))).expect("11 letters and digits")
+}
+
+/// Whose the router's end of that name is.
+pub(crate) fn address_of(ifname: &str) -> Option<Ipv4Addr> {
+    let digits = ifname.strip_prefix(PORT_PREFIX).filter(|digits| digits.len() == 8)?;
+    u32::from_str_radix(digits, 16).ok().map(Ipv4Addr::from)
 }
 
 /// The router's ends of tasks' pairs begin with this.

@@ -287,20 +287,77 @@ impl Ear {
 
 /// Sends an echo request of this many bytes under any source address, not to be fragmented. `false` where it is too large.
 pub async fn send_echo(context: &NetContext, from: &str, to: &str, bytes: usize) -> bool {
-    let (from, to): (Ipv4Addr, Ipv4Addr) = (from.parse().expect("an address"), to.parse().expect("an address"));
-    let mut packet = vec![0; bytes];
-    packet[..2].copy_from_slice(&[0x45, 0]);
-    packet[2..4].copy_from_slice(&u16::try_from(bytes).expect("a packet").to_be_bytes());
-    packet[6..10].copy_from_slice(&[0x40, 0, 64, 1]);
-    packet[12..16].copy_from_slice(&from.octets());
-    packet[16..20].copy_from_slice(&to.octets());
-    // Type 8, code 0, its checksum, identifier 1; all else is nothing.
-    packet[20..28].copy_from_slice(&[ECHO_REQUEST, 0, 0xf7, 0xfe, 0, 1, 0, 0]);
+    let packet = echo(from, to, bytes);
+    let to = to.parse().expect("an address");
     let send = move || {
         let (family, kind) = (AddressFamily::INET, SocketType::RAW);
         let socket = socket_with(family, kind, SocketFlags::CLOEXEC, Some(ipproto::RAW)).expect("needs root");
-        let to = SocketAddrV4::new(to, 0);
-        Ok(sendto(&socket, &packet, SendFlags::empty(), &to).is_ok())
+        Ok(sendto(&socket, &packet, SendFlags::empty(), &SocketAddrV4::new(to, 0)).is_ok())
     };
     context.enter(send).await.expect("entered")
+}
+
+/// Sends an echo request to a host as another host's VXLAN device would, from an ordinary socket. `false` where that is refused.
+pub async fn send_wrapped(context: &NetContext, host: Ipv4Addr, vni: u32, from: &str, to: &str) -> bool {
+    let frame = wrapped(host, vni, from, to);
+    let send = move || {
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0").expect("free");
+        Ok(socket.send_to(&frame, (host, VXLAN_PORT)).is_ok())
+    };
+    context.enter(send).await.expect("entered")
+}
+
+/// As [`send_wrapped`], under any host's address.
+pub async fn send_wrapped_as(context: &NetContext, sender: Ipv4Addr, host: Ipv4Addr, vni: u32, from: &str, to: &str) {
+    let frame = wrapped(host, vni, from, to);
+    let length = u16::try_from(frame.len() + 8).expect("a packet");
+    let mut packet = ip_header(sender, host, usize::from(length) + 20, 17);
+    packet.extend_from_slice(&5555_u16.to_be_bytes());
+    packet.extend_from_slice(&VXLAN_PORT.to_be_bytes());
+    packet.extend_from_slice(&length.to_be_bytes());
+    // No checksum.
+    packet.extend_from_slice(&[0, 0]);
+    packet.extend_from_slice(&frame);
+    let send = move || {
+        let (family, kind) = (AddressFamily::INET, SocketType::RAW);
+        let socket = socket_with(family, kind, SocketFlags::CLOEXEC, Some(ipproto::RAW)).expect("needs root");
+        // A rule that drops it may say so at once.
+        let _refused = sendto(&socket, &packet, SendFlags::empty(), &SocketAddrV4::new(host, 0));
+        Ok(())
+    };
+    context.enter(send).await.expect("entered");
+}
+
+const VXLAN_PORT: u16 = 14_789;
+
+fn wrapped(host: Ipv4Addr, vni: u32, from: &str, to: &str) -> Vec<u8> {
+    let mut frame = vec![8, 0, 0, 0];
+    frame.extend_from_slice(&(vni << 8).to_be_bytes());
+    frame.extend_from_slice(&Mac::for_ipv4(host).0);
+    frame.extend_from_slice(&[2, 0, 0, 0, 0, 1, 8, 0]);
+    frame.extend_from_slice(&echo(from, to, 100));
+    frame
+}
+
+/// An echo request, from the IP header on.
+fn echo(from: &str, to: &str, bytes: usize) -> Vec<u8> {
+    let mut packet = ip_header(from.parse().expect("an address"), to.parse().expect("an address"), bytes, 1);
+    // Type 8, code 0, its checksum, identifier 1; all else is nothing.
+    packet.extend_from_slice(&[ECHO_REQUEST, 0, 0xf7, 0xfe, 0, 1, 0, 0]);
+    packet.resize(bytes, 0);
+    packet
+}
+
+/// The header of a packet that is not to be fragmented.
+fn ip_header(from: Ipv4Addr, to: Ipv4Addr, bytes: usize, protocol: u8) -> Vec<u8> {
+    let mut header = vec![0x45, 0];
+    header.extend_from_slice(&u16::try_from(bytes).expect("a packet").to_be_bytes());
+    header.extend_from_slice(&[0, 0, 0x40, 0, 64, protocol, 0, 0]);
+    header.extend_from_slice(&from.octets());
+    header.extend_from_slice(&to.octets());
+    let sum: u32 = header.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let checksum = !u16::try_from((folded & 0xffff) + (folded >> 16)).expect("folded twice");
+    header[10..12].copy_from_slice(&checksum.to_be_bytes());
+    header
 }

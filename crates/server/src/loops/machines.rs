@@ -2,9 +2,12 @@
 
 use crate::{
     context::Context,
-    machines::{MachineError, MachineHost, MachineSpec},
+    machines::{MachineError, MachineHost, MachinePlace, MachineSpec},
 };
-use model::{Activation, ContainerInstanceArn, Machine, MachineState, Stop, StopCode, Tags, vpc::DefaultVpc};
+use model::{
+    Activation, ContainerInstanceArn, Machine, MachineState, Stop, StopCode, Tags, attachment::private_dns_name,
+    network::SubnetId, vpc::DefaultVpc,
+};
 use sha2::{Digest, Sha256};
 use state::{Command, Snapshot, Topic};
 use std::{
@@ -223,7 +226,27 @@ async fn spec(
         attributes.insert(name.to_owned(), Some(value.clone()));
     }
     let (gateway, prefix_len) = (vpc.gateway(), vpc.cidr.prefix_len());
-    Ok(MachineSpec { machine: machine.clone(), gateway, prefix_len, server: link, token, attributes })
+    let place = place(ctx, &vpc, machine);
+    Ok(MachineSpec { machine: machine.clone(), gateway, prefix_len, server: link, token, place, attributes })
+}
+
+fn place(ctx: &Context, vpc: &DefaultVpc, machine: &Machine) -> MachinePlace {
+    let snapshot = ctx.store.snapshot();
+    let made = snapshot.network(&machine.scope).and_then(|network| {
+        let id = SubnetId::parse(machine.subnet_id.as_str()).ok()?;
+        Some(network.find_subnet(&id).ok()?.cidr)
+    });
+    // Until somebody changes it, the network is derived.
+    let subnet = made.or_else(|| vpc.subnets.iter().find(|subnet| subnet.id == machine.subnet_id).map(|s| s.cidr));
+    let mut zones = model::vpc::zones(&machine.scope);
+    MachinePlace {
+        vpc: vpc.id.clone(),
+        vpc_cidr: vpc.cidr,
+        security_group: vpc.security_group_id.clone(),
+        subnet_cidr: subnet,
+        availability_zone_id: zones.find(|(zone, _)| *zone == machine.availability_zone).map(|(_, id)| id),
+        private_dns_name: private_dns_name(machine.private_ip, machine.scope.region.as_str()),
+    }
 }
 
 /// A join token for this machine alone, in the form agents read: id, secret, and the CA to expect.

@@ -9,6 +9,7 @@ mod join;
 mod logs;
 mod networks;
 mod plain;
+mod questions;
 mod registry;
 mod talk;
 

@@ -1,7 +1,7 @@
 //! One agent's session, from its Hello to its end.
 
 use super::{
-    Link, PATIENCE, assignments, logs, networks,
+    Link, PATIENCE, assignments, logs, networks, questions,
     registry::{Begun, Sessions},
 };
 use crate::context::Context;
@@ -26,8 +26,9 @@ use tracing::Instrument;
 const HEARTBEAT_SECONDS: u32 = 10;
 /// After this much silence the session is dead: three heartbeats did not come.
 const SILENCE: Duration = Duration::from_secs(HEARTBEAT_SECONDS as u64 * 3);
-/// Answers that may wait for the writer: an agent has one report, one log message and one renewal in flight.
-const ANSWERS: usize = 8;
+/// Answers that may wait for the writer: an agent has one report, four log messages, one renewal and eight questions in
+/// flight.
+const ANSWERS: usize = 16;
 
 /// Pause between two messages about VPCs that only others' tasks bring about: each instance of a VPC is told of every task that
 /// comes into it, and a burst of tasks is told at once.
@@ -243,7 +244,7 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
     mut answers: mpsc::Receiver<ServerMessage>,
 ) -> End {
     let ctx = &link.ctx;
-    let welcome = Welcome { heartbeat_seconds: HEARTBEAT_SECONDS, server_time: ctx.effects.now() };
+    let welcome = Welcome { heartbeat_seconds: HEARTBEAT_SECONDS, server_time: ctx.effects.now(), answers: true };
     if let Err(error) = sender.send(&ServerMessage::Welcome(welcome)).await {
         return End::Link(error);
     }
@@ -319,6 +320,10 @@ async fn take(link: &Link, identity: &Identity, message: AgentMessage) -> Result
             Ok(Some(ServerMessage::LogsAck { seq, outcomes }))
         }
         AgentMessage::Renew { csr_pem } => Ok(Some(ServerMessage::Renewed(renew(link, identity, &csr_pem)))),
+        AgentMessage::Ask { id, question } => {
+            let answer = questions::answer(&link.ctx, &identity.container_instance, question).await;
+            Ok(Some(ServerMessage::Answered { id, answer }))
+        }
     }
 }
 

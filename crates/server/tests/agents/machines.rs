@@ -103,7 +103,7 @@ async fn local_instances_live_as_in_ec2() {
         "RunInstances",
         json!({
             "MinCount": 3, "MaxCount": 3, "InstanceType": "t3.small", "ImageId": "ami-12345678", "ClientToken": "one",
-            "UserData": user_data(data),
+            "UserData": user_data(data), "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 2},
             "TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "web"}]}],
         }),
     )
@@ -122,6 +122,12 @@ async fn local_instances_live_as_in_ec2() {
     assert_eq!(spec.attributes["stack"].as_deref(), Some("prod"));
     assert_eq!(spec.attributes["ecs.availability-zone"].as_deref(), Some("us-east-1b"));
     assert_eq!(spec.token.as_deref().map(|token| token.split(':').count()), Some(3));
+    let options = &instances[1]["MetadataOptions"];
+    assert_eq!((&options["HttpTokens"], &options["HttpPutResponseHopLimit"]), (&json!("required"), &json!(2)));
+    assert!(spec.machine.metadata_options.tokens_required && spec.machine.metadata_options.hop_limit == 2);
+    assert_eq!(spec.machine.user_data, Some(user_data(data)), "all of it, for the machine itself to read");
+    assert_eq!(spec.place.subnet_cidr.map(|cidr| cidr.to_string()).as_deref(), Some("127.80.16.0/20"));
+    assert_eq!(spec.place.availability_zone_id.as_deref(), Some("use1-az2"));
 
     let again = ec2(
         &harness,

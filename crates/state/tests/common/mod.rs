@@ -166,6 +166,8 @@ pub fn machine(number: u64, last_octet: u8) -> Machine {
         cluster: ClusterName::parse("one").unwrap(),
         attributes: Attributes::new(),
         reserved_memory: 0,
+        user_data: None,
+        metadata_options: model::MetadataOptions::default(),
         state: MachineState::Pending,
         state_reason: None,
         state_changed_at: Timestamp(1),

@@ -1,9 +1,10 @@
 //! A packet's way through compiled values, as the kernel would take it: hooks in order, first verdict of a chain, longest
 //! prefix of the first policy rule's table that has one. Written from nftables' and the kernel's manuals.
 
-use crate::vpc::plumbing::{Hop, Plumbing};
+use crate::vpc::plumbing::{Hop, MAIN, Plumbing};
 use crate::vpc::rules::{OVERLAY, UPLINK, compile};
 use crate::vpc::ruleset::{Act, Data, Key, Match, Protocol, Ruleset};
+use crate::vpc::spec::address_of;
 use crate::vpc::{Entry, Exit, Packet, Payload, Vpc};
 use std::net::Ipv4Addr;
 
@@ -37,7 +38,7 @@ impl<'a> Walk<'a> {
         };
         let (source, destination) = (packet.source, packet.destination);
         let way = &mut Way { by, out: String::new(), source, destination, payload: &packet.payload, translated: false };
-        for chain in ["entering", "inward", "landing"] {
+        for chain in ["entering", "inward"] {
             self.passes(chain, way).then_some(())?;
         }
         if self.plumbing.addresses.contains(&way.destination) {
@@ -45,12 +46,12 @@ impl<'a> Walk<'a> {
         }
         let hop = self.route(way)?;
         let (out, gateway) = match hop {
-            Hop::Unreachable => return None,
+            Hop::Unreachable | Hop::Blackhole => return None,
             Hop::Device(name) => (name, None),
             Hop::Gateway(gateway, name) => (name, Some(*gateway)),
         };
         way.out.clone_from(out);
-        for chain in ["leaving", "arriving", "outward", "outside"] {
+        for chain in ["leaving", "arriving", "outward"] {
             self.passes(chain, way).then_some(())?;
         }
         match gateway {
@@ -69,20 +70,22 @@ impl<'a> Walk<'a> {
     }
 
     fn route(&self, way: &Way<'_>) -> Option<&Hop> {
-        let rules = self.plumbing.rules.iter().filter(|rule| {
+        let fitting = self.plumbing.rules.iter().filter(|rule| {
             rule.from.is_none_or(|from| from.contains(&way.source)) && rule.by.as_ref().is_none_or(|by| *by == way.by)
         });
-        // The set is in the order of priorities.
-        rules.into_iter().find_map(|rule| {
+        // The set is in the order of priorities; every namespace has a last rule, for the main table.
+        let mut tables = fitting.map(|rule| rule.table).chain([MAIN]);
+        tables.find_map(|asked| {
             let routes = self.plumbing.routes.iter();
-            let fitting = routes.filter(|((table, to), _)| *table == rule.table && to.contains(&way.destination));
+            let fitting = routes.filter(|((table, to), _)| *table == asked && to.contains(&way.destination));
             fitting.max_by_key(|((_, to), _)| to.prefix_len()).map(|(_, hop)| hop)
         })
     }
 
     fn passes(&self, base: &str, way: &mut Way<'_>) -> bool {
-        let hook = self.ruleset.chains[base].hook.expect("a base chain");
-        self.verdict(base, way).unwrap_or(hook.accept)
+        // Those that translate are there only where there is something to translate.
+        let Some(chain) = self.ruleset.chains.get(base) else { return true };
+        self.verdict(base, way).unwrap_or(chain.hook.expect("a base chain").accept)
     }
 
     fn verdict(&self, chain: &str, way: &mut Way<'_>) -> Option<bool> {
@@ -91,7 +94,7 @@ impl<'a> Walk<'a> {
                 continue;
             }
             let looked = |map: &str, key: Key| self.ruleset.sets[map].elements.get(&key).cloned().flatten();
-            let name = |text: &str| Key::Interface(crate::IfName::new(text).expect("a name"));
+            let name = |text: &str| Key::Interface(address_of(text).unwrap_or(Ipv4Addr::UNSPECIFIED));
             let verdict = match &line.then {
                 Act::Accept => Some(true),
                 Act::Drop => Some(false),
@@ -127,7 +130,8 @@ impl<'a> Walk<'a> {
 
     fn matches(&self, matched: &Match, way: &Way<'_>) -> bool {
         let within = |set: &str, key: Key| self.ruleset.sets[set].elements.contains_key(&key);
-        let by = || crate::IfName::new(way.by.clone()).expect("a name");
+        // The overlay and the uplink are in no set; nobody has the unspecified address.
+        let by = || address_of(&way.by).unwrap_or(Ipv4Addr::UNSPECIFIED);
         let port = match *way.payload {
             Payload::Tcp(port) => Some((Protocol::Tcp, port)),
             Payload::Udp(port) => Some((Protocol::Udp, port)),
@@ -135,7 +139,6 @@ impl<'a> Walk<'a> {
         };
         match matched {
             Match::In(name) => way.by == *name,
-            Match::NotIn(name) => way.by != *name,
             Match::Out(name) => way.out == *name,
             Match::InAndSource(set) => within(set, Key::InterfaceAndAddress(by(), way.source)),
             Match::NotInAndSource(set) => !within(set, Key::InterfaceAndAddress(by(), way.source)),
@@ -143,7 +146,6 @@ impl<'a> Walk<'a> {
             Match::Source(net) => net.contains(&way.source),
             Match::Destination(net) => net.contains(&way.destination),
             Match::SourceIn(set) => within(set, Key::Address(way.source)),
-            Match::SourceNotIn(set) => !within(set, Key::Address(way.source)),
             Match::DestinationIn(set) => within(set, Key::Address(way.destination)),
             Match::ServiceIn(set) => {
                 port.is_some_and(|(protocol, port)| within(set, Key::Service(way.destination, protocol, port)))

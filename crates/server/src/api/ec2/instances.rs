@@ -249,6 +249,19 @@ pub(super) fn reservations<'a>(vpc: &DefaultVpc, machines: impl Iterator<Item = 
     calls.into_iter().map(reservation).collect()
 }
 
+fn metadata_options(machine: &Machine) -> aws::InstanceMetadataOptionsResponse {
+    let options = machine.metadata_options;
+    let word = |holds: bool, yes: &str, no: &str| Some(if holds { yes } else { no }.to_owned());
+    aws::InstanceMetadataOptionsResponse {
+        state: Some("applied".to_owned()),
+        http_tokens: word(options.tokens_required, "required", "optional"),
+        http_put_response_hop_limit: Some(options.hop_limit.into()),
+        http_endpoint: word(options.enabled, "enabled", "disabled"),
+        http_protocol_ipv6: Some("disabled".to_owned()),
+        instance_metadata_tags: Some("disabled".to_owned()),
+    }
+}
+
 fn render(vpc: &DefaultVpc, machine: &Machine) -> aws::Instance {
     // A terminated instance has left its network.
     let is_there = machine.state != MachineState::Terminated;
@@ -281,6 +294,7 @@ fn render(vpc: &DefaultVpc, machine: &Machine) -> aws::Instance {
         hypervisor: Some("xen".to_owned()),
         key_name: machine.key_name.clone(),
         launch_time: Some(::wire::Timestamp::from_millis(machine.launched_at.0)),
+        metadata_options: Some(metadata_options(machine)),
         monitoring: Some(aws::Monitoring { state: Some("disabled".to_owned()), ..aws::Monitoring::default() }),
         network_interfaces: Some(Some(interface()).filter(|_| is_there).into_iter().collect()),
         placement: Some(aws::Placement {

@@ -10,7 +10,7 @@ use crate::{
     context::{Caller, Context},
 };
 use model::{
-    Machine, MachineState, Tags, instance_type,
+    Machine, MachineState, MetadataOptions, Tags, instance_type,
     network::{Network, Refusal, SecurityGroupId, Subnet, SubnetId, cidr},
 };
 use shapes::ec2 as aws;
@@ -23,6 +23,8 @@ use std::{
 
 /// Local instances of one call: more than any one host holds, and few enough for one command.
 pub(super) const MAX_LAUNCH: usize = 100;
+/// Source: `InstanceMetadataOptionsRequest$HttpPutResponseHopLimit`.
+const MOST_HOPS: u8 = 64;
 /// How often addresses are chosen anew when another call took one of them.
 const TRIES: usize = 8;
 /// The type of a request that names none. AWS's is m1.small, which is no longer to be had.
@@ -100,6 +102,8 @@ impl Launch {
             cluster: data.cluster,
             attributes: data.attributes,
             reserved_memory: data.reserved_memory,
+            user_data: set(request.user_data),
+            metadata_options: metadata_options(request.metadata_options.unwrap_or_default())?,
             state: MachineState::Pending,
             state_reason: None,
             state_changed_at: now,
@@ -145,6 +149,20 @@ impl Launch {
         }
         Ok(machines)
     }
+}
+
+/// Who may ask the instances for their metadata.
+fn metadata_options(given: aws::InstanceMetadataOptionsRequest) -> Result<MetadataOptions, ApiError> {
+    let own = MetadataOptions::default();
+    let hops = given.http_put_response_hop_limit.unwrap_or_else(|| own.hop_limit.into());
+    let hop_limit = u8::try_from(hops).ok().filter(|hops| (1..=MOST_HOPS).contains(hops));
+    let hop_limit = hop_limit.ok_or_else(|| {
+        invalid(format!("Invalid value '{hops}' for HttpPutResponseHopLimit: it must be from 1 to {MOST_HOPS}."))
+    })?;
+    // What is no word of the service model has been refused already.
+    let enabled = given.http_endpoint.is_none_or(|word| word == "enabled");
+    let tokens_required = given.http_tokens.is_some_and(|word| word == "required");
+    Ok(MetadataOptions { enabled, tokens_required, hop_limit })
 }
 
 /// How many to make: as many as may be, since nothing here runs out half-way.

@@ -25,7 +25,7 @@ pub(crate) use delete::delete;
 pub(crate) use deployments::{describe as describe_deployments, list as list_deployments};
 pub(crate) use describe::{describe, list, list_by_namespace};
 pub(crate) use proceed::proceed as continue_deployment;
-pub(crate) use protection::{get as get_protection, update as update_protection};
+pub(crate) use protection::{get as get_protection, protect, protection_of, update as update_protection};
 pub(crate) use revisions::describe as describe_revisions;
 pub(crate) use stop::stop as stop_deployment;
 pub(crate) use task_sets::{

@@ -9,7 +9,8 @@ use crate::{
     },
     context::{Caller, Context},
 };
-use model::{ClusterArn, ServiceArn, Task, Timestamp};
+use link::Answer;
+use model::{ClusterArn, ServiceArn, Task, TaskArn, Timestamp};
 use shapes::ecs as aws;
 use state::{Command, Outcome, Snapshot};
 use std::collections::BTreeMap;
@@ -36,12 +37,8 @@ pub(crate) async fn update(
     let mut tally = Tally::default();
     let (mut tasks, mut failures) = (Vec::new(), Vec::new());
     for name in named {
-        match protectable(&snapshot, &cluster, &name) {
-            Ok((task, service)) if until.is_none() || tally.admits(&snapshot, &service, task, now) => {
-                tasks.push(task.arn.clone());
-            }
-            Ok((task, _)) if task.is_to_stop() => failures.push(failure(task.arn.to_string(), "TASK_NOT_VALID")),
-            Ok((task, _)) => failures.push(failure(task.arn.to_string(), "DEPLOYMENT_BLOCKED")),
+        match admitted(&snapshot, &cluster, &name, until, &mut tally, now) {
+            Ok(task) => tasks.push(task),
             Err(failure) => failures.push(failure),
         }
     }
@@ -73,6 +70,61 @@ pub(crate) fn get(
         }
     }
     Ok(aws::GetTaskProtectionResponse { protected_tasks: Some(tasks), failures: Some(failures) })
+}
+
+/// What GetTaskProtection says of one task, for the task itself.
+pub(crate) fn protection_of(ctx: &Context, snapshot: &Snapshot, task: &Task) -> Answer {
+    match protectable(snapshot, &task.arn.cluster, task.arn.id.as_str()) {
+        Ok((task, _)) => Answer::Protection { until: task.protected_until.filter(|until| *until > ctx.effects.now()) },
+        Err(failure) => told(failure),
+    }
+}
+
+/// UpdateTaskProtection of one task, asked by the task itself.
+pub(crate) async fn protect(
+    ctx: &Context,
+    snapshot: &Snapshot,
+    task: &Task,
+    enabled: bool,
+    minutes: Option<i64>,
+) -> Answer {
+    let now = ctx.effects.now();
+    // What is no number of the API's is out of its range as well.
+    let minutes = minutes.map(|minutes| i32::try_from(minutes).unwrap_or(i32::MAX));
+    let refused =
+        |error: ApiError| Answer::Refused { status: error.status, code: error.code.to_owned(), message: error.message };
+    let until = match until(enabled, minutes, now) {
+        Ok(until) => until,
+        Err(error) => return refused(error),
+    };
+    match admitted(snapshot, &task.arn.cluster, task.arn.id.as_str(), until, &mut Tally::default(), now) {
+        Ok(task) => match ctx.store.commit(Command::ProtectTasks { tasks: vec![task], until }).await {
+            Ok(_) => Answer::Protection { until },
+            Err(error) => refused(error.into()),
+        },
+        Err(failure) => told(failure),
+    }
+}
+
+fn told(failure: aws::Failure) -> Answer {
+    Answer::Failure { reason: failure.reason.unwrap_or_default(), detail: failure.detail }
+}
+
+/// The task of that name if it may be protected until then, or the failure that says why not.
+fn admitted(
+    snapshot: &Snapshot,
+    cluster: &ClusterArn,
+    name: &str,
+    until: Option<Timestamp>,
+    tally: &mut Tally,
+    now: Timestamp,
+) -> Result<TaskArn, aws::Failure> {
+    let (task, service) = protectable(snapshot, cluster, name)?;
+    if until.is_none() || tally.admits(snapshot, &service, task, now) {
+        return Ok(task.arn.clone());
+    }
+    let reason = if task.is_to_stop() { "TASK_NOT_VALID" } else { "DEPLOYMENT_BLOCKED" };
+    Err(failure(task.arn.to_string(), reason))
 }
 
 fn named(given: Option<Vec<String>>, max: usize) -> Result<Vec<String>, ApiError> {

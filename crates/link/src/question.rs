@@ -1,0 +1,75 @@
+//! What an agent asks on behalf of one of its tasks, and what the server answers. A server that answers says so in its
+//! [`Welcome`](crate::Welcome); others would not know the message.
+
+use model::{Tags, TaskArn, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// A question. The server answers only for tasks of the instance that asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    /// Its tags, and those of its instance.
+    Tags {
+        /// The task.
+        task: TaskArn,
+    },
+    /// Whether it is protected.
+    Protection {
+        /// The task.
+        task: TaskArn,
+    },
+    /// Protect it, or no longer.
+    Protect {
+        /// The task.
+        task: TaskArn,
+        /// Whether it shall be protected.
+        enabled: bool,
+        /// For how long; the API's own time without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        minutes: Option<i64>,
+    },
+}
+
+impl Question {
+    /// Whom it is about.
+    pub fn task(&self) -> &TaskArn {
+        match self {
+            Self::Tags { task } | Self::Protection { task } | Self::Protect { task, .. } => task,
+        }
+    }
+}
+
+/// The answer to a question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// To `Tags`.
+    Tags {
+        /// Of the task.
+        task: Tags,
+        /// Of the instance.
+        container_instance: Tags,
+    },
+    /// To `Protection` and `Protect`.
+    Protection {
+        /// Until when it is protected, if it is.
+        until: Option<Timestamp>,
+    },
+    /// The API would have told a failure.
+    Failure {
+        /// AWS's word.
+        reason: String,
+        /// For people.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+    },
+    /// The API would have refused it.
+    Refused {
+        /// HTTP's.
+        status: u16,
+        /// AWS's.
+        code: String,
+        /// For people.
+        message: String,
+    },
+}
