@@ -24,6 +24,8 @@ pub(super) fn print(args: &EnvArgs) -> Result<ExitCode> {
         ("AWS_REGION", args.region.as_str()),
         ("AWS_DEFAULT_REGION", args.region.as_str()),
         ("AWS_ENDPOINT_URL", endpoint.as_str()),
+        // Cloud Map's DiscoverInstances would be asked of `data-` and the endpoint's host, which is nobody.
+        ("AWS_DISABLE_HOST_PREFIX_INJECTION", "true"),
     ] {
         // Single quotes are safe around anything but themselves.
         out(format_args!("export {name}='{}'", value.replace('\'', r"'\''")));

@@ -59,18 +59,44 @@ impl<'a> Terraform<'a> {
     }
 }
 
-#[test]
-fn terraform_makes_a_vpc_plans_nothing_more_and_takes_it_down() {
-    let Some(mirror) = mirror().filter(|_| Command::new("terraform").arg("-version").output().is_ok()) else {
+/// The mirror, where Terraform is here too; says so where nothing can be tested.
+fn found() -> Option<PathBuf> {
+    let found = mirror().filter(|_| Command::new("terraform").arg("-version").output().is_ok());
+    if found.is_none() {
         eprintln!("NOT TESTED: there is no terraform here, or no mirror of {PROVIDER}; TF_PLUGIN_MIRROR may name one");
-        return;
-    };
+    }
+    found
+}
+
+/// Applies a configuration, plans it again, which must be empty, and destroys it. `seen` holds what its output of that name
+/// must be; `left` looks at what is left.
+fn lives(configuration: &str, seen: &[(&str, serde_json::Value)], left: impl FnOnce(&Cluster)) {
+    let Some(mirror) = found() else { return };
     let mut cluster = Cluster::start(0);
-    let terraform = Terraform::new(&cluster, &mirror, "vpc");
+    let terraform = Terraform::new(&cluster, &mirror, configuration);
     terraform.must(&["init", "-input=false"], 0);
     terraform.must(&["apply", "-auto-approve", "-input=false"], 0);
-    let seen: serde_json::Value = serde_json::from_str(&terraform.must(&["output", "-json", "seen"], 0)).unwrap();
-    for (name, want) in [
+    let got: serde_json::Value = serde_json::from_str(&terraform.must(&["output", "-json", "seen"], 0)).unwrap();
+    for (name, want) in seen {
+        assert_eq!(got[name], *want, "{name}");
+    }
+    // 0: nothing would change. 2 would be a difference.
+    terraform.must(&["plan", "-detailed-exitcode", "-input=false"], 0);
+    terraform.must(&["destroy", "-auto-approve", "-input=false"], 0);
+    left(&cluster);
+    assert!(cluster.stop_server(), "the server did not end well:\n{}", cluster.log());
+    assert_eq!(cluster.traces(), Vec::<String>::new(), "something is left behind");
+}
+
+/// What the `aws` CLI shows.
+fn shown(cluster: &Cluster, arguments: &[&str]) -> serde_json::Value {
+    let all: Vec<_> = ["-m", "awscli"].iter().chain(arguments).chain(&["--output", "json"]).copied().collect();
+    serde_json::from_slice(&cluster.client(&crate::harness::python(), &all).stdout).unwrap()
+}
+
+#[test]
+fn terraform_makes_a_vpc_plans_nothing_more_and_takes_it_down() {
+    let seen = [
         ("zones", serde_json::json!(3)),
         ("default_subnets", serde_json::json!(3)),
         ("default_cidr", serde_json::json!("172.31.0.0/16")),
@@ -81,15 +107,26 @@ fn terraform_makes_a_vpc_plans_nothing_more_and_takes_it_down() {
         ("nat", serde_json::json!(true)),
         ("nat_state", serde_json::json!("available")),
         ("main_table", serde_json::json!(true)),
-    ] {
-        assert_eq!(seen[name], want, "{name}");
-    }
-    // 0: nothing would change. 2 would be a difference.
-    terraform.must(&["plan", "-detailed-exitcode", "-input=false"], 0);
-    terraform.must(&["destroy", "-auto-approve", "-input=false"], 0);
-    let left = cluster.client(&crate::harness::python(), &["-m", "awscli", "ec2", "describe-vpcs", "--output", "json"]);
-    let left: serde_json::Value = serde_json::from_slice(&left.stdout).unwrap();
-    assert_eq!(left["Vpcs"].as_array().unwrap().len(), 1, "the default one alone is left: {left}");
-    assert!(cluster.stop_server(), "the server did not end well:\n{}", cluster.log());
-    assert_eq!(cluster.traces(), Vec::<String>::new(), "something is left behind");
+    ];
+    lives("vpc", &seen, |cluster| {
+        let left = shown(cluster, &["ec2", "describe-vpcs"]);
+        assert_eq!(left["Vpcs"].as_array().unwrap().len(), 1, "the default one alone is left: {left}");
+    });
+}
+
+#[test]
+fn terraform_names_services_in_cloud_map_and_takes_the_names_down() {
+    let seen = [
+        ("http", serde_json::json!("api")),
+        ("namespace", serde_json::json!(true)),
+        ("service", serde_json::json!(true)),
+        ("routing", serde_json::json!("MULTIVALUE")),
+        ("ttl", serde_json::json!(10)),
+    ];
+    lives("discovery", &seen, |cluster| {
+        for (list, name) in [("list-namespaces", "Namespaces"), ("list-services", "Services")] {
+            let left = shown(cluster, &["servicediscovery", list]);
+            assert_eq!(left[name], serde_json::json!([]), "{left}");
+        }
+    });
 }

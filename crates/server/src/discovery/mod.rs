@@ -9,9 +9,9 @@ mod records;
 pub use records::{Answers, Data, Record, records};
 
 use model::{
-    ContainerInstance, DeploymentId, HealthStatus, NetworkMode, PortSpec, RevisionSpec, ServiceRegistry, Task,
+    ContainerInstance, DeploymentId, HealthStatus, NetworkMode, PortSpec, RevisionSpec, Scope, ServiceRegistry, Task,
     TaskDefinitionSpec, TaskStatus,
-    discovery::{CustomHealth, Instance, InstanceId, Service, ServiceId, attribute},
+    discovery::{CustomHealth, Instance, InstanceId, Namespace, Service, ServiceId, attribute},
 };
 use state::{ServiceRow, Snapshot};
 use std::{
@@ -55,35 +55,65 @@ impl Found {
     }
 }
 
-/// All that are found under a service's name, by id. A task stands before an instance of the same id.
-pub fn found(snapshot: &Snapshot, service: &Service) -> BTreeMap<InstanceId, Found> {
-    let stored = snapshot.discovery(&service.scope).into_iter().flat_map(|all| all.instances_of(&service.id));
-    let mut found: BTreeMap<_, _> = stored.map(|one| (one.id.clone(), Found::registered(one))).collect();
-    let tasks = tasks(snapshot, service).filter_map(|task| of_task(snapshot, service, task.0, task.1, task.2));
-    found.extend(tasks.map(|one| (one.id.clone(), one)));
-    found
-}
-
-/// Whether tasks are found under a service's name.
-pub fn has_tasks(snapshot: &Snapshot, service: &Service) -> bool {
-    tasks(snapshot, service).next().is_some()
-}
-
-/// The tasks that are found under a service's name, as far as they run, with the service whose they are and its registry.
-fn tasks<'a>(
+/// The running tasks of a scope, by the service of Cloud Map under whose name they are found: made in one pass over the services
+/// of ECS, and asked as often as needed.
+pub struct Roll<'a> {
     snapshot: &'a Snapshot,
-    service: &'a Service,
-) -> impl Iterator<Item = (&'a ServiceRow, &'a ServiceRegistry, &'a Arc<Task>)> {
-    let rows = snapshot.clusters(&service.scope, None).flat_map(|cluster| cluster.services());
-    let rows = rows.filter(|row| row.service.specs().any(|spec| registry(spec, &service.id).is_some()));
-    rows.flat_map(move |row| {
-        let running = row.tasks().filter(|task| is_found(task));
-        running.filter_map(move |task| Some((&**row, registry(spec_of(row, task)?, &service.id)?, task)))
-    })
+    tasks: BTreeMap<&'a ServiceId, Vec<Entry<'a>>>,
 }
 
-fn registry<'a>(spec: &'a RevisionSpec, service: &ServiceId) -> Option<&'a ServiceRegistry> {
-    spec.registries.iter().find(|registry| registry.service == *service)
+/// A task, the service whose it is, and how that one names its registry.
+type Entry<'a> = (&'a ServiceRow, &'a ServiceRegistry, &'a Arc<Task>);
+
+impl<'a> Roll<'a> {
+    /// As it is in a snapshot.
+    pub fn of(snapshot: &'a Snapshot, scope: &Scope) -> Self {
+        let mut tasks: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let rows = snapshot.clusters(scope, None).flat_map(|cluster| cluster.services());
+        for row in rows.filter(|row| row.service.specs().any(|spec| !spec.registries.is_empty())) {
+            for task in row.tasks().filter(|task| is_found(task)) {
+                for registry in spec_of(row, task).into_iter().flat_map(|spec| &spec.registries) {
+                    tasks.entry(&registry.service).or_default().push((&**row, registry, task));
+                }
+            }
+        }
+        Self { snapshot, tasks }
+    }
+
+    fn entries(&self, service: &Service) -> &[Entry<'a>] {
+        self.tasks.get(&service.id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether tasks are found under a service's name, as far as that says where they are or not.
+    pub fn has_tasks(&self, service: &Service) -> bool {
+        !self.entries(service).is_empty()
+    }
+
+    /// All that are found under a service's name, by id. A task stands before an instance of the same id.
+    pub fn found(&self, service: &Service) -> BTreeMap<InstanceId, Found> {
+        let stored = self.snapshot.discovery(&service.scope).into_iter().flat_map(|all| all.instances_of(&service.id));
+        let mut found: BTreeMap<_, _> = stored.map(|one| (one.id.clone(), Found::registered(one))).collect();
+        let tasks = self.entries(service).iter();
+        let tasks = tasks.filter_map(|(row, registry, task)| of_task(self.snapshot, service, row, registry, task));
+        found.extend(tasks.map(|one| (one.id.clone(), one)));
+        found
+    }
+}
+
+/// All that are found under one service's name, by id.
+pub fn found(snapshot: &Snapshot, service: &Service) -> BTreeMap<InstanceId, Found> {
+    Roll::of(snapshot, &service.scope).found(service)
+}
+
+/// The ACTIVE services of ECS whose tasks are found in a namespace, in the order of their ARNs' parts.
+pub fn services_in<'a>(snapshot: &'a Snapshot, namespace: &'a Namespace) -> impl Iterator<Item = &'a ServiceRow> {
+    let all = snapshot.discovery(&namespace.scope);
+    let is_in = move |registry: &ServiceRegistry| {
+        all.and_then(|all| all.service(&registry.service)).is_some_and(|service| service.namespace == namespace.id)
+    };
+    let rows = snapshot.clusters(&namespace.scope, None).flat_map(|cluster| cluster.services());
+    let rows = rows.map(|row| &**row).filter(|row| row.service.is_active());
+    rows.filter(move |row| row.service.shown_spec().is_some_and(|spec| spec.registries.iter().any(is_in)))
 }
 
 /// What a task of a service is: that of its deployment.

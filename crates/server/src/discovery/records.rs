@@ -1,6 +1,6 @@
 //! What the resolver of a VPC answers of the private namespaces that are the VPC's.
 
-use super::{Found, found};
+use super::{Found, Roll};
 use model::{
     Scope,
     discovery::{Namespace, NamespaceKind, RecordKind, Routing, Service, address_in, port_in},
@@ -51,13 +51,14 @@ pub enum Data {
 pub fn records(snapshot: &Snapshot, scope: &Scope, vpc: &VpcId) -> BTreeMap<String, Answers> {
     let mut names = BTreeMap::new();
     let Some(discovery) = snapshot.discovery(scope) else { return names };
+    let roll = Roll::of(snapshot, scope);
     for namespace in discovery.namespaces() {
         match &namespace.kind {
             NamespaceKind::PrivateDns { vpc: of, .. } if of == vpc => {}
             NamespaceKind::PrivateDns { .. } | NamespaceKind::Http => continue,
         }
         for service in discovery.services_of(&namespace.id).filter(|service| service.dns.is_some()) {
-            let found = found(snapshot, service);
+            let found = roll.found(service);
             let any = found.values().any(Found::is_healthy);
             for one in found.values().filter(|one| one.is_healthy() || !any) {
                 lay(&mut names, namespace, service, one);

@@ -315,6 +315,29 @@ async fn registries_must_fit_the_network_mode() {
         ],
     )
     .await;
+    // All of the namespace, page by page: five were let in.
+    let (mut seen, mut token) = (Vec::new(), Value::Null);
+    while seen.is_empty() || token.is_string() {
+        let mut asked = json!({"namespace": "shop.local", "maxResults": 2});
+        if token.is_string() {
+            asked["nextToken"] = token;
+        }
+        let page = harness.call("ecs", "ListServicesByNamespace", &asked).await.unwrap();
+        seen.extend(page["serviceArns"].as_array().unwrap().iter().map(|arn| arn.as_str().unwrap().to_owned()));
+        token = page["nextToken"].clone();
+    }
+    let want = ["s0", "s1", "s2", "s7", "s8"].map(|name| crate::arn(&format!("service/default/{name}")));
+    assert_eq!(seen, want);
+    let arn = format!("arn:aws:servicediscovery:us-east-1:000000000000:namespace/{namespace}");
+    run(
+        &harness,
+        "ecs",
+        vec![
+            ("ListServicesByNamespace", json!({"namespace": arn}), Want::Ok(json!({"serviceArns": want}))),
+            ("ListServicesByNamespace", json!({"namespace": "none"}), refused("NamespaceNotFoundException", "none")),
+        ],
+    )
+    .await;
     ok(&harness, "DeleteService", json!({"Id": a})).await;
     let scaled = json!({"service": "s0", "desiredCount": 1});
     run(&harness, "ecs", vec![("UpdateService", scaled, Want::Ok(json!({"service": {"desiredCount": 1}})))]).await;

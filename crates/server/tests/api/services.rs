@@ -183,7 +183,7 @@ async fn wrong_requests_for_a_service_are_refused() {
         (create("a", &json!({"enableExecuteCommand": true})), INVALID, "does not honour enableExecuteCommand"),
         (create("a", &json!({"loadBalancers": [{"containerPort": 1}]})), INVALID, "does not honour loadBalancers"),
         (create("a", &json!({"loadBalancers": [{}]})), INVALID, "does not honour loadBalancers"),
-        (create("a", &json!({"serviceRegistries": [{"port": 0}]})), INVALID, "does not honour serviceRegistries"),
+        (create("a", &json!({"serviceRegistries": [{"port": 0}]})), INVALID, "registry  does not exist"),
         (create("a", &json!({"tags": [{"key": "aws:x", "value": ""}]})), INVALID, "reserved"),
         (create("a", &configuration(json!({"strategy": "CANARY"}))), INVALID, "strategy CANARY"),
         (

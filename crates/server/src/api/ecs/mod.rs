@@ -70,6 +70,7 @@ pub(crate) async fn dispatch(ctx: &Context, caller: &Caller, operation: &str, in
         "DeleteService" => answer(services::delete(ctx, caller, read(input)?).await),
         "DescribeServices" => answer(services::describe(ctx, caller, read(input)?)),
         "ListServices" => answer(services::list(ctx, caller, &read(input)?)),
+        "ListServicesByNamespace" => answer(services::list_by_namespace(ctx, caller, &read(input)?)),
         "DescribeServiceDeployments" => answer(services::describe_deployments(ctx, caller, read(input)?)),
         "ListServiceDeployments" => answer(services::list_deployments(ctx, caller, &read(input)?)),
         "ContinueServiceDeployment" => answer(services::continue_deployment(ctx, caller, read(input)?).await),

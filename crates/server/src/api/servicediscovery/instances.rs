@@ -60,10 +60,9 @@ pub(super) async fn set_health(
     };
     let decide = |edit: &mut Edit<'_>, snapshot: &Snapshot| {
         // The codes of this operation have none for what is in use.
-        check_no_task(snapshot, edit, &service, &id).map_err(|refusal| match refusal {
-            Refusal::InUse(text) => Refusal::Input(text),
-            other => other,
-        })?;
+        if is_task(snapshot, edit, &service, &id)? {
+            return Err(Refusal::Input(of_task(&id)).into());
+        }
         Ok(edit.set_health(&service, &id, health)?)
     };
     change(ctx, caller, decide).await?;
@@ -77,15 +76,19 @@ fn named(caller: &Caller, service: Option<&str>, id: Option<&str>) -> Result<(Se
     Ok((service, id))
 }
 
+/// Whether an instance is a task.
+fn is_task(snapshot: &Snapshot, edit: &Edit<'_>, service: &ServiceId, id: &InstanceId) -> Result<bool, Refusal> {
+    let service = edit.discovery().find_service(service)?;
+    Ok(discovery::found(snapshot, service).get(id).is_some_and(|found| found.is_task))
+}
+
+fn of_task(id: &InstanceId) -> String {
+    format!("The instance {id} is a task of an ECS service and follows that.")
+}
+
 /// A task is found because it runs; nobody else can say that it does, or that it does not.
 fn check_no_task(snapshot: &Snapshot, edit: &Edit<'_>, service: &ServiceId, id: &InstanceId) -> Result<(), Refusal> {
-    let service = edit.discovery().find_service(service)?;
-    match discovery::found(snapshot, service).get(id) {
-        Some(found) if found.is_task => {
-            Err(Refusal::InUse(format!("The instance {id} is a task of an ECS service and follows that.")))
-        }
-        Some(_) | None => Ok(()),
-    }
+    if is_task(snapshot, edit, service, id)? { Err(Refusal::InUse(of_task(id))) } else { Ok(()) }
 }
 
 /// A service of the caller's, and all that are found under its name.

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     api::ApiError,
     context::{Caller, Context},
-    discovery,
+    discovery::Roll,
 };
 use model::discovery::{
     Discovery, DnsConfig, DnsRecord, NamespaceKind, NewService, RecordKind, Refusal, Routing, Service,
@@ -48,16 +48,21 @@ pub(super) async fn create(
         tags: tags_in(request.tags).map_err(Refusal::Tags)?,
     };
     let decide = |edit: &mut model::discovery::Edit<'_>, _: &Snapshot| {
-        edit.create_service(new.clone()).map_err(|refusal| match &refusal {
-            Refusal::ServiceExists { id, .. } => {
-                let arn = service_arn(caller, id);
-                ApiError::from(refusal).with("ServiceArn", arn)
+        edit.create_service(new.clone()).map_err(|refusal| {
+            // AWS: this one error says which as an ARN too.
+            let known =
+                if let Refusal::ServiceExists { id, .. } = &refusal { Some(service_arn(caller, id)) } else { None };
+            let error = ApiError::from(refusal);
+            match known {
+                Some(arn) => error.with("ServiceArn", arn),
+                None => error,
             }
-            _ => refusal.into(),
         })
     };
     let (service, all) = change(ctx, caller, decide).await?;
-    Ok(aws::CreateServiceResponse { service: Some(render(&ctx.store.snapshot(), caller, &all, &service)) })
+    Ok(aws::CreateServiceResponse {
+        service: Some(render(&Roll::of(&ctx.store.snapshot(), &caller.scope), caller, &all, &service)),
+    })
 }
 
 fn dns_config(given: aws::DnsConfig) -> Result<DnsConfig, ApiError> {
@@ -102,7 +107,7 @@ pub(super) async fn delete(
 ) -> Result<aws::DeleteServiceResponse, ApiError> {
     let id = service_id(caller, request.id.as_deref())?;
     let decide = |edit: &mut model::discovery::Edit<'_>, snapshot: &Snapshot| {
-        let has_tasks = discovery::has_tasks(snapshot, edit.discovery().find_service(&id)?);
+        let has_tasks = Roll::of(snapshot, &caller.scope).has_tasks(edit.discovery().find_service(&id)?);
         Ok(edit.delete_service(&id, has_tasks)?)
     };
     change(ctx, caller, decide).await?;
@@ -117,7 +122,9 @@ pub(super) fn get(
     let id = service_id(caller, request.id.as_deref())?;
     let snapshot = ctx.store.snapshot();
     let all = seen(&snapshot, caller);
-    Ok(aws::GetServiceResponse { service: Some(render(&snapshot, caller, &all, all.find_service(&id)?)) })
+    Ok(aws::GetServiceResponse {
+        service: Some(render(&Roll::of(&snapshot, &caller.scope), caller, &all, all.find_service(&id)?)),
+    })
 }
 
 pub(super) fn list(
@@ -136,12 +143,13 @@ pub(super) fn list(
     })?;
     let asked = (request.max_results, request.next_token.as_deref());
     let (shown, next_token) = page("ListServices", caller, "", asked, kept.into_iter(), |one| one.id.to_string())?;
-    let services = shown.into_iter().map(|service| summary(&snapshot, caller, &all, service)).collect();
+    let roll = Roll::of(&snapshot, &caller.scope);
+    let services = shown.into_iter().map(|service| summary(&roll, caller, &all, service)).collect();
     Ok(aws::ListServicesResponse { services: Some(services), next_token })
 }
 
-fn render(snapshot: &Snapshot, caller: &Caller, all: &Discovery, service: &Service) -> aws::Service {
-    let shown = summary(snapshot, caller, all, service);
+fn render(roll: &Roll<'_>, caller: &Caller, all: &Discovery, service: &Service) -> aws::Service {
+    let shown = summary(roll, caller, all, service);
     aws::Service {
         arn: shown.arn,
         create_date: shown.create_date,
@@ -160,7 +168,7 @@ fn render(snapshot: &Snapshot, caller: &Caller, all: &Discovery, service: &Servi
     }
 }
 
-fn summary(snapshot: &Snapshot, caller: &Caller, all: &Discovery, service: &Service) -> aws::ServiceSummary {
+fn summary(roll: &Roll<'_>, caller: &Caller, all: &Discovery, service: &Service) -> aws::ServiceSummary {
     let record = |record: &DnsRecord| aws::DnsRecord {
         ttl: Some(record.ttl.into()),
         r#type: Some(record.kind.as_str().to_owned()),
@@ -185,7 +193,7 @@ fn summary(snapshot: &Snapshot, caller: &Caller, all: &Discovery, service: &Serv
             .custom_health
             .then_some(aws::HealthCheckCustomConfig { failure_threshold: Some(FAILURE_THRESHOLD) }),
         id: Some(service.id.to_string()),
-        instance_count: i32::try_from(discovery::found(snapshot, service).len()).ok(),
+        instance_count: i32::try_from(roll.found(service).len()).ok(),
         name: Some(service.name.clone()),
         resource_owner: Some(caller.account().to_string()),
         r#type: Some(if is_dns { "DNS_HTTP" } else { "HTTP" }.to_owned()),

@@ -47,9 +47,10 @@ async fn changed(
         Tagged::Service(id) => edit.change_service_tags(&id, how),
     };
     // AWS: this one error says on what.
-    let said = |refusal: Refusal| match refusal {
-        Refusal::Tags(InvalidTags::TooMany) => ApiError::from(refusal).with("ResourceName", given),
-        _ => refusal.into(),
+    let said = |refusal: Refusal| {
+        let too_many = refusal == Refusal::Tags(InvalidTags::TooMany);
+        let error = ApiError::from(refusal);
+        if too_many { error.with("ResourceName", given) } else { error }
     };
     change(ctx, caller, |edit, _| decide(edit).map_err(said)).await?;
     Ok(())

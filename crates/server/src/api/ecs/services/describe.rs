@@ -1,4 +1,4 @@
-//! DescribeServices and ListServices.
+//! DescribeServices, ListServices and ListServicesByNamespace.
 
 use super::render;
 use crate::{
@@ -8,8 +8,9 @@ use crate::{
         paging::{Pages, invalid_token, limit_or},
     },
     context::{Caller, Context},
+    discovery,
 };
-use model::{LaunchType, ServiceName};
+use model::{LaunchType, ServiceArn, ServiceName, discovery::NamespaceId};
 use shapes::ecs as aws;
 
 /// Services of one DescribeServices. Source: the model's documentation.
@@ -75,4 +76,31 @@ pub(crate) fn list(
     let (page, next_token) = pages.cut(services, limit, |service| service.arn.name.to_string());
     let arns = page.iter().map(|service| service.arn.to_string()).collect();
     Ok(aws::ListServicesResponse { service_arns: Some(arns), next_token })
+}
+
+/// The services of all clusters whose tasks are found in a namespace, which may be named or be given by its ARN.
+pub(crate) fn list_by_namespace(
+    ctx: &Context,
+    caller: &Caller,
+    request: &aws::ListServicesByNamespaceRequest,
+) -> Result<aws::ListServicesByNamespaceResponse, ApiError> {
+    let limit = limit_or(request.max_results, LISTED, MAX_LISTED)?;
+    let given = request.namespace.as_deref().unwrap_or_default();
+    let snapshot = ctx.store.snapshot();
+    let all = snapshot.discovery(&caller.scope);
+    let prefix = format!("arn:aws:servicediscovery:{}:{}:namespace/", caller.scope.region, caller.account());
+    let found = all.and_then(|all| match given.strip_prefix(&prefix) {
+        Some(id) => all.namespace(&NamespaceId::parse(id).ok()?),
+        None => all.namespace_named(given),
+    });
+    let missing = || ApiError::new("NamespaceNotFoundException", format!("The namespace {given} does not exist."));
+    let namespace = found.ok_or_else(missing)?;
+    let pages = Pages::of("ListServicesByNamespace", &caller.scope).within(&namespace.id);
+    let after = pages.cursor(request.next_token.as_deref())?;
+    let after = after.map(|arn| arn.parse::<ServiceArn>()).transpose().map_err(|_| invalid_token())?;
+    let services = discovery::services_in(&snapshot, namespace).map(|row| &row.service.arn);
+    let rest = services.filter(|arn| after.as_ref().is_none_or(|after| *arn > after));
+    let (page, next_token) = pages.cut(rest, limit, ToString::to_string);
+    let arns = page.into_iter().map(ToString::to_string).collect();
+    Ok(aws::ListServicesByNamespaceResponse { service_arns: Some(arns), next_token })
 }

@@ -23,7 +23,7 @@ mod update;
 pub(crate) use create::create;
 pub(crate) use delete::delete;
 pub(crate) use deployments::{describe as describe_deployments, list as list_deployments};
-pub(crate) use describe::{describe, list};
+pub(crate) use describe::{describe, list, list_by_namespace};
 pub(crate) use proceed::proceed as continue_deployment;
 pub(crate) use protection::{get as get_protection, protect, protection_of, update as update_protection};
 pub(crate) use revisions::describe as describe_revisions;
@@ -106,6 +106,7 @@ pub(crate) const HONOURED: &[Row] = &[
     row("DeleteService", &["cluster", "force", "service"]),
     row("DescribeServices", &["cluster", "include", "services"]),
     row("ListServices", &["cluster", "launchType", "maxResults", "nextToken", "schedulingStrategy"]),
+    row("ListServicesByNamespace", &["maxResults", "namespace", "nextToken"]),
     row("DescribeServiceDeployments", &["serviceDeploymentArns"]),
     row("ListServiceDeployments", &["cluster", "createdAt.*", "maxResults", "nextToken", "service", "status"]),
     row("ContinueServiceDeployment", &["action", "hookId", "serviceDeploymentArn"]),
