@@ -76,11 +76,25 @@ impl<'a> Draft<'a> {
 
     pub(crate) fn put_instance(&mut self, instance: ContainerInstance) -> Arc<ContainerInstance> {
         let instance = Arc::new(instance);
+        self.touch_network_of(&instance);
         owned(self.next.put_instance(instance.clone()));
         self.touched.insert(Topic::Instance(instance.arn.clone()));
         self.touched.insert(Topic::Instances);
         self.write(Record::ContainerInstance(instance.clone()));
         instance
+    }
+
+    /// Others reach an instance's tasks at its address, and a NAT gateway has its place on one that is there.
+    fn touch_network_of(&mut self, instance: &ContainerInstance) {
+        let scope = &instance.arn.cluster.scope;
+        let Some(network) = self.next.network(scope) else { return };
+        let has_gateways = network.nat_gateways().next().is_some();
+        let known = self.next.instance(&instance.arn).map(|row| &row.instance);
+        let moved = known.is_some_and(|known| known.address != instance.address);
+        let there = |one: &ContainerInstance| (one.agent_connected, one.status);
+        if moved || (has_gateways && known.is_none_or(|known| there(known) != there(instance))) {
+            self.touched.insert(Topic::Network(scope.clone()));
+        }
     }
 
     pub(crate) fn remove_instance(&mut self, arn: &ContainerInstanceArn) {

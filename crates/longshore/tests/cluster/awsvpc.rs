@@ -306,3 +306,32 @@ fn a_service_is_found_by_its_name_as_its_tasks_come_and_go() {
     api.ecs("UpdateService", &json!({"service": "web", "desiredCount": 0}));
     until("none", || addresses().is_empty().then_some(()));
 }
+
+#[test]
+fn two_hundred_tasks_come_and_go_and_leave_nothing() {
+    // Seven tasks with an interface fit onto each.
+    let cluster = Cluster::start_as(2, "m5.4xlarge");
+    let api = cluster.api();
+    define(&cluster, &api);
+    let vpc = Vpc::new(&api, "10.7");
+    let all = vpc.group("all");
+    let configuration = vpc.configuration(&[&all]);
+    let mut addresses = std::collections::BTreeSet::new();
+    for _ in 0..20 {
+        let input = json!({"taskDefinition": "web", "count": 10, "networkConfiguration": configuration});
+        let answer = api.ecs("RunTask", &input);
+        assert_eq!(answer["failures"], json!([]), "{answer:#}");
+        let arns: Vec<Value> = answer["tasks"].as_array().unwrap().iter().map(|t| t["taskArn"].clone()).collect();
+        let described = || api.ecs("DescribeTasks", &json!({"tasks": arns}))["tasks"].as_array().unwrap().clone();
+        let all_are = |status: &str| described().iter().all(|task| task["lastStatus"] == status);
+        until("ten tasks", || all_are("RUNNING").then_some(()));
+        let running = described();
+        addresses.extend(running.iter().map(|task| Running::of(task).address));
+        for arn in &arns {
+            api.ecs("StopTask", &json!({"task": arn}));
+        }
+        until("ten stopped tasks", || all_are("STOPPED").then_some(()));
+    }
+    assert!(addresses.len() > 100, "an address is given again late: {}", addresses.len());
+    until("all is gone", || cluster.left_of_tasks().is_empty().then_some(()));
+}

@@ -21,6 +21,7 @@ pub(crate) struct Cluster {
     dir: tempfile::TempDir,
     server: Option<Child>,
     instances: u32,
+    instance_type: &'static str,
     /// What the server and all it starts find in their environment besides.
     extra: Vec<(String, String)>,
 }
@@ -51,12 +52,21 @@ impl Cluster {
 
     /// The same, with more in the environment of the server and all it starts; it may name files in the cluster's folder.
     pub(crate) fn start_with(instances: u32, extra: impl FnOnce(&Path) -> Vec<(String, String)>) -> Self {
+        Self::make(instances, "t3.medium", extra)
+    }
+
+    /// Instances of another type than the usual one.
+    pub(crate) fn start_as(instances: u32, instance_type: &'static str) -> Self {
+        Self::make(instances, instance_type, |_| Vec::new())
+    }
+
+    fn make(instances: u32, instance_type: &'static str, extra: impl FnOnce(&Path) -> Vec<(String, String)>) -> Self {
         isolate_network().unwrap();
         let registry = Registry::start().unwrap();
         let image = registry.busybox_image().unwrap();
         let dir = tempfile::TempDir::with_prefix("longshore-test-").unwrap();
         let extra = extra(dir.path());
-        let mut cluster = Self { registry: Some(registry), image, dir, server: None, instances, extra };
+        let mut cluster = Self { registry: Some(registry), image, dir, server: None, instances, instance_type, extra };
         cluster.start_server();
         cluster
     }
@@ -92,7 +102,14 @@ impl Cluster {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("dev.log")).unwrap();
         let mut command = Command::new(longshore());
         command
-            .args(["dev", "--instances", &self.instances.to_string(), "--data-dir"])
+            .args([
+                "dev",
+                "--instances",
+                &self.instances.to_string(),
+                "--instance-type",
+                self.instance_type,
+                "--data-dir",
+            ])
             .arg(self.data())
             .env("LONGSHORE_LOG", "info")
             .envs(self.extra.iter().cloned())

@@ -7,19 +7,30 @@ use server::Caller;
 use std::collections::BTreeSet;
 
 /// The families it runs.
-const FAMILIES: [&str; 4] = ["small", "big", "pair", "port"];
+const FAMILIES: [&str; 5] = ["small", "big", "pair", "port", CONNECTED];
+/// The one whose tasks have a network interface, in subnets that are smaller than what wants to be in them.
+pub(crate) const CONNECTED: &str = "connected";
 
 impl World {
     /// Calls; nothing if there is no server, or it refuses.
     pub(crate) async fn call(&mut self, operation: &str, input: Value) -> Option<Value> {
+        self.call_of(&shapes::ecs::SERVICE, operation, input).await
+    }
+
+    async fn call_of(
+        &mut self,
+        service: &'static wire::schema::Service,
+        operation: &str,
+        input: Value,
+    ) -> Option<Value> {
         let ctx = self.server()?.clone();
         let caller = Caller {
             scope: Scope { account: ctx.config.account.clone(), region: ctx.config.region.clone() },
             principal: "arn:aws:iam::000000000000:root".into(),
             access_key: "AKIASIMULATED0000000".into(),
         };
-        let known = shapes::ecs::SERVICE.operation(operation).expect("ECS has it");
-        let answer = server::api::dispatch(&ctx, &caller, &shapes::ecs::SERVICE, known, input);
+        let known = service.operation(operation).expect("the service has it");
+        let answer = server::api::dispatch(&ctx, &caller, service, known, input);
         match Box::pin(answer).await {
             Ok(answer) => Some(answer),
             Err(error) => {
@@ -44,10 +55,20 @@ impl World {
             vec![container("app", 400, true)],
             vec![container("app", 80, true), container("side", 120, false)],
             vec![port],
+            vec![container("app", 60, true)],
         ];
         for (family, containers) in FAMILIES.into_iter().zip(containers) {
-            let input = json!({"family": family, "containerDefinitions": containers});
+            let mode = if family == CONNECTED { "awsvpc" } else { "bridge" };
+            let input = json!({"family": family, "networkMode": mode, "containerDefinitions": containers});
             assert!(self.call("RegisterTaskDefinition", input).await.is_some(), "{}", self.story());
+        }
+        let vpc = self.call_of(&shapes::ec2::SERVICE, "CreateVpc", json!({"CidrBlock": "10.0.0.0/16"})).await;
+        let vpc = vpc.expect("it is the first")["Vpc"]["VpcId"].clone();
+        for (number, zone) in ["us-east-1a", "us-east-1b", "us-east-1c"].into_iter().enumerate() {
+            let cidr = format!("10.0.{number}.0/28");
+            let input = json!({"VpcId": vpc, "CidrBlock": cidr, "AvailabilityZone": zone});
+            let made = self.call_of(&shapes::ec2::SERVICE, "CreateSubnet", input).await;
+            self.subnets.push(made.expect("they do not overlap")["Subnet"]["SubnetId"].as_str().unwrap().to_owned());
         }
         self.until("all instances", Self::connected).await;
         for _ in 0..4 {
@@ -70,12 +91,16 @@ impl World {
         let token = self.effects.uuid();
         let strategy =
             [json!({"type": "random"}), json!({"type": "binpack", "field": "memory"})][self.chance(2)].clone();
-        let input = json!({
-            "taskDefinition": FAMILIES[self.chance(FAMILIES.len())],
+        let family = FAMILIES[self.chance(FAMILIES.len())];
+        let mut input = json!({
+            "taskDefinition": family,
             "count": 1 + self.chance(4),
             "clientToken": token,
             "placementStrategy": [strategy],
         });
+        if family == CONNECTED {
+            input["networkConfiguration"] = self.network();
+        }
         let Some(tasks) = self.ask(&input).await else { return };
         self.tell(format!("{} tasks run", tasks.len()));
         if self.chance(4) == 0 {
@@ -98,6 +123,11 @@ impl World {
                 self.wrong.push(format!("the same request ran {tasks:?}, and then {again:?}"));
             }
         }
+    }
+
+    /// Where tasks with an interface are.
+    pub(crate) fn network(&self) -> Value {
+        json!({"awsvpcConfiguration": {"subnets": self.subnets}})
     }
 
     async fn ask(&mut self, input: &Value) -> Option<BTreeSet<TaskArn>> {

@@ -11,7 +11,8 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use link::Networks;
 use model::{PortSpec, TaskArn};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -48,8 +49,13 @@ pub(crate) struct Life {
     kills: u32,
 }
 
+/// Who has which address, over all machines.
+pub(crate) type Addresses = Arc<Mutex<BTreeMap<Ipv4Addr, TaskArn>>>;
+
 #[derive(Default)]
 struct Inner {
+    /// Tasks whose interface was not made.
+    unattached: BTreeSet<TaskArn>,
     there: BTreeMap<String, Process>,
     lives: BTreeMap<String, Life>,
     calm: bool,
@@ -65,13 +71,14 @@ struct Shared {
     name: String,
     world: Effects,
     inner: Mutex<Inner>,
+    addresses: Addresses,
     events: broadcast::Sender<NodeEvent>,
 }
 
 impl Machine {
-    pub(crate) fn new(name: String, world: Effects) -> Self {
+    pub(crate) fn new(name: String, world: Effects, addresses: Addresses) -> Self {
         let (events, _) = broadcast::channel(EVENTS);
-        Self(Arc::new(Shared { name, world, inner: Mutex::default(), events }))
+        Self(Arc::new(Shared { name, world, inner: Mutex::default(), addresses, events }))
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
@@ -93,6 +100,11 @@ impl Machine {
 
     pub(crate) fn wrong(&self) -> Vec<String> {
         self.with(|inner| inner.wrong.clone())
+    }
+
+    /// Whether a task could not be given its interface here.
+    pub(crate) fn left_unattached(&self, task: &TaskArn) -> bool {
+        self.with(|inner| inner.unattached.contains(task))
     }
 
     /// Everything that ever was on it.
@@ -339,19 +351,36 @@ impl Node for Machine {
 
     fn carry(&self, _networks: Networks) {}
 
-    fn attach(&self, _task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
+    fn attach(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
         async move {
-            self.wait(50).await;
+            self.wait(2_000).await;
+            let arn = &task.assignment.task;
+            let address = task.assignment.interface.as_ref().expect("only such tasks are attached").address;
+            if self.one_in(20) && !self.with(|inner| inner.calm) {
+                self.with(|inner| inner.unattached.insert(arn.clone()));
+                return Err(Failure::new("ResourceInitializationError", "the simulation wants it so"));
+            }
+            let before = self.0.addresses.lock().unwrap().insert(address, arn.clone());
+            if let Some(other) = before.filter(|other| other != arn) {
+                self.with(|inner| inner.wrong.push(format!("{arn} has {address}, which {other} still has")));
+            }
+            self.wait(2_000).await;
             Ok(())
         }
         .boxed()
     }
 
-    fn clear(&self, _task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
+    fn clear(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
         async move {
             self.wait(100).await;
             if self.one_in(20) && !self.with(|inner| inner.calm) {
                 return Err(Failure::new("CannotRemoveTaskError", "the simulation wants it so"));
+            }
+            if let Some(interface) = &task.assignment.interface {
+                let mut addresses = self.0.addresses.lock().unwrap();
+                if addresses.get(&interface.address) == Some(&task.assignment.task) {
+                    addresses.remove(&interface.address);
+                }
             }
             Ok(())
         }

@@ -139,7 +139,10 @@ impl World {
                 StopCode::EssentialContainerExited => of_task().any(|(life, _)| life.exit.is_some()),
                 StopCode::TaskFailedToStart => {
                     self.summary.failed_to_start += 1;
-                    of_task().any(|(life, _)| life.failed)
+                    let full = stop.reason.ends_with("InsufficientFreeAddressesInSubnet");
+                    let unattached = self.agents.iter().any(|agent| agent.machine.left_unattached(&task.arn));
+                    self.summary.addresses_missed += u64::from(full);
+                    full || unattached || of_task().any(|(life, _)| life.failed)
                 }
                 StopCode::ServiceSchedulerInitiated => {
                     self.summary.moved += 1;
@@ -179,14 +182,15 @@ impl Summary {
         self.set_changes += other.set_changes;
         self.decisions += other.decisions;
         self.moved += other.moved;
+        self.addresses_missed += other.addresses_missed;
     }
 
     /// A test of calm weather would prove nothing.
     pub(crate) fn assert_it_was_a_storm(&self) {
         let Self { tasks, exit_codes, failed_to_start, server_kills, agent_kills, cuts, stalls, retries, .. } = self;
-        let Self { services, updates, set_changes, decisions, moved, .. } = self;
+        let Self { services, updates, set_changes, decisions, moved, addresses_missed, .. } = self;
         let counts = [tasks, exit_codes, failed_to_start, server_kills, agent_kills, cuts, stalls, retries];
-        for count in counts.into_iter().chain([services, updates, set_changes, decisions, moved]) {
+        for count in counts.into_iter().chain([services, updates, set_changes, decisions, moved, addresses_missed]) {
             assert!(*count > 0, "{self:?}");
         }
     }

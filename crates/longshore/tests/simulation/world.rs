@@ -63,6 +63,8 @@ pub(crate) struct Summary {
     pub(crate) set_changes: u64,
     pub(crate) decisions: u64,
     pub(crate) moved: u64,
+    /// Tasks for which no address was left.
+    pub(crate) addresses_missed: u64,
 }
 
 /// A request whose answer may have been lost.
@@ -84,6 +86,8 @@ pub(crate) struct World {
     pub(crate) seen: BTreeMap<TaskArn, Option<Arc<Task>>>,
     pub(crate) to_stop: BTreeSet<TaskArn>,
     pub(crate) asked: BTreeMap<String, Asked>,
+    /// Where tasks with an interface may be.
+    pub(crate) subnets: Vec<String>,
     pub(crate) summary: Summary,
     pub(crate) wrong: Vec<String>,
     /// Agents that ended by themselves.
@@ -96,7 +100,8 @@ impl World {
         let effects = Effects::simulated(seed, START);
         // Durability of files is not what is tested here, and memory is quicker.
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-        let agents = (0..AGENTS).map(|at| Agent::new(at, &dir, &effects)).collect();
+        let addresses = node::Addresses::default();
+        let agents = (0..AGENTS).map(|at| Agent::new(at, &dir, &effects, &addresses)).collect();
         Self {
             effects,
             dir,
@@ -106,6 +111,7 @@ impl World {
             later: BTreeMap::new(),
             laters: 0,
             seen: BTreeMap::new(),
+            subnets: Vec::new(),
             to_stop: BTreeSet::new(),
             asked: BTreeMap::new(),
             summary: Summary::default(),
@@ -328,13 +334,14 @@ impl World {
 }
 
 impl Agent {
-    fn new(at: usize, dir: &TempDir, world: &Effects) -> Self {
+    fn new(at: usize, dir: &TempDir, world: &Effects, addresses: &node::Addresses) -> Self {
         let id = world.hex32();
         let arn = format!("arn:aws:ecs:us-east-1:000000000000:container-instance/default/{id}");
         let identity =
             Identity { container_instance: arn.parse().unwrap(), ec2_instance_id: Some(format!("mi-{}", &id[..17])) };
         let mut config = agent::Config::new("simulated:1", dir.path().join(format!("agent-{at}")));
         config.introspection = None;
+        config.address = Some([10, 255, 0, u8::try_from(at).unwrap()].into());
         config.resources = ResourceOverrides {
             cpu: Some(CpuUnits(2048)),
             memory: Some(MemoryMib(node::MEMORY)),
@@ -343,7 +350,7 @@ impl Agent {
         let zone = ["us-east-1a", "us-east-1b", "us-east-1c"][at % 3];
         config.attributes.insert("ecs.availability-zone".into(), Some(zone.into()));
         Self {
-            machine: node::Machine::new(format!("machine {at}"), world.clone()),
+            machine: node::Machine::new(format!("machine {at}"), world.clone(), addresses.clone()),
             road: Road::new(world.clone(), identity.clone()),
             identity,
             config,

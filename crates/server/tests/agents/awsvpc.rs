@@ -316,3 +316,49 @@ async fn a_subnet_without_a_free_address_is_told_as_ec2_tells_it() {
     let answer = crate::until(&harness, "the event", "ecs", call, told).await;
     assert_eq!(answer["services"][0]["pendingCount"], 0);
 }
+
+#[tokio::test]
+async fn a_gateway_moves_when_the_instance_of_its_place_is_gone() {
+    let harness = Harness::start().await;
+    defined(&harness).await;
+    let (vpc, subnet) = vpc(&harness, "10.0.0.0/16", "10.0.1.0/24", "us-east-1b").await;
+    let made = ec2(&harness, "CreateInternetGateway", json!({})).await;
+    let gateway = text(&made["InternetGateway"]["InternetGatewayId"]).to_owned();
+    ec2(&harness, "AttachInternetGateway", json!({"InternetGatewayId": gateway, "VpcId": vpc})).await;
+    let allocation = ec2(&harness, "AllocateAddress", json!({"Domain": "vpc"})).await["AllocationId"].clone();
+    let nat = ec2(&harness, "CreateNatGateway", json!({"SubnetId": subnet, "AllocationId": allocation})).await;
+    let filter = json!({"Filters": [{"Name": "vpc-id", "Values": [vpc]}]});
+    let table = ec2(&harness, "DescribeRouteTables", filter).await["RouteTables"][0]["RouteTableId"].clone();
+    let nat = nat["NatGateway"]["NatGatewayId"].clone();
+    let route = json!({"RouteTableId": table, "DestinationCidrBlock": "0.0.0.0/0", "NatGatewayId": nat});
+    ec2(&harness, "CreateRoute", route).await;
+    let mut agents = Vec::new();
+    for host in [[172, 31, 16, 5], [172, 31, 16, 6]] {
+        agents.push((host, Agent::join(&harness, "us-east-1b", host).await));
+    }
+    for (_, (agent, instance)) in &mut agents {
+        let mut asked = run("awsvpc", &[&subnet]);
+        asked["containerInstances"] = json!([instance]);
+        let started = ecs(&harness, "StartTask", asked).await;
+        assert_eq!(list(&started["failures"]), &[] as &[Value], "{started:#}");
+        agent.assignments().await;
+    }
+    let id = VpcId::parse(&*vpc).unwrap();
+    let home = |agent: &Agent| {
+        let facts = &agent.views[&id].facts;
+        let way = facts.subnets.values().flat_map(|subnet| &subnet.routes).map(|(_, way)| *way).next();
+        match way {
+            Some(link::Way::Nat { home: Some(home), .. }) => home,
+            other => panic!("{other:?}"),
+        }
+    };
+    let place = home(&agents[1].1.0);
+    let at = agents.iter().position(|(host, _)| std::net::Ipv4Addr::from(*host) == place).expect("it is one of them");
+    let (_, (gone, _)) = agents.remove(at);
+    drop(gone);
+    let (host, (stays, _)) = &mut agents[0];
+    while home(stays) == place {
+        stays.news().await;
+    }
+    assert_eq!(home(stays), std::net::Ipv4Addr::from(*host));
+}
