@@ -529,7 +529,7 @@ async fn services_are_listed_described_and_deleted() {
         (
             "ListServicesByNamespace",
             json!({"namespace": "n"}),
-            Want::Err("UnsupportedFeatureException", "does not serve"),
+            Want::Err("NamespaceNotFoundException", "does not exist"),
         ),
         ("DescribeServices", names(&[]), Want::Err(INVALID, "Services cannot be empty.")),
         ("DescribeServices", names(&["a"; 11]), Want::Err(INVALID, "more than 10")),
