@@ -151,7 +151,7 @@ fn places(snapshot: &Snapshot, scope: &Scope, network: &Network) -> BTreeMap<Nat
     }
     let rows = snapshot.clusters(scope, None).flat_map(|cluster| cluster.instances());
     let able = |row: &&Arc<InstanceRow>| row.is_registered() && row.instance.agent_connected && host(row).is_some();
-    let able: Vec<_> = rows.filter(able).filter(|row| row.instance.attributes.contains_key(CAPABILITY)).collect();
+    let able: Vec<_> = rows.filter(able).filter(|row| can_carry(row)).collect();
     let place = |gateway: &&Arc<NatGateway>| {
         let zone = network.subnet(&gateway.subnet).map(|subnet| subnet.availability_zone.as_str());
         let near = able.iter().filter(|row| row.zone.as_deref() == zone);
@@ -165,6 +165,11 @@ fn places(snapshot: &Snapshot, scope: &Scope, network: &Network) -> BTreeMap<Nat
 
 /// By which an agent tells that it makes tasks' interfaces. Source: the original agent.
 const CAPABILITY: &str = "ecs.capability.task-eni";
+
+/// Whether the instance's agent knows of VPCs.
+pub(super) fn can_carry(row: &InstanceRow) -> bool {
+    row.instance.attributes.contains_key(CAPABILITY)
+}
 
 fn draw(gateway: &str, instance: &str) -> [u8; 32] {
     Sha256::digest(format!("{gateway}/{instance}")).into()

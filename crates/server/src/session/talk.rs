@@ -257,10 +257,12 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
             Some(InstanceStatus::Inactive) | None => return End::Deregistered,
         }
         let set = assignments::of(&snapshot, instance, ctx.epoch());
-        // Before the tasks: they cannot start without the VPC they are in. An instance that carries none is told nothing.
+        // Before the tasks: they cannot start without the VPC they are in. That an instance carries none is told too, since what a
+        // killed agent left standing is found by that; only not to an agent that knows nothing of VPCs.
         let views = networks::of(&snapshot, instance);
+        let carries = snapshot.instance(instance).is_some_and(|row| networks::can_carry(row));
         drop(snapshot);
-        let news = Networks::between(told.as_ref(), &views).filter(|_| told.is_some() || !views.is_empty());
+        let news = Networks::between(told.as_ref(), &views).filter(|_| carries);
         if let Some(news) = news {
             if let Err(error) = sender.send(&ServerMessage::Networks(news)).await {
                 return End::Link(error);

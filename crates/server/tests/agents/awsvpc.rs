@@ -26,6 +26,11 @@ impl Agent {
         hello.attributes.insert("ecs.capability.task-eni".to_owned(), None);
         let mut session = machine.open_as(harness, hello).await;
         assert!(matches!(session.receive().await, ServerMessage::Welcome(_)));
+        // Whatever an earlier run of it has left standing, it carries nothing now.
+        match session.receive().await {
+            ServerMessage::Networks(news) => assert_eq!(news, Networks { whole: true, ..Networks::default() }),
+            other => panic!("{other:?} instead of all VPCs"),
+        }
         session.assignments().await;
         (Self { session, views: Views::new() }, identity.container_instance.to_string())
     }
