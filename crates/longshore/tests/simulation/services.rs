@@ -21,14 +21,15 @@ const PAUSES: [&str; 3] = ["PRE_SCALE_UP", "POST_SCALE_UP", "POST_PRODUCTION_TRA
 
 impl World {
     pub(crate) async fn keep_services(&mut self) {
+        // A hook waits for a minute only.
+        self.decide().await;
         let name = SERVICES[self.chance(SERVICES.len())];
-        match self.chance(14) {
+        match self.chance(12) {
             0..3 => self.create_service(name).await,
             3..6 => self.update_service(name).await,
             6..8 => self.scale_service(name).await,
             8 => self.delete_service(name).await,
             9 => self.protect_some().await,
-            10..12 => self.decide().await,
             _ => self.drain(self.chance(3) > 0).await,
         }
     }
@@ -58,13 +59,13 @@ impl World {
             if input["deploymentConfiguration"]["maximumPercent"] == 100 {
                 input["availabilityZoneRebalancing"] = "DISABLED".into();
             }
-            if self.chance(3) == 0 {
+            if self.chance(2) == 0 {
                 input["deploymentConfiguration"]["strategy"] = "BLUE_GREEN".into();
                 input["deploymentConfiguration"]["bakeTimeInMinutes"] = self.chance(2).into();
                 let pause = json!({"targetType": "PAUSE", "lifecycleStages": [(PAUSES[self.chance(PAUSES.len())])],
                     "timeoutConfiguration": {"timeoutInMinutes": 1, "action": (["CONTINUE", "ROLLBACK"][self.chance(2)])}});
                 input["deploymentConfiguration"]["lifecycleHooks"] =
-                    if self.chance(2) == 0 { json!([pause]) } else { json!([]) };
+                    if self.chance(4) > 0 { json!([pause]) } else { json!([]) };
             }
         }
         if self.call("CreateService", input).await.is_some() {
