@@ -91,7 +91,11 @@ impl Writer {
     pub(super) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         while let Some(request) = requests.blocking_recv() {
             self.take(request);
-            while self.waiting.len() < MAX_BATCH && self.staged.frames.len() < MAX_BATCH_BYTES {
+            // Commands that may not share a batch commit on the way, so the journal can be full before the queue is empty.
+            while self.waiting.len() < MAX_BATCH
+                && self.staged.frames.len() < MAX_BATCH_BYTES
+                && self.journal.len() < self.checkpoint_at
+            {
                 let Ok(request) = requests.try_recv() else { break };
                 self.take(request);
             }
