@@ -68,6 +68,7 @@ fn define_api(cluster: &Cluster, api: &Api) {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods)] // Real processes take real time.
 fn an_alias_is_answered_while_its_tasks_are_replaced_and_agents_die() {
     let cluster = Cluster::start(2);
     let api = cluster.api();

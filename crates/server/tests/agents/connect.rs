@@ -23,7 +23,7 @@ async fn defined(harness: &Harness) {
     }
 }
 
-fn service(name: &str, subnet: &str, connect: Value) -> Value {
+fn service(name: &str, subnet: &str, connect: &Value) -> Value {
     json!({
         "cluster": "demo", "serviceName": name, "taskDefinition": "api", "desiredCount": 1,
         "networkConfiguration": {"awsvpcConfiguration": {"subnets": [subnet]}},
@@ -69,7 +69,7 @@ async fn names_follow_tasks_to_agents_and_into_cloud_map() {
     defined(&harness).await;
     let (vpc, subnet) = vpc(&harness, "10.0.0.0/16", "10.0.1.0/24", "us-east-1b").await;
     let (mut agent, _) = Agent::join(&harness, "us-east-1b", [172, 31, 0, 5]).await;
-    let asked = service("web", &subnet, json!({"enabled": true, "services": [web()]}));
+    let asked = service("web", &subnet, &json!({"enabled": true, "services": [web()]}));
     let made = ecs(&harness, "CreateService", asked.clone()).await["service"].clone();
     assert_eq!(ecs(&harness, "CreateService", asked).await["service"]["serviceArn"], made["serviceArn"]);
     let deployment = &made["deployments"][0];
@@ -132,7 +132,7 @@ async fn a_change_of_service_connect_is_a_deployment_that_keeps_what_it_is_known
     defined(&harness).await;
     let (_, subnet) = vpc(&harness, "10.0.0.0/16", "10.0.1.0/24", "us-east-1b").await;
     let made =
-        ecs(&harness, "CreateService", service("web", &subnet, json!({"enabled": true, "services": [web()]}))).await;
+        ecs(&harness, "CreateService", service("web", &subnet, &json!({"enabled": true, "services": [web()]}))).await;
     let made = made["service"]["deployments"][0].clone();
     let update = async |more: Value| {
         let mut input = json!({"cluster": "demo", "service": "web"});
@@ -160,7 +160,7 @@ async fn what_cannot_be_connected_is_refused() {
     let harness = Harness::start().await;
     defined(&harness).await;
     let (_, subnet) = vpc(&harness, "10.0.0.0/16", "10.0.1.0/24", "us-east-1b").await;
-    ecs(&harness, "CreateService", service("web", &subnet, json!({"enabled": true, "services": [web()]}))).await;
+    ecs(&harness, "CreateService", service("web", &subnet, &json!({"enabled": true, "services": [web()]}))).await;
     let on = |service: Value| json!({"enabled": true, "services": [service]});
     let aliased =
         |name: &str, alias: Value| on(json!({"portName": "http", "discoveryName": name, "clientAliases": [alias]}));
@@ -178,10 +178,10 @@ async fn what_cannot_be_connected_is_refused() {
         (on(json!({"portName": "http", "timeout": {"idleTimeoutSeconds": 1}})), "Longshore does not honour"),
         (json!({"enabled": true, "logConfiguration": {"logDriver": "awslogs"}}), "Longshore does not honour"),
     ] {
-        let error = harness.call("ecs", "CreateService", &service("api", &subnet, connect.clone())).await.unwrap_err();
+        let error = harness.call("ecs", "CreateService", &service("api", &subnet, &connect)).await.unwrap_err();
         assert!(error.message.starts_with(want), "{connect}: {}: {}", error.code, error.message);
     }
-    let mut bridged = service("api", &subnet, json!({"enabled": true}));
+    let mut bridged = service("api", &subnet, &json!({"enabled": true}));
     bridged["taskDefinition"] = json!("bridge");
     bridged.as_object_mut().unwrap().remove("networkConfiguration");
     let error = harness.call("ecs", "CreateService", &bridged).await.unwrap_err();
@@ -193,6 +193,6 @@ async fn what_cannot_be_connected_is_refused() {
     // A cluster may have no default any more.
     let without = json!({"cluster": "demo", "serviceConnectDefaults": {"namespace": ""}});
     assert_eq!(ecs(&harness, "UpdateCluster", without).await["cluster"]["serviceConnectDefaults"], Value::Null);
-    let error = harness.call("ecs", "CreateService", &service("api", &subnet, json!({"enabled": true}))).await;
+    let error = harness.call("ecs", "CreateService", &service("api", &subnet, &json!({"enabled": true}))).await;
     assert!(error.unwrap_err().message.starts_with("A namespace is required"));
 }
