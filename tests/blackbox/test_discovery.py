@@ -172,6 +172,41 @@ class Tasks(Discovery):
         self.ecs.update_service(service="web", desiredCount=0)
         self.until("none", lambda: self.discover("web"), lambda found: not found)
 
+    def test_service_connect_gives_ports_names_in_a_namespace(self):
+        definition = self.ecs.register_task_definition(family="mesh", networkMode="awsvpc", containerDefinitions=[{
+            "name": "app", "image": IMAGE, "memory": 16, "stopTimeout": 2, "command": ["sleep", "600"],
+            "portMappings": [{"containerPort": 8000, "name": "http", "appProtocol": "http"}]}])["taskDefinition"]
+        cluster = self.ecs.update_cluster(cluster="default", serviceConnectDefaults={"namespace": self.name})["cluster"]
+        arn = cluster["serviceConnectDefaults"]["namespace"]
+        shown = self.ecs.describe_clusters(clusters=["default"])["clusters"][0]
+        self.assertEqual(arn, shown["serviceConnectDefaults"]["namespace"])
+        self.assertEqual("HTTP", self.map.get_namespace(Id=arn)["Namespace"]["Type"])
+        subnets = [one["SubnetId"] for one in client("ec2").describe_subnets()["Subnets"]]
+        given = {
+            "serviceName": "mesh", "taskDefinition": definition["taskDefinitionArn"], "desiredCount": 1,
+            "networkConfiguration": {"awsvpcConfiguration": {"subnets": subnets}},
+            "serviceConnectConfiguration": {"enabled": True, "services": [
+                {"portName": "http", "discoveryName": "web", "clientAliases": [{"port": 80, "dnsName": "web"}]}]}}
+        tls = {"portName": "http", "tls": {"issuerCertificateAuthority": {"awsPcaAuthorityArn": "arn:aws:acm-pca:x"}}}
+        refused = {**given, "serviceConnectConfiguration": {"enabled": True, "services": [tls]}}
+        self.refused("InvalidParameterException", self.ecs.create_service, **refused)
+        service = self.ecs.create_service(**given)["service"]
+        deployment = service["deployments"][0]
+        self.assertEqual(arn, deployment["serviceConnectConfiguration"]["namespace"])
+        resource = deployment["serviceConnectResources"][0]
+        self.assertEqual("web", resource["discoveryName"])
+        self.assertEqual([service["serviceArn"]], self.ecs.list_services_by_namespace(namespace=arn)["serviceArns"])
+        id = resource["discoveryArn"].split("/")[-1]
+        self.assertEqual("HTTP", self.map.get_service(Id=id)["Service"]["Type"])
+        self.assertIn(id, [one["Id"] for one in self.map.list_services()["Services"]])
+        self.refused("ResourceInUse", self.map.delete_service, Id=id)
+        found = self.until("one is found", lambda: self.discover("web"), lambda found: len(found) == 1)
+        self.assertEqual("8000", next(iter(found.values()))["Attributes"]["AWS_INSTANCE_PORT"])
+        self.ecs.update_service(service="mesh", serviceConnectConfiguration={"enabled": False})
+        cluster = self.ecs.update_cluster(cluster="default", serviceConnectDefaults={"namespace": ""})["cluster"]
+        self.assertNotIn("serviceConnectDefaults", cluster)
+        self.until("no name", lambda: [one["Id"] for one in self.map.list_services()["Services"]], lambda ids: id not in ids)
+
 
 if __name__ == "__main__":
     unittest.main()

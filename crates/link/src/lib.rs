@@ -21,7 +21,8 @@ pub use message::{
     JoinRequest, LogBatch, LogEvent, LogOutcome, ServerMessage, Welcome,
 };
 pub use network::{
-    InterfaceView, NameView, Names, Networks, SrvView, SubnetView, Views, VpcFacts, VpcNews, VpcView, Way,
+    AliasView, Aliases, InterfaceView, NameView, Names, Networks, SrvView, SubnetView, Views, VpcFacts, VpcNews,
+    VpcView, Way,
 };
 pub use question::{Answer, Question};
 

@@ -4,6 +4,7 @@
 //! lays it over what it has. An interface of a VPC with a thousand others costs a message about one.
 
 use ipnet::Ipv4Net;
+use model::discovery::NamespaceId;
 use model::network::{Allowed, InterfaceId, SecurityGroupId, SubnetId, VpcId};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -24,6 +25,21 @@ pub struct VpcView {
     pub interfaces: BTreeMap<InterfaceId, InterfaceView>,
     /// What its resolver answers besides the names of addresses.
     pub names: Arc<Names>,
+    /// What the instance's tasks know by Service Connect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aliases: Option<Arc<Aliases>>,
+}
+
+/// The names of Service Connect, by namespace: those whose names any task of the instance knows.
+pub type Aliases = BTreeMap<NamespaceId, BTreeMap<String, AliasView>>;
+
+/// What is behind one name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AliasView {
+    /// The address that the name has for clients, nobody's own.
+    pub address: Ipv4Addr,
+    /// By port, who answers: addresses and ports of tasks.
+    pub ports: BTreeMap<u16, BTreeSet<(Ipv4Addr, u16)>>,
 }
 
 /// The private namespaces that are a VPC's, and the names in them.
@@ -119,6 +135,9 @@ pub struct InterfaceView {
     /// Its public address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public: Option<Ipv4Addr>,
+    /// Whose names its task knows by Service Connect; told to its own instance alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<NamespaceId>,
 }
 
 /// What has become different.
@@ -147,6 +166,9 @@ pub struct VpcNews {
     /// All names, if any of them is different.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<Arc<Names>>,
+    /// All names of Service Connect, if anything of them is different.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aliases: Option<Arc<Aliases>>,
 }
 
 impl Networks {
@@ -179,6 +201,8 @@ impl Networks {
             let view = known.entry(id.clone()).or_default();
             view.facts = news.facts.unwrap_or_else(|| view.facts.clone());
             view.names = news.names.unwrap_or_else(|| view.names.clone());
+            view.aliases =
+                news.aliases.map_or_else(|| view.aliases.clone(), |all| Some(all).filter(|all| !all.is_empty()));
             view.interfaces.retain(|id, _| !news.gone.contains(id));
             view.interfaces.extend(news.put);
             touched.insert(id);
@@ -190,7 +214,13 @@ impl Networks {
 impl VpcNews {
     fn of(view: &VpcView) -> Self {
         let names = (*view.names != Names::default()).then(|| view.names.clone());
-        Self { facts: Some(view.facts.clone()), put: view.interfaces.clone(), gone: BTreeSet::new(), names }
+        Self {
+            facts: Some(view.facts.clone()),
+            put: view.interfaces.clone(),
+            gone: BTreeSet::new(),
+            names,
+            aliases: view.aliases.clone(),
+        }
     }
 
     fn between(known: &VpcView, now: &VpcView) -> Self {
@@ -201,6 +231,8 @@ impl VpcNews {
             put: put.map(|(id, interface)| (id.clone(), interface.clone())).collect(),
             gone: gone.cloned().collect(),
             names: (known.names != now.names).then(|| now.names.clone()),
+            // None at all are told as an empty list, since nothing said means that they are as they were.
+            aliases: (known.aliases != now.aliases).then(|| now.aliases.clone().unwrap_or_default()),
         }
     }
 }
@@ -217,14 +249,22 @@ mod tests {
             subnet: SubnetId::of(1),
             groups: vec![SecurityGroupId::of(1)],
             public: None,
+            connect: (host == 1).then(|| NamespaceId::of(1)),
         });
         let interfaces = proptest::collection::btree_map((0u128..5).prop_map(InterfaceId::of), interface, 0..5);
         let zone = |ttl: u32| Names { zones: [("internal".to_owned(), ttl)].into(), ..Names::default() };
         let names = proptest::option::of((1u32..3).prop_map(zone));
-        let view = (0u32..3, interfaces, names).prop_map(|(vni, interfaces, names)| VpcView {
+        let alias = |last: u8| {
+            let ports = [(80, [(Ipv4Addr::new(10, 0, 0, last), 8080)].into())].into();
+            let view = AliasView { address: Ipv4Addr::new(169, 254, 64, 1), ports };
+            Arc::new(Aliases::from([(NamespaceId::of(1), [("web".to_owned(), view)].into())]))
+        };
+        let aliases = proptest::option::of((0u8..2).prop_map(alias));
+        let view = (0u32..3, interfaces, names, aliases).prop_map(|(vni, interfaces, names, aliases)| VpcView {
             facts: Arc::new(VpcFacts { vni, ..VpcFacts::default() }),
             interfaces,
             names: Arc::new(names.unwrap_or_default()),
+            aliases,
         });
         proptest::collection::btree_map((0u128..3).prop_map(VpcId::of), view, 0..3)
     }

@@ -3,15 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // All of it is tests; the variable is the tester's.
 
 use link::{
-    AgentMessage, Answer, AssignedInterface, Assignment, Assignments, Goodbye, GoodbyeCode, Hello, InterfaceView,
-    JoinAnswer, JoinRefusal, JoinRequest, LogBatch, LogEvent, LogOutcome, NameView, Names, Networks, PROTOCOL,
-    Question, ServerMessage, SrvView, SubnetView, VpcFacts, VpcNews, Way, Welcome,
+    AgentMessage, AliasView, Answer, AssignedInterface, Assignment, Assignments, Goodbye, GoodbyeCode, Hello,
+    InterfaceView, JoinAnswer, JoinRefusal, JoinRequest, LogBatch, LogEvent, LogOutcome, NameView, Names, Networks,
+    PROTOCOL, Question, ServerMessage, SrvView, SubnetView, VpcFacts, VpcNews, Way, Welcome,
 };
 use model::{
     AgentInfo, AttachmentState, Attributes, ClusterName, ContainerDefinition, ContainerObservation, ContainerOverride,
     ContainerStatus, CpuUnits, Desired, Family, Health, HealthCheck, HealthStatus, MemoryMib, NetworkBinding,
     ObservedStatus, Protocol, Resources, Stop, StopCode, Tags, TaskDefinitionSpec, TaskObservation, TaskOverrides,
     Timestamp,
+    discovery::NamespaceId,
     network::{Allowed, Direction, InterfaceId, Peer, SecurityGroupId, SubnetId, Traffic, VpcId},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -161,6 +162,7 @@ fn networks() -> Networks {
         subnet: SubnetId::of(0xb1),
         groups: vec![group],
         public: Some([198, 51, 100, 2].into()),
+        connect: None,
     };
     let srv = SrvView { priority: 1, weight: 1, port: 80, target: "a.web.internal".to_owned() };
     let name = NameView { ttl: 60, most: 8, a: vec![[10, 0, 1, 12].into()], srv: vec![srv] };
@@ -172,6 +174,7 @@ fn networks() -> Networks {
             zones: [("internal".to_owned(), 15)].into(),
             names: [("web.internal".to_owned(), name)].into(),
         })),
+        aliases: None,
     };
     Networks { whole: false, changed: BTreeMap::from([(VpcId::of(0xa1), news)]), gone: [VpcId::of(0xa2)].into() }
 }
@@ -240,6 +243,13 @@ fn what_a_server_says() {
     });
     check("server.assignments.interface", &ServerMessage::Assignments(connected));
     check("server.networks", &ServerMessage::Networks(networks()));
+    let mut connected = networks();
+    let news = connected.changed.values_mut().next().unwrap();
+    news.put.values_mut().next().unwrap().connect = Some(NamespaceId::of(0xd1));
+    let ports = [(80, [([10, 0, 1, 12].into(), 8080), ([10, 0, 1, 13].into(), 8080)].into()), (81, [].into())].into();
+    let alias = AliasView { address: [169, 254, 64, 1].into(), ports };
+    news.aliases = Some(Arc::new([(NamespaceId::of(0xd1), [("web".to_owned(), alias)].into())].into()));
+    check("server.networks.connect", &ServerMessage::Networks(connected));
     check("server.report_ack", &ServerMessage::ReportAck { seq: 7 });
     let outcomes = vec![LogOutcome::Accepted { next_offset: 20 }, LogOutcome::Refused { message: "no group".into() }];
     check("server.logs_ack", &ServerMessage::LogsAck { seq: 8, outcomes });

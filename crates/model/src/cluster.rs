@@ -1,6 +1,6 @@
 //! A cluster: the group of container instances that tasks are placed on.
 
-use crate::{ClusterArn, Tags, Timestamp};
+use crate::{ClusterArn, Tags, Timestamp, discovery::NamespaceId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -23,6 +23,9 @@ pub struct Cluster {
     /// Settings by name (`containerInsights`: `enabled`, `disabled` or `enhanced`).
     #[serde(default)]
     pub settings: BTreeMap<String, String>,
+    /// The namespace of services that enable Service Connect and name none: `serviceConnectDefaults`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_namespace: Option<NamespaceId>,
     /// Its tags.
     #[serde(default)]
     pub tags: Tags,

@@ -11,6 +11,7 @@ pub mod arn;
 pub mod attachment;
 pub mod attribute;
 pub mod cluster;
+pub mod connect;
 pub mod container_instance;
 pub mod definition_rules;
 pub mod discovery;
@@ -40,6 +41,7 @@ pub use arn::{
 pub use attachment::{Attachment, AttachmentState, AwsvpcConfiguration};
 pub use attribute::{Attribute, Attributes};
 pub use cluster::{Cluster, ClusterStatus};
+pub use connect::{ClientAlias, ConnectPort, ServiceConnect, Unconnectable};
 pub use container_instance::{AgentInfo, ContainerInstance, InstanceStatus};
 pub use definition_rules::InvalidDefinition;
 pub use health::{Health, HealthCheck, HealthStatus};

@@ -5,8 +5,8 @@
 //! beginning to its end, is told by a [`crate::ServiceDeployment`]. Counts of tasks are derived from the tasks.
 
 use crate::{
-    AwsvpcConfiguration, DeploymentId, DeploymentStrategy, External, LaunchType, ServiceArn, ServiceDeploymentId, Tags,
-    TaskDefinitionArn, Timestamp, discovery,
+    AwsvpcConfiguration, DeploymentId, DeploymentStrategy, External, LaunchType, ServiceArn, ServiceConnect,
+    ServiceDeploymentId, Tags, TaskDefinitionArn, Timestamp, discovery,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -134,6 +134,9 @@ pub struct RevisionSpec {
     /// Where they are found; AWS lets one service have one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub registries: Vec<ServiceRegistry>,
+    /// The names they know and are known by, where Service Connect is enabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Arc<ServiceConnect>>,
 }
 
 /// The service of Cloud Map under whose name tasks are found, and by which port. `serviceRegistries`, valid.

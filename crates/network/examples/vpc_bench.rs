@@ -69,7 +69,7 @@ fn address(n: u32) -> Ipv4Addr {
 fn port(netns: PathBuf, n: u32, groups: &[&str]) -> Port {
     let groups = groups.iter().map(|id| (*id).to_owned()).collect();
     let (address, mac, subnet) = (address(n), Mac::for_ipv4(address(n)), "subnet-1".to_owned());
-    Port { netns, address, mac, subnet, groups, source_dest_check: true, public: None }
+    Port { netns, address, mac, subnet, groups, source_dest_check: true, public: None, connected: false }
 }
 
 /// Two groups of twenty rules each, the one that matters last; members of each other.

@@ -67,6 +67,7 @@ fn spec(revision: u32) -> Arc<RevisionSpec> {
         managed_tags: false,
         network: None,
         registries: Vec::new(),
+        connect: None,
     })
 }
 

@@ -9,8 +9,8 @@ use model::{
     AccountSetting, Activation, Attribute, Cluster, ClusterArn, ClusterName, ContainerInstance, ContainerInstanceArn,
     ContainerInstanceId, InstanceStatus, Machine, MachineState, Registration, Scope, Service, ServiceArn,
     ServiceDeployment, ServiceEvent, ServiceRevision, SettingName, Stop, Tags, Task, TaskArn, TaskDefinition,
-    TaskDefinitionArn, TaskDefinitionSpec, TaskObservation, Timestamp, discovery, network, resources::Lacking,
-    tags::InvalidTags,
+    TaskDefinitionArn, TaskDefinitionSpec, TaskObservation, Timestamp, discovery, discovery::NamespaceId, network,
+    resources::Lacking, tags::InvalidTags,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
@@ -27,6 +27,8 @@ pub enum Command {
         arn: ClusterArn,
         /// Added and replaced.
         settings: BTreeMap<String, String>,
+        /// The default namespace of Service Connect, or that there is none; `None` leaves it as it is.
+        connect_namespace: Option<Option<NamespaceId>>,
     },
     /// Makes an empty cluster INACTIVE; one that is INACTIVE already is returned unchanged. Answers [`Outcome::Cluster`].
     DeleteCluster {

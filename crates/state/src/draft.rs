@@ -135,6 +135,16 @@ impl<'a> Draft<'a> {
 
     pub(crate) fn put_service(&mut self, service: Service) -> Arc<Service> {
         let service = Arc::new(service);
+        // What names its tasks give and know: those of the deployments it has.
+        let said = |service: &Service| {
+            let deployments = service.deployments.iter().map(|one| one.id).collect::<Vec<_>>();
+            (service.is_active(), deployments)
+        };
+        let known = self.next.service(&service.arn).map(|row| &row.service);
+        if service.specs().any(|spec| spec.connect.is_some()) && known.is_none_or(|known| said(known) != said(&service))
+        {
+            self.touched.insert(Topic::Network(service.arn.cluster.scope.clone()));
+        }
         owned(self.next.put_service(&service));
         self.write(Record::Service(service.clone()));
         service
@@ -159,6 +169,10 @@ impl<'a> Draft<'a> {
 
     pub(crate) fn put_service_deployment(&mut self, deployment: ServiceDeployment) {
         let deployment = Arc::new(deployment);
+        // Its stage can say which of two revisions is found by the names of Service Connect.
+        if deployment.lifecycle.is_some() && self.next.discovery(&deployment.arn.service.cluster.scope).is_some() {
+            self.touched.insert(Topic::Network(deployment.arn.service.cluster.scope.clone()));
+        }
         owned(self.next.put_service_deployment(deployment.clone()));
         self.write(Record::ServiceDeployment(deployment));
     }

@@ -1,9 +1,9 @@
 //! One record of each part of service discovery.
 
-use super::{scope, service_revision, tags};
+use super::{cluster, scope, service_revision, tags};
 use crate::record::{DiscoveryRecord, Record};
 use model::{
-    Creation, ServiceRegistry, Timestamp,
+    ClientAlias, ConnectPort, Creation, ServiceConnect, ServiceRegistry, Timestamp,
     discovery::{
         CustomHealth, DnsConfig, DnsRecord, Instance, InstanceId, Namespace, NamespaceId, NamespaceKind, Operation,
         OperationId, OperationKind, RecordKind, Routing, Service, ServiceId,
@@ -44,6 +44,7 @@ pub(super) fn examples() -> Vec<Record> {
             created_at: Timestamp(2),
             creation: creation.clone(),
             tags: tags(),
+            follows: None,
         }
         .into(),
         Instance {
@@ -69,6 +70,31 @@ pub(super) fn examples() -> Vec<Record> {
     ];
     let whole = Record::Discovery(DiscoveryRecord { scope: scope(), version: 4, changed_at: Timestamp(3) });
     [whole].into_iter().chain(parts.into_iter().map(Record::DiscoveryPart)).collect()
+}
+
+/// A revision that others find by Service Connect.
+pub(super) fn connected_revision() -> Record {
+    let Record::ServiceRevision(mut revision) = service_revision() else { unreachable!() };
+    let port = |name: &str, aliases| ConnectPort {
+        port_name: name.into(),
+        port: 8080,
+        discovery_name: "web".into(),
+        service: ServiceId::of(2),
+        aliases,
+    };
+    let alias = |dns_name| ClientAlias { port: 80, dns_name };
+    let services =
+        vec![port("http", vec![alias(Some("web.shop".into()))]), port("admin", vec![alias(None)]), port("x", vec![])];
+    let connect = ServiceConnect { namespace: NamespaceId::of(1), services };
+    Arc::make_mut(&mut Arc::make_mut(&mut revision).spec).connect = Some(Arc::new(connect));
+    Record::ServiceRevision(revision)
+}
+
+/// A cluster that gives its services a namespace.
+pub(super) fn connecting_cluster() -> Record {
+    let Record::Cluster(mut cluster) = cluster() else { unreachable!() };
+    Arc::make_mut(&mut cluster).connect_namespace = Some(NamespaceId::of(1));
+    Record::Cluster(cluster)
 }
 
 /// A revision whose tasks are found by Cloud Map.

@@ -50,7 +50,14 @@ fn port(number: u16) -> Port {
 fn cluster() -> Record {
     let settings = BTreeMap::from([("containerInsights".to_owned(), "enabled".to_owned())]);
     let arn = cluster_arn();
-    let cluster = Cluster { arn, status: ClusterStatus::Active, settings, tags: tags(), created_at: Timestamp(1) };
+    let cluster = Cluster {
+        arn,
+        status: ClusterStatus::Active,
+        settings,
+        connect_namespace: None,
+        tags: tags(),
+        created_at: Timestamp(1),
+    };
     Record::Cluster(cluster.into())
 }
 
@@ -266,6 +273,7 @@ fn revision_spec() -> RevisionSpec {
         managed_tags: true,
         network: None,
         registries: Vec::new(),
+        connect: None,
     }
 }
 fn rules() -> DeploymentRules {
@@ -476,6 +484,8 @@ fn other_forms() -> Vec<(Record, &'static str)> {
         (network::attached_revision(), "network"),
         (network::roomy_instance(), "interfaces"),
         (discovery::found_revision(), "registries"),
+        (discovery::connected_revision(), "connect"),
+        (discovery::connecting_cluster(), "connect"),
     ]
 }
 

@@ -25,6 +25,7 @@ fn spec_of(revision: u32) -> Arc<RevisionSpec> {
         managed_tags: false,
         network: None,
         registries: Vec::new(),
+        connect: None,
     })
 }
 
@@ -490,4 +491,69 @@ async fn what_has_changed_is_found_without_looking_at_all() {
     assert_eq!(changes.instances().count(), 1);
     assert!(!changes.lost_instances());
     assert_eq!(after.changes_since(&after).services().count(), 0);
+}
+
+#[tokio::test]
+async fn a_name_of_service_connect_is_one_services_whoever_asks_at_the_same_time() {
+    use model::discovery::{Namespace, NamespaceId, NamespaceKind, OperationId, Record, ServiceId};
+    let world = World::new().await;
+    let creation = || Creation { token: None, request_sha256: "".into() };
+    let namespace = Namespace {
+        scope: scope(),
+        id: NamespaceId::of(1),
+        name: "mesh".into(),
+        kind: NamespaceKind::Http,
+        description: None,
+        created_at: NOW,
+        creation: creation(),
+        operation: OperationId::of(1),
+        tags: Tags::default(),
+    };
+    let discovery = |on, put: Vec<Record>, remove| {
+        Command::ChangeDiscovery(Box::new(state::DiscoveryChange { scope: scope(), on, put, remove, at: NOW }))
+    };
+    let connect = |name: &str, number: u64, discovery_name: &str, alias: &str| {
+        let aliases = vec![ClientAlias { port: 80, dns_name: Some(alias.into()) }];
+        let port = ConnectPort {
+            port_name: "http".into(),
+            port: 8080,
+            discovery_name: discovery_name.into(),
+            service: ServiceId::of(number.into()),
+            aliases,
+        };
+        let connect = ServiceConnect { namespace: NamespaceId::of(1), services: vec![port] };
+        let mut change = change(Basis::New, name, number);
+        let spec = Arc::new(RevisionSpec { connect: Some(connect.into()), ..RevisionSpec::clone(&spec_of(1)) });
+        change.revisions[0].spec = spec.clone();
+        change.service.deployments[0].spec = spec.clone();
+        change.service.spec = Some(spec);
+        change
+    };
+    let lost = Err(Rejected::ServiceChanged(arn("web")));
+    assert_eq!(world.change(connect("web", 1, "web", "web")).await, lost, "the namespace is not there");
+    world.done(discovery(0, vec![namespace.into()], vec![])).await;
+    world.change(connect("web", 1, "web", "web")).await.unwrap();
+    for (discovery_name, alias, fits) in [("web", "other", false), ("api", "web", false), ("api", "api", true)] {
+        let changed = world.change(connect("api", 2, discovery_name, alias)).await;
+        assert_eq!(changed.is_ok(), fits, "{discovery_name} {alias}: {changed:?}");
+    }
+    let known = |id: u128, name: &str| discovery::Service {
+        scope: scope(),
+        id: ServiceId::of(id),
+        namespace: NamespaceId::of(1),
+        name: name.into(),
+        description: None,
+        dns: None,
+        custom_health: false,
+        created_at: NOW,
+        creation: creation(),
+        tags: Tags::default(),
+        follows: None,
+    };
+    let moved = Err(Rejected::DiscoveryChanged(scope()));
+    assert_eq!(world.commit(discovery(1, vec![known(7, "web").into()], vec![])).await, moved);
+    let gone = vec![discovery::Key::Namespace(NamespaceId::of(1))];
+    assert_eq!(world.commit(discovery(1, vec![], gone)).await, moved);
+    world.done(discovery(1, vec![known(7, "db").into()], vec![])).await;
+    assert!(world.change(connect("third", 3, "db", "third")).await.is_err(), "Cloud Map's own service has the name");
 }

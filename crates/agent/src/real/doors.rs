@@ -10,9 +10,10 @@ use crate::{
 };
 use ::network::{self as net, NetContext};
 use effects::Effects;
-use link::{NameView, Names, SrvView, VpcView};
+use link::{AliasView, NameView, Names, SrvView, VpcView};
 use model::network::VpcId;
 use std::{
+    collections::BTreeMap,
     io,
     net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket},
     sync::Arc,
@@ -61,7 +62,7 @@ impl Doors {
             }
         };
         let private = Private::of(&view.facts.region, view.facts.cidrs.clone());
-        open.resolver.know(Zones { zones: zones(&view.names), private: Some(private) });
+        open.resolver.know(Zones { zones: zones(&view.names), private: Some(private), aliases: aliases(view) });
         Ok(())
     }
 
@@ -111,6 +112,17 @@ fn zones(names: &Names) -> Vec<Zone> {
         Zone { apex: apex.clone(), negative_ttl: *negative_ttl, names }
     };
     names.zones.iter().map(zone).collect()
+}
+
+/// The names of Service Connect that each task here knows.
+fn aliases(view: &VpcView) -> resolver::Aliases {
+    let Some(all) = &view.aliases else { return resolver::Aliases::new() };
+    let names = |names: &BTreeMap<String, AliasView>| {
+        Arc::new(names.iter().map(|(name, alias)| (name.clone(), alias.address)).collect())
+    };
+    let known: BTreeMap<_, Arc<BTreeMap<_, _>>> = all.iter().map(|(id, of)| (id, names(of))).collect();
+    let clients = view.interfaces.values().filter_map(|one| Some((one.address, one.connect.as_ref()?)));
+    clients.filter_map(|(address, namespace)| Some((address, known.get(namespace)?.clone()))).collect()
 }
 
 fn entry(view: &NameView) -> Entry {

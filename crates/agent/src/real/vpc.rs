@@ -250,6 +250,10 @@ impl Vpcs {
                 built.groups.insert(group.to_string(), compile(rules));
             }
         }
+        for alias in view.aliases.iter().flat_map(|all| all.values()).flat_map(|names| names.values()) {
+            let ports = alias.ports.iter().map(|(port, all)| ((alias.address, *port), all.clone()));
+            built.aliases.extend(ports);
+        }
         let named: BTreeSet<String> = built.groups.values().flat_map(named).collect();
         for group in named {
             let members = view.interfaces.values().filter(|one| one.groups.iter().any(|id| id.as_str() == group));
@@ -288,6 +292,7 @@ fn port(netns: PathBuf, interface: &AssignedInterface, known: &InterfaceView) ->
         groups: known.groups.iter().map(ToString::to_string).collect(),
         source_dest_check: true,
         public: known.public,
+        connected: known.connect.is_some(),
     }
 }
 

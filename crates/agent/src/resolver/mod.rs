@@ -5,10 +5,12 @@
 //! sockets that somebody else opened, in whatever network namespace. Deliberately absent: caching, which belongs to whoever
 //! asks, and DNSSEC, which AWS's own zones do not have either.
 
+mod alias;
 mod forward;
 mod wire;
 mod zone;
 
+pub use alias::Aliases;
 pub use forward::Upstreams;
 pub use zone::{Answer, Data, Entry, Kind, MOST_VALUES, Private, Question, Record, Srv, Zone, Zones, answer};
 
@@ -17,7 +19,7 @@ use arc_swap::ArcSwap;
 use effects::Effects;
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -99,7 +101,7 @@ impl Resolver {
                 }
                 Came::Nothing => continue,
             };
-            match self.known(&query) {
+            match self.known(&query, peer.ip()) {
                 Some(reply) => send(&socket, &fitted(&query, reply), peer).await,
                 None => self.forward_udp(query, socket.clone(), peer).await,
             }
@@ -141,21 +143,21 @@ impl Resolver {
                 let _held = (turn, place);
                 tokio::select! {
                     // A client that breaks off is its own affair.
-                    _ = resolver.converse(stream) => {}
+                    _ = resolver.converse(stream, peer.ip()) => {}
                     () = stop.cancelled() => {}
                 }
             });
         }
     }
 
-    async fn converse(&self, mut stream: TcpStream) -> io::Result<()> {
+    async fn converse(&self, mut stream: TcpStream, peer: IpAddr) -> io::Result<()> {
         loop {
             let message = tokio::select! {
                 message = receive(&mut stream) => message?,
                 () = self.0.effects.sleep(IDLE) => return Ok(()),
             };
             let reply = match wire::read(&message) {
-                Came::Query(query) => match (self.known(&query), self.turn()) {
+                Came::Query(query) => match (self.known(&query, peer), self.turn()) {
                     (Some(reply), _) => reply,
                     (None, Some(_turn)) => self.forwarded(&query).await,
                     (None, None) => query.failed(),
@@ -169,9 +171,14 @@ impl Resolver {
     }
 
     /// What our zones answer, if it is theirs to answer.
-    fn known(&self, query: &Query) -> Option<Vec<u8>> {
+    fn known(&self, query: &Query, peer: IpAddr) -> Option<Vec<u8>> {
         let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
-        query.answered(&answer(&self.0.zones.load(), &query.question, turn))
+        let zones = self.0.zones.load();
+        let own = match peer {
+            IpAddr::V4(peer) => alias::answer(&zones, peer, &query.question),
+            IpAddr::V6(_) => None,
+        };
+        query.answered(&own.unwrap_or_else(|| answer(&zones, &query.question, turn)))
     }
 
     async fn forwarded(&self, query: &Query) -> Vec<u8> {

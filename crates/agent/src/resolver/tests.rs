@@ -58,6 +58,7 @@ async fn dig_is_answered_from_our_zones() {
     let zones = Zones {
         zones: vec![zone("shop.local", &[("web.shop.local", addresses([1])), ("long.shop.local", long)])],
         private: Some(Private::of("us-east-1", vec!["10.0.0.0/16".parse().unwrap()])),
+        ..Zones::default()
     };
     let world = resolver(zones, Path::new("/nowhere"), 53).await;
     let rows = [
@@ -89,7 +90,7 @@ async fn dig_is_answered_from_our_zones() {
     }
 
     // What it knows is another from one answer to the next.
-    let fresh = Zones { zones: vec![zone("shop.local", &[("web.shop.local", addresses([2]))])], private: None };
+    let fresh = Zones { zones: vec![zone("shop.local", &[("web.shop.local", addresses([2]))])], ..Zones::default() };
     world.resolver.know(fresh);
     assert_eq!(world.dig("+short web.shop.local").await, "10.0.1.2\n");
     assert!(world.effects.drain(Duration::from_secs(5)).await);
@@ -101,13 +102,13 @@ async fn what_is_not_ours_is_asked_of_the_hosts_resolvers() {
     let srv = |n: u16| Srv { priority: 1, weight: 1, port: n, target: format!("{}{n}.example", "t".repeat(50)) };
     let long = Entry { ttl: 7, srv: (0..40).map(srv).collect(), most: 40, ..Entry::default() };
     let names = [("www.example", addresses([77])), ("long.example", long)];
-    let outside = Zones { zones: vec![zone("example", &names)], private: None };
+    let outside = Zones { zones: vec![zone("example", &names)], ..Zones::default() };
     let host = resolver(outside, Path::new("/nowhere"), 53).await;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("resolv.conf");
     // The first does not answer: that is found out at once, and the second is asked.
     std::fs::write(&file, "nameserver 127.0.0.9\nnameserver 127.0.0.1\n").unwrap();
-    let zones = Zones { zones: vec![zone("shop.local", &[("web.shop.local", addresses([1]))])], private: None };
+    let zones = Zones { zones: vec![zone("shop.local", &[("web.shop.local", addresses([1]))])], ..Zones::default() };
     let world = resolver(zones, &file, host.port).await;
     for (question, want) in [
         ("+short www.example", "10.0.1.77\n"),

@@ -2,6 +2,7 @@
 //!
 //! Names are lower case and without the dot at their end here; how they were written stays on the wire.
 
+use super::alias::Aliases;
 use ipnet::Ipv4Net;
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -79,6 +80,8 @@ pub struct Zones {
     pub zones: Vec<Zone>,
     /// The addresses' own names.
     pub private: Option<Private>,
+    /// Names that some tasks alone know.
+    pub aliases: Aliases,
 }
 
 /// What is asked for.
@@ -283,6 +286,7 @@ mod tests {
                 Zone { apex: "eu.shop.local".into(), negative_ttl: 5, names: inner },
             ],
             private: Some(Private::of("us-east-1", vec!["10.0.0.0/16".parse().unwrap()])),
+            ..Zones::default()
         }
     }
 
@@ -336,7 +340,7 @@ mod tests {
             assert_eq!(told(&zones, name, kind, 0), want, "{name} {kind:?}");
         }
         let elsewhere =
-            Zones { zones: Vec::new(), private: Some(Private::of("eu-west-1", vec!["10.0.0.0/8".parse().unwrap()])) };
+            Zones { private: Some(Private::of("eu-west-1", vec!["10.0.0.0/8".parse().unwrap()])), ..Zones::default() };
         assert_eq!(told(&elsewhere, "ip-10-9-1-1.eu-west-1.compute.internal", Kind::A, 0), "10.9.1.1");
         assert_eq!(told(&elsewhere, "1.1.9.10.in-addr.arpa", Kind::Ptr, 0), "ip-10-9-1-1.eu-west-1.compute.internal");
     }

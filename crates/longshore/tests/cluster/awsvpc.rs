@@ -39,7 +39,7 @@ impl<'a> Vpc<'a> {
         text(&self.api.ec2("CreateSecurityGroup", &asked)["GroupId"])
     }
 
-    fn rule(&self, operation: &str, group: &str, port: u16, from: &str) {
+    pub(crate) fn rule(&self, operation: &str, group: &str, port: u16, from: &str) {
         let pairs = json!([{"GroupId": from}]);
         let permission = json!({"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "UserIdGroupPairs": pairs});
         self.api.ec2(operation, &json!({"GroupId": group, "IpPermissions": [permission]}));
@@ -67,7 +67,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    fn of(task: &Value) -> Self {
+    pub(crate) fn of(task: &Value) -> Self {
         let details = task["attachments"][0]["details"].as_array().unwrap();
         let details: BTreeMap<String, String> = details.iter().map(|d| (text(&d["name"]), text(&d["value"]))).collect();
         let of = |name: &str| details[name].clone();
@@ -91,7 +91,7 @@ impl Running {
 }
 
 /// A process of the cluster's containers whose network has that address.
-fn pid_at(address: &str) -> Option<u32> {
+pub(crate) fn pid_at(address: &str) -> Option<u32> {
     let answers = |words: &Vec<String>| words.iter().any(|word| word.contains(SERVES));
     let has = |pid: &u32| {
         let net = format!("--net=/proc/{pid}/ns/net");

@@ -10,6 +10,7 @@ mod black_box;
 mod check;
 mod clients;
 mod clock;
+mod connect;
 mod disk;
 mod faults;
 mod harness;

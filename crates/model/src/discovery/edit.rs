@@ -46,6 +46,15 @@ impl<'a> Edit<'a> {
         Some((put, remove))
     }
 
+    /// A service that is to be changed. One of Service Connect changes with the service of ECS that it follows from.
+    pub(super) fn stored_service(&self, id: &ServiceId) -> Result<&super::Service, Refusal> {
+        let service = self.discovery.find_service(id)?;
+        match &service.follows {
+            None => Ok(service),
+            Some(owner) => Err(Refusal::Input(format!("The service {id} is managed by {owner}: change that service."))),
+        }
+    }
+
     pub(super) fn number(&mut self) -> u128 {
         (self.fresh)()
     }
@@ -101,7 +110,7 @@ impl<'a> Edit<'a> {
         id: &ServiceId,
         change: &dyn Fn(&mut Tags) -> Result<(), InvalidTags>,
     ) -> Result<(), Refusal> {
-        let mut service = super::Service::clone(self.discovery.find_service(id)?);
+        let mut service = super::Service::clone(self.stored_service(id)?);
         change(&mut service.tags).map_err(Refusal::Tags)?;
         self.put(service);
         Ok(())

@@ -80,7 +80,7 @@ fn check(service: &Service, attributes: &BTreeMap<String, String>) -> Result<Opt
 impl Edit<'_> {
     /// Registers an instance, or changes one that is registered. The same request again is answered with the operation it was.
     pub fn register_instance(&mut self, new: NewInstance) -> Result<OperationId, Refusal> {
-        let service = self.discovery.find_service(&new.service)?;
+        let service = self.stored_service(&new.service)?;
         let begins = check(service, &new.attributes)?;
         let known = self.discovery.instance(&new.service, &new.id);
         if let Some(known) = known.filter(|known| known.creation.token.is_some()) {

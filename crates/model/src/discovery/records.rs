@@ -1,7 +1,7 @@
 //! What service discovery is made of, as it is stored.
 
 use super::{InstanceId, NamespaceId, OperationId, ServiceId};
-use crate::{Creation, Scope, Tags, Timestamp, network::VpcId};
+use crate::{Creation, Scope, ServiceArn, Tags, Timestamp, network::VpcId};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
@@ -72,6 +72,9 @@ pub struct Service {
     pub creation: Creation,
     /// Tags.
     pub tags: Tags,
+    /// The service of ECS that it follows from, where it is one of Service Connect. Such a one is never stored.
+    #[serde(skip)]
+    pub follows: Option<ServiceArn>,
 }
 
 /// What a resolver answers of a service.

@@ -111,6 +111,7 @@ impl Edit<'_> {
             created_at: self.at,
             creation: new.creation,
             tags: new.tags,
+            follows: None,
         };
         self.put(service.clone());
         Ok(Arc::new(service))
@@ -124,7 +125,7 @@ impl Edit<'_> {
         description: Option<String>,
         records: Option<Vec<DnsRecord>>,
     ) -> Result<OperationId, Refusal> {
-        let mut service = Service::clone(self.discovery.find_service(id)?);
+        let mut service = Service::clone(self.stored_service(id)?);
         service.description = description.or(service.description);
         if let Some(records) = records {
             check_records(&records)?;
@@ -152,7 +153,11 @@ impl Edit<'_> {
 
     /// Deletes a service that has no instances; `has_tasks` says whether tasks are found under its name.
     pub fn delete_service(&mut self, id: &ServiceId, has_tasks: bool) -> Result<(), Refusal> {
-        self.discovery.find_service(id)?;
+        if let Some(owner) = &self.discovery.find_service(id)?.follows {
+            return Err(Refusal::InUse(format!(
+                "The service {id} is in use by {owner}: delete that service, or disable its Service Connect."
+            )));
+        }
         if has_tasks || self.discovery.instances_of(id).next().is_some() {
             return Err(Refusal::ServiceInUse(id.clone()));
         }

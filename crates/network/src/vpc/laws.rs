@@ -92,7 +92,7 @@ fn a_vpc() -> impl Strategy<Value = Vpc> {
                 let subnet = if address.octets()[2] == 1 { "one" } else { "two" }.to_owned();
                 let public = public.then(|| Ipv4Addr::new(198, 51, 100, u8::try_from(n).expect("few") + 1));
                 let (netns, mac) = (format!("/nowhere/{address}").into(), Mac::for_ipv4(address));
-                let port = Port { netns, address, mac, subnet, groups, source_dest_check, public };
+                let port = Port { netns, address, mac, subnet, groups, source_dest_check, public, connected: false };
                 (format!("eni-{address}"), port)
             });
             let public = |address: Ipv4Addr| Ipv4Addr::new(198, 51, 100, address.octets()[3] + 1);
@@ -105,6 +105,7 @@ fn a_vpc() -> impl Strategy<Value = Vpc> {
                 members,
                 subnets: [("one".to_owned(), one), ("two".to_owned(), two)].into(),
                 nat_here: nat.into_iter().map(|(at, has)| (at, has.map(|()| public(at)))).collect(),
+                aliases: std::collections::BTreeMap::new(),
             }
         },
     )
@@ -203,7 +204,16 @@ fn a_change_among_a_thousand_names_only_what_changed() {
         let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 0, 1, 0)) + n);
         let groups = [GROUPS[(n % 4) as usize].to_owned()].into();
         let (netns, mac) = ("/nowhere/x".into(), Mac::for_ipv4(address));
-        Port { netns, address, mac, subnet: "one".into(), groups, source_dest_check: true, public: None }
+        Port {
+            netns,
+            address,
+            mac,
+            subnet: "one".into(),
+            groups,
+            source_dest_check: true,
+            public: None,
+            connected: false,
+        }
     };
     let mut vpc = Vpc {
         vni: 7,

@@ -12,6 +12,7 @@
 use super::ruleset::{Act, Chain, Data, Key, Line, Match, Protocol, Ruleset, Set, addresses, base, map, rule, set};
 use super::spec::{Group, Peer, Rule, Traffic, Vpc, Way};
 use crate::names::IfName;
+use ipnet::Ipv4Net;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -25,6 +26,12 @@ pub(crate) const UPLINK: &str = "up";
 pub(crate) const TASK_METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 170, 2);
 pub(crate) const RESOLVER: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 253);
 pub(crate) const INSTANCE_METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+
+/// Where aliases have their addresses. No VPC can have them, and no router uses them itself.
+pub const ALIASES: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 64, 0), 18);
+/// Whom a task talks to that an alias leads to itself.
+const ITSELF: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 4);
+const TCP: u8 = 6;
 
 /// What the router itself answers: nothing else is reachable on it, and only for tasks of this host.
 // AWS: security groups do not filter the resolver and the metadata services.
@@ -60,6 +67,10 @@ pub fn compile(vpc: &Vpc) -> Ruleset {
             ruleset.chains.insert(combination(direction, groups), Chain { hook: None, rules: jumps });
         }
     }
+    for (at, all) in vpc.aliases.iter().filter(|(_, all)| vpc.connects() && !all.is_empty()) {
+        let among = vec![rule([], Act::DestinationAmong(all.iter().copied().collect()))];
+        ruleset.chains.insert(alias_chain(*at), Chain { hook: None, rules: among });
+    }
     let nobody = BTreeSet::new();
     for id in named {
         let members = vpc.members.get(id).unwrap_or(&nobody);
@@ -93,6 +104,11 @@ fn combination(direction: Direction, groups: &BTreeSet<String>) -> String {
     format!("{}_{}", direction.prefix(), IfName::derive("", &ids.join(" ")))
 }
 
+/// Where connections to an alias go on.
+fn alias_chain((address, port): (Ipv4Addr, u16)) -> String {
+    format!("alias-{:08x}-{port}", u32::from(address))
+}
+
 fn members_set(group: &str) -> String {
     format!("of-{group}")
 }
@@ -112,6 +128,11 @@ fn sets(vpc: &Vpc) -> BTreeMap<String, Set> {
     let inward = ports().filter_map(|port| Some((Key::Address(port.public?), Data::Address(port.address))));
     let having = ports().filter(|port| port.public.is_some()).map(|port| Key::Address(port.address));
     let own = ports().map(|port| Key::InterfaceAndAddress(port.address, port.address));
+    let connected = || ports().filter(|port| vpc.connects() && port.connected);
+    let clients = connected().map(|port| Key::Interface(port.address));
+    let selves = connected().map(|port| Key::Pair(port.address, port.address));
+    let answered = vpc.aliases.iter().filter(|(_, all)| vpc.connects() && !all.is_empty()).map(|(at, _)| *at);
+    let answered = answered.map(|at| (Key::Alias(at.0, at.1), Data::Goto(alias_chain(at).into())));
     let served = served(vpc).into_iter().map(|(address, protocol, port)| Key::Service(address, protocol, port));
     [
         ("own", set("ifname . ipv4_addr", own)),
@@ -122,6 +143,9 @@ fn sets(vpc: &Vpc) -> BTreeMap<String, Set> {
         ("to_private", map("ipv4_addr : ipv4_addr", inward)),
         ("senders", goes(Direction::Out)),
         ("receivers", goes(Direction::In)),
+        ("clients", set("ifname", clients)),
+        ("selves", set("ipv4_addr . ipv4_addr", selves)),
+        ("aliases", map("ipv4_addr . inet_service : verdict", answered)),
     ]
     .into_iter()
     .map(|(name, set)| (name.to_owned(), set))
@@ -138,7 +162,7 @@ fn base_chains(vpc: &Vpc) -> BTreeMap<String, Chain> {
         rule([In("lo")], Act::Accept),
         rule([InSet("unchecked")], Act::Accept),
     ];
-    let leaving = vec![
+    let mut leaving = vec![
         rule([Known], Act::Accept),
         rule([Invalid], Act::Drop),
         // AWS: a gateway translates an interface's own address, not what it forwards for others.
@@ -150,13 +174,19 @@ fn base_chains(vpc: &Vpc) -> BTreeMap<String, Chain> {
         // From outside only by a public address.
         rule([In(UPLINK), Translated], Act::Accept),
     ];
-    let arriving = vec![
+    let mut arriving = vec![
         rule([Known], Act::Accept),
         rule([], Act::MapOut("receivers")),
         rule([Out(OVERLAY)], Act::Accept),
         // Nothing leaves under a private address: the policy is to drop.
         rule([Out(UPLINK)], Act::Jump("ways_out".to_owned())),
     ];
+    if vpc.connects() {
+        // A task may always talk to itself, as through loopback.
+        let itself = || rule([Match::PairIn("selves")], Act::Accept);
+        leaving.insert(2, itself());
+        arriving.insert(1, itself());
+    }
     let served = vec![rule([InAndSource("own"), ServiceIn("services")], Act::Accept)];
     let ways = ways_out(vpc);
     let mut chains = vec![
@@ -171,6 +201,19 @@ fn base_chains(vpc: &Vpc) -> BTreeMap<String, Chain> {
         let outward = ways.iter().map(WayOut::translates).collect();
         chains.push(("inward", base("type nat hook prerouting priority dstnat", true, inward)));
         chains.push(("outward", base("type nat hook postrouting priority srcnat", true, outward)));
+    }
+    if vpc.connects() {
+        let connect = vec![rule([InSet("clients")], Act::MapAlias("aliases"))];
+        // What still goes to an alias after that has nobody to answer it. Here and not where it would be forwarded, since there is
+        // no route for it; of that the kernel would tell the sender, but not often.
+        let to_nobody = || vec![InSet("clients"), Match::Destination(ALIASES)];
+        let refused = to_nobody().into_iter().chain([Match::Ip(TCP)]);
+        let unanswered = vec![rule(refused, Act::Reset), rule(to_nobody(), Act::Drop)];
+        chains.push(("unanswered", base("type filter hook prerouting priority -90", true, unanswered)));
+        // Its own answer would never come back here to be translated.
+        let itself = vec![rule([Match::PairIn("selves")], Act::SourceTo(ITSELF))];
+        chains.push(("connect", base("type nat hook prerouting priority dstnat", true, connect)));
+        chains.push(("itself", base("type nat hook postrouting priority srcnat", true, itself)));
     }
     chains.into_iter().map(|(name, chain)| (name.to_owned(), chain)).collect()
 }

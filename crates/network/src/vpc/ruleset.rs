@@ -35,6 +35,10 @@ pub(crate) enum Key {
     Address(Ipv4Addr),
     /// An address, a protocol and a destination port.
     Service(Ipv4Addr, Protocol, u16),
+    /// An address and a TCP port.
+    Alias(Ipv4Addr, u16),
+    /// A source and a destination.
+    Pair(Ipv4Addr, Ipv4Addr),
 }
 
 /// What a map's key leads to.
@@ -93,6 +97,8 @@ pub(crate) enum Match {
     DestinationIn(String),
     /// Destination, protocol and port are in the set.
     ServiceIn(&'static str),
+    /// Source and destination are in the set.
+    PairIn(&'static str),
     /// Destination ports, both included.
     Ports(Protocol, u16, u16),
     /// ICMP, of this type and code where they are given.
@@ -123,6 +129,12 @@ pub(crate) enum Act {
     DestinationByMap(&'static str),
     /// Source translated to this.
     SourceTo(Ipv4Addr),
+    /// What the map says of destination and TCP port; nothing where it is not there.
+    MapAlias(&'static str),
+    /// Destination and port translated to one of these, at random. At least one.
+    DestinationAmong(Vec<(Ipv4Addr, u16)>),
+    /// Refused, with word to the sender that the port is closed.
+    Reset,
 }
 
 impl Ruleset {
@@ -237,6 +249,7 @@ impl fmt::Display for Match {
             Self::Destination(net) => write!(f, "ip daddr {net}"),
             Self::SourceIn(set) => write!(f, "ip saddr @{set}"),
             Self::DestinationIn(set) => write!(f, "ip daddr @{set}"),
+            Self::PairIn(set) => write!(f, "ip saddr . ip daddr @{set}"),
             Self::ServiceIn(set) => write!(f, "ip daddr . meta l4proto . th dport @{set}"),
             Self::Ports(protocol, low, high) => write!(f, "{protocol} dport {low}-{high}"),
             Self::Icmp(kind, code) => {
@@ -263,8 +276,22 @@ impl fmt::Display for Act {
             Self::SourceByMap(map) => write!(f, "snat to ip saddr map @{map}"),
             Self::DestinationByMap(map) => write!(f, "dnat to ip daddr map @{map}"),
             Self::SourceTo(address) => write!(f, "snat to {address}"),
+            Self::MapAlias(map) => write!(f, "ip daddr . tcp dport vmap @{map}"),
+            Self::DestinationAmong(all) => among(f, all),
+            Self::Reset => f.write_str("reject with tcp reset"),
         }
     }
+}
+
+fn among(f: &mut fmt::Formatter<'_>, all: &[(Ipv4Addr, u16)]) -> fmt::Result {
+    if let [(address, port)] = all {
+        return write!(f, "meta l4proto tcp dnat to {address}:{port}");
+    }
+    write!(f, "meta l4proto tcp dnat to numgen random mod {} map {{ ", all.len())?;
+    for (number, (address, port)) in all.iter().enumerate() {
+        write!(f, "{number} : {address} . {port}, ")?;
+    }
+    f.write_str("}")
 }
 
 impl fmt::Display for Key {
@@ -274,6 +301,8 @@ impl fmt::Display for Key {
             Self::InterfaceAndAddress(of, address) => write!(f, "\"{}\" . {address}", port_name(*of)),
             Self::Address(address) => write!(f, "{address}"),
             Self::Service(address, protocol, port) => write!(f, "{address} . {protocol} . {port}"),
+            Self::Alias(address, port) => write!(f, "{address} . {port}"),
+            Self::Pair(source, destination) => write!(f, "{source} . {destination}"),
         }
     }
 }

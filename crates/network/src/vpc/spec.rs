@@ -72,6 +72,9 @@ pub struct Vpc {
     pub subnets: BTreeMap<String, Subnet>,
     /// The NAT gateways this host does the work of: private address, and public one where they have it.
     pub nat_here: BTreeMap<Ipv4Addr, Option<Ipv4Addr>>,
+    /// Addresses and TCP ports that are nobody's own, and who answers there instead, each connection's one drawn at random.
+    /// For the interfaces that are [`Port::connected`]; link-local addresses that no router uses itself.
+    pub aliases: BTreeMap<(Ipv4Addr, u16), BTreeSet<(Ipv4Addr, u16)>>,
 }
 
 /// One elastic network interface of a task on this host.
@@ -91,6 +94,8 @@ pub struct Port {
     pub source_dest_check: bool,
     /// The public address that an internet gateway translates to and from.
     pub public: Option<Ipv4Addr>,
+    /// Whether what it sends to [`Vpc::aliases`] arrives.
+    pub connected: bool,
 }
 
 impl Port {
@@ -238,6 +243,11 @@ impl Vpc {
     /// The public address a route by this way through a gateway of this host is translated to.
     pub(crate) fn nat_public(&self, way: Way) -> Option<Ipv4Addr> {
         if let Way::Nat { gateway, home: None } = way { self.nat_here.get(&gateway).copied().flatten() } else { None }
+    }
+
+    /// Whether any interface here reaches aliases.
+    pub(crate) fn connects(&self) -> bool {
+        !self.aliases.is_empty() && self.ports.values().any(|port| port.connected)
     }
 
     /// Every public address that leads to this host.

@@ -108,6 +108,7 @@ impl Cloud {
             groups: groups.iter().map(|id| (*id).to_owned()).collect(),
             source_dest_check: true,
             public: None,
+            connected: false,
         };
         net.tasks.insert(id.to_owned(), (host, port));
     }
@@ -140,6 +141,8 @@ pub struct Net {
     pub groups: BTreeMap<String, Group>,
     /// NAT gateways: private address, home, public address.
     pub gateways: BTreeMap<Ipv4Addr, (u8, Option<Ipv4Addr>)>,
+    /// As in [`Vpc::aliases`].
+    pub aliases: BTreeMap<(Ipv4Addr, u16), BTreeSet<(Ipv4Addr, u16)>>,
 }
 
 impl Net {
@@ -156,6 +159,7 @@ impl Net {
             tasks: BTreeMap::new(),
             groups: [("open".to_owned(), group(&["all"], &["all"]))].into(),
             gateways: BTreeMap::new(),
+            aliases: BTreeMap::new(),
         }
     }
 
@@ -183,6 +187,7 @@ impl Net {
             members: self.groups.keys().map(members).collect(),
             subnets,
             nat_here: at_home.map(|(address, (_, public))| (*address, *public)).collect(),
+            aliases: self.aliases.clone(),
         }
     }
 

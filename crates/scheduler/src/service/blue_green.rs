@@ -3,7 +3,8 @@
 //! Before CLEAN_UP each revision is kept at the desired count for itself, whatever the percentages say of both together, and
 //! no step of one costs a task of the other. CLEAN_UP is the end of a rolling deployment: old tasks stop. A way back goes
 //! through the stages that shift traffic again if they had begun, for hooks may have shifted what we do not know of, and then
-//! cleans up the new revision. Nothing is shifted here: a service without a load balancer has nothing to shift.
+//! cleans up the new revision. What is shifted is the names of Service Connect: [`serving`] follows from the stage. A service without
+//! them has nothing to shift.
 //! Sources: "Amazon ECS blue/green deployments" in the developer guide, `DeploymentLifecycleHook`.
 
 use super::{
@@ -22,6 +23,19 @@ use model::{
 /// The longest a stage may take that waits for neither a hook nor time. Source: "Lifecycle stages" in the developer guide.
 const STAGE_LIMIT_MILLIS: i64 = 24 * 60 * MINUTE_MILLIS;
 const MINUTE_MILLIS: i64 = 60_000;
+
+/// Which deployment's tasks are found by the names of Service Connect; `None` for all. The new revision's from the stage on that
+/// shifts the traffic, those of the one before it until then and on the way back.
+pub fn serving(service: &Service, story: Option<&ServiceDeployment>) -> Option<DeploymentId> {
+    let primary = service.primary()?.id;
+    let story = story.filter(|story| !story.status.is_over())?;
+    let stage = story.lifecycle.as_ref()?.stage;
+    if story.rollback.is_some() || stage >= Stage::ProductionTrafficShift {
+        return Some(primary);
+    }
+    let before = deploy::rollback_target(service).and_then(|at| service.deployments.get(at));
+    Some(before.map_or(primary, |before| before.id))
+}
 
 /// Moves the deployment along its stages, and its tasks as the stage it is in asks. False where there are no stages, and
 /// where the tasks are moved as those of a rolling deployment are.

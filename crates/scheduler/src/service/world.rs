@@ -131,6 +131,7 @@ fn spec(revision: u64, strategy: &[PlacementStrategy]) -> Arc<RevisionSpec> {
         managed_tags: false,
         network: None,
         registries: Vec::new(),
+        connect: None,
     })
 }
 

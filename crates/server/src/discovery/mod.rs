@@ -4,13 +4,15 @@
 //! A task is found while it runs and until it is asked to stop; nothing of that is stored, so that it can be neither forgotten
 //! nor left behind. Everything here looks at a snapshot and changes nothing.
 
+mod connect;
 mod records;
 
+pub use connect::{Alias, aliases, namespace_of, with_connected};
 pub use records::{Answers, Data, Record, records};
 
 use model::{
-    ContainerInstance, DeploymentId, HealthStatus, NetworkMode, PortSpec, RevisionSpec, Scope, ServiceRegistry, Task,
-    TaskDefinitionSpec, TaskStatus,
+    ConnectPort, ContainerInstance, DeploymentId, HealthStatus, NetworkMode, PortSpec, RevisionSpec, Scope,
+    ServiceConnect, ServiceRegistry, Task, TaskDefinitionSpec, TaskStatus,
     discovery::{CustomHealth, Instance, InstanceId, Namespace, Service, ServiceId, attribute},
 };
 use state::{ServiceRow, Snapshot};
@@ -62,18 +64,51 @@ pub struct Roll<'a> {
     tasks: BTreeMap<&'a ServiceId, Vec<Entry<'a>>>,
 }
 
-/// A task, the service whose it is, and how that one names its registry.
-type Entry<'a> = (&'a ServiceRow, &'a ServiceRegistry, &'a Arc<Task>);
+/// A task, the service whose it is, and how that one names it.
+type Entry<'a> = (&'a ServiceRow, Named<'a>, &'a Arc<Task>);
+
+/// How a service says by which name its tasks are found.
+#[derive(Debug, Clone, Copy)]
+enum Named<'a> {
+    Registry(&'a ServiceRegistry),
+    Connect(&'a ServiceConnect, &'a ConnectPort),
+}
+
+impl<'a> Named<'a> {
+    /// The service of Cloud Map.
+    fn service(self) -> &'a ServiceId {
+        match self {
+            Self::Registry(registry) => &registry.service,
+            Self::Connect(_, port) => &port.service,
+        }
+    }
+}
+
+/// By which names a task is found. Of a deployment that does not serve yet, none of Service Connect's is.
+fn names_of<'a>(
+    row: &'a ServiceRow,
+    serving: Option<DeploymentId>,
+    task: &Task,
+) -> impl Iterator<Item = Named<'a>> + use<'a> {
+    let spec = spec_of(row, task);
+    let serves = serving.is_none_or(|id| deployment_of(task) == Some(id));
+    let connect = spec.and_then(|spec| spec.connect.as_deref()).filter(|_| serves && row.service.is_active());
+    let ports = connect.into_iter().flat_map(|connect| connect.services.iter().map(move |port| (connect, port)));
+    let registries = spec.into_iter().flat_map(|spec| &spec.registries).map(Named::Registry);
+    registries.chain(ports.map(|(connect, port)| Named::Connect(connect, port)))
+}
 
 impl<'a> Roll<'a> {
     /// As it is in a snapshot.
     pub fn of(snapshot: &'a Snapshot, scope: &Scope) -> Self {
         let mut tasks: BTreeMap<_, Vec<_>> = BTreeMap::new();
         let rows = snapshot.clusters(scope, None).flat_map(|cluster| cluster.services());
-        for row in rows.filter(|row| row.service.specs().any(|spec| !spec.registries.is_empty())) {
+        let named = |spec: &RevisionSpec| !spec.registries.is_empty() || spec.connect.is_some();
+        for row in rows.filter(|row| row.service.specs().any(|spec| named(spec))) {
+            let serving = connect::serving(row);
             for task in row.tasks().filter(|task| is_found(task)) {
-                for registry in spec_of(row, task).into_iter().flat_map(|spec| &spec.registries) {
-                    tasks.entry(&registry.service).or_default().push((&**row, registry, task));
+                for named in names_of(row, serving, task) {
+                    tasks.entry(named.service()).or_default().push((&**row, named, task));
                 }
             }
         }
@@ -94,7 +129,7 @@ impl<'a> Roll<'a> {
         let stored = self.snapshot.discovery(&service.scope).into_iter().flat_map(|all| all.instances_of(&service.id));
         let mut found: BTreeMap<_, _> = stored.map(|one| (one.id.clone(), Found::registered(one))).collect();
         let tasks = self.entries(service).iter();
-        let tasks = tasks.filter_map(|(row, registry, task)| of_task(self.snapshot, service, row, registry, task));
+        let tasks = tasks.filter_map(|(row, named, task)| of_task(self.snapshot, service, row, *named, task));
         found.extend(tasks.map(|one| (one.id.clone(), one)));
         found
     }
@@ -113,13 +148,19 @@ pub fn services_in<'a>(snapshot: &'a Snapshot, namespace: &'a Namespace) -> impl
     };
     let rows = snapshot.clusters(&namespace.scope, None).flat_map(|cluster| cluster.services());
     let rows = rows.map(|row| &**row).filter(|row| row.service.is_active());
-    rows.filter(move |row| row.service.shown_spec().is_some_and(|spec| spec.registries.iter().any(is_in)))
+    let connects = |spec: &RevisionSpec| spec.connect.as_ref().is_some_and(|connect| connect.namespace == namespace.id);
+    rows.filter(move |row| {
+        row.service.shown_spec().is_some_and(|spec| spec.registries.iter().any(is_in) || connects(spec))
+    })
 }
 
 /// What a task of a service is: that of its deployment.
 fn spec_of<'a>(row: &'a ServiceRow, task: &Task) -> Option<&'a RevisionSpec> {
-    let id: DeploymentId = task.started_by.as_deref()?.parse().ok()?;
-    row.service.deployment(id).map(|deployment| &*deployment.spec)
+    row.service.deployment(deployment_of(task)?).map(|deployment| &*deployment.spec)
+}
+
+fn deployment_of(task: &Task) -> Option<DeploymentId> {
+    task.started_by.as_deref()?.parse().ok()
 }
 
 /// A task is found from when it runs, and from when it is known to be well if anybody tries that, until it is asked to stop.
@@ -127,13 +168,7 @@ fn is_found(task: &Task) -> bool {
     task.last_status() == TaskStatus::Running && !task.is_to_stop() && task.health() != Some(HealthStatus::Unknown)
 }
 
-fn of_task(
-    snapshot: &Snapshot,
-    service: &Service,
-    row: &ServiceRow,
-    registry: &ServiceRegistry,
-    task: &Task,
-) -> Option<Found> {
+fn of_task(snapshot: &Snapshot, service: &Service, row: &ServiceRow, named: Named<'_>, task: &Task) -> Option<Found> {
     let health = match (task.health(), service.custom_health) {
         // Its service cannot say that it is not well, so it is not found at all.
         (Some(HealthStatus::Unhealthy), false) => return None,
@@ -155,7 +190,10 @@ fn of_task(
         ("REGION".to_owned(), scope.region.to_string()),
     ]);
     attributes.extend(task.availability_zone.as_ref().map(|zone| ("AVAILABILITY_ZONE".to_owned(), zone.to_string())));
-    let port = task_port(task, &definition.spec, registry);
+    let port = match named {
+        Named::Registry(registry) => task_port(task, &definition.spec, registry),
+        Named::Connect(_, port) => Some(port.port),
+    };
     attributes.extend(port.map(|port| (attribute::PORT.to_owned(), port.to_string())));
     let id = InstanceId::parse(task.arn.id.as_str()).expect("a task's id is letters and digits");
     Some(Found { id, attributes, health, token: None, is_task: true })

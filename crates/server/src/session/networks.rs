@@ -4,11 +4,11 @@
 //! NAT gateways. All that is told follows from the snapshot; nothing is remembered here.
 
 use crate::discovery::{self, Answers, Data};
-use link::{InterfaceView, NameView, Names, SrvView, SubnetView, Views, VpcFacts, VpcView, Way};
+use link::{AliasView, Aliases, InterfaceView, NameView, Names, SrvView, SubnetView, Views, VpcFacts, VpcView, Way};
 use model::{
     ContainerInstanceArn, Scope,
     discovery::{Namespace, NamespaceKind, Routing},
-    network::{NatGateway, NatGatewayId, Network, RouteTarget, Subnet, VpcId},
+    network::{InterfaceId, NatGateway, NatGatewayId, Network, RouteTarget, Subnet, VpcId},
 };
 use sha2::{Digest, Sha256};
 use state::{InstanceRow, Snapshot};
@@ -34,6 +34,8 @@ pub(super) fn of(snapshot: &Snapshot, instance: &ContainerInstanceArn) -> Views 
     if carried.is_empty() {
         return Views::new();
     }
+    // Without a namespace nobody has names, and nobody's service is looked for.
+    let names = snapshot.discovery(scope).is_some_and(|all| all.namespaces().next().is_some());
     let mut interfaces: BTreeMap<&VpcId, BTreeMap<_, _>> = BTreeMap::new();
     for interface in network.interfaces().filter(|interface| carried.contains(&interface.vpc)) {
         let Some(task) = interface.task.as_ref().and_then(|arn| snapshot.task(arn)) else { continue };
@@ -49,6 +51,10 @@ pub(super) fn of(snapshot: &Snapshot, instance: &ContainerInstanceArn) -> Views 
             subnet: interface.subnet.clone(),
             groups: interface.groups.clone(),
             public: task.attachment.as_ref().and_then(|attachment| attachment.public_ip),
+            // Names are asked for where the task is; the others need not know.
+            connect: Some(task)
+                .filter(|_| names && on == *instance)
+                .and_then(|task| discovery::namespace_of(snapshot, task).cloned()),
         };
         interfaces.entry(&interface.vpc).or_default().insert(interface.id.clone(), view);
     }
@@ -56,10 +62,29 @@ pub(super) fn of(snapshot: &Snapshot, instance: &ContainerInstanceArn) -> Views 
     let view = |id: VpcId| {
         let facts = Arc::new(facts(network, &id, *numbers.get(&id)?, &places)?);
         let interfaces = interfaces.get(&id).cloned().unwrap_or_default();
-        let names = Arc::new(names(snapshot, scope, &id));
-        Some((id, VpcView { facts, interfaces, names }))
+        let names = Arc::new(self::names(snapshot, scope, &id));
+        let aliases = aliases(snapshot, scope, &id, &interfaces);
+        Some((id, VpcView { facts, interfaces, names, aliases }))
     };
     carried.into_iter().filter_map(view).collect()
+}
+
+/// What the instance's own tasks in the VPC know by Service Connect.
+fn aliases(
+    snapshot: &Snapshot,
+    scope: &Scope,
+    vpc: &VpcId,
+    interfaces: &BTreeMap<InterfaceId, InterfaceView>,
+) -> Option<Arc<Aliases>> {
+    let asked: BTreeSet<_> = interfaces.values().filter_map(|interface| interface.connect.as_ref()).collect();
+    if asked.is_empty() {
+        return None;
+    }
+    let view = |alias: discovery::Alias| AliasView { address: alias.address, ports: alias.ports };
+    let all = discovery::aliases(snapshot, scope, vpc, &asked).into_iter();
+    let all: Aliases =
+        all.map(|(id, names)| (id, names.into_iter().map(|(name, alias)| (name, view(alias))).collect())).collect();
+    (!all.is_empty()).then(|| Arc::new(all))
 }
 
 /// What the VPC's resolver answers of its private namespaces.

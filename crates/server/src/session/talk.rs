@@ -134,6 +134,7 @@ async fn register(ctx: &Context, identity: &Identity, hello: Hello) -> Result<()
             arn: arn.clone(),
             status: ClusterStatus::Active,
             settings: BTreeMap::new(),
+            connect_namespace: None,
             tags: Tags::default(),
             created_at: now,
         };

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// An agent that makes interfaces, in a zone, and all it was told of VPCs.
 pub(crate) struct Agent {
     session: Session,
-    views: Views,
+    pub(crate) views: Views,
 }
 
 impl Agent {
@@ -46,7 +46,7 @@ impl Agent {
         }
     }
 
-    async fn news(&mut self) -> Networks {
+    pub(crate) async fn news(&mut self) -> Networks {
         match self.session.receive().await {
             ServerMessage::Networks(news) => {
                 news.clone().lay_over(&mut self.views);

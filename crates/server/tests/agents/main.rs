@@ -10,6 +10,7 @@ mod client;
 mod agent;
 mod awsvpc;
 mod certificates;
+mod connect;
 mod discovery;
 mod events;
 mod instances;

@@ -6,7 +6,7 @@ use crate::{
     draft::Draft,
     snapshot::ClusterRow,
 };
-use model::{Cluster, ClusterArn, ClusterStatus, ServiceStatus};
+use model::{Cluster, ClusterArn, ClusterStatus, ServiceStatus, discovery::NamespaceId};
 use std::{collections::BTreeMap, sync::Arc};
 
 impl Draft<'_> {
@@ -20,9 +20,15 @@ impl Draft<'_> {
         Ok(Outcome::Cluster(self.put_cluster(Cluster { status: ClusterStatus::Active, ..cluster })))
     }
 
-    pub(super) fn update_cluster(&mut self, arn: &ClusterArn, settings: BTreeMap<String, String>) -> Applied {
+    pub(super) fn update_cluster(
+        &mut self,
+        arn: &ClusterArn,
+        settings: BTreeMap<String, String>,
+        connect_namespace: Option<Option<NamespaceId>>,
+    ) -> Applied {
         let mut cluster = Cluster::clone(&self.active_cluster(arn)?.cluster);
         cluster.settings.extend(settings);
+        cluster.connect_namespace = connect_namespace.unwrap_or(cluster.connect_namespace);
         Ok(Outcome::Cluster(self.put_cluster(cluster)))
     }
 

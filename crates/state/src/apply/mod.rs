@@ -27,7 +27,9 @@ impl Draft<'_> {
     pub(crate) fn apply(&mut self, command: Command) -> Applied {
         match command {
             Command::CreateCluster(cluster) => self.create_cluster(cluster),
-            Command::UpdateCluster { arn, settings } => self.update_cluster(&arn, settings),
+            Command::UpdateCluster { arn, settings, connect_namespace } => {
+                self.update_cluster(&arn, settings, connect_namespace)
+            }
             Command::DeleteCluster { arn } => self.delete_cluster(&arn),
 
             Command::RegisterTaskDefinition { scope, spec, tags, registered_by, at } => {

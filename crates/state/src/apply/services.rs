@@ -30,6 +30,7 @@ impl Draft<'_> {
             return Err(Rejected::TaskOfAnother(task.arn.clone()));
         }
         self.check_definitions(&change)?;
+        self.check_connect(&change)?;
         self.check_stops(&change)?;
         self.check_start(&change.start, Inactive::Used)?;
         if version == 1 {
@@ -77,6 +78,31 @@ impl Draft<'_> {
 
     fn check_definitions(&self, change: &ServiceChange) -> Result<(), Rejected> {
         change.service.specs().try_for_each(|spec| self.definition(&spec.task_definition).map(|_| ()))
+    }
+
+    /// Names of Service Connect are one service's in their namespace. Asked of what clients change alone: what the planner goes
+    /// back to may not be refused for ever, and where two have a name all the same, one of them is found by it.
+    fn check_connect(&self, change: &ServiceChange) -> Result<(), Rejected> {
+        let asked = match &change.on {
+            Basis::New | Basis::Version(_) => change.service.is_active(),
+            Basis::Seen(_) => false,
+        };
+        let connect = change.service.primary().and_then(|primary| primary.spec.connect.as_deref());
+        let named =
+            |connect: &&model::ServiceConnect| asked && !change.revisions.is_empty() && !connect.services.is_empty();
+        let Some(connect) = connect.filter(named) else { return Ok(()) };
+        let arn = &change.service.arn;
+        let known = self.next.discovery(&arn.cluster.scope).and_then(|all| {
+            let namespace = all.namespace(&connect.namespace)?;
+            let taken = all.services_of(&namespace.id).any(|stored| connect.names(&stored.name));
+            (!taken).then_some(namespace)
+        });
+        let Some(namespace) = known else { return Err(Rejected::ServiceChanged(arn.clone())) };
+        let mut others = self.next.connected(&arn.cluster.scope).filter(|(row, _)| row.service.arn != *arn);
+        match others.find(|(_, other)| connect.clashes_with(other, &namespace.name)) {
+            Some(_) => Err(Rejected::ServiceChanged(arn.clone())),
+            None => Ok(()),
+        }
     }
 
     fn check_stops(&self, change: &ServiceChange) -> Result<(), Rejected> {

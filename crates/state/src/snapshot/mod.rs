@@ -21,7 +21,7 @@ pub(crate) use tasks::{Id, TaskTable};
 use imbl::OrdMap;
 use model::{
     AccountSetting, Activation, ClusterArn, ClusterName, ContainerInstanceArn, ContainerInstanceId, Family, Machine,
-    Scope, ServiceArn, ServiceName, SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionArn,
+    Scope, ServiceArn, ServiceConnect, ServiceName, SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionArn,
     TaskDefinitionStatus, Timestamp,
 };
 use std::{
@@ -133,6 +133,13 @@ impl Snapshot {
     /// A service with its tasks and its past, INACTIVE ones too.
     pub fn service(&self, arn: &ServiceArn) -> Option<&Arc<ServiceRow>> {
         self.cluster(&arn.cluster)?.services.get(&arn.name)
+    }
+
+    /// The scope's ACTIVE services that enable Service Connect, with what each of their revisions says of it.
+    pub fn connected<'a>(&'a self, scope: &Scope) -> impl Iterator<Item = (&'a ServiceRow, &'a Arc<ServiceConnect>)> {
+        let rows = self.clusters(scope, None).flat_map(|cluster| cluster.services());
+        let rows = rows.filter(|row| row.service.is_active());
+        rows.flat_map(|row| row.service.specs().filter_map(move |spec| Some((&**row, spec.connect.as_ref()?))))
     }
 
     /// The cluster's services by name, from the one behind `after`, INACTIVE ones too.

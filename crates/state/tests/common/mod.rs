@@ -40,6 +40,7 @@ pub fn cluster(name: &str) -> Cluster {
         arn: cluster_arn(name),
         status: ClusterStatus::Active,
         settings: BTreeMap::new(),
+        connect_namespace: None,
         tags: Tags::default(),
         created_at: Timestamp(1),
     }

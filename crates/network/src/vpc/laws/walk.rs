@@ -116,6 +116,8 @@ impl<'a> Walk<'a> {
                     way.translated = true;
                     true
                 }),
+                // The laws are about VPCs without aliases.
+                Act::MapAlias(_) | Act::DestinationAmong(_) | Act::Reset => unreachable!("there are no aliases here"),
                 Act::SourceTo(to) => {
                     way.source = *to;
                     Some(true)
@@ -147,6 +149,7 @@ impl<'a> Walk<'a> {
             Match::Destination(net) => net.contains(&way.destination),
             Match::SourceIn(set) => within(set, Key::Address(way.source)),
             Match::DestinationIn(set) => within(set, Key::Address(way.destination)),
+            Match::PairIn(set) => within(set, Key::Pair(way.source, way.destination)),
             Match::ServiceIn(set) => {
                 port.is_some_and(|(protocol, port)| within(set, Key::Service(way.destination, protocol, port)))
             }

@@ -1,7 +1,7 @@
 //! What must hold for every plan, whatever has happened before.
 
 use super::{Plan, World};
-use crate::service::{InstanceState, Start, events, is_healthy};
+use crate::service::{InstanceState, Start, blue_green, events, is_healthy};
 use model::{HealthStatus, LifecycleStage, Phase, Rollout, SchedulingStrategy, Service, Task, TaskArn, TaskSetStatus};
 
 /// Whether it is stopped because it is unhealthy.
@@ -59,6 +59,9 @@ impl World {
         if !service.is_active() || story.status.is_over() || !stage.is_some_and(beside) {
             return false;
         }
+        let serving = blue_green::serving(service, Some(story)).expect("one of them serves");
+        let requested = blue_green::requested(service, Some(story), serving);
+        assert_eq!(requested, service.desired_count, "who serves is kept in full: {plan:?}");
         let stopped = |task: &&Task| plan.stops.iter().any(|stop| stop.task == task.arn);
         let healthy = |task: &&Task| is_healthy(task, self.now);
         for deployment in &service.deployments {

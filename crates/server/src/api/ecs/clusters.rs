@@ -4,17 +4,21 @@ use super::{include, resolve, tags};
 use crate::api::ApiError;
 use crate::api::honoured::{Row, row};
 use crate::api::paging::{Pages, invalid_token, limit};
+use crate::api::servicediscovery;
 use crate::context::{Caller, Context};
-use model::{Cluster, ClusterArn, ClusterName, ClusterStatus, LaunchType, ServiceStatus, SettingName, TaskStatus};
+use model::{
+    Cluster, ClusterArn, ClusterName, ClusterStatus, LaunchType, Scope, ServiceStatus, SettingName, TaskStatus,
+    discovery::NamespaceId,
+};
 use shapes::ecs as aws;
 use state::{ClusterRow, Command, Committed, Outcome, Snapshot};
 use std::collections::BTreeMap;
 
 pub(crate) const HONOURED: &[Row] = &[
-    row("CreateCluster", &["clusterName", "settings.*", "tags.*"]),
+    row("CreateCluster", &["clusterName", "serviceConnectDefaults.*", "settings.*", "tags.*"]),
     row("DescribeClusters", &["clusters", "include"]),
     row("ListClusters", &["maxResults", "nextToken"]),
-    row("UpdateCluster", &["cluster", "settings.*"]),
+    row("UpdateCluster", &["cluster", "serviceConnectDefaults.*", "settings.*"]),
     row("UpdateClusterSettings", &["cluster", "settings.*"]),
     row("DeleteCluster", &["cluster"]),
 ];
@@ -41,6 +45,7 @@ pub(crate) async fn create(
         status: ClusterStatus::Active,
         settings,
         tags: tags::parse(request.tags)?,
+        connect_namespace: connect_namespace(ctx, caller, request.service_connect_defaults).await?.flatten(),
         created_at: ctx.effects.now(),
     };
     let committed = ctx.store.commit(Command::CreateCluster(cluster)).await?;
@@ -101,7 +106,10 @@ pub(crate) async fn update(
     caller: &Caller,
     request: aws::UpdateClusterRequest,
 ) -> Result<aws::UpdateClusterResponse, ApiError> {
-    let cluster = set(ctx, caller, request.cluster, request.settings).await?;
+    // A cluster that is not there brings about no namespace.
+    resolve::active_cluster(&ctx.store.snapshot(), &caller.scope, request.cluster.as_deref())?;
+    let namespace = connect_namespace(ctx, caller, request.service_connect_defaults).await?;
+    let cluster = set(ctx, caller, request.cluster, request.settings, namespace).await?;
     Ok(aws::UpdateClusterResponse { cluster: Some(cluster) })
 }
 
@@ -110,7 +118,7 @@ pub(crate) async fn update_settings(
     caller: &Caller,
     request: aws::UpdateClusterSettingsRequest,
 ) -> Result<aws::UpdateClusterSettingsResponse, ApiError> {
-    let cluster = set(ctx, caller, request.cluster, request.settings).await?;
+    let cluster = set(ctx, caller, request.cluster, request.settings, None).await?;
     Ok(aws::UpdateClusterSettingsResponse { cluster: Some(cluster) })
 }
 
@@ -119,10 +127,11 @@ async fn set(
     caller: &Caller,
     cluster: Option<String>,
     settings: Option<Vec<aws::ClusterSetting>>,
+    connect_namespace: Option<Option<NamespaceId>>,
 ) -> Result<aws::Cluster, ApiError> {
     let arn = resolve::cluster_arn(&caller.scope, cluster.as_deref())?;
     let settings = settings_in(settings)?;
-    let committed = ctx.store.commit(Command::UpdateCluster { arn, settings }).await?;
+    let committed = ctx.store.commit(Command::UpdateCluster { arn, settings, connect_namespace }).await?;
     answer(&committed)
 }
 
@@ -134,6 +143,27 @@ pub(crate) async fn delete(
     let arn = resolve::cluster_arn(&caller.scope, request.cluster.as_deref())?;
     let committed = ctx.store.commit(Command::DeleteCluster { arn }).await?;
     Ok(aws::DeleteClusterResponse { cluster: Some(answer(&committed)?) })
+}
+
+/// The namespace that `serviceConnectDefaults` names: none if it says nothing, none in it if it is to be none any more.
+// AWS: one that is named and is not there is made; an ARN must be one that is.
+async fn connect_namespace(
+    ctx: &Context,
+    caller: &Caller,
+    given: Option<aws::ClusterServiceConnectDefaultsRequest>,
+) -> Result<Option<Option<NamespaceId>>, ApiError> {
+    let Some(given) = given else { return Ok(None) };
+    let name = given.namespace.unwrap_or_default();
+    if name.is_empty() {
+        return Ok(Some(None));
+    }
+    let snapshot = ctx.store.snapshot();
+    let known = snapshot.discovery(&caller.scope).and_then(|all| resolve::namespace(all, &caller.scope, &name));
+    match known {
+        Some(known) => Ok(Some(Some(known.id.clone()))),
+        None if name.starts_with("arn:") => Err(resolve::namespace_missing(&name)),
+        None => servicediscovery::ensure_http_namespace(ctx, caller, &name).await.map(|id| Some(Some(id))),
+    }
 }
 
 const CONTAINER_INSIGHTS: &str = "containerInsights";
@@ -215,8 +245,15 @@ fn render(snapshot: &Snapshot, row: &ClusterRow, shown: Shown) -> aws::Cluster {
         attachments: shown.attachments.then(Vec::new),
         attachments_status: None,
         configuration: None,
-        service_connect_defaults: None,
+        service_connect_defaults: cluster
+            .connect_namespace
+            .as_ref()
+            .map(|id| aws::ClusterServiceConnectDefaults { namespace: Some(connect_arn(&cluster.arn.scope, id)) }),
     }
+}
+
+fn connect_arn(scope: &Scope, id: &NamespaceId) -> String {
+    format!("arn:aws:servicediscovery:{}:{}:namespace/{id}", scope.region, scope.account)
 }
 
 fn count(number: u32) -> i32 {

@@ -106,6 +106,7 @@ async fn make_default(ctx: &Context, arn: ClusterArn) -> Result<(), ApiError> {
         arn,
         status: ClusterStatus::Active,
         settings: BTreeMap::new(),
+        connect_namespace: None,
         tags: model::Tags::default(),
         created_at: ctx.effects.now(),
     };

@@ -4,6 +4,7 @@ use crate::api::ApiError;
 use model::{
     ClusterArn, ClusterName, ContainerInstanceArn, ContainerInstanceId, Family, Scope, ServiceArn, ServiceName,
     TaskArn, TaskDefinition, TaskDefinitionArn, TaskId,
+    discovery::{Discovery, Namespace, NamespaceId},
 };
 use state::{ClusterRow, Snapshot};
 use std::sync::Arc;
@@ -44,6 +45,20 @@ pub(crate) fn active_row<'a>(snapshot: &'a Snapshot, arn: &ClusterArn) -> Result
         model::ClusterStatus::Active => Ok(row),
         model::ClusterStatus::Inactive => Err(ApiError::cluster_inactive()),
     }
+}
+
+/// The namespace of Cloud Map meant by a name or an ARN.
+pub(crate) fn namespace<'a>(all: &'a Discovery, scope: &Scope, given: &str) -> Option<&'a Arc<Namespace>> {
+    let prefix = format!("arn:aws:servicediscovery:{}:{}:namespace/", scope.region, scope.account);
+    match given.strip_prefix(&prefix) {
+        Some(id) => all.namespace(&NamespaceId::parse(id).ok()?),
+        None => all.namespace_named(given),
+    }
+}
+
+/// The answer where that is none.
+pub(crate) fn namespace_missing(given: &str) -> ApiError {
+    ApiError::new("NamespaceNotFoundException", format!("The namespace {given} does not exist."))
 }
 
 /// The instance meant by an id or an ARN; `None` if it cannot be one of that cluster.

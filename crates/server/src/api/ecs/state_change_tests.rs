@@ -62,6 +62,7 @@ async fn snapshot() -> Arc<Snapshot> {
             arn: cluster.clone(),
             status: ClusterStatus::Active,
             settings: BTreeMap::new(),
+            connect_namespace: None,
             tags: Tags::default(),
             created_at: AT,
         }),

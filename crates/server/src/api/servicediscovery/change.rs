@@ -7,6 +7,7 @@ use super::invalid;
 use crate::{
     api::{ApiError, paging::Pages},
     context::{Caller, Context},
+    discovery,
 };
 use model::discovery::{Discovery, Edit, Refusal};
 use state::{Command, CommitError, DiscoveryChange, Rejected, Snapshot};
@@ -17,9 +18,9 @@ const TRIES: usize = 64;
 /// Items of one page, the most and what is shown when nothing is asked for. Source: the model, `MaxResults`.
 const MAX_PAGE: usize = 100;
 
-/// The caller's service discovery in a snapshot.
+/// The caller's service discovery in a snapshot, with the names of Service Connect.
 pub(super) fn seen(snapshot: &Snapshot, caller: &Caller) -> Discovery {
-    snapshot.discovery(&caller.scope).map(|discovery| Discovery::clone(discovery)).unwrap_or_default()
+    discovery::with_connected(snapshot, &caller.scope)
 }
 
 /// Changes the caller's service discovery; what the decision answered, and what there is since.

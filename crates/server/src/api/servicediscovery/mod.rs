@@ -13,6 +13,8 @@ mod operations;
 mod services;
 mod tags;
 
+pub(crate) use namespaces::ensure_http as ensure_http_namespace;
+
 use super::{
     ApiError, answer,
     honoured::{Row, row},

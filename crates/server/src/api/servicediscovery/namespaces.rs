@@ -11,7 +11,9 @@ use crate::{
     context::{Caller, Context},
 };
 use model::{
-    discovery::{DEFAULT_SOA_TTL, Discovery, Namespace, NamespaceKind, NewNamespace, OperationId, Refusal},
+    discovery::{
+        DEFAULT_SOA_TTL, Discovery, Namespace, NamespaceId, NamespaceKind, NewNamespace, OperationId, Refusal,
+    },
     network::VpcId,
 };
 use shapes::servicediscovery as aws;
@@ -31,6 +33,28 @@ pub(super) async fn create_http(
     };
     let (operation, _) = change(ctx, caller, |edit, _| Ok(edit.create_namespace(new.clone())?)).await?;
     Ok(aws::CreateHttpNamespaceResponse { operation_id: Some(operation.to_string()) })
+}
+
+/// The namespace of that name, made if there is none: as ECS does for a cluster whose default it is to be.
+pub(crate) async fn ensure_http(ctx: &Context, caller: &Caller, name: &str) -> Result<NamespaceId, ApiError> {
+    let request = aws::CreateHttpNamespaceRequest { name: Some(name.to_owned()), ..Default::default() };
+    let new = NewNamespace {
+        name: name.to_owned(),
+        kind: NamespaceKind::Http,
+        description: None,
+        creation: creation(None, &request),
+        tags: model::Tags::default(),
+    };
+    let decide = |edit: &mut model::discovery::Edit<'_>, _: &state::Snapshot| {
+        if let Some(known) = edit.discovery().namespace_named(name) {
+            return Ok(known.id.clone());
+        }
+        edit.create_namespace(new.clone()).map_err(|refusal| ApiError::invalid(refusal.to_string()))?;
+        let made = edit.discovery().namespace_named(name);
+        Ok(made.expect("it was made just now").id.clone())
+    };
+    let (id, _) = change(ctx, caller, decide).await?;
+    Ok(id)
 }
 
 pub(super) async fn create_private(

@@ -1,7 +1,7 @@
 //! CreateService: a new service, or the one there is when the same request comes again.
 
 use super::{
-    TRIES, change, commit,
+    TRIES, change, commit, connect,
     parse::{self, Controller},
     registries, render, too_busy,
 };
@@ -68,6 +68,7 @@ struct Wish {
     managed_tags: bool,
     network: Option<Arc<AwsvpcConfiguration>>,
     registries: Vec<ServiceRegistry>,
+    connect: connect::Asked,
     tags: Tags,
     creation: Creation,
 }
@@ -91,6 +92,7 @@ impl Wish {
         };
         let rules = parse::rules(request.deployment_configuration, parse::default_rules(scheduling), scheduling)?;
         let registries = registries::parse(caller, request.service_registries.as_deref().unwrap_or_default())?;
+        let connect = request.service_connect_configuration.as_ref().map(connect::parse).transpose()?;
         let (definition, launch_type) = (parse::set(request.task_definition), request.launch_type.as_deref());
         let form = match controller.unwrap_or(Controller::Ecs) {
             Controller::Ecs => Form::Own {
@@ -102,6 +104,10 @@ impl Wish {
                 parse::check_external(&rules)?;
                 if !registries.is_empty() {
                     return Err(ApiError::invalid("ServiceRegistries must be blank"));
+                }
+                if matches!(connect, Some(connect::Asked::Enabled { .. })) {
+                    let text = "Service Connect is supported only with the ECS deployment controller.";
+                    return Err(ApiError::invalid(text));
                 }
                 Form::OfTaskSets
             }
@@ -121,6 +127,7 @@ impl Wish {
             managed_tags: request.enable_ecs_managed_tags == Some(true),
             network: None,
             registries,
+            connect: connect.unwrap_or(connect::Asked::Disabled),
             tags: tags::parse(request.tags)?,
             creation,
         })
@@ -180,6 +187,8 @@ impl Wish {
         let found = resolve::task_definition(snapshot, &caller.scope, task_definition);
         let definition = parse::usable(found)?;
         parse::check_constraints(&self.constraints, definition)?;
+        let arn = ServiceArn { cluster: self.cluster.clone(), name: self.name.clone() };
+        let subject = connect::Subject { service: &arn, definition: &definition.spec, own: None };
         let spec = RevisionSpec {
             task_definition: definition.arn.clone(),
             launch_type,
@@ -189,6 +198,7 @@ impl Wish {
             managed_tags: self.managed_tags,
             network: self.network.clone(),
             registries: self.registries.clone(),
+            connect: connect::decide(ctx, snapshot, &self.connect, &subject)?,
         };
         awsvpc::fits(spec.network.as_ref(), &definition.spec)?;
         registries::fits(snapshot, &caller.scope, &spec.registries, &definition.spec)?;

@@ -10,7 +10,7 @@ use crate::{
     context::{Caller, Context},
     discovery,
 };
-use model::{LaunchType, ServiceArn, ServiceName, discovery::NamespaceId};
+use model::{LaunchType, ServiceArn, ServiceName};
 use shapes::ecs as aws;
 
 /// Services of one DescribeServices. Source: the model's documentation.
@@ -88,13 +88,8 @@ pub(crate) fn list_by_namespace(
     let given = request.namespace.as_deref().unwrap_or_default();
     let snapshot = ctx.store.snapshot();
     let all = snapshot.discovery(&caller.scope);
-    let prefix = format!("arn:aws:servicediscovery:{}:{}:namespace/", caller.scope.region, caller.account());
-    let found = all.and_then(|all| match given.strip_prefix(&prefix) {
-        Some(id) => all.namespace(&NamespaceId::parse(id).ok()?),
-        None => all.namespace_named(given),
-    });
-    let missing = || ApiError::new("NamespaceNotFoundException", format!("The namespace {given} does not exist."));
-    let namespace = found.ok_or_else(missing)?;
+    let found = all.and_then(|all| resolve::namespace(all, &caller.scope, given));
+    let namespace = found.ok_or_else(|| resolve::namespace_missing(given))?;
     let pages = Pages::of("ListServicesByNamespace", &caller.scope).within(&namespace.id);
     let after = pages.cursor(request.next_token.as_deref())?;
     let after = after.map(|arn| arn.parse::<ServiceArn>()).transpose().map_err(|_| invalid_token())?;

@@ -5,6 +5,7 @@
 //! Fargate, volumes, alarms, the deployment strategies LINEAR and CANARY, the CODE_DEPLOY controller.
 
 mod change;
+mod connect;
 mod create;
 mod delete;
 mod deployments;
@@ -71,6 +72,12 @@ pub(crate) const HONOURED: &[Row] = &[
             "placementStrategy.*",
             "propagateTags",
             "schedulingStrategy",
+            "serviceConnectConfiguration.enabled",
+            "serviceConnectConfiguration.namespace",
+            "serviceConnectConfiguration.services.clientAliases.dnsName",
+            "serviceConnectConfiguration.services.clientAliases.port",
+            "serviceConnectConfiguration.services.discoveryName",
+            "serviceConnectConfiguration.services.portName",
             "serviceName",
             "serviceRegistries.*",
             "tags.*",
@@ -99,6 +106,12 @@ pub(crate) const HONOURED: &[Row] = &[
             "placementStrategy.*",
             "propagateTags",
             "service",
+            "serviceConnectConfiguration.enabled",
+            "serviceConnectConfiguration.namespace",
+            "serviceConnectConfiguration.services.clientAliases.dnsName",
+            "serviceConnectConfiguration.services.clientAliases.port",
+            "serviceConnectConfiguration.services.discoveryName",
+            "serviceConnectConfiguration.services.portName",
             "serviceRegistries.*",
             "taskDefinition",
         ],

@@ -1,6 +1,6 @@
 //! Services and their deployments as clients see them. What is unset is absent; lists and counts stand where AWS shows them.
 
-use super::{int, registries, task_sets};
+use super::{connect, int, registries, task_sets};
 use crate::api::ecs::{awsvpc, tags};
 use model::{
     BreakerStatus, Cleanup, Deployment, DeploymentId, DeploymentRules, PropagateTags, RevisionShare, Service,
@@ -111,6 +111,8 @@ fn wanted(row: &ServiceRow, id: DeploymentId) -> u32 {
 fn deployment(row: &ServiceRow, deployment: &Deployment) -> aws::Deployment {
     let counts = row.counts(deployment.id);
     let primary = row.service.primary().is_some_and(|primary| primary.id == deployment.id);
+    let scope = &row.service.arn.cluster.scope;
+    let connect = deployment.spec.connect.as_deref();
     aws::Deployment {
         id: Some(deployment.id.to_string()),
         status: Some(if primary { "PRIMARY" } else { "ACTIVE" }.to_owned()),
@@ -125,6 +127,8 @@ fn deployment(row: &ServiceRow, deployment: &Deployment) -> aws::Deployment {
         network_configuration: deployment.spec.network.as_deref().map(awsvpc::render),
         rollout_state: Some(deployment.rollout.as_str().to_owned()),
         rollout_state_reason: Some(deployment.reason.to_string()),
+        service_connect_configuration: connect.map(|connect| connect::render(scope, connect)),
+        service_connect_resources: connect.map(|connect| connect::resources(scope, connect)),
         ..aws::Deployment::default()
     }
 }

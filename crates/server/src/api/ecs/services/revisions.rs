@@ -1,6 +1,6 @@
 //! DescribeServiceRevisions: what was deployed once.
 
-use super::{registries, render::time};
+use super::{connect, registries, render::time};
 use crate::{
     api::{
         ApiError,
@@ -59,6 +59,11 @@ fn render(revision: &ServiceRevision) -> aws::ServiceRevision {
         load_balancers: Some(Vec::new()),
         service_registries: Some(registries::render(&service.cluster.scope, &revision.spec.registries)),
         created_at: Some(time(revision.created_at)),
+        service_connect_configuration: revision
+            .spec
+            .connect
+            .as_deref()
+            .map(|connect| connect::render(&service.cluster.scope, connect)),
         ..aws::ServiceRevision::default()
     }
 }

@@ -1,7 +1,7 @@
 //! UpdateService: what is asked of a service from now on. A change of what its tasks are begins a deployment.
 
 use super::{
-    TRIES, change, commit, find,
+    TRIES, change, commit, connect, find,
     parse::{self, Controller},
     registries, render, too_busy,
 };
@@ -29,7 +29,8 @@ pub(crate) async fn update(
     let constraints = request.placement_constraints.clone().map(parse::constraints).transpose()?;
     let network = awsvpc::parse(ctx, caller, request.network_configuration.clone()).await?;
     let registries = request.service_registries.as_deref().map(|given| registries::parse(caller, given)).transpose()?;
-    let wish = Wish { request: &request, constraints: constraints.as_deref(), network, registries };
+    let connect = request.service_connect_configuration.as_ref().map(connect::parse).transpose()?;
+    let wish = Wish { request: &request, constraints: constraints.as_deref(), network, registries, connect };
     for _ in 0..TRIES {
         let snapshot = ctx.store.snapshot();
         let row = find(&snapshot, caller, request.cluster.as_deref(), request.service.as_deref())?;
@@ -68,6 +69,7 @@ struct Wish<'a> {
     constraints: Option<&'a [PlacementConstraint]>,
     network: Option<Arc<AwsvpcConfiguration>>,
     registries: Option<Vec<ServiceRegistry>>,
+    connect: Option<connect::Asked>,
 }
 
 /// What the request makes of the service; `None` if that is what it is already.
@@ -87,7 +89,7 @@ fn decide(
     let grace = parse::grace(request.health_check_grace_period_seconds)?;
     service.health_check_grace_seconds = grace.or(service.health_check_grace_seconds);
     service.rules = parse::rules(request.deployment_configuration.clone(), service.rules, before.scheduling)?;
-    let spec = spec(snapshot, before, own, wish)?;
+    let spec = spec(ctx, snapshot, before, own, wish)?;
     let obstacle = parse::unbalanceable(before.scheduling, &spec, &service.rules);
     let asked = request.availability_zone_rebalancing.as_deref();
     // What was never asked for by name must not stand in the way of old clients, which know no name for it.
@@ -126,6 +128,7 @@ fn decide_external(
         ("propagate tags", set(&request.propagate_tags)),
         ("network configuration", request.network_configuration.is_some()),
         ("service registries", request.service_registries.is_some()),
+        ("Service Connect", request.service_connect_configuration.is_some()),
         ("ECS managed tags", request.enable_ecs_managed_tags.is_some()),
         ("availability zone rebalancing", request.availability_zone_rebalancing.as_deref() == Some("ENABLED")),
     ];
@@ -149,7 +152,13 @@ fn decide_external(
 
 /// What its tasks shall be. AWS: a change of any of it is a new deployment; what is not named stays, and an empty list
 /// removes what there is.
-fn spec(snapshot: &Snapshot, service: &Service, own: &RevisionSpec, wish: &Wish<'_>) -> Result<RevisionSpec, ApiError> {
+fn spec(
+    ctx: &Context,
+    snapshot: &Snapshot,
+    service: &Service,
+    own: &RevisionSpec,
+    wish: &Wish<'_>,
+) -> Result<RevisionSpec, ApiError> {
     let request = wish.request;
     let mut spec = own.clone();
     let scope = &service.arn.cluster.scope;
@@ -189,6 +198,15 @@ fn spec(snapshot: &Snapshot, service: &Service, own: &RevisionSpec, wish: &Wish<
         if spec.registries != own.registries || spec.task_definition != own.task_definition {
             registries::fits(snapshot, scope, &spec.registries, &definition.spec)?;
         }
+        let subject =
+            connect::Subject { service: &service.arn, definition: &definition.spec, own: own.connect.as_ref() };
+        spec.connect = match (&wish.connect, &own.connect) {
+            (Some(asked), _) => connect::decide(ctx, snapshot, asked, &subject)?,
+            (None, Some(own_connect)) if spec.task_definition != own.task_definition => {
+                Some(connect::again(own_connect, &definition.spec)?)
+            }
+            (None, own_connect) => own_connect.clone(),
+        };
         parse::check_constraints(&spec.placement_constraints, definition)?;
     }
     Ok(spec)

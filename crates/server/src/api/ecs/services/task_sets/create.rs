@@ -116,6 +116,7 @@ impl Wish {
             managed_tags: external.managed_tags,
             network: self.network.clone(),
             registries: Vec::new(),
+            connect: None,
         };
         awsvpc::fits(spec.network.as_ref(), &definition.spec)?;
         Ok(TaskSet {
