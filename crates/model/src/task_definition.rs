@@ -53,6 +53,8 @@ pub enum Compatibility {
     Ec2,
     /// Machines an operator attached.
     External,
+    /// Machines that no client sees.
+    Fargate,
 }
 
 /// How a task's containers reach the network.

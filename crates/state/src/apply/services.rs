@@ -184,7 +184,8 @@ impl Draft<'_> {
                     StopCode::TaskFailedToStart
                     | StopCode::UserInitiated
                     | StopCode::ServiceSchedulerInitiated
-                    | StopCode::TerminationNotice,
+                    | StopCode::TerminationNotice
+                    | StopCode::SpotInterruption,
                 )
                 | None => {}
             }

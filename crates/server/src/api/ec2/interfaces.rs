@@ -15,7 +15,7 @@ use crate::{
     context::{Caller, Context},
 };
 use model::{
-    ContainerInstanceArn, Machine, MachineState,
+    Machine, MachineState,
     attachment::private_dns_name,
     network::{Address, Edit, Interface, InterfaceId, Network, NewInterface, Refusal, SecurityGroupId, SubnetId},
 };
@@ -313,7 +313,7 @@ fn render(caller: &Caller, snapshot: &Snapshot, all: &Network, interface: &Inter
     let zone = all.subnet(&interface.subnet).map(|subnet| subnet.availability_zone.clone());
     let account = interface.scope.account.to_string();
     let instance = task.and_then(|task| {
-        let arn = ContainerInstanceArn { cluster: task.arn.cluster.clone(), id: task.container_instance.clone() };
+        let arn = task.instance_arn();
         snapshot.instance(&arn)?.instance.ec2_instance_id.clone()
     });
     let attachment = interface.is_managed().then(|| aws::NetworkInterfaceAttachment {

@@ -290,6 +290,7 @@ pub(crate) fn render(definition: &TaskDefinition) -> aws::TaskDefinition {
     let compatibility = |one: &Compatibility| match one {
         Compatibility::Ec2 => "EC2".to_owned(),
         Compatibility::External => "EXTERNAL".to_owned(),
+        Compatibility::Fargate => "FARGATE".to_owned(),
     };
     let requires: Vec<String> = spec.requires_compatibilities.iter().map(compatibility).collect();
     let attribute =

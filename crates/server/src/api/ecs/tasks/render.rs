@@ -13,8 +13,7 @@ fn time(at: model::Timestamp) -> ::wire::Timestamp {
 pub(crate) fn task(snapshot: &Snapshot, task: &Task, with_tags: bool) -> wire::Task {
     let definition = snapshot.task_definition(&task.definition);
     let spec = definition.map(|d| &*d.spec);
-    let instance =
-        model::ContainerInstanceArn { cluster: task.arn.cluster.clone(), id: task.container_instance.clone() };
+    let instance = task.instance_arn();
     let connected = snapshot.instance(&instance).is_some_and(|row| row.instance.agent_connected);
     let attribute =
         |name: &str| snapshot.instance(&instance).and_then(|r| r.instance.attribute(name)).map(str::to_owned);

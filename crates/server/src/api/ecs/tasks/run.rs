@@ -203,14 +203,18 @@ pub(crate) fn candidates<'a>(
     cluster: &ClusterArn,
     launch: LaunchType,
 ) -> Vec<&'a Arc<InstanceRow>> {
-    let rows = snapshot.cluster(cluster).into_iter().flat_map(|c| c.instances());
+    let pool = match launch {
+        LaunchType::Ec2 | LaunchType::External => cluster.clone(),
+        LaunchType::Fargate => model::fargate::pool(&cluster.scope),
+    };
+    let rows = snapshot.cluster(&pool).into_iter().flat_map(|c| c.instances());
     rows.filter(|row| row.is_registered() && is_meant(launch, row)).collect()
 }
 
 /// AWS: EXTERNAL tasks go to attached machines only, EC2 tasks to any instance.
 fn is_meant(launch: LaunchType, row: &InstanceRow) -> bool {
     match launch {
-        LaunchType::Ec2 => true,
+        LaunchType::Ec2 | LaunchType::Fargate => true,
         LaunchType::External => row.instance.attributes.contains_key(EXTERNAL),
     }
 }
