@@ -61,6 +61,7 @@ fn spec(revision: u32) -> Arc<RevisionSpec> {
     Arc::new(RevisionSpec {
         task_definition: TaskDefinitionArn { scope: cluster().scope, family, revision },
         launch_type: LaunchType::Ec2,
+        platform_version: None,
         placement_constraints: vec![],
         placement_strategy: vec![],
         propagate_tags: PropagateTags::None,

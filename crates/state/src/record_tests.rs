@@ -87,6 +87,7 @@ fn definition() -> Record {
         requires_compatibilities: vec![model::Compatibility::Ec2],
         execution_role_arn: None,
         runtime_platform: None,
+        ephemeral_storage_gib: None,
         placement_constraints: vec!["attribute:x == y".to_owned()],
         containers: vec![container],
     };
@@ -261,6 +262,7 @@ fn revision_spec() -> RevisionSpec {
     RevisionSpec {
         task_definition: definition_arn(),
         launch_type: LaunchType::Ec2,
+        platform_version: None,
         placement_constraints: vec![PlacementConstraint {
             kind: "memberOf".into(),
             expression: Some("attribute:x == y".into()),

@@ -125,6 +125,7 @@ fn spec(revision: u64, strategy: &[PlacementStrategy]) -> Arc<RevisionSpec> {
     Arc::new(RevisionSpec {
         task_definition: TaskDefinitionArn { scope: cluster().scope, family, revision: revision as u32 },
         launch_type: LaunchType::Ec2,
+        platform_version: None,
         placement_constraints: vec![],
         placement_strategy: strategy.to_vec(),
         propagate_tags: PropagateTags::None,

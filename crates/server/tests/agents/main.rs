@@ -12,6 +12,7 @@ mod awsvpc;
 mod certificates;
 mod discovery;
 mod events;
+mod fargate;
 mod instances;
 mod joining;
 mod machines;

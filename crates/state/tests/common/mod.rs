@@ -77,6 +77,7 @@ pub fn spec(name: &str) -> Arc<TaskDefinitionSpec> {
         requires_compatibilities: Vec::new(),
         execution_role_arn: None,
         runtime_platform: None,
+        ephemeral_storage_gib: None,
         placement_constraints: Vec::new(),
         containers: vec![container],
     })

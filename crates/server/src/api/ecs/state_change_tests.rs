@@ -54,6 +54,7 @@ async fn snapshot() -> Arc<Snapshot> {
         requires_compatibilities: Vec::new(),
         execution_role_arn: None,
         runtime_platform: None,
+        ephemeral_storage_gib: None,
         placement_constraints: Vec::new(),
         containers: vec![container],
     };

@@ -1,7 +1,7 @@
 //! A task as clients see it. What is unset is absent; lists and counts stand where AWS shows them.
 
-use crate::api::ecs::tags;
-use model::{Attachment, Container, HealthStatus, Task, TaskOverrides};
+use crate::api::ecs::{tags, task_definition_convert::storage};
+use model::{Attachment, Container, HealthStatus, LaunchType, Task, TaskOverrides};
 use shapes::ecs as wire;
 use state::Snapshot;
 
@@ -32,7 +32,15 @@ pub(crate) fn task(snapshot: &Snapshot, task: &Task, with_tags: bool) -> wire::T
         cluster_arn: Some(task.arn.cluster.to_string()),
         connectivity: times.connectivity.map(|_| if connected { "CONNECTED" } else { "DISCONNECTED" }.to_owned()),
         connectivity_at: times.connectivity.map(time),
-        container_instance_arn: Some(instance.to_string()),
+        // AWS: of Fargate's instances nothing is shown.
+        container_instance_arn: (task.launch_type != LaunchType::Fargate).then(|| instance.to_string()),
+        capacity_provider_name: task.capacity_provider.as_deref().map(str::to_owned),
+        ephemeral_storage: task.ephemeral_storage_gib.map(storage),
+        fargate_ephemeral_storage: task
+            .ephemeral_storage_gib
+            .map(|gib| wire::TaskEphemeralStorage { size_in_gi_b: storage(gib).size_in_gi_b, kms_key_id: None }),
+        platform_family: task.platform.map(|platform| platform.family().to_owned()),
+        platform_version: task.platform.map(|platform| platform.version.as_str().to_owned()),
         containers: Some(task.containers.iter().map(|c| container(task, c, spec)).collect()),
         cpu: Some(sum(task.reservation.cpu.0)),
         memory: Some(sum(task.reservation.memory.0)),

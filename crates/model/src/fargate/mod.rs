@@ -3,6 +3,9 @@
 //! The machines stand in a pool of their own, one per account and region: ordinary container instances of a cluster whose
 //! name is reserved, which no ECS client is shown. Tasks of any cluster of the same region are placed there.
 
+mod rules;
+pub mod sizes;
+
 use crate::{ClusterArn, ClusterName, CpuUnits, MemoryMib, Scope};
 use serde::{Deserialize, Serialize};
 
