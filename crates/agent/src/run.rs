@@ -17,7 +17,7 @@ use crate::{
 };
 use effects::Effects;
 use link::{Hello, Identity};
-use model::{AgentInfo, Attributes, ClusterName, Stop, StopCode};
+use model::{AgentInfo, Attributes, ClusterName, LaunchType, Pool, Stop, StopCode};
 use network::{Ipv4Net, NetContext};
 use runtime::{Containerd, ContainerdConfig, Runtime, RuntimeError, cgroup::Cgroups, daemon};
 use std::{
@@ -402,9 +402,14 @@ fn attributes(config: &Config) -> Attributes {
 fn facts(config: &Config, identity: &Identity) -> Facts {
     let attribute = |name: &str| config.attributes.get(name).cloned().flatten();
     let attached = identity.ec2_instance_id.as_deref().is_none_or(|id| id.starts_with("mi-"));
+    let launch_type = match (Pool::of(&identity.container_instance.cluster), attached) {
+        (Pool::Fargate, _) => LaunchType::Fargate,
+        (Pool::Cluster, true) => LaunchType::External,
+        (Pool::Cluster, false) => LaunchType::Ec2,
+    };
     Facts {
         container_instance: identity.container_instance.clone(),
-        launch_type: if attached { "EXTERNAL" } else { "EC2" },
+        launch_type: launch_type.as_str(),
         availability_zone: attribute("ecs.availability-zone"),
         vpc: attribute("ecs.vpc-id"),
     }

@@ -36,6 +36,7 @@ pub(crate) fn assignment(n: u32, containers: &[&str]) -> (Assignment, Arc<TaskDe
         requires_compatibilities: Vec::new(),
         execution_role_arn: None,
         runtime_platform: None,
+        ephemeral_storage_gib: None,
         placement_constraints: Vec::new(),
         containers: containers.iter().map(container).collect(),
     };

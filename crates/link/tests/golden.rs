@@ -108,6 +108,7 @@ fn assignments() -> Assignments {
         requires_compatibilities: Vec::new(),
         execution_role_arn: None,
         runtime_platform: None,
+        ephemeral_storage_gib: None,
         placement_constraints: Vec::new(),
         containers: vec![container],
     };

@@ -177,6 +177,9 @@ pub(crate) struct AgentArgs {
     /// The cluster to join; what the token says wins.
     #[arg(long, env = "ECS_CLUSTER")]
     pub(crate) cluster: Option<String>,
+    /// Give the machine to Fargate instead: it is in no cluster that clients see, and tasks of all of them may be placed there.
+    #[arg(long, env = "LONGSHORE_FARGATE", conflicts_with = "cluster")]
+    pub(crate) fargate: bool,
     /// A file with the join token. Without it the environment variable LONGSHORE_JOIN_TOKEN is used. Only needed once.
     #[arg(long, env = "LONGSHORE_JOIN_TOKEN_FILE")]
     pub(crate) token_file: Option<PathBuf>,

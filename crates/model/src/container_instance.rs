@@ -1,6 +1,6 @@
 //! A container instance: a machine with an agent that has joined a cluster.
 
-use crate::{Attributes, ContainerInstanceArn, Resources, Tags, Timestamp};
+use crate::{Attributes, ContainerInstanceArn, Resources, Tags, Timestamp, fargate::Pool};
 use serde::{Deserialize, Serialize};
 
 /// Where an instance stands with its cluster. REGISTERING and REGISTRATION_FAILED belong to ENI trunking and do not occur yet.
@@ -73,6 +73,12 @@ impl ContainerInstance {
     pub fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.get(name).and_then(|v| v.as_deref())
     }
+
+    /// Whose tasks it takes.
+    pub fn pool(&self) -> Pool {
+        Pool::of(&self.arn.cluster)
+    }
+
     /// The availability zone it is in.
     pub fn availability_zone(&self) -> Option<&str> {
         self.attribute("ecs.availability-zone")

@@ -4,7 +4,8 @@
 //! documentation, the ECS developer guide and the emulators' tables in our notes on the original.
 
 use crate::{
-    ContainerDefinition, CpuUnits, HealthCheck, MemoryMib, NetworkMode, Port, PortSpec, Protocol, TaskDefinitionSpec,
+    Compatibility, ContainerDefinition, CpuUnits, HealthCheck, MemoryMib, NetworkMode, Port, PortSpec, Protocol,
+    TaskDefinitionSpec,
 };
 use std::collections::BTreeSet;
 
@@ -91,7 +92,15 @@ impl TaskDefinitionSpec {
             self.check_container(container)?;
         }
         self.check_sums()?;
-        self.check_ports()
+        self.check_ports()?;
+        let on_fargate = self.requires_compatibilities.contains(&Compatibility::Fargate);
+        if on_fargate {
+            return self.check_fargate();
+        }
+        if self.ephemeral_storage_gib.is_some() {
+            return refuse("EphemeralStorage is only supported for task definitions that require FARGATE.");
+        }
+        Ok(())
     }
 
     fn check_sums(&self) -> Result<(), InvalidDefinition> {

@@ -5,8 +5,8 @@
 //! beginning to its end, is told by a [`crate::ServiceDeployment`]. Counts of tasks are derived from the tasks.
 
 use crate::{
-    AwsvpcConfiguration, DeploymentId, DeploymentStrategy, External, LaunchType, ServiceArn, ServiceConnect,
-    ServiceDeploymentId, Tags, TaskDefinitionArn, Timestamp, discovery,
+    AwsvpcConfiguration, DeploymentId, DeploymentStrategy, External, LaunchType, PlatformVersion, ServiceArn,
+    ServiceConnect, ServiceDeploymentId, Tags, TaskDefinitionArn, Timestamp, discovery,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -118,6 +118,9 @@ pub struct RevisionSpec {
     pub task_definition: TaskDefinitionArn,
     /// How they are launched.
     pub launch_type: LaunchType,
+    /// The version of Fargate's platform, as asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform_version: Option<PlatformVersion>,
     /// Rules that bind, as the request gave them, valid.
     #[serde(default)]
     pub placement_constraints: Vec<PlacementConstraint>,

@@ -4,13 +4,14 @@
 //! shows as `desiredStatus` is derived from both, because an essential container's exit also ends a task's desire to run.
 
 use crate::{
-    Attachment, AttachmentState, ContainerArn, ContainerInstanceId, CpuUnits, Health, MemoryMib, Protocol, Reservation,
-    Tags, TaskArn, TaskDefinitionArn, Timestamp,
+    Attachment, AttachmentState, ContainerArn, ContainerInstanceArn, ContainerInstanceId, CpuUnits, Health, MemoryMib,
+    Protocol, Reservation, Tags, TaskArn, TaskDefinitionArn, Timestamp,
+    fargate::{self, Platform, Size},
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// A task. The instance named by `container_instance` is in the task's own cluster.
+/// A task. Where the instance named by `container_instance` is registered, [`Task::instance_arn`] says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     /// Its ARN.
@@ -24,6 +25,15 @@ pub struct Task {
     pub availability_zone: Option<Arc<str>>,
     /// How it was launched.
     pub launch_type: LaunchType,
+    /// The capacity provider that a strategy chose for it: `FARGATE` or `FARGATE_SPOT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity_provider: Option<Arc<str>>,
+    /// What Fargate runs it on; of other launch types none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    /// The disk it has on Fargate, in GiB; of other launch types none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ephemeral_storage_gib: Option<u32>,
     /// `family:…`, `service:…` or what the caller chose.
     pub group: Arc<str>,
     /// Who started it, as given.
@@ -63,6 +73,8 @@ pub enum LaunchType {
     Ec2,
     /// On machines an operator attached.
     External,
+    /// On machines that no client sees.
+    Fargate,
 }
 
 impl LaunchType {
@@ -71,6 +83,7 @@ impl LaunchType {
         match self {
             Self::Ec2 => "EC2",
             Self::External => "EXTERNAL",
+            Self::Fargate => "FARGATE",
         }
     }
 }
@@ -84,6 +97,7 @@ pub enum StopCode {
     UserInitiated,
     ServiceSchedulerInitiated,
     TerminationNotice,
+    SpotInterruption,
 }
 
 impl StopCode {
@@ -95,6 +109,7 @@ impl StopCode {
             Self::UserInitiated => "UserInitiated",
             Self::ServiceSchedulerInitiated => "ServiceSchedulerInitiated",
             Self::TerminationNotice => "TerminationNotice",
+            Self::SpotInterruption => "SpotInterruption",
         }
     }
 }
@@ -293,6 +308,26 @@ pub struct NetworkBinding {
 }
 
 impl Task {
+    /// The instance it is on: of its own cluster, or of the Fargate pool of its region.
+    pub fn instance_arn(&self) -> ContainerInstanceArn {
+        let cluster = match self.launch_type {
+            LaunchType::Ec2 | LaunchType::External => self.arn.cluster.clone(),
+            LaunchType::Fargate => fargate::pool(&self.arn.cluster.scope),
+        };
+        ContainerInstanceArn { cluster, id: self.container_instance.clone() }
+    }
+
+    /// Whether Fargate may take its room back.
+    pub fn is_spot(&self) -> bool {
+        self.capacity_provider.as_deref() == Some(fargate::FARGATE_SPOT)
+    }
+
+    /// What it asked Fargate for, which is what it holds: none of other launch types.
+    pub fn fargate_size(&self) -> Option<Size> {
+        let Reservation { cpu, memory, .. } = self.reservation;
+        (self.launch_type == LaunchType::Fargate).then_some(Size { cpu, memory })
+    }
+
     /// AWS's `lastStatus`.
     pub fn last_status(&self) -> TaskStatus {
         let attached = |state| self.attachment.as_ref().is_some_and(|attachment| attachment.state == state);

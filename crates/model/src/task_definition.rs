@@ -53,6 +53,8 @@ pub enum Compatibility {
     Ec2,
     /// Machines an operator attached.
     External,
+    /// Machines that no client sees.
+    Fargate,
 }
 
 /// How a task's containers reach the network.
@@ -103,6 +105,9 @@ pub struct TaskDefinitionSpec {
     /// What it must run on.
     #[serde(default)]
     pub runtime_platform: Option<RuntimePlatform>,
+    /// The disk of its tasks on Fargate, in GiB, if another than everybody's is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ephemeral_storage_gib: Option<u32>,
     /// `memberOf` expressions.
     #[serde(default)]
     pub placement_constraints: Vec<String>,
@@ -315,6 +320,14 @@ impl TaskDefinitionSpec {
         };
         let interfaces = u32::from(self.effective_network_mode() == NetworkMode::Awsvpc);
         Reservation { cpu, memory, gpus: 0, ports, interfaces }
+    }
+
+    /// What can run it: AWS's `compatibilities`.
+    pub fn compatibilities(&self) -> Vec<Compatibility> {
+        let external = self.effective_network_mode() != NetworkMode::Awsvpc;
+        let fargate = self.check_fargate().is_ok();
+        let all = [(external, Compatibility::External), (true, Compatibility::Ec2), (fargate, Compatibility::Fargate)];
+        all.into_iter().filter(|(can, _)| *can).map(|(_, what)| what).collect()
     }
 
     /// The attributes an instance must have to run this: agent capabilities, platform, log drivers.

@@ -61,6 +61,7 @@ fn spec(revision: u32) -> Arc<RevisionSpec> {
     Arc::new(RevisionSpec {
         task_definition: TaskDefinitionArn { scope: cluster().scope, family, revision },
         launch_type: LaunchType::Ec2,
+        platform_version: None,
         placement_constraints: vec![],
         placement_strategy: vec![],
         propagate_tags: PropagateTags::None,
@@ -116,6 +117,9 @@ fn task(number: usize, service: &Service) -> Task {
         availability_zone: Some(zone(number)),
         container_instance: instance(number),
         launch_type: LaunchType::Ec2,
+        capacity_provider: None,
+        platform: None,
+        ephemeral_storage_gib: None,
         group: service.group(),
         started_by: Some(primary.id.to_string().into()),
         overrides: TaskOverrides::default(),

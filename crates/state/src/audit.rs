@@ -10,7 +10,8 @@ use crate::{
     snapshot::{ClusterRow, ScopeRow, Snapshot},
 };
 use model::{
-    ClusterStatus, InstanceStatus, MachineState, Port, Scope, Task, TaskDefinitionArn, TaskDefinitionStatus, TaskStatus,
+    ClusterStatus, ContainerInstanceArn, InstanceStatus, MachineState, Port, Scope, Task, TaskDefinitionArn,
+    TaskDefinitionStatus, TaskStatus,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,9 +23,14 @@ pub fn audit(snapshot: &Snapshot) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut uses: BTreeMap<&TaskDefinitionArn, u32> = BTreeMap::new();
     let mut services: BTreeMap<&TaskDefinitionArn, u32> = BTreeMap::new();
+    let mut placed: BTreeMap<ContainerInstanceArn, Vec<&Arc<Task>>> = BTreeMap::new();
     for row in snapshot.scopes.values() {
         for cluster in row.clusters.values() {
             for task in cluster.live.iter() {
+                if !task.holds_resources() {
+                    wrong.push(format!("{} has stopped but counts as live", task.arn));
+                }
+                placed.entry(task.instance_arn()).or_default().push(task);
                 *uses.entry(&task.definition).or_default() += 1;
             }
             for spec in cluster.services().flat_map(|row| row.service.specs()) {
@@ -34,6 +40,18 @@ pub fn audit(snapshot: &Snapshot) -> Vec<String> {
             audit_tasks(cluster, &mut wrong);
             audit_services(cluster, &mut wrong);
         }
+    }
+    for row in snapshot.scopes.values().flat_map(|s| s.clusters.values()).flat_map(|c| c.instances()) {
+        let arn = &row.instance.arn;
+        let tasks = placed.remove(arn).unwrap_or_default();
+        if snapshot.live_tasks_on(arn).count() != tasks.len() {
+            wrong.push(format!("{arn}: not all its tasks are found by it"));
+        }
+        audit_instance(row, &tasks, &mut wrong);
+        audit_ports(row, &tasks, &mut wrong);
+    }
+    for task in placed.into_values().flatten() {
+        wrong.push(format!("{} is on an instance that does not exist", task.arn));
     }
     for (scope, row) in &snapshot.scopes {
         audit_families(scope, row, &uses, &services, &mut wrong);
@@ -85,29 +103,11 @@ fn audit_cluster(cluster: &ClusterRow, wrong: &mut Vec<String>) {
     if !zones.into_iter().eq(cluster.zones.iter().map(|(zone, count)| (&**zone, *count))) {
         wrong.push(format!("{arn}: its instances' zones are counted otherwise"));
     }
-    let mut by_instance: BTreeMap<&str, Vec<&Arc<Task>>> = BTreeMap::new();
-    for task in cluster.live.iter() {
-        if !task.holds_resources() {
-            wrong.push(format!("{} has stopped but counts as live", task.arn));
-        }
-        by_instance.entry(task.container_instance.as_str()).or_default().push(task);
-    }
     for task in cluster.stopped.iter().filter(|t| t.holds_resources()) {
         wrong.push(format!("{} is live but counts as stopped", task.arn));
     }
     if cluster.stopped.len() != cluster.stopped_order.len() {
         wrong.push(format!("{arn}: stopped tasks and their order differ"));
-    }
-    for row in cluster.instances() {
-        let tasks = by_instance.remove(row.instance.arn.id.as_str()).unwrap_or_default();
-        if cluster.live.on_instance(&row.instance.arn.id).count() != tasks.len() {
-            wrong.push(format!("{}: not all its tasks are found by it", row.instance.arn));
-        }
-        audit_instance(row, &tasks, wrong);
-        audit_ports(row, &tasks, wrong);
-    }
-    for task in by_instance.into_values().flatten() {
-        wrong.push(format!("{} is on an instance that does not exist", task.arn));
     }
 }
 

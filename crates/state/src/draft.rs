@@ -119,8 +119,7 @@ impl<'a> Draft<'a> {
         }
         owned(self.next.put_task(task.clone()));
         if news {
-            let id = task.container_instance.clone();
-            self.touched.insert(Topic::Instance(ContainerInstanceArn { cluster: task.arn.cluster.clone(), id }));
+            self.touched.insert(Topic::Instance(task.instance_arn()));
         }
         self.touched.insert(Topic::Tasks);
         self.write(Record::Task(task.clone()));

@@ -6,17 +6,18 @@ use crate::{command::IdempotencyToken, snapshot::TokenRecord};
 use model::{
     AccountId, AccountSetting, Activation, AgentInfo, BlueGreen, BreakerState, BreakerStatus, CircuitBreaker, Cleanup,
     Cluster, ClusterArn, ClusterName, ClusterStatus, Container, ContainerArn, ContainerDefinition, ContainerInstance,
-    ContainerInstanceArn, ContainerInstanceId, ContainerOverride, ContainerStatus, CpuUnits, Creation, Deployment,
-    DeploymentId, DeploymentRules, DeploymentStrategy, Desired, EarlySuccess, External, Failures, Family, Health,
-    HealthCheck, HealthStatus, HookAction, HookRun, HookStatus, HookTarget, InstanceStatus, LaunchType, Lifecycle,
-    LifecycleHook, LifecycleStage, LogConfiguration, LogDriver, Machine, MachineState, MemoryMib, MetadataOptions,
-    NetworkBinding, NetworkMode, Phase, PlacementConstraint, PlacementStrategy, Port, PortMapping, PortSpec,
-    PropagateTags, Protocol, Region, Registration, Reservation, Resources, RevisionImage, RevisionShare, RevisionSpec,
-    Rollback, Rollout, Scale, SchedulingStrategy, Scope, Service, ServiceArn, ServiceDeployment, ServiceDeploymentArn,
-    ServiceDeploymentId, ServiceDeploymentStatus, ServiceEvent, ServiceEventName, ServiceEventRecord, ServiceName,
-    ServiceRevision, ServiceRevisionArn, ServiceStatus, SettingName, Stop, StopCode, Tags, Task, TaskArn,
-    TaskDefinition, TaskDefinitionArn, TaskDefinitionSpec, TaskDefinitionStatus, TaskId, TaskOverrides, TaskSet,
-    TaskSetStatus, TaskTimes, Timestamp, Ulimit,
+    ContainerInstanceArn, ContainerInstanceId, ContainerOverride, ContainerStatus, CpuArchitecture, CpuUnits, Creation,
+    Deployment, DeploymentId, DeploymentRules, DeploymentStrategy, Desired, EarlySuccess, External, Failures, Family,
+    Health, HealthCheck, HealthStatus, HookAction, HookRun, HookStatus, HookTarget, InstanceStatus, LaunchType,
+    Lifecycle, LifecycleHook, LifecycleStage, LogConfiguration, LogDriver, Machine, MachineState, MemoryMib,
+    MetadataOptions, NetworkBinding, NetworkMode, Phase, PlacementConstraint, PlacementStrategy, Platform,
+    PlatformVersion, Port, PortMapping, PortSpec, PropagateTags, Protocol, Region, Registration, Reservation,
+    Resources, RevisionImage, RevisionShare, RevisionSpec, Rollback, Rollout, Scale, SchedulingStrategy, Scope,
+    Service, ServiceArn, ServiceDeployment, ServiceDeploymentArn, ServiceDeploymentId, ServiceDeploymentStatus,
+    ServiceEvent, ServiceEventName, ServiceEventRecord, ServiceName, ServiceRevision, ServiceRevisionArn,
+    ServiceStatus, SettingName, Stop, StopCode, Tags, Task, TaskArn, TaskDefinition, TaskDefinitionArn,
+    TaskDefinitionSpec, TaskDefinitionStatus, TaskId, TaskOverrides, TaskSet, TaskSetStatus, TaskTimes, Timestamp,
+    Ulimit,
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -93,6 +94,7 @@ fn definition() -> Record {
         requires_compatibilities: vec![model::Compatibility::Ec2],
         execution_role_arn: None,
         runtime_platform: None,
+        ephemeral_storage_gib: None,
         placement_constraints: vec!["attribute:x == y".to_owned()],
         containers: vec![container],
     };
@@ -173,6 +175,9 @@ fn task() -> Record {
             container_instance: instance_id(),
             availability_zone: Some("eu-central-1a".into()),
             launch_type: LaunchType::Ec2,
+            capacity_provider: None,
+            platform: None,
+            ephemeral_storage_gib: None,
             group: "family:web".into(),
             started_by: Some("cron".into()),
             overrides: TaskOverrides { containers: vec![over], ..TaskOverrides::default() },
@@ -264,6 +269,7 @@ fn revision_spec() -> RevisionSpec {
     RevisionSpec {
         task_definition: definition_arn(),
         launch_type: LaunchType::Ec2,
+        platform_version: None,
         placement_constraints: vec![PlacementConstraint {
             kind: "memberOf".into(),
             expression: Some("attribute:x == y".into()),
@@ -480,6 +486,7 @@ fn other_forms() -> Vec<(Record, &'static str)> {
         (checked_task(), "health"),
         (patient_service(), "health"),
         (told_machine(), "metadata"),
+        (spot_task(), "fargate"),
         (network::attached_task(), "attachment"),
         (network::attached_revision(), "network"),
         (network::roomy_instance(), "interfaces"),
@@ -522,6 +529,18 @@ fn checked_task() -> Record {
     let container = &mut std::sync::Arc::make_mut(&mut task).containers[0];
     container.health = Some(Health { status: HealthStatus::Unhealthy, changes: 2 });
     container.essential = false;
+    Record::Task(task)
+}
+
+fn spot_task() -> Record {
+    let Record::Task(mut task) = network::attached_task() else { unreachable!() };
+    let own = std::sync::Arc::make_mut(&mut task);
+    let why = Stop { code: StopCode::SpotInterruption, reason: "Your Spot Task was interrupted.".into() };
+    own.launch_type = LaunchType::Fargate;
+    own.capacity_provider = Some(model::fargate::FARGATE_SPOT.into());
+    own.platform = Some(Platform { version: PlatformVersion::V1_4, architecture: CpuArchitecture::Arm64 });
+    own.ephemeral_storage_gib = Some(30);
+    (own.desired, own.phase) = (Desired::Stopped(why), Phase::Running);
     Record::Task(task)
 }
 

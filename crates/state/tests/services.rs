@@ -19,6 +19,7 @@ fn spec_of(revision: u32) -> Arc<RevisionSpec> {
     Arc::new(RevisionSpec {
         task_definition: definition_arn("web", revision),
         launch_type: LaunchType::Ec2,
+        platform_version: None,
         placement_constraints: Vec::new(),
         placement_strategy: Vec::new(),
         propagate_tags: PropagateTags::None,

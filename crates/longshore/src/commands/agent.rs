@@ -59,9 +59,10 @@ fn enter(netns: &std::path::Path) -> Result<PathBuf> {
 }
 
 fn config(args: &AgentArgs, registry_netns: Option<PathBuf>) -> Result<Config> {
+    let cluster = if args.fargate { Some(model::fargate::POOL_CLUSTER) } else { args.cluster.as_deref() };
     let kind = args.instance_type.as_deref().and_then(model::instance_type::find);
     Ok(Config {
-        cluster: args.cluster.as_deref().map(ClusterName::parse).transpose()?,
+        cluster: cluster.map(ClusterName::parse).transpose()?,
         token: token(args)?,
         run_dir: args.run_dir.clone(),
         containerd_socket: args.runtime.containerd_socket.clone(),

@@ -148,7 +148,7 @@ impl World {
                     self.summary.moved += 1;
                     self.is_of_a_service(task)
                 }
-                StopCode::TerminationNotice => false,
+                StopCode::TerminationNotice | StopCode::SpotInterruption => false,
             };
             if !true_cause {
                 self.wrong.push(format!("nothing that happened is the cause of {stop:?}: {task:?}"));

@@ -172,6 +172,12 @@ pub fn unable_to_place<'a>(who: impl Into<Who<'a>>, closest: Option<(&str, &str)
     told(Name::TaskPlacementFailure, message)
 }
 
+/// Fargate has no room for a task. The planner's caller tells it.
+pub fn unable_to_place_on_fargate<'a>(who: impl Into<Who<'a>>, reason: &str) -> Told {
+    let message = format!("{} was unable to place a task. Reason: {reason}. {SEE_TROUBLESHOOTING}", who.into());
+    told(Name::TaskPlacementFailure, message)
+}
+
 /// A task has a place, but cannot be given what it needs there. The planner's caller tells it.
 pub fn failed_to_launch<'a>(who: impl Into<Who<'a>>, error: &str) -> Told {
     let message = format!("{} failed to launch a task with (error {error}).", who.into());

@@ -125,6 +125,7 @@ fn spec(revision: u64, strategy: &[PlacementStrategy]) -> Arc<RevisionSpec> {
     Arc::new(RevisionSpec {
         task_definition: TaskDefinitionArn { scope: cluster().scope, family, revision: revision as u32 },
         launch_type: LaunchType::Ec2,
+        platform_version: None,
         placement_constraints: vec![],
         placement_strategy: strategy.to_vec(),
         propagate_tags: PropagateTags::None,
@@ -408,6 +409,9 @@ impl World {
             availability_zone: Some(self.ground.0[&instance].zone.clone()),
             container_instance: instance,
             launch_type: LaunchType::Ec2,
+            capacity_provider: None,
+            platform: None,
+            ephemeral_storage_gib: None,
             group: self.service.group(),
             started_by: Some(deployment.to_string().into()),
             overrides: TaskOverrides::default(),

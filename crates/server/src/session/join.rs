@@ -59,6 +59,12 @@ async fn join(link: &Link, request: &JoinRequest) -> Result<JoinAnswer, JoinRefu
     let key_sha256 = CertificateAuthority::key_fingerprint(&request.csr_pem)
         .map_err(|_| refuse("The certificate signing request is not valid."))?;
     let default = || ClusterName::parse("default").expect("the constant is a cluster name");
+    let pool = |name: &ClusterName| name.as_str() == model::fargate::POOL_CLUSTER;
+    if activation.cluster.as_ref().is_some_and(|cluster| !pool(cluster)) && request.cluster.as_ref().is_some_and(pool) {
+        return Err(refuse(
+            "The join token is for a cluster, not for Fargate. Make one without --cluster and join with --fargate.",
+        ));
+    }
     let cluster = activation.cluster.clone().or_else(|| request.cluster.clone()).unwrap_or_else(default);
     let new_id = ContainerInstanceId::parse(ctx.effects.hex32()).expect("32 hexadecimal digits");
     let command = Command::RegisterWithActivation {

@@ -39,7 +39,7 @@ pub(super) fn of(snapshot: &Snapshot, instance: &ContainerInstanceArn) -> Views 
     let mut interfaces: BTreeMap<&VpcId, BTreeMap<_, _>> = BTreeMap::new();
     for interface in network.interfaces().filter(|interface| carried.contains(&interface.vpc)) {
         let Some(task) = interface.task.as_ref().and_then(|arn| snapshot.task(arn)) else { continue };
-        let on = ContainerInstanceArn { cluster: task.arn.cluster.clone(), id: task.container_instance.clone() };
+        let on = task.instance_arn();
         let (Some(host), Some(address)) =
             (snapshot.instance(&on).and_then(|row| host(row)), interface.addresses.first())
         else {

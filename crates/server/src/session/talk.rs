@@ -10,8 +10,8 @@ use link::{
     ServerMessage, Views, Welcome,
 };
 use model::{
-    AgentInfo, Attributes, Cluster, ClusterStatus, ContainerInstance, ContainerInstanceArn, InstanceStatus, Resources,
-    SettingName, Tags, TaskObservation, instance_type,
+    AgentInfo, Attributes, Cluster, ClusterStatus, ContainerInstance, ContainerInstanceArn, InstanceStatus, Pool,
+    Resources, SettingName, Tags, TaskObservation, fargate, instance_type,
 };
 use state::{Command, CommitError, Committed, Rejected, Subscription, Topic};
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
@@ -128,7 +128,7 @@ async fn register(ctx: &Context, identity: &Identity, hello: Hello) -> Result<()
     };
     let mut result = ctx.store.commit_in_turn(Command::RegisterContainerInstance { instance: instance.clone() }).await;
     if let Err(CommitError::Rejected(Rejected::ClusterNotFound(arn) | Rejected::ClusterInactive(arn))) = &result
-        && arn.name.as_str() == "default"
+        && matches!(arn.name.as_str(), "default" | fargate::POOL_CLUSTER)
     {
         let cluster = Cluster {
             arn: arn.clone(),
@@ -152,8 +152,16 @@ async fn register(ctx: &Context, identity: &Identity, hello: Hello) -> Result<()
     }
 }
 
+/// Interfaces of an instance of the Fargate pool: no limit that a client sees, as many as an instance has addresses behind
+/// one port of its bridge.
+const POOL_INTERFACES: u32 = 1 << 16;
+
 /// How many interfaces tasks may have on the instance: what its type has beyond its own, as the account has chosen.
 fn interface_limit(ctx: &Context, identity: &Identity, attributes: &Attributes) -> u32 {
+    match Pool::of(&identity.container_instance.cluster) {
+        Pool::Fargate => return POOL_INTERFACES,
+        Pool::Cluster => {}
+    }
     let kind = attributes.get("ecs.instance-type").and_then(|kind| kind.as_deref());
     let scope = &identity.container_instance.cluster.scope;
     let chosen = ctx.store.snapshot().setting(scope, SettingName::AwsvpcTrunking, None).cloned();

@@ -13,6 +13,7 @@ mod certificates;
 mod connect;
 mod discovery;
 mod events;
+mod fargate;
 mod instances;
 mod joining;
 mod machines;

@@ -143,7 +143,7 @@ async fn what_is_wrong_is_told() {
                 }]}),
                 "When networkMode=awsvpc, the host ports and container ports in port mappings must match.",
             ),
-            refused(top("requiresCompatibilities", json!(["FARGATE"])), "does not honour requiresCompatibilities FARGATE yet"),
+            refused(top("requiresCompatibilities", json!(["FARGATE"])), "Fargate only supports network mode 'awsvpc'."),
             refused(top("taskRoleArn", json!("arn:aws:iam::0:role/r")), "does not honour taskRoleArn yet"),
             refused(top("volumes", json!([{"name": "v"}])), "does not honour volumes yet"),
             refused(top("cpu", json!("lots")), "Invalid 'cpu' setting for task."),

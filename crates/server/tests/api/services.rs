@@ -177,7 +177,11 @@ async fn wrong_requests_for_a_service_are_refused() {
         (create("a", &json!({"desiredCount": -1})), INVALID, "desiredCount must be at least 0."),
         (create("a", &json!({"desiredCount": 5001})), INVALID, "Desired count exceeds limit."),
         (create("a", &json!({"clientToken": "x".repeat(37)})), INVALID, "clientToken"),
-        (create("a", &json!({"launchType": "FARGATE"})), INVALID, "does not honour launchType FARGATE"),
+        (
+            create("a", &json!({"launchType": "FARGATE"})),
+            INVALID,
+            "Task definition does not support launch_type FARGATE.",
+        ),
         (create("a", &json!({"deploymentController": {"type": "CODE_DEPLOY"}})), INVALID, "controller CODE_DEPLOY"),
         (create("a", &json!({"role": "r"})), INVALID, "does not honour role"),
         (create("a", &json!({"enableExecuteCommand": true})), INVALID, "does not honour enableExecuteCommand"),

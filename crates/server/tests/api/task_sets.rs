@@ -217,7 +217,11 @@ async fn one_task_set_leads_and_another_leaves() {
         failed(deleted(&blue, false), INVALID, "cannot be deleted while it is scaled above 0"),
         failed(made(json!({"taskDefinition": ""})), INVALID, "TaskDefinition can not be blank."),
         failed(made(json!({"taskDefinition": "old:1"})), "ClientException", "TaskDefinition is inactive"),
-        failed(made(json!({"launchType": "FARGATE"})), INVALID, "does not honour launchType FARGATE"),
+        failed(
+            made(json!({"launchType": "FARGATE"})),
+            INVALID,
+            "Task definition does not support launch_type FARGATE.",
+        ),
         failed(made(json!({"platformVersion": "1.4.0"})), INVALID, "does not honour platformVersion"),
         failed(made(json!({"clientToken": "x".repeat(37)})), INVALID, "clientToken"),
         failed(made(json!({"service": "ours"})), INVALID, "configured to use external deployment controllers"),

@@ -210,7 +210,8 @@ impl Draft<'_> {
                     StopCode::TaskFailedToStart
                     | StopCode::UserInitiated
                     | StopCode::ServiceSchedulerInitiated
-                    | StopCode::TerminationNotice,
+                    | StopCode::TerminationNotice
+                    | StopCode::SpotInterruption,
                 )
                 | None => {}
             }

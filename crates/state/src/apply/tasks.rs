@@ -84,7 +84,7 @@ impl Draft<'_> {
                     return Err(Rejected::TaskDefinitionNotActive(task.definition.clone()));
                 }
             }
-            let instance = placed_on(task);
+            let instance = task.instance_arn();
             let row = self.known_instance(&instance)?;
             match row.instance.status {
                 InstanceStatus::Active => {}
@@ -136,7 +136,7 @@ impl Draft<'_> {
         let mut unknown = Vec::new();
         for observation in seen {
             let task = self.next.task(&observation.task);
-            let Some(known) = task.filter(|task| placed_on(task) == *instance) else {
+            let Some(known) = task.filter(|task| task.instance_arn() == *instance) else {
                 unknown.push(observation.task.clone());
                 continue;
             };
@@ -209,8 +209,4 @@ impl Draft<'_> {
         }
         Ok(Outcome::Done)
     }
-}
-
-fn placed_on(task: &Task) -> ContainerInstanceArn {
-    ContainerInstanceArn { cluster: task.arn.cluster.clone(), id: task.container_instance.clone() }
 }

@@ -58,6 +58,11 @@ impl Snapshot {
         Some(Arc::make_mut(scope.clusters.get_mut(&arn.name)?))
     }
 
+    fn instance_mut(&mut self, arn: &ContainerInstanceArn) -> Option<&mut InstanceRow> {
+        let instances = &mut self.cluster_mut(&arn.cluster)?.instances;
+        instances.get_mut(&Id::of(arn.id.as_str())).map(Arc::make_mut)
+    }
+
     pub(crate) fn put_cluster(&mut self, cluster: Arc<Cluster>) {
         let clusters = &mut self.scope_mut(&cluster.arn.scope).clusters;
         match clusters.get_mut(&cluster.arn.name) {
@@ -106,10 +111,9 @@ impl Snapshot {
         if was != is {
             cluster.running = cluster.running + is.running - was.running;
             cluster.pending = cluster.pending + is.pending - was.pending;
-            let Some(row) = cluster.instances.get_mut(&Id::of(task.container_instance.as_str())) else {
+            let Some(row) = self.instance_mut(&task.instance_arn()) else {
                 return Err(orphan(&task.arn, &format!("container instance {}", task.container_instance)));
             };
-            let row = Arc::make_mut(row);
             row.running = row.running + is.running - was.running;
             row.pending = row.pending + is.pending - was.pending;
             match (was.live, is.live) {
@@ -118,6 +122,7 @@ impl Snapshot {
                 (true, true) | (false, false) => {}
             }
         }
+        let cluster = self.cluster_mut(&task.arn.cluster).expect("it was there a moment ago");
         if let Some(service) = ServiceArn::of_group(&task.arn.cluster, &task.group) {
             let Some(row) = cluster.services.get_mut(&service.name) else {
                 return Err(orphan(&task.arn, &service));

@@ -21,8 +21,8 @@ pub(crate) use tasks::{Id, TaskTable};
 use imbl::OrdMap;
 use model::{
     AccountSetting, Activation, ClusterArn, ClusterName, ContainerInstanceArn, ContainerInstanceId, Family, Machine,
-    Scope, ServiceArn, ServiceConnect, ServiceName, SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionArn,
-    TaskDefinitionStatus, Timestamp,
+    Pool, Scope, ServiceArn, ServiceConnect, ServiceName, SettingName, Task, TaskArn, TaskDefinition,
+    TaskDefinitionArn, TaskDefinitionStatus, Timestamp,
 };
 use std::{
     net::Ipv4Addr,
@@ -112,7 +112,16 @@ impl Snapshot {
     /// The tasks that still hold something on an instance, by id: what its agent is to be told.
     pub fn live_tasks_on(&self, instance: &ContainerInstanceArn) -> impl Iterator<Item = &Arc<Task>> {
         let id = instance.id.clone();
-        self.cluster(&instance.cluster).into_iter().flat_map(move |row| row.live.on_instance(&id))
+        self.served_by(&instance.cluster).flat_map(move |row| row.live.on_instance(&id))
+    }
+
+    /// The clusters whose tasks may be on a cluster's instances: itself, or all of its region if they are Fargate's.
+    fn served_by(&self, cluster: &ClusterArn) -> impl Iterator<Item = &ClusterRow> {
+        let (all, own) = match Pool::of(cluster) {
+            Pool::Fargate => (self.scope(&cluster.scope), None),
+            Pool::Cluster => (None, self.cluster(cluster)),
+        };
+        all.into_iter().flat_map(|scope| scope.clusters.values().map(|row| &**row)).chain(own)
     }
 
     /// Tasks of a cluster that stopped before `before`, the longest stopped first.

@@ -119,7 +119,12 @@ impl ClusterRow {
         }
     }
 
-    /// How many tasks hold something on the cluster's instances.
+    /// Its tasks that hold something, by id.
+    pub fn live(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.live.iter()
+    }
+
+    /// How many tasks of the cluster hold something.
     pub fn live_tasks(&self) -> usize {
         self.live.len()
     }

@@ -15,7 +15,7 @@ use crate::{
     context::{Caller, Context},
 };
 use model::{
-    ContainerInstanceArn, Machine, MachineState,
+    LaunchType, Machine, MachineState,
     attachment::private_dns_name,
     network::{Address, Edit, Interface, InterfaceId, Network, NewInterface, Refusal, SecurityGroupId, SubnetId},
 };
@@ -312,8 +312,9 @@ fn render(caller: &Caller, snapshot: &Snapshot, all: &Network, interface: &Inter
     let primary = interface.addresses.first().copied();
     let zone = all.subnet(&interface.subnet).map(|subnet| subnet.availability_zone.clone());
     let account = interface.scope.account.to_string();
-    let instance = task.and_then(|task| {
-        let arn = ContainerInstanceArn { cluster: task.arn.cluster.clone(), id: task.container_instance.clone() };
+    // AWS: of Fargate's instances nothing is shown.
+    let instance = task.filter(|task| task.launch_type != LaunchType::Fargate).and_then(|task| {
+        let arn = task.instance_arn();
         snapshot.instance(&arn)?.instance.ec2_instance_id.clone()
     });
     let attachment = interface.is_managed().then(|| aws::NetworkInterfaceAttachment {

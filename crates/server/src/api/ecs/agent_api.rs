@@ -10,8 +10,8 @@ use crate::{
     context::{Caller, Context},
 };
 use model::{
-    ContainerInstanceArn, ContainerObservation, ContainerStatus, NetworkBinding, ObservedStatus, Protocol, Stop,
-    StopCode, Task, TaskObservation, Timestamp, lifecycle::trim_reason,
+    ContainerObservation, ContainerStatus, NetworkBinding, ObservedStatus, Protocol, Stop, StopCode, Task,
+    TaskObservation, Timestamp, lifecycle::trim_reason,
 };
 use shapes::ecs as aws;
 use state::{Command, Snapshot};
@@ -144,7 +144,7 @@ fn find<'a>(
 }
 
 async fn observe(ctx: &Context, task: &Task, seen: TaskObservation) -> Result<(), ApiError> {
-    let instance = ContainerInstanceArn { cluster: task.arn.cluster.clone(), id: task.container_instance.clone() };
+    let instance = task.instance_arn();
     ctx.store.commit(Command::Observe { instance, seen: vec![seen], at: ctx.effects.now() }).await?;
     Ok(())
 }

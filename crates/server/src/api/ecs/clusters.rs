@@ -12,7 +12,7 @@ use model::{
 };
 use shapes::ecs as aws;
 use state::{ClusterRow, Command, Committed, Outcome, Snapshot};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub(crate) const HONOURED: &[Row] = &[
     row("CreateCluster", &["clusterName", "serviceConnectDefaults.*", "settings.*", "tags.*"]),
@@ -37,6 +37,9 @@ pub(crate) async fn create(
     let name = ClusterName::parse(name.as_deref().unwrap_or(resolve::DEFAULT_CLUSTER))
         .map_err(|error| ApiError::invalid_name(&error))?;
     let arn = ClusterArn { scope: caller.scope.clone(), name };
+    if resolve::is_reserved(&arn) {
+        return Err(ApiError::invalid(format!("The cluster name {} is reserved.", arn.name)));
+    }
     let mut settings = settings_in(request.settings)?;
     let chosen = super::account_settings::effective(&ctx.store.snapshot(), caller, SettingName::ContainerInsights);
     settings.entry(CONTAINER_INSIGHTS.to_owned()).or_insert(chosen);
@@ -68,7 +71,7 @@ pub(crate) fn describe(
     let snapshot = ctx.store.snapshot();
     let (mut clusters, mut failures) = (Vec::new(), Vec::new());
     for name in named {
-        let arn = match resolve::cluster_arn(&caller.scope, Some(&name)) {
+        let arn = match resolve::shown_cluster_arn(caller, Some(&name)) {
             Ok(arn) => arn,
             Err(error) if error.code == "ClusterNotFoundException" => {
                 failures.push(super::missing(name));
@@ -95,7 +98,9 @@ pub(crate) fn list(
     let after = after.map(ClusterName::parse).transpose().map_err(|_| invalid_token())?;
     let snapshot = ctx.store.snapshot();
     let clusters = snapshot.clusters(&caller.scope, after.as_ref()).map(|row| &row.cluster);
-    let active = clusters.filter(|cluster| cluster.status == ClusterStatus::Active);
+    let listed =
+        |cluster: &&Arc<Cluster>| cluster.status == ClusterStatus::Active && !resolve::is_reserved(&cluster.arn);
+    let active = clusters.filter(listed);
     let (page, next_token) = pages.cut(active, limit, |cluster| cluster.arn.name.to_string());
     let arns = page.iter().map(|cluster| cluster.arn.to_string()).collect();
     Ok(aws::ListClustersResponse { cluster_arns: Some(arns), next_token })
@@ -260,10 +265,10 @@ fn count(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-/// Tasks and services by launch type; there is no Fargate, so its numbers are 0.
+/// Tasks and services by launch type.
 fn statistics(snapshot: &Snapshot, row: &ClusterRow) -> Vec<aws::KeyValuePair> {
     let mut counts: BTreeMap<(LaunchType, TaskStatus), u32> = BTreeMap::new();
-    for task in row.instances().flat_map(|instance| snapshot.live_tasks_on(&instance.instance.arn)) {
+    for task in row.live() {
         // AWS: those that are PROVISIONING are pending.
         let status = if task.last_status().is_pending() { TaskStatus::Pending } else { task.last_status() };
         *counts.entry((task.launch_type, status)).or_default() += 1;
@@ -281,16 +286,16 @@ fn statistics(snapshot: &Snapshot, row: &ClusterRow) -> Vec<aws::KeyValuePair> {
     let services = |launch, active| services.get(&(launch, active)).copied().unwrap_or(0);
     let pairs = [
         ("runningEC2TasksCount", of(LaunchType::Ec2, TaskStatus::Running)),
-        ("runningFargateTasksCount", 0),
+        ("runningFargateTasksCount", of(LaunchType::Fargate, TaskStatus::Running)),
         ("runningExternalTasksCount", of(LaunchType::External, TaskStatus::Running)),
         ("pendingEC2TasksCount", of(LaunchType::Ec2, TaskStatus::Pending)),
-        ("pendingFargateTasksCount", 0),
+        ("pendingFargateTasksCount", of(LaunchType::Fargate, TaskStatus::Pending)),
         ("pendingExternalTasksCount", of(LaunchType::External, TaskStatus::Pending)),
         ("activeEC2ServiceCount", services(LaunchType::Ec2, true)),
-        ("activeFargateServiceCount", 0),
+        ("activeFargateServiceCount", services(LaunchType::Fargate, true)),
         ("activeExternalServiceCount", services(LaunchType::External, true)),
         ("drainingEC2ServiceCount", services(LaunchType::Ec2, false)),
-        ("drainingFargateServiceCount", 0),
+        ("drainingFargateServiceCount", services(LaunchType::Fargate, false)),
         ("drainingExternalServiceCount", services(LaunchType::External, false)),
     ];
     let pair =

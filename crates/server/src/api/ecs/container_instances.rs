@@ -49,7 +49,7 @@ fn one(
     cluster: Option<&str>,
     named: Option<String>,
 ) -> Result<ContainerInstanceArn, ApiError> {
-    let cluster = resolve::active_cluster(snapshot, &caller.scope, cluster)?;
+    let cluster = resolve::shown_cluster(snapshot, caller, cluster)?;
     let name = named.unwrap_or_default();
     if name.is_empty() {
         return Err(ApiError::invalid("Container instance can not be blank."));
@@ -80,7 +80,7 @@ pub(crate) fn describe(
         return Err(ApiError::invalid("Container instances cannot have more than 100 elements."));
     }
     let snapshot = ctx.store.snapshot();
-    let cluster = resolve::active_cluster(&snapshot, &caller.scope, request.cluster.as_deref())?;
+    let cluster = resolve::shown_cluster(&snapshot, caller, request.cluster.as_deref())?;
     let include = request.include.unwrap_or_default();
     let shown = Shown {
         tags: include.iter().any(|what| what == "TAGS"),
@@ -117,7 +117,7 @@ pub(crate) fn list(
         Some(other) => return Err(ApiError::invalid(format!("Invalid container instance status {other}."))),
     };
     let snapshot = ctx.store.snapshot();
-    let cluster = resolve::active_cluster(&snapshot, &caller.scope, request.cluster.as_deref())?;
+    let cluster = resolve::shown_cluster(&snapshot, caller, request.cluster.as_deref())?;
     let pages = Pages::of("ListContainerInstances", &caller.scope).within(&cluster);
     let after = pages.cursor(request.next_token.as_deref())?;
     let after = after.map(ContainerInstanceId::parse).transpose().map_err(|_| invalid_token())?;
@@ -149,7 +149,7 @@ pub(crate) async fn update_state(
         return Err(ApiError::invalid("A maximum of 10 container instances can be specified."));
     }
     let snapshot = ctx.store.snapshot();
-    let cluster = resolve::active_cluster(&snapshot, &caller.scope, request.cluster.as_deref())?;
+    let cluster = resolve::shown_cluster(&snapshot, caller, request.cluster.as_deref())?;
     let (mut instances, mut failures) = (Vec::new(), Vec::new());
     for name in named {
         let Some(arn) = resolve::container_instance_arn(&cluster, &name) else {

@@ -6,6 +6,7 @@ pub(crate) mod attributes;
 pub(crate) mod awsvpc;
 pub(crate) mod clusters;
 pub(crate) mod container_instances;
+pub(crate) mod fargate;
 pub(crate) mod registration;
 pub(crate) mod resolve;
 pub(crate) mod services;

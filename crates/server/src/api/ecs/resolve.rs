@@ -1,8 +1,8 @@
 //! From what a client calls a thing (a name, an id, an ARN) to the thing's ARN.
 
-use crate::api::ApiError;
+use crate::{api::ApiError, context::Caller};
 use model::{
-    ClusterArn, ClusterName, ContainerInstanceArn, ContainerInstanceId, Family, Scope, ServiceArn, ServiceName,
+    ClusterArn, ClusterName, ContainerInstanceArn, ContainerInstanceId, Family, Pool, Scope, ServiceArn, ServiceName,
     TaskArn, TaskDefinition, TaskDefinitionArn, TaskId,
     discovery::{Discovery, Namespace, NamespaceId},
 };
@@ -12,8 +12,37 @@ use std::sync::Arc;
 /// The cluster of a request that names none.
 pub(crate) const DEFAULT_CLUSTER: &str = "default";
 
-/// The cluster meant by a name, an ARN or nothing; it need not exist.
+/// Whether a cluster is none of the clients': the Fargate pool's.
+pub(crate) fn is_reserved(arn: &ClusterArn) -> bool {
+    match Pool::of(arn) {
+        Pool::Fargate => true,
+        Pool::Cluster => false,
+    }
+}
+
+/// The cluster meant by a name, an ARN or nothing; it need not exist. The pool's does not, for clients.
 pub(crate) fn cluster_arn(scope: &Scope, given: Option<&str>) -> Result<ClusterArn, ApiError> {
+    let arn = any_cluster_arn(scope, given)?;
+    if is_reserved(&arn) { Err(ApiError::cluster_not_found()) } else { Ok(arn) }
+}
+
+/// As [`cluster_arn`], of operations by which the account's root looks after instances: it is shown the pool's too.
+pub(crate) fn shown_cluster_arn(caller: &Caller, given: Option<&str>) -> Result<ClusterArn, ApiError> {
+    if caller.principal.ends_with(":root") {
+        any_cluster_arn(&caller.scope, given)
+    } else {
+        cluster_arn(&caller.scope, given)
+    }
+}
+
+/// As [`active_cluster`], of the same operations.
+pub(crate) fn shown_cluster(snapshot: &Snapshot, caller: &Caller, given: Option<&str>) -> Result<ClusterArn, ApiError> {
+    let arn = shown_cluster_arn(caller, given)?;
+    active_row(snapshot, &arn)?;
+    Ok(arn)
+}
+
+fn any_cluster_arn(scope: &Scope, given: Option<&str>) -> Result<ClusterArn, ApiError> {
     let given = given.filter(|text| !text.is_empty()).unwrap_or(DEFAULT_CLUSTER);
     if given.starts_with("arn:") {
         let kind = given.splitn(6, ':').nth(5).and_then(|rest| rest.split('/').next()).unwrap_or_default();

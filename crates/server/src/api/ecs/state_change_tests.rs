@@ -54,6 +54,7 @@ async fn snapshot() -> Arc<Snapshot> {
         requires_compatibilities: Vec::new(),
         execution_role_arn: None,
         runtime_platform: None,
+        ephemeral_storage_gib: None,
         placement_constraints: Vec::new(),
         containers: vec![container],
     };
@@ -88,6 +89,9 @@ fn task() -> Task {
         container_instance: model::ContainerInstanceId::parse(ID).unwrap(),
         availability_zone: Some("us-east-1a".into()),
         launch_type: LaunchType::Ec2,
+        capacity_provider: None,
+        platform: None,
+        ephemeral_storage_gib: None,
         group: "service:web".into(),
         started_by: Some("ecs-svc/1234567890123456789".into()),
         overrides: TaskOverrides::default(),

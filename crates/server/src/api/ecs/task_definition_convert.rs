@@ -92,6 +92,7 @@ pub(crate) fn parse(request: aws::RegisterTaskDefinitionRequest) -> Result<TaskD
         requires_compatibilities: compatibilities(request.requires_compatibilities)?,
         execution_role_arn: set(request.execution_role_arn),
         runtime_platform: platform(request.runtime_platform)?,
+        ephemeral_storage_gib: request.ephemeral_storage.map(|storage| storage_size(&storage)),
         placement_constraints: constraints(request.placement_constraints)?,
         containers: containers.into_iter().map(container).collect::<Result<_, _>>()?,
     };
@@ -115,9 +116,15 @@ fn compatibilities(given: Option<Vec<String>>) -> Result<Vec<Compatibility>, Api
     let one = |text: String| match text.as_str() {
         "EC2" => Ok(Compatibility::Ec2),
         "EXTERNAL" => Ok(Compatibility::External),
+        "FARGATE" => Ok(Compatibility::Fargate),
         other => Err(not_honoured(format_args!("requiresCompatibilities {other}"))),
     };
     given.map(one).collect()
+}
+
+/// What is below all sizes is refused as the smallest ones are.
+fn storage_size(given: &aws::EphemeralStorage) -> u32 {
+    given.size_in_gi_b.and_then(|size| u32::try_from(size).ok()).unwrap_or(0)
 }
 
 fn platform(given: Option<aws::RuntimePlatform>) -> Result<Option<RuntimePlatform>, ApiError> {
@@ -290,6 +297,7 @@ pub(crate) fn render(definition: &TaskDefinition) -> aws::TaskDefinition {
     let compatibility = |one: &Compatibility| match one {
         Compatibility::Ec2 => "EC2".to_owned(),
         Compatibility::External => "EXTERNAL".to_owned(),
+        Compatibility::Fargate => "FARGATE".to_owned(),
     };
     let requires: Vec<String> = spec.requires_compatibilities.iter().map(compatibility).collect();
     let attribute =
@@ -310,7 +318,8 @@ pub(crate) fn render(definition: &TaskDefinition) -> aws::TaskDefinition {
         container_definitions: Some(spec.containers.iter().map(|c| shown(c, mode)).collect()),
         volumes: Some(Vec::new()),
         placement_constraints: Some(spec.placement_constraints.iter().map(constraint).collect()),
-        compatibilities: Some(vec!["EXTERNAL".to_owned(), "EC2".to_owned()]),
+        compatibilities: Some(spec.compatibilities().iter().map(compatibility).collect()),
+        ephemeral_storage: spec.ephemeral_storage_gib.map(storage),
         requires_compatibilities: (!requires.is_empty()).then_some(requires),
         requires_attributes: Some(spec.requires_attributes().into_iter().map(attribute).collect()),
         network_mode: spec.network_mode.map(|mode| mode_name(mode).to_owned()),
@@ -324,6 +333,11 @@ pub(crate) fn render(definition: &TaskDefinition) -> aws::TaskDefinition {
         delete_requested_at: definition.delete_requested_at.map(time),
         ..aws::TaskDefinition::default()
     }
+}
+
+/// A disk's size as AWS shows it.
+pub(crate) fn storage(gib: u32) -> aws::EphemeralStorage {
+    aws::EphemeralStorage { size_in_gi_b: i32::try_from(gib).ok() }
 }
 
 fn mode_name(mode: NetworkMode) -> &'static str {

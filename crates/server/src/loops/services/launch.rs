@@ -3,13 +3,14 @@
 use crate::{
     api::ecs::{
         awsvpc::{self, Interfaces},
-        tasks::{Intent, candidates, view},
+        fargate,
+        tasks::{Intent, Launch, candidates, view},
     },
     context::Context,
 };
 use model::{
-    ClusterArn, ContainerInstanceArn, ContainerInstanceId, Deployment, DeploymentId, PropagateTags, Reservation,
-    RevisionSpec, Service, Tags, Task, TaskDefinition, TaskId,
+    ClusterArn, ContainerInstanceArn, ContainerInstanceId, Deployment, DeploymentId, LaunchType, PropagateTags,
+    Reservation, RevisionSpec, Service, Tags, Task, TaskDefinition, TaskId,
 };
 use scheduler::{
     Constraint, PlacementRequest, Strategy, obstacle,
@@ -82,6 +83,7 @@ struct Recipe<'a> {
     /// Whose events are told of them.
     who: Who<'a>,
     intent: Intent,
+    launch: Launch,
     constraints: Vec<Constraint>,
     strategy: Vec<Strategy>,
     /// The digests that the revision's images are pinned to, by container.
@@ -98,24 +100,31 @@ impl<'a> Recipe<'a> {
     ) -> Option<Self> {
         let definition = snapshot.task_definition(&spec.task_definition)?.clone();
         let (constraints, strategy) = rules(&definition, spec);
+        // What Fargate could not run was refused when it was asked for.
+        let platform = fargate::platform(spec.launch_type, spec.platform_version, &definition.spec).ok()?;
+        let launch = Launch { kind: spec.launch_type, platform };
         let images = row.revision(id).into_iter().flat_map(|revision| &revision.images);
         let pinned = images.filter_map(|image| Some((image.container.clone(), image.digest.clone()?)));
         let tags = tags(&definition, service, spec);
         let started_by = Some(id.to_string().into());
         let who = Who { service: &service.arn.name, set: service.external.as_ref().map(|_| id) };
         let cluster = service.arn.cluster.clone();
-        let intent = Intent::of_service(cluster, definition, service.group(), started_by, tags, spec.network.clone());
-        Some(Self { service, spec, who, intent, constraints, strategy, pinned: pinned.collect() })
+        let network = spec.network.clone();
+        let mut intent = Intent::of_service(cluster, definition, service.group(), started_by, tags, network);
+        if let Some(platform) = platform {
+            intent.required = fargate::required(platform, intent.required);
+        }
+        Some(Self { service, spec, who, intent, launch, constraints, strategy, pinned: pinned.collect() })
     }
 
     fn start(&self, ctx: &Context, snapshot: &Snapshot, start: &Start, most: usize, launched: &mut Launched) {
-        let launch = self.spec.launch_type;
+        let launch = self.launch;
         let mut rows = match &start.place {
             Place::On(id) => {
                 let instance = ContainerInstanceArn { cluster: self.service.arn.cluster.clone(), id: id.clone() };
                 snapshot.instance(&instance).into_iter().collect()
             }
-            Place::Anywhere | Place::InZone(_) => candidates(snapshot, &self.service.arn.cluster, launch),
+            Place::Anywhere | Place::InZone(_) => candidates(snapshot, &self.service.arn.cluster, launch.kind),
         };
         if let Place::InZone(zone) = &start.place {
             rows.retain(|row| row.zone.as_deref() == Some(zone));
@@ -177,6 +186,13 @@ impl<'a> Recipe<'a> {
         if plan.unplaced == 0 {
             return;
         }
+        if self.launch.kind == LaunchType::Fargate {
+            let told = events::unable_to_place_on_fargate(self.who, fargate::NO_CAPACITY);
+            if !launched.events.contains(&told) {
+                launched.events.push(told);
+            }
+            return;
+        }
         let closest = plan.closest().and_then(|held| Some((rows[held.instance?], held.reason.in_an_event())));
         let closest = closest.map(|(row, reason)| (row.instance.arn.id.as_str(), reason));
         let told = events::unable_to_place(self.who, closest);
@@ -202,7 +218,9 @@ fn rules(definition: &TaskDefinition, spec: &RevisionSpec) -> (Vec<Constraint>, 
     let constraints = constraints.map(|c| c.expect(WAS_CHECKED)).collect();
     let strategy = spec.placement_strategy.iter().map(|s| Strategy::parse(&s.kind, s.field.as_deref()));
     let mut strategy: Vec<_> = strategy.map(|s| s.expect(WAS_CHECKED)).collect();
-    if strategy.is_empty() {
+    if spec.launch_type == LaunchType::Fargate {
+        strategy = fargate::strategy();
+    } else if strategy.is_empty() {
         strategy = default_strategy();
     }
     (constraints, strategy)

@@ -7,7 +7,7 @@ use model::{
     ServiceEvent, ServiceRevision, Timestamp,
 };
 use scheduler::service::{Field, InstanceState, Plan, Told, View, events};
-use state::{Basis, ClusterRow, Command, CommitError, Rejected, ServiceChange, ServiceRow, Snapshot};
+use state::{Basis, ClusterRow, Command, CommitError, InstanceRow, Rejected, ServiceChange, ServiceRow, Snapshot};
 use std::{cell::OnceCell, collections::BTreeSet, sync::Arc};
 
 /// What a look at a service came to.
@@ -171,9 +171,17 @@ struct ClusterField<'a> {
     daemons: OnceCell<BTreeSet<String>>,
 }
 
+impl ClusterField<'_> {
+    /// An instance on which the cluster's tasks may be: its own, or one of the Fargate pool.
+    fn row(&self, id: &ContainerInstanceId) -> Option<&Arc<InstanceRow>> {
+        let pool = || self.snapshot.cluster(&model::fargate::pool(&self.cluster.cluster.arn.scope))?.instance(id);
+        self.cluster.instance(id).or_else(pool)
+    }
+}
+
 impl Field for ClusterField<'_> {
     fn instance(&self, id: &ContainerInstanceId) -> Option<InstanceState> {
-        let row = self.cluster.instance(id)?;
+        let row = self.row(id)?;
         if !row.is_registered() {
             return None;
         }
@@ -192,15 +200,20 @@ impl Field for ClusterField<'_> {
     }
 
     fn zones(&self) -> Option<Vec<Arc<str>>> {
-        Some(self.cluster.zones().cloned().collect())
+        let own = self.cluster.zones();
+        // Fargate's tasks are where its instances are, not where the cluster's are.
+        let pool = model::fargate::pool(&self.cluster.cluster.arn.scope);
+        let fargate = self.service.launch_type() == model::LaunchType::Fargate;
+        let pool = self.snapshot.cluster(&pool).filter(|_| fargate);
+        Some(pool.map_or_else(|| own.cloned().collect(), |pool| pool.zones().cloned().collect()))
     }
 
     fn remaining(&self, instance: &ContainerInstanceId) -> Option<(CpuUnits, MemoryMib)> {
-        self.cluster.instance(instance).map(|row| (row.remaining.cpu, row.remaining.memory))
+        self.row(instance).map(|row| (row.remaining.cpu, row.remaining.memory))
     }
 
     fn only_daemons_left(&self, instance: &ContainerInstanceId) -> bool {
-        let Some(row) = self.cluster.instance(instance) else { return true };
+        let Some(row) = self.row(instance) else { return true };
         let daemons = self.daemons.get_or_init(|| {
             let daemons =
                 self.cluster.services().filter(|row| row.service.scheduling == model::SchedulingStrategy::Daemon);

@@ -2,7 +2,7 @@
 //! did not change.
 
 use super::look::Looked;
-use model::{InstanceStatus, SchedulingStrategy, ServiceArn, ServiceStatus, Timestamp};
+use model::{InstanceStatus, Pool, SchedulingStrategy, ServiceArn, ServiceStatus, Timestamp};
 use state::{ClusterRow, InstanceRow, ServiceRow, Snapshot};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,7 +39,7 @@ impl Watch {
         for scope in snapshot.scopes() {
             for cluster in snapshot.clusters(scope, None) {
                 let before = self.seen.as_ref().and_then(|seen| seen.cluster(&cluster.cluster.arn));
-                self.changed(before, cluster, &mut due);
+                self.changed(&snapshot, before, cluster, &mut due);
             }
         }
         let mut due: Vec<_> = due.into_iter().filter_map(|arn| Some((rank(snapshot.service(&arn)?)?, arn))).collect();
@@ -48,7 +48,20 @@ impl Watch {
         due.into_iter().map(|(_, arn)| arn).collect()
     }
 
-    fn changed(&self, before: Option<&ClusterRow>, cluster: &ClusterRow, due: &mut BTreeSet<ServiceArn>) {
+    fn changed(
+        &self,
+        snapshot: &Snapshot,
+        before: Option<&ClusterRow>,
+        cluster: &ClusterRow,
+        due: &mut BTreeSet<ServiceArn>,
+    ) {
+        let nothing = cluster.before_all();
+        let arn = &cluster.cluster.arn;
+        let before = match Pool::of(arn) {
+            Pool::Cluster => before,
+            // No service is in it; its instances are news to those of all clusters.
+            Pool::Fargate => Some(before.unwrap_or(&nothing)),
+        };
         let Some(before) = before else {
             due.extend(cluster.services().map(|row| row.service.arn.clone()));
             return;
@@ -64,12 +77,16 @@ impl Watch {
             room |= change.room;
             standing |= change.standing;
             if change.standing || is.instance.status == InstanceStatus::Draining {
-                let arn = &cluster.cluster.arn;
-                due.extend(is.groups.keys().filter_map(|group| ServiceArn::of_group(arn, group)));
+                let tasks = snapshot.live_tasks_on(&is.instance.arn);
+                due.extend(tasks.filter_map(|task| ServiceArn::of_group(&task.arn.cluster, &task.group)));
             }
         }
         if room || standing {
-            due.extend(self.unplaced.iter().filter(|arn| arn.cluster == cluster.cluster.arn).cloned());
+            let served = |other: &&ServiceArn| match Pool::of(arn) {
+                Pool::Cluster => other.cluster == *arn,
+                Pool::Fargate => other.cluster.scope == arn.scope,
+            };
+            due.extend(self.unplaced.iter().filter(served).cloned());
         }
         if standing {
             let follows = |row: &&Arc<ServiceRow>| {

@@ -8,14 +8,14 @@ use super::{
 use crate::{
     api::{
         ApiError,
-        ecs::{awsvpc, resolve, tags},
+        ecs::{awsvpc, fargate, resolve, tags},
     },
     context::{Caller, Context},
 };
 use model::{
     AwsvpcConfiguration, ClusterArn, Creation, DeploymentRules, External, LaunchType, PlacementConstraint,
-    PlacementStrategy, PropagateTags, RevisionSpec, SchedulingStrategy, Service, ServiceArn, ServiceName,
-    ServiceRegistry, ServiceStatus, Tags, Timestamp,
+    PlacementStrategy, PlatformVersion, PropagateTags, RevisionSpec, SchedulingStrategy, Service, ServiceArn,
+    ServiceName, ServiceRegistry, ServiceStatus, Tags, Timestamp,
 };
 use scheduler::service::deploy;
 use shapes::ecs as aws;
@@ -47,7 +47,7 @@ pub(crate) async fn create(
 /// What its tasks are, as far as the service says that.
 enum Form {
     /// The service says it, and is deployed by us.
-    Own { task_definition: String, launch_type: LaunchType },
+    Own { task_definition: String, launch_type: LaunchType, platform_version: Option<PlatformVersion> },
     /// Each task set of its external controller will.
     OfTaskSets,
 }
@@ -95,13 +95,20 @@ impl Wish {
         let connect = request.service_connect_configuration.as_ref().map(connect::parse).transpose()?;
         let (definition, launch_type) = (parse::set(request.task_definition), request.launch_type.as_deref());
         let form = match controller.unwrap_or(Controller::Ecs) {
-            Controller::Ecs => Form::Own {
-                task_definition: definition.ok_or_else(|| ApiError::invalid("TaskDefinition can not be blank."))?,
-                launch_type: parse::launch_type(launch_type)?,
-            },
+            Controller::Ecs => {
+                let launch_type = fargate::launch_type(launch_type)?;
+                Form::Own {
+                    task_definition: definition.ok_or_else(|| ApiError::invalid("TaskDefinition can not be blank."))?,
+                    launch_type,
+                    platform_version: fargate::version(request.platform_version.as_deref(), launch_type)?,
+                }
+            }
             Controller::External => {
                 check_external(definition.as_deref(), launch_type, scheduling)?;
                 parse::check_external(&rules)?;
+                if request.platform_version.is_some_and(|version| !version.is_empty()) {
+                    return Err(ApiError::invalid("PlatformVersion must be blank"));
+                }
                 if !registries.is_empty() {
                     return Err(ApiError::invalid("ServiceRegistries must be blank"));
                 }
@@ -154,8 +161,8 @@ impl Wish {
     /// The new service, with its first deployment if we deploy it.
     fn decide(&self, ctx: &Context, caller: &Caller, snapshot: &Snapshot) -> Result<ServiceChange, ApiError> {
         match &self.form {
-            Form::Own { task_definition, launch_type } => {
-                self.decide_own(ctx, caller, snapshot, task_definition, *launch_type)
+            Form::Own { task_definition, launch_type, platform_version } => {
+                self.decide_own(ctx, caller, snapshot, task_definition, (*launch_type, *platform_version))
             }
             Form::OfTaskSets => self.decide_external(ctx, caller),
         }
@@ -182,7 +189,7 @@ impl Wish {
         caller: &Caller,
         snapshot: &Snapshot,
         task_definition: &str,
-        launch_type: LaunchType,
+        (launch_type, platform_version): (LaunchType, Option<PlatformVersion>),
     ) -> Result<ServiceChange, ApiError> {
         let found = resolve::task_definition(snapshot, &caller.scope, task_definition);
         let definition = parse::usable(found)?;
@@ -192,6 +199,7 @@ impl Wish {
         let spec = RevisionSpec {
             task_definition: definition.arn.clone(),
             launch_type,
+            platform_version,
             placement_constraints: self.constraints.clone(),
             placement_strategy: self.strategy.clone(),
             propagate_tags: self.propagate_tags,
@@ -200,6 +208,7 @@ impl Wish {
             registries: self.registries.clone(),
             connect: connect::decide(ctx, snapshot, &self.connect, &subject)?,
         };
+        parse::check_fargate(self.scheduling, &spec, definition)?;
         awsvpc::fits(spec.network.as_ref(), &definition.spec)?;
         registries::fits(snapshot, &caller.scope, &spec.registries, &definition.spec)?;
         let obstacle = parse::unbalanceable(self.scheduling, &spec, &self.rules);

@@ -63,6 +63,7 @@ pub(crate) fn list(
     let launch = launch.map(|launch| match launch {
         "EC2" => Some(LaunchType::Ec2),
         "EXTERNAL" => Some(LaunchType::External),
+        "FARGATE" => Some(LaunchType::Fargate),
         // Of the other launch types there are no services.
         _ => None,
     });

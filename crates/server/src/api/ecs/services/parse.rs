@@ -1,7 +1,7 @@
 //! What CreateService and UpdateService have in common: the members that say how a service is kept, checked.
 
 use super::strategy;
-use crate::api::ApiError;
+use crate::api::{ApiError, ecs::fargate};
 use model::{
     CircuitBreaker, Cleanup, Creation, DeploymentRules, EarlySuccess, LaunchType, PlacementConstraint,
     PlacementStrategy, PropagateTags, RevisionSpec, SchedulingStrategy, TaskDefinition, TaskDefinitionStatus,
@@ -60,15 +60,6 @@ pub(super) fn controller(given: Option<&aws::DeploymentController>) -> Result<Op
         Some("ECS") => Ok(Some(Controller::Ecs)),
         Some("EXTERNAL") => Ok(Some(Controller::External)),
         Some(other) => Err(not_honoured(&format!("the deployment controller {other}"))),
-    }
-}
-
-/// How the tasks are launched.
-pub(super) fn launch_type(given: Option<&str>) -> Result<LaunchType, ApiError> {
-    match given {
-        None | Some("" | "EC2") => Ok(LaunchType::Ec2),
-        Some("EXTERNAL") => Ok(LaunchType::External),
-        Some(other) => Err(not_honoured(&format!("launchType {other}"))),
     }
 }
 
@@ -327,4 +318,18 @@ pub(super) fn az_rebalancing(asked: Option<&str>, otherwise: bool, obstacle: Opt
              try again."
         ))),
     }
+}
+
+/// What Fargate says against what the tasks shall be. AWS: daemons follow instances, of which it shows none.
+pub(super) fn check_fargate(
+    scheduling: SchedulingStrategy,
+    spec: &RevisionSpec,
+    definition: &TaskDefinition,
+) -> Result<(), ApiError> {
+    fargate::platform(spec.launch_type, spec.platform_version, &definition.spec)?;
+    fargate::no_rules(spec.launch_type, !spec.placement_constraints.is_empty(), !spec.placement_strategy.is_empty())?;
+    if spec.launch_type == LaunchType::Fargate && scheduling == SchedulingStrategy::Daemon {
+        return Err(ApiError::invalid("The daemon scheduling strategy is not supported with FARGATE launch type."));
+    }
+    Ok(())
 }

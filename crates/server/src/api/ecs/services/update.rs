@@ -8,7 +8,7 @@ use super::{
 use crate::{
     api::{
         ApiError,
-        ecs::{awsvpc, resolve},
+        ecs::{awsvpc, fargate, resolve},
     },
     context::{Caller, Context},
 };
@@ -125,6 +125,7 @@ fn decide_external(
         ("deployment configuration", request.deployment_configuration.is_some()),
         ("placement constraints", request.placement_constraints.is_some()),
         ("placement strategy", request.placement_strategy.is_some()),
+        ("platform version", set(&request.platform_version)),
         ("propagate tags", set(&request.propagate_tags)),
         ("network configuration", request.network_configuration.is_some()),
         ("service registries", request.service_registries.is_some()),
@@ -185,6 +186,9 @@ fn spec(
     if let Some(registries) = &wish.registries {
         spec.registries.clone_from(registries);
     }
+    if let Some(version) = fargate::version(request.platform_version.as_deref(), spec.launch_type)? {
+        spec.platform_version = Some(version);
+    }
     if let Some(network) = &wish.network {
         spec.network = Some(network.clone());
     }
@@ -193,6 +197,7 @@ fn spec(
         if definition.spec.effective_network_mode() != NetworkMode::Awsvpc && wish.network.is_none() {
             spec.network = None;
         }
+        parse::check_fargate(service.scheduling, &spec, definition)?;
         awsvpc::fits(spec.network.as_ref(), &definition.spec)?;
         // One that is as it was is not looked at again: its registry may be gone, and the service must still be scaled.
         if spec.registries != own.registries || spec.task_definition != own.task_definition {

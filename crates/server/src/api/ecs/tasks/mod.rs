@@ -9,7 +9,7 @@ mod stop;
 pub(crate) use query::{describe, list};
 pub(crate) use render::task as rendered;
 
-pub(crate) use request::Intent;
+pub(crate) use request::{Intent, Launch};
 pub(crate) use run::{candidates, run_task, start_task, view};
 pub(crate) use stop::stop;
 
@@ -38,6 +38,7 @@ pub(crate) const HONOURED: &[Row] = &[
             "overrides.executionRoleArn",
             "placementConstraints.*",
             "placementStrategy.*",
+            "platformVersion",
             "propagateTags",
             // AWS: "only used by Amazon ECS", and shown nowhere: there is nothing to honour.
             "referenceId",

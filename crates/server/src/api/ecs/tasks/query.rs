@@ -88,7 +88,8 @@ fn filter(
         None => None,
         Some("EC2") => Some(LaunchType::Ec2),
         Some("EXTERNAL") => Some(LaunchType::External),
-        Some("FARGATE" | "MANAGED_INSTANCES") => return Ok(None),
+        Some("FARGATE") => Some(LaunchType::Fargate),
+        Some("MANAGED_INSTANCES") => return Ok(None),
         Some(other) => return Err(ApiError::invalid(format!("Invalid launchType {other}."))),
     };
     let family = match family.map(Family::parse) {

@@ -1,7 +1,7 @@
 //! A task as clients see it. What is unset is absent; lists and counts stand where AWS shows them.
 
-use crate::api::ecs::tags;
-use model::{Attachment, Container, HealthStatus, Task, TaskOverrides};
+use crate::api::ecs::{tags, task_definition_convert::storage};
+use model::{Attachment, Container, HealthStatus, LaunchType, Task, TaskOverrides};
 use shapes::ecs as wire;
 use state::Snapshot;
 
@@ -13,8 +13,7 @@ fn time(at: model::Timestamp) -> ::wire::Timestamp {
 pub(crate) fn task(snapshot: &Snapshot, task: &Task, with_tags: bool) -> wire::Task {
     let definition = snapshot.task_definition(&task.definition);
     let spec = definition.map(|d| &*d.spec);
-    let instance =
-        model::ContainerInstanceArn { cluster: task.arn.cluster.clone(), id: task.container_instance.clone() };
+    let instance = task.instance_arn();
     let connected = snapshot.instance(&instance).is_some_and(|row| row.instance.agent_connected);
     let attribute =
         |name: &str| snapshot.instance(&instance).and_then(|r| r.instance.attribute(name)).map(str::to_owned);
@@ -33,7 +32,15 @@ pub(crate) fn task(snapshot: &Snapshot, task: &Task, with_tags: bool) -> wire::T
         cluster_arn: Some(task.arn.cluster.to_string()),
         connectivity: times.connectivity.map(|_| if connected { "CONNECTED" } else { "DISCONNECTED" }.to_owned()),
         connectivity_at: times.connectivity.map(time),
-        container_instance_arn: Some(instance.to_string()),
+        // AWS: of Fargate's instances nothing is shown.
+        container_instance_arn: (task.launch_type != LaunchType::Fargate).then(|| instance.to_string()),
+        capacity_provider_name: task.capacity_provider.as_deref().map(str::to_owned),
+        ephemeral_storage: task.ephemeral_storage_gib.map(storage),
+        fargate_ephemeral_storage: task
+            .ephemeral_storage_gib
+            .map(|gib| wire::TaskEphemeralStorage { size_in_gi_b: storage(gib).size_in_gi_b, kms_key_id: None }),
+        platform_family: task.platform.map(|platform| platform.family().to_owned()),
+        platform_version: task.platform.map(|platform| platform.version.as_str().to_owned()),
         containers: Some(task.containers.iter().map(|c| container(task, c, spec)).collect()),
         cpu: Some(sum(task.reservation.cpu.0)),
         memory: Some(sum(task.reservation.memory.0)),

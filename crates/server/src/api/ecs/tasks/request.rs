@@ -12,8 +12,8 @@ use crate::{
 };
 use model::{
     Attribute, AwsvpcConfiguration, ClusterArn, Container, ContainerArn, ContainerInstance, ContainerOverride,
-    ContainerStatus, CpuUnits, Desired, Health, LaunchType, MemoryMib, Phase, Reservation, Stop, StopCode, Tags, Task,
-    TaskArn, TaskDefinition, TaskId, TaskOverrides, TaskTimes, Timestamp,
+    ContainerStatus, CpuUnits, Desired, Health, LaunchType, MemoryMib, Phase, Platform, Reservation, Stop, StopCode,
+    Tags, Task, TaskArn, TaskDefinition, TaskDefinitionSpec, TaskId, TaskOverrides, TaskTimes, Timestamp,
 };
 use shapes::ecs as wire;
 use state::Snapshot;
@@ -36,6 +36,22 @@ pub(super) struct Common {
     pub(super) managed_tags: bool,
     /// Where its tasks' interfaces are, parsed.
     pub(super) network: Option<Arc<AwsvpcConfiguration>>,
+}
+
+/// How tasks are launched.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Launch {
+    /// On what.
+    pub(crate) kind: LaunchType,
+    /// Fargate's platform: of launch type FARGATE, and of no other.
+    pub(crate) platform: Option<Platform>,
+}
+
+impl Launch {
+    /// On the instances of a cluster.
+    pub(super) fn on_instances(kind: LaunchType) -> Self {
+        Self { kind, platform: None }
+    }
 }
 
 /// What is to run, but not where.
@@ -104,7 +120,7 @@ impl Intent {
         &self,
         ctx: &Context,
         instance: &ContainerInstance,
-        launch: LaunchType,
+        launch: Launch,
         now: Timestamp,
         interfaces: &mut Interfaces<'_>,
     ) -> Task {
@@ -117,7 +133,7 @@ impl Intent {
     }
 
     /// One task of it on that instance. Ids and time come from outside the decision.
-    pub(crate) fn task(&self, ctx: &Context, instance: &ContainerInstance, launch: LaunchType, now: Timestamp) -> Task {
+    pub(crate) fn task(&self, ctx: &Context, instance: &ContainerInstance, launch: Launch, now: Timestamp) -> Task {
         let id = TaskId::parse(ctx.effects.hex32()).expect("32 hexadecimal digits");
         let arn = TaskArn { cluster: self.cluster.clone(), id };
         let containers = self.definition.spec.containers.iter().map(|container| Container {
@@ -137,7 +153,10 @@ impl Intent {
             definition: self.definition.arn.clone(),
             container_instance: instance.arn.id.clone(),
             availability_zone: instance.availability_zone().map(Arc::from),
-            launch_type: launch,
+            launch_type: launch.kind,
+            capacity_provider: None,
+            platform: launch.platform,
+            ephemeral_storage_gib: launch.platform.map(|_| self.definition.spec.ephemeral_storage()),
             group: self.group.clone(),
             started_by: self.started_by.clone(),
             overrides: self.overrides.clone(),
@@ -241,4 +260,14 @@ fn check(definition: &TaskDefinition, overrides: &TaskOverrides) -> Result<(), A
     spec.cpu = overrides.cpu.or(spec.cpu);
     spec.memory = overrides.memory.or(spec.memory);
     spec.check().map_err(|e| ApiError::invalid(e.to_string()))
+}
+
+impl Intent {
+    /// The definition as the overrides leave it.
+    pub(super) fn spec(&self) -> TaskDefinitionSpec {
+        let mut spec = (*self.definition.spec).clone();
+        spec.cpu = self.overrides.cpu.or(spec.cpu);
+        spec.memory = self.overrides.memory.or(spec.memory);
+        spec
+    }
 }

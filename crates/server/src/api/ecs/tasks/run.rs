@@ -1,17 +1,17 @@
 //! RunTask places, StartTask is told where; both commit the same command.
 
-use super::request::{Common, Intent};
+use super::request::{Common, Intent, Launch};
 use crate::{
     api::{
         ApiError,
         ecs::{
             awsvpc::{self, Interfaces},
-            resolve,
+            fargate, resolve,
         },
     },
     context::{Caller, Context},
 };
-use model::{ClusterArn, LaunchType, Task};
+use model::{ClusterArn, LaunchType, PlatformVersion, Task};
 use scheduler::{Constraint, InstanceView, MAX_CONSTRAINTS, MAX_STRATEGIES, PlacementRequest, Plan, Reason, Strategy};
 use sha2::{Digest, Sha256};
 use shapes::ecs as wire;
@@ -52,8 +52,9 @@ pub(crate) async fn run_task(
     if let Some(answer) = replay(&snapshot, token.as_ref())? {
         return Ok(answer);
     }
-    let intent = Intent::parse(&snapshot, caller, common)?;
+    let mut intent = Intent::parse(&snapshot, caller, common)?;
     drop(snapshot);
+    let launch = placement.launch(&mut intent)?;
     for _ in 0..TRIES {
         let snapshot = ctx.store.snapshot();
         let (placed, failures) = tracing::trace_span!(target: "timeline", "place")
@@ -64,7 +65,7 @@ pub(crate) async fn run_task(
         let now = ctx.effects.now();
         let placed = placed.into_iter().map(|row| &row.instance);
         let mut interfaces = Interfaces::new(ctx, &snapshot, &intent.cluster.scope, intent.network.as_deref());
-        let tasks = placed.map(|instance| intent.born(ctx, instance, placement.launch, now, &mut interfaces)).collect();
+        let tasks = placed.map(|instance| intent.born(ctx, instance, launch, now, &mut interfaces)).collect();
         match ctx.store.commit(Command::StartTasks { tasks, token: token.clone() }).await {
             Ok(committed) => {
                 if let Outcome::Tasks(tasks) = &committed.outcome {
@@ -97,6 +98,7 @@ fn too_busy() -> ApiError {
 struct Placement {
     count: usize,
     launch: LaunchType,
+    platform_version: Option<PlatformVersion>,
     constraints: Vec<Constraint>,
     strategy: Vec<Strategy>,
 }
@@ -108,14 +110,11 @@ impl Placement {
             .ok()
             .filter(|c| (1..=10).contains(c))
             .ok_or_else(|| ApiError::invalid("The count parameter must be between 1 and 10."))?;
-        let launch = match request.launch_type.as_deref() {
-            None | Some("" | "EC2") => LaunchType::Ec2,
-            Some("EXTERNAL") => LaunchType::External,
-            Some(other) => {
-                let text = format!("Longshore does not honour launchType {other} yet; see docs/coverage.md.");
-                return Err(ApiError::invalid(text));
-            }
-        };
+        let launch = fargate::launch_type(request.launch_type.as_deref())?;
+        let platform_version = fargate::version(request.platform_version.as_deref(), launch)?;
+        let given = |list: Option<usize>| list.is_some_and(|length| length > 0);
+        let constrained = given(request.placement_constraints.as_ref().map(Vec::len));
+        fargate::no_rules(launch, constrained, given(request.placement_strategy.as_ref().map(Vec::len)))?;
         let invalid = |e: scheduler::InvalidPlacement| ApiError::invalid(e.to_string());
         let constraints = request.placement_constraints.iter().flatten();
         let constraints = constraints
@@ -130,7 +129,20 @@ impl Placement {
         if strategy.len() > MAX_STRATEGIES {
             return Err(ApiError::invalid("A task can have at most 5 placement strategies."));
         }
-        Ok(Self { count, launch, constraints, strategy })
+        let strategy = match launch {
+            LaunchType::Ec2 | LaunchType::External => strategy,
+            LaunchType::Fargate => fargate::strategy(),
+        };
+        Ok(Self { count, launch, platform_version, constraints, strategy })
+    }
+
+    /// How the tasks are launched. What Fargate demands of an instance is added to what the intent does.
+    fn launch(&self, intent: &mut Intent) -> Result<Launch, ApiError> {
+        let platform = fargate::platform(self.launch, self.platform_version, &intent.spec())?;
+        if let Some(platform) = platform {
+            intent.required = fargate::required(platform, std::mem::take(&mut intent.required));
+        }
+        Ok(Launch { kind: self.launch, platform })
     }
 
     /// The instance of each task that found one, and what is to be said of the others.
@@ -165,6 +177,10 @@ impl Placement {
         let rows = candidates(snapshot, &intent.cluster, self.launch);
         let views: Vec<_> = rows.iter().map(|row| view(row)).collect();
         let plan = scheduler::place(&views, &request, seed);
+        if self.launch == LaunchType::Fargate {
+            let placed = plan.placed.iter().map(|at| rows[*at]).collect();
+            return Ok((placed, (0..plan.unplaced).map(|_| no_capacity()).collect()));
+        }
         if plan.held.iter().any(|held| held.reason == Reason::NoInstances) {
             return Err(ApiError::invalid(Reason::NoInstances.text()));
         }
@@ -179,6 +195,9 @@ impl Placement {
         request: &PlacementRequest<'_>,
         seed: u64,
     ) -> Option<Vec<&'a Arc<InstanceRow>>> {
+        if self.launch == LaunchType::Fargate {
+            return None;
+        }
         let cluster = snapshot.cluster(&intent.cluster)?;
         let candidate = |at| cluster.registered_at(at).filter(|row| is_meant(self.launch, row)).map(|row| view(row));
         let drawn = scheduler::draw(cluster.registered_instances() as usize, candidate, request, seed)?;
@@ -203,16 +222,25 @@ pub(crate) fn candidates<'a>(
     cluster: &ClusterArn,
     launch: LaunchType,
 ) -> Vec<&'a Arc<InstanceRow>> {
-    let rows = snapshot.cluster(cluster).into_iter().flat_map(|c| c.instances());
+    let pool = match launch {
+        LaunchType::Ec2 | LaunchType::External => cluster.clone(),
+        LaunchType::Fargate => model::fargate::pool(&cluster.scope),
+    };
+    let rows = snapshot.cluster(&pool).into_iter().flat_map(|c| c.instances());
     rows.filter(|row| row.is_registered() && is_meant(launch, row)).collect()
 }
 
 /// AWS: EXTERNAL tasks go to attached machines only, EC2 tasks to any instance.
 fn is_meant(launch: LaunchType, row: &InstanceRow) -> bool {
     match launch {
-        LaunchType::Ec2 => true,
+        LaunchType::Ec2 | LaunchType::Fargate => true,
         LaunchType::External => row.instance.attributes.contains_key(EXTERNAL),
     }
+}
+
+/// AWS: of Fargate's instances nothing is said.
+fn no_capacity() -> wire::Failure {
+    wire::Failure { arn: None, reason: Some(fargate::NO_CAPACITY.to_owned()), detail: None }
 }
 
 fn failures(plan: &Plan, rows: &[&Arc<InstanceRow>]) -> Vec<wire::Failure> {
@@ -331,7 +359,7 @@ async fn start_on(
         return refuse(reason.text());
     }
     let external = row.instance.attributes.contains_key(EXTERNAL);
-    let launch = if external { LaunchType::External } else { LaunchType::Ec2 };
+    let launch = Launch::on_instances(if external { LaunchType::External } else { LaunchType::Ec2 });
     for _ in 0..TRIES {
         let snapshot = ctx.store.snapshot();
         let mut interfaces = Interfaces::new(ctx, &snapshot, &intent.cluster.scope, intent.network.as_deref());

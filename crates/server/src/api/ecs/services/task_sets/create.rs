@@ -5,7 +5,7 @@ use crate::{
     api::{
         ApiError,
         ecs::{
-            awsvpc, resolve,
+            awsvpc, fargate, resolve,
             services::{TRIES, change, commit_row, find, parse, too_busy},
             tags,
         },
@@ -13,8 +13,8 @@ use crate::{
     context::{Caller, Context},
 };
 use model::{
-    AwsvpcConfiguration, Creation, DeploymentId, External, Failures, LaunchType, MAX_TASK_SETS, RevisionSpec, Scale,
-    Tags, TaskSet, TaskSetStatus, Timestamp,
+    AwsvpcConfiguration, Creation, DeploymentId, External, Failures, LaunchType, MAX_TASK_SETS, PlatformVersion,
+    RevisionSpec, Scale, SchedulingStrategy, Tags, TaskSet, TaskSetStatus, Timestamp,
 };
 use scheduler::service::task_sets;
 use shapes::ecs as aws;
@@ -62,6 +62,7 @@ pub(crate) async fn create(
 struct Wish {
     task_definition: String,
     launch_type: LaunchType,
+    platform_version: Option<PlatformVersion>,
     external_id: Option<String>,
     scale: Scale,
     tags: Tags,
@@ -74,9 +75,11 @@ impl Wish {
         let token = parse::token(request.client_token.clone())?;
         let said = aws::CreateTaskSetRequest { client_token: None, cluster: None, service: None, ..request.clone() };
         let task_definition = parse::set(request.task_definition);
+        let launch_type = fargate::launch_type(request.launch_type.as_deref())?;
         Ok(Self {
             task_definition: task_definition.ok_or_else(|| ApiError::invalid("TaskDefinition can not be blank."))?,
-            launch_type: parse::launch_type(request.launch_type.as_deref())?,
+            launch_type,
+            platform_version: fargate::version(request.platform_version.as_deref(), launch_type)?,
             external_id: parse::set(request.external_id),
             // AWS: a set of which no share is asked for has no task.
             scale: scale(request.scale.as_ref())?.unwrap_or(Scale::NONE),
@@ -110,6 +113,7 @@ impl Wish {
         let spec = RevisionSpec {
             task_definition: definition.arn.clone(),
             launch_type: self.launch_type,
+            platform_version: self.platform_version,
             placement_constraints: external.placement_constraints.clone(),
             placement_strategy: external.placement_strategy.clone(),
             propagate_tags: external.propagate_tags,
@@ -118,6 +122,7 @@ impl Wish {
             registries: Vec::new(),
             connect: None,
         };
+        parse::check_fargate(SchedulingStrategy::Replica, &spec, definition)?;
         awsvpc::fits(spec.network.as_ref(), &definition.spec)?;
         Ok(TaskSet {
             id,

@@ -1,0 +1,101 @@
+//! What a task definition must and must not say to run on Fargate.
+//!
+//! AWS publishes some of the texts; the others follow their form.
+
+use super::{
+    CpuArchitecture, Platform, PlatformVersion, Size,
+    sizes::{DEFAULT_EPHEMERAL_STORAGE, EPHEMERAL_STORAGE, SINCE_1_4},
+};
+use crate::{ContainerDefinition, InvalidDefinition, LogDriver, NetworkMode, TaskDefinitionSpec};
+
+/// Longest start and stop of a container, in seconds. Source: `ContainerDefinition$stopTimeout`.
+const LONGEST_TIMEOUT: u32 = 120;
+/// The one capability that can be added. Source: `KernelCapabilities$add`.
+const CAPABILITY: &str = "SYS_PTRACE";
+
+fn refuse(text: impl Into<String>) -> Result<(), InvalidDefinition> {
+    Err(InvalidDefinition(text.into()))
+}
+
+impl TaskDefinitionSpec {
+    /// Whether Fargate can run it, in itself: every other rule holds already.
+    pub fn check_fargate(&self) -> Result<(), InvalidDefinition> {
+        if self.effective_network_mode() != NetworkMode::Awsvpc {
+            return refuse("Fargate only supports network mode 'awsvpc'.");
+        }
+        let Some(cpu) = self.cpu else {
+            return refuse("Fargate requires that 'cpu' be defined at the task level.");
+        };
+        let Some(memory) = self.memory else {
+            return refuse("Fargate requires that 'memory' be defined at the task level.");
+        };
+        if !(Size { cpu, memory }).exists() {
+            return refuse("No Fargate configuration exists for given values.");
+        }
+        self.check_storage()?;
+        if !self.placement_constraints.is_empty() {
+            return refuse("Fargate compatible task definitions do not support placementConstraints.");
+        }
+        self.containers.iter().try_for_each(|container| self.check_on_fargate(container))
+    }
+
+    fn check_storage(&self) -> Result<(), InvalidDefinition> {
+        match self.ephemeral_storage_gib {
+            Some(size) if size < *EPHEMERAL_STORAGE.start() => {
+                refuse(format!("EphemeralStorage size should be at least {}", EPHEMERAL_STORAGE.start()))
+            }
+            Some(size) if size > *EPHEMERAL_STORAGE.end() => {
+                refuse(format!("EphemeralStorage size should be at most {}", EPHEMERAL_STORAGE.end()))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn check_on_fargate(&self, container: &ContainerDefinition) -> Result<(), InvalidDefinition> {
+        let not = |what: &str| refuse(format!("Fargate compatible task definitions do not support {what}"));
+        if container.privileged == Some(true) {
+            return not("privileged");
+        }
+        if let Some(linux) = &container.linux_parameters {
+            if let Some(other) = linux.capabilities_add.iter().find(|added| *added != CAPABILITY) {
+                return not(&format!("adding the Linux capability {other}: only {CAPABILITY} can be added"));
+            }
+            if linux.shared_memory_size.is_some() {
+                return not("sharedMemorySize");
+            }
+            if !linux.tmpfs.is_empty() {
+                return not("tmpfs");
+            }
+        }
+        for (what, timeout) in [("startTimeout", container.start_timeout), ("stopTimeout", container.stop_timeout)] {
+            if timeout.is_some_and(|seconds| seconds > LONGEST_TIMEOUT) {
+                return refuse(format!(
+                    "Invalid setting for container '{}'. '{what}' must not be above {LONGEST_TIMEOUT} on Fargate.",
+                    container.name
+                ));
+            }
+        }
+        match container.log_configuration.as_ref().map(|log| log.driver) {
+            Some(LogDriver::Awslogs) if self.execution_role_arn.is_none() => {
+                refuse("Fargate requires task definition to have execution role ARN to support log driver awslogs.")
+            }
+            Some(driver @ LogDriver::JsonFile) => not(&format!("log driver {}", driver.as_str())),
+            Some(LogDriver::Awslogs) | None => Ok(()),
+        }
+    }
+
+    /// What Fargate runs it on. `None` if the platform of that version cannot.
+    pub fn platform(&self, version: PlatformVersion) -> Option<Platform> {
+        let named = self.runtime_platform.as_ref().and_then(|platform| platform.cpu_architecture.as_deref());
+        let architecture = named.map_or(Some(CpuArchitecture::default()), CpuArchitecture::parse)?;
+        let needs_1_4 = self.cpu.is_some_and(|cpu| cpu >= SINCE_1_4)
+            || self.ephemeral_storage_gib.is_some()
+            || architecture == CpuArchitecture::Arm64;
+        (!needs_1_4 || version >= PlatformVersion::V1_4).then_some(Platform { version, architecture })
+    }
+
+    /// The disk of its tasks on Fargate, in GiB.
+    pub fn ephemeral_storage(&self) -> u32 {
+        self.ephemeral_storage_gib.unwrap_or(DEFAULT_EPHEMERAL_STORAGE)
+    }
+}

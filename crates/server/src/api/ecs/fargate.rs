@@ -1,0 +1,87 @@
+//! What requests say of Fargate: its platform, and what cannot be asked for with it.
+
+use crate::api::ApiError;
+use model::{Attribute, LaunchType, Platform, PlatformVersion, TaskDefinitionSpec};
+use scheduler::Strategy;
+
+/// What is said where the pool has no room. Source: observed with the original.
+pub(crate) const NO_CAPACITY: &str =
+    "Capacity is unavailable at this time. Please try again later or in a different availability zone";
+
+/// The launch type of a request that names one, or none, which is EC2.
+pub(crate) fn launch_type(given: Option<&str>) -> Result<LaunchType, ApiError> {
+    match given {
+        None | Some("" | "EC2") => Ok(LaunchType::Ec2),
+        Some("EXTERNAL") => Ok(LaunchType::External),
+        Some("FARGATE") => Ok(LaunchType::Fargate),
+        Some(other) => {
+            let text = format!("Longshore does not honour launchType {other} yet; see docs/coverage.md.");
+            Err(ApiError::invalid(text))
+        }
+    }
+}
+
+/// The version of the platform that a request asks for, which only Fargate has.
+pub(crate) fn version(given: Option<&str>, launch: LaunchType) -> Result<Option<PlatformVersion>, ApiError> {
+    let Some(given) = given.filter(|given| !given.is_empty()) else { return Ok(None) };
+    match launch {
+        LaunchType::Ec2 | LaunchType::External => {
+            let kind = launch.as_str();
+            let text = format!("The platform version must be null when specifying an {kind} launch type.");
+            return Err(ApiError::invalid(text));
+        }
+        LaunchType::Fargate => {}
+    }
+    let unknown =
+        || ApiError::new("PlatformUnknownException", format!("The specified platform version {given} doesn't exist."));
+    PlatformVersion::parse(given).map(Some).ok_or_else(unknown)
+}
+
+/// What the tasks run on; `None` where that is no affair of Fargate's.
+pub(crate) fn platform(
+    launch: LaunchType,
+    version: Option<PlatformVersion>,
+    spec: &TaskDefinitionSpec,
+) -> Result<Option<Platform>, ApiError> {
+    match launch {
+        LaunchType::Ec2 | LaunchType::External => return Ok(None),
+        LaunchType::Fargate => {}
+    }
+    if spec.check_fargate().is_err() {
+        return Err(ApiError::invalid("Task definition does not support launch_type FARGATE."));
+    }
+    let incompatible = || {
+        let text = "The specified platform version does not satisfy the task definition's required capabilities.";
+        ApiError::new("PlatformTaskDefinitionIncompatibilityException", text)
+    };
+    spec.platform(version.unwrap_or_default()).map(Some).ok_or_else(incompatible)
+}
+
+/// Refuses rules about instances, of which Fargate shows none.
+pub(crate) fn no_rules(launch: LaunchType, constraints: bool, strategies: bool) -> Result<(), ApiError> {
+    match launch {
+        LaunchType::Fargate if constraints => {
+            Err(ApiError::invalid("Placement constraints are not supported with FARGATE launch type."))
+        }
+        LaunchType::Fargate if strategies => {
+            Err(ApiError::invalid("Placement strategies are not supported with FARGATE launch type."))
+        }
+        LaunchType::Ec2 | LaunchType::External | LaunchType::Fargate => Ok(()),
+    }
+}
+
+/// How tasks are spread over the pool: over the zones, and in each where least memory is left, so that large tasks find room.
+pub(crate) fn strategy() -> Vec<Strategy> {
+    [("spread", "attribute:ecs.availability-zone"), ("binpack", "memory")]
+        .map(|(kind, field)| Strategy::parse(kind, Some(field)).expect("both are strategies"))
+        .into()
+}
+
+/// What an instance of the pool must have. AWS: a task that does not name its processor gets the one of all others.
+pub(crate) fn required(platform: Platform, mut required: Vec<Attribute>) -> Vec<Attribute> {
+    const ARCHITECTURE: &str = "ecs.cpu-architecture";
+    required.retain(|attribute| attribute.name != ARCHITECTURE);
+    let value = Some(platform.architecture.as_str().to_ascii_lowercase());
+    required.push(Attribute { name: ARCHITECTURE.to_owned(), value });
+    required
+}

@@ -1,0 +1,174 @@
+//! Fargate: machines that no client sees, and tasks of every cluster that are placed on them.
+
+use crate::agent::{Machine, Session, hello, token};
+use crate::{Harness, code, ec2, ecs, list, text, until};
+use link::ServerMessage;
+use model::fargate::POOL_CLUSTER;
+use serde_json::{Value, json};
+
+/// A machine given to Fargate, in a zone.
+async fn given(harness: &Harness, zone: &str) -> Session {
+    let token = token(harness, None, 1).await;
+    let mut machine = Machine::new(harness).await;
+    let identity = machine.join(harness, &token, Some(POOL_CLUSTER)).await.unwrap();
+    assert_eq!(identity.container_instance.cluster.name.as_str(), POOL_CLUSTER);
+    let mut hello = hello();
+    hello.resources.cpu = model::CpuUnits(1024);
+    hello.resources.memory = model::MemoryMib(2048);
+    for (name, value) in [
+        ("ecs.availability-zone", Some(zone)),
+        ("ecs.capability.task-eni", None),
+        ("ecs.capability.task-cpu-mem-limit", None),
+        ("ecs.cpu-architecture", Some("x86_64")),
+    ] {
+        hello.attributes.insert(name.to_owned(), value.map(str::to_owned));
+    }
+    let mut session = machine.open_as(harness, hello).await;
+    assert!(matches!(session.receive().await, ServerMessage::Welcome(_)));
+    session
+}
+
+/// Registers `small:1`, which Fargate can run.
+async fn small(harness: &Harness) {
+    let definition = json!({
+        "family": "small", "networkMode": "awsvpc", "cpu": ".25 vCPU", "memory": "0.5 GB",
+        "requiresCompatibilities": ["FARGATE"], "containerDefinitions": [{"name": "app", "image": "busybox"}],
+    });
+    let answer = ecs(harness, "RegisterTaskDefinition", definition).await;
+    assert_eq!(answer["taskDefinition"]["compatibilities"], json!(["EC2", "FARGATE"]));
+    assert_eq!((&answer["taskDefinition"]["cpu"], &answer["taskDefinition"]["memory"]), (&json!("256"), &json!("512")));
+}
+
+/// A network configuration with the default subnets of these zones.
+async fn network(harness: &Harness, zones: &[&str]) -> Value {
+    let subnets = ec2(harness, "DescribeSubnets", json!({})).await;
+    let subnets = list(&subnets["Subnets"]).iter();
+    let of_zone = |subnet: &&Value| zones.contains(&text(&subnet["AvailabilityZone"]));
+    let subnets: Vec<_> = subnets.filter(of_zone).map(|subnet| subnet["SubnetId"].clone()).collect();
+    assert_eq!(subnets.len(), zones.len());
+    json!({"awsvpcConfiguration": {"subnets": subnets}})
+}
+
+fn run(count: u32, network: &Value, more: Value) -> Value {
+    let mut input =
+        json!({"taskDefinition": "small", "launchType": "FARGATE", "count": count, "networkConfiguration": network});
+    input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    input
+}
+
+#[tokio::test]
+async fn tasks_of_all_clusters_share_machines_that_no_client_sees() {
+    let harness = Harness::start().await;
+    for name in ["default", "other"] {
+        ecs(&harness, "CreateCluster", json!({"clusterName": name})).await;
+    }
+    small(&harness).await;
+    let zones = ["us-east-1a", "us-east-1b"];
+    let network = network(&harness, &zones).await;
+    let full = ecs(&harness, "RunTask", run(2, &network, json!({}))).await;
+    let reason = "Capacity is unavailable at this time. Please try again later or in a different availability zone";
+    assert_eq!(full["failures"], json!([{"reason": reason}, {"reason": reason}]), "nobody gave Fargate a machine yet");
+    let _machines = [given(&harness, zones[0]).await, given(&harness, zones[1]).await];
+
+    // Each machine has room for four.
+    let ours = ecs(&harness, "RunTask", run(6, &network, json!({}))).await;
+    let theirs = ecs(&harness, "RunTask", run(3, &network, json!({"cluster": "other"}))).await;
+    assert_eq!((list(&ours["tasks"]).len(), list(&theirs["tasks"]).len()), (6, 2), "{theirs:#}");
+    assert_eq!(theirs["failures"], json!([{"reason": reason}]));
+    for task in list(&ours["tasks"]).iter().chain(list(&theirs["tasks"])) {
+        assert_eq!(task["launchType"], "FARGATE");
+        assert_eq!((&task["platformVersion"], &task["platformFamily"]), (&json!("1.4.0"), &json!("Linux")));
+        assert_eq!(task["ephemeralStorage"], json!({"sizeInGiB": 20}));
+        assert!(task["containerInstanceArn"].is_null(), "{task:#}");
+    }
+    for zone in zones {
+        let there = list(&ours["tasks"]).iter().filter(|task| task["availabilityZone"] == zone).count();
+        assert_eq!(there, 3, "they are spread over the subnets' zones");
+    }
+    let listed = ecs(&harness, "ListTasks", json!({"launchType": "FARGATE", "cluster": "other"})).await;
+    assert_eq!(list(&listed["taskArns"]).len(), 2);
+    let shown = ecs(&harness, "DescribeClusters", json!({"clusters": ["other"], "include": ["STATISTICS"]})).await;
+    let statistics = list(&shown["clusters"][0]["statistics"]);
+    assert!(statistics.contains(&json!({"name": "pendingFargateTasksCount", "value": "2"})), "{statistics:?}");
+    assert_eq!(shown["clusters"][0]["registeredContainerInstancesCount"], 0);
+
+    // One that stops makes room, whichever cluster it is of.
+    let task = ours["tasks"][0]["taskArn"].clone();
+    ecs(&harness, "StopTask", json!({"task": task})).await;
+    let arns = ecs(&harness, "ListClusters", json!({})).await;
+    assert!(!list(&arns["clusterArns"]).iter().any(|arn| text(arn).ends_with(POOL_CLUSTER)));
+    assert_eq!(
+        code(&harness, "ecs", "CreateCluster", json!({"clusterName": POOL_CLUSTER})).await,
+        "InvalidParameterException"
+    );
+    for (operation, input) in [
+        ("RunTask", run(1, &network, json!({"cluster": POOL_CLUSTER}))),
+        ("ListTasks", json!({"cluster": POOL_CLUSTER})),
+        ("DeleteCluster", json!({"cluster": POOL_CLUSTER})),
+    ] {
+        assert_eq!(code(&harness, "ecs", operation, input).await, "ClusterNotFoundException", "{operation}");
+    }
+    // The root looks after the machines.
+    let machines = ecs(&harness, "ListContainerInstances", json!({"cluster": POOL_CLUSTER})).await;
+    assert_eq!(list(&machines["containerInstanceArns"]).len(), 2);
+    let wrong = state::audit::audit(&harness.server.context().store.snapshot());
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[tokio::test]
+async fn a_service_on_fargate_begins_when_a_machine_is_given() {
+    let harness = Harness::start().await;
+    ecs(&harness, "CreateCluster", json!({})).await;
+    small(&harness).await;
+    let network = network(&harness, &["us-east-1a"]).await;
+    let service = json!({
+        "serviceName": "web", "taskDefinition": "small", "launchType": "FARGATE", "desiredCount": 2,
+        "networkConfiguration": network,
+    });
+    ecs(&harness, "CreateService", service).await;
+    let describe = || ("DescribeServices", json!({"services": ["web"]}));
+    let told = |answer: &Value| {
+        let events = list(&answer["services"][0]["events"]).iter();
+        events.map(|event| text(&event["message"])).any(|told| told.contains("Capacity is unavailable at this time"))
+    };
+    until(&harness, "word that there is no room", "ecs", describe(), told).await;
+    let _machine = given(&harness, "us-east-1a").await;
+    let pending = |answer: &Value| answer["services"][0]["pendingCount"] == 2;
+    let answer = until(&harness, "two tasks", "ecs", describe(), pending).await;
+    assert_eq!(answer["services"][0]["launchType"], "FARGATE");
+}
+
+#[tokio::test]
+async fn what_fargate_cannot_do_is_refused_with_its_words() {
+    let harness = Harness::start().await;
+    ecs(&harness, "CreateCluster", json!({})).await;
+    small(&harness).await;
+    crate::web(&harness).await;
+    let network = network(&harness, &["us-east-1a"]).await;
+    for (input, wants, says) in [
+        (run(1, &network, json!({"platformVersion": "9.9"})), "PlatformUnknownException", "9.9"),
+        (run(1, &network, json!({"taskDefinition": "web"})), "InvalidParameterException", "Network Configuration"),
+        (
+            run(1, &network, json!({"placementStrategy": [{"type": "random"}]})),
+            "InvalidParameterException",
+            "Placement strategies are not supported with FARGATE launch type.",
+        ),
+        (
+            run(1, &network, json!({"launchType": "EC2", "platformVersion": "1.4.0"})),
+            "InvalidParameterException",
+            "The platform version must be null when specifying an EC2 launch type.",
+        ),
+        (
+            run(1, &network, json!({"overrides": {"cpu": "300"}})),
+            "InvalidParameterException",
+            "No Fargate configuration exists for given values.",
+        ),
+    ] {
+        let error = harness.call("ecs", "RunTask", &input).await.unwrap_err();
+        assert_eq!(error.code, wants, "{input}: {error}");
+        assert!(error.message.contains(says), "{input}: {error}");
+    }
+    let token = token(&harness, Some("default"), 1).await;
+    let refusal = Machine::new(&harness).await.join(&harness, &token, Some(POOL_CLUSTER)).await.unwrap_err();
+    assert!(refusal.message.contains("not for Fargate"), "{}", refusal.message);
+}
