@@ -48,7 +48,7 @@ pub use definition_rules::InvalidDefinition;
 pub use fargate::{CpuArchitecture, Platform, PlatformVersion, Pool};
 pub use health::{Health, HealthCheck, HealthStatus};
 pub use lifecycle::{ContainerObservation, ObservedStatus, TaskObservation};
-pub use machine::{Machine, MachineState, MetadataOptions};
+pub use machine::{Machine, MachineState, MetadataOptions, Run};
 pub use names::{
     AccountId, ClusterName, ContainerInstanceId, Family, InvalidName, Region, ServiceDeploymentId, ServiceName, TaskId,
 };

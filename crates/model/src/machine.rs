@@ -67,6 +67,17 @@ impl MetadataOptions {
     }
 }
 
+/// A time over which a machine ran: what EC2 bills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Run {
+    pub from: Timestamp,
+    pub to: Timestamp,
+}
+
+/// Runs that are remembered: more than anybody makes between two looks of the metering loop, which are a second apart.
+pub const MAX_RUNS: usize = 8;
+
 /// A local instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
@@ -106,6 +117,10 @@ pub struct Machine {
     /// When `state` last changed; a terminated machine is forgotten some time after it.
     #[serde(default)]
     pub state_changed_at: Timestamp,
+    /// The last times it ran that are over, at most [`MAX_RUNS`]. Kept because `state_changed_at` goes on, and whoever meters
+    /// may look late.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<Run>,
     /// Its image id, as asked for.
     #[serde(default)]
     pub image_id: String,
@@ -123,4 +138,27 @@ pub struct Machine {
     /// Tags.
     #[serde(default)]
     pub tags: Tags,
+}
+
+impl Machine {
+    /// Since when it runs, if it does.
+    pub fn running_since(&self) -> Option<Timestamp> {
+        // Records of old say no time of their last change.
+        let since = self.state_changed_at.max(self.launched_at);
+        (self.state == MachineState::Running).then_some(since)
+    }
+
+    /// Moves it to another state.
+    pub fn enter(&mut self, state: MachineState, at: Timestamp) {
+        if let Some(from) = self.running_since() {
+            self.runs.push(Run { from, to: at.max(from) });
+            let kept = self.runs.len().saturating_sub(MAX_RUNS);
+            self.runs.drain(..kept);
+        }
+        self.state = state;
+        self.state_changed_at = at;
+        if state == MachineState::Pending {
+            self.launched_at = at;
+        }
+    }
 }

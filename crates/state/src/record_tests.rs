@@ -224,6 +224,7 @@ fn machine() -> Record {
             state: MachineState::ShuttingDown,
             state_reason: Some("Client.UserInitiatedShutdown: User initiated shutdown".to_owned()),
             state_changed_at: Timestamp(8),
+            runs: Vec::new(),
             image_id: "ami-1".to_owned(),
             key_name: None,
             launched_at: Timestamp(4),
@@ -487,6 +488,7 @@ fn other_forms() -> Vec<(Record, &'static str)> {
         (patient_service(), "health"),
         (told_machine(), "metadata"),
         (spot_task(), "fargate"),
+        (run_machine(), "runs"),
         (network::attached_task(), "attachment"),
         (network::attached_revision(), "network"),
         (network::roomy_instance(), "interfaces"),
@@ -501,6 +503,12 @@ fn told_machine() -> Record {
     let known = std::sync::Arc::make_mut(&mut machine);
     known.user_data = Some("IyEvYmluL3NoCg==".to_owned());
     known.metadata_options = MetadataOptions { enabled: true, tokens_required: true, hop_limit: 2 };
+    Record::Machine(machine)
+}
+
+fn run_machine() -> Record {
+    let Record::Machine(mut machine) = machine() else { unreachable!() };
+    std::sync::Arc::make_mut(&mut machine).runs = vec![model::Run { from: Timestamp(5), to: Timestamp(8) }];
     Record::Machine(machine)
 }
 

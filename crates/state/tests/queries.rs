@@ -313,6 +313,38 @@ fn machines_are_made_once_and_share_no_address() {
 }
 
 #[test]
+fn the_last_times_that_a_machine_ran_are_known() {
+    let store = store();
+    must(&store, Command::RunMachines { machines: vec![machine(1, 7)] });
+    let id = machine(1, 7).id;
+    let enter = |state, at| {
+        let (id, at) = (id.clone(), Timestamp(at));
+        must(&store, Command::SetMachineState { scope: scope(), id: id.clone(), state, reason: None, at });
+        let snapshot = store.snapshot();
+        let machine = snapshot.machine(&scope(), &id).unwrap();
+        (machine.running_since().map(|at| at.0), machine.runs.last().map(|run| (run.from.0, run.to.0)))
+    };
+    use MachineState::{Pending, Running, ShuttingDown, Stopped, Stopping, Terminated};
+    for (state, at, running, last) in [
+        (Running, 10, Some(10), None),
+        (Stopping, 25, None, Some((10, 25))),
+        (Stopped, 26, None, Some((10, 25))),
+        (Pending, 30, None, Some((10, 25))),
+        (Running, 40, Some(40), Some((10, 25))),
+        // The clock was set back.
+        (ShuttingDown, 35, None, Some((40, 40))),
+        (Terminated, 50, None, Some((40, 40))),
+    ] {
+        assert_eq!(enter(state, at), (running, last), "{state:?}");
+    }
+    let mut machine = machine(2, 8);
+    for at in 0..100 {
+        machine.enter(if at % 2 == 0 { Running } else { Stopped }, Timestamp(at));
+    }
+    assert_eq!((machine.runs.len(), machine.runs[0].to.0), (model::machine::MAX_RUNS, 85));
+}
+
+#[test]
 fn a_join_token_has_its_limits() {
     let store = store();
     let activation = Activation {

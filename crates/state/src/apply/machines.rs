@@ -70,12 +70,8 @@ impl Draft<'_> {
             return Err(Rejected::MachineState { id: id.to_owned(), from: known.state, to: state });
         }
         let mut machine = Machine::clone(known);
-        machine.state = state;
+        machine.enter(state, at);
         machine.state_reason = reason;
-        machine.state_changed_at = at;
-        if state == MachineState::Pending {
-            machine.launched_at = at;
-        }
         Ok(Outcome::Machine(self.put_machine(machine)))
     }
 

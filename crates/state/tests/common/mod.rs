@@ -176,6 +176,7 @@ pub fn machine(number: u64, last_octet: u8) -> Machine {
         state: MachineState::Pending,
         state_reason: None,
         state_changed_at: Timestamp(1),
+        runs: Vec::new(),
         image_id: String::new(),
         key_name: None,
         launched_at: Timestamp(1),

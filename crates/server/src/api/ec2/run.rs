@@ -107,6 +107,7 @@ impl Launch {
             state: MachineState::Pending,
             state_reason: None,
             state_changed_at: now,
+            runs: Vec::new(),
             image_id: set(request.image_id).unwrap_or_else(|| DEFAULT_IMAGE.to_owned()),
             key_name: set(request.key_name),
             launched_at: now,
