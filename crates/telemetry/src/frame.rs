@@ -1,4 +1,4 @@
-//! Length and checksum around every record of the journal and of the stream catalogues, so that a torn end is seen.
+//! Length and checksum around every record of the logs' journal, their stream catalogues and the usage ledger, so that a torn end is seen.
 //!
 //! A frame is `len: u32`, `crc32: u32` (over the length and the payload), payload; little endian.
 
@@ -7,7 +7,7 @@ const HEADER: usize = 8;
 const MAX_PAYLOAD: usize = 64 << 20;
 
 /// Appends one framed `payload`. Payloads are never empty.
-pub(super) fn push(out: &mut Vec<u8>, payload: &[u8]) {
+pub(crate) fn push(out: &mut Vec<u8>, payload: &[u8]) {
     let len = u32::try_from(payload.len()).expect("records are bounded far below 4 GiB");
     out.extend_from_slice(&len.to_le_bytes());
     out.extend_from_slice(&checksum(len, payload).to_le_bytes());
@@ -15,18 +15,18 @@ pub(super) fn push(out: &mut Vec<u8>, payload: &[u8]) {
 }
 
 /// Walks the whole frames of `bytes` and stops for good at the first that is torn or damaged.
-pub(super) struct Frames<'a> {
+pub(crate) struct Frames<'a> {
     bytes: &'a [u8],
     good: usize,
 }
 
 impl<'a> Frames<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Frames { bytes, good: 0 }
     }
 
     /// Offset just behind the last whole frame seen so far: where a file is cut and written on.
-    pub(super) fn good(&self) -> usize {
+    pub(crate) fn good(&self) -> usize {
         self.good
     }
 }
@@ -53,7 +53,7 @@ impl<'a> Iterator for Frames<'a> {
 
 /// Whether whole frames follow somewhere behind `at`, where one is not whole: then that is no torn end but damage, and
 /// what follows was answered once.
-pub(super) fn resumes(bytes: &[u8], at: usize) -> bool {
+pub(crate) fn resumes(bytes: &[u8], at: usize) -> bool {
     let rest = at.saturating_add(1)..bytes.len();
     rest.into_iter().any(|from| Frames::new(&bytes[from..]).next().is_some())
 }

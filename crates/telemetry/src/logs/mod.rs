@@ -15,7 +15,6 @@ mod codec;
 mod command;
 mod describe;
 mod error;
-mod frame;
 mod group_files;
 mod journal;
 mod names;
@@ -27,6 +26,8 @@ mod segment;
 mod staged;
 mod types;
 mod writer;
+
+use crate::frame;
 
 use std::collections::BTreeMap;
 use std::fs::File;
