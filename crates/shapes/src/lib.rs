@@ -6,6 +6,7 @@
 // Generated code speaks for AWS's model: its documentation is AWS's, and its names are too.
 #![allow(missing_docs, clippy::large_enum_variant, clippy::doc_markdown)]
 
+pub mod ce;
 pub mod ec2;
 pub mod ecs;
 pub mod logs;
@@ -14,5 +15,12 @@ pub mod ssm;
 pub mod sts;
 
 /// Every service we have shapes for.
-pub static SERVICES: [&wire::schema::Service; 6] =
-    [&ec2::SERVICE, &ecs::SERVICE, &logs::SERVICE, &servicediscovery::SERVICE, &ssm::SERVICE, &sts::SERVICE];
+pub static SERVICES: [&wire::schema::Service; 7] = [
+    &ce::SERVICE,
+    &ec2::SERVICE,
+    &ecs::SERVICE,
+    &logs::SERVICE,
+    &servicediscovery::SERVICE,
+    &ssm::SERVICE,
+    &sts::SERVICE,
+];

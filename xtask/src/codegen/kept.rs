@@ -101,4 +101,11 @@ pub(crate) const SERVICES: &[Kept] = &[
         operations: &[],
         validation_code: "InvalidInput",
     },
+    Kept {
+        name: "ce",
+        dir: "ce/2017-10-25",
+        // Forecasts, reservations and anomalies are about contracts that nobody has with us.
+        operations: &["GetCostAndUsage"],
+        validation_code: "ValidationException",
+    },
 ];
