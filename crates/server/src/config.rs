@@ -42,6 +42,8 @@ pub struct Config {
     pub stopped_task_retention: Duration,
     /// Where state changes are sent besides the event log.
     pub events_webhook: Option<WebhookConfig>,
+    /// The price list; in the data directory unless said otherwise.
+    pub prices: Option<PathBuf>,
     /// Bounds of the HTTP side.
     pub limits: Limits,
 }
@@ -136,6 +138,7 @@ impl Config {
             public_pool: ipnet::Ipv4Net::new_assert(Ipv4Addr::new(198, 51, 100, 0), 24),
             stopped_task_retention: Duration::from_secs(30 * 24 * 3600),
             events_webhook: None,
+            prices: None,
             limits: Limits::default(),
         }
     }

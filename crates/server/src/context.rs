@@ -1,6 +1,6 @@
 //! What every request handler and every loop has in its hand.
 
-use crate::{config::Config, credentials::Credentials};
+use crate::{config::Config, credentials::Credentials, usage::Metered};
 use effects::Effects;
 use model::{AccountId, Scope};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
@@ -25,6 +25,8 @@ pub struct Context {
     pub ca_pem: Arc<OnceLock<String>>,
     /// Where the AWS endpoint is reached; set when it is.
     pub addresses: Arc<OnceLock<Vec<SocketAddr>>>,
+    /// Up to where usage is in the ledger.
+    pub metered: Arc<Metered>,
 }
 
 /// Who calls, proved by the signature.

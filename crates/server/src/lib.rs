@@ -21,8 +21,10 @@ mod ca;
 mod context;
 mod lobby;
 mod loops;
+mod prices;
 mod serve;
 mod session;
+mod usage;
 
 pub use api::{ApiError, CoverageRow, coverage};
 pub use ca::CaError;

@@ -3,6 +3,7 @@
 use crate::http::{self, Listener, TlsError};
 use crate::loops::{
     events::EventLog,
+    metering::Metering,
     webhook::{Webhook, WebhookError},
 };
 use crate::session::{self, LinkError};
@@ -45,6 +46,12 @@ pub enum ServerError {
     /// It cannot be known which events were told.
     #[error("cannot read how far the event log has come")]
     Events(#[source] io::Error),
+    /// It cannot be known which usage is in the ledger.
+    #[error("cannot read how far the usage ledger has come")]
+    Usage(#[source] io::Error),
+    /// The prices cannot be read.
+    #[error("cannot use the price list")]
+    Prices(#[source] io::Error),
     /// Events cannot be sent to where they should.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
@@ -69,6 +76,8 @@ pub async fn serve(config: Config, effects: Effects, host: Arc<dyn MachineHost>)
     // Before any door opens: what changes from here on is told.
     let events = EventLog::open(&ctx).map_err(ServerError::Events)?;
     let webhook = Webhook::open(&ctx)?;
+    let metering = Metering::open(&ctx).map_err(ServerError::Usage)?;
+    crate::prices::open(&ctx.config).map_err(ServerError::Prices)?;
     let listeners = endpoints(&ctx).await?;
     let endpoints: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
     let doors = session::bind(&ctx, &*host).await?;
@@ -86,6 +95,7 @@ pub async fn serve(config: Config, effects: Effects, host: Arc<dyn MachineHost>)
         ctx.effects.spawn("webhook", webhook.run(ctx.clone(), events.complete()));
     }
     ctx.effects.spawn("events", events.run(ctx.clone()));
+    ctx.effects.spawn("metering", metering.run(ctx.clone()));
     Ok(Server { ctx, endpoints, links })
 }
 
@@ -105,6 +115,7 @@ fn open(config: Config, effects: Effects) -> Result<Context, ServerError> {
         config: Arc::new(config),
         ca_pem: Arc::new(OnceLock::new()),
         addresses: Arc::new(OnceLock::new()),
+        metered: Arc::default(),
     })
 }
 

@@ -236,6 +236,7 @@ impl World {
             config: Arc::new(config),
             ca_pem: Arc::new(OnceLock::new()),
             addresses: Arc::new(OnceLock::new()),
+            metered: Arc::default(),
         };
         let link = PlainLink::open(ctx.clone()).unwrap();
         for agent in &self.agents {

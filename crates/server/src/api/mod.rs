@@ -4,6 +4,7 @@
 //! Adding an operation: an `async fn` in its room, an arm in the room's `dispatch`, a [`Row`](honoured::Row) that says which
 //! members it honours. A test compares rows with arms.
 
+pub mod ce;
 pub mod ec2;
 pub mod ecs;
 pub mod error;
@@ -25,6 +26,7 @@ use wire::schema::{Operation, Service};
 /// The operations that are served, room by room: `(service, rows)`.
 pub(crate) fn rooms() -> &'static [(&'static str, &'static [honoured::Row])] {
     &[
+        ("ce", ce::HONOURED),
         ("ec2", ec2::HONOURED),
         ("ec2", ec2::addresses::HONOURED),
         ("ec2", ec2::gateways::HONOURED),
@@ -65,6 +67,7 @@ pub async fn dispatch(
 ) -> Result<Value, ApiError> {
     honoured::check(service, operation, &input)?;
     match service.name {
+        "ce" => ce::dispatch(ctx, caller, operation.name, input).await,
         "ec2" => ec2::dispatch(ctx, caller, operation.name, input).await,
         "ecs" => ecs::dispatch(ctx, caller, operation.name, input).await,
         "logs" => logs::dispatch(ctx, caller, operation.name, input).await,

@@ -7,6 +7,7 @@ mod hooks;
 mod kept;
 mod liveness;
 mod machines;
+pub(crate) mod metering;
 mod retention;
 mod services;
 pub(crate) mod webhook;

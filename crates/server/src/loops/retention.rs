@@ -39,11 +39,13 @@ pub(super) async fn run(ctx: Context) {
 fn due(ctx: &Context, snapshot: &Snapshot, scope: &Scope, now: Timestamp) -> Vec<Command> {
     let kept = i64::try_from(ctx.config.stopped_task_retention.as_millis()).unwrap_or(i64::MAX);
     let before = Timestamp(now.0.saturating_sub(kept));
+    let metered = ctx.metered.forgettable();
     let mut commands =
         vec![Command::ForgetTokens { scope: scope.clone(), before: now.plus_millis(-TOKEN_LIFE_MILLIS) }];
     for cluster in snapshot.clusters(scope, None) {
         let arn = &cluster.cluster.arn;
-        let old: Vec<_> = snapshot.stopped_before(arn, before).take(BATCH * BATCHES).map(|t| t.arn.clone()).collect();
+        let old = snapshot.stopped_before(arn, before).filter(|task| metered.task(&task.arn));
+        let old: Vec<_> = old.take(BATCH * BATCHES).map(|t| t.arn.clone()).collect();
         commands.extend(old.chunks(BATCH).map(|tasks| Command::ForgetTasks { tasks: tasks.to_vec() }));
         // AWS does not say how long an INACTIVE service is described; ours is as long as its last tasks.
         let over = |row: &&std::sync::Arc<state::ServiceRow>| {
@@ -55,7 +57,8 @@ fn due(ctx: &Context, snapshot: &Snapshot, scope: &Scope, now: Timestamp) -> Vec
             commands.push(Command::ForgetServices { arns });
         }
         let gone = |row: &&std::sync::Arc<state::InstanceRow>| {
-            row.instance.status == InstanceStatus::Inactive && row.instance.agent_changed_at < before && row.live == 0
+            let old = row.instance.agent_changed_at < before && row.live == 0;
+            row.instance.status == InstanceStatus::Inactive && old && metered.instance(&row.instance.arn)
         };
         let arns: Vec<_> = cluster.instances().filter(gone).map(|r| r.instance.arn.clone()).take(BATCH).collect();
         if !arns.is_empty() {
@@ -74,7 +77,8 @@ fn due(ctx: &Context, snapshot: &Snapshot, scope: &Scope, now: Timestamp) -> Vec
         commands.push(Command::DeleteActivation { scope: scope.clone(), id: activation.id.clone() });
     }
     let old_machine = |m: &&std::sync::Arc<model::Machine>| {
-        m.state == MachineState::Terminated && now.millis_since(m.state_changed_at) > MACHINE_LIFE_MILLIS
+        let old = now.millis_since(m.state_changed_at) > MACHINE_LIFE_MILLIS;
+        m.state == MachineState::Terminated && old && metered.machine(m)
     };
     let ids: Vec<_> = snapshot.machines(scope, None).filter(old_machine).map(|m| m.id.clone()).take(BATCH).collect();
     if !ids.is_empty() {

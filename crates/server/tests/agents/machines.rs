@@ -77,6 +77,13 @@ async fn start(host: &Arc<Recorder>) -> Harness {
     Harness::start_on(configure, host.clone()).await
 }
 
+/// A server on such a host, for tests of what else hangs on machines.
+pub(crate) async fn start_with_host() -> (Arc<dyn MachineHost>, Harness) {
+    let host = Arc::new(Recorder::default());
+    let harness = start(&host).await;
+    (host, harness)
+}
+
 fn user_data(text: &str) -> String {
     STANDARD.encode(text)
 }
@@ -86,7 +93,7 @@ fn states(answer: &Value) -> Vec<(String, String)> {
     instances.map(|i| (text(&i["InstanceId"]).to_owned(), text(&i["State"]["Name"]).to_owned())).collect()
 }
 
-async fn reach(harness: &Harness, ids: &[String], state: &str) {
+pub(crate) async fn reach(harness: &Harness, ids: &[String], state: &str) {
     let call = ("DescribeInstances", json!({"InstanceIds": ids}));
     until(harness, state, "ec2", call, |answer| states(answer).iter().all(|(_, is)| is == state)).await;
 }

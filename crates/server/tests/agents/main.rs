@@ -21,6 +21,7 @@ mod placement;
 mod restart;
 mod services;
 mod sessions;
+mod usage;
 
 use client::Harness;
 use serde_json::{Value, json};

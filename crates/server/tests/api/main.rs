@@ -6,6 +6,7 @@
 
 mod client;
 mod clusters;
+mod costs;
 mod coverage;
 mod definitions;
 mod discovery;
