@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Run(Box<crate::cli::RunArgs>),
     /// Show what happened in a cluster: tasks, instances, services and deployments as they change.
     Events(crate::cli::EventsArgs),
+    /// Tell what was used and what it costs, by cluster, service, tag or day.
+    Cost(crate::cli::CostArgs),
     /// Make, list and delete the tokens with which machines join.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -107,6 +109,9 @@ pub(crate) struct ServerArgs {
     /// Let RunInstances make instances on this machine (needs root).
     #[arg(long, env = "LONGSHORE_LOCAL_INSTANCES")]
     pub(crate) local_instances: bool,
+    /// The price list for `cost`; without it prices.json in the data directory, which is made with AWS's published prices.
+    #[arg(long, value_name = "FILE", env = "LONGSHORE_PRICES")]
+    pub(crate) prices: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) events: WebhookArgs,
     #[command(flatten)]

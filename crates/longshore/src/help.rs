@@ -163,6 +163,15 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "cost",
+        &[
+            ("This month, cluster by cluster", "longshore cost"),
+            ("One cluster's services", "longshore cost --cluster shop --by service"),
+            ("Day by day, for a spreadsheet", "longshore cost --by day --from 2026-11-01 --to 2026-12-01 --format csv"),
+            ("By a tag of tasks and instances", "longshore cost --by tag:team --format json"),
+        ],
+    ),
+    (
         "token",
         &[(
             "Let three machines join one cluster within a day",

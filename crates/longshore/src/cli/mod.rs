@@ -9,6 +9,7 @@ mod client;
 mod cluster;
 mod compose;
 mod config;
+mod cost;
 mod definition;
 mod deploy;
 mod down;
@@ -31,6 +32,7 @@ mod user_data;
 pub(crate) mod wait;
 
 pub(crate) use client::{Client, Target};
+pub(crate) use cost::{CostArgs, cost};
 pub(crate) use deploy::{DeployArgs, deploy};
 pub(crate) use events::{EventsArgs, events};
 pub(crate) use net::{NetArgs, net};

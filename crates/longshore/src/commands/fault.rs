@@ -66,6 +66,12 @@ pub(super) fn of_start(error: ServerError) -> anyhow::Error {
             "See containerd/containerd.log in the data directory; `longshore server` runs without local instances"
                 .to_owned(),
         ),
+        ServerError::Usage(_) => {
+            Some("Remove usage.json from the data directory; what is told again by that counts once".to_owned())
+        }
+        ServerError::Prices(_) => {
+            Some("Mend it, or move it away to have the published prices written anew; see docs/cost.md".to_owned())
+        }
         ServerError::Events(_) => {
             Some("Remove events.json from the data directory; events told from then on are complete".to_owned())
         }

@@ -36,6 +36,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Deploy(args) => asking(cli::deploy(*args)),
         Command::Run(args) => asking(cli::run_task(*args)),
         Command::Events(args) => asking(async { cli::events(args).await.map(|()| ExitCode::SUCCESS) }),
+        Command::Cost(args) => asking(cli::cost(args)),
         Command::Token(command) => token::run(command),
         Command::State(command) => state::run(command),
         Command::Completions { shell } => {

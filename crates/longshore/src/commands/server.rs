@@ -80,6 +80,7 @@ fn config(args: &ServerArgs, data_dir: std::path::PathBuf, local: bool) -> Resul
         public_pool: args.public_pool,
         stopped_task_retention: Duration::from_secs(u64::from(args.stopped_task_hours) * 3600),
         local_instances: local,
+        prices: args.prices.clone(),
         events_webhook: args.events.url.clone().map(|url| WebhookConfig {
             url,
             secret_file: args.events.secret_file.clone(),

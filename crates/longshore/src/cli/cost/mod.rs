@@ -1,0 +1,213 @@
+//! `cost`: what was used and what it costs. Over the public wire: GetCostAndUsage and nothing else.
+//!
+//! What AWS has no dimension for is asked by tags (docs/cost.md). Amounts stay decimals: nothing here is a floating-point number.
+
+mod amount;
+mod show;
+
+use super::{Where, config, say};
+use amount::Amount;
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use jiff::{ToSpan, Zoned, civil::Date, tz::TimeZone};
+use shapes::ce;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::ExitCode,
+    str::FromStr,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct CostArgs {
+    /// What to sum by: cluster, service, family, launch-type, capacity-provider, instance-type, usage-type, region, day, or
+    /// tag:KEY.
+    #[arg(long, default_value = "cluster")]
+    by: By,
+    /// The first day, YYYY-MM-DD (UTC); the first of this month, if none is named.
+    #[arg(long, value_name = "DAY")]
+    from: Option<Date>,
+    /// The day before which to end; with today, if none is named.
+    #[arg(long, value_name = "DAY")]
+    to: Option<Date>,
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t, visible_alias = "output")]
+    format: Format,
+    #[command(flatten)]
+    place: Where,
+}
+
+// Not doc comments, which clap would show at length.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    // For people.
+    #[default]
+    Table,
+    // For scripts.
+    Json,
+    // For spreadsheets.
+    Csv,
+}
+
+/// What to sum by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum By {
+    Day,
+    Dimension(&'static str),
+    Tag(String),
+}
+
+impl FromStr for By {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let tag = |key: &str| Ok(Self::Tag(key.to_owned()));
+        match text {
+            "day" => Ok(Self::Day),
+            "cluster" => tag("aws:ecs:clusterName"),
+            "service" => tag("aws:ecs:serviceName"),
+            "family" => tag("longshore:family"),
+            "launch-type" => tag("longshore:launchType"),
+            "capacity-provider" => tag("longshore:capacityProvider"),
+            "instance-type" => Ok(Self::Dimension("INSTANCE_TYPE")),
+            "usage-type" => Ok(Self::Dimension("USAGE_TYPE")),
+            "region" => Ok(Self::Dimension("REGION")),
+            other => match other.strip_prefix("tag:") {
+                Some(key) if !key.is_empty() => tag(key),
+                _ => Err("it is cluster, service, family, launch-type, capacity-provider, instance-type, usage-type, \
+                          region, day or tag:KEY"
+                    .to_owned()),
+            },
+        }
+    }
+}
+
+impl By {
+    /// The groups to ask for: what is summed by, and the usage type, which says what a quantity is of.
+    fn groups(&self) -> Vec<ce::GroupDefinition> {
+        let group =
+            |kind: &str, key: &str| ce::GroupDefinition { r#type: Some(kind.to_owned()), key: Some(key.to_owned()) };
+        let usage_type = group("DIMENSION", "USAGE_TYPE");
+        match self {
+            Self::Day | Self::Dimension("USAGE_TYPE") => vec![usage_type],
+            Self::Dimension(name) => vec![group("DIMENSION", name), usage_type],
+            Self::Tag(key) => vec![group("TAG", key), usage_type],
+        }
+    }
+
+    /// What a group's key stands for.
+    fn name<'a>(&self, key: &'a str) -> &'a str {
+        match self {
+            Self::Tag(tag) => key.strip_prefix(tag.as_str()).and_then(|rest| rest.strip_prefix('$')).unwrap_or(key),
+            Self::Day | Self::Dimension(_) => key,
+        }
+    }
+}
+
+/// What came together under one name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Line {
+    cost: Amount,
+    /// Hours by their unit, as AWS calls it.
+    hours: BTreeMap<String, Amount>,
+}
+
+/// The answer, all pages of it.
+#[derive(Debug, Default)]
+struct Bill {
+    lines: BTreeMap<String, Line>,
+    /// Usage types that have no price.
+    unpriced: BTreeSet<String>,
+}
+
+pub(crate) async fn cost(args: CostArgs) -> Result<ExitCode> {
+    let settings = config::settings(&args.place, None)?;
+    let today = Zoned::now().with_time_zone(TimeZone::UTC).date();
+    let from = args.from.unwrap_or_else(|| today.first_of_month());
+    let to = args.to.map_or_else(|| today.checked_add(1.day()), Ok)?;
+    if from >= to {
+        bail!("--from {from} is not before --to {to}; the day of --to is not counted itself");
+    }
+    let mut request = ce::GetCostAndUsageRequest {
+        time_period: Some(ce::DateInterval { start: Some(from.to_string()), end: Some(to.to_string()) }),
+        granularity: Some(if args.by == By::Day { "DAILY" } else { "MONTHLY" }.to_owned()),
+        metrics: Some(vec!["UnblendedCost".to_owned(), "UsageQuantity".to_owned()]),
+        group_by: Some(args.by.groups()),
+        filter: args.place.cluster.as_deref().map(of_cluster),
+        ..Default::default()
+    };
+    let mut bill = Bill::default();
+    loop {
+        let page = settings.client.call(&request).await?;
+        request.next_page_token = page.next_page_token.clone();
+        bill.take(&args.by, page)?;
+        if request.next_page_token.is_none() {
+            break;
+        }
+    }
+    match args.format {
+        Format::Table => show::table(&bill, from, to),
+        Format::Json => say::json(&show::json(&bill, from, to))?,
+        Format::Csv => show::csv(&bill).iter().for_each(say::out),
+    }
+    for usage_type in &bill.unpriced {
+        let file = "prices.json in the server's data directory";
+        say::warn("It has no price and counts as nothing; give it one", &[("usage type", usage_type), ("in", file)]);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn of_cluster(cluster: &str) -> ce::Expression {
+    let name = cluster.rsplit('/').next().unwrap_or(cluster).to_owned();
+    let tags = ce::TagValues {
+        key: Some("aws:ecs:clusterName".to_owned()),
+        values: Some(vec![name]),
+        match_options: Some(vec!["EQUALS".to_owned()]),
+    };
+    ce::Expression { tags: Some(tags), ..Default::default() }
+}
+
+impl Bill {
+    fn take(&mut self, by: &By, page: ce::GetCostAndUsageResponse) -> Result<()> {
+        for part in page.results_by_time.into_iter().flatten() {
+            let day = part.time_period.and_then(|period| period.start).unwrap_or_default();
+            for group in part.groups.into_iter().flatten() {
+                let keys = group.keys.unwrap_or_default();
+                let name = if *by == By::Day { &day } else { keys.first().unwrap_or(&day) };
+                let line = self.lines.entry(by.name(name).to_owned()).or_default();
+                line.add(&group.metrics.unwrap_or_default())?;
+            }
+        }
+        let notes = page.dimension_value_attributes.into_iter().flatten();
+        let unpriced = notes.filter(|note| note.attributes.as_ref().is_some_and(|all| all.contains_key("price")));
+        self.unpriced.extend(unpriced.filter_map(|note| note.value));
+        Ok(())
+    }
+
+    fn total(&self) -> Line {
+        let mut total = Line::default();
+        for line in self.lines.values() {
+            total.cost += line.cost;
+            for (unit, hours) in &line.hours {
+                *total.hours.entry(unit.clone()).or_default() += *hours;
+            }
+        }
+        total
+    }
+}
+
+impl Line {
+    fn add(&mut self, metrics: &BTreeMap<String, ce::MetricValue>) -> Result<()> {
+        let amount = |metric: &ce::MetricValue| metric.amount.as_deref().unwrap_or("0").parse::<Amount>();
+        if let Some(cost) = metrics.get("UnblendedCost") {
+            self.cost += amount(cost)?;
+        }
+        if let Some(hours) = metrics.get("UsageQuantity") {
+            let unit = hours.unit.clone().unwrap_or_default();
+            *self.hours.entry(unit).or_default() += amount(hours)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
