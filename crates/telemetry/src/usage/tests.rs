@@ -189,7 +189,10 @@ proptest! {
         for usage in &usages {
             let least = match usage.what {
                 Resource::Fargate { .. } | Resource::Instance { .. } if usage.over => 60_000,
-                _ => 0,
+                Resource::Fargate { .. }
+                | Resource::Instance { .. }
+                | Resource::OnInstance { .. }
+                | Resource::External => 0,
             };
             let mut second = usage.from.0;
             while second < usage.to.0.max(usage.from.0 + least) {

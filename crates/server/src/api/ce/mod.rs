@@ -101,7 +101,7 @@ async fn cost_and_usage(
     let totals = totals?;
     let attributes = render::unpriced(&totals);
     let rows = render::rows(&question.period, totals);
-    let rest = rows.into_iter().filter(|row| cursor.as_deref().is_none_or(|cursor| row.place() > cursor.to_owned()));
+    let rest = rows.into_iter().filter(|row| cursor.as_deref().is_none_or(|cursor| row.place().as_str() > cursor));
     let (page, next_page_token) = pages.cut(rest, PAGE, render::Row::place);
     let now = ctx.effects.now();
     Ok(aws::GetCostAndUsageResponse {
@@ -127,7 +127,7 @@ fn reckon(ctx: &Context, account: &str, question: &Question) -> Result<Totals, A
             wanted.then(|| question.keys.iter().map(|key| key.label(usage, charge)).collect())
         });
     });
-    for file in damaged.map_err(of_ledger)? {
+    for file in damaged.map_err(|error| of_ledger(&error))? {
         tracing::warn!(%file, "a part of the usage ledger is damaged; what it held is missing in reports");
     }
     if too_many {
@@ -141,7 +141,7 @@ fn unavailable(error: &io::Error) -> ApiError {
     ApiError::new("DataUnavailableException", format!("The price list cannot be used: {error}"))
 }
 
-fn of_ledger(error: LedgerError) -> ApiError {
+fn of_ledger(error: &LedgerError) -> ApiError {
     match error {
         LedgerError::TooMany => ApiError::new("LimitExceededException", format!("{error}; ask for a shorter one.")),
         LedgerError::Io { .. } | LedgerError::Newer { .. } => {
