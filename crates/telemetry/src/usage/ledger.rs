@@ -19,7 +19,7 @@ use std::{
 
 /// The version of a frame's form.
 const VERSION: u32 = 1;
-/// Where a file ends and the next of the month begins: some 200,000 usages, which are read in a second.
+/// Where a file ends and the next of the month begins: some 200,000 usages.
 const FILE_BYTES: u64 = 64 << 20;
 /// Usages in one frame: some 300 KiB, of which a torn end costs nothing that was told as done.
 const FRAME_USAGES: usize = 1_000;
