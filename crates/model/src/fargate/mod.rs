@@ -61,9 +61,7 @@ pub struct Platform {
 
 impl Platform {
     /// AWS's `platformFamily`; there is no other here.
-    pub fn family(self) -> &'static str {
-        "Linux"
-    }
+    pub const FAMILY: &str = "Linux";
 }
 
 /// Fargate's platform for Linux, of which the newest is `LATEST`.

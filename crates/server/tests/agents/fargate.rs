@@ -49,7 +49,7 @@ async fn network(harness: &Harness, zones: &[&str]) -> Value {
     json!({"awsvpcConfiguration": {"subnets": subnets}})
 }
 
-fn run(count: u32, network: &Value, more: Value) -> Value {
+fn run(count: u32, network: &Value, more: &Value) -> Value {
     let mut input =
         json!({"taskDefinition": "small", "launchType": "FARGATE", "count": count, "networkConfiguration": network});
     input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -65,14 +65,14 @@ async fn tasks_of_all_clusters_share_machines_that_no_client_sees() {
     small(&harness).await;
     let zones = ["us-east-1a", "us-east-1b"];
     let network = network(&harness, &zones).await;
-    let full = ecs(&harness, "RunTask", run(2, &network, json!({}))).await;
+    let full = ecs(&harness, "RunTask", run(2, &network, &json!({}))).await;
     let reason = "Capacity is unavailable at this time. Please try again later or in a different availability zone";
     assert_eq!(full["failures"], json!([{"reason": reason}, {"reason": reason}]), "nobody gave Fargate a machine yet");
     let _machines = [given(&harness, zones[0]).await, given(&harness, zones[1]).await];
 
     // Each machine has room for four.
-    let ours = ecs(&harness, "RunTask", run(6, &network, json!({}))).await;
-    let theirs = ecs(&harness, "RunTask", run(3, &network, json!({"cluster": "other"}))).await;
+    let ours = ecs(&harness, "RunTask", run(6, &network, &json!({}))).await;
+    let theirs = ecs(&harness, "RunTask", run(3, &network, &json!({"cluster": "other"}))).await;
     assert_eq!((list(&ours["tasks"]).len(), list(&theirs["tasks"]).len()), (6, 2), "{theirs:#}");
     assert_eq!(theirs["failures"], json!([{"reason": reason}]));
     for task in list(&ours["tasks"]).iter().chain(list(&theirs["tasks"])) {
@@ -102,7 +102,7 @@ async fn tasks_of_all_clusters_share_machines_that_no_client_sees() {
         "InvalidParameterException"
     );
     for (operation, input) in [
-        ("RunTask", run(1, &network, json!({"cluster": POOL_CLUSTER}))),
+        ("RunTask", run(1, &network, &json!({"cluster": POOL_CLUSTER}))),
         ("ListTasks", json!({"cluster": POOL_CLUSTER})),
         ("DeleteCluster", json!({"cluster": POOL_CLUSTER})),
     ] {
@@ -135,7 +135,9 @@ async fn a_service_on_fargate_begins_when_a_machine_is_given() {
     let _machine = given(&harness, "us-east-1a").await;
     let pending = |answer: &Value| answer["services"][0]["pendingCount"] == 2;
     let answer = until(&harness, "two tasks", "ecs", describe(), pending).await;
-    assert_eq!(answer["services"][0]["launchType"], "FARGATE");
+    let service = &answer["services"][0];
+    assert_eq!((&service["launchType"], &service["platformVersion"]), (&json!("FARGATE"), &json!("LATEST")));
+    assert_eq!(service["deployments"][0]["platformVersion"], "1.4.0");
 }
 
 #[tokio::test]
@@ -146,20 +148,20 @@ async fn what_fargate_cannot_do_is_refused_with_its_words() {
     crate::web(&harness).await;
     let network = network(&harness, &["us-east-1a"]).await;
     for (input, wants, says) in [
-        (run(1, &network, json!({"platformVersion": "9.9"})), "PlatformUnknownException", "9.9"),
-        (run(1, &network, json!({"taskDefinition": "web"})), "InvalidParameterException", "Network Configuration"),
+        (run(1, &network, &json!({"platformVersion": "9.9"})), "PlatformUnknownException", "9.9"),
+        (run(1, &network, &json!({"taskDefinition": "web"})), "InvalidParameterException", "Network Configuration"),
         (
-            run(1, &network, json!({"placementStrategy": [{"type": "random"}]})),
+            run(1, &network, &json!({"placementStrategy": [{"type": "random"}]})),
             "InvalidParameterException",
             "Placement strategies are not supported with FARGATE launch type.",
         ),
         (
-            run(1, &network, json!({"launchType": "EC2", "platformVersion": "1.4.0"})),
+            run(1, &network, &json!({"launchType": "EC2", "platformVersion": "1.4.0"})),
             "InvalidParameterException",
             "The platform version must be null when specifying an EC2 launch type.",
         ),
         (
-            run(1, &network, json!({"overrides": {"cpu": "300"}})),
+            run(1, &network, &json!({"overrides": {"cpu": "300"}})),
             "InvalidParameterException",
             "No Fargate configuration exists for given values.",
         ),

@@ -222,7 +222,11 @@ async fn one_task_set_leads_and_another_leaves() {
             INVALID,
             "Task definition does not support launch_type FARGATE.",
         ),
-        failed(made(json!({"platformVersion": "1.4.0"})), INVALID, "does not honour platformVersion"),
+        failed(
+            made(json!({"platformVersion": "1.4.0"})),
+            INVALID,
+            "The platform version must be null when specifying an EC2 launch type.",
+        ),
         failed(made(json!({"clientToken": "x".repeat(37)})), INVALID, "clientToken"),
         failed(made(json!({"service": "ours"})), INVALID, "configured to use external deployment controllers"),
         failed(made(json!({"service": "none"})), "ServiceNotFoundException", "Service not found."),

@@ -1,7 +1,7 @@
 //! What requests say of Fargate: its platform, and what cannot be asked for with it.
 
 use crate::api::ApiError;
-use model::{Attribute, LaunchType, Platform, PlatformVersion, TaskDefinitionSpec};
+use model::{Attribute, LaunchType, Platform, PlatformVersion, RevisionSpec, TaskDefinitionSpec};
 use scheduler::Strategy;
 
 /// What is said where the pool has no room. Source: observed with the original.
@@ -55,6 +55,23 @@ pub(crate) fn platform(
         ApiError::new("PlatformTaskDefinitionIncompatibilityException", text)
     };
     spec.platform(version.unwrap_or_default()).map(Some).ok_or_else(incompatible)
+}
+
+/// The version that a service was asked to run on. AWS: the newest is shown by that name.
+pub(crate) fn asked_version(spec: &RevisionSpec) -> Option<String> {
+    let asked = spec.platform_version.map_or("LATEST", PlatformVersion::as_str);
+    (spec.launch_type == LaunchType::Fargate).then(|| asked.to_owned())
+}
+
+/// The version that tasks of a deployment run on.
+pub(crate) fn shown_version(spec: &RevisionSpec) -> Option<String> {
+    let version = spec.platform_version.unwrap_or_default();
+    (spec.launch_type == LaunchType::Fargate).then(|| version.as_str().to_owned())
+}
+
+/// The platform's family; there is no other here.
+pub(crate) fn family(spec: &RevisionSpec) -> Option<String> {
+    (spec.launch_type == LaunchType::Fargate).then(|| Platform::FAMILY.to_owned())
 }
 
 /// Refuses rules about instances, of which Fargate shows none.

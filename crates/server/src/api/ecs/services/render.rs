@@ -1,7 +1,12 @@
 //! Services and their deployments as clients see them. What is unset is absent; lists and counts stand where AWS shows them.
 
+<<<<<<< ours
 use super::{connect, int, registries, task_sets};
 use crate::api::ecs::{awsvpc, tags};
+=======
+use super::{int, registries, task_sets};
+use crate::api::ecs::{awsvpc, fargate, tags};
+>>>>>>> theirs
 use model::{
     BreakerStatus, Cleanup, Deployment, DeploymentId, DeploymentRules, PropagateTags, RevisionShare, Service,
     ServiceDeployment, ServiceRevisionArn, ServiceStatus, Threshold,
@@ -38,6 +43,8 @@ pub(super) fn service(row: &ServiceRow, with_tags: bool) -> aws::Service {
         running_count: Some(int(row.running)),
         pending_count: Some(int(row.pending)),
         launch_type: spec.map(|spec| spec.launch_type.as_str().to_owned()),
+        platform_version: spec.and_then(|spec| fargate::asked_version(spec)),
+        platform_family: spec.and_then(|spec| fargate::family(spec)),
         task_definition: spec.map(|spec| spec.task_definition.to_string()),
         deployment_configuration: Some(configuration(&service.rules)),
         deployment_controller: Some(aws::DeploymentController { r#type: Some(controller.to_owned()) }),
@@ -124,6 +131,8 @@ fn deployment(row: &ServiceRow, deployment: &Deployment) -> aws::Deployment {
         created_at: Some(time(deployment.created_at)),
         updated_at: Some(time(deployment.updated_at)),
         launch_type: Some(deployment.spec.launch_type.as_str().to_owned()),
+        platform_version: fargate::shown_version(&deployment.spec),
+        platform_family: fargate::family(&deployment.spec),
         network_configuration: deployment.spec.network.as_deref().map(awsvpc::render),
         rollout_state: Some(deployment.rollout.as_str().to_owned()),
         rollout_state_reason: Some(deployment.reason.to_string()),

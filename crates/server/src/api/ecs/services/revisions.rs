@@ -1,6 +1,11 @@
 //! DescribeServiceRevisions: what was deployed once.
 
+<<<<<<< ours
 use super::{connect, registries, render::time};
+=======
+use super::{registries, render::time};
+use crate::api::ecs::fargate;
+>>>>>>> theirs
 use crate::{
     api::{
         ApiError,
@@ -53,6 +58,8 @@ fn render(revision: &ServiceRevision) -> aws::ServiceRevision {
         cluster_arn: Some(service.cluster.to_string()),
         task_definition: Some(revision.spec.task_definition.to_string()),
         launch_type: Some(revision.spec.launch_type.as_str().to_owned()),
+        platform_version: fargate::shown_version(&revision.spec),
+        platform_family: fargate::family(&revision.spec),
         network_configuration: revision.spec.network.as_deref().map(awsvpc::render),
         container_images: Some(revision.images.iter().map(image).collect()),
         guard_duty_enabled: Some(false),

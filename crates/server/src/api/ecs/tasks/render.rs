@@ -1,7 +1,7 @@
 //! A task as clients see it. What is unset is absent; lists and counts stand where AWS shows them.
 
 use crate::api::ecs::{tags, task_definition_convert::storage};
-use model::{Attachment, Container, HealthStatus, LaunchType, Task, TaskOverrides};
+use model::{Attachment, Container, HealthStatus, LaunchType, Platform, Task, TaskOverrides};
 use shapes::ecs as wire;
 use state::Snapshot;
 
@@ -39,7 +39,7 @@ pub(crate) fn task(snapshot: &Snapshot, task: &Task, with_tags: bool) -> wire::T
         fargate_ephemeral_storage: task
             .ephemeral_storage_gib
             .map(|gib| wire::TaskEphemeralStorage { size_in_gi_b: storage(gib).size_in_gi_b, kms_key_id: None }),
-        platform_family: task.platform.map(|platform| platform.family().to_owned()),
+        platform_family: task.platform.map(|_| Platform::FAMILY.to_owned()),
         platform_version: task.platform.map(|platform| platform.version.as_str().to_owned()),
         containers: Some(task.containers.iter().map(|c| container(task, c, spec)).collect()),
         cpu: Some(sum(task.reservation.cpu.0)),

@@ -1,5 +1,6 @@
 //! Task sets as clients see them. Counts and the computed count are derived here, as everywhere.
 
+use crate::api::ecs::fargate;
 use crate::api::ecs::{
     awsvpc,
     services::{int, render::time},
@@ -34,6 +35,8 @@ pub(super) fn task_set(row: &ServiceRow, set: &TaskSet, with_tags: bool) -> aws:
         updated_at: Some(time(set.updated_at)),
         network_configuration: set.spec.network.as_deref().map(awsvpc::render),
         launch_type: Some(set.spec.launch_type.as_str().to_owned()),
+        platform_version: fargate::shown_version(&set.spec),
+        platform_family: fargate::family(&set.spec),
         load_balancers: Some(Vec::new()),
         service_registries: Some(Vec::new()),
         scale: Some(aws::Scale { value: Some(set.scale.percent()), unit: Some("PERCENT".to_owned()) }),
