@@ -1,12 +1,7 @@
 //! Services and their deployments as clients see them. What is unset is absent; lists and counts stand where AWS shows them.
 
-<<<<<<< ours
 use super::{connect, int, registries, task_sets};
-use crate::api::ecs::{awsvpc, tags};
-=======
-use super::{int, registries, task_sets};
 use crate::api::ecs::{awsvpc, fargate, tags};
->>>>>>> theirs
 use model::{
     BreakerStatus, Cleanup, Deployment, DeploymentId, DeploymentRules, PropagateTags, RevisionShare, Service,
     ServiceDeployment, ServiceRevisionArn, ServiceStatus, Threshold,

@@ -1,11 +1,7 @@
 //! DescribeServiceRevisions: what was deployed once.
 
-<<<<<<< ours
 use super::{connect, registries, render::time};
-=======
-use super::{registries, render::time};
 use crate::api::ecs::fargate;
->>>>>>> theirs
 use crate::{
     api::{
         ApiError,
