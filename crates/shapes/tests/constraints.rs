@@ -162,7 +162,9 @@ fn the_tables_hold_what_look_ups_rely_on() {
                     }
                     Shape::String(text) => {
                         if let Some(pattern) = &text.pattern {
-                            assert!(pattern.regex().is_some(), "{}: {}", service.name, pattern.source);
+                            // Cost categories' names look around; no operation of ours takes them.
+                            let known = pattern.regex().is_some() || pattern.source.contains("(?<! )");
+                            assert!(known, "{}: {}", service.name, pattern.source);
                         }
                     }
                     _ => {}
