@@ -3,6 +3,7 @@
 
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -19,6 +20,9 @@ use crate::programs;
 
 /// containerd answers within 40 ms of its start on an idle machine; a saturated one has been seen to need seconds.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often it is started when something kills it before it answers. What ends by itself is not started again: it would only
+/// say the same.
+const MOST_STARTS: usize = 4;
 /// After SIGTERM, before SIGKILL.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two looks.
@@ -100,29 +104,35 @@ pub async fn ensure_containerd(config: &DaemonConfig, effects: &Effects) -> Resu
     while rustix::fs::flock(lock.as_fd(), rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
         wait_or(deadline, effects, || "somebody else is starting containerd and does not finish".into()).await?;
     }
-    if probe(&socket).await.is_ok() {
-        let pid = listener(&socket).await?;
-        return Ok(Daemon { pid, socket, adopted: true, child: None });
-    }
-    let path = config.dir.join("containerd.toml");
-    std::fs::write(&path, render(&config.dir, &config.run, may_lower_oom_score()))
-        .map_err(|e| failed("containerd.toml", e))?;
-    let mut child = start(config, &path)?;
-    let pid = child.id().ok_or_else(|| RuntimeError::Other("containerd ended at once".into()))?;
-    if let Some(group) = &config.cgroup {
-        let placed =
-            Cgroups::detect().and_then(|c| c.ensure(group, &Resources::default()).and_then(|()| c.add_pid(group, pid)));
-        placed.map_err(|e| failed("containerd's cgroup", e))?;
-    }
-    loop {
-        if probe(&socket).await.is_ok() {
-            return Ok(Daemon { pid, socket, adopted: false, child: Some(child) });
+    for _ in 0..MOST_STARTS {
+        // What answers and dies before we know its number was not there.
+        if probe(&socket).await.is_ok()
+            && let Ok(pid) = listener(&socket).await
+        {
+            return Ok(Daemon { pid, socket, adopted: true, child: None });
         }
-        if let Ok(Some(status)) = child.try_wait() {
-            return Err(RuntimeError::Other(format!("containerd ended with {status}: {}", tail(&config.log()))));
+        let mut child = start(config)?;
+        let pid = child.id().ok_or_else(|| RuntimeError::Other("containerd ended at once".into()))?;
+        if let Some(group) = &config.cgroup {
+            let placed = Cgroups::detect()
+                .and_then(|c| c.ensure(group, &Resources::default()).and_then(|()| c.add_pid(group, pid)));
+            placed.map_err(|e| failed("containerd's cgroup", e))?;
         }
-        wait_or(deadline, effects, || format!("containerd does not answer: {}", tail(&config.log()))).await?;
+        let ended = loop {
+            if probe(&socket).await.is_ok() {
+                return Ok(Daemon { pid, socket, adopted: false, child: Some(child) });
+            }
+            if let Ok(Some(status)) = child.try_wait() {
+                break status;
+            }
+            wait_or(deadline, effects, || format!("containerd does not answer: {}", tail(&config.log()))).await?;
+        };
+        if ended.signal().is_none() {
+            return Err(RuntimeError::Other(format!("containerd ended with {ended}: {}", tail(&config.log()))));
+        }
+        tracing::warn!("containerd ended with {ended} while it started; starting it again");
     }
+    Err(RuntimeError::Other(format!("containerd was killed {MOST_STARTS} times: {}", tail(&config.log()))))
 }
 
 impl Daemon {
@@ -176,8 +186,10 @@ async fn listener(socket: &Path) -> Result<u32, RuntimeError> {
 
 #[allow(unsafe_code)] // pre_exec; the closure makes one async-signal-safe system call.
 #[allow(clippy::disallowed_methods)] // PATH and HOME are handed on, not read as configuration.
-fn start(config: &DaemonConfig, toml: &Path) -> Result<Child, RuntimeError> {
+fn start(config: &DaemonConfig) -> Result<Child, RuntimeError> {
     let failed = |e: std::io::Error| RuntimeError::Other(format!("cannot start {}: {e}", config.program.display()));
+    let toml = config.dir.join("containerd.toml");
+    std::fs::write(&toml, render(&config.dir, &config.run, may_lower_oom_score())).map_err(failed)?;
     let log = std::fs::OpenOptions::new().create(true).append(true).open(config.log()).map_err(failed)?;
     let fronts = config.dir.join("bin");
     for name in FRONTED {
@@ -277,6 +289,16 @@ mod tests {
         let config = DaemonConfig { program: "/bin/false".into(), ..DaemonConfig::new(dir.path(), dir.path()) };
         let error = ensure_containerd(&config, &effects).await.unwrap_err();
         assert!(error.to_string().contains("ended with exit status: 1"), "{error}");
+        // Killed once it is tried again, killed always it is given up.
+        for (script, end) in
+            [("[ -e once ] && exit 3; :>once; kill -9 $$", "status: 3"), ("kill -9 $$", "killed 4 times")]
+        {
+            let text = format!("#!/bin/sh\ncd {}\n{script}\n", dir.path().display());
+            programs::install(dir.path(), "program", text.as_bytes()).unwrap();
+            let config = DaemonConfig { program: dir.path().join("program"), ..config.clone() };
+            let error = ensure_containerd(&config, &effects).await.unwrap_err();
+            assert!(error.to_string().contains(end), "{error}");
+        }
         let long = DaemonConfig::new("/d", format!("/{}", "x".repeat(120)));
         assert!(ensure_containerd(&long, &effects).await.is_err());
     }

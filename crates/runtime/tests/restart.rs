@@ -5,9 +5,10 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 
 use common::{Bench, event, exit_of};
-use runtime::daemon::ensure_containerd;
+use runtime::daemon::{DaemonConfig, ensure_containerd};
 use runtime::{ContainerState, CreateError, Runtime, RuntimeError, RuntimeEvent};
 
 #[tokio::test]
@@ -35,7 +36,13 @@ async fn containerd_killed_and_restarted_loses_nothing() {
     let before = bench.logged("stays").len();
     bench.until("logs while containerd is dead", || bench.logged("stays").len() > before).await;
 
-    let again = ensure_containerd(&bench.daemon_config, &bench.effects).await.unwrap();
+    // Who comes to its aid may see it killed once more.
+    let program = bench.dir().join("killed-once");
+    let script = "#!/bin/sh\n[ -e \"$0.done\" ] || { : >\"$0.done\"; kill -9 $$; }\nexec containerd \"$@\"\n";
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let config = DaemonConfig { program, ..bench.daemon_config.clone() };
+    let again = ensure_containerd(&config, &bench.effects).await.unwrap();
     assert!(!again.adopted);
     event(&mut events, |e| (e == RuntimeEvent::Connected).then_some(())).await;
     let gap = bench.stopped(&runtime, "gap").await;
