@@ -185,6 +185,7 @@ pub async fn run(config: Config, effects: Effects) -> Result<(), AgentError> {
     let node_config = NodeConfig {
         instance: instance_label(&identity),
         data_dir: config.data_dir.clone(),
+        run_dir: config.run_dir.clone(),
         netns_dir: config.netns_dir.clone(),
         cgroup: config.cgroup.clone(),
         registry_auth: config.registry_auth.clone(),

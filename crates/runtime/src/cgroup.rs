@@ -96,10 +96,27 @@ impl Cgroups {
     /// # Errors
     /// Of the file system; a limit the kernel refuses comes as `InvalidInput`.
     pub fn ensure(&self, path: &str, limits: &Resources) -> io::Result<()> {
+        self.make(relative(path)?, |_| true)?;
+        self.limit(path, limits)
+    }
+
+    /// Sets the limits given, and makes the group where it takes one of them. Elsewhere the OCI runtime makes it, as it makes
+    /// whatever is above a container's own.
+    ///
+    /// # Errors
+    /// As [`Cgroups::ensure`].
+    pub fn limit(&self, path: &str, limits: &Resources) -> io::Result<()> {
         let relative = relative(path)?;
+        let settings = self.settings(relative, limits);
+        self.make(relative, |root| settings.iter().any(|(file, _)| file.starts_with(root)))?;
+        settings.iter().try_for_each(|(file, value)| write(file, value))
+    }
+
+    /// Makes the group in the hierarchies that are wanted.
+    fn make(&self, relative: &Path, wanted: impl Fn(&Path) -> bool) -> io::Result<()> {
         match &self.layout {
             Layout::V1 { hierarchies, unified } => {
-                for (controllers, root) in hierarchies {
+                for (controllers, root) in hierarchies.iter().filter(|(_, root)| wanted(root)) {
                     let cpuset = controllers.iter().any(|c| c == "cpuset");
                     make_below(
                         root,
@@ -109,16 +126,14 @@ impl Cgroups {
                         },
                     )?;
                 }
-                if let Some(root) = unified {
+                if let Some(root) = unified.as_ref().filter(|root| wanted(root)) {
                     make_below(root, relative, |_, _| Ok(()))?;
                 }
+                Ok(())
             }
-            Layout::V2 { root } => make_below(root, relative, |parent, _| delegate(parent))?,
+            Layout::V2 { root } if wanted(root) => make_below(root, relative, |parent, _| delegate(parent)),
+            Layout::V2 { .. } => Ok(()),
         }
-        for (file, value) in self.settings(relative, limits) {
-            write(&file, &value)?;
-        }
-        Ok(())
     }
 
     /// Files to write for these limits, in order.
@@ -227,10 +242,9 @@ impl Cgroups {
         }
         let deadline = effects.monotonic() + DEATH_TIMEOUT;
         loop {
-            self.kill_all(path)?;
             match self.remove_now(path) {
                 Ok(()) => return Ok(()),
-                Err(e) if e.kind() == ErrorKind::ResourceBusy => {}
+                Err(e) if e.kind() == ErrorKind::ResourceBusy => self.kill_all(path)?,
                 Err(e) => return Err(e),
             }
             if effects.monotonic() >= deadline {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use crate::image::Image;
+
 /// Everything needed to create one container. All decisions (merging with the image, limits, paths) are already made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerSpec {
@@ -11,6 +13,8 @@ pub struct ContainerSpec {
     pub id: String,
     /// Reference of a pulled image.
     pub image: String,
+    /// That image, if it was just pulled: it need not be looked up, and is the one to use whatever the reference says by now.
+    pub pulled: Option<Image>,
     /// Found again by [`crate::Runtime::list`]. Key and value together at most 4096 bytes.
     pub labels: BTreeMap<String, String>,
     /// The full argv ([`crate::ImageConfig::argv`]).
@@ -64,6 +68,7 @@ impl ContainerSpec {
         let id = id.into();
         Self {
             image: image.into(),
+            pulled: None,
             labels: BTreeMap::new(),
             args,
             env: Vec::new(),

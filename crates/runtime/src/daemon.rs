@@ -104,6 +104,7 @@ pub async fn ensure_containerd(config: &DaemonConfig, effects: &Effects) -> Resu
     while rustix::fs::flock(lock.as_fd(), rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
         wait_or(deadline, effects, || "somebody else is starting containerd and does not finish".into()).await?;
     }
+    let known = knows_how_to_start_shims(config).await;
     for _ in 0..MOST_STARTS {
         // What answers and dies before we know its number was not there.
         if probe(&socket).await.is_ok()
@@ -111,7 +112,7 @@ pub async fn ensure_containerd(config: &DaemonConfig, effects: &Effects) -> Resu
         {
             return Ok(Daemon { pid, socket, adopted: true, child: None });
         }
-        let mut child = start(config)?;
+        let mut child = start(config, known)?;
         let pid = child.id().ok_or_else(|| RuntimeError::Other("containerd ended at once".into()))?;
         if let Some(group) = &config.cgroup {
             let placed = Cgroups::detect()
@@ -186,7 +187,7 @@ async fn listener(socket: &Path) -> Result<u32, RuntimeError> {
 
 #[allow(unsafe_code)] // pre_exec; the closure makes one async-signal-safe system call.
 #[allow(clippy::disallowed_methods)] // PATH and HOME are handed on, not read as configuration.
-fn start(config: &DaemonConfig) -> Result<Child, RuntimeError> {
+fn start(config: &DaemonConfig, known: bool) -> Result<Child, RuntimeError> {
     let failed = |e: std::io::Error| RuntimeError::Other(format!("cannot start {}: {e}", config.program.display()));
     let toml = config.dir.join("containerd.toml");
     std::fs::write(&toml, render(&config.dir, &config.run, may_lower_oom_score())).map_err(failed)?;
@@ -206,6 +207,9 @@ fn start(config: &DaemonConfig) -> Result<Child, RuntimeError> {
         .stdout(log.try_clone().map_err(failed)?)
         .stderr(log)
         .kill_on_drop(false);
+    if known {
+        command.env("LONGSHORE_SHIM_START", "1");
+    }
     // SAFETY: setsid is async-signal-safe and touches no memory of ours.
     unsafe {
         command.pre_exec(|| {
@@ -215,6 +219,16 @@ fn start(config: &DaemonConfig) -> Result<Child, RuntimeError> {
         });
     }
     command.spawn().map_err(failed)
+}
+
+/// Whether `src/front/shim.rs` may start this containerd's shims: its manner is that of 1.6.
+async fn knows_how_to_start_shims(config: &DaemonConfig) -> bool {
+    let said = Command::new(&config.program).arg("--version").stdin(Stdio::null()).output().await;
+    said.is_ok_and(|said| is_of_1_6(&String::from_utf8_lossy(&said.stdout)))
+}
+
+fn is_of_1_6(said: &str) -> bool {
+    said.split_whitespace().nth(2).is_some_and(|version| version.trim_start_matches('v').starts_with("1.6."))
 }
 
 fn may_lower_oom_score() -> bool {
@@ -280,6 +294,19 @@ mod tests {
         assert!(text.contains("io.containerd.grpc.v1.cri"));
         assert!(!text.contains("oom_score"));
         assert!(render(Path::new("/d"), Path::new("/run/d"), true).contains("oom_score = -999"));
+    }
+
+    #[test]
+    fn only_the_manner_of_1_6_is_known() {
+        for said in ["containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+deb12u3", "c g v1.6.33 0a1b"]
+        {
+            assert!(is_of_1_6(said), "{said}");
+        }
+        for said in
+            ["containerd github.com/containerd/containerd/v2 2.1.9 0a1b", "c g v1.7.24 0a1b", "c g 1.60.1 x", ""]
+        {
+            assert!(!is_of_1_6(said), "{said}");
+        }
     }
 
     #[tokio::test]

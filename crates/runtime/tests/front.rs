@@ -82,6 +82,71 @@ fn what_cannot_be_started_is_left_to_runc() {
     assert!(String::from_utf8_lossy(&absent.stderr).contains("does not exist"), "{absent:?}");
 }
 
+/// A bundle as containerd makes one, and a shim that writes down how it was run.
+fn start_shim(document: &str, known: &str) -> (tempfile::TempDir, Output) {
+    let bundle = tempfile::tempdir().unwrap();
+    fs::write(bundle.path().join("config.json"), document).unwrap();
+    let programs = bundle.path().join("bin");
+    fs::create_dir(&programs).unwrap();
+    let shim = programs.join("containerd-shim-runc-v2");
+    let told =
+        "echo \"$* $GOMAXPROCS $(cat /proc/self/oom_score_adj) $(readlink /proc/self/fd/3)\" >.told; mv .told told";
+    fs::write(&shim, format!("#!/bin/sh\n[ \"$9\" = start ] && exit 9\n{told}\n")).unwrap();
+    fs::set_permissions(&shim, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let namespace = format!("front-test-{}", std::process::id());
+    let words = ["-namespace", &namespace, "-address", "/a", "-publish-binary", "/c", "-id", document, "start"];
+    let path = format!("{}:/usr/bin:/bin", programs.display());
+    let output = Command::new(FRONT)
+        .arg0("containerd-shim-runc-v2")
+        .args(words)
+        .current_dir(bundle.path())
+        .env("PATH", path)
+        .env("LONGSHORE_SHIM_START", known)
+        .env("GOMAXPROCS", "2")
+        .output()
+        .unwrap();
+    (bundle, output)
+}
+
+#[test]
+fn a_shim_is_run_with_its_socket() {
+    let (bundle, started) = start_shim("{}", "1");
+    assert!(started.status.success(), "{started:?}");
+    let address = String::from_utf8(started.stdout).unwrap();
+    assert_eq!(fs::read_to_string(bundle.path().join("address")).unwrap(), address);
+    let socket = Path::new(address.strip_prefix("unix://").unwrap());
+    let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(socket).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+    let effects = effects::Effects::real();
+    let deadline = effects.monotonic() + std::time::Duration::from_secs(60);
+    let told = loop {
+        if let Ok(told) = fs::read_to_string(bundle.path().join("told")) {
+            break told;
+        }
+        assert!(effects.monotonic() < deadline, "the shim does not say how it was run");
+        std::thread::yield_now();
+    };
+    let own: i32 = fs::read_to_string("/proc/self/oom_score_adj").unwrap().trim().parse().unwrap();
+    let (flags, rest) = told.split_once(" 4 ").unwrap();
+    let namespace = std::process::id();
+    assert_eq!(flags, format!("-namespace front-test-{namespace} -id {{}} -address /a"));
+    assert!(rest.starts_with(&format!("{} socket:[", (own + 1).min(1000))), "{told}");
+    // One that is there is not taken from whoever has it.
+    let (_bundle, again) = start_shim("{}", "1");
+    assert_eq!(again.status.code(), Some(9), "{again:?}");
+    fs::remove_file(socket).unwrap();
+}
+
+#[test]
+fn a_shim_that_is_started_another_way_is_left_to_itself() {
+    let grouped = r#"{"annotations":{"io.kubernetes.cri.sandbox-id":"a"}}"#;
+    for (document, known) in [("{ }", ""), (grouped, "1")] {
+        let (bundle, started) = start_shim(document, known);
+        assert_eq!(started.status.code(), Some(9), "{started:?}");
+        assert!(!bundle.path().join("address").exists());
+    }
+}
+
 #[test]
 fn a_shim_that_left_nothing_needs_no_clearing() {
     let bundle = tempfile::tempdir().unwrap();

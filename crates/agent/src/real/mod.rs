@@ -26,14 +26,15 @@ use effects::Effects;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use link::Networks;
 use runtime::{
-    ContainerState, CreateError, ExecEnd, PullError, PullPolicy, PullRequest, Runtime, RuntimeError, RuntimeEvent,
-    cgroup::Cgroups,
+    ContainerState, CreateError, ExecEnd, Image, PullError, PullPolicy, PullRequest, Runtime, RuntimeError,
+    RuntimeEvent, cgroup::Cgroups,
 };
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     net::IpAddr,
     path::PathBuf,
-    sync::Arc,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -60,6 +61,8 @@ pub struct NodeConfig {
     pub instance: String,
     /// The agent's data directory.
     pub data_dir: PathBuf,
+    /// For what lives no longer than its containers, best in memory.
+    pub run_dir: PathBuf,
     /// Where its containers' network namespaces are mounted.
     pub netns_dir: PathBuf,
     /// The cgroup that holds its tasks, e.g. `/longshore/i-0123`.
@@ -97,6 +100,8 @@ pub struct RealNode {
     cgroups: Cgroups,
     network: network::TaskNetwork,
     vpcs: vpc::Vpcs,
+    /// By container id, from its pull to its creation.
+    pulled: Mutex<HashMap<String, Image>>,
 }
 
 impl RealNode {
@@ -107,7 +112,8 @@ impl RealNode {
     pub fn new(runtime: Arc<dyn Runtime>, config: NodeConfig, effects: Effects) -> std::io::Result<Self> {
         let network = network::TaskNetwork::new(config.netns_dir.clone(), config.bridge_candidates.clone());
         let vpcs = vpc::Vpcs::new(config.netns_dir.clone(), config.address, effects.clone());
-        Ok(Self { runtime, config, effects, cgroups: Cgroups::detect()?, network, vpcs })
+        let pulled = Mutex::default();
+        Ok(Self { runtime, config, effects, cgroups: Cgroups::detect()?, network, vpcs, pulled })
     }
 
     /// Its VPCs, whose doors are opened once what is behind them is there.
@@ -138,10 +144,31 @@ impl RealNode {
     }
 
     fn container_dir(&self, id: &str) -> PathBuf {
-        self.config.data_dir.join("containers").join(id)
+        self.config.run_dir.join("containers").join(id)
     }
 
-    async fn pull_image(&self, job: &Job) -> Result<Pulled, Failure> {
+    /// What does not hang on the image is made while the registry is asked. Whether that worked is told when its turn comes, and
+    /// what is not done by then is done then.
+    async fn pull_and_connect(&self, job: &Job) -> Result<Pulled, Failure> {
+        let ahead = pin!(self.network.connect(job).then(|_| std::future::pending::<()>()));
+        let image = tokio::select! {
+            image = self.pull_image(job) => image?,
+            () = ahead => unreachable!("it is pending for ever"),
+        };
+        let pulled = Pulled {
+            digest: image.digest.as_str().into(),
+            image_id: image.config_digest.as_str().into(),
+            stop_signal: image.config.stop_signal_number(),
+        };
+        self.pulled().insert(job.id().to_owned(), image);
+        Ok(pulled)
+    }
+
+    fn pulled(&self) -> MutexGuard<'_, HashMap<String, Image>> {
+        self.pulled.lock().expect("nothing panics while it holds the pulled images")
+    }
+
+    async fn pull_image(&self, job: &Job) -> Result<Image, Failure> {
         let reference = &job.container().image;
         let fail = |e: &dyn std::fmt::Display| Failure::new("CannotPullContainerError", e);
         let name = runtime::image::normalize(reference).map_err(|e| fail(&e))?;
@@ -157,47 +184,51 @@ impl RealNode {
             request.auth = runtime::RegistryAuth::from_docker_config(&text, &registry).map_err(|e| fail(&e))?;
         }
         let (pulled, _) = self.persist(|| self.runtime.pull(request.clone(), &|_| ())).await;
-        let image = match pulled {
-            Ok(image) => image,
-            Err(error) if self.config.pull_behavior == PullBehavior::Always => return Err(fail(&error)),
+        match pulled {
+            Ok(image) => Ok(image),
+            Err(error) if self.config.pull_behavior == PullBehavior::Always => Err(fail(&error)),
             // A copy that is here is better than no task.
             Err(error) => match self.runtime.image(&name).await {
                 Ok(Some(image)) => {
                     tracing::warn!(image = name, %error, "the image could not be pulled; the copy that is here is used");
-                    image
+                    Ok(image)
                 }
-                Ok(None) | Err(_) => return Err(fail(&error)),
+                Ok(None) | Err(_) => Err(fail(&error)),
             },
-        };
-        Ok(Pulled {
-            digest: image.digest.as_str().into(),
-            image_id: image.config_digest.as_str().into(),
-            stop_signal: image.config.stop_signal_number(),
-        })
+        }
+    }
+
+    /// The image a container is made of: the one just pulled for it, or, if that was another run of ours, what is here.
+    async fn image_of(&self, job: &Job) -> Result<Image, Failure> {
+        let just = self.pulled().remove(job.id());
+        if let Some(image) = just {
+            return Ok(image);
+        }
+        let reference = &job.container().image;
+        let (found, _) = self.persist(|| self.runtime.image(reference)).await;
+        match found.map_err(|e| Failure::new("CannotCreateContainerError", e))? {
+            Some(image) => Ok(image),
+            // Another agent of this machine thought it unused.
+            None => self.pull_image(job).await,
+        }
     }
 
     async fn create_container(&self, job: &Job) -> Result<(), Failure> {
         let fail = |e: &dyn std::fmt::Display| Failure::new("CannotCreateContainerError", e);
-        let reference = &job.container().image;
         // Files and groups take as long as asking for the image does: side by side.
         let made = {
             let (cgroups, group, limits) =
                 (self.cgroups.clone(), self.task_cgroup(&job.task), spec::task_limits(&job.task));
             let (dir, job) = (self.container_dir(job.id()), job.clone());
             tokio::task::spawn_blocking(move || {
-                cgroups.ensure(&group, &limits)?;
+                cgroups.limit(&group, &limits)?;
                 etc::write(&dir, &job)
             })
         };
-        let (mut found, _) = self.persist(|| self.runtime.image(reference)).await;
+        let image = self.image_of(job).await;
         // Waited for whatever was found, so that nothing is made any more once this has ended.
         let files = made.await.expect("making files does not panic");
-        if let Ok(None) = found {
-            // Another agent of this machine thought it unused.
-            self.pull_image(job).await?;
-            found = self.runtime.image(reference).await;
-        }
-        let image = found.map_err(|e| fail(&e))?.ok_or_else(|| fail(&format_args!("No such image: {reference}")))?;
+        let mut image = image?;
         let files = files.map_err(|e| fail(&e))?;
         let places = spec::Places {
             instance: &self.config.instance,
@@ -207,9 +238,9 @@ impl RealNode {
             files: &files,
             metadata_id: self.config.metadata.id(job.id()),
         };
-        let spec = spec::build(job, &image, &places);
         let mut tries = 1;
         loop {
+            let spec = spec::build(job, &image, &places);
             let (created, _) = self.persist(|| self.runtime.create(spec.clone())).await;
             match created {
                 Err(CreateError::Oci(text)) if tries < SHIM_TRIES && SHIM_FAILED.iter().any(|w| text.contains(w)) => {
@@ -217,6 +248,11 @@ impl RealNode {
                     tries += 1;
                     self.effects.sleep(SHIM_PAUSE).await;
                     self.runtime.remove(&spec.id).await.map_err(|e| fail(&e))?;
+                }
+                Err(CreateError::NoSuchImage(_)) if tries == 1 => {
+                    // Thought unused since it was pulled.
+                    tries += 1;
+                    image = self.pull_image(job).await?;
                 }
                 outcome => return outcome.map_err(|e| create_failure(&e)),
             }
@@ -268,6 +304,7 @@ impl RealNode {
 
     async fn remove_all(&self, job: &Job) -> Result<(), Failure> {
         let fail = |e: &dyn std::fmt::Display| Failure::new("CannotRemoveContainerError", e);
+        self.pulled().remove(job.id());
         let (removed, _) = self.persist(|| self.runtime.remove(job.id())).await;
         removed.map_err(|e| fail(&e))?;
         self.network.remove(job).await.map_err(|e| fail(&chain(&e)))?;
@@ -344,7 +381,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 impl Node for RealNode {
     fn pull(&self, job: Job) -> BoxFuture<'_, Result<Pulled, Failure>> {
-        async move { self.pull_image(&job).await }.boxed()
+        async move { self.pull_and_connect(&job).await }.boxed()
     }
 
     fn connect(&self, job: Job) -> BoxFuture<'_, Result<Endpoint, Failure>> {

@@ -41,6 +41,7 @@ pub(super) fn build(job: &Job, image: &Image, places: &Places<'_>) -> ContainerS
     let definition = job.container();
     let args = image.config.argv(definition.entry_point.as_deref(), definition.command.as_deref());
     let mut spec = ContainerSpec::new(job.id(), image.name.clone(), args);
+    spec.pulled = Some(image.clone());
     spec.labels = job.labels(places.instance);
     spec.labels.insert(IMAGE_LABEL.to_owned(), image.name.clone());
     spec.env = image.config.environment(&environment(job, &places.metadata_id));

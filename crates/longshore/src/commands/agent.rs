@@ -16,7 +16,7 @@ pub(super) fn run(args: &AgentArgs) -> Result<ExitCode> {
     let _lock = InstanceLock::take(&args.data_dir)
         .with_context(|| format!("another agent works in {}; one machine needs one agent", args.data_dir.display()))?;
     let registry_netns = args.netns.as_deref().map(enter).transpose()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let effects = Effects::real();
         let config = config(args, registry_netns)?;

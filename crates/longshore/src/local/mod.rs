@@ -41,6 +41,12 @@ const CONTAINERD_POLL: Duration = Duration::from_secs(1);
 /// How often its lock is looked at meanwhile.
 const AGENT_POLL: Duration = Duration::from_millis(20);
 
+/// The program that runs, also when its file has been removed or replaced by another version since.
+fn own_program() -> std::io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    Ok(if path.exists() { path } else { "/proc/self/exe".into() })
+}
+
 /// What local instances share, as the operator chose it.
 #[derive(Debug, Clone)]
 pub(crate) struct LocalOptions {
@@ -149,7 +155,7 @@ impl LocalHost {
         let id = &spec.machine.id;
         let dir = self.paths.instance(id);
         let log = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(dir.join("agent.log"))?;
-        let mut command = std::process::Command::new(std::env::current_exe()?);
+        let mut command = std::process::Command::new(own_program()?);
         command
             .arg("agent")
             .args(["--server", &spec.server.to_string()])

@@ -373,8 +373,10 @@ impl Drop for Cluster {
         if std::thread::panicking() {
             eprintln!("{}", self.log());
         }
-        if self.server.is_none() && !self.agents().is_empty() {
-            // A test that killed the server and failed: what its agents left is taken down by another one.
+        let ended = self.server.as_mut().is_none_or(|server| matches!(server.try_wait(), Ok(Some(_))));
+        if ended && !self.agents().is_empty() {
+            // A test that killed the server and failed, or a server that ended by itself: what its agents left is taken down by
+            // another one.
             self.instances = 0;
             if self.data().exists() {
                 self.start_server();

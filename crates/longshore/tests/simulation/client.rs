@@ -52,7 +52,7 @@ impl World {
         checked["healthCheck"] = json!({"command": ["CMD", "true"], "interval": 5, "timeout": 2, "retries": 2});
         let containers = [
             vec![checked],
-            vec![container("app", 400, true)],
+            vec![container("app", 3200, true)],
             vec![container("app", 80, true), container("side", 120, false)],
             vec![port],
             vec![container("app", 60, true)],

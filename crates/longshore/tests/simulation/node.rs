@@ -18,8 +18,11 @@ use std::{
 };
 use tokio::sync::broadcast;
 
-/// What a machine has for tasks, in MiB.
-pub(crate) const MEMORY: u32 = 1024;
+/// What a machine has for tasks, in MiB. All tasks that services may want at once fit on any one machine: on a machine that its
+/// neighbours' tasks have filled, a daemon would wait for ever, as on AWS. What runs out is room for the big ones.
+pub(crate) const MEMORY: u32 = 8192;
+/// And in CPU units.
+pub(crate) const CPU: u32 = 4096;
 /// Events an agent may be behind: more than a storm makes.
 const EVENTS: usize = 4096;
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use state::{Desire, ServiceRow, TaskFilter};
 use std::sync::Arc;
 
-/// Its services. Together they want less than the machines have, also while a deployment has twice as many tasks as before.
+/// Its services. Together they want less than one machine has, also while a deployment has twice as many tasks as before.
 const SERVICES: [&str; 4] = ["front", "back", "each", "sets"];
 /// What they run: nothing that needs a port of its own, since two tasks of a deployment may meet on a machine.
 const FAMILIES: [&str; 2] = ["small", "pair"];

@@ -344,7 +344,7 @@ impl Agent {
         config.introspection = None;
         config.address = Some([10, 255, 0, u8::try_from(at).unwrap()].into());
         config.resources = ResourceOverrides {
-            cpu: Some(CpuUnits(2048)),
+            cpu: Some(CpuUnits(node::CPU)),
             memory: Some(MemoryMib(node::MEMORY)),
             reserved_memory: MemoryMib(0),
         };

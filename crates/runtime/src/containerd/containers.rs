@@ -34,9 +34,14 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 impl Containerd {
     pub(super) async fn create_container(&self, spec: &ContainerSpec) -> Result<(), CreateError> {
         check_id(&spec.id)?;
-        let name = image::normalize(&spec.image).map_err(|e| CreateError::InvalidSpec(e.to_string()))?;
-        let found = self.images.named(&self.client, &name, &Platform::host()).await?;
-        let image = found.ok_or_else(|| CreateError::NoSuchImage(name.clone()))?;
+        let image = match &spec.pulled {
+            Some(image) => image.clone(),
+            None => {
+                let name = image::normalize(&spec.image).map_err(|e| CreateError::InvalidSpec(e.to_string()))?;
+                let found = self.images.named(&self.client, &name, &Platform::host()).await?;
+                found.ok_or(CreateError::NoSuchImage(name))?
+            }
+        };
         // The filesystem is the first thing made of a container and the last thing removed.
         let mounts = match self.prepare(&spec.id, &image).await? {
             Some(mounts) => mounts,

@@ -1,5 +1,6 @@
 //! Stands in the PATH of our own containerd before runc and its shim, and does itself what needs neither of them. Each run of
 //! theirs starts a Go program, 5 to 8 ms of CPU on an idle machine, and a container's life has seven:
+//! * the shim's `start` makes a socket and runs the shim with it, see `shim`;
 //! * `runc start` tells a process that waits at a named pipe to go on;
 //! * the shim's `delete`, and the `runc delete --force` within it, clear away what a dead shim left. containerd has it done
 //!   after every container, because it takes a shim that was told to end for one that died; then nothing is left.
@@ -7,6 +8,8 @@
 //! All else, and whenever anything is not exactly as expected, it becomes the program of its name that follows in PATH, so
 //! nothing depends on it. Compiled by build.rs as a static program of its own, because it has to start fast.
 #![allow(unsafe_code)]
+
+mod shim;
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString, c_int, c_short, c_ulong};
@@ -47,7 +50,11 @@ fn main() {
     let name = Path::new(&name).file_name().unwrap_or_default().to_owned();
     let arguments: Vec<OsString> = arguments.collect();
     let words: Vec<&str> = arguments.iter().map(|word| word.to_str().unwrap_or("\0")).collect();
-    let done = if name == "runc" { start(&words) } else { delete(&words) };
+    let done = match words.last() {
+        _ if name == "runc" => start(&words),
+        Some(&"start") => next(&name).ok().and_then(|program| shim::start(&words, &program)),
+        Some(_) | None => delete(&words),
+    };
     if done.is_none() {
         let Err(error) = become_next(&name, &arguments);
         eprintln!("{}: {error}", name.display());
@@ -159,8 +166,12 @@ fn varint(message: &mut Vec<u8>, mut value: u64) {
     message.push(value as u8);
 }
 
-/// The next program of that name after our own folder in PATH.
 fn become_next(name: &OsStr, arguments: &[OsString]) -> std::io::Result<Infallible> {
+    Err(Command::new(next(name)?).arg0(name).args(arguments).exec())
+}
+
+/// The next program of that name after our own folder in PATH.
+fn next(name: &OsStr) -> std::io::Result<PathBuf> {
     let me = fs::metadata("/proc/self/exe")?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     let is_other = |candidate: &PathBuf| {
@@ -169,7 +180,6 @@ fn become_next(name: &OsStr, arguments: &[OsString]) -> std::io::Result<Infallib
             other.is_file() && other.permissions().mode() & 0o111 != 0 && (other.dev(), other.ino()) != (me.dev(), me.ino())
         })
     };
-    let next = std::env::split_paths(&path).map(|dir| dir.join(name)).find(is_other);
-    let next = next.ok_or_else(|| std::io::Error::other("no such program in PATH"))?;
-    Err(Command::new(next).arg0(name).args(arguments).exec())
+    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(is_other);
+    found.ok_or_else(|| std::io::Error::other("no such program in PATH"))
 }
