@@ -227,7 +227,7 @@ class Longshore:
         self.log = open(work / "longshore.log", "w")
         self.server = spawn(
             f"/{key}/longshore",
-            [RELEASE / "longshore", "dev", "--instances", "1", "--instance-type", "m5.4xlarge", "--data-dir", self.data],
+            [RELEASE / "longshore", "dev", "--instances", "1", "--fargate-instances", "0", "--instance-type", "m5.4xlarge", "--data-dir", self.data],
             stdout=subprocess.PIPE, stderr=self.log, text=True, env={**os.environ, **environment})
         for line in self.server.stdout:
             if "Longshore is up" in line:

@@ -169,6 +169,9 @@ pub(crate) struct DevArgs {
     /// The cluster they join.
     #[arg(long, default_value = "default")]
     pub(crate) cluster: String,
+    /// How many more of them are given to Fargate: tasks of launch type FARGATE run there, and no cluster shows them.
+    #[arg(long, env = "LONGSHORE_FARGATE_INSTANCES", default_value_t = 1)]
+    pub(crate) fargate_instances: u32,
     /// Leave instances and tasks running when the server ends; the next `dev` finds them.
     #[arg(long)]
     pub(crate) keep: bool,

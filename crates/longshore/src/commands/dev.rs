@@ -4,14 +4,16 @@ use super::server;
 use crate::{
     advice::{self, Advice},
     args::{DevArgs, ServerArgs},
-    cli::{Client, Target, wait},
+    cli::{Client, Target, code, wait},
 };
 use ::server::Server;
 use anyhow::{Context, Result, bail};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use effects::Effects;
+use model::fargate::POOL_CLUSTER;
 use shapes::{ec2, ecs};
 use std::{
+    collections::BTreeSet,
     io::{IsTerminal, Write},
     process::ExitCode,
     time::Duration,
@@ -82,14 +84,25 @@ async fn up(client: &Client, args: &DevArgs) -> Result<()> {
     let cluster = args.cluster.as_str();
     let create = ecs::CreateClusterRequest { cluster_name: Some(cluster.to_owned()), ..Default::default() };
     client.call(&create).await?;
-    let mut wanted = wait::machines_in(client, cluster, None).await?;
     let zones = client.call(&ec2::DescribeAvailabilityZonesRequest::default()).await?;
     let zones: Vec<_> = zones.availability_zones.into_iter().flatten().filter_map(|z| z.zone_name).collect();
     if zones.is_empty() {
         bail!("the region has no availability zones");
     }
+    for (cluster, count) in [(cluster, args.instances), (POOL_CLUSTER, args.fargate_instances)] {
+        bring_up(client, args, &zones, cluster, count).await?;
+    }
+    Ok(())
+}
+
+/// So many in one cluster, or in Fargate's pool, which is one that no list shows.
+async fn bring_up(client: &Client, args: &DevArgs, zones: &[String], cluster: &str, count: u32) -> Result<()> {
+    let mut wanted = match wait::machines_in(client, cluster, None).await {
+        Err(error) if code(&error) == Some("ClusterNotFoundException") => BTreeSet::new(),
+        there => there?,
+    };
     let user_data = BASE64_STANDARD.encode(format!("#!/bin/bash\necho ECS_CLUSTER={cluster} >> /etc/ecs/ecs.config\n"));
-    for at in wanted.len()..args.instances as usize {
+    for at in wanted.len()..count as usize {
         let zone = zones[at % zones.len()].clone();
         let request = ec2::RunInstancesRequest {
             min_count: Some(1),
@@ -105,6 +118,9 @@ async fn up(client: &Client, args: &DevArgs) -> Result<()> {
     // One that somebody stopped, or a machine that was attached, comes back when its owner wants it.
     let live = machines(client, &["pending", "running"]).await?;
     let live: Vec<_> = live.into_iter().filter(|id| wanted.contains(id)).collect();
+    if live.is_empty() {
+        return Ok(());
+    }
     let result = wait::instances(client, cluster, &live, PATIENCE).await;
     result.map_err(|error| {
         error.context(Advice::new("See instances/*/agent.log in the data directory, and `longshore status`"))
@@ -136,9 +152,14 @@ fn greet(server: &Server, args: &DevArgs, data_dir: &str) {
     let usual = scheme == "http" && at == "127.0.0.1:4566";
     let endpoint = if usual { String::new() } else { format!(" --endpoint {scheme}://{at}") };
     let (count, cluster) = (args.instances, &args.cluster);
+    let fargate = match args.fargate_instances {
+        0 => String::new(),
+        1 => ", one more for Fargate".to_owned(),
+        more => format!(", {more} more for Fargate"),
+    };
     let _ = writeln!(
         std::io::stdout(),
-        "Longshore is up: {count} container instances in cluster {cluster}, endpoint {scheme}://{at}
+        "Longshore is up: {count} container instances in cluster {cluster}{fargate}, endpoint {scheme}://{at}
 
 In another terminal:
 

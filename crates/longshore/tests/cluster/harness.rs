@@ -112,6 +112,8 @@ impl Cluster {
             ])
             .arg(self.data())
             .env("LONGSHORE_LOG", "info")
+            // Most tests count instances.
+            .env("LONGSHORE_FARGATE_INSTANCES", "0")
             .envs(self.extra.iter().cloned())
             .stdout(Stdio::null())
             .stderr(log);
