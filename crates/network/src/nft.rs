@@ -138,8 +138,16 @@ pub(crate) fn begin_here(batch: &str) -> Result<Pending> {
 
 /// A map as JSON, or nothing when table or map is not there.
 pub(crate) fn list_map_here(table: &TableName, map: &str) -> Result<Option<String>> {
-    let child = start(&["-j", "list", "map", "ip", table.as_str(), map], Stdio::null)?;
-    match finish(child) {
+    listed(&["-j", "list", "map", "ip", table.as_str(), map])
+}
+
+/// A table as JSON, or nothing when it is not there.
+pub(crate) fn list_table_here(table: &TableName) -> Result<Option<String>> {
+    listed(&["-j", "list", "table", "ip", table.as_str()])
+}
+
+fn listed(arguments: &[&str]) -> Result<Option<String>> {
+    match finish(start(arguments, Stdio::null)?) {
         Ok(text) => Ok(Some(text)),
         Err(Error::Nft { stderr }) if stderr.contains("No such file or directory") => Ok(None),
         Err(error) => Err(error),

@@ -395,6 +395,7 @@ const HALVES: &[(&str, &str)] = &[
         "nsenter --net=$R ip neigh flush dev vx nud permanent; nsenter --net=$R ip neigh flush dev up nud permanent",
     ),
     ("no forwarding", "nsenter --net=$R bridge fdb del 02:4c:ac:1f:00:03 dev vx dst 172.31.0.3 self"),
+    ("forwarding too much", "nsenter --net=$R bridge fdb add 02:4c:ac:1f:00:09 dev vx dst 172.31.0.9 self permanent"),
     ("no rules for the host", "nft delete table ip $HT"),
     ("nothing answered for", "ip route del 198.51.100.10; ip neigh del proxy 198.51.100.5 dev eth0"),
     (
@@ -425,6 +426,42 @@ async fn ensure_completes_what_a_killed_agent_left() {
         cloud.ensure_on(1, &net).await;
         assert_eq!(between(&good, &everything(&cloud, &net, 1).await), [""; 0], "{what}");
         assert!(ping(&cloud.task(&net, "a"), "172.31.1.12", 1400).await, "{what}");
+    }
+}
+
+/// Inside a task's own namespace, which is not looked at: a container with the right to change it may.
+const TASKS_OWN: [&str; 2] = ["a bare interface", "no task"];
+
+#[tokio::test]
+async fn what_somebody_breaks_is_seen() {
+    let (cloud, net) = rich().await;
+    let stands = async |n: u8| ok(vpc::stands(&cloud.host(n), &cloud.place(n, &net), &net.share(n)).await);
+    // In every state that is right, whichever way it was come to.
+    assert!(stands(1).await && stands(2).await && stands(3).await);
+    let more = [
+        ("all rules of the router", "nsenter --net=$R nft flush ruleset"),
+        ("all rules of the host", "nft flush ruleset"),
+        ("the rules of a chain", "nsenter --net=$R nft flush chain ip vpc inward"),
+        ("the elements of a set", "nft flush set ip $HT peers"),
+        ("a task's interface", "nsenter --net=$T ip link del eth0"),
+        ("routed elsewhere", "nsenter --net=$R ip route replace unreachable 172.31.1.12/32"),
+        ("another size", "nsenter --net=$R ip link set vx mtu 1400"),
+    ];
+    for (what, breaking) in HALVES.iter().filter(|(what, _)| !TASKS_OWN.contains(what)).chain(&more) {
+        sh(&cloud.host(1), &script(&cloud, &net, breaking)).await;
+        assert!(!stands(1).await, "{what} is not seen");
+        cloud.ensure_on(1, &net).await;
+        assert!(stands(1).await, "{what} is not made good");
+    }
+    let mut less = net.clone();
+    less.tasks.remove("b");
+    less.port("a").public = None;
+    cloud.change(&net, &less).await;
+    for n in 1..=3 {
+        assert!(
+            ok(vpc::stands(&cloud.host(n), &cloud.place(n, &less), &less.share(n)).await),
+            "host {n} after a change"
+        );
     }
 }
 

@@ -323,10 +323,13 @@ fn neighbour(index: u32, to: Ipv4Addr, flags: NeighbourFlags) -> NeighbourMessag
 
 fn address(message: &NeighbourMessage) -> Option<Ipv4Addr> {
     message.attributes.iter().find_map(|attribute| {
-        if let NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) = attribute {
-            Some(*address)
-        } else {
-            None
+        let NeighbourAttribute::Destination(to) = attribute else { return None };
+        #[allow(clippy::wildcard_enum_match_arm, reason = "others are not of IPv4")]
+        match to {
+            NeighbourAddress::Inet(address) => Some(*address),
+            // A forwarding entry's family is the bridge's, which does not say how its destination is to be read.
+            NeighbourAddress::Other(bytes) => <[u8; 4]>::try_from(bytes.as_slice()).ok().map(Ipv4Addr::from),
+            _ => None,
         }
     })
 }

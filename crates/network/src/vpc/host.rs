@@ -3,6 +3,7 @@
 //! VXLAN packets use a port of our own, so that other users of VXLAN on the machine (Docker Swarm, flannel, Cilium on 4789 and
 //! 8472) share neither our socket, whose settings would have to agree, nor our rules.
 
+use super::look::Shape;
 use super::plumbing::{HOST_END, ROUTER_END};
 use super::rules::UPLINK;
 use super::spec::{Place, UPLINK_PREFIX, Vpc};
@@ -50,6 +51,12 @@ pub(crate) fn table(table: &TableName, vpc: &Vpc) -> String {
            }}\n\
          }}\n"
     )
+}
+
+/// What [`table`] looks like with so many peers.
+pub(crate) fn shape(peers: usize) -> Shape {
+    let chains = [("taken", 2), ("sent", 2)].map(|(name, rules)| (name.to_owned(), rules));
+    Shape { chains: chains.into(), sets: [("peers".to_owned(), peers)].into() }
 }
 
 /// The machine's interface that has the underlay address.
@@ -142,6 +149,20 @@ pub(crate) async fn lead_publics(
         host.delete_route(&route(pair, *public)).await?;
     }
     forget_orphans(host).await
+}
+
+/// Whether exactly these public addresses lead to the router by this pair, and are answered for.
+pub(crate) async fn leads(place: &Place, host: &mut Netlink, pair: u32, wanted: &BTreeSet<Ipv4Addr>) -> Result<bool> {
+    if led_there(host, pair).await? != *wanted {
+        return Ok(false);
+    }
+    if wanted.is_empty() {
+        return Ok(true);
+    }
+    let outside = outside_interface(place, host).await?.index;
+    let proxies: BTreeSet<_> = host.proxies().await?.into_iter().collect();
+    let known = host.neighbours().await?.contains(&(pair, ROUTER_END, Mac::for_ipv4(ROUTER_END)));
+    Ok(known && wanted.iter().all(|public| proxies.contains(&(outside, *public))))
 }
 
 /// Answers no more for addresses that no router of ours is led to.

@@ -9,6 +9,7 @@
 //! * [`spec`]: what is wanted, as values. [`rules`] compiles it to the table, `plumbing` to routes and neighbours; both pure.
 //! * [`judge`]: the plain model that the compiled rules are tested against, and that says why a connection does not pass.
 //! * `port`, `host`: interfaces, and what is in the host's own namespace.
+//! * [`stands`] looks whether all that is still there.
 //!
 //! [`ensure`] is level-triggered. With what this process applied last it does only what changed; without, it looks at what is
 //! there. Deliberately absent: any state of its own, and concurrency: the caller makes one call at a time for each VPC.
@@ -17,6 +18,7 @@ mod host;
 mod judge;
 #[cfg(test)]
 mod laws;
+mod look;
 pub(crate) mod plumbing;
 mod port;
 pub mod rules;
@@ -24,6 +26,7 @@ pub mod ruleset;
 pub mod spec;
 
 pub use judge::{Entry, Exit, Packet, Payload, Refusal, Verdict, judge};
+pub use look::stands;
 pub use ruleset::Ruleset;
 pub use spec::{Group, Peer, Place, Port, Rule, Subnet, Traffic, Vpc, Way};
 
@@ -111,6 +114,11 @@ pub async fn list(netns_dir: &Path) -> Result<Vec<String>> {
 /// The router, to open sockets in: the metadata services and the resolver.
 pub fn router(place: &Place) -> NetContext {
     place.context()
+}
+
+/// Whether the VPC has a router here: where it has none any more, sockets that were opened in it answer nobody.
+pub fn has_router(place: &Place) -> bool {
+    place.netns().is_ok_and(|router| router.exists())
 }
 
 /// The router's table.
