@@ -31,6 +31,10 @@ use tokio::sync::watch;
 /// How long before what could not be made so is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// How often what stands is looked at: so long at most stays what somebody else flushed or deleted. A look costs two processes of
+/// `nft` and some listings for each VPC, which is nothing at this pace.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// All VPCs of this machine. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Vpcs(Arc<Inner>);
@@ -86,10 +90,17 @@ impl Vpcs {
         }))
     }
 
-    /// Says what answers tasks in their VPCs.
+    /// Says what answers tasks in their VPCs, and begins to look whether they still stand.
     pub(crate) fn set_doors(&self, doors: Doors) {
         // There is one agent in a process, which does this once.
-        let _ = self.0.doors.set(doors);
+        if self.0.doors.set(doors).is_ok() {
+            let this = self.clone();
+            self.0.effects.spawn("look after vpcs", async move {
+                while this.0.effects.sleep_unless_stopped(LOOK).await {
+                    this.look().await;
+                }
+            });
+        }
     }
 
     /// The namespace that all containers of a task share.
@@ -198,6 +209,45 @@ impl Vpcs {
                 }
             }
         });
+    }
+
+    /// Makes good what somebody else flushed or deleted in a VPC.
+    async fn look(&self) {
+        let standing = self.0.standing.lock().await;
+        let all: Vec<(VpcId, Vpc)> =
+            standing.iter().filter_map(|(id, one)| Some((id.clone(), one.vpc.clone()?))).collect();
+        drop(standing);
+        for (id, vpc) in all {
+            // First without holding up who wants an interface meanwhile: then what is seen can be half of a change.
+            if self.stands(&id, &vpc).await {
+                continue;
+            }
+            let mut standing = self.0.standing.lock().await;
+            let Some(one) = standing.get_mut(&id).filter(|one| one.vpc.as_ref() == Some(&vpc)) else { continue };
+            if self.stands(&id, &vpc).await {
+                continue;
+            }
+            tracing::warn!(vpc = %id, "somebody else changed this VPC's network on this machine; making it good");
+            one.vpc = None;
+            if self.place(&id).is_some_and(|place| !vpc::has_router(&place)) {
+                // The sockets are in the router that went.
+                one.open = None;
+            }
+            drop(standing);
+            self.settle_aside(id);
+        }
+    }
+
+    /// Whether a VPC is as it was made. Where that cannot be found out, nothing is done about it.
+    async fn stands(&self, id: &VpcId, vpc: &Vpc) -> bool {
+        let Some(place) = self.place(id) else { return true };
+        match vpc::stands(&self.0.context, &place, vpc).await {
+            Ok(stands) => stands,
+            Err(error) => {
+                tracing::warn!(vpc = %id, error = &error as &dyn std::error::Error, "a VPC's network could not be looked at");
+                true
+            }
+        }
     }
 
     async fn settle(&self, id: &VpcId) -> net::Result<()> {

@@ -265,6 +265,39 @@ fn vpcs_of_the_same_addresses_never_meet_and_nothing_is_left_of_them() {
     }
 }
 
+/// Runs a program in each router of this VPC, wherever it stands.
+fn in_routers(cluster: &Cluster, vpc: &Vpc<'_>, program: &[&str]) -> usize {
+    let routers = cluster.routers(&vpc.id);
+    for router in &routers {
+        let out = Command::new("nsenter").arg(format!("--net={}", router.display())).args(program).output().unwrap();
+        assert!(out.status.success(), "{program:?}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+    routers.len()
+}
+
+#[test]
+fn what_somebody_else_breaks_in_a_vpc_is_made_good() {
+    let cluster = Cluster::start(2);
+    let api = cluster.api();
+    define(&cluster, &api);
+    let vpc = Vpc::new(&api, "10.7");
+    let all = vpc.group("all");
+    vpc.rule("AuthorizeSecurityGroupIngress", &all, 80, &all);
+    // Two fit onto an instance.
+    let tasks: Vec<_> = (0..3).map(|_| vpc.run(&cluster, "web", &[&all])).collect();
+    let other = tasks.iter().find(|task| task.instance != tasks[0].instance).expect("all are on one instance");
+    until("an answer", || tasks[0].reaches(other, 80).then_some(()));
+    assert!(!tasks[0].reaches(other, 81), "no rule lets that port in");
+    // Without rules everything passes, and nothing else changes.
+    assert_eq!(in_routers(&cluster, &vpc, &["nft", "flush", "ruleset"]), 2);
+    assert!(tasks[0].reaches(other, 81), "the rules were not what kept it shut");
+    until("the rules again", || (!tasks[0].reaches(other, 81)).then_some(()));
+    until("an answer", || tasks[0].reaches(other, 80).then_some(()));
+    assert_eq!(in_routers(&cluster, &vpc, &["ip", "link", "del", "vx"]), 2);
+    assert!(!tasks[0].reaches(other, 80), "there is another way than the overlay");
+    until("the overlay again", || tasks[0].reaches(other, 80).then_some(()));
+}
+
 #[test]
 fn a_service_is_found_by_its_name_as_its_tasks_come_and_go() {
     let cluster = Cluster::start(2);

@@ -83,6 +83,13 @@ impl Cluster {
         found.extend(ctr(&["snapshots", "ls"]).into_iter().filter(used).map(|l| format!("containerd: snapshot {l}")));
     }
 
+    /// The namespaces of this VPC's routers, one on each instance that carries it.
+    pub(crate) fn routers(&self, vpc: &str) -> Vec<PathBuf> {
+        let run = Path::new("/run/longshore").join(key(&self.data()));
+        let of = |instance: String| run.join(instance).join("netns").join(format!("router-{vpc}"));
+        names(&self.data().join("instances")).into_iter().map(of).filter(|router| router.exists()).collect()
+    }
+
     fn ask_kernel(&self, instance: &str, found: &mut Vec<String>) {
         let key = key(&self.data());
         let run = Path::new("/run/longshore").join(&key);
