@@ -84,6 +84,18 @@ fn what_is_said_of_a_connection_is_what_packets_do() {
     });
     assert_eq!(code, Some(0), "{answer:#}");
     assert!(answer["from"]["name"].as_str().unwrap().contains(" of service callers"), "{answer:#}");
+    // Both ends by one name are two tasks, and not one that talks to itself.
+    let among = || why(&cluster, "service/callers", "service/callers:80", &["--cluster", "default"]);
+    let (said, code) = among();
+    assert_eq!(code, Some(2), "{said:#}");
+    assert!(said["said"].as_str().unwrap().contains("only one task"), "{said:#}");
+    api.ecs("UpdateService", &json!({"service": "callers", "desiredCount": 2}));
+    let (answer, code) = until("two tasks of the service", || {
+        let (answer, code) = among();
+        (code != Some(2)).then_some((answer, code))
+    });
+    assert_eq!((kinds(&answer).pop().as_deref(), code), (Some("!noIngress"), Some(1)), "{answer:#}");
+    assert_ne!(answer["from"]["name"], answer["to"]["name"], "{answer:#}");
 
     // Out and in, where there is no gateway.
     let (answer, code) = why(&cluster, id(&client), "internet:443", &[]);

@@ -65,8 +65,26 @@ impl End {
     }
 }
 
+/// Finds out both. Where both are meant by one service, they are two of its tasks, since what a task says to itself passes no
+/// rule; of a service that has only one, that is said.
+pub(super) async fn both(settings: &Settings, world: &World, sender: &str, receiver: &str) -> Result<(End, End)> {
+    let Some(service) = sender.strip_prefix("service/").filter(|_| sender == receiver) else {
+        return Ok((find(settings, world, sender).await?, find(settings, world, receiver).await?));
+    };
+    let tasks = tasks_of(world, service)?;
+    let [one, other, ..] = tasks.as_slice() else {
+        return Err(anyhow!(
+            "service {service} has only one task that is to run, and what that says to itself is not filtered"
+        )
+        .context(Advice::new(format!(
+            "Ask again when it has two: aws ecs update-service --service {service} --desired-count 2"
+        ))));
+    };
+    Ok((of_task(settings, world, one).await?, of_task(settings, world, other).await?))
+}
+
 /// Finds out.
-pub(super) async fn find(settings: &Settings, world: &World, text: &str) -> Result<End> {
+async fn find(settings: &Settings, world: &World, text: &str) -> Result<End> {
     if text == "internet" {
         return Ok(End { words: "the internet".to_owned(), place: Place::Outside(ANYBODY) });
     }
@@ -169,8 +187,13 @@ async fn of_task(settings: &Settings, world: &World, id: &str) -> Result<End> {
 
 /// Any task of a service; one with an interface if there is one.
 async fn of_service(settings: &Settings, world: &World, name: &str) -> Result<End> {
-    let tasks = || world.tasks.iter().filter(|(_, task)| task.service() == Some(name));
-    let mut clusters: Vec<_> = tasks().map(|(_, task)| task.cluster.as_str()).collect();
+    of_task(settings, world, tasks_of(world, name)?[0]).await
+}
+
+/// The tasks of a service that are to run, at least one; those with an interface first.
+pub(super) fn tasks_of<'a>(world: &'a World, name: &str) -> Result<Vec<&'a str>> {
+    let mut tasks: Vec<_> = world.tasks.iter().filter(|(_, task)| task.service() == Some(name)).collect();
+    let mut clusters: Vec<_> = tasks.iter().map(|(_, task)| task.cluster.as_str()).collect();
     clusters.sort_unstable();
     clusters.dedup();
     if clusters.len() > 1 {
@@ -180,9 +203,9 @@ async fn of_service(settings: &Settings, world: &World, name: &str) -> Result<En
             clusters.join(", ")
         );
     }
-    let chosen = tasks().find(|(_, task)| task.interface.is_some()).or_else(|| tasks().next());
-    let Some((id, _)) = chosen else {
+    if tasks.is_empty() {
         return Err(nobody(format!("no task of a service {name} is to run")));
-    };
-    of_task(settings, world, id).await
+    }
+    tasks.sort_by_key(|(id, task)| (task.interface.is_none(), *id));
+    Ok(tasks.into_iter().map(|(id, _)| id.as_str()).collect())
 }

@@ -89,8 +89,7 @@ async fn why(place: &Where, args: &WhyArgs, json: bool) -> Result<bool> {
     let (receiver, probe) = asked(&args.receiver, &args.protocol)?;
     let settings = config::settings(place, None)?;
     let mut world = fetch::world(&settings, place.cluster.as_deref(), true).await?;
-    let sender = ends::find(&settings, &world, &args.sender).await?;
-    let receiver = ends::find(&settings, &world, receiver).await?;
+    let (sender, receiver) = ends::both(&settings, &world, &args.sender, receiver).await?;
     if let Some(vpc) = sender.vpc(&world) {
         fetch::dns_support(&settings, &mut world, &vpc).await?;
     }
