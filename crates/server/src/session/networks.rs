@@ -8,7 +8,7 @@ use link::{AliasView, Aliases, InterfaceView, NameView, Names, SrvView, SubnetVi
 use model::{
     ContainerInstanceArn, Scope,
     discovery::{Namespace, NamespaceKind, Routing},
-    network::{InterfaceId, NatGateway, NatGatewayId, Network, RouteTarget, Subnet, VpcId},
+    network::{InterfaceId, NatGateway, NatGatewayId, Network, RouteTarget, Subnet, SubnetId, VpcId},
 };
 use sha2::{Digest, Sha256};
 use state::{InstanceRow, Snapshot};
@@ -50,7 +50,12 @@ pub(super) fn of(snapshot: &Snapshot, instance: &ContainerInstanceArn) -> Views 
             host,
             subnet: interface.subnet.clone(),
             groups: interface.groups.clone(),
-            public: task.attachment.as_ref().and_then(|attachment| attachment.public_ip),
+            // It leads in only where answers would lead out.
+            public: task
+                .attachment
+                .as_ref()
+                .and_then(|attachment| attachment.public_ip)
+                .filter(|_| leads_to_internet(network, &interface.subnet)),
             // Names are asked for where the task is; the others need not know.
             connect: Some(task)
                 .filter(|_| names && on == *instance)
@@ -148,10 +153,22 @@ fn routes(network: &Network, subnet: &Subnet, places: &BTreeMap<NatGatewayId, Pl
             let found = network.nat_gateway(id).and_then(|gateway| Some((gateway, address_of(network, gateway)?)));
             let Some((gateway, address)) = found else { return Way::Nowhere };
             let public = gateway.allocation.as_ref().and_then(|id| network.address(id)).map(|a| a.public_ip);
+            // A gateway has its way out by its own subnet's routes.
+            let public = public.filter(|_| leads_to_internet(network, &gateway.subnet));
             Way::Nat { gateway: address, public, home: places.get(id).map(|place| place.host) }
         }
     };
     table.routes.iter().map(|route| (route.destination, way(route))).collect()
+}
+
+/// Whether any of a subnet's routes leads to an internet gateway that is there.
+fn leads_to_internet(network: &Network, subnet: &SubnetId) -> bool {
+    let Some(subnet) = network.subnet(subnet) else { return false };
+    let Some(table) = network.route_table_of(subnet) else { return false };
+    let leads = |route: &model::network::Route| {
+        matches!(route.target, RouteTarget::InternetGateway(_)) && network.is_active(&subnet.vpc, route)
+    };
+    table.routes.iter().any(leads)
 }
 
 fn address_of(network: &Network, gateway: &NatGateway) -> Option<Ipv4Addr> {

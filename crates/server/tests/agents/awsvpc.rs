@@ -323,6 +323,46 @@ async fn a_subnet_without_a_free_address_is_told_as_ec2_tells_it() {
 }
 
 #[tokio::test]
+async fn public_addresses_are_for_subnets_that_an_internet_gateway_answers() {
+    let harness = Harness::start().await;
+    defined(&harness).await;
+    let (vpc, subnet) = vpc(&harness, "10.0.0.0/16", "10.0.1.0/24", "us-east-1b").await;
+    let allocation = ec2(&harness, "AllocateAddress", json!({"Domain": "vpc"})).await["AllocationId"].clone();
+    let made = ec2(&harness, "CreateInternetGateway", json!({})).await;
+    let gateway = text(&made["InternetGateway"]["InternetGatewayId"]).to_owned();
+    ec2(&harness, "AttachInternetGateway", json!({"InternetGatewayId": gateway, "VpcId": vpc})).await;
+    let nat = ec2(&harness, "CreateNatGateway", json!({"SubnetId": subnet, "AllocationId": allocation})).await;
+    let filter = json!({"Filters": [{"Name": "vpc-id", "Values": [vpc]}]});
+    let table = ec2(&harness, "DescribeRouteTables", filter).await["RouteTables"][0]["RouteTableId"].clone();
+    let nat = nat["NatGateway"]["NatGatewayId"].clone();
+    let route = json!({"RouteTableId": table, "DestinationCidrBlock": "203.0.113.0/24", "NatGatewayId": nat});
+    ec2(&harness, "CreateRoute", route).await;
+    let (mut agent, _) = Agent::join(&harness, "us-east-1b", [172, 31, 16, 5]).await;
+    let mut asked = run("awsvpc", &[&subnet]);
+    asked["networkConfiguration"]["awsvpcConfiguration"]["assignPublicIp"] = json!("ENABLED");
+    let started = ecs(&harness, "RunTask", asked).await;
+    assert_eq!(list(&started["failures"]), &[] as &[Value], "{started:#}");
+    agent.assignments().await;
+    let id = VpcId::parse(&*vpc).unwrap();
+    let publics = |agent: &Agent| {
+        let view = &agent.views[&id];
+        let ways = view.facts.subnets.values().flat_map(|subnet| &subnet.routes);
+        let nat = ways.filter_map(|(_, way)| if let link::Way::Nat { public, .. } = way { *public } else { None });
+        (nat.count(), view.interfaces.values().filter_map(|interface| interface.public).count())
+    };
+    assert_eq!(publics(&agent), (0, 0), "no route leads to the internet gateway");
+    let route = json!({"RouteTableId": table, "DestinationCidrBlock": "0.0.0.0/0", "GatewayId": gateway});
+    ec2(&harness, "CreateRoute", route).await;
+    while publics(&agent) != (1, 1) {
+        agent.news().await;
+    }
+    ec2(&harness, "DeleteRoute", json!({"RouteTableId": table, "DestinationCidrBlock": "0.0.0.0/0"})).await;
+    while publics(&agent) != (0, 0) {
+        agent.news().await;
+    }
+}
+
+#[tokio::test]
 async fn a_gateway_moves_when_the_instance_of_its_place_is_gone() {
     let harness = Harness::start().await;
     defined(&harness).await;
