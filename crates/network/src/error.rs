@@ -94,6 +94,17 @@ pub enum Error {
     /// `nft` answered something we cannot read.
     #[error("nft listing: {0}")]
     NftListing(String),
+    /// WireGuard is asked for and cannot be had.
+    #[error("this machine does not have {0}")]
+    WireguardMissing(&'static str),
+    /// `wg` or `wireguard-go` refused; `stderr` is its answer.
+    #[error("{program}: {stderr}")]
+    Wireguard {
+        /// Which.
+        program: &'static str,
+        /// What it printed, trimmed.
+        stderr: String,
+    },
     /// The helper thread ended without an answer: it panicked, or could not be started.
     #[error("network thread ended without an answer")]
     Thread,

@@ -103,12 +103,12 @@ impl NetnsPath {
 }
 
 #[allow(unsafe_code, reason = "unshare(2) is unsafe in general; with CLONE_NEWNET alone it is not")]
-fn unshare_net() -> io::Result<()> {
+pub(crate) fn unshare_net() -> io::Result<()> {
     // SAFETY: the hazard is CLONE_FILES, after which descriptors of other threads are not ours; NEWNET changes none.
     unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }.map_err(io::Error::from)
 }
 
-fn is_nsfs(path: &Path) -> bool {
+pub(crate) fn is_nsfs(path: &Path) -> bool {
     // The field's type differs between architectures; the magic number fits all of them.
     #[allow(clippy::unnecessary_cast, reason = "f_type is not i64 everywhere")]
     rustix::fs::statfs(path).is_ok_and(|found| found.f_type as i64 == NSFS_MAGIC)

@@ -6,8 +6,7 @@ use super::{LOCAL_TABLE, Netlink, is};
 use crate::Result;
 use crate::names::{IfName, Mac};
 use ipnet::Ipv4Net;
-use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressScope};
 use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, InfoVxlan, LinkAttribute, LinkInfo, LinkMessage};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
@@ -15,8 +14,9 @@ use rtnetlink::packet_route::neighbour::{
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
-use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
-use rtnetlink::{IpVersion, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan, RouteMessageBuilder};
+use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage, RulePortRange};
+use rtnetlink::packet_route::{AddressFamily, IpProtocol};
+use rtnetlink::{IpVersion, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan, LinkWireguard, RouteMessageBuilder};
 use rustix::io::Errno;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -51,6 +51,8 @@ pub(crate) struct PolicyRule {
     pub(crate) table: u32,
     pub(crate) from: Option<Ipv4Net>,
     pub(crate) by: Option<String>,
+    /// Packets of UDP to this port alone.
+    pub(crate) udp_port: Option<u16>,
 }
 
 /// One end of a pair.
@@ -93,6 +95,12 @@ impl Netlink {
         self.drive(&format!("making VXLAN {} with number {}", end.name, wire.vni), request).await
     }
 
+    /// Makes a WireGuard device, down and not set up. The kernel answers EOPNOTSUPP where it has none.
+    pub(crate) async fn add_wireguard(&mut self, name: &IfName) -> Result<()> {
+        let request = self.handle.link().add(LinkWireguard::new(name.as_str()).build()).execute();
+        self.drive(&format!("making WireGuard device {name}"), request).await
+    }
+
     /// How the packets of a VXLAN device look, where one of that name is there.
     pub(crate) async fn vxlan(&mut self, name: &str) -> Result<Option<Vxlan>> {
         let request = self.handle.link().get().match_name(name).execute();
@@ -127,6 +135,14 @@ impl Netlink {
     /// Adds an address without the route that its prefix would bring.
     pub(crate) async fn add_bare_address(&mut self, index: u32, address: Ipv4Net) -> Result<()> {
         let mut request = self.handle.address().add(index, IpAddr::V4(address.addr()), address.prefix_len());
+        request.message_mut().attributes.push(AddressAttribute::Flags(AddressFlags::Noprefixroute));
+        super::tolerate(self.drive(&format!("adding address {address}"), request.execute()).await, Errno::EXIST)
+    }
+
+    /// Adds an address that only names an interface: no route comes with it, and no other interface sends under it.
+    pub(crate) async fn add_name(&mut self, index: u32, address: Ipv4Addr) -> Result<()> {
+        let mut request = self.handle.address().add(index, IpAddr::V4(address), 32);
+        request.message_mut().header.scope = AddressScope::Link;
         request.message_mut().attributes.push(AddressAttribute::Flags(AddressFlags::Noprefixroute));
         super::tolerate(self.drive(&format!("adding address {address}"), request.execute()).await, Errno::EXIST)
     }
@@ -188,6 +204,7 @@ impl Netlink {
         if let Some(name) = &rule.by {
             request = request.input_interface(name);
         }
+        request.message_mut().attributes.extend(udp_to(rule));
         super::tolerate(self.drive("adding a policy rule", request.execute()).await, Errno::EXIST)
     }
 
@@ -204,6 +221,7 @@ impl Netlink {
         if let Some(name) = &rule.by {
             message.attributes.push(RuleAttribute::Iifname(name.clone()));
         }
+        message.attributes.extend(udp_to(rule));
         let request = self.handle.rule().del(message).execute();
         absent_is_fine(self.drive("deleting a policy rule", request).await)
     }
@@ -381,8 +399,16 @@ fn raw_route(message: &RouteMessage) -> Option<RawRoute> {
     (table != u32::from(LOCAL_TABLE) && ours).then_some(RawRoute { table, to, hop })
 }
 
+/// How a rule says that it is for packets of UDP to a port.
+fn udp_to(rule: &PolicyRule) -> Vec<RuleAttribute> {
+    let Some(port) = rule.udp_port else { return Vec::new() };
+    let range = RulePortRange { start: port, end: port };
+    vec![RuleAttribute::IpProtocol(IpProtocol::Udp), RuleAttribute::DestinationPortRange(range)]
+}
+
 fn policy_rule(message: &RuleMessage) -> PolicyRule {
-    let mut rule = PolicyRule { priority: 0, table: u32::from(message.header.table), from: None, by: None };
+    let mut rule =
+        PolicyRule { priority: 0, table: u32::from(message.header.table), from: None, by: None, udp_port: None };
     for attribute in &message.attributes {
         #[allow(clippy::wildcard_enum_match_arm, reason = "ours have no other selectors")]
         match attribute {
@@ -392,6 +418,7 @@ fn policy_rule(message: &RuleMessage) -> PolicyRule {
                 rule.from = Ipv4Net::new(*address, message.header.src_len).ok();
             }
             RuleAttribute::Iifname(name) => rule.by = Some(name.clone()),
+            RuleAttribute::DestinationPortRange(range) => rule.udp_port = Some(range.start),
             _ => {}
         }
     }

@@ -8,7 +8,7 @@ use super::plumbing::{HOST_END, ROUTER_END};
 use super::rules::UPLINK;
 use super::spec::{Place, UPLINK_PREFIX, Vpc};
 use crate::context::return_thread_to;
-use crate::names::{IfName, Mac, TableName};
+use crate::names::{IfName, Mac};
 use crate::netlink::{End, Link, Netlink, RawHop, RawRoute};
 use crate::{Error, Result, sysctl};
 use ipnet::Ipv4Net;
@@ -30,10 +30,14 @@ const MAIN: u32 = super::plumbing::MAIN;
 ///   machine that sends under another host's address would put packets past every security group.
 /// * What this machine sends comes from its kernel: so would a process that speaks VXLAN itself.
 /// * No connection tracking for the outer packets: the router tracks the inner ones, and each entry would cost time twice.
-pub(crate) fn table(table: &TableName, vpc: &Vpc) -> String {
+/// * Where it is encrypted: only what comes out of the device, which has checked from whom, and nothing by another interface.
+pub(crate) fn table(place: &Place, vpc: &Vpc) -> String {
+    let (table, device) = (place.host_table(), place.tunnel());
     let ours = format!("udp dport {VXLAN_PORT} @th,96,24 {:#x}", vpc.vni);
     let peers: Vec<_> = vpc.hosts().iter().map(Ipv4Addr::to_string).collect();
     let elements = if peers.is_empty() { String::new() } else { format!("elements = {{ {} }}", peers.join(", ")) };
+    let from = if vpc.encrypted { format!("iifname \"{device}\"") } else { "fib saddr . iif oif exists".to_owned() };
+    let leak = if vpc.encrypted { format!("{ours} oifname != \"{device}\" drop\n") } else { String::new() };
     format!(
         "add table ip {table}\n\
          delete table ip {table}\n\
@@ -41,21 +45,23 @@ pub(crate) fn table(table: &TableName, vpc: &Vpc) -> String {
            set peers {{ type ipv4_addr; {elements}\n }}\n\
            chain taken {{\n\
              type filter hook prerouting priority raw; policy accept;\n\
-             {ours} ip saddr @peers fib saddr . iif oif exists notrack accept\n\
+             {ours} ip saddr @peers {from} notrack accept\n\
              {ours} drop\n\
            }}\n\
            chain sent {{\n\
              type filter hook output priority raw; policy accept;\n\
              meta skuid 0-4294967295 {ours} drop\n\
-             udp dport {VXLAN_PORT} notrack\n\
+             {leak}udp dport {VXLAN_PORT} notrack\n\
            }}\n\
          }}\n"
     )
 }
 
-/// What [`table`] looks like with so many peers.
-pub(crate) fn shape(peers: usize) -> Shape {
-    let chains = [("taken", 2), ("sent", 2)].map(|(name, rules)| (name.to_owned(), rules));
+/// What [`table`] looks like.
+pub(crate) fn shape(vpc: &Vpc) -> Shape {
+    let peers = vpc.hosts().len();
+    let chains =
+        [("taken", 2), ("sent", if vpc.encrypted { 3 } else { 2 })].map(|(name, rules)| (name.to_owned(), rules));
     Shape { chains: chains.into(), sets: [("peers".to_owned(), peers)].into() }
 }
 

@@ -106,6 +106,7 @@ fn a_vpc() -> impl Strategy<Value = Vpc> {
                 subnets: [("one".to_owned(), one), ("two".to_owned(), two)].into(),
                 nat_here: nat.into_iter().map(|(at, has)| (at, has.map(|()| public(at)))).collect(),
                 aliases: std::collections::BTreeMap::new(),
+                encrypted: false,
             }
         },
     )

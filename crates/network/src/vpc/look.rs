@@ -5,7 +5,7 @@
 //! an interface is flushed or deleted, not that somebody writes others as many. What a task has inside its own namespace is
 //! not looked at: one with the right to change it may.
 
-use super::host::{self, VXLAN_BYTES};
+use super::host;
 use super::plumbing::{HOST_END, Plumbing, ROUTER_END};
 use super::rules::{self, OVERLAY, UPLINK};
 use super::ruleset::Ruleset;
@@ -25,18 +25,18 @@ pub async fn stands(context: &NetContext, place: &Place, wanted: &Vpc) -> Result
     }
     let work = async move || {
         let mut host = Netlink::open_here()?;
-        let peers = wanted.hosts().len();
         let mut mtu = match host::underlay(&mut host, place.underlay).await {
             Ok(link) => link.mtu,
             // Without the machine's address nothing could be made good either.
             Err(Error::NoSuchLink(_)) => return Ok(true),
             Err(error) => return Err(error),
         };
-        if !(has_shape(&place.host_table(), &host::shape(peers))? && leads_out(&place, &mut host, &wanted, mtu).await?)
+        if !(has_shape(&place.host_table(), &host::shape(&wanted))?
+            && leads_out(&place, &mut host, &wanted, mtu).await?)
         {
             return Ok(false);
         }
-        mtu = mtu.saturating_sub(VXLAN_BYTES);
+        mtu = mtu.saturating_sub(wanted.overhead());
         set_thread_netns(router.as_path())?;
         let mut inside = Netlink::open_here()?;
         let links = inside.links().await?;

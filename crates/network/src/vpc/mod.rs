@@ -8,6 +8,7 @@
 //!
 //! * [`spec`]: what is wanted, as values. [`rules`] compiles it to the table, `plumbing` to routes and neighbours; both pure.
 //! * [`judge`]: the plain model that the compiled rules are tested against, and that says why a connection does not pass.
+//! * [`tunnel`]: the device that encrypts what hosts send each other, where that is asked for.
 //! * `port`, `host`: interfaces, and what is in the host's own namespace.
 //! * [`stands`] looks whether all that is still there.
 //!
@@ -24,6 +25,7 @@ mod port;
 pub mod rules;
 pub mod ruleset;
 pub mod spec;
+pub mod tunnel;
 
 pub use judge::{Entry, Exit, Packet, Payload, Refusal, Verdict, judge};
 pub use look::stands;
@@ -35,7 +37,7 @@ use crate::names::{IfName, Mac, TableName};
 use crate::netlink::{End, LO, Link, Netlink, Vxlan};
 use crate::nft::{self, Pending};
 use crate::{Error, NetContext, NetnsPath, Result, conntrack, netns, sysctl};
-use host::{VXLAN_BYTES, VXLAN_PORT};
+use host::VXLAN_PORT;
 use ipnet::Ipv4Net;
 use plumbing::{Numbers, Plumbing};
 use rules::{OVERLAY, UPLINK};
@@ -76,7 +78,9 @@ const ROUTER_SYSCTLS: [(&str, &str); 16] = [
 pub async fn ensure(context: &NetContext, place: &Place, known: Option<&Vpc>, wanted: &Vpc) -> Result<()> {
     spec::check(wanted)?;
     let router = place.netns()?;
-    let known = known.filter(|known| known.vni == wanted.vni && router.exists()).cloned();
+    let known = known
+        .filter(|known| known.vni == wanted.vni && known.encrypted == wanted.encrypted && router.exists())
+        .cloned();
     let update = Update { place: place.clone(), router, wanted: wanted.clone() };
     context.run(async move || update.run(known).await).await
 }
@@ -147,7 +151,7 @@ impl Update {
         let host = Netlink::open_here()?;
         let new_hosts = known.as_ref().is_none_or(|known| known.hosts() != self.wanted.hosts());
         if new_hosts {
-            nft::apply_here(&host::table(&self.place.host_table(), &self.wanted))?;
+            nft::apply_here(&host::table(&self.place, &self.wanted))?;
         }
         if known.is_none() {
             sysctl::set("ipv4/ip_forward", "1")?;
@@ -169,7 +173,7 @@ impl Update {
         nft::apply_here(&rules::compile(&self.wanted).replace(&table()))?;
         let mtu = host::underlay(&mut open.host, self.place.underlay).await?.mtu;
         open.router.set_up(LO).await?;
-        self.ensure_overlay(open, mtu.saturating_sub(VXLAN_BYTES)).await?;
+        self.ensure_overlay(open, mtu.saturating_sub(self.wanted.overhead())).await?;
         let netlinks = (&mut open.host, &mut open.router);
         host::ensure_uplink(&self.place, netlinks, (&open.home, &open.inside), mtu).await?;
         let names: BTreeSet<String> = self.wanted.ports.values().map(|port| port.ifname().to_string()).collect();
@@ -179,7 +183,7 @@ impl Update {
         open.router.delete_links(&stray.iter().map(|link| link.index).collect::<Vec<_>>()).await?;
         let mut others: BTreeSet<_> = stray.iter().filter_map(|link| spec::address_of(&link.name)).collect();
         for port in self.wanted.ports.values() {
-            if self.ensure_port(&mut open.router, port, mtu.saturating_sub(VXLAN_BYTES)).await? {
+            if self.ensure_port(&mut open.router, port, mtu.saturating_sub(self.wanted.overhead())).await? {
                 others.insert(port.address);
             }
         }

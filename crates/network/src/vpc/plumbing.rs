@@ -100,15 +100,15 @@ impl Plumbing {
         if vpc.subnets.values().all(|subnet| subnet.routes.is_empty()) {
             return;
         }
-        self.rules.insert(PolicyRule { priority: OWN_RANGES, table: MAIN, from: None, by: None });
+        self.rules.insert(PolicyRule { priority: OWN_RANGES, table: MAIN, from: None, by: None, udp_port: None });
         // What came from outside for nobody is not to go out again, whatever source it claims.
         let by = Some(UPLINK.to_owned());
         self.routes.insert((NOBODY, Ipv4Net::default()), Hop::Blackhole);
-        self.rules.insert(PolicyRule { priority: FROM_OUTSIDE, table: NOBODY, from: None, by });
+        self.rules.insert(PolicyRule { priority: FROM_OUTSIDE, table: NOBODY, from: None, by, udp_port: None });
         for subnet in vpc.subnets.values() {
             let table = subnet.table();
             let from = Some(subnet.cidr.trunc());
-            self.rules.insert(PolicyRule { priority: OF_SUBNET, table, from, by: None });
+            self.rules.insert(PolicyRule { priority: OF_SUBNET, table, from, by: None, udp_port: None });
             for (to, way) in subnet.longest_first() {
                 let hop = match way {
                     Way::Internet => Hop::Gateway(HOST_END, UPLINK.into()),
@@ -125,7 +125,13 @@ impl Plumbing {
         for port in vpc.ports.values().filter(|port| !port.source_dest_check) {
             if let Some(subnet) = vpc.subnets.get(&port.subnet) {
                 let by = Some(port.ifname().to_string());
-                self.rules.insert(PolicyRule { priority: OF_INTERFACE, table: subnet.table(), from: None, by });
+                self.rules.insert(PolicyRule {
+                    priority: OF_INTERFACE,
+                    table: subnet.table(),
+                    from: None,
+                    by,
+                    udp_port: None,
+                });
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What one host shall carry of a VPC, as plain values: no kernel, no clock, comparable, so that what changed can be computed.
 
+use super::host::VXLAN_BYTES;
+use super::tunnel::WIREGUARD_BYTES;
 use crate::names::{self, IfName, Mac, TableName};
 use crate::{NetContext, NetnsPath, Result};
 use ipnet::Ipv4Net;
@@ -75,6 +77,8 @@ pub struct Vpc {
     /// Addresses and TCP ports that are nobody's own, and who answers there instead, each connection's one drawn at random.
     /// For the interfaces that are [`Port::connected`]; link-local addresses that no router uses itself.
     pub aliases: BTreeMap<(Ipv4Addr, u16), BTreeSet<(Ipv4Addr, u16)>>,
+    /// Whether what other hosts are sent and send goes through the device of [`super::tunnel`], and nothing else is taken.
+    pub encrypted: bool,
 }
 
 /// One elastic network interface of a task on this host.
@@ -243,6 +247,11 @@ impl Vpc {
     /// The public address a route by this way through a gateway of this host is translated to.
     pub(crate) fn nat_public(&self, way: Way) -> Option<Ipv4Addr> {
         if let Way::Nat { gateway, home: None } = way { self.nat_here.get(&gateway).copied().flatten() } else { None }
+    }
+
+    /// What travelling between hosts adds to a packet of the VPC.
+    pub(crate) fn overhead(&self) -> u32 {
+        if self.encrypted { VXLAN_BYTES + WIREGUARD_BYTES } else { VXLAN_BYTES }
     }
 
     /// Whether any interface here reaches aliases.

@@ -117,6 +117,12 @@ impl Cloud {
 impl Drop for Cloud {
     fn drop(&mut self) {
         for n in 1..=3 {
+            // What makes them ends with them, and would keep the namespace.
+            let tunnels =
+                "for l in $(ip -o link | sed -n 's/^[0-9]*: \\(lsw[a-z2-7]*\\):.*/\\1/p'); do ip link del $l; done";
+            let host = self.world.netns(&format!("h{n}"));
+            let net = format!("--net={}", host.as_path().display());
+            drop(std::process::Command::new("nsenter").args([&net, "sh", "-c", tunnels]).status());
             let dir = self.world.dir().join(format!("r{n}"));
             for name in network::netns::list(&dir).expect("a folder") {
                 while rustix::mount::unmount(dir.join(&name), rustix::mount::UnmountFlags::DETACH).is_ok() {}
@@ -143,6 +149,7 @@ pub struct Net {
     pub gateways: BTreeMap<Ipv4Addr, (u8, Option<Ipv4Addr>)>,
     /// As in [`Vpc::aliases`].
     pub aliases: BTreeMap<(Ipv4Addr, u16), BTreeSet<(Ipv4Addr, u16)>>,
+    pub encrypted: bool,
 }
 
 impl Net {
@@ -160,6 +167,7 @@ impl Net {
             groups: [("open".to_owned(), group(&["all"], &["all"]))].into(),
             gateways: BTreeMap::new(),
             aliases: BTreeMap::new(),
+            encrypted: false,
         }
     }
 
@@ -188,6 +196,7 @@ impl Net {
             subnets,
             nat_here: at_home.map(|(address, (_, public))| (*address, *public)).collect(),
             aliases: self.aliases.clone(),
+            encrypted: self.encrypted,
         }
     }
 
@@ -287,6 +296,29 @@ impl Ear {
             }
         }
         false
+    }
+}
+
+/// Hears every frame in a namespace.
+pub struct Wire(OwnedFd);
+
+impl Wire {
+    pub async fn of(context: &NetContext) -> Self {
+        let open = || {
+            let (family, kind) = (AddressFamily::PACKET, SocketType::RAW);
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            Ok(socket_with(family, kind, flags, Some(rustix::net::eth::ALL)).expect("needs root"))
+        };
+        Self(context.enter(open).await.expect("entered"))
+    }
+
+    /// What was heard since it was asked last.
+    pub fn heard(&self) -> Vec<Vec<u8>> {
+        let (mut heard, mut buffer) = (Vec::new(), [0; 2048]);
+        while let Ok((length, _)) = recv(&self.0, &mut buffer[..], RecvFlags::empty()) {
+            heard.push(buffer[..length].to_vec());
+        }
+        heard
     }
 }
 
