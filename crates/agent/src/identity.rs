@@ -2,11 +2,12 @@
 //!
 //! `identity/key.pem` is written before the join request is sent, so that a join whose answer was lost is repeated with the
 //! same key and becomes the same container instance. `identity/joined.json` holds certificate and CA together, so that they
-//! always belong together.
+//! always belong together. `identity/wireguard.key` is for what other machines send this one of VPCs.
 
 use crate::files::{self, Durable, Mode};
 use link::Identity;
-use model::Timestamp;
+use model::{Timestamp, WireguardKey};
+use network::vpc::tunnel;
 use rcgen::{CertificateParams, KeyPair};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,9 @@ pub enum IdentityError {
     /// The key cannot be made or read.
     #[error("the machine's key cannot be used")]
     Key(#[from] rcgen::Error),
+    /// The key for traffic between machines cannot be made or read.
+    #[error("the machine's WireGuard key cannot be used")]
+    Wireguard(#[from] network::Error),
     /// The certificate is not one of a server of ours.
     #[error("the machine's certificate cannot be used: {0}")]
     Certificate(String),
@@ -97,6 +101,34 @@ impl IdentityStore {
         let path = self.dir.join("joined.json");
         let joined = files::read_json::<Joined>(&path).map_err(|source| IdentityError::File { path, source })?;
         joined.as_ref().map(Credentials::read).transpose()
+    }
+
+    /// The key pair for what others send this machine of VPCs, made when it is first asked for.
+    pub(crate) async fn wireguard(&self) -> Result<(tunnel::PrivateKey, WireguardKey), IdentityError> {
+        let path = self.wireguard_path();
+        let file = |source| IdentityError::File { path: path.clone(), source };
+        let key = match fs::read_to_string(&path) {
+            Ok(text) => tunnel::PrivateKey::new(&text)?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let key = tunnel::PrivateKey::generate().await?;
+                files::write(&path, key.secret().as_bytes(), Mode::Private, Durable::PowerFailure).map_err(file)?;
+                key
+            }
+            Err(e) => return Err(file(e)),
+        };
+        let public = key.public().await?;
+        let public = WireguardKey::parse(public.as_str()).expect("the same rule has let it through");
+        Ok((key, public))
+    }
+
+    /// A machine that joins anew is another container instance, and has another key.
+    pub(crate) fn forget_wireguard(&self) -> Result<(), IdentityError> {
+        let path = self.wireguard_path();
+        files::remove(&path).map_err(|source| IdentityError::File { path, source })
+    }
+
+    fn wireguard_path(&self) -> PathBuf {
+        self.dir.join("wireguard.key")
     }
 
     pub(crate) fn private_key(&self) -> Result<PrivateKeyDer<'static>, IdentityError> {

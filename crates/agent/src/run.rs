@@ -17,8 +17,11 @@ use crate::{
 };
 use effects::Effects;
 use link::{Hello, Identity};
-use model::{AgentInfo, Attributes, ClusterName, LaunchType, Pool, Stop, StopCode};
-use network::{Ipv4Net, NetContext};
+use model::{AgentInfo, Attributes, ClusterName, LaunchType, Pool, Stop, StopCode, WireguardKey};
+use network::{
+    Ipv4Net, NetContext,
+    vpc::tunnel::{self, PrivateKey},
+};
 use runtime::{Containerd, ContainerdConfig, Runtime, RuntimeError, cgroup::Cgroups, daemon};
 use std::{
     io,
@@ -178,6 +181,7 @@ pub async fn run(config: Config, effects: Effects) -> Result<(), AgentError> {
     let Some(identity) = identity(&config, &store, token.as_ref(), &effects).await? else { return Ok(()) };
     tracing::info!(instance = %identity.container_instance, "this machine is a container instance");
 
+    let wireguard = wireguard(&store).await?;
     let (runtime, about) = connect_runtime(&config, &effects).await?;
     let secret = Secret::open(&config.data_dir, &effects).map_err(data)?;
     let cgroups = Cgroups::detect().map_err(AgentError::Cgroups)?;
@@ -192,11 +196,14 @@ pub async fn run(config: Config, effects: Effects) -> Result<(), AgentError> {
         pull_behavior: config.pull_behavior,
         bridge_candidates: config.bridge_candidates.clone(),
         address: config.address,
+        wireguard: wireguard.as_ref().map(|(key, _)| key.clone()),
         metadata: secret.clone(),
     };
     let node = RealNode::new(runtime.clone(), node_config, effects.clone()).map_err(AgentError::Cgroups)?;
     let metadata = Some((secret, places, node.vpcs()));
-    let machine = Machine { node: Arc::new(node), identity, store, token, dial: None, runtime: about, metadata };
+    let wireguard = wireguard.map(|(_, public)| public);
+    let node = Arc::new(node);
+    let machine = Machine { node, identity, store, token, dial: None, runtime: about, metadata, wireguard };
     run_on(&config, machine, Some(runtime), effects).await
 }
 
@@ -211,6 +218,8 @@ pub struct Machine {
     runtime: String,
     /// What its tasks' metadata is made of; none where no task can ask.
     metadata: Option<(Secret, Places, Vpcs)>,
+    /// What others encrypt with; none where it cannot.
+    wireguard: Option<WireguardKey>,
 }
 
 impl Machine {
@@ -223,7 +232,8 @@ impl Machine {
     ) -> Result<Self, AgentError> {
         let store = IdentityStore::open(&config.data_dir)?;
         let runtime = "simulated: 1".into();
-        Ok(Self { node, identity, store, token: None, dial: Some(dial), runtime, metadata: None })
+        let (token, dial) = (None, Some(dial));
+        Ok(Self { node, identity, store, token, dial, runtime, metadata: None, wireguard: None })
     }
 
     /// Joins a server with any node.
@@ -234,7 +244,8 @@ impl Machine {
         let store = IdentityStore::open(&config.data_dir)?;
         let identity = identity(config, &store, token.as_ref(), effects).await?;
         let runtime = "simulated: 1".into();
-        Ok(identity.map(|identity| Self { node, identity, store, token, dial: None, runtime, metadata: None }))
+        let (dial, metadata, wireguard) = (None, None, None);
+        Ok(identity.map(|identity| Self { node, identity, store, token, dial, runtime, metadata, wireguard }))
     }
 }
 
@@ -292,6 +303,7 @@ pub async fn run_on(
             resources: detect::resources(&config.resources),
             attributes: attributes(config),
             address: config.address,
+            wireguard: machine.wireguard,
             tasks: Vec::new(),
         },
     };
@@ -318,10 +330,25 @@ async fn identity(
         return Ok(Some(credentials.identity));
     }
     let token = token.ok_or(AgentError::NoToken)?;
+    store.forget_wireguard()?;
     match session::join(&config.server, token, config.cluster.as_ref(), store, effects).await {
         Ok(()) => Ok(store.credentials()?.map(|c| c.identity)),
         Err(JoinError::Stopped) => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// The keys for what others send this machine of VPCs, where it has what encrypts.
+async fn wireguard(store: &IdentityStore) -> Result<Option<(PrivateKey, WireguardKey)>, AgentError> {
+    match tunnel::find().await {
+        Ok(maker) => {
+            tracing::info!(?maker, "what this machine sends of VPCs can be encrypted");
+            Ok(Some(store.wireguard().await?))
+        }
+        Err(error) => {
+            tracing::info!(%error, "what this machine sends of VPCs cannot be encrypted");
+            Ok(None)
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub use message::{
     JoinRequest, LogBatch, LogEvent, LogOutcome, ServerMessage, Welcome,
 };
 pub use network::{
-    AliasView, Aliases, InterfaceView, NameView, Names, Networks, SrvView, SubnetView, Views, VpcFacts, VpcNews,
+    AliasView, Aliases, InterfaceView, Keys, NameView, Names, Networks, SrvView, SubnetView, Views, VpcFacts, VpcNews,
     VpcView, Way,
 };
 pub use question::{Answer, Question};

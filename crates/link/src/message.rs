@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use model::network::{InterfaceId, VpcId};
 use model::{
     AgentInfo, Attributes, ClusterName, Desired, LogMode, Resources, TaskArn, TaskDefinitionArn, TaskDefinitionSpec,
-    TaskObservation, TaskOverrides, Timestamp,
+    TaskObservation, TaskOverrides, Timestamp, WireguardKey,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -103,6 +103,9 @@ pub struct Hello {
     pub attributes: Attributes,
     /// An address at which published ports can be reached.
     pub address: Option<IpAddr>,
+    /// The public key with which what others send it of VPCs can be encrypted; none where the machine has no WireGuard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wireguard: Option<WireguardKey>,
     /// The tasks in the agent's ledger. The server stops those it does not know by leaving them out of `Assignments`.
     pub tasks: Vec<TaskArn>,
 }
@@ -282,7 +285,7 @@ pub enum GoodbyeCode {
     Inactive,
     /// Another session of the same instance took over.
     Superseded,
-    /// The server does not speak this version.
+    /// The server does not speak this version, or the machine lacks what the server asks of every machine.
     Protocol,
     /// The server stops; come back.
     ShuttingDown,

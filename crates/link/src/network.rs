@@ -4,6 +4,7 @@
 //! lays it over what it has. An interface of a VPC with a thousand others costs a message about one.
 
 use ipnet::Ipv4Net;
+use model::WireguardKey;
 use model::discovery::NamespaceId;
 use model::network::{Allowed, InterfaceId, SecurityGroupId, SubnetId, VpcId};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,16 @@ pub struct VpcView {
     /// What the instance's tasks know by Service Connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aliases: Option<Arc<Aliases>>,
+    /// The public keys of the other instances that carry it; none where it is not encrypted.
+    #[serde(default, skip_serializing_if = "no_keys")]
+    pub keys: Arc<Keys>,
+}
+
+/// Instances' public keys of WireGuard, by the addresses at which others reach them.
+pub type Keys = BTreeMap<Ipv4Addr, WireguardKey>;
+
+fn no_keys(keys: &Keys) -> bool {
+    keys.is_empty()
 }
 
 /// The names of Service Connect, by namespace: those whose names any task of the instance knows.
@@ -87,6 +98,9 @@ pub struct VpcFacts {
     pub region: String,
     /// Whether its resolver answers.
     pub dns_support: bool,
+    /// Whether what instances send each other of it is encrypted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encrypted: bool,
     /// Its subnets, each with its routes.
     pub subnets: BTreeMap<SubnetId, SubnetView>,
     /// Its security groups.
@@ -169,6 +183,9 @@ pub struct VpcNews {
     /// All names of Service Connect, if anything of them is different.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aliases: Option<Arc<Aliases>>,
+    /// All keys, if any of them is different.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<Arc<Keys>>,
 }
 
 impl Networks {
@@ -203,6 +220,7 @@ impl Networks {
             view.names = news.names.unwrap_or_else(|| view.names.clone());
             view.aliases =
                 news.aliases.map_or_else(|| view.aliases.clone(), |all| Some(all).filter(|all| !all.is_empty()));
+            view.keys = news.keys.unwrap_or_else(|| view.keys.clone());
             view.interfaces.retain(|id, _| !news.gone.contains(id));
             view.interfaces.extend(news.put);
             touched.insert(id);
@@ -220,6 +238,7 @@ impl VpcNews {
             gone: BTreeSet::new(),
             names,
             aliases: view.aliases.clone(),
+            keys: (!view.keys.is_empty()).then(|| view.keys.clone()),
         }
     }
 
@@ -233,6 +252,7 @@ impl VpcNews {
             names: (known.names != now.names).then(|| now.names.clone()),
             // None at all are told as an empty list, since nothing said means that they are as they were.
             aliases: (known.aliases != now.aliases).then(|| now.aliases.clone().unwrap_or_default()),
+            keys: (known.keys != now.keys).then(|| now.keys.clone()),
         }
     }
 }
@@ -260,12 +280,19 @@ mod tests {
             Arc::new(Aliases::from([(NamespaceId::of(1), [("web".to_owned(), view)].into())]))
         };
         let aliases = proptest::option::of((0u8..2).prop_map(alias));
-        let view = (0u32..3, interfaces, names, aliases).prop_map(|(vni, interfaces, names, aliases)| VpcView {
-            facts: Arc::new(VpcFacts { vni, ..VpcFacts::default() }),
-            interfaces,
-            names: Arc::new(names.unwrap_or_default()),
-            aliases,
-        });
+        let key = |last: u8| {
+            let key = WireguardKey::parse(&format!("{last}{}=", "A".repeat(42))).expect("a key");
+            Arc::new(Keys::from([(Ipv4Addr::new(172, 31, 0, last), key)]))
+        };
+        let keys = proptest::option::of((0u8..2).prop_map(key));
+        let view =
+            (0u32..3, interfaces, names, aliases, keys).prop_map(|(vni, interfaces, names, aliases, keys)| VpcView {
+                facts: Arc::new(VpcFacts { vni, ..VpcFacts::default() }),
+                interfaces,
+                names: Arc::new(names.unwrap_or_default()),
+                aliases,
+                keys: keys.unwrap_or_default(),
+            });
         proptest::collection::btree_map((0u128..3).prop_map(VpcId::of), view, 0..3)
     }
 

@@ -11,7 +11,7 @@ use model::{
     AgentInfo, AttachmentState, Attributes, ClusterName, ContainerDefinition, ContainerObservation, ContainerOverride,
     ContainerStatus, CpuUnits, Desired, Family, Health, HealthCheck, HealthStatus, MemoryMib, NetworkBinding,
     ObservedStatus, Protocol, Resources, Stop, StopCode, Tags, TaskDefinitionSpec, TaskObservation, TaskOverrides,
-    Timestamp,
+    Timestamp, WireguardKey,
     discovery::NamespaceId,
     network::{Allowed, Direction, InterfaceId, Peer, SecurityGroupId, SubnetId, Traffic, VpcId},
 };
@@ -59,8 +59,13 @@ fn hello() -> Hello {
             ("com.amazonaws.ecs.capability.docker-remote-api.1.18".to_owned(), None),
         ]),
         address: Some("172.31.0.10".parse().unwrap()),
+        wireguard: None,
         tasks: vec![TASK.parse().unwrap()],
     }
+}
+
+fn key() -> WireguardKey {
+    WireguardKey::parse("yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=").unwrap()
 }
 
 fn observation() -> TaskObservation {
@@ -154,6 +159,7 @@ fn networks() -> Networks {
         cidrs: vec!["10.0.0.0/16".parse().unwrap()],
         region: "us-east-1".to_owned(),
         dns_support: true,
+        encrypted: false,
         subnets: BTreeMap::from([(SubnetId::of(0xb1), SubnetView { cidr: "10.0.1.0/24".parse().unwrap(), routes })]),
         groups: BTreeMap::from([(group.clone(), rules)]),
     };
@@ -176,12 +182,14 @@ fn networks() -> Networks {
             names: [("web.internal".to_owned(), name)].into(),
         })),
         aliases: None,
+        keys: None,
     };
     Networks { whole: false, changed: BTreeMap::from([(VpcId::of(0xa1), news)]), gone: [VpcId::of(0xa2)].into() }
 }
 
 #[test]
 fn what_an_agent_says() {
+    check("agent.hello.wireguard", &AgentMessage::Hello(Hello { wireguard: Some(key()), ..hello() }));
     check("agent.hello", &AgentMessage::Hello(hello()));
     check("agent.heartbeat", &AgentMessage::Heartbeat);
     check("agent.report", &AgentMessage::Report { seq: 7, tasks: vec![observation()] });
@@ -251,6 +259,11 @@ fn what_a_server_says() {
     let alias = AliasView { address: [169, 254, 64, 1].into(), ports };
     news.aliases = Some(Arc::new([(NamespaceId::of(0xd1), [("web".to_owned(), alias)].into())].into()));
     check("server.networks.connect", &ServerMessage::Networks(connected));
+    let mut encrypted = networks();
+    let news = encrypted.changed.values_mut().next().unwrap();
+    news.facts = news.facts.as_ref().map(|facts| Arc::new(VpcFacts { encrypted: true, ..VpcFacts::clone(facts) }));
+    news.keys = Some(Arc::new([([172, 31, 0, 8].into(), key())].into()));
+    check("server.networks.keys", &ServerMessage::Networks(encrypted));
     check("server.report_ack", &ServerMessage::ReportAck { seq: 7 });
     let outcomes = vec![LogOutcome::Accepted { next_offset: 20 }, LogOutcome::Refused { message: "no group".into() }];
     check("server.logs_ack", &ServerMessage::LogsAck { seq: 8, outcomes });

@@ -2,6 +2,7 @@
 
 use crate::{Attributes, ContainerInstanceArn, Resources, Tags, Timestamp, fargate::Pool};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Where an instance stands with its cluster. REGISTERING and REGISTRATION_FAILED belong to ENI trunking and do not occur yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,39 @@ pub struct AgentInfo {
     pub runtime: String,
 }
 
+/// A public key of WireGuard: 32 bytes in base64 and never anything else, since others write it into their settings.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct WireguardKey(Arc<str>);
+
+impl WireguardKey {
+    /// Checks and wraps; `None` of what is no key.
+    pub fn parse(text: &str) -> Option<Self> {
+        let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
+        let right = text.len() == 44 && text.strip_suffix('=').is_some_and(|text| text.bytes().all(inner));
+        right.then(|| Self(text.into()))
+    }
+
+    /// As `wg` writes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for WireguardKey {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("a WireGuard key is 32 bytes in base64")
+    }
+}
+
+impl From<WireguardKey> for String {
+    fn from(key: WireguardKey) -> Self {
+        key.as_str().to_owned()
+    }
+}
+
 /// A container instance. What is left of its resources, and its task counts, are derived from the tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerInstance {
@@ -61,6 +95,9 @@ pub struct ContainerInstance {
     /// An address at which its published ports can be reached, if it told one.
     #[serde(default)]
     pub address: Option<std::net::IpAddr>,
+    /// Its public key, by which what others send it of VPCs is encrypted; only its agent can say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wireguard: Option<WireguardKey>,
     /// When it registered.
     pub registered_at: Timestamp,
     /// Its tags.

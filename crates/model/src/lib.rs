@@ -43,7 +43,7 @@ pub use attachment::{Attachment, AttachmentState, AwsvpcConfiguration};
 pub use attribute::{Attribute, Attributes};
 pub use cluster::{Cluster, ClusterStatus};
 pub use connect::{ClientAlias, ConnectPort, ServiceConnect, Unconnectable};
-pub use container_instance::{AgentInfo, ContainerInstance, InstanceStatus};
+pub use container_instance::{AgentInfo, ContainerInstance, InstanceStatus, WireguardKey};
 pub use definition_rules::InvalidDefinition;
 pub use fargate::{CpuArchitecture, Platform, PlatformVersion, Pool};
 pub use health::{Health, HealthCheck, HealthStatus};

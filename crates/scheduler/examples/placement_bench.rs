@@ -94,6 +94,7 @@ fn row(number: usize, names: &[Arc<str>]) -> Arc<Row> {
         agent_connected: true,
         agent_changed_at: Timestamp(0),
         address: None,
+        wireguard: None,
         registered_at: Timestamp(0),
         tags: Tags::default(),
     };

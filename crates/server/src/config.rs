@@ -38,6 +38,8 @@ pub struct Config {
     pub vpc_cidr: ipnet::Ipv4Net,
     /// Which public addresses may be allocated. They lead nowhere unless the operator has them lead to this host.
     pub public_pool: ipnet::Ipv4Net,
+    /// Whether what instances send each other of VPCs is encrypted; those that cannot are refused.
+    pub vpc_encryption: bool,
     /// How long a stopped task is described. AWS forgets after an hour, which users ask to be changed.
     pub stopped_task_retention: Duration,
     /// Where state changes are sent besides the event log.
@@ -136,6 +138,7 @@ impl Config {
             vpc_cidr: ipnet::Ipv4Net::new_assert(Ipv4Addr::new(172, 31, 0, 0), 16),
             // A range that is for documentation (RFC 5737), so that no address of it is anybody's.
             public_pool: ipnet::Ipv4Net::new_assert(Ipv4Addr::new(198, 51, 100, 0), 24),
+            vpc_encryption: false,
             stopped_task_retention: Duration::from_secs(30 * 24 * 3600),
             events_webhook: None,
             prices: None,

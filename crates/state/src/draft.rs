@@ -90,7 +90,10 @@ impl<'a> Draft<'a> {
         let Some(network) = self.next.network(scope) else { return };
         let has_gateways = network.nat_gateways().next().is_some();
         let known = self.next.instance(&instance.arn).map(|row| &row.instance);
-        let moved = known.is_some_and(|known| known.address != instance.address);
+        let moved = known.is_some_and(|known| {
+            // Others are told the key with the address.
+            known.address != instance.address || known.wireguard != instance.wireguard
+        });
         let there = |one: &ContainerInstance| (one.agent_connected, one.status);
         if moved || (has_gateways && known.is_none_or(|known| there(known) != there(instance))) {
             self.touched.insert(Topic::Network(scope.clone()));

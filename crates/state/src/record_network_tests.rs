@@ -155,6 +155,14 @@ pub(super) fn attached_revision() -> Record {
     Record::ServiceRevision(revision.into())
 }
 
+pub(super) fn encrypting_instance() -> Record {
+    let Record::ContainerInstance(instance) = instance() else { unreachable!("it is an instance") };
+    let mut instance = ContainerInstance::clone(&instance);
+    instance.wireguard = model::WireguardKey::parse("yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=");
+    assert!(instance.wireguard.is_some());
+    Record::ContainerInstance(instance.into())
+}
+
 pub(super) fn roomy_instance() -> Record {
     let Record::ContainerInstance(instance) = instance() else { unreachable!("it is an instance") };
     let mut instance = ContainerInstance::clone(&instance);

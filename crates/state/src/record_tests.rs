@@ -133,6 +133,7 @@ fn instance() -> Record {
             agent_connected: true,
             agent_changed_at: Timestamp(5),
             address: Some("10.0.0.7".parse().unwrap()),
+            wireguard: None,
             registered_at: Timestamp(4),
             tags: tags(),
         }
@@ -492,6 +493,7 @@ fn other_forms() -> Vec<(Record, &'static str)> {
         (network::attached_task(), "attachment"),
         (network::attached_revision(), "network"),
         (network::roomy_instance(), "interfaces"),
+        (network::encrypting_instance(), "wireguard"),
         (discovery::found_revision(), "registries"),
         (discovery::connected_revision(), "connect"),
         (discovery::connecting_cluster(), "connect"),

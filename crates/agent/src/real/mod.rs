@@ -4,6 +4,7 @@
 //! names that follow from container ids.
 
 mod doors;
+mod encryption;
 mod etc;
 mod images;
 mod network;
@@ -21,7 +22,7 @@ use crate::{
     plan::{INSTANCE_LABEL, Job, Output, TaskPlan},
     task::{Endpoint, Probed, Pulled},
 };
-use ::network::Ipv4Net;
+use ::network::{Ipv4Net, vpc::tunnel::PrivateKey};
 use effects::Effects;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use link::Networks;
@@ -75,6 +76,8 @@ pub struct NodeConfig {
     pub bridge_candidates: Vec<Ipv4Net>,
     /// The address at which other instances reach this one: what VPCs between them are carried over.
     pub address: Option<IpAddr>,
+    /// The key that others encrypt for what they send this machine of VPCs; none where it cannot.
+    pub wireguard: Option<PrivateKey>,
     /// What containers' ids at the task metadata endpoint are made with.
     pub metadata: Secret,
 }
@@ -111,7 +114,7 @@ impl RealNode {
     /// If there are no control groups.
     pub fn new(runtime: Arc<dyn Runtime>, config: NodeConfig, effects: Effects) -> std::io::Result<Self> {
         let network = network::TaskNetwork::new(config.netns_dir.clone(), config.bridge_candidates.clone());
-        let vpcs = vpc::Vpcs::new(config.netns_dir.clone(), config.address, effects.clone());
+        let vpcs = vpc::Vpcs::new(config.netns_dir.clone(), config.address, config.wireguard.clone(), effects.clone());
         let pulled = Mutex::default();
         Ok(Self { runtime, config, effects, cgroups: Cgroups::detect()?, network, vpcs, pulled })
     }

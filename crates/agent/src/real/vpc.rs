@@ -10,14 +10,15 @@ use crate::{
     real::{
         chain,
         doors::{Doors, Open},
+        encryption::{self, Encryption},
     },
 };
 use ::network::{
     self as net, Mac, NetContext, NetnsPath,
-    vpc::{self, Group, Peer, Place, Port, Rule, Subnet, Traffic, Vpc, Way},
+    vpc::{self, Group, Peer, Place, Port, Rule, Subnet, Traffic, Vpc, Way, tunnel::PrivateKey},
 };
 use effects::Effects;
-use link::{AssignedInterface, InterfaceView, Networks, Views, VpcView};
+use link::{AssignedInterface, InterfaceView, Networks, Views, VpcFacts, VpcView};
 use model::network::{Allowed, Direction, VpcId};
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -52,6 +53,7 @@ struct Inner {
     standing: tokio::sync::Mutex<BTreeMap<VpcId, Standing>>,
     /// What answers tasks in their VPCs; set before the server is heard.
     doors: OnceLock<Doors>,
+    encryption: Encryption,
 }
 
 /// A VPC as it stands.
@@ -73,12 +75,14 @@ struct Wanted {
 }
 
 impl Vpcs {
-    pub(super) fn new(netns_dir: PathBuf, host: Option<IpAddr>, effects: Effects) -> Self {
+    /// `key` is the one that others encrypt for, where this machine can.
+    pub(super) fn new(netns_dir: PathBuf, host: Option<IpAddr>, key: Option<PrivateKey>, effects: Effects) -> Self {
         let host = match host {
             Some(IpAddr::V4(address)) => Some(address),
             Some(IpAddr::V6(_)) | None => None,
         };
         Self(Arc::new(Inner {
+            encryption: Encryption::new(NetContext::own(), netns_dir.clone(), key),
             context: NetContext::own(),
             netns_dir,
             effects,
@@ -149,6 +153,15 @@ impl Vpcs {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a former run's VPCs were not found")
             }
         }
+        while let Err(error) = self.settle_encryption().await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a former run's device was not taken away; trying again"
+            );
+            if !self.0.effects.sleep_unless_stopped(AGAIN).await {
+                return;
+            }
+        }
     }
 
     /// Makes a task's interface: returns when packets can pass.
@@ -211,8 +224,19 @@ impl Vpcs {
         });
     }
 
+    /// Has what goes to other machines be encrypted for those that the VPCs name, or for none.
+    async fn settle_encryption(&self) -> net::Result<()> {
+        let peers = self.wanted().views.as_ref().map(encryption::peers);
+        match (self.0.host, peers) {
+            (Some(host), Some(peers)) => self.0.encryption.settle(host, peers).await,
+            // Without an address it carries no VPC; and what stands stays as it is until the server has spoken.
+            (None, _) | (_, None) => Ok(()),
+        }
+    }
+
     /// Makes good what somebody else flushed or deleted in a VPC.
     async fn look(&self) {
+        self.0.encryption.look().await;
         let standing = self.0.standing.lock().await;
         let all: Vec<(VpcId, Vpc)> =
             standing.iter().filter_map(|(id, one)| Some((id.clone(), one.vpc.clone()?))).collect();
@@ -224,6 +248,10 @@ impl Vpcs {
             }
             let mut standing = self.0.standing.lock().await;
             let Some(one) = standing.get_mut(&id).filter(|one| one.vpc.as_ref() == Some(&vpc)) else { continue };
+            // One whose task leaves, or that is to change, is about to be settled anyway.
+            if self.is_to_be(&id).as_ref() != Some(&vpc) {
+                continue;
+            }
             if self.stands(&id, &vpc).await {
                 continue;
             }
@@ -262,8 +290,10 @@ impl Vpcs {
         let Some((wanted, view)) = wanted else {
             // Sockets in it would keep the router alive.
             standing.remove(id);
-            return vpc::remove(&self.0.context, &place).await;
+            vpc::remove(&self.0.context, &place).await?;
+            return self.settle_encryption().await;
         };
+        self.settle_encryption().await?;
         let one = standing.entry(id.clone()).or_default();
         if one.vpc.as_ref() != Some(&wanted) {
             let known = one.vpc.take();
@@ -276,8 +306,15 @@ impl Vpcs {
         }
     }
 
+    /// What a VPC is to be here by what is known now.
+    fn is_to_be(&self, id: &VpcId) -> Option<Vpc> {
+        let wanted = self.wanted();
+        Some(self.build(id, wanted.views.as_ref()?.get(id)?, &wanted.interfaces))
+    }
+
     fn build(&self, id: &VpcId, view: &VpcView, interfaces: &BTreeMap<String, AssignedInterface>) -> Vpc {
-        let mut built = Vpc { vni: view.facts.vni, cidrs: view.facts.cidrs.clone(), ..Vpc::default() };
+        let VpcFacts { vni, ref cidrs, encrypted, .. } = *view.facts;
+        let mut built = Vpc { vni, cidrs: cidrs.clone(), encrypted, ..Vpc::default() };
         for (subnet, known) in &view.facts.subnets {
             let routes = known.routes.iter().map(|(to, way)| (*to, self.way(*way, &mut built.nat_here))).collect();
             built.subnets.insert(subnet.to_string(), Subnet { cidr: known.cidr, routes });

@@ -140,6 +140,7 @@ fn hello(number: usize, memory: u32) -> Hello {
         resources: Resources { cpu: CpuUnits(65_536), memory: MemoryMib(memory), ..Resources::default() },
         attributes: attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         address: None,
+        wireguard: None,
         tasks: Vec::new(),
     }
 }

@@ -37,6 +37,7 @@ pub(super) fn row(number: usize) -> Row {
         agent_connected: true,
         agent_changed_at: Timestamp(0),
         address: None,
+        wireguard: None,
         registered_at: Timestamp(0),
         tags: Tags::default(),
     };

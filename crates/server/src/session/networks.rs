@@ -4,7 +4,9 @@
 //! NAT gateways. All that is told follows from the snapshot; nothing is remembered here.
 
 use crate::discovery::{self, Answers, Data};
-use link::{AliasView, Aliases, InterfaceView, NameView, Names, SrvView, SubnetView, Views, VpcFacts, VpcView, Way};
+use link::{
+    AliasView, Aliases, InterfaceView, Keys, NameView, Names, SrvView, SubnetView, Views, VpcFacts, VpcView, Way,
+};
 use model::{
     ContainerInstanceArn, Scope,
     discovery::{Namespace, NamespaceKind, Routing},
@@ -23,8 +25,8 @@ const MULTIVALUE: u16 = 8;
 /// VXLAN network identifiers have 24 bits; 0 is left to nobody.
 const MAX_VNI: u32 = (1 << 24) - 1;
 
-/// All that the instance carries.
-pub(super) fn of(snapshot: &Snapshot, instance: &ContainerInstanceArn) -> Views {
+/// All that the instance carries, with the keys of the others that do where it is encrypted.
+pub(super) fn of(snapshot: &Snapshot, instance: &ContainerInstanceArn, encrypted: bool) -> Views {
     let scope = &instance.cluster.scope;
     let Some(network) = snapshot.network(scope) else { return Views::new() };
     let tasks = snapshot.live_tasks_on(instance).filter_map(|task| task.attachment.as_ref());
@@ -37,6 +39,10 @@ pub(super) fn of(snapshot: &Snapshot, instance: &ContainerInstanceArn) -> Views 
     // Without a namespace nobody has names, and nobody's service is looked for.
     let names = snapshot.discovery(scope).is_some_and(|all| all.namespaces().next().is_some());
     let mut interfaces: BTreeMap<&VpcId, BTreeMap<_, _>> = BTreeMap::new();
+    let mut carriers: BTreeMap<&VpcId, BTreeSet<ContainerInstanceArn>> = BTreeMap::new();
+    for place in places.values() {
+        carriers.entry(&place.vpc).or_default().insert(place.instance.clone());
+    }
     for interface in network.interfaces().filter(|interface| carried.contains(&interface.vpc)) {
         let Some(task) = interface.task.as_ref().and_then(|arn| snapshot.task(arn)) else { continue };
         let on = task.instance_arn();
@@ -62,16 +68,27 @@ pub(super) fn of(snapshot: &Snapshot, instance: &ContainerInstanceArn) -> Views 
                 .and_then(|task| discovery::namespace_of(snapshot, task).cloned()),
         };
         interfaces.entry(&interface.vpc).or_default().insert(interface.id.clone(), view);
+        carriers.entry(&interface.vpc).or_default().insert(on);
     }
     let numbers = numbers(snapshot);
     let view = |id: VpcId| {
-        let facts = Arc::new(facts(network, &id, *numbers.get(&id)?, &places)?);
+        let facts = VpcFacts { encrypted, ..facts(network, &id, *numbers.get(&id)?, &places)? };
+        let keys = carriers.get(&id).filter(|_| encrypted).map(|all| keys(snapshot, instance, all)).unwrap_or_default();
         let interfaces = interfaces.get(&id).cloned().unwrap_or_default();
         let names = Arc::new(self::names(snapshot, scope, &id));
         let aliases = aliases(snapshot, scope, &id, &interfaces);
-        Some((id, VpcView { facts, interfaces, names, aliases }))
+        Some((id, VpcView { facts: Arc::new(facts), interfaces, names, aliases, keys: Arc::new(keys) }))
     };
     carried.into_iter().filter_map(view).collect()
+}
+
+/// The keys of these instances but one. Where two have one address, which a machine that joined anew has for a while, the
+/// younger's counts.
+fn keys(snapshot: &Snapshot, own: &ContainerInstanceArn, of: &BTreeSet<ContainerInstanceArn>) -> Keys {
+    let rows = of.iter().filter(|arn| *arn != own).filter_map(|arn| snapshot.instance(arn));
+    let mut rows: Vec<_> = rows.collect();
+    rows.sort_by_key(|row| row.instance.registered_at);
+    rows.into_iter().filter_map(|row| Some((host(row)?, row.instance.wireguard.clone()?))).collect()
 }
 
 /// What the instance's own tasks in the VPC know by Service Connect.
@@ -138,6 +155,7 @@ fn facts(network: &Network, id: &VpcId, vni: u32, places: &BTreeMap<NatGatewayId
         cidrs: vec![vpc.cidr],
         region: vpc.scope.region.to_string(),
         dns_support: vpc.dns_support,
+        encrypted: false,
         subnets: subnets.collect(),
         groups: groups.map(|group| (group.id.clone(), allowed(group))).collect(),
     })

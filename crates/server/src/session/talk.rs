@@ -100,11 +100,18 @@ pub(crate) async fn disconnected(ctx: &Context, sessions: &Sessions, instance: &
     }
 }
 
+/// What a machine is told that cannot have what every machine here is to have.
+const NO_WIREGUARD: &str = "this server encrypts what machines send each other of VPCs, and this machine has no WireGuard: \
+    apt-get install wireguard-tools, and wireguard-go where the kernel has no WireGuard; then start the agent again";
+
 /// The instance as its agent describes it. Those of no cluster join `default`, which comes to be when first needed.
 async fn register(ctx: &Context, identity: &Identity, hello: Hello) -> Result<(), Goodbye> {
     let goodbye = |code, message: &str| Goodbye { code, message: message.to_owned() };
     if hello.protocol != link::PROTOCOL {
         return Err(goodbye(GoodbyeCode::Protocol, "this server speaks another version of the link; update the agent"));
+    }
+    if ctx.config.vpc_encryption && hello.wireguard.is_none() {
+        return Err(goodbye(GoodbyeCode::Protocol, NO_WIREGUARD));
     }
     let now = ctx.effects.now();
     let mut attributes = hello.attributes;
@@ -123,6 +130,7 @@ async fn register(ctx: &Context, identity: &Identity, hello: Hello) -> Result<()
         agent_connected: true,
         agent_changed_at: now,
         address: hello.address,
+        wireguard: hello.wireguard,
         registered_at: now,
         tags: Tags::default(),
     };
@@ -268,7 +276,7 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
         let set = assignments::of(&snapshot, instance, ctx.epoch());
         // Before the tasks: they cannot start without the VPC they are in. That an instance carries none is told too, since what a
         // killed agent left standing is found by that; only not to an agent that knows nothing of VPCs.
-        let views = networks::of(&snapshot, instance);
+        let views = networks::of(&snapshot, instance, ctx.config.vpc_encryption);
         let carries = snapshot.instance(instance).is_some_and(|row| networks::can_carry(row));
         drop(snapshot);
         let news = Networks::between(told.as_ref(), &views).filter(|_| carries);

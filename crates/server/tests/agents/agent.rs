@@ -263,6 +263,7 @@ pub(crate) fn hello() -> Hello {
         resources: Resources { cpu: CpuUnits(2048), memory: MemoryMib(4096), ..Resources::default() },
         attributes: attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Attributes>(),
         address: None,
+        wireguard: None,
         tasks: Vec::new(),
     }
 }

@@ -5,7 +5,7 @@ use crate::{Harness, code, ec2, ecs, list, text};
 use link::{Assignments, Networks, ServerMessage, Views};
 use model::{
     AttachmentState, ContainerObservation, ContainerStatus, ObservedStatus, Stop, StopCode, TaskObservation,
-    network::VpcId,
+    WireguardKey, network::VpcId,
 };
 use serde_json::{Value, json};
 
@@ -17,11 +17,17 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) async fn join(harness: &Harness, zone: &str, host: [u8; 4]) -> (Self, String) {
+        Self::join_with(harness, zone, host, None).await
+    }
+
+    /// As [`Self::join`], with a key.
+    async fn join_with(harness: &Harness, zone: &str, host: [u8; 4], key: Option<WireguardKey>) -> (Self, String) {
         let token = token(harness, Some("demo"), 1).await;
         let mut machine = Machine::new(harness).await;
         let identity = machine.join(harness, &token, None).await.unwrap();
         let mut hello = hello();
         hello.address = Some(host.into());
+        hello.wireguard = key;
         hello.attributes.insert("ecs.availability-zone".to_owned(), Some(zone.to_owned()));
         hello.attributes.insert("ecs.capability.task-eni".to_owned(), None);
         let mut session = machine.open_as(harness, hello).await;
@@ -320,6 +326,46 @@ async fn a_subnet_without_a_free_address_is_told_as_ec2_tells_it() {
     };
     let answer = crate::until(&harness, "the event", "ecs", call, told).await;
     assert_eq!(answer["services"][0]["pendingCount"], 0);
+}
+
+fn key(letter: char) -> Option<WireguardKey> {
+    WireguardKey::parse(&format!("{}=", letter.to_string().repeat(43)))
+}
+
+#[tokio::test]
+async fn who_cannot_encrypt_is_refused_where_everybody_is_to_and_the_others_learn_their_keys() {
+    let harness = Harness::start_with(|config| config.vpc_encryption = true).await;
+    defined(&harness).await;
+    let (vpc, subnet) = vpc(&harness, "10.0.0.0/16", "10.0.1.0/24", "us-east-1b").await;
+    let token = token(&harness, Some("demo"), 1).await;
+    let mut bare = Machine::new(&harness).await;
+    bare.join(&harness, &token, None).await.unwrap();
+    let goodbye = bare.open(&harness).await.goodbye().await;
+    assert_eq!(goodbye.code, link::GoodbyeCode::Protocol);
+    assert!(goodbye.message.contains("apt-get install wireguard-tools"), "{}", goodbye.message);
+    let listed = ecs(&harness, "ListContainerInstances", json!({"cluster": "demo"})).await;
+    assert_eq!(listed["containerInstanceArns"], json!([]), "it is no instance");
+
+    let hosts = [([172, 31, 16, 5], 'A'), ([172, 31, 16, 6], 'B')];
+    let mut agents = Vec::new();
+    for (host, letter) in hosts {
+        let (mut agent, instance) = Agent::join_with(&harness, "us-east-1b", host, key(letter)).await;
+        let mut asked = run("awsvpc", &[&subnet]);
+        asked["containerInstances"] = json!([instance]);
+        let started = ecs(&harness, "StartTask", asked).await;
+        assert_eq!(list(&started["failures"]), &[] as &[Value], "{started:#}");
+        agent.assignments().await;
+        agents.push(agent);
+    }
+    let id = VpcId::parse(&*vpc).unwrap();
+    for (agent, other) in agents.iter_mut().zip([1, 0]) {
+        let (host, letter) = hosts[other];
+        let wanted = link::Keys::from([(host.into(), key(letter).unwrap())]);
+        while *agent.views[&id].keys != wanted {
+            agent.news().await;
+        }
+        assert!(agent.views[&id].facts.encrypted);
+    }
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ pub(crate) async fn instance(harness: &Harness, digit: char) -> String {
         agent_connected: true,
         agent_changed_at: Timestamp(0),
         address: None,
+        wireguard: None,
         registered_at: Timestamp(0),
         tags: Tags::default(),
     };

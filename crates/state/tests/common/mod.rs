@@ -63,6 +63,7 @@ pub fn instance(cluster: &str, number: u64, cpu: u32, memory: u32) -> ContainerI
         agent_connected: true,
         agent_changed_at: Timestamp(1),
         address: None,
+        wireguard: None,
         registered_at: Timestamp(1),
         tags: Tags::default(),
     }

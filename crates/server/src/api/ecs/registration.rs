@@ -83,6 +83,7 @@ pub(crate) async fn register(
         agent_connected: true,
         agent_changed_at: now,
         address: None,
+        wireguard: None,
         registered_at: now,
         tags: tags::parse(request.tags)?,
     };

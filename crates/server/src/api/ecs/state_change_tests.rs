@@ -43,6 +43,7 @@ async fn snapshot() -> Arc<Snapshot> {
         agent_connected: true,
         agent_changed_at: AT,
         address: None,
+        wireguard: None,
         registered_at: AT,
         tags: Tags(BTreeMap::from([("rack".to_owned(), "r9".to_owned())])),
     };
