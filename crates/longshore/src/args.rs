@@ -103,6 +103,9 @@ pub(crate) struct ServerArgs {
     /// Public addresses that can be allocated; the default is a range that is nobody's.
     #[arg(long, env = "LONGSHORE_PUBLIC_POOL", default_value = "198.51.100.0/24")]
     pub(crate) public_pool: ipnet::Ipv4Net,
+    /// Encrypt what instances send each other of VPCs (WireGuard); machines that cannot are refused.
+    #[arg(long, env = "LONGSHORE_VPC_ENCRYPTION")]
+    pub(crate) vpc_encryption: bool,
     /// How many hours a stopped task can still be described.
     #[arg(long, env = "LONGSHORE_STOPPED_TASK_HOURS", default_value_t = 720)]
     pub(crate) stopped_task_hours: u32,

@@ -27,6 +27,17 @@ pub(super) fn fit_for_local_instances(own_containerd: bool) -> Result<()> {
     missing(&format!("{}:{PROGRAM_PATH}", std::env::var("PATH").unwrap_or_default()), own_containerd)
 }
 
+/// Local instances of this machine can encrypt.
+pub(super) async fn fit_for_encryption() -> Result<()> {
+    let found = network::vpc::tunnel::find().await;
+    found.map(drop).map_err(|error| {
+        let advice = "apt-get install wireguard-tools wireguard-go, or start without --vpc-encryption";
+        anyhow::Error::new(error)
+            .context("--vpc-encryption needs WireGuard, also on this machine for its local instances")
+            .context(Advice::new(advice))
+    })
+}
+
 /// An error that names all that is in none of the folders.
 fn missing(path: &str, own_containerd: bool) -> Result<()> {
     let there = |program: &str| path.split(':').any(|folder| Path::new(folder).join(program).is_file());

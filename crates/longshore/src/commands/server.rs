@@ -40,6 +40,9 @@ pub(super) async fn start(
 ) -> Result<(Server, Option<Arc<LocalHost>>)> {
     if local {
         fault::fit_for_local_instances(args.runtime.containerd_socket.is_none())?;
+        if args.vpc_encryption {
+            fault::fit_for_encryption().await?;
+        }
     }
     std::fs::create_dir_all(&args.data_dir)
         .with_context(|| format!("cannot make the data directory {}", args.data_dir.display()))?;
@@ -78,6 +81,7 @@ fn config(args: &ServerArgs, data_dir: std::path::PathBuf, local: bool) -> Resul
         root_credentials: root_credentials()?,
         vpc_cidr: args.vpc_cidr,
         public_pool: args.public_pool,
+        vpc_encryption: args.vpc_encryption,
         stopped_task_retention: Duration::from_secs(u64::from(args.stopped_task_hours) * 3600),
         local_instances: local,
         prices: args.prices.clone(),

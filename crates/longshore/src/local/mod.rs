@@ -310,7 +310,10 @@ impl LocalHost {
         network::remove_instance(&NetContext::own(), &net, &IfName::derive("li", id))
             .await
             .map_err(|e| failed("network")(&chain(&e)))?;
-        self.cgroups.remove(&self.paths.cgroup(id), &self.effects).await.map_err(|e| failed("cgroup")(&e))
+        self.cgroups.remove(&self.paths.cgroup(id), &self.effects).await.map_err(|e| failed("cgroup")(&e))?;
+        // What makes the device that encrypts ended with the cgroup; its socket is in a folder of all of this machine.
+        let left = network::vpc::tunnel::remove(&net.context(), &inside).await;
+        left.map_err(|e| failed("network")(&chain(&e)))
     }
 
     /// Takes away what all local instances shared, when the last is gone and the server shall leave no trace.

@@ -61,7 +61,7 @@ impl<'a> Vpc<'a> {
 
 pub(crate) struct Running {
     pub(crate) arn: String,
-    instance: String,
+    pub(crate) instance: String,
     interface: String,
     pub(crate) address: String,
 }
@@ -76,7 +76,7 @@ impl Running {
     }
 
     /// What a program says inside the task's network.
-    fn inside(&self, program: &[&str]) -> Option<String> {
+    pub(crate) fn inside(&self, program: &[&str]) -> Option<String> {
         let pid = pid_at(&self.address)?;
         let net = format!("--net=/proc/{pid}/ns/net");
         let out = Command::new("nsenter").arg(net).args(program).output().unwrap();

@@ -12,6 +12,7 @@ mod clients;
 mod clock;
 mod connect;
 mod disk;
+mod encryption;
 mod faults;
 mod harness;
 mod health;
