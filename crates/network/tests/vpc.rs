@@ -221,6 +221,28 @@ async fn internet_by_public_address_and_by_gateway() {
 }
 
 #[tokio::test]
+#[allow(clippy::disallowed_methods, reason = "real packets take real time")]
+async fn neighbours_learn_where_a_public_address_moved() {
+    let (cloud, net) = rich().await;
+    let (d, internet) = (cloud.task(&net, "d"), cloud.internet());
+    serve_tcp(&internet, "0.0.0.0:80").await;
+    let outside = format!("{INTERNET}:80");
+    assert_eq!(call_tcp(&d, &outside).await.expect("reached"), "198.51.100.5");
+    let known = async || sh(&internet, "ip neigh show 198.51.100.5 | sed 's/.*lladdr \\([^ ]*\\).*/\\1/'").await;
+    let before = known().await;
+    let mut moved = net.clone();
+    moved.gateways.insert(Ipv4Addr::new(172, 31, 2, 5), (3, Some(Ipv4Addr::new(198, 51, 100, 5))));
+    cloud.change(&net, &moved).await;
+    let mut looks = 0;
+    while known().await == before {
+        looks += 1;
+        assert!(looks < 100, "it is still sought where it was: {before}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(call_tcp(&d, &outside).await.expect("reached"), "198.51.100.5");
+}
+
+#[tokio::test]
 async fn nobody_sends_under_anothers_address() {
     let (cloud, mut net) = four().await;
     let (a, c) = (cloud.task(&net, "a"), cloud.task(&net, "c"));

@@ -3,6 +3,7 @@
 //! VXLAN packets use a port of our own, so that other users of VXLAN on the machine (Docker Swarm, flannel, Cilium on 4789 and
 //! 8472) share neither our socket, whose settings would have to agree, nor our rules.
 
+use super::announce::announce;
 use super::look::Shape;
 use super::plumbing::{HOST_END, ROUTER_END};
 use super::rules::UPLINK;
@@ -147,6 +148,12 @@ pub(crate) async fn lead_publics(
     }
     for public in wanted.iter().filter(|public| !proxies.contains(&(outside.index, **public))) {
         host.set_proxy(outside.index, *public).await?;
+    }
+    // Only now that it is answered for.
+    for public in wanted.difference(&there) {
+        if let Err(error) = announce(&outside, *public) {
+            tracing::debug!(%error, %public, "neighbours are not told of a public address; they find out by themselves");
+        }
     }
     for public in there.difference(wanted) {
         for (index, _) in proxies.iter().filter(|(_, of)| of == public) {

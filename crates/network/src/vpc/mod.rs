@@ -15,6 +15,7 @@
 //! [`ensure`] is level-triggered. With what this process applied last it does only what changed; without, it looks at what is
 //! there. Deliberately absent: any state of its own, and concurrency: the caller makes one call at a time for each VPC.
 
+mod announce;
 mod host;
 mod judge;
 #[cfg(test)]
