@@ -265,6 +265,18 @@ fn vpcs_of_the_same_addresses_never_meet_and_nothing_is_left_of_them() {
     }
 }
 
+#[test]
+fn tasks_are_kept_from_their_instances_metadata_where_its_agent_is_told_so() {
+    let cluster = Cluster::start_with(1, |_| vec![("ECS_AWSVPC_BLOCK_IMDS".to_owned(), "true".to_owned())]);
+    let api = cluster.api();
+    define(&cluster, &api);
+    let vpc = Vpc::new(&api, "10.7");
+    let task = vpc.run(&cluster, "web", &[&vpc.group("all")]);
+    let ask = |at: &str| task.inside(&["busybox", "wget", "-q", "-T", "2", "-O", "-", at]);
+    assert!(ask("http://169.254.170.2/v2/metadata").is_some(), "its own it may ask");
+    assert_eq!(ask("http://169.254.169.254/latest/meta-data/instance-id"), None);
+}
+
 /// Runs a program in each router of this VPC, wherever it stands.
 fn in_routers(cluster: &Cluster, vpc: &Vpc<'_>, program: &[&str]) -> usize {
     let routers = cluster.routers(&vpc.id);
