@@ -97,6 +97,11 @@ fn what_is_said_of_a_connection_is_what_packets_do() {
     assert_eq!((kinds(&answer).pop().as_deref(), code), (Some("!noIngress"), Some(1)), "{answer:#}");
     assert_ne!(answer["from"]["name"], answer["to"]["name"], "{answer:#}");
 
+    // What names of Service Connect lead to is no end.
+    let (said, code) = why(&cluster, id(&client), "169.254.64.1:80", &[]);
+    assert_eq!(code, Some(2), "{said:#}");
+    assert!(said["said"].as_str().unwrap().contains("Service Connect"), "{said:#}");
+
     // Out and in, where there is no gateway.
     let (answer, code) = why(&cluster, id(&client), "internet:443", &[]);
     assert_eq!((kinds(&answer)[0].as_str(), code), ("!noRoute", Some(1)), "{answer:#}");

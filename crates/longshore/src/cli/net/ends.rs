@@ -118,6 +118,12 @@ fn nobody(text: String) -> Error {
 }
 
 fn by_address(world: &World, address: Ipv4Addr) -> Result<End> {
+    // Where it leads is drawn for each connection, and what decides is the task's own address and port.
+    if network::vpc::rules::ALIASES.contains(&address) {
+        let advice = "Ask for the service behind the name and for its tasks' own port: service/NAME:PORT";
+        return Err(anyhow!("{address} is what a name of Service Connect leads to, and nobody's own")
+            .context(Advice::new(advice)));
+    }
     let holders = world.network.holders(address);
     let several = |holders: &[Holder]| {
         let names = holders.iter().map(|holder| holder.interface.to_string());
