@@ -52,8 +52,9 @@ impl Kind {
         match self {
             Self::Exits => format!("{BEGAN} sleep $TIME; exit $CODE"),
             Self::Stubborn => format!("{BEGAN} exec sleep 10000"),
+            // Who is told to end before it has said that it began would leave by the trap without a word.
             Self::Polite | Self::Published | Self::Fixed => {
-                format!("trap 'exit 33' TERM; {BEGAN} while :; do sleep 0.2; done")
+                format!("{BEGAN} trap 'exit 33' TERM; while :; do sleep 0.2; done")
             }
         }
     }
