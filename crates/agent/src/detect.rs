@@ -4,14 +4,14 @@
 //! holds the two together.
 
 use model::{Attributes, CpuUnits, MemoryMib, Port, Protocol, Resources, definition_rules::RESERVED_PORTS};
+use runtime::OciRuntime;
 use std::{fs, net::IpAddr};
 
 /// Docker API versions whose features we honour, as the original lists them. Source: agent, `app/agent_capability.go`.
 const API_VERSIONS: [&str; 13] =
     ["1.17", "1.18", "1.19", "1.20", "1.21", "1.22", "1.23", "1.24", "1.25", "1.28", "1.29", "1.30", "1.32"];
 /// Everything else that a definition may require and that is honoured.
-const CAPABILITIES: [&str; 8] = [
-    "com.amazonaws.ecs.capability.privileged-container",
+const CAPABILITIES: [&str; 7] = [
     "com.amazonaws.ecs.capability.logging-driver.awslogs",
     "com.amazonaws.ecs.capability.logging-driver.json-file",
     "ecs.capability.task-cpu-mem-limit",
@@ -20,6 +20,11 @@ const CAPABILITIES: [&str; 8] = [
     "ecs.capability.container-ordering",
     "ecs.capability.container-health-check",
 ];
+
+/// What only containers that share the machine's kernel can have.
+const PRIVILEGED: &str = "com.amazonaws.ecs.capability.privileged-container";
+/// Which OCI runtime makes the instance's containers.
+const RUNTIME: &str = "longshore.runtime";
 
 /// What is told instead of what was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,7 +54,7 @@ fn memory(meminfo: &str) -> MemoryMib {
 
 /// Capabilities and platform, with the operator's own and the machine's (`ecs.instance-type`, `ecs.availability-zone`, …)
 /// on top. Tasks get network interfaces only where other instances can reach this one at `address`.
-pub fn attributes(own: &Attributes, address: Option<IpAddr>) -> Attributes {
+pub fn attributes(own: &Attributes, address: Option<IpAddr>, runtime: OciRuntime) -> Attributes {
     let mut all = Attributes::new();
     for version in API_VERSIONS {
         all.insert(format!("com.amazonaws.ecs.capability.docker-remote-api.{version}"), None);
@@ -61,7 +66,13 @@ pub fn attributes(own: &Attributes, address: Option<IpAddr>) -> Attributes {
     all.insert("ecs.os-type".into(), Some("linux".into()));
     all.insert("ecs.os-family".into(), Some("LINUX".into()));
     all.insert("ecs.cpu-architecture".into(), Some(architecture().into()));
+    match runtime {
+        OciRuntime::Runc => drop(all.insert(PRIVILEGED.to_owned(), None)),
+        OciRuntime::Runsc => {}
+    }
     all.extend(own.clone());
+    // Not the operator's to say: it is what it is.
+    all.insert(RUNTIME.to_owned(), Some(runtime.name().to_owned()));
     all
 }
 
@@ -96,12 +107,18 @@ mod tests {
             let spec = PortSpec::Range { first: 1, last: 2 };
             container.port_mappings = vec![PortMapping { spec, protocol: None, name: None, app_protocol: None }];
         }
-        let offered =
-            attributes(&Attributes::from([("stack".into(), Some("prod".into()))]), Some([172, 31, 0, 9].into()));
+        let own = Attributes::from([("stack".into(), Some("prod".into())), (RUNTIME.into(), Some("best".into()))]);
+        let address = Some([172, 31, 0, 9].into());
+        let offered = attributes(&own, address, OciRuntime::Runc);
         for wanted in definition.requires_attributes() {
             assert_eq!(offered.get(&wanted.name), Some(&wanted.value), "{}", wanted.name);
         }
-        assert_eq!(offered["stack"].as_deref(), Some("prod"));
+        assert_eq!((offered["stack"].as_deref(), offered[RUNTIME].as_deref()), (Some("prod"), Some("runc")));
+        // gVisor has all of it but privileged containers.
+        let mut sandboxed = attributes(&own, address, OciRuntime::Runsc);
+        assert_eq!(sandboxed.insert(RUNTIME.into(), Some("runc".into())), Some(Some("runsc".into())));
+        assert_eq!(sandboxed.insert(PRIVILEGED.into(), None), None);
+        assert_eq!(sandboxed, offered);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use network::{
     Ipv4Net, NetContext,
     vpc::tunnel::{self, PrivateKey},
 };
-use runtime::{Containerd, ContainerdConfig, Runtime, RuntimeError, cgroup::Cgroups, daemon};
+use runtime::{Containerd, ContainerdConfig, OciRuntime, Runtime, RuntimeError, cgroup::Cgroups, daemon};
 use std::{
     io,
     net::{IpAddr, SocketAddr},
@@ -59,6 +59,8 @@ pub struct Config {
     pub run_dir: PathBuf,
     /// A containerd to use; without one, ours is started or adopted in `data_dir/containerd`.
     pub containerd_socket: Option<PathBuf>,
+    /// What makes its containers.
+    pub oci_runtime: OciRuntime,
     /// Resources of the instance, where they are not the machine's own.
     pub resources: detect::ResourceOverrides,
     /// The operator's and the machine's attributes.
@@ -103,6 +105,7 @@ impl Config {
             data_dir: data_dir.into(),
             run_dir: "/run/longshore-agent".into(),
             containerd_socket: None,
+            oci_runtime: OciRuntime::default(),
             resources: detect::ResourceOverrides::default(),
             attributes: Attributes::new(),
             address: None,
@@ -192,6 +195,8 @@ pub async fn run(config: Config, effects: Effects) -> Result<(), AgentError> {
         run_dir: config.run_dir.clone(),
         netns_dir: config.netns_dir.clone(),
         cgroup: config.cgroup.clone(),
+        pool: Pool::of(&identity.container_instance.cluster),
+        oci_runtime: config.oci_runtime,
         registry_auth: config.registry_auth.clone(),
         pull_behavior: config.pull_behavior,
         bridge_candidates: config.bridge_candidates.clone(),
@@ -276,8 +281,9 @@ pub async fn run_on(
             Metadata::new(engine.board().clone(), questions.clone(), facts, secret, rate, places, effects.clone());
         let resolvers = config.registry_netns.as_ref().map_or_else(NetContext::own, NetContext::at);
         let upstreams = Arc::new(Upstreams::new(resolvers, "/etc/resolv.conf", effects.clone()));
-        // AWS: the setting is about tasks of mode awsvpc alone.
-        let in_vpcs = instance.clone().filter(|_| !config.awsvpc_block_imds);
+        // AWS: the setting is about tasks of mode awsvpc alone. Those of Fargate never see an instance.
+        let fargate = Pool::of(&machine.identity.container_instance.cluster) == Pool::Fargate;
+        let in_vpcs = instance.clone().filter(|_| !config.awsvpc_block_imds && !fargate);
         vpcs.set_doors(Doors { metadata: what.clone(), instance: in_vpcs, upstreams, effects: effects.clone() });
         tell_metadata(what, instance, &effects).await;
     }
@@ -419,7 +425,7 @@ async fn introspect(address: SocketAddr, identity: &Identity, engine: &Engine, e
 }
 
 fn attributes(config: &Config) -> Attributes {
-    let mut all = detect::attributes(&config.attributes, config.address);
+    let mut all = detect::attributes(&config.attributes, config.address, config.oci_runtime);
     if config.awsvpc_block_imds {
         all.insert("ecs.capability.task-eni-block-instance-metadata".to_owned(), None);
     }

@@ -154,6 +154,10 @@ pub(crate) struct RuntimeArgs {
     /// A registry (host[:port]) that may be spoken to in plain HTTP; may be given more than once. Loopback ones always may.
     #[arg(long = "insecure-registry", env = "LONGSHORE_INSECURE_REGISTRIES", value_delimiter = ',')]
     pub(crate) insecure_registries: Vec<String>,
+    /// What makes containers: runc, or runsc (gVisor), which gives each a kernel of its own. If none is named it is runc; for
+    /// a machine given to Fargate runsc, where that is installed.
+    #[arg(long = "runtime", value_name = "RUNTIME", env = "LONGSHORE_RUNTIME")]
+    pub(crate) oci_runtime: Option<runtime::OciRuntime>,
     /// A docker config.json with credentials for registries.
     #[arg(long, env = "LONGSHORE_REGISTRY_AUTH")]
     pub(crate) registry_auth: Option<PathBuf>,
@@ -189,7 +193,8 @@ pub(crate) struct AgentArgs {
     #[arg(long, env = "ECS_CLUSTER")]
     pub(crate) cluster: Option<String>,
     /// Give the machine to Fargate instead: it is in no cluster that clients see, and tasks of all of them may be placed there.
-    #[arg(long, env = "LONGSHORE_FARGATE", conflicts_with = "cluster")]
+    /// Needs its zone too: --attribute ecs.availability-zone=ZONE.
+    #[arg(long, env = "LONGSHORE_FARGATE", conflicts_with = "cluster", requires = "address")]
     pub(crate) fargate: bool,
     /// A file with the join token. Without it the environment variable LONGSHORE_JOIN_TOKEN is used. Only needed once.
     #[arg(long, env = "LONGSHORE_JOIN_TOKEN_FILE")]

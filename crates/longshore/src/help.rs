@@ -52,10 +52,17 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ),
     (
         "agent",
-        &[(
-            "Attach this machine, with a token from `longshore token create`",
-            "longshore agent --server SERVER:4567 --token-file token --attribute rack=r9",
-        )],
+        &[
+            (
+                "Attach this machine, with a token from `longshore token create`",
+                "longshore agent --server SERVER:4567 --token-file token --attribute rack=r9",
+            ),
+            (
+                "Give it to Fargate, whose tasks get kernels of their own where gVisor is installed",
+                "longshore agent --server SERVER:4567 --token-file token --fargate --address 10.0.0.9 --attribute \
+                 ecs.availability-zone=us-east-1a",
+            ),
+        ],
     ),
     (
         "env",

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::image::Image;
+use crate::oci_runtime::OciRuntime;
 
 /// Everything needed to create one container. All decisions (merging with the image, limits, paths) are already made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct ContainerSpec {
     pub pulled: Option<Image>,
     /// Found again by [`crate::Runtime::list`]. Key and value together at most 4096 bytes.
     pub labels: BTreeMap<String, String>,
+    /// What makes it.
+    pub oci_runtime: OciRuntime,
     /// The full argv ([`crate::ImageConfig::argv`]).
     pub args: Vec<String>,
     /// The full environment, each `NAME=value` ([`crate::ImageConfig::environment`]). `HOSTNAME` is added if absent.
@@ -70,6 +73,7 @@ impl ContainerSpec {
             image: image.into(),
             pulled: None,
             labels: BTreeMap::new(),
+            oci_runtime: OciRuntime::default(),
             args,
             env: Vec::new(),
             cwd: String::new(),

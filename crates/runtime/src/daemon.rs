@@ -16,6 +16,7 @@ use crate::cgroup::Cgroups;
 use crate::container::Resources;
 use crate::containerd::probe;
 use crate::error::RuntimeError;
+use crate::oci_runtime::program_path;
 use crate::programs;
 
 /// containerd answers within 40 ms of its start on an idle machine; a saturated one has been seen to need seconds.
@@ -29,8 +30,6 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// The kernel's bound of a socket's path, with its terminating zero and our longest suffix (`.ttrpc`) taken off.
 const LONGEST_SOCKET: usize = 108 - 1 - 6;
-/// Where distributions put runc and the shim, in case our own PATH is poor.
-const PROGRAM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The programs that `src/front` stands before.
 const FRONTED: [&str; 2] = ["runc", "containerd-shim-runc-v2"];
@@ -196,13 +195,12 @@ fn start(config: &DaemonConfig, known: bool) -> Result<Child, RuntimeError> {
     for name in FRONTED {
         programs::install(&fronts, name, programs::FRONT).map_err(failed)?;
     }
-    let inherited = std::env::var("PATH").unwrap_or_default();
     let mut command = Command::new(&config.program);
     command
         .arg("--config")
         .arg(toml)
         .current_dir("/")
-        .env("PATH", format!("{}:{inherited}:{PROGRAM_PATH}", fronts.display()))
+        .env("PATH", format!("{}:{}", fronts.display(), program_path()))
         .stdin(Stdio::null())
         .stdout(log.try_clone().map_err(failed)?)
         .stderr(log)

@@ -13,6 +13,7 @@ pub mod daemon;
 pub mod error;
 pub mod image;
 mod oci;
+pub mod oci_runtime;
 mod programs;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ pub use container::{
 pub use containerd::{Containerd, ContainerdConfig};
 pub use error::{CreateError, PullError, RuntimeError};
 pub use image::{Image, ImageConfig, Platform, PullPolicy, PullProgress, PullRequest};
+pub use oci_runtime::{OciRuntime, OciRuntimeError};
 
 /// Who answers: for introspection and for container-instance `versionInfo`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -26,8 +26,9 @@ use ::network::{Ipv4Net, vpc::tunnel::PrivateKey};
 use effects::Effects;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use link::Networks;
+use model::Pool;
 use runtime::{
-    ContainerState, CreateError, ExecEnd, Image, PullError, PullPolicy, PullRequest, Runtime, RuntimeError,
+    ContainerState, CreateError, ExecEnd, Image, OciRuntime, PullError, PullPolicy, PullRequest, Runtime, RuntimeError,
     RuntimeEvent, cgroup::Cgroups,
 };
 use std::{
@@ -68,6 +69,10 @@ pub struct NodeConfig {
     pub netns_dir: PathBuf,
     /// The cgroup that holds its tasks, e.g. `/longshore/i-0123`.
     pub cgroup: String,
+    /// Whose tasks run on it.
+    pub pool: Pool,
+    /// What makes its containers. One that is there already stays with what made it.
+    pub oci_runtime: OciRuntime,
     /// A docker `config.json` with credentials, read anew for each pull.
     pub registry_auth: Option<PathBuf>,
     /// Whether a registry is asked for an image that is here.
@@ -236,6 +241,8 @@ impl RealNode {
         let places = spec::Places {
             instance: &self.config.instance,
             cgroup: &self.task_cgroup(&job.task),
+            oci_runtime: self.config.oci_runtime,
+            pool: self.config.pool,
             netns: self.network.netns_of(job).map_err(|e| fail(&e))?,
             log_file: LogHub::file(&self.config.data_dir.join("logs"), job.id()),
             files: &files,

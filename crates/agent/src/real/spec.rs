@@ -2,8 +2,8 @@
 
 use super::{IMAGE_LABEL, etc::Files};
 use crate::plan::{Job, TaskPlan};
-use model::{ContainerDefinition, LinuxParameters, MemoryMib};
-use runtime::{ContainerSpec, Image, Network, Resources, Tmpfs, Ulimit};
+use model::{ContainerDefinition, LinuxParameters, MemoryMib, Pool};
+use runtime::{ContainerSpec, Image, Network, OciRuntime, Resources, Tmpfs, Ulimit};
 use std::path::PathBuf;
 
 /// The fewest and the most cpu shares the kernel takes. AWS: `cpu` 0, 1 and null mean 2.
@@ -16,6 +16,8 @@ pub(super) struct Places<'a> {
     pub(super) instance: &'a str,
     /// The task's cgroup.
     pub(super) cgroup: &'a str,
+    pub(super) oci_runtime: OciRuntime,
+    pub(super) pool: Pool,
     pub(super) netns: Option<PathBuf>,
     pub(super) log_file: PathBuf,
     pub(super) files: &'a Files,
@@ -44,7 +46,8 @@ pub(super) fn build(job: &Job, image: &Image, places: &Places<'_>) -> ContainerS
     spec.pulled = Some(image.clone());
     spec.labels = job.labels(places.instance);
     spec.labels.insert(IMAGE_LABEL.to_owned(), image.name.clone());
-    spec.env = image.config.environment(&environment(job, &places.metadata_id));
+    spec.oci_runtime = places.oci_runtime;
+    spec.env = image.config.environment(&environment(job, places));
     spec.cwd = definition.working_directory.clone().unwrap_or_else(|| image.config.working_dir.clone());
     spec.user = definition.user.clone().unwrap_or_else(|| image.config.user.clone());
     spec.hostname.clone_from(&places.files.hostname);
@@ -64,11 +67,12 @@ pub(super) fn build(job: &Job, image: &Image, places: &Places<'_>) -> ContainerS
 
 /// What the definition says, between what ECS adds for want of it and what nobody may change; of two with one name the last
 /// counts.
-fn environment(job: &Job, metadata_id: &str) -> Vec<(String, String)> {
+fn environment(job: &Job, places: &Places<'_>) -> Vec<(String, String)> {
+    let metadata_id = &places.metadata_id;
     let region = job.task.assignment.task.cluster.scope.region.to_string();
     let mut all = vec![
         // AWS: added by the control plane there, by the agent here.
-        ("AWS_EXECUTION_ENV".to_owned(), "AWS_ECS_EC2".to_owned()),
+        ("AWS_EXECUTION_ENV".to_owned(), execution_environment(places.pool).to_owned()),
         ("AWS_REGION".to_owned(), region.clone()),
         ("AWS_DEFAULT_REGION".to_owned(), region),
     ];
@@ -80,6 +84,14 @@ fn environment(job: &Job, metadata_id: &str) -> Vec<(String, String)> {
         all.push((name.to_owned(), format!("http://{address}/{path}/{metadata_id}")));
     }
     all
+}
+
+/// What SDKs know by where they run.
+fn execution_environment(pool: Pool) -> &'static str {
+    match pool {
+        Pool::Cluster => "AWS_ECS_EC2",
+        Pool::Fargate => "AWS_ECS_FARGATE",
+    }
 }
 
 fn container_limits(definition: &ContainerDefinition) -> Resources {
@@ -143,6 +155,8 @@ mod tests {
         let places = Places {
             instance: "i-1",
             cgroup: "/longshore/i-1/t",
+            oci_runtime: OciRuntime::Runsc,
+            pool: Pool::Cluster,
             netns: Some("/run/n".into()),
             log_file: "/l".into(),
             files: &files,
@@ -180,6 +194,7 @@ mod tests {
                 .into();
             c.docker_labels.insert("mine".into(), "1".into());
         });
+        assert_eq!(spec.oci_runtime, OciRuntime::Runsc);
         assert_eq!((spec.args, spec.user.as_str()), (vec!["/bin/web".to_owned()], "www"));
         for line in [
             "A=2",
@@ -196,5 +211,10 @@ mod tests {
         assert_eq!(label("com.amazonaws.ecs.task-definition-version"), Some("3"));
         assert_eq!((label("longshore.instance"), label("mine")), (Some("i-1"), Some("1")));
         assert!(spec.cgroup_path.starts_with("/longshore/i-1/t/"));
+    }
+
+    #[test]
+    fn tasks_are_told_of_fargate() {
+        assert_eq!(execution_environment(Pool::Fargate), "AWS_ECS_FARGATE");
     }
 }

@@ -8,10 +8,13 @@ use agent::{AgentError, Config, PullBehavior, ResourceOverrides};
 use anyhow::{Context, Result};
 use effects::Effects;
 use model::ClusterName;
+use runtime::OciRuntime;
 use std::{fs, path::PathBuf, process::ExitCode};
 
 pub(super) fn run(args: &AgentArgs) -> Result<ExitCode> {
     super::start_logging("info");
+    let oci_runtime = oci_runtime(args.runtime.oci_runtime, args.fargate, || OciRuntime::Runsc.check().is_ok());
+    oci_runtime.check()?;
     fs::create_dir_all(&args.data_dir).with_context(|| format!("cannot make {}", args.data_dir.display()))?;
     let _lock = InstanceLock::take(&args.data_dir)
         .with_context(|| format!("another agent works in {}; one machine needs one agent", args.data_dir.display()))?;
@@ -19,7 +22,8 @@ pub(super) fn run(args: &AgentArgs) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let effects = Effects::real();
-        let config = config(args, registry_netns)?;
+        let config = Config { oci_runtime, ..config(args, registry_netns)? };
+        tracing::info!(runtime = oci_runtime.name(), "what makes this machine's containers");
         let stop = effects.shutdown().clone();
         let mut signals = super::server::Signals::listen()?;
         effects.spawn("signals", async move {
@@ -43,6 +47,12 @@ pub(super) fn run(args: &AgentArgs) -> Result<ExitCode> {
             Err(error) => Err(error.into()),
         }
     })
+}
+
+/// What was asked for. Otherwise tasks of Fargate, which share machines with strangers' tasks, get kernels of their own where
+/// that can be had.
+fn oci_runtime(asked: Option<OciRuntime>, fargate: bool, has_gvisor: impl FnOnce() -> bool) -> OciRuntime {
+    asked.unwrap_or_else(|| if fargate && has_gvisor() { OciRuntime::Runsc } else { OciRuntime::Runc })
 }
 
 /// Enters a namespace for good and answers a path to the one we came from, open for as long as we live.
@@ -109,5 +119,26 @@ fn token(args: &AgentArgs) -> Result<Option<String>> {
                 .context(Advice::new(advice)))
         }
         Some(_) | None => Ok(std::env::var("LONGSHORE_JOIN_TOKEN").ok().filter(|t| !t.is_empty())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fargate_gets_kernels_of_its_own_where_nothing_else_is_asked_for() {
+        let (runc, runsc) = (OciRuntime::Runc, OciRuntime::Runsc);
+        for (asked, fargate, has_gvisor, want) in [
+            (None, false, true, runc),
+            (None, true, true, runsc),
+            (None, true, false, runc),
+            (Some(runc), true, true, runc),
+            (Some(runsc), false, true, runsc),
+            // Refused by name then, not replaced by another.
+            (Some(runsc), true, false, runsc),
+        ] {
+            assert_eq!(oci_runtime(asked, fargate, || has_gvisor), want, "{asked:?} {fargate} {has_gvisor}");
+        }
     }
 }

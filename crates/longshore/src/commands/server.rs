@@ -43,6 +43,7 @@ pub(super) async fn start(
         if args.vpc_encryption {
             fault::fit_for_encryption().await?;
         }
+        args.runtime.oci_runtime.unwrap_or_default().check()?;
     }
     std::fs::create_dir_all(&args.data_dir)
         .with_context(|| format!("cannot make the data directory {}", args.data_dir.display()))?;
@@ -51,6 +52,7 @@ pub(super) async fn start(
         let options = LocalOptions {
             containerd_socket: args.runtime.containerd_socket.clone(),
             insecure_registries: args.runtime.insecure_registries.clone(),
+            oci_runtime: args.runtime.oci_runtime.unwrap_or_default(),
             public_pool: args.public_pool,
             registry_auth: args.runtime.registry_auth.clone(),
         };

@@ -54,6 +54,8 @@ pub(crate) struct LocalOptions {
     pub(crate) containerd_socket: Option<PathBuf>,
     /// Registries that are spoken to in plain HTTP besides loopback ones.
     pub(crate) insecure_registries: Vec<String>,
+    /// What makes containers.
+    pub(crate) oci_runtime: runtime::OciRuntime,
     /// A docker `config.json` with registry credentials.
     pub(crate) registry_auth: Option<PathBuf>,
     /// Public addresses of tasks and NAT gateways, which are reached over the fabric.
@@ -169,6 +171,7 @@ impl LocalHost {
             .arg("--containerd-socket")
             .arg(socket)
             .args(["--cgroup", &self.paths.cgroup(id)])
+            .args(["--runtime", self.options.oci_runtime.name()])
             .args(["--address", &spec.machine.private_ip.to_string()])
             .args(["--instance-type", &spec.machine.instance_type])
             .args(["--reserved-memory", &spec.machine.reserved_memory.to_string()]);

@@ -14,14 +14,17 @@ use super::api::containerd::services::tasks::v1 as tasks;
 use super::api::containerd::types::Mount;
 use super::api::containerd::v1::types::{Process, Status as TaskState};
 use super::client::{Client, ask, ask_if, raw, trouble};
-use super::{Containerd, RUNTIME, SNAPSHOTTER, bundles, machine, shims, store};
+use super::{Containerd, RUNTIME, SNAPSHOTTER, bundles, machine, runsc, shims, store};
 use crate::container::{ContainerSpec, ContainerState, ContainerStats, ContainerStatus, ContainerSummary};
 use crate::error::{CreateError, RuntimeError};
 use crate::image::{self, Image, Platform};
 use crate::oci::{self, Facts, ULIMITS, users};
+use crate::oci_runtime::OciRuntime;
 
 /// Our own label: where its control group is, to ask it about memory and to clear it.
 pub(super) const CGROUP_LABEL: &str = "longshore.io/cgroup";
+/// Our own label: which OCI runtime made it, where it is not runc.
+pub(super) const RUNTIME_LABEL: &str = "longshore.io/oci-runtime";
 /// Keeps the snapshot from the collector until we remove it ourselves.
 const GC_ROOT: &str = "containerd.io/gc.root";
 /// The longest id containerd takes.
@@ -34,6 +37,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 impl Containerd {
     pub(super) async fn create_container(&self, spec: &ContainerSpec) -> Result<(), CreateError> {
         check_id(&spec.id)?;
+        match spec.oci_runtime {
+            OciRuntime::Runc => {}
+            OciRuntime::Runsc => runsc::check(spec)?,
+        }
         let image = match &spec.pulled {
             Some(image) => image.clone(),
             None => {
@@ -92,7 +99,16 @@ impl Containerd {
 
         let mut labels: HashMap<String, String> = spec.labels.clone().into_iter().collect();
         labels.insert(CGROUP_LABEL.to_owned(), spec.cgroup_path.clone());
-        let options = any("containerd.runc.v1.Options", prost::Message::encode_to_vec(&Options::default()));
+        if spec.oci_runtime != OciRuntime::default() {
+            labels.insert(RUNTIME_LABEL.to_owned(), spec.oci_runtime.name().to_owned());
+        }
+        let text = |path: Option<&std::path::Path>| path.map(|p| p.display().to_string()).unwrap_or_default();
+        let options = Options {
+            binary_name: text(self.program(spec.oci_runtime).as_deref()),
+            root: text(spec.oci_runtime.root()),
+            ..Options::default()
+        };
+        let options = any("containerd.runc.v1.Options", prost::Message::encode_to_vec(&options));
         let record = containers::Container {
             id: spec.id.clone(),
             labels,
@@ -173,7 +189,7 @@ impl Containerd {
         let processes: HashMap<String, Process> = answer.tasks.into_iter().map(|p| (name_of(&p), p)).collect();
         let summary = |record: containers::Container| ContainerSummary {
             status: self.status_of(&record, processes.get(&record.id)),
-            labels: record.labels.into_iter().filter(|(key, _)| key != CGROUP_LABEL).collect(),
+            labels: record.labels.into_iter().filter(|(key, _)| key != CGROUP_LABEL && key != RUNTIME_LABEL).collect(),
             id: record.id,
         };
         Ok(records.into_iter().map(summary).collect())
@@ -201,7 +217,8 @@ impl Containerd {
             let removed = self.cgroups.remove(&cgroup, &self.effects).await;
             removed.map_err(|e| RuntimeError::Other(format!("remove cgroup: {e}")))?;
         }
-        Ok(())
+        // After its sandbox, which the control group ended if nobody else did. Also where no record tells who made it.
+        self.forget_sandbox(id).map_err(|e| RuntimeError::Other(format!("remove sandbox record: {e}")))
     }
 
     /// True if there was one.
@@ -282,6 +299,11 @@ impl Containerd {
             oom_killed,
         }
     }
+}
+
+/// What made a container. One without the label was made by runc: by us, or by a version that knew no other.
+pub(super) fn made_by(record: &containers::Container) -> OciRuntime {
+    record.labels.get(RUNTIME_LABEL).and_then(|name| name.parse().ok()).unwrap_or_default()
 }
 
 async fn process(client: &Client, id: &str) -> Result<Option<Process>, RuntimeError> {

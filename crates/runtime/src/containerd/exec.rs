@@ -14,7 +14,7 @@ use super::Containerd;
 use super::api::containerd::services::containers::v1 as containers;
 use super::api::containerd::services::tasks::v1 as tasks;
 use super::client::{ask_if, raw, trouble};
-use super::containers::CGROUP_LABEL;
+use super::containers::{CGROUP_LABEL, made_by};
 use crate::container::ExecEnd;
 use crate::error::RuntimeError;
 
@@ -34,7 +34,7 @@ impl Containerd {
         let document = document(&record, args)?;
         let started = {
             let _turn = self.execs.acquire().await.expect("the semaphore is never closed");
-            self.begin(id, &document).await?
+            self.begin(&record, &document).await?
         };
         let pid = match started {
             Ok(pid) => pid,
@@ -56,7 +56,12 @@ impl Containerd {
     }
 
     /// The pid of the process that runs now, or why it cannot.
-    async fn begin(&self, id: &str, document: &[u8]) -> Result<Result<u32, String>, RuntimeError> {
+    async fn begin(
+        &self,
+        record: &containers::Container,
+        document: &[u8],
+    ) -> Result<Result<u32, String>, RuntimeError> {
+        let id = record.id.as_str();
         let (making, starting) = ("make a process", "start a process");
         let request = || tasks::ExecProcessRequest {
             container_id: id.to_owned(),
@@ -66,7 +71,7 @@ impl Containerd {
         };
         let mut made = raw(making, self.client.tasks().exec(request())).await;
         if made.as_ref().is_err_and(|status| status.code() == Code::AlreadyExists) {
-            self.signal_exec(id).await?;
+            self.kill_left(record).await?;
             self.wait_for(id, DEATH_TIMEOUT).await?;
             self.clear_away(id).await?;
             made = raw(making, self.client.tasks().exec(request())).await;
@@ -93,11 +98,17 @@ impl Containerd {
 
     /// A shell's children are of its group and die with it, lest every check that hangs leave one behind.
     async fn kill_exec(&self, record: &containers::Container, pid: u32) -> Result<(), RuntimeError> {
-        let cgroup = record.labels.get(CGROUP_LABEL);
-        if !cgroup.is_some_and(|cgroup| self.kill_group(cgroup, pid)) {
-            self.signal_exec(&record.id).await?;
+        let shares = made_by(record).shares_processes();
+        let cgroup = record.labels.get(CGROUP_LABEL).filter(|_| shares);
+        if cgroup.is_some_and(|cgroup| self.kill_group(cgroup, pid)) { Ok(()) } else { self.kill_left(record).await }
+    }
+
+    /// The same where nobody knows its pid.
+    async fn kill_left(&self, record: &containers::Container) -> Result<(), RuntimeError> {
+        if !made_by(record).shares_processes() {
+            self.kill_inside(&record.id).await?;
         }
-        Ok(())
+        self.signal_exec(&record.id).await
     }
 
     /// False if it was not sent: the process is not there or not the container's.

@@ -13,6 +13,7 @@ mod keep;
 pub(crate) mod machine;
 mod pull;
 mod registry;
+mod runsc;
 mod shims;
 mod signals;
 mod store;
@@ -100,6 +101,8 @@ pub struct Containerd {
     cgroups: Cgroups,
     capabilities: CapabilitySet,
     init: PathBuf,
+    /// What stands before runsc.
+    runsc: PathBuf,
     volatile_overlay: bool,
     keeper: keep::Keeper,
     execs: Semaphore,
@@ -123,6 +126,7 @@ impl Containerd {
         let cgroups = Cgroups::detect().map_err(|e| RuntimeError::Other(format!("control groups: {e}")))?;
         let init = programs::install(&config.dir, "container-init", programs::INIT)
             .map_err(|e| RuntimeError::Other(format!("container init: {e}")))?;
+        let runsc = runsc::install(&config.dir).map_err(|e| RuntimeError::Other(format!("front of runsc: {e}")))?;
         let images = images::Images::default();
         let pulls = pull::start(
             pull::PullConfig {
@@ -148,6 +152,7 @@ impl Containerd {
             cgroups,
             capabilities,
             init,
+            runsc,
             volatile_overlay,
             keeper: keep::Keeper::default(),
             execs: Semaphore::new(exec::STARTS),

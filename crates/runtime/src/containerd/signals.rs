@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 use super::Containerd;
 use super::api::containerd::services::tasks::v1 as tasks;
 use super::client::{raw, trouble};
-use super::containers::{CGROUP_LABEL, state};
+use super::containers::{CGROUP_LABEL, made_by, state};
 use crate::container::ContainerState;
 use crate::error::RuntimeError;
 
@@ -19,12 +19,14 @@ impl Containerd {
         }
         let record = self.record(id).await?;
         let cgroup = record.as_ref().and_then(|record| record.labels.get(CGROUP_LABEL));
+        let shares = record.as_ref().is_some_and(|record| made_by(record).shares_processes());
         match cgroup {
             Some(cgroup) if all && signal == libc::SIGKILL && self.cgroups.exists(cgroup) => {
                 let killed = self.cgroups.kill_all(cgroup);
                 killed.map_err(|e| RuntimeError::Other(format!("kill cgroup: {e}")))
             }
-            Some(cgroup) if !all && self.signal_directly(cgroup, process.pid, signal) => Ok(()),
+            // In a sandbox no process of this machine is the container's first one.
+            Some(cgroup) if !all && shares && self.signal_directly(cgroup, process.pid, signal) => Ok(()),
             Some(_) | None => self.signal_through_runc(id, signal, all).await,
         }
     }

@@ -5,6 +5,8 @@
 //! * the shim's `delete`, and the `runc delete --force` within it, clear away what a dead shim left. containerd has it done
 //!   after every container, because it takes a shim that was told to end for one that died; then nothing is left.
 //!
+//! Called as `runsc`, it says how gVisor is to be run here, which containerd's shim has no words for (docs/decisions/0019).
+//!
 //! All else, and whenever anything is not exactly as expected, it becomes the program of its name that follows in PATH, so
 //! nothing depends on it. Compiled by build.rs as a static program of its own, because it has to start fast.
 #![allow(unsafe_code)]
@@ -24,12 +26,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 const O_NONBLOCK: i32 = 0o4000;
 const POLLIN: c_short = 1;
+const CLONE_NEWNET: c_int = 0x4000_0000;
 /// Between two looks whether the process that should open the pipe still lives. It opens it within microseconds.
 const LOOK_AGAIN_MS: c_int = 100;
 /// What the shim tells of a container whose exit it did not see: killed.
 const KILLED: u64 = 128 + 9;
 /// Where the shim has runc keep its state, below it a folder for each namespace.
 const RUNC_ROOT: &str = "/run/containerd/runc";
+/// gVisor with the sockets of the network namespace that the container is given, not with a network of its own.
+const RUNSC_FLAGS: [&str; 1] = ["--network=host"];
 /// The shell's code for a program that is not there.
 const NOT_FOUND: i32 = 127;
 
@@ -42,6 +47,7 @@ struct PollFd {
 
 unsafe extern "C" {
     fn poll(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int;
+    fn setns(fd: c_int, kind: c_int) -> c_int;
 }
 
 fn main() {
@@ -50,6 +56,11 @@ fn main() {
     let name = Path::new(&name).file_name().unwrap_or_default().to_owned();
     let arguments: Vec<OsString> = arguments.collect();
     let words: Vec<&str> = arguments.iter().map(|word| word.to_str().unwrap_or("\0")).collect();
+    if name == "runsc" {
+        let Err(error) = runsc(&name, arguments);
+        eprintln!("runsc: {error}");
+        exit(NOT_FOUND);
+    }
     let done = match words.last() {
         _ if name == "runc" => start(&words),
         Some(&"start") => next(&name).ok().and_then(|program| shim::start(&words, &program)),
@@ -59,6 +70,25 @@ fn main() {
         let Err(error) = become_next(&name, &arguments);
         eprintln!("{}: {error}", name.display());
         exit(NOT_FOUND);
+    }
+}
+
+/// runsc as it is to be run here, where one of our own asks for it in the network in which it speaks to sandboxes.
+fn runsc(name: &OsStr, mut arguments: Vec<OsString>) -> std::io::Result<Infallible> {
+    if arguments.len() > 1 && arguments[0] == "--in-network" {
+        enter(Path::new(&arguments[1]))?;
+        arguments.drain(..2);
+    }
+    let all: Vec<OsString> = RUNSC_FLAGS.iter().map(OsString::from).chain(arguments).collect();
+    become_next(name, &all)
+}
+
+fn enter(network: &Path) -> std::io::Result<()> {
+    let namespace = File::open(network)?;
+    // SAFETY: a descriptor that is open, and a process of one thread.
+    match unsafe { setns(namespace.as_raw_fd(), CLONE_NEWNET) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
     }
 }
 
@@ -114,7 +144,7 @@ fn delete(words: &[&str]) -> Option<()> {
     let value = |flag: &str| flags.windows(2).find(|pair| pair[0] == flag).map(|pair| pair[1]);
     let (id, namespace, bundle) = (value("-id")?, value("-namespace")?, Path::new(value("-bundle")?));
     let state = Path::new(RUNC_ROOT).join(namespace).join(id);
-    if *action != "delete" || exists(&state) || is_mounted(&bundle.join("rootfs")) {
+    if *action != "delete" || !is_runcs(bundle) || exists(&state) || is_mounted(&bundle.join("rootfs")) {
         return None;
     }
     let pid = fs::read_to_string(bundle.join("init.pid")).ok()?.trim().parse().ok()?;
@@ -128,6 +158,14 @@ fn delete(words: &[&str]) -> Option<()> {
     number(&mut answer, 2, KILLED);
     bytes(&mut answer, 3, &exited_at);
     std::io::stdout().write_all(&answer).ok()
+}
+
+/// Whether the shim wrote down that it calls runc; what another runtime left is not looked for here.
+fn is_runcs(bundle: &Path) -> bool {
+    match fs::read_to_string(bundle.join("runtime")) {
+        Ok(program) => matches!(program.trim(), "" | "runc"),
+        Err(e) => e.kind() == std::io::ErrorKind::NotFound,
+    }
 }
 
 /// Also if it cannot be told.
