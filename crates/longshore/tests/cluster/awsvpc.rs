@@ -72,7 +72,9 @@ impl Running {
         let details: BTreeMap<String, String> = details.iter().map(|d| (text(&d["name"]), text(&d["value"]))).collect();
         let of = |name: &str| details[name].clone();
         let (interface, address) = (of("networkInterfaceId"), of("privateIPv4Address"));
-        Self { arn: text(&task["taskArn"]), instance: text(&task["containerInstanceArn"]), interface, address }
+        // Tasks of Fargate show none.
+        let instance = task["containerInstanceArn"].as_str().unwrap_or_default().to_owned();
+        Self { arn: text(&task["taskArn"]), instance, interface, address }
     }
 
     /// What a program says inside the task's network.

@@ -162,6 +162,11 @@ impl Cluster {
             .collect()
     }
 
+    /// The file that says what a local instance's metadata service tells.
+    pub(crate) fn instance_metadata(&self, instance: &str) -> PathBuf {
+        self.data().join("instances").join(instance).join("metadata.json")
+    }
+
     /// The pid of the instances' containerd, if one runs.
     pub(crate) fn containerd(&self) -> Option<u32> {
         let configuration = self.path("data/containerd/containerd.toml").display().to_string();

@@ -1,0 +1,321 @@
+//! Tasks of launch type FARGATE on a real machine: that they run as they were asked to, under gVisor and under runc, and what
+//! they can not see and reach.
+
+use crate::{
+    api::Api,
+    awsvpc::{Running, Vpc},
+    given::Given,
+    harness::{Cluster, until},
+};
+use serde_json::{Value, json};
+
+const ROLE: &str = "arn:aws:iam::000000000000:role/ecsTaskExecutionRole";
+
+fn container(cluster: &Cluster, name: &str, script: &str) -> Value {
+    json!({
+        "name": name, "image": cluster.image, "stopTimeout": 2, "command": ["sh", "-c", script],
+        "logConfiguration": {"logDriver": "awslogs", "options": {
+            "awslogs-group": "fargate", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "f"}},
+    })
+}
+
+/// Registers a family of a quarter of a core and 512 MiB.
+fn define(api: &Api, family: &str, containers: &[Value]) {
+    let definition = json!({
+        "family": family, "networkMode": "awsvpc", "cpu": "256", "memory": "512", "executionRoleArn": ROLE,
+        "requiresCompatibilities": ["FARGATE"], "containerDefinitions": containers,
+    });
+    api.ecs("RegisterTaskDefinition", &definition);
+}
+
+/// Starts a task and answers its ARN; its first container may be told more by its environment.
+fn run(api: &Api, vpc: &Vpc<'_>, family: &str, groups: &[&str], environment: &[(&str, &str)]) -> String {
+    let environment: Vec<_> = environment.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+    let asked = json!({
+        "taskDefinition": family, "launchType": "FARGATE", "networkConfiguration": vpc.configuration(groups),
+        "overrides": {"containerOverrides": [{"name": "main", "environment": environment}]},
+    });
+    let answer = api.ecs("RunTask", &asked);
+    assert_eq!(answer["failures"], json!([]), "{answer:#}");
+    answer["tasks"][0]["taskArn"].as_str().unwrap().to_owned()
+}
+
+/// What the tasks' containers of that name have printed, once it holds a line.
+fn printed(api: &Api, task: &str, container: &str, line: &str) -> String {
+    let stream = format!("f/{container}/{}", task.rsplit('/').next().unwrap());
+    until(&format!("{line:?} in {stream}"), || {
+        let asked = json!({"logGroupName": "fargate", "logStreamNames": [stream]});
+        // The stream is there once something was printed.
+        let answer = api.try_logs("FilterLogEvents", &asked).ok()?;
+        let lines =
+            answer["events"].as_array()?.iter().map(|event| format!("{}\n", event["message"].as_str().unwrap()));
+        let text: String = lines.collect();
+        text.lines().any(|told| told == line).then_some(text)
+    })
+}
+
+fn log_group(api: &Api) {
+    api.logs("CreateLogGroup", &json!({"logGroupName": "fargate"}));
+}
+
+fn nothing_left(machine: &Given<'_>, tasks: &[String]) {
+    let mut left = Vec::new();
+    until("nothing is left of the tasks", || {
+        left = machine.left_of_tasks(tasks);
+        left.is_empty().then_some(())
+    });
+}
+
+/// A task of two containers that share a network runs, tells, is found and ends with its code.
+fn runs_under(runtime: &str, flags: &[&str], kernel: impl Fn(&str) -> bool) {
+    let cluster = Cluster::start(1);
+    let api = cluster.api();
+    let mut machine = Given::start(&cluster, flags);
+    let instance = machine.describe(&api).unwrap();
+    let attribute = json!({"name": "longshore.runtime", "value": runtime});
+    assert!(instance["attributes"].as_array().unwrap().contains(&attribute), "{instance:#}");
+    log_group(&api);
+    let script = "echo kernel=$(busybox uname -r); echo $AWS_EXECUTION_ENV; \
+        until test \"$(busybox nc -w 5 127.0.0.1 8000 < /dev/null)\" = beside; do busybox sleep 0.2; done; \
+        echo met; exit 7";
+    let aside = "exec busybox nc -ll -p 8000 -e echo beside";
+    let mut aside = container(&cluster, "aside", aside);
+    aside["essential"] = json!(false);
+    define(&api, "job", &[container(&cluster, "main", script), aside]);
+    let vpc = Vpc::new(&api, "10.7");
+    let group = vpc.group("all");
+    let task = run(&api, &vpc, "job", &[&group], &[]);
+    let stopped = cluster.wait(&task, "STOPPED");
+    let containers = stopped["containers"].as_array().unwrap();
+    let main = containers.iter().find(|container| container["name"] == "main").unwrap();
+    assert_eq!(main["exitCode"], 7, "{stopped:#}\n{}", machine.log());
+    assert_eq!((&stopped["launchType"], &stopped["platformVersion"]), (&json!("FARGATE"), &json!("1.4.0")));
+    assert_eq!(stopped.get("containerInstanceArn"), None, "{stopped:#}");
+    let address = Running::of(&stopped).address;
+    assert!(address.starts_with("10.7."), "{address}");
+    assert_eq!(main["networkInterfaces"][0]["privateIpv4Address"], json!(address));
+    let told = printed(&api, &task, "main", "met");
+    let of_kernel = told.lines().find_map(|line| line.strip_prefix("kernel=")).unwrap_or_default();
+    assert!(kernel(of_kernel), "{told}");
+    assert!(told.contains("\nAWS_ECS_FARGATE\n"), "{told}");
+    nothing_left(&machine, &[task]);
+    machine.let_go();
+}
+
+fn own_kernel() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_task_of_fargate_runs_under_gvisor_where_it_is_installed() {
+    runs_under("runsc", &[], |kernel| !kernel.is_empty() && kernel != own_kernel());
+}
+
+#[test]
+fn a_task_of_fargate_runs_under_runc_where_that_is_asked_for() {
+    runs_under("runc", &["--runtime", "runc"], |kernel| kernel == own_kernel());
+}
+
+/// What the nosy task tries. What it says with `CAN` is something that it must not be able to do.
+const NOSY: &str = "
+    exec 2>&1
+    m=$((MARK + 1))
+    for p in /proc/[0-9]*/cmdline; do
+        while read -r line || test -n \"$line\"; do
+            case \"$line\" in *$m*) echo 'CAN processes of the machine';; *MARK*) echo own-process;; esac
+        done < $p
+    done
+    kill -0 $OUTSIDE && echo 'CAN signal to a process of the machine'
+    test -e /proc/$OUTSIDE/mem && echo 'CAN memory of a process of the machine'
+    echo kernel=$(busybox uname -r)
+    busybox dmesg
+    mkdir -p /m
+    mount -t tmpfs none /m && echo 'CAN mount'
+    mount -t proc none /m && echo 'CAN mount of proc'
+    busybox mknod /disk b 254 0 && cat /disk > /dev/null && echo 'CAN disk of the machine'
+    ping -c1 -W1 127.0.0.1 && echo 'CAN raw socket'
+    cat /proc/kcore > /dev/null && echo 'CAN memory of the machine'
+    echo 1 > /proc/sys/kernel/panic && echo 'CAN kernel parameter'
+    for f in $FILES; do test -e $f && echo \"CAN see $f\"; done
+    ask() { echo ask | nc -w 3 $1 $2; }
+    test \"$(ask $OPEN 80)\" = answer && echo open-task
+    test \"$(ask $CLOSED 80)\" = answer && echo 'CAN task that lets nobody in'
+    # By nc, which waits before it reads: Debian 12's gVisor lets a read that should wait fail.
+    get() { (printf 'GET %s HTTP/1.0\\r\\n\\r\\n' $3; sleep 3) | nc -w 10 $1 $2; }
+    get 169.254.169.254 80 /latest/meta-data/instance-id | grep -q HTTP && echo 'CAN metadata of the instance'
+    get $NODE 51678 /v1/metadata | grep -q HTTP && echo 'CAN introspection of the agent'
+    get 169.254.170.2 80 /${ECS_CONTAINER_METADATA_URI_V4#http://*/}/task | grep -q TaskARN && echo own-metadata
+    get 169.254.170.2 80 /v4/0123456789/task | grep -q TaskARN && echo 'CAN metadata of others'
+    echo the-end
+";
+
+#[test]
+fn a_task_of_fargate_sees_and_reaches_nothing_that_is_not_its_own() {
+    let cluster = Cluster::start(1);
+    let api = cluster.api();
+    // The machine has metadata of its own, as a local instance has, and its own processes may read it.
+    let of_instance = cluster.agents().into_keys().next().unwrap();
+    let facts = cluster.instance_metadata(&of_instance);
+    let mut machine = Given::start(&cluster, &["--instance-metadata", &facts.display().to_string()]);
+    let told = machine.on_it(&["busybox", "wget", "-qO-", "http://169.254.169.254/latest/meta-data/instance-id"]);
+    assert_eq!(told, of_instance);
+    log_group(&api);
+    let serve = "trap exit TERM; nc -ll -p 80 -e echo answer & echo up; wait";
+    define(&api, "web", &[container(&cluster, "main", serve)]);
+    let mark = 1_000_000 + std::process::id();
+    let script = NOSY.replace("MARK", &(mark - 1).to_string());
+    define(&api, "nosy", &[container(&cluster, "main", &script)]);
+    let vpc = Vpc::new(&api, "10.7");
+    let [nosy, open, closed] = ["nosy", "open", "closed"].map(|name| vpc.group(name));
+    vpc.rule("AuthorizeSecurityGroupIngress", &open, 80, &nosy);
+    let servers = [&open, &closed].map(|group| run(&api, &vpc, "web", &[group], &[]));
+    let [at_open, at_closed] = servers.clone().map(|task| {
+        let address = Running::of(&cluster.wait(&task, "RUNNING")).address;
+        printed(&api, &task, "main", "up");
+        address
+    });
+    // Bound, so that it ends with the test.
+    let mut outside = std::process::Command::new("sleep");
+    outside.arg(mark.to_string());
+    let mut outside = testkit::spawn_bound(outside, 9).unwrap();
+    let files = ["data/identity/joined.json", "data/containerd", "run/containerd/containerd.sock", "agent.log"];
+    let mut files: Vec<_> = files.iter().map(|name| machine.path(name)).collect();
+    files.extend(["/run/containerd", "/run/netns"].map(Into::into));
+    for file in &files {
+        assert!(file.exists(), "{} is looked for in vain", file.display());
+    }
+    let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+    let environment = [
+        ("OUTSIDE", outside.id().to_string()),
+        ("FILES", files.join(" ")),
+        ("OPEN", at_open),
+        ("CLOSED", at_closed),
+        ("NODE", crate::given::ADDRESS.to_owned()),
+    ];
+    let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let task = run(&api, &vpc, "nosy", &[&nosy], &environment);
+    let stopped = cluster.wait(&task, "STOPPED");
+    assert_eq!(stopped["containers"][0]["exitCode"], 0, "{stopped:#}");
+    let told = printed(&api, &task, "main", "the-end");
+    outside.kill().unwrap();
+    outside.wait().unwrap();
+    let could: Vec<_> = told.lines().filter(|line| line.contains("CAN ")).collect();
+    assert_eq!(could, Vec::<&str>::new(), "{told}");
+    assert!(!told.contains("not found"), "something was not tried: {told}");
+    for line in ["own-process", "open-task", "own-metadata"] {
+        assert!(told.lines().any(|told| told == line), "{line}: {told}");
+    }
+    assert!(!told.contains(&own_kernel()), "{told}");
+    assert!(told.contains("gVisor"), "its own kernel's messages are shown: {told}");
+    for server in &servers {
+        api.ecs("StopTask", &json!({"task": server}));
+        cluster.wait(server, "STOPPED");
+    }
+    nothing_left(&machine, &[servers.as_slice(), &[task]].concat());
+    machine.let_go();
+}
+
+#[test]
+fn a_task_of_fargate_has_what_it_asked_for_and_is_checked_and_stopped() {
+    let cluster = Cluster::start(1);
+    let api = cluster.api();
+    let mut machine = Given::start(&cluster, &[]);
+    log_group(&api);
+    let vpc = Vpc::new(&api, "10.7");
+    let group = vpc.group("all");
+    let forever = "trap 'echo told; exit 5' TERM; echo up; while :; do busybox sleep 0.2; done";
+    let mut main = container(&cluster, "main", forever);
+    // Good at first, bad from the third time on.
+    let check = "n=$(cat /n 2>/dev/null); n=$((n+1)); echo $n > /n; test $n -lt 3";
+    main["healthCheck"] = json!({"command": ["CMD-SHELL", check], "interval": 5, "timeout": 5, "retries": 1});
+    let mut deaf = container(&cluster, "deaf", "trap '' TERM; echo up; while :; do busybox sleep 0.2; done");
+    deaf["essential"] = json!(false);
+    define(&api, "kept", &[main, deaf]);
+    let kept = run(&api, &vpc, "kept", &[&group], &[]);
+    cluster.wait(&kept, "RUNNING");
+    // A quarter of a core, in microseconds of a tenth of a second, and 512 MiB, around all of the task.
+    let quota = machine.task_group(&kept, "cpu", ["cpu.cfs_quota_us", "cpu.max"]);
+    assert_eq!(quota.split(' ').next(), Some("25000"));
+    let memory = machine.task_group(&kept, "memory", ["memory.limit_in_bytes", "memory.max"]);
+    assert_eq!(memory, (512 << 20).to_string());
+    assert_eq!(machine.sandboxes().len(), 2);
+    for health in ["HEALTHY", "UNHEALTHY"] {
+        until(health, || (cluster.task(&kept)["healthStatus"] == health).then_some(()));
+    }
+    printed(&api, &kept, "deaf", "up");
+    api.ecs("StopTask", &json!({"task": kept}));
+    let stopped = cluster.wait(&kept, "STOPPED");
+    let code = |name: &str| {
+        let mut all = stopped["containers"].as_array().unwrap().iter();
+        all.find(|container| container["name"] == name).unwrap()["exitCode"].clone()
+    };
+    assert_eq!((code("main"), code("deaf")), (json!(5), json!(137)), "{stopped:#}");
+    printed(&api, &kept, "main", "told");
+
+    let mut eats = container(&cluster, "main", "busybox dd if=/dev/zero of=/dev/null bs=200M count=1");
+    eats["memory"] = json!(96);
+    define(&api, "eats", &[eats]);
+    let eats = run(&api, &vpc, "eats", &[&group], &[]);
+    let stopped = cluster.wait(&eats, "STOPPED");
+    assert_eq!(stopped["containers"][0]["exitCode"], 137, "{stopped:#}");
+    let reason = stopped["containers"][0]["reason"].as_str().unwrap_or_default();
+    assert!(reason.starts_with("OutOfMemoryError: Container killed due to memory usage"), "{stopped:#}");
+    nothing_left(&machine, &[kept, eats]);
+    machine.let_go();
+}
+
+#[test]
+fn whoever_is_killed_tasks_of_fargate_go_on_or_end_and_leave_nothing() {
+    let cluster = Cluster::start(1);
+    let api = cluster.api();
+    let mut machine = Given::start(&cluster, &[]);
+    log_group(&api);
+    let vpc = Vpc::new(&api, "10.7");
+    let group = vpc.group("all");
+    let waits = "trap 'exit 6' TERM; echo up; while :; do busybox sleep 0.2; done";
+    define(&api, "waits", &[container(&cluster, "main", waits)]);
+    let tasks: Vec<_> = (0..2).map(|_| run(&api, &vpc, "waits", &[&group], &[])).collect();
+    for task in &tasks {
+        cluster.wait(task, "RUNNING");
+        printed(&api, task, "main", "up");
+    }
+    let before = machine.sandboxes();
+    assert_eq!(before.len(), 2);
+    // containerd and agent: sandboxes run on, and those who come back know them.
+    Cluster::kill(machine.containerd().unwrap());
+    machine.kill_agent();
+    machine.launch();
+    until("containerd again", || machine.containerd());
+    let last = |task: &String| cluster.task(task)["lastStatus"].clone();
+    // What it is told comes to it only when all work again.
+    api.ecs("StopTask", &json!({"task": tasks[0]}));
+    let stopped = cluster.wait(&tasks[0], "STOPPED");
+    assert_eq!(stopped["containers"][0]["exitCode"], 6, "{stopped:#}\n{}", machine.log());
+    assert_eq!(last(&tasks[1]), "RUNNING");
+    let after = machine.sandboxes();
+    assert!(after.len() == 1 && before.contains(&after[0]), "{before:?} {after:?}");
+    // The sandbox: its task ends.
+    Cluster::kill(after[0].0);
+    let stopped = cluster.wait(&tasks[1], "STOPPED");
+    assert_eq!(stopped["containers"][0]["exitCode"], 137, "{stopped:#}\n{}", machine.log());
+    nothing_left(&machine, &tasks);
+    machine.let_go();
+}
+
+#[test]
+fn local_instances_use_the_runtime_that_dev_was_told() {
+    let gvisor = |_: &std::path::Path| vec![("LONGSHORE_RUNTIME".to_owned(), "runsc".to_owned())];
+    let cluster = Cluster::start_with(1, gvisor);
+    let api = cluster.api();
+    // Sees the check begin and end, and then tells by its code which kernel it is on. The pattern does not match itself.
+    let script = "hangs() { busybox ps | grep -q 's[l]eep 98[7]'; }; until hangs; do busybox sleep 0.2; done; \
+        while hangs; do busybox sleep 0.2; done; test $(busybox uname -r) = 4.4.0 && exit 9; exit 8";
+    let check = json!({"command": ["CMD-SHELL", "sleep 987; true"], "interval": 5, "timeout": 3, "retries": 1});
+    let container = json!({"name": "main", "image": cluster.image, "memory": 96, "stopTimeout": 2,
+                           "command": ["sh", "-c", script], "healthCheck": check});
+    api.ecs("RegisterTaskDefinition", &json!({"family": "checked", "containerDefinitions": [container]}));
+    let task = cluster.run("checked", 1).remove(0);
+    let stopped = cluster.wait(&task, "STOPPED");
+    assert_eq!(stopped["containers"][0]["exitCode"], 9, "{stopped:#}");
+    until("nothing is left", || cluster.left_of_tasks().is_empty().then_some(()));
+}
