@@ -1,10 +1,11 @@
 //! A cluster: the group of container instances that tasks are placed on.
 
-use crate::{ClusterArn, Tags, Timestamp, discovery::NamespaceId};
+use crate::{CapacityProvider, CapacityProviderStrategy, ClusterArn, Tags, Timestamp, discovery::NamespaceId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Whether a cluster can be used. PROVISIONING, DEPROVISIONING and FAILED belong to capacity providers and do not occur yet.
+/// Whether a cluster can be used. PROVISIONING, DEPROVISIONING and FAILED belong to
+/// capacity providers of Auto Scaling groups and do not occur.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClusterStatus {
     /// In use.
@@ -26,6 +27,12 @@ pub struct Cluster {
     /// The namespace of services that enable Service Connect and name none: `serviceConnectDefaults`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_namespace: Option<NamespaceId>,
+    /// The capacity providers that its tasks may ask for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capacity_providers: Vec<CapacityProvider>,
+    /// That of tasks that name neither a strategy nor a launch type; only of its own providers.
+    #[serde(default, skip_serializing_if = "CapacityProviderStrategy::is_empty")]
+    pub default_capacity_provider_strategy: CapacityProviderStrategy,
     /// Its tags.
     #[serde(default)]
     pub tags: Tags,

@@ -100,6 +100,9 @@ pub struct ContainerInstance {
     pub wireguard: Option<WireguardKey>,
     /// When it registered.
     pub registered_at: Timestamp,
+    /// When Spot tasks on it were last interrupted, so that others have their room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reclaimed_at: Option<Timestamp>,
     /// Its tags.
     #[serde(default)]
     pub tags: Tags,

@@ -10,6 +10,7 @@ pub mod activation;
 pub mod arn;
 pub mod attachment;
 pub mod attribute;
+pub mod capacity_provider;
 pub mod cluster;
 pub mod connect;
 pub mod container_instance;
@@ -41,6 +42,10 @@ pub use arn::{
 };
 pub use attachment::{Attachment, AttachmentState, AwsvpcConfiguration};
 pub use attribute::{Attribute, Attributes};
+pub use capacity_provider::{
+    CapacityProvider, CapacityProviderStrategy, CapacityProviderStrategyItem, InvalidCapacityStrategy,
+    MAX_CAPACITY_PROVIDERS,
+};
 pub use cluster::{Cluster, ClusterStatus};
 pub use connect::{ClientAlias, ConnectPort, ServiceConnect, Unconnectable};
 pub use container_instance::{AgentInfo, ContainerInstance, InstanceStatus, WireguardKey};

@@ -239,6 +239,10 @@ impl Stop {
     pub fn essential_exited() -> Self {
         Self { code: StopCode::EssentialContainerExited, reason: "Essential container in task exited".into() }
     }
+    /// Others need its room. Source: "Amazon ECS clusters for Fargate" in the developer guide.
+    pub fn spot_interruption() -> Self {
+        Self { code: StopCode::SpotInterruption, reason: "Your Spot Task was interrupted.".into() }
+    }
     /// It never came to run.
     pub fn failed_to_start() -> Self {
         Self { code: StopCode::TaskFailedToStart, reason: "Task failed to start".into() }

@@ -5,8 +5,8 @@
 //! beginning to its end, is told by a [`crate::ServiceDeployment`]. Counts of tasks are derived from the tasks.
 
 use crate::{
-    AwsvpcConfiguration, DeploymentId, DeploymentStrategy, External, LaunchType, PlatformVersion, ServiceArn,
-    ServiceConnect, ServiceDeploymentId, Tags, TaskDefinitionArn, Timestamp, discovery,
+    AwsvpcConfiguration, CapacityProviderStrategy, DeploymentId, DeploymentStrategy, External, LaunchType,
+    PlatformVersion, ServiceArn, ServiceConnect, ServiceDeploymentId, Tags, TaskDefinitionArn, Timestamp, discovery,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -38,6 +38,9 @@ pub struct Service {
     /// What it was last asked to be. None where an external controller deploys it: each task set says what it is.
     #[serde(default)]
     pub spec: Option<Arc<RevisionSpec>>,
+    /// The launch type that it had before it was given a capacity provider strategy, and has again when that is taken away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launch_type_before: Option<LaunchType>,
     /// The primary deployment first, then those on their way out, the newest first. Empty where an external controller
     /// deploys it, and only there.
     pub deployments: Vec<Deployment>,
@@ -118,6 +121,9 @@ pub struct RevisionSpec {
     pub task_definition: TaskDefinitionArn,
     /// How they are launched.
     pub launch_type: LaunchType,
+    /// Whose room they take, by which shares; then `launch_type` is theirs. Empty where a launch type was asked for.
+    #[serde(default, skip_serializing_if = "CapacityProviderStrategy::is_empty")]
+    pub capacity_provider_strategy: CapacityProviderStrategy,
     /// The version of Fargate's platform, as asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform_version: Option<PlatformVersion>,

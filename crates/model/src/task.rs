@@ -4,8 +4,8 @@
 //! shows as `desiredStatus` is derived from both, because an essential container's exit also ends a task's desire to run.
 
 use crate::{
-    Attachment, AttachmentState, ContainerArn, ContainerInstanceArn, ContainerInstanceId, CpuUnits, Health, MemoryMib,
-    Protocol, Reservation, Tags, TaskArn, TaskDefinitionArn, Timestamp,
+    Attachment, AttachmentState, CapacityProvider, ContainerArn, ContainerInstanceArn, ContainerInstanceId, CpuUnits,
+    Health, MemoryMib, Protocol, Reservation, Tags, TaskArn, TaskDefinitionArn, Timestamp,
     fargate::{self, Platform, Size},
 };
 use serde::{Deserialize, Serialize};
@@ -25,9 +25,9 @@ pub struct Task {
     pub availability_zone: Option<Arc<str>>,
     /// How it was launched.
     pub launch_type: LaunchType,
-    /// The capacity provider that a strategy chose for it: `FARGATE` or `FARGATE_SPOT`.
+    /// The capacity provider that a strategy chose for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub capacity_provider: Option<Arc<str>>,
+    pub capacity_provider: Option<CapacityProvider>,
     /// What Fargate runs it on; of other launch types none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
@@ -319,7 +319,7 @@ impl Task {
 
     /// Whether Fargate may take its room back.
     pub fn is_spot(&self) -> bool {
-        self.capacity_provider.as_deref() == Some(fargate::FARGATE_SPOT)
+        self.capacity_provider == Some(CapacityProvider::FargateSpot)
     }
 
     /// What it asked Fargate for, which is what it holds: none of other launch types.

@@ -96,6 +96,7 @@ fn row(number: usize, names: &[Arc<str>]) -> Arc<Row> {
         address: None,
         wireguard: None,
         registered_at: Timestamp(0),
+        reclaimed_at: None,
         tags: Tags::default(),
     };
     let groups = (0..10).map(|n| (names[(number + n) % names.len()].clone(), TASKS_EACH / 10)).collect();

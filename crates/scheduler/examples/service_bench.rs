@@ -61,6 +61,7 @@ fn spec(revision: u32) -> Arc<RevisionSpec> {
     Arc::new(RevisionSpec {
         task_definition: TaskDefinitionArn { scope: cluster().scope, family, revision },
         launch_type: LaunchType::Ec2,
+        capacity_provider_strategy: model::CapacityProviderStrategy::default(),
         platform_version: None,
         placement_constraints: vec![],
         placement_strategy: vec![],
@@ -96,6 +97,7 @@ fn service(desired: u32) -> (Service, ServiceDeployment) {
         az_rebalancing: true,
         health_check_grace_seconds: None,
         spec: Some(spec(1)),
+        launch_type_before: None,
         external: None,
         deployments: vec![],
         rebalancing: 0,

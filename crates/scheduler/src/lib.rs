@@ -5,8 +5,10 @@
 //! same `query::Expression` serves `memberOf` constraints and the filter of ListContainerInstances. `service` decides what a
 //! service does next in the same way; it asks for tasks, and does not place them.
 
+pub mod capacity;
 pub mod place;
 pub mod query;
+pub mod reclaim;
 pub mod service;
 
 pub use place::{

@@ -6,11 +6,11 @@
 
 use crate::snapshot::Seen;
 use model::{
-    AccountSetting, Activation, Attribute, Cluster, ClusterArn, ClusterName, ContainerInstance, ContainerInstanceArn,
-    ContainerInstanceId, InstanceStatus, Machine, MachineState, Registration, Scope, Service, ServiceArn,
-    ServiceDeployment, ServiceEvent, ServiceRevision, SettingName, Stop, Tags, Task, TaskArn, TaskDefinition,
-    TaskDefinitionArn, TaskDefinitionSpec, TaskObservation, Timestamp, discovery, discovery::NamespaceId, network,
-    resources::Lacking, tags::InvalidTags,
+    AccountSetting, Activation, Attribute, CapacityProvider, CapacityProviderStrategy, Cluster, ClusterArn,
+    ClusterName, ContainerInstance, ContainerInstanceArn, ContainerInstanceId, InstanceStatus, Machine, MachineState,
+    Registration, Scope, Service, ServiceArn, ServiceDeployment, ServiceEvent, ServiceRevision, SettingName, Stop,
+    Tags, Task, TaskArn, TaskDefinition, TaskDefinitionArn, TaskDefinitionSpec, TaskObservation, Timestamp, discovery,
+    discovery::NamespaceId, network, resources::Lacking, tags::InvalidTags,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
@@ -18,7 +18,8 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 /// One decision. All of it happens, or none.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
-    /// Creates a cluster; one that is ACTIVE already is returned unchanged, an INACTIVE one begins anew.
+    /// Creates a cluster; one that is ACTIVE already is returned unchanged, and refused if it was asked for with other capacity
+    /// providers; an INACTIVE one begins anew.
     /// Answers [`Outcome::Cluster`].
     CreateCluster(Cluster),
     /// Lays `settings` over those the cluster has. Answers [`Outcome::Cluster`].
@@ -29,6 +30,15 @@ pub enum Command {
         settings: BTreeMap<String, String>,
         /// The default namespace of Service Connect, or that there is none; `None` leaves it as it is.
         connect_namespace: Option<Option<NamespaceId>>,
+    },
+    /// Sets the capacity providers of a cluster, all of them. Answers [`Outcome::Cluster`].
+    PutClusterCapacityProviders {
+        /// Which.
+        arn: ClusterArn,
+        /// All it is to have. One that tasks or services use cannot be left out.
+        providers: Vec<CapacityProvider>,
+        /// The strategy of tasks that name none; only of those providers.
+        default_strategy: CapacityProviderStrategy,
     },
     /// Makes an empty cluster INACTIVE; one that is INACTIVE already is returned unchanged. Answers [`Outcome::Cluster`].
     DeleteCluster {
@@ -129,6 +139,16 @@ pub enum Command {
     StopTask {
         /// Which.
         arn: TaskArn,
+        /// Why.
+        why: Stop,
+        /// When.
+        at: Timestamp,
+    },
+    /// Interrupts Spot tasks, and notes on their instances that their room is for others. Those that are to stop already, are
+    /// none of Spot's, or are unknown, are left alone. Answers [`Outcome::Tasks`] with those that it interrupted.
+    ReclaimSpot {
+        /// Which.
+        tasks: Vec<TaskArn>,
         /// Why.
         why: Stop,
         /// When.
@@ -411,6 +431,12 @@ pub enum Rejected {
     ClusterNotFound(ClusterArn),
     #[error("cluster {0} is inactive")]
     ClusterInactive(ClusterArn),
+    #[error("cluster {0} exists with other capacity providers")]
+    ClusterDiffers(ClusterArn),
+    #[error("{} is used in cluster {cluster}", provider.as_str())]
+    CapacityProviderInUse { cluster: ClusterArn, provider: CapacityProvider },
+    #[error("{} is not a capacity provider of cluster {cluster}", provider.as_str())]
+    CapacityProviderNotAssociated { cluster: ClusterArn, provider: CapacityProvider },
     #[error("cluster {0} contains container instances")]
     ClusterContainsContainerInstances(ClusterArn),
     #[error("cluster {0} contains services")]

@@ -4,23 +4,25 @@
 use super::{FamilyRecord, Kind, Record, SettingRecord};
 use crate::{command::IdempotencyToken, snapshot::TokenRecord};
 use model::{
-    AccountId, AccountSetting, Activation, AgentInfo, BlueGreen, BreakerState, BreakerStatus, CircuitBreaker, Cleanup,
-    Cluster, ClusterArn, ClusterName, ClusterStatus, Container, ContainerArn, ContainerDefinition, ContainerInstance,
-    ContainerInstanceArn, ContainerInstanceId, ContainerOverride, ContainerStatus, CpuArchitecture, CpuUnits, Creation,
-    Deployment, DeploymentId, DeploymentRules, DeploymentStrategy, Desired, EarlySuccess, External, Failures, Family,
-    Health, HealthCheck, HealthStatus, HookAction, HookRun, HookStatus, HookTarget, InstanceStatus, LaunchType,
-    Lifecycle, LifecycleHook, LifecycleStage, LogConfiguration, LogDriver, Machine, MachineState, MemoryMib,
-    MetadataOptions, NetworkBinding, NetworkMode, Phase, PlacementConstraint, PlacementStrategy, Platform,
-    PlatformVersion, Port, PortMapping, PortSpec, PropagateTags, Protocol, Region, Registration, Reservation,
-    Resources, RevisionImage, RevisionShare, RevisionSpec, Rollback, Rollout, Scale, SchedulingStrategy, Scope,
-    Service, ServiceArn, ServiceDeployment, ServiceDeploymentArn, ServiceDeploymentId, ServiceDeploymentStatus,
-    ServiceEvent, ServiceEventName, ServiceEventRecord, ServiceName, ServiceRevision, ServiceRevisionArn,
-    ServiceStatus, SettingName, Stop, StopCode, Tags, Task, TaskArn, TaskDefinition, TaskDefinitionArn,
-    TaskDefinitionSpec, TaskDefinitionStatus, TaskId, TaskOverrides, TaskSet, TaskSetStatus, TaskTimes, Timestamp,
-    Ulimit,
+    AccountId, AccountSetting, Activation, AgentInfo, BlueGreen, BreakerState, BreakerStatus, CapacityProvider,
+    CapacityProviderStrategy, CircuitBreaker, Cleanup, Cluster, ClusterArn, ClusterName, ClusterStatus, Container,
+    ContainerArn, ContainerDefinition, ContainerInstance, ContainerInstanceArn, ContainerInstanceId, ContainerOverride,
+    ContainerStatus, CpuArchitecture, CpuUnits, Creation, Deployment, DeploymentId, DeploymentRules,
+    DeploymentStrategy, Desired, EarlySuccess, External, Failures, Family, Health, HealthCheck, HealthStatus,
+    HookAction, HookRun, HookStatus, HookTarget, InstanceStatus, LaunchType, Lifecycle, LifecycleHook, LifecycleStage,
+    LogConfiguration, LogDriver, Machine, MachineState, MemoryMib, MetadataOptions, NetworkBinding, NetworkMode, Phase,
+    PlacementConstraint, PlacementStrategy, Platform, PlatformVersion, Port, PortMapping, PortSpec, PropagateTags,
+    Protocol, Region, Registration, Reservation, Resources, RevisionImage, RevisionShare, RevisionSpec, Rollback,
+    Rollout, Scale, SchedulingStrategy, Scope, Service, ServiceArn, ServiceDeployment, ServiceDeploymentArn,
+    ServiceDeploymentId, ServiceDeploymentStatus, ServiceEvent, ServiceEventName, ServiceEventRecord, ServiceName,
+    ServiceRevision, ServiceRevisionArn, ServiceStatus, SettingName, Stop, StopCode, Tags, Task, TaskArn,
+    TaskDefinition, TaskDefinitionArn, TaskDefinitionSpec, TaskDefinitionStatus, TaskId, TaskOverrides, TaskSet,
+    TaskSetStatus, TaskTimes, Timestamp, Ulimit,
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
+#[path = "record_capacity_tests.rs"]
+mod capacity;
 #[path = "record_discovery_tests.rs"]
 mod discovery;
 #[path = "record_network_tests.rs"]
@@ -56,6 +58,8 @@ fn cluster() -> Record {
         status: ClusterStatus::Active,
         settings,
         connect_namespace: None,
+        capacity_providers: Vec::new(),
+        default_capacity_provider_strategy: CapacityProviderStrategy::default(),
         tags: tags(),
         created_at: Timestamp(1),
     };
@@ -135,6 +139,7 @@ fn instance() -> Record {
             address: Some("10.0.0.7".parse().unwrap()),
             wireguard: None,
             registered_at: Timestamp(4),
+            reclaimed_at: None,
             tags: tags(),
         }
         .into(),
@@ -271,6 +276,7 @@ fn revision_spec() -> RevisionSpec {
     RevisionSpec {
         task_definition: definition_arn(),
         launch_type: LaunchType::Ec2,
+        capacity_provider_strategy: CapacityProviderStrategy::default(),
         platform_version: None,
         placement_constraints: vec![PlacementConstraint {
             kind: "memberOf".into(),
@@ -321,6 +327,7 @@ fn service() -> Record {
             health_check_grace_seconds: None,
             spec: Some(revision_spec().into()),
             deployments: vec![deployment],
+            launch_type_before: None,
             external: None,
             rebalancing: 1,
             steady: true,
@@ -497,6 +504,10 @@ fn other_forms() -> Vec<(Record, &'static str)> {
         (discovery::found_revision(), "registries"),
         (discovery::connected_revision(), "connect"),
         (discovery::connecting_cluster(), "connect"),
+        (capacity::shared_cluster(), "capacity"),
+        (capacity::shared_revision(), "capacity"),
+        (capacity::shared_service(), "capacity"),
+        (capacity::reclaimed_instance(), "spot"),
     ]
 }
 
@@ -545,9 +556,9 @@ fn checked_task() -> Record {
 fn spot_task() -> Record {
     let Record::Task(mut task) = network::attached_task() else { unreachable!() };
     let own = std::sync::Arc::make_mut(&mut task);
-    let why = Stop { code: StopCode::SpotInterruption, reason: "Your Spot Task was interrupted.".into() };
+    let why = Stop::spot_interruption();
     own.launch_type = LaunchType::Fargate;
-    own.capacity_provider = Some(model::fargate::FARGATE_SPOT.into());
+    own.capacity_provider = Some(CapacityProvider::FargateSpot);
     own.platform = Some(Platform { version: PlatformVersion::V1_4, architecture: CpuArchitecture::Arm64 });
     own.ephemeral_storage_gib = Some(30);
     (own.desired, own.phase) = (Desired::Stopped(why), Phase::Running);

@@ -19,6 +19,7 @@ fn spec_of(revision: u32) -> Arc<RevisionSpec> {
     Arc::new(RevisionSpec {
         task_definition: definition_arn("web", revision),
         launch_type: LaunchType::Ec2,
+        capacity_provider_strategy: model::CapacityProviderStrategy::default(),
         platform_version: None,
         placement_constraints: Vec::new(),
         placement_strategy: Vec::new(),
@@ -71,6 +72,7 @@ fn service(name: &str, number: u64) -> Service {
         health_check_grace_seconds: None,
         spec: Some(spec_of(1)),
         deployments: vec![deployment(number)],
+        launch_type_before: None,
         external: None,
         rebalancing: 0,
         steady: false,

@@ -12,11 +12,6 @@ use serde::{Deserialize, Serialize};
 /// The cluster in which the pool's machines are registered. Nobody can create one of that name.
 pub const POOL_CLUSTER: &str = "longshore-fargate";
 
-/// The capacity provider whose tasks keep their room.
-pub const FARGATE: &str = "FARGATE";
-/// The capacity provider whose tasks give their room back when others need it.
-pub const FARGATE_SPOT: &str = "FARGATE_SPOT";
-
 /// The cluster of a region's pool.
 pub fn pool(scope: &Scope) -> ClusterArn {
     let name = ClusterName::parse(POOL_CLUSTER).expect("the reserved name has the form of a name");

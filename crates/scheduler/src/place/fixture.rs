@@ -39,6 +39,7 @@ pub(super) fn row(number: usize) -> Row {
         address: None,
         wireguard: None,
         registered_at: Timestamp(0),
+        reclaimed_at: None,
         tags: Tags::default(),
     };
     Row { instance, remaining: registered, groups: BTreeMap::new(), pending: 0 }

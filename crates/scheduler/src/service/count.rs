@@ -4,7 +4,7 @@
 //! tasks are; a task whose instance stays away can neither be healthy nor be waited for.
 
 use super::view::{InstanceState, View};
-use model::{DeploymentId, HealthStatus, Phase, Service, Task, Timestamp};
+use model::{CapacityProvider, DeploymentId, HealthStatus, Phase, Service, Task, Timestamp};
 
 /// A task that runs this long is healthy, where nothing else says what healthy is.
 /// Source: `DeploymentConfiguration$minimumHealthyPercent`.
@@ -73,6 +73,10 @@ impl Member<'_> {
     }
     pub(super) fn healthy(&self) -> bool {
         self.stage == Stage::Healthy
+    }
+    /// Whether it takes that provider's room.
+    pub(super) fn is_of(&self, provider: CapacityProvider) -> bool {
+        self.task.capacity_provider == Some(provider)
     }
     /// Until when it may not be stopped.
     pub(super) fn protected(&self, now: Timestamp) -> Option<Timestamp> {

@@ -10,9 +10,10 @@ use super::{
     world::{Wish, World},
 };
 use model::{
-    BlueGreen, CircuitBreaker, Cleanup, DeploymentId, DeploymentStrategy as Deploys, EarlySuccess, HealthStatus,
-    HookAction, HookStatus, HookTarget, LifecycleHook, LifecycleStage, MAX_TASK_SETS, PlacementStrategy, Rollout,
-    Scale, ServiceStatus, TaskSetStatus, Threshold, Timestamp,
+    BlueGreen, CapacityProvider, CapacityProviderStrategy, CapacityProviderStrategyItem, CircuitBreaker, Cleanup,
+    DeploymentId, DeploymentStrategy as Deploys, EarlySuccess, HealthStatus, HookAction, HookStatus, HookTarget,
+    LifecycleHook, LifecycleStage, MAX_TASK_SETS, PlacementStrategy, Rollout, Scale, ServiceStatus, TaskSetStatus,
+    Threshold, Timestamp,
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -91,8 +92,9 @@ fn a_wish() -> impl Strategy<Value = Wish> {
     let strategy = select(vec!["", "spread attribute:ecs.availability-zone", "spread instanceId", "binpack memory"]);
     let deploys = proptest::option::weighted(0.4, a_blue_green());
     let health = (any::<bool>(), select(vec![None, Some(0), Some(20), Some(300)]));
+    let strategy = (strategy, select(vec![None, None, Some((0, 1, 1)), Some((2, 1, 4)), Some((3, 0, 1))]));
     (0..9u32, percents, proptest::bool::weighted(0.25), breaker, any::<bool>(), strategy, deploys, health).prop_map(
-        |(desired, (minimum, maximum), daemon, breaker, rebalance, strategy, deploys, (checked, grace))| {
+        |(desired, (minimum, maximum), daemon, breaker, rebalance, (strategy, shares), deploys, (checked, grace))| {
             let strategy = strategy
                 .split_once(' ')
                 .map(|(kind, field)| PlacementStrategy { kind: kind.into(), field: Some(field.into()) });
@@ -100,9 +102,17 @@ fn a_wish() -> impl Strategy<Value = Wish> {
             let minimum = if daemon { minimum.min(50) } else { minimum };
             let deploys = deploys.filter(|_| !daemon).map_or(Deploys::Rolling, Deploys::BlueGreen);
             let strategy = strategy.into_iter().collect();
-            Wish { desired, minimum, maximum, daemon, breaker, rebalance, strategy, deploys, checked, grace }
+            let capacity = shares.filter(|_| !daemon).map(capacity).unwrap_or_default();
+            Wish { desired, minimum, maximum, daemon, breaker, rebalance, strategy, capacity, deploys, checked, grace }
         },
     )
+}
+
+/// So many for sure on FARGATE, and the others by these weights there and on FARGATE_SPOT.
+fn capacity((base, fargate, spot): (u32, u32, u32)) -> CapacityProviderStrategy {
+    let item = |provider, base, weight| CapacityProviderStrategyItem { provider, base, weight };
+    let items = vec![item(CapacityProvider::FargateSpot, 0, spot), item(CapacityProvider::Fargate, base, fargate)];
+    CapacityProviderStrategy::new(items).unwrap()
 }
 
 fn a_blue_green() -> impl Strategy<Value = BlueGreen> {

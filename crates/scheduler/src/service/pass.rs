@@ -6,8 +6,8 @@ use super::{
     view::{Hold, Plan, Start, StopTask, Told, View},
 };
 use model::{
-    Deployment, DeploymentId, Failures, PlacementStrategy, Rollout, Service, ServiceDeployment, ServiceName, Stop,
-    StopCode, Task, TaskArn, TaskSet, Timestamp,
+    CapacityProviderStrategy, Deployment, DeploymentId, Failures, PlacementStrategy, Rollout, Service,
+    ServiceDeployment, ServiceName, Stop, StopCode, Task, TaskArn, TaskSet, Timestamp,
 };
 use std::{collections::HashSet, sync::Arc};
 
@@ -89,6 +89,12 @@ impl<'a> Pass<'a> {
     pub(super) fn strategy(&self) -> &[PlacementStrategy] {
         let own = || &*self.deployment().spec.placement_strategy;
         self.task_set().map_or_else(own, |set| &set.spec.placement_strategy)
+    }
+
+    /// Whose room they take, by which shares.
+    pub(super) fn capacity(&self) -> &CapacityProviderStrategy {
+        let own = || &self.deployment().spec.capacity_provider_strategy;
+        self.task_set().map_or_else(own, |set| &set.spec.capacity_provider_strategy)
     }
 
     pub(super) fn story(&self) -> Option<&ServiceDeployment> {

@@ -13,7 +13,7 @@ use super::{
     replica::{backs_off, scale_in},
     view::{Place, Start},
 };
-use model::{PlacementStrategy, Rollout, Service, Task};
+use model::{CapacityProvider, PlacementStrategy, Rollout, Service, Task};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// What the default strategy spreads over.
@@ -118,9 +118,13 @@ fn begin(pass: &mut Pass<'_>) {
     let before = counts(&zones);
     let maximum = pass.service().rules.maximum_total(pass.service().desired_count);
     let mut room = maximum.saturating_sub(pass.service().desired_count);
-    let mut starts: BTreeMap<Arc<str>, u32> = BTreeMap::new();
+    let mut starts: BTreeMap<(Arc<str>, Option<CapacityProvider>), u32> = BTreeMap::new();
+    let members = oldest_first(pass);
+    let mut free = movable(pass, &members);
     while room > 0 {
         let Some((least, fullest)) = next_move(&zones) else { break };
+        // The one that will go: what comes for it takes the room of the same provider.
+        let provider = free.get_mut(&*fullest).and_then(Vec::pop).and_then(|task| task.capacity_provider);
         if let Some(share) = zones.get_mut(&fullest) {
             share.tasks -= 1;
             share.movable -= 1;
@@ -128,7 +132,7 @@ fn begin(pass: &mut Pass<'_>) {
         if let Some(share) = zones.get_mut(&least) {
             share.tasks += 1;
         }
-        *starts.entry(least).or_default() += 1;
+        *starts.entry((least, provider)).or_default() += 1;
         room -= 1;
     }
     if room > 0 && !is_balanced(&zones) {
@@ -142,8 +146,8 @@ fn begin(pass: &mut Pass<'_>) {
     let told = events::rebalancing_started(pass.name(), &before);
     pass.tell(told);
     let deployment = pass.primary().id;
-    for (zone, count) in starts {
-        pass.start(Start { deployment, count, place: Place::InZone(zone) });
+    for ((zone, provider), count) in starts {
+        pass.start(Start { deployment, count, provider, place: Place::InZone(zone) });
     }
 }
 
@@ -155,18 +159,27 @@ fn next_move(zones: &BTreeMap<Arc<str>, Share>) -> Option<(Arc<str>, Arc<str>)> 
     (many.tasks > few.tasks + 1).then(|| (least.clone(), fullest.clone()))
 }
 
+fn oldest_first<'a>(pass: &Pass<'a>) -> Vec<Member<'a>> {
+    let mut members = pass.roll.members.clone();
+    by_age(&mut members);
+    members
+}
+
+/// Those of each zone that may go, of which the youngest goes first, as in scaling in.
+fn movable<'a>(pass: &Pass<'a>, members: &[Member<'a>]) -> BTreeMap<&'a str, Vec<&'a Task>> {
+    let mut free: BTreeMap<&str, Vec<&Task>> = BTreeMap::new();
+    for task in members.iter().filter(|m| m.protected(pass.now()).is_none()).map(|m| m.task) {
+        free.entry(task.availability_zone.as_deref().unwrap_or_default()).or_default().push(task);
+    }
+    free
+}
+
 /// All are healthy: as many stop in the fullest zones as were started elsewhere.
 fn finish(pass: &mut Pass<'_>) {
     let mut zones = zones(pass);
-    let now = pass.now();
     let mut stopped: BTreeMap<Arc<str>, Vec<&Task>> = BTreeMap::new();
-    // The youngest in a zone goes first, as in scaling in.
-    let mut free: BTreeMap<&str, Vec<&Task>> = BTreeMap::new();
-    let mut members = pass.roll.members.clone();
-    by_age(&mut members);
-    for member in members.iter().filter(|m| m.protected(now).is_none()) {
-        free.entry(member.task.availability_zone.as_deref().unwrap_or_default()).or_default().push(member.task);
-    }
+    let members = oldest_first(pass);
+    let mut free = movable(pass, &members);
     for _ in 0..pass.service().rebalancing {
         let fullest = zones.iter_mut().filter(|(_, share)| share.movable > 0).max_by_key(|(_, share)| share.tasks);
         let Some((zone, share)) = fullest else { break };

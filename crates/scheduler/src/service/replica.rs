@@ -14,7 +14,9 @@ use super::{
     rollout, scale_in, unhealthy,
     view::{Hold, Place, Start},
 };
-use model::Rollout;
+use crate::capacity;
+use model::{Rollout, Task};
+use std::collections::HashSet;
 
 pub(super) fn plan(pass: &mut Pass<'_>) {
     match pass.primary().rollout {
@@ -87,12 +89,30 @@ fn shrink<'a>(pass: &mut Pass<'a>, surplus: u32, which: impl Fn(&Member<'a>) -> 
     by_age(&mut candidates);
     let (protected, free): (Vec<_>, Vec<_>) = candidates.iter().copied().partition(|m| m.protected(now).is_some());
     let spare = pass.roll.count(Member::healthy).saturating_sub(minimum(pass));
-    let (mut left, mut stopped) = (surplus, Vec::new());
-    for (class, limit) in [(0, u32::MAX), (1, u32::MAX), (2, spare)] {
-        let these: Vec<_> = free.iter().filter(|m| class_of(m) == class).copied().collect();
-        let chosen = scale_in::choose(pass, &these, &candidates, &stopped, left.min(limit));
-        left -= number(chosen.len());
-        stopped.extend(chosen);
+    let of = |provider| number(candidates.iter().filter(|m| m.is_of(provider)).count());
+    let shares = capacity::stops(pass.capacity(), of, surplus).into_iter();
+    let shares = shares.map(|(provider, count)| (Some(provider), count));
+    let (mut left, mut spare, mut stopped) = (surplus, spare, Vec::<&Task>::new());
+    // What the providers' shares leave over is what protection has kept of one of them, or all where nothing is shared.
+    for (provider, share) in shares.chain([(None, u32::MAX)]) {
+        let mut share = share.min(left);
+        for class in [Class::Useless, Class::Warming, Class::Healthy] {
+            let gone: HashSet<_> = stopped.iter().map(|task| &task.arn).collect();
+            let is_meant = |m: &&Member<'_>| {
+                class_of(m) == class && provider.is_none_or(|provider| m.is_of(provider)) && !gone.contains(&m.task.arn)
+            };
+            let these: Vec<_> = free.iter().filter(is_meant).copied().collect();
+            let limit = if class == Class::Healthy { spare } else { u32::MAX };
+            let chosen = scale_in::choose(pass, &these, &candidates, &stopped, share.min(limit));
+            let count = number(chosen.len());
+            (left, share) = (left - count, share - count);
+            spare -= if class == Class::Healthy { count } else { 0 };
+            stopped.extend(chosen);
+        }
+        // One that waits until others are healthy is not replaced by one of another provider.
+        if share > 0 && spare == 0 {
+            break;
+        }
     }
     pass.stop_scaling(&stopped);
     if left > 0 && !protected.is_empty() {
@@ -104,11 +124,19 @@ fn shrink<'a>(pass: &mut Pass<'a>, surplus: u32, which: impl Fn(&Member<'a>) -> 
     }
 }
 
-fn class_of(member: &Member<'_>) -> u8 {
+/// Of what use a task is, the least first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Useless,
+    Warming,
+    Healthy,
+}
+
+fn class_of(member: &Member<'_>) -> Class {
     match member.stage {
-        Stage::Pending | Stage::Unhealthy => 0,
-        Stage::Warming(_) => 1,
-        Stage::Healthy => 2,
+        Stage::Pending | Stage::Unhealthy => Class::Useless,
+        Stage::Warming(_) => Class::Warming,
+        Stage::Healthy => Class::Healthy,
     }
 }
 
@@ -133,12 +161,25 @@ fn start(pass: &mut Pass<'_>) {
     let total = number(pass.roll.members.len());
     let count = missing.min(room(pass));
     if count > 0 {
-        let deployment = pass.aim();
-        pass.start(Start { deployment, count, place: Place::Anywhere });
+        start_by_share(pass, count);
     }
     if count < missing {
         pass.hold(Hold::MaximumReached { total: total + count, maximum });
         tell_if_stuck(pass);
+    }
+}
+
+/// Starts so many, each of the capacity provider that is furthest behind its share.
+fn start_by_share(pass: &mut Pass<'_>, count: u32) {
+    let deployment = pass.aim();
+    let shares =
+        capacity::starts(pass.capacity(), |provider| pass.roll.count(|m| m.sound() && m.is_of(provider)), count);
+    let start = |provider, count| Start { deployment, count, provider, place: Place::Anywhere };
+    if shares.is_empty() {
+        pass.start(start(None, count));
+    }
+    for (provider, count) in shares {
+        pass.start(start(Some(provider), count));
     }
 }
 

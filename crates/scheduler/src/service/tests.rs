@@ -6,8 +6,9 @@ use super::{
     world::{Wish, World, instance_id},
 };
 use model::{
-    CircuitBreaker, DeploymentId, PlacementStrategy, Rollback, Rollout, ServiceDeploymentStatus,
-    ServiceEventName as Name, ServiceName, Task, TaskId, Timestamp,
+    CapacityProvider, CapacityProviderStrategy, CapacityProviderStrategyItem, CircuitBreaker, DeploymentId,
+    PlacementStrategy, Rollback, Rollout, ServiceDeploymentStatus, ServiceEventName as Name, ServiceName, Task, TaskId,
+    Timestamp,
 };
 
 /// A world whose tasks are where `layout` says (instance numbers), all healthy.
@@ -323,4 +324,62 @@ fn good_news_hold_no_bad_words() {
             assert!(!told.message.contains(word), "{told:?}");
         }
     }
+}
+
+/// How many tasks are FARGATE's and FARGATE_SPOT's.
+fn parts(world: &World) -> (usize, usize) {
+    let of = |provider| world.live().filter(|task| task.capacity_provider == Some(provider)).count();
+    (of(CapacityProvider::Fargate), of(CapacityProvider::FargateSpot))
+}
+
+#[test]
+fn a_service_keeps_its_shares_of_capacity_providers_whatever_happens() {
+    let item = |provider, base, weight| CapacityProviderStrategyItem { provider, base, weight };
+    let items = vec![item(CapacityProvider::FargateSpot, 0, 4), item(CapacityProvider::Fargate, 2, 1)];
+    let capacity = CapacityProviderStrategy::new(items).unwrap();
+    let wish = Wish { desired: 12, capacity, ..Wish::default() };
+    let mut world = World::new(&["a", "b", "c"], 100, &wish);
+    let settle = |world: &mut World| {
+        for _ in 0..10 {
+            world.think();
+            world.agents();
+            world.now = world.now.plus_millis(60_000);
+        }
+    };
+    for (desired, want) in [(12, (4, 8)), (7, (3, 4)), (22, (6, 16)), (2, (2, 0)), (1, (1, 0)), (12, (4, 8))] {
+        world.service.desired_count = desired;
+        settle(&mut world);
+        assert_eq!(parts(&world), want, "of {desired}");
+    }
+    // Whoever is lost, its like comes.
+    let lost: Vec<usize> = world.tasks.iter().enumerate().filter(|(_, t)| !t.is_to_stop()).map(|(at, _)| at).collect();
+    for at in lost.into_iter().step_by(2) {
+        world.end(at);
+    }
+    settle(&mut world);
+    assert_eq!(parts(&world), (4, 8));
+    // And a deployment has its own.
+    world.update();
+    settle(&mut world);
+    assert_eq!(parts(&world), (4, 8));
+}
+
+#[test]
+fn a_task_that_balances_zones_takes_the_room_that_the_other_had() {
+    let item = |provider| CapacityProviderStrategyItem { provider, base: 0, weight: 1 };
+    let capacity = CapacityProviderStrategy::new(CapacityProvider::ALL.map(item).into()).unwrap();
+    let wish = Wish { desired: 4, capacity, rebalance: true, ..Wish::default() };
+    let mut world = World::new(&["a"], 100, &wish);
+    let settle = |world: &mut World| {
+        for _ in 0..20 {
+            world.think();
+            world.agents();
+            world.now = world.now.plus_millis(60_000);
+        }
+    };
+    settle(&mut world);
+    world.join("b", 100);
+    settle(&mut world);
+    assert_eq!(parts(&world), (2, 2));
+    assert_eq!(world.zones().into_values().collect::<Vec<_>>(), [2, 2]);
 }

@@ -5,8 +5,8 @@
 
 use super::events::reason;
 use model::{
-    ContainerInstanceId, CpuUnits, Deployment, DeploymentId, LifecycleStage, MemoryMib, Service, ServiceDeployment,
-    ServiceEventName, Stop, Task, TaskArn, Timestamp,
+    CapacityProvider, ContainerInstanceId, CpuUnits, Deployment, DeploymentId, LifecycleStage, MemoryMib, Service,
+    ServiceDeployment, ServiceEventName, Stop, Task, TaskArn, Timestamp,
 };
 use std::{fmt, sync::Arc};
 
@@ -115,6 +115,8 @@ pub struct Start {
     pub deployment: DeploymentId,
     /// How many.
     pub count: u32,
+    /// Whose room they take; none where no strategy says that.
+    pub provider: Option<CapacityProvider>,
     /// Where.
     pub place: Place,
 }

@@ -5,16 +5,16 @@
 mod rules;
 
 use super::{
-    Field, Hold, InstanceState, Place, Plan, Told, View, deploy, deploy::NewDeployment, events, is_healthy, plan,
-    task_sets,
+    Field, Hold, InstanceState, Place, Plan, Start, Told, View, deploy, deploy::NewDeployment, events, is_healthy,
+    plan, task_sets,
 };
 use model::{
-    AccountId, CircuitBreaker, ClusterArn, ClusterName, Container, ContainerArn, ContainerInstanceId, ContainerStatus,
-    CpuUnits, Creation, Deployment, DeploymentId, DeploymentRules, DeploymentStrategy, Desired, External, Failures,
-    Family, Health, HealthStatus, HookStatus, LaunchType, MemoryMib, Phase, PlacementStrategy, PropagateTags, Region,
-    Reservation, RevisionSpec, Scale, SchedulingStrategy, Scope, Service, ServiceArn, ServiceDeployment,
-    ServiceDeploymentId, ServiceName, ServiceStatus, Stop, StopCode, Tags, Task, TaskArn, TaskDefinitionArn, TaskId,
-    TaskOverrides, TaskSet, TaskSetStatus, TaskTimes, Timestamp,
+    AccountId, CapacityProviderStrategy, CircuitBreaker, ClusterArn, ClusterName, Container, ContainerArn,
+    ContainerInstanceId, ContainerStatus, CpuUnits, Creation, Deployment, DeploymentId, DeploymentRules,
+    DeploymentStrategy, Desired, External, Failures, Family, Health, HealthStatus, HookStatus, LaunchType, MemoryMib,
+    Phase, PlacementStrategy, PropagateTags, Region, Reservation, RevisionSpec, Scale, SchedulingStrategy, Scope,
+    Service, ServiceArn, ServiceDeployment, ServiceDeploymentId, ServiceName, ServiceStatus, Stop, StopCode, Tags,
+    Task, TaskArn, TaskDefinitionArn, TaskId, TaskOverrides, TaskSet, TaskSetStatus, TaskTimes, Timestamp,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -64,6 +64,8 @@ pub(super) struct Wish {
     pub(super) breaker: CircuitBreaker,
     pub(super) rebalance: bool,
     pub(super) strategy: Vec<PlacementStrategy>,
+    /// By which shares its tasks take room.
+    pub(super) capacity: CapacityProviderStrategy,
     pub(super) deploys: DeploymentStrategy,
     /// Tasks have a health check.
     pub(super) checked: bool,
@@ -81,6 +83,7 @@ impl Default for Wish {
             breaker: CircuitBreaker::default(),
             rebalance: false,
             strategy: vec![],
+            capacity: CapacityProviderStrategy::default(),
             deploys: DeploymentStrategy::Rolling,
             checked: false,
             grace: None,
@@ -102,6 +105,7 @@ pub(super) struct World {
     /// Deployments whose tasks' health checks fail.
     pub(super) ill: BTreeSet<DeploymentId>,
     checked: bool,
+    capacity: CapacityProviderStrategy,
     deployments: u64,
 }
 
@@ -120,11 +124,12 @@ fn cluster() -> ClusterArn {
     ClusterArn { scope, name: ClusterName::parse("default").unwrap() }
 }
 
-fn spec(revision: u64, strategy: &[PlacementStrategy]) -> Arc<RevisionSpec> {
+fn spec(revision: u64, strategy: &[PlacementStrategy], capacity: &CapacityProviderStrategy) -> Arc<RevisionSpec> {
     let family = Family::parse("web").unwrap();
     Arc::new(RevisionSpec {
         task_definition: TaskDefinitionArn { scope: cluster().scope, family, revision: revision as u32 },
         launch_type: LaunchType::Ec2,
+        capacity_provider_strategy: capacity.clone(),
         platform_version: None,
         placement_constraints: vec![],
         placement_strategy: strategy.to_vec(),
@@ -183,6 +188,7 @@ impl World {
             health_check_grace_seconds: wish.grace,
             spec: None,
             deployments: vec![],
+            launch_type_before: None,
             external: None,
             rebalancing: 0,
             steady: false,
@@ -190,7 +196,7 @@ impl World {
             creation: Creation { token: None, request_sha256: "".into() },
             tags: Tags::default(),
         };
-        let begun = deploy::first(service, spec(1, &wish.strategy), new_deployment(1), now);
+        let begun = deploy::first(service, spec(1, &wish.strategy, &wish.capacity), new_deployment(1), now);
         let mut world = Self {
             ground: Ground::default(),
             service: begun.service,
@@ -201,6 +207,7 @@ impl World {
             broken: BTreeSet::new(),
             ill: BTreeSet::new(),
             checked: wish.checked,
+            capacity: wish.capacity.clone(),
             deployments: 1,
         };
         for zone in zones {
@@ -232,7 +239,7 @@ impl World {
         let strategy = self.service.external.as_ref().unwrap().placement_strategy.clone();
         let set = TaskSet {
             id: new_deployment(self.deployments).id,
-            spec: spec(self.deployments, &strategy),
+            spec: spec(self.deployments, &strategy, &self.capacity),
             external_id: None,
             scale: Scale::of_percent(percent).unwrap(),
             status: TaskSetStatus::Active,
@@ -355,7 +362,7 @@ impl World {
                 };
                 let alone = self.tasks.iter().all(|t| t.stopped_at().is_some() || t.container_instance != instance);
                 assert!(alone || self.service.scheduling == SchedulingStrategy::Replica, "two daemons on one instance");
-                self.make_task(start.deployment, instance);
+                self.make_task(start, instance);
                 self.service.rebalancing += u32::from(matches!(start.place, Place::InZone(_)));
             }
         }
@@ -399,7 +406,7 @@ impl World {
         able.min_by_key(|(id, instance)| (live(&instance.zone), held(id), (*id).clone())).map(|(id, _)| id.clone())
     }
 
-    fn make_task(&mut self, deployment: DeploymentId, instance: ContainerInstanceId) {
+    fn make_task(&mut self, start: &Start, instance: ContainerInstanceId) {
         let id = TaskId::parse(format!("{:032x}", self.tasks.len() + 1)).unwrap();
         let arn = TaskArn { cluster: cluster(), id };
         let containers = self.checked.then(|| container(&arn)).into_iter().collect();
@@ -409,11 +416,11 @@ impl World {
             availability_zone: Some(self.ground.0[&instance].zone.clone()),
             container_instance: instance,
             launch_type: LaunchType::Ec2,
-            capacity_provider: None,
+            capacity_provider: start.provider,
             platform: None,
             ephemeral_storage_gib: None,
             group: self.service.group(),
-            started_by: Some(deployment.to_string().into()),
+            started_by: Some(start.deployment.to_string().into()),
             overrides: TaskOverrides::default(),
             reservation: Reservation::default(),
             desired: Desired::Running,
@@ -512,7 +519,7 @@ impl World {
         self.deployments += 1;
         let new = new_deployment(self.deployments);
         let before = self.service.spec.clone().unwrap();
-        let spec = spec(self.deployments, &before.placement_strategy);
+        let spec = spec(self.deployments, &before.placement_strategy, &self.capacity);
         let tasks: Vec<&Task> = self.tasks.iter().filter(|task| task.stopped_at().is_none()).collect();
         let begun = deploy::begin(&self.service, spec, new.clone(), self.story(), &tasks, self.now);
         self.service = begun.service;

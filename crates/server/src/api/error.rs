@@ -80,6 +80,11 @@ impl From<ApiError> for WireError {
     }
 }
 
+/// A strategy asks for room that its cluster may not take. Source: users of the original.
+pub(crate) const NOT_ASSOCIATED: &str = "The specified capacity provider strategy cannot contain a capacity provider that is \
+     not associated with the cluster. Associate the capacity provider with the cluster or specify a valid capacity provider \
+     and try again.";
+
 impl From<telemetry::logs::Error> for ApiError {
     fn from(error: telemetry::logs::Error) -> Self {
         let status = if matches!(error, telemetry::logs::Error::Unavailable(_)) { 503 } else { 400 };
@@ -122,6 +127,14 @@ impl From<Rejected> for ApiError {
                 "ClusterContainsContainerInstancesException",
                 "The Cluster cannot be deleted while Container Instances are active or draining.",
             ),
+            // Source: the AWS provider's and the CDK's users, who meet them.
+            Rejected::ClusterDiffers(_) => Self::invalid(
+                "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).",
+            ),
+            Rejected::CapacityProviderInUse { .. } => {
+                Self::new("ResourceInUseException", "The specified capacity provider is in use and cannot be removed.")
+            }
+            Rejected::CapacityProviderNotAssociated { .. } => Self::invalid(NOT_ASSOCIATED),
             Rejected::ClusterContainsServices(_) => Self::new(
                 "ClusterContainsServicesException",
                 "The Cluster cannot be deleted while Services are active.",

@@ -40,6 +40,7 @@ pub(crate) fn rooms() -> &'static [(&'static str, &'static [honoured::Row])] {
         ("ecs", ecs::account_settings::HONOURED),
         ("ecs", ecs::agent_api::HONOURED),
         ("ecs", ecs::attributes::HONOURED),
+        ("ecs", ecs::capacity_providers::HONOURED),
         ("ecs", ecs::clusters::HONOURED),
         ("ecs", ecs::container_instances::HONOURED),
         ("ecs", ecs::registration::HONOURED),

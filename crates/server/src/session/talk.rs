@@ -132,6 +132,7 @@ async fn register(ctx: &Context, identity: &Identity, hello: Hello) -> Result<()
         address: hello.address,
         wireguard: hello.wireguard,
         registered_at: now,
+        reclaimed_at: None,
         tags: Tags::default(),
     };
     let mut result = ctx.store.commit_in_turn(Command::RegisterContainerInstance { instance: instance.clone() }).await;
@@ -143,6 +144,8 @@ async fn register(ctx: &Context, identity: &Identity, hello: Hello) -> Result<()
             status: ClusterStatus::Active,
             settings: BTreeMap::new(),
             connect_namespace: None,
+            capacity_providers: Vec::new(),
+            default_capacity_provider_strategy: model::CapacityProviderStrategy::default(),
             tags: Tags::default(),
             created_at: now,
         };

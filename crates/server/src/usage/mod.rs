@@ -9,8 +9,8 @@ pub(crate) use metered::Metered;
 
 use crate::context::Context;
 use model::{
-    AccountId, ContainerInstance, CpuArchitecture, InstanceStatus, LaunchType, Machine, Pool, Run, Scope, ServiceArn,
-    Task, Timestamp, fargate,
+    AccountId, CapacityProvider, ContainerInstance, CpuArchitecture, InstanceStatus, LaunchType, Machine, Pool, Run,
+    Scope, ServiceArn, Task, Timestamp, fargate,
 };
 use state::{ChangedRecord, ClusterRow, Kind, Snapshot};
 use std::{
@@ -67,8 +67,8 @@ fn of_task(task: &Task, now: Timestamp) -> Option<Usage> {
 
 /// AWS: a Fargate task without a strategy is of the provider FARGATE on bills, though its description names none.
 fn capacity_provider(task: &Task) -> Option<Arc<str>> {
-    let fargate = (task.launch_type == LaunchType::Fargate).then(|| Arc::from(fargate::FARGATE));
-    task.capacity_provider.clone().or(fargate)
+    let fargate = (task.launch_type == LaunchType::Fargate).then_some(CapacityProvider::Fargate);
+    task.capacity_provider.or(fargate).map(|provider| provider.as_str().into())
 }
 
 /// What an instance uses that is no local one. One that is in use again after it was deregistered has another ARN.

@@ -89,7 +89,12 @@ fn a_fargate_task_is_charged_for_what_it_asked_for() {
     let stored = ["Fargate-vCPU-Hours:perCPU", "Fargate-GB-Hours", "Fargate-EphemeralStorage-GB-Hours"];
     check(|task| task.ephemeral_storage_gib = Some(21), &stored, "0.0124535000", "FARGATE");
     let spot = ["SpotUsage-Fargate-vCPU-Hours:perCPU", "SpotUsage-Fargate-GB-Hours"];
-    check(|task| task.capacity_provider = Some("FARGATE_SPOT".into()), &spot, "0.0038100000", "FARGATE_SPOT");
+    check(
+        |task| task.capacity_provider = Some(model::CapacityProvider::FargateSpot),
+        &spot,
+        "0.0038100000",
+        "FARGATE_SPOT",
+    );
     let arm = ["Fargate-ARM-vCPU-Hours:perCPU", "Fargate-ARM-GB-Hours"];
     let on_arm = |task: &mut Task| {
         task.platform = Some(Platform { version: PlatformVersion::V1_4, architecture: CpuArchitecture::Arm64 });

@@ -7,7 +7,7 @@ use model::fargate::POOL_CLUSTER;
 use serde_json::{Value, json};
 
 /// A machine given to Fargate, in a zone.
-async fn given(harness: &Harness, zone: &str) -> Session {
+pub(crate) async fn given(harness: &Harness, zone: &str) -> Session {
     let token = token(harness, None, 1).await;
     let mut machine = Machine::new(harness).await;
     let identity = machine.join(harness, &token, Some(POOL_CLUSTER)).await.unwrap();
@@ -29,7 +29,7 @@ async fn given(harness: &Harness, zone: &str) -> Session {
 }
 
 /// Registers `small:1`, which Fargate can run.
-async fn small(harness: &Harness) {
+pub(crate) async fn small(harness: &Harness) {
     let definition = json!({
         "family": "small", "networkMode": "awsvpc", "cpu": ".25 vCPU", "memory": "0.5 GB",
         "requiresCompatibilities": ["FARGATE"], "containerDefinitions": [{"name": "app", "image": "busybox"}],
@@ -40,7 +40,7 @@ async fn small(harness: &Harness) {
 }
 
 /// A network configuration with the default subnets of these zones.
-async fn network(harness: &Harness, zones: &[&str]) -> Value {
+pub(crate) async fn network(harness: &Harness, zones: &[&str]) -> Value {
     let subnets = ec2(harness, "DescribeSubnets", json!({})).await;
     let subnets = list(&subnets["Subnets"]).iter();
     let of_zone = |subnet: &&Value| zones.contains(&text(&subnet["AvailabilityZone"]));

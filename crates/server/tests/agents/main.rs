@@ -9,6 +9,7 @@ mod client;
 
 mod agent;
 mod awsvpc;
+mod capacity;
 mod certificates;
 mod connect;
 mod discovery;

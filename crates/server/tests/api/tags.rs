@@ -25,6 +25,7 @@ pub(crate) async fn instance(harness: &Harness, digit: char) -> String {
         address: None,
         wireguard: None,
         registered_at: Timestamp(0),
+        reclaimed_at: None,
         tags: Tags::default(),
     };
     harness.server.context().store.commit(Command::RegisterContainerInstance { instance }).await.unwrap();

@@ -4,16 +4,26 @@ use super::Applied;
 use crate::{
     command::{Outcome, Rejected},
     draft::Draft,
-    snapshot::ClusterRow,
+    snapshot::{ClusterRow, ServiceRow},
 };
-use model::{Cluster, ClusterArn, ClusterStatus, ServiceStatus, discovery::NamespaceId};
+use model::{
+    CapacityProvider, CapacityProviderStrategy, Cluster, ClusterArn, ClusterStatus, ServiceStatus,
+    discovery::NamespaceId,
+};
 use std::{collections::BTreeMap, sync::Arc};
 
 impl Draft<'_> {
     pub(super) fn create_cluster(&mut self, cluster: Cluster) -> Applied {
         if let Some(row) = self.next.cluster(&cluster.arn) {
             match row.cluster.status {
-                ClusterStatus::Active => return Ok(Outcome::Cluster(row.cluster.clone())),
+                ClusterStatus::Active => {
+                    let asked = (&cluster.capacity_providers, &cluster.default_capacity_provider_strategy);
+                    let has = (&row.cluster.capacity_providers, &row.cluster.default_capacity_provider_strategy);
+                    if !asked.0.is_empty() && asked != has {
+                        return Err(Rejected::ClusterDiffers(cluster.arn));
+                    }
+                    return Ok(Outcome::Cluster(row.cluster.clone()));
+                }
                 ClusterStatus::Inactive => {}
             }
         }
@@ -30,6 +40,42 @@ impl Draft<'_> {
         cluster.settings.extend(settings);
         cluster.connect_namespace = connect_namespace.unwrap_or(cluster.connect_namespace);
         Ok(Outcome::Cluster(self.put_cluster(cluster)))
+    }
+
+    pub(super) fn put_capacity_providers(
+        &mut self,
+        arn: &ClusterArn,
+        providers: Vec<CapacityProvider>,
+        default_strategy: CapacityProviderStrategy,
+    ) -> Applied {
+        let row = self.active_cluster(arn)?;
+        let of_cluster = |provider, all: &[CapacityProvider]| match all.contains(&provider) {
+            true => Ok(()),
+            false => Err(Rejected::CapacityProviderNotAssociated { cluster: arn.clone(), provider }),
+        };
+        default_strategy.items().iter().try_for_each(|item| of_cluster(item.provider, &providers))?;
+        let dropped = row.cluster.capacity_providers.iter().filter(|known| !providers.contains(known));
+        for provider in dropped.copied() {
+            if uses(row, provider) {
+                return Err(Rejected::CapacityProviderInUse { cluster: arn.clone(), provider });
+            }
+        }
+        let mut cluster = Cluster::clone(&row.cluster);
+        (cluster.capacity_providers, cluster.default_capacity_provider_strategy) = (providers, default_strategy);
+        Ok(Outcome::Cluster(self.put_cluster(cluster)))
+    }
+
+    /// Whether tasks in a cluster may ask for that provider.
+    pub(super) fn check_capacity_provider(
+        &self,
+        arn: &ClusterArn,
+        provider: Option<CapacityProvider>,
+    ) -> Result<(), Rejected> {
+        let row = self.active_cluster(arn)?;
+        match provider.filter(|provider| !row.cluster.capacity_providers.contains(provider)) {
+            Some(provider) => Err(Rejected::CapacityProviderNotAssociated { cluster: arn.clone(), provider }),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn delete_cluster(&mut self, arn: &ClusterArn) -> Applied {
@@ -61,4 +107,12 @@ impl Draft<'_> {
             ClusterStatus::Inactive => Err(Rejected::ClusterInactive(arn.clone())),
         }
     }
+}
+
+/// Whether tasks that have not stopped, or services that are not INACTIVE, take a provider's room.
+fn uses(row: &ClusterRow, provider: CapacityProvider) -> bool {
+    let lives = |row: &&Arc<ServiceRow>| row.service.status != ServiceStatus::Inactive;
+    let mut specs = row.services().filter(lives).flat_map(|row| row.service.specs());
+    specs.any(|spec| spec.capacity_provider_strategy.names(provider))
+        || row.live().any(|task| task.capacity_provider == Some(provider))
 }

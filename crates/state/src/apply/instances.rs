@@ -24,6 +24,7 @@ impl Draft<'_> {
             instance.status = known.status;
             instance.version = known.version + 1;
             instance.registered_at = known.registered_at;
+            instance.reclaimed_at = known.reclaimed_at;
             instance.tags = known.tags.clone();
             for (name, value) in known.attributes.iter().filter(|(name, _)| !is_reserved(name)) {
                 instance.attributes.entry(name.clone()).or_insert_with(|| value.clone());

@@ -30,6 +30,9 @@ impl Draft<'_> {
             Command::UpdateCluster { arn, settings, connect_namespace } => {
                 self.update_cluster(&arn, settings, connect_namespace)
             }
+            Command::PutClusterCapacityProviders { arn, providers, default_strategy } => {
+                self.put_capacity_providers(&arn, providers, default_strategy)
+            }
             Command::DeleteCluster { arn } => self.delete_cluster(&arn),
 
             Command::RegisterTaskDefinition { scope, spec, tags, registered_by, at } => {
@@ -49,6 +52,7 @@ impl Draft<'_> {
 
             Command::StartTasks { tasks, token } => self.start_tasks(tasks, token),
             Command::StopTask { arn, why, at } => self.stop_task(&arn, why, at),
+            Command::ReclaimSpot { tasks, why, at } => Ok(self.reclaim_spot(&tasks, &why, at)),
             Command::Observe { instance, seen, at } => self.observe(&instance, &seen, at),
             Command::EndTasks { tasks, why, at } => self.end_tasks(&tasks, &why, at),
             Command::ProtectTasks { tasks, until } => Ok(self.protect_tasks(&tasks, until)),

@@ -31,6 +31,7 @@ impl Draft<'_> {
         }
         self.check_definitions(&change)?;
         self.check_connect(&change)?;
+        self.check_capacity(&change)?;
         self.check_stops(&change)?;
         self.check_start(&change.start, Inactive::Used)?;
         if version == 1 {
@@ -103,6 +104,17 @@ impl Draft<'_> {
             Some(_) => Err(Rejected::ServiceChanged(arn.clone())),
             None => Ok(()),
         }
+    }
+
+    /// Strategies are of the cluster's own providers, which it keeps as long as they are used. Asked of what clients change.
+    fn check_capacity(&self, change: &ServiceChange) -> Result<(), Rejected> {
+        let asked = match &change.on {
+            Basis::New | Basis::Version(_) => change.service.is_active(),
+            Basis::Seen(_) => false,
+        };
+        let items = change.service.specs().flat_map(|spec| spec.capacity_provider_strategy.items());
+        let mut providers = items.filter(|_| asked).map(|item| item.provider);
+        providers.try_for_each(|provider| self.check_capacity_provider(&change.service.arn.cluster, Some(provider)))
     }
 
     fn check_stops(&self, change: &ServiceChange) -> Result<(), Rejected> {

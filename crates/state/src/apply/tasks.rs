@@ -7,8 +7,8 @@ use crate::{
     snapshot::TokenRecord,
 };
 use model::{
-    Attachment, ContainerInstanceArn, Desired, InstanceStatus, Phase, Resources, Scope, ServiceArn, Stop, Task,
-    TaskArn, TaskDefinitionStatus, TaskObservation, Timestamp, attachment,
+    Attachment, ContainerInstance, ContainerInstanceArn, Desired, InstanceStatus, Phase, Resources, Scope, ServiceArn,
+    Stop, Task, TaskArn, TaskDefinitionStatus, TaskObservation, Timestamp, attachment,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -75,7 +75,7 @@ impl Draft<'_> {
             if task.phase != Phase::Pending || task.desired != Desired::Running {
                 return Err(Rejected::TaskNotNew(task.arn.clone()));
             }
-            self.active_cluster(&task.arn.cluster)?;
+            self.check_capacity_provider(&task.arn.cluster, task.capacity_provider)?;
             match self.definition(&task.definition)?.status {
                 TaskDefinitionStatus::Active => {}
                 TaskDefinitionStatus::Inactive | TaskDefinitionStatus::DeleteInProgress
@@ -124,6 +124,23 @@ impl Draft<'_> {
         let mut task = Task::clone(known);
         let task = if task.request_stop(why, at) { self.put_task(task) } else { known.clone() };
         Ok(Outcome::Task(task))
+    }
+
+    pub(super) fn reclaim_spot(&mut self, tasks: &[TaskArn], why: &Stop, at: Timestamp) -> Outcome {
+        let mut interrupted = Vec::new();
+        for arn in tasks {
+            let Some(mut task) = self.next.task(arn).map(|known| Task::clone(known)) else { continue };
+            if !task.is_spot() || task.is_to_stop() || !task.request_stop(why.clone(), at) {
+                continue;
+            }
+            if let Some(row) = self.next.instance(&task.instance_arn()) {
+                // Nobody is shown this, so its version stays.
+                let instance = ContainerInstance { reclaimed_at: Some(at), ..ContainerInstance::clone(&row.instance) };
+                self.put_instance(instance);
+            }
+            interrupted.push(self.put_task(task));
+        }
+        Outcome::Tasks(interrupted)
     }
 
     pub(super) fn observe(

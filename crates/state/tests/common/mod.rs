@@ -41,6 +41,8 @@ pub fn cluster(name: &str) -> Cluster {
         status: ClusterStatus::Active,
         settings: BTreeMap::new(),
         connect_namespace: None,
+        capacity_providers: Vec::new(),
+        default_capacity_provider_strategy: model::CapacityProviderStrategy::default(),
         tags: Tags::default(),
         created_at: Timestamp(1),
     }
@@ -65,6 +67,7 @@ pub fn instance(cluster: &str, number: u64, cpu: u32, memory: u32) -> ContainerI
         address: None,
         wireguard: None,
         registered_at: Timestamp(1),
+        reclaimed_at: None,
         tags: Tags::default(),
     }
 }

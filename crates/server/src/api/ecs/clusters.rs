@@ -1,21 +1,33 @@
 //! Clusters: create, describe, list, update, delete.
 
-use super::{include, resolve, tags};
+use super::{capacity_providers, include, resolve, tags};
 use crate::api::ApiError;
+use crate::api::error::NOT_ASSOCIATED;
 use crate::api::honoured::{Row, row};
 use crate::api::paging::{Pages, invalid_token, limit};
 use crate::api::servicediscovery;
 use crate::context::{Caller, Context};
 use model::{
-    Cluster, ClusterArn, ClusterName, ClusterStatus, LaunchType, Scope, ServiceStatus, SettingName, TaskStatus,
-    discovery::NamespaceId,
+    CapacityProvider, CapacityProviderStrategy, Cluster, ClusterArn, ClusterName, ClusterStatus, LaunchType, Scope,
+    ServiceStatus, SettingName, TaskStatus, discovery::NamespaceId,
 };
 use shapes::ecs as aws;
 use state::{ClusterRow, Command, Committed, Outcome, Snapshot};
 use std::{collections::BTreeMap, sync::Arc};
 
 pub(crate) const HONOURED: &[Row] = &[
-    row("CreateCluster", &["clusterName", "serviceConnectDefaults.*", "settings.*", "tags.*"]),
+    row(
+        "CreateCluster",
+        &[
+            "capacityProviders",
+            "clusterName",
+            "defaultCapacityProviderStrategy.*",
+            "serviceConnectDefaults.*",
+            "settings.*",
+            "tags.*",
+        ],
+    ),
+    row("PutClusterCapacityProviders", &["capacityProviders", "cluster", "defaultCapacityProviderStrategy.*"]),
     row("DescribeClusters", &["clusters", "include"]),
     row("ListClusters", &["maxResults", "nextToken"]),
     row("UpdateCluster", &["cluster", "serviceConnectDefaults.*", "settings.*"]),
@@ -43,11 +55,15 @@ pub(crate) async fn create(
     let mut settings = settings_in(request.settings)?;
     let chosen = super::account_settings::effective(&ctx.store.snapshot(), caller, SettingName::ContainerInsights);
     settings.entry(CONTAINER_INSIGHTS.to_owned()).or_insert(chosen);
+    let given = (request.capacity_providers, request.default_capacity_provider_strategy);
+    let (providers, default_strategy) = capacity(caller, given.0.unwrap_or_default(), given.1.unwrap_or_default())?;
     let cluster = Cluster {
         arn,
         status: ClusterStatus::Active,
         settings,
         tags: tags::parse(request.tags)?,
+        capacity_providers: providers,
+        default_capacity_provider_strategy: default_strategy,
         connect_namespace: connect_namespace(ctx, caller, request.service_connect_defaults).await?.flatten(),
         created_at: ctx.effects.now(),
     };
@@ -138,6 +154,33 @@ async fn set(
     let settings = settings_in(settings)?;
     let committed = ctx.store.commit(Command::UpdateCluster { arn, settings, connect_namespace }).await?;
     answer(&committed)
+}
+
+pub(crate) async fn put_capacity_providers(
+    ctx: &Context,
+    caller: &Caller,
+    request: aws::PutClusterCapacityProvidersRequest,
+) -> Result<aws::PutClusterCapacityProvidersResponse, ApiError> {
+    let arn = resolve::cluster_arn(&caller.scope, request.cluster.as_deref())?;
+    let given = (request.capacity_providers, request.default_capacity_provider_strategy);
+    let (providers, default_strategy) = capacity(caller, given.0.unwrap_or_default(), given.1.unwrap_or_default())?;
+    let command = Command::PutClusterCapacityProviders { arn, providers, default_strategy };
+    let committed = ctx.store.commit(command).await?;
+    Ok(aws::PutClusterCapacityProvidersResponse { cluster: Some(answer(&committed)?) })
+}
+
+/// The providers of a cluster, and its default strategy, which is of no others.
+fn capacity(
+    caller: &Caller,
+    providers: Vec<String>,
+    strategy: Vec<aws::CapacityProviderStrategyItem>,
+) -> Result<(Vec<CapacityProvider>, CapacityProviderStrategy), ApiError> {
+    let providers = capacity_providers::providers(&caller.scope, &providers)?;
+    let strategy = capacity_providers::strategy(&strategy)?;
+    if strategy.items().iter().any(|item| !providers.contains(&item.provider)) {
+        return Err(ApiError::invalid(NOT_ASSOCIATED));
+    }
+    Ok((providers, strategy))
 }
 
 pub(crate) async fn delete(
@@ -245,8 +288,11 @@ fn render(snapshot: &Snapshot, row: &ClusterRow, shown: Shown) -> aws::Cluster {
         statistics: Some(if shown.statistics { statistics(snapshot, row) } else { Vec::new() }),
         tags: Some(if shown.tags { tags::render(&cluster.tags) } else { Vec::new() }),
         settings: Some(if shown.settings { cluster.settings.iter().map(setting).collect() } else { Vec::new() }),
-        capacity_providers: Some(Vec::new()),
-        default_capacity_provider_strategy: Some(Vec::new()),
+        capacity_providers: Some(cluster.capacity_providers.iter().map(|one| one.as_str().to_owned()).collect()),
+        default_capacity_provider_strategy: Some(capacity_providers::rendered(
+            &cluster.default_capacity_provider_strategy,
+        )),
+        // What is attached to a cluster for its providers is of Auto Scaling groups; these two need nothing.
         attachments: shown.attachments.then(Vec::new),
         attachments_status: None,
         configuration: None,

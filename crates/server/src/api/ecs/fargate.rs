@@ -8,13 +8,13 @@ use scheduler::Strategy;
 pub(crate) const NO_CAPACITY: &str =
     "Capacity is unavailable at this time. Please try again later or in a different availability zone";
 
-/// The launch type of a request that names one, or none, which is EC2.
-pub(crate) fn launch_type(given: Option<&str>) -> Result<LaunchType, ApiError> {
+/// The launch type of that name.
+pub(crate) fn launch_type(given: &str) -> Result<LaunchType, ApiError> {
     match given {
-        None | Some("" | "EC2") => Ok(LaunchType::Ec2),
-        Some("EXTERNAL") => Ok(LaunchType::External),
-        Some("FARGATE") => Ok(LaunchType::Fargate),
-        Some(other) => {
+        "EC2" => Ok(LaunchType::Ec2),
+        "EXTERNAL" => Ok(LaunchType::External),
+        "FARGATE" => Ok(LaunchType::Fargate),
+        other => {
             let text = format!("Longshore does not honour launchType {other} yet; see docs/coverage.md.");
             Err(ApiError::invalid(text))
         }

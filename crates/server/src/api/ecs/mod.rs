@@ -4,6 +4,7 @@ pub(crate) mod account_settings;
 pub(crate) mod agent_api;
 pub(crate) mod attributes;
 pub(crate) mod awsvpc;
+pub(crate) mod capacity_providers;
 pub(crate) mod clusters;
 pub(crate) mod container_instances;
 pub(crate) mod fargate;
@@ -11,6 +12,7 @@ pub(crate) mod registration;
 pub(crate) mod resolve;
 pub(crate) mod services;
 pub(crate) mod size;
+pub(crate) mod spot;
 pub(crate) mod state_change;
 pub(crate) mod tags;
 pub(crate) mod task_definition_convert;
@@ -31,6 +33,8 @@ pub(crate) async fn dispatch(ctx: &Context, caller: &Caller, operation: &str, in
         "ListClusters" => answer(clusters::list(ctx, caller, &read(input)?)),
         "UpdateCluster" => answer(clusters::update(ctx, caller, read(input)?).await),
         "UpdateClusterSettings" => answer(clusters::update_settings(ctx, caller, read(input)?).await),
+        "PutClusterCapacityProviders" => answer(clusters::put_capacity_providers(ctx, caller, read(input)?).await),
+        "DescribeCapacityProviders" => answer(capacity_providers::describe(ctx, caller, read(input)?)),
         "DeleteCluster" => answer(clusters::delete(ctx, caller, read(input)?).await),
 
         "RegisterTaskDefinition" => answer(task_definitions::register(ctx, caller, read(input)?).await),

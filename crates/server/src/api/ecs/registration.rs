@@ -85,6 +85,7 @@ pub(crate) async fn register(
         address: None,
         wireguard: None,
         registered_at: now,
+        reclaimed_at: None,
         tags: tags::parse(request.tags)?,
     };
     let command = Command::RegisterContainerInstance { instance };
@@ -108,6 +109,8 @@ async fn make_default(ctx: &Context, arn: ClusterArn) -> Result<(), ApiError> {
         status: ClusterStatus::Active,
         settings: BTreeMap::new(),
         connect_namespace: None,
+        capacity_providers: Vec::new(),
+        default_capacity_provider_strategy: model::CapacityProviderStrategy::default(),
         tags: model::Tags::default(),
         created_at: ctx.effects.now(),
     };

@@ -45,6 +45,7 @@ async fn snapshot() -> Arc<Snapshot> {
         address: None,
         wireguard: None,
         registered_at: AT,
+        reclaimed_at: None,
         tags: Tags(BTreeMap::from([("rack".to_owned(), "r9".to_owned())])),
     };
     let definition = TaskDefinitionSpec {
@@ -65,6 +66,8 @@ async fn snapshot() -> Arc<Snapshot> {
             status: ClusterStatus::Active,
             settings: BTreeMap::new(),
             connect_namespace: None,
+            capacity_providers: Vec::new(),
+            default_capacity_provider_strategy: model::CapacityProviderStrategy::default(),
             tags: Tags::default(),
             created_at: AT,
         }),

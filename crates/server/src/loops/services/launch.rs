@@ -3,14 +3,14 @@
 use crate::{
     api::ecs::{
         awsvpc::{self, Interfaces},
-        fargate,
+        fargate, spot,
         tasks::{Intent, Launch, candidates, view},
     },
     context::Context,
 };
 use model::{
     ClusterArn, ContainerInstanceArn, ContainerInstanceId, Deployment, DeploymentId, LaunchType, PropagateTags,
-    Reservation, RevisionSpec, Service, Tags, Task, TaskDefinition, TaskId,
+    Reservation, RevisionSpec, Service, Tags, Task, TaskArn, TaskDefinition, TaskId, Timestamp,
 };
 use scheduler::{
     Constraint, PlacementRequest, Strategy, obstacle,
@@ -33,6 +33,10 @@ pub(super) struct Launched {
     pub(super) events: Vec<Told>,
     /// Whether some found no place.
     pub(super) unplaced: bool,
+    /// When there may be one though nothing has changed.
+    pub(super) look_again: Option<Timestamp>,
+    /// Spot tasks whose room those need that keep theirs.
+    pub(super) victims: Vec<TaskArn>,
 }
 
 pub(super) fn launch(ctx: &Context, snapshot: &Snapshot, row: &ServiceRow, plan: &Plan) -> Launched {
@@ -41,11 +45,13 @@ pub(super) fn launch(ctx: &Context, snapshot: &Snapshot, row: &ServiceRow, plan:
     let mut recipes = BTreeMap::new();
     let mut of = None;
     for start in &plan.starts {
-        // Two deployments, or task sets, must not be given the same room twice: what one has taken shows in the next look.
-        if !launched.tasks.is_empty() && of != Some(start.deployment) {
+        // Two deployments, task sets or capacity providers must not be given the same room twice: what one has taken shows in
+        // the next look.
+        let who = (start.deployment, start.provider);
+        if !launched.tasks.is_empty() && of != Some(who) {
             break;
         }
-        of = Some(start.deployment);
+        of = Some(who);
         let left = MOST.saturating_sub(launched.tasks.len());
         let service = plan.service.as_ref().unwrap_or(&row.service);
         let recipe = recipes.entry(start.deployment).or_insert_with(|| {
@@ -102,7 +108,7 @@ impl<'a> Recipe<'a> {
         let (constraints, strategy) = rules(&definition, spec);
         // What Fargate could not run was refused when it was asked for.
         let platform = fargate::platform(spec.launch_type, spec.platform_version, &definition.spec).ok()?;
-        let launch = Launch { kind: spec.launch_type, platform };
+        let launch = Launch { kind: spec.launch_type, platform, provider: None };
         let images = row.revision(id).into_iter().flat_map(|revision| &revision.images);
         let pinned = images.filter_map(|image| Some((image.container.clone(), image.digest.clone()?)));
         let tags = tags(&definition, service, spec);
@@ -118,7 +124,7 @@ impl<'a> Recipe<'a> {
     }
 
     fn start(&self, ctx: &Context, snapshot: &Snapshot, start: &Start, most: usize, launched: &mut Launched) {
-        let launch = self.launch;
+        let launch = Launch { provider: start.provider, ..self.launch };
         let mut rows = match &start.place {
             Place::On(id) => {
                 let instance = ContainerInstanceArn { cluster: self.service.arn.cluster.clone(), id: id.clone() };
@@ -129,6 +135,8 @@ impl<'a> Recipe<'a> {
         if let Place::InZone(zone) = &start.place {
             rows.retain(|row| row.zone.as_deref() == Some(zone));
         }
+        let now = ctx.effects.now();
+        let kept_until = spot::keep_room(&mut rows, start.provider, now);
         let wanted = usize::try_from(start.count).unwrap_or(usize::MAX).min(most);
         let request = PlacementRequest {
             count: wanted,
@@ -141,7 +149,14 @@ impl<'a> Recipe<'a> {
         };
         let views: Vec<_> = rows.iter().map(|row| view(row)).collect();
         let plan = scheduler::place(&views, &request, ctx.effects.random());
-        let now = ctx.effects.now();
+        if plan.unplaced > 0 {
+            launched.look_again = launched.look_again.into_iter().chain(kept_until).min();
+            // For a better place than the one it has, nobody else has to go.
+            if launch.keeps_its_room() && start.place == Place::Anywhere {
+                let victims = spot::victims(snapshot, &rows, &request, &plan.placed, plan.unplaced);
+                launched.victims.extend(victims);
+            }
+        }
         let placed = plan.placed.iter().map(|at| &rows[*at].instance);
         let scope = &self.service.arn.cluster.scope;
         let mut interfaces = Interfaces::new(ctx, snapshot, scope, self.spec.network.as_deref());

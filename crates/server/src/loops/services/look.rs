@@ -1,10 +1,10 @@
 //! One look at one service: snapshot, plan, commit.
 
 use super::launch::{self, Launched};
-use crate::context::Context;
+use crate::{api::ecs::spot, context::Context};
 use model::{
     ContainerInstanceId, CpuUnits, Deployment, InstanceStatus, MemoryMib, RevisionImage, Service, ServiceArn,
-    ServiceEvent, ServiceRevision, Timestamp,
+    ServiceEvent, ServiceRevision, TaskArn, Timestamp,
 };
 use scheduler::service::{Field, InstanceState, Plan, Told, View, events};
 use state::{Basis, ClusterRow, Command, CommitError, InstanceRow, Rejected, ServiceChange, ServiceRow, Snapshot};
@@ -23,14 +23,20 @@ pub(super) enum Looked {
 
 pub(super) async fn look(ctx: &Context, arn: ServiceArn, now: Timestamp, began: Timestamp) -> (ServiceArn, Looked) {
     let snapshot = ctx.store.snapshot();
-    let Some((change, settled)) = decide(ctx, &snapshot, &arn, now, began) else {
+    let Some(Decided { change, victims, settled }) = decide(ctx, &snapshot, &arn, now, began) else {
         return (arn, Looked::Settled { look_again: None, unplaced: false });
     };
-    let Some(change) = change else { return (arn, settled) };
     drop(snapshot);
+    let Some(change) = change else {
+        spot::interrupt(ctx, victims).await;
+        return (arn, settled);
+    };
     let looked = match ctx.store.commit_in_turn(Command::ChangeService(Box::new(change))).await {
         // The commit itself wakes the loop, which then looks whether anything is left to do.
-        Ok(_) => settled,
+        Ok(_) => {
+            spot::interrupt(ctx, victims).await;
+            settled
+        }
         Err(CommitError::Rejected(
             Rejected::ServiceChanged(_)
             | Rejected::NoRoom { .. }
@@ -52,14 +58,18 @@ pub(super) async fn look(ctx: &Context, arn: ServiceArn, now: Timestamp, began: 
     (arn, looked)
 }
 
-/// The change to commit, if there is one, and what the look then has come to. `None` if there is no such service.
-fn decide(
-    ctx: &Context,
-    snapshot: &Snapshot,
-    arn: &ServiceArn,
-    now: Timestamp,
-    began: Timestamp,
-) -> Option<(Option<ServiceChange>, Looked)> {
+/// What a look decides.
+struct Decided {
+    /// The change to commit, if there is one.
+    change: Option<ServiceChange>,
+    /// Spot tasks, of whatever service, whose room its own need.
+    victims: Vec<TaskArn>,
+    /// What the look then has come to.
+    settled: Looked,
+}
+
+/// `None` if there is no such service.
+fn decide(ctx: &Context, snapshot: &Snapshot, arn: &ServiceArn, now: Timestamp, began: Timestamp) -> Option<Decided> {
     let (row, cluster) = (snapshot.service(arn)?, snapshot.cluster(&arn.cluster)?);
     let service = &row.service;
     let field = ClusterField { snapshot, cluster, service, began, daemons: OnceCell::new() };
@@ -86,10 +96,15 @@ fn decide(
     let tried = plan(false);
     let full = tried.1.unplaced && tried.1.tasks.is_empty();
     let room = full.then(|| plan(true)).filter(|(plan, _)| plan.makes_room());
-    let (plan, launched) = room.unwrap_or(tried);
+    let (plan, mut launched) = room.unwrap_or(tried);
     let revisions = learned(row);
-    let settled = Looked::Settled { look_again: plan.look_again, unplaced: launched.unplaced };
-    let news = launched.events.into_iter().filter(|told_now| told_again(told_now, &told, now)).collect::<Vec<_>>();
+    let victims = std::mem::take(&mut launched.victims);
+    let look_again = plan.look_again.into_iter().chain(launched.look_again).min();
+    let settled = Looked::Settled { look_again, unplaced: launched.unplaced };
+    let news = std::mem::take(&mut launched.events)
+        .into_iter()
+        .filter(|told_now| told_again(told_now, &told, now))
+        .collect::<Vec<_>>();
     let nothing = plan.service.is_none()
         && plan.stories.is_empty()
         && plan.stops.is_empty()
@@ -98,10 +113,11 @@ fn decide(
         && news.is_empty()
         && revisions.is_empty();
     if nothing {
-        return Some((None, settled));
+        return Some(Decided { change: None, victims, settled });
     }
     let launched = Launched { events: news, ..launched };
-    Some((Some(change(ctx, row, plan, launched, revisions, now)), settled))
+    let change = Some(change(ctx, row, plan, launched, revisions, now));
+    Some(Decided { change, victims, settled })
 }
 
 fn told_again(told: &Told, before: &dyn Fn(&str) -> Option<Timestamp>, now: Timestamp) -> bool {

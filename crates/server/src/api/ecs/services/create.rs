@@ -8,14 +8,14 @@ use super::{
 use crate::{
     api::{
         ApiError,
-        ecs::{awsvpc, fargate, resolve, tags},
+        ecs::{awsvpc, capacity_providers::Asked, fargate, resolve, tags},
     },
     context::{Caller, Context},
 };
 use model::{
-    AwsvpcConfiguration, ClusterArn, Creation, DeploymentRules, External, LaunchType, PlacementConstraint,
-    PlacementStrategy, PlatformVersion, PropagateTags, RevisionSpec, SchedulingStrategy, Service, ServiceArn,
-    ServiceName, ServiceRegistry, ServiceStatus, Tags, Timestamp,
+    AwsvpcConfiguration, ClusterArn, Creation, DeploymentRules, External, PlacementConstraint, PlacementStrategy,
+    PropagateTags, RevisionSpec, SchedulingStrategy, Service, ServiceArn, ServiceName, ServiceRegistry, ServiceStatus,
+    Tags, Timestamp,
 };
 use scheduler::service::deploy;
 use shapes::ecs as aws;
@@ -47,7 +47,7 @@ pub(crate) async fn create(
 /// What its tasks are, as far as the service says that.
 enum Form {
     /// The service says it, and is deployed by us.
-    Own { task_definition: String, launch_type: LaunchType, platform_version: Option<PlatformVersion> },
+    Own { task_definition: String, asked: Asked, platform_version: Option<String> },
     /// Each task set of its external controller will.
     OfTaskSets,
 }
@@ -96,16 +96,19 @@ impl Wish {
         let (definition, launch_type) = (parse::set(request.task_definition), request.launch_type.as_deref());
         let form = match controller.unwrap_or(Controller::Ecs) {
             Controller::Ecs => {
-                let launch_type = fargate::launch_type(launch_type)?;
+                let strategy = request.capacity_provider_strategy.as_deref();
                 Form::Own {
                     task_definition: definition.ok_or_else(|| ApiError::invalid("TaskDefinition can not be blank."))?,
-                    launch_type,
-                    platform_version: fargate::version(request.platform_version.as_deref(), launch_type)?,
+                    asked: Asked::parse(launch_type, strategy)?,
+                    platform_version: request.platform_version,
                 }
             }
             Controller::External => {
                 check_external(definition.as_deref(), launch_type, scheduling)?;
                 parse::check_external(&rules)?;
+                if request.capacity_provider_strategy.is_some_and(|given| !given.is_empty()) {
+                    return Err(ApiError::invalid("CapacityProviderStrategy must be blank"));
+                }
                 if request.platform_version.is_some_and(|version| !version.is_empty()) {
                     return Err(ApiError::invalid("PlatformVersion must be blank"));
                 }
@@ -161,8 +164,8 @@ impl Wish {
     /// The new service, with its first deployment if we deploy it.
     fn decide(&self, ctx: &Context, caller: &Caller, snapshot: &Snapshot) -> Result<ServiceChange, ApiError> {
         match &self.form {
-            Form::Own { task_definition, launch_type, platform_version } => {
-                self.decide_own(ctx, caller, snapshot, task_definition, (*launch_type, *platform_version))
+            Form::Own { task_definition, asked, platform_version } => {
+                self.decide_own(ctx, caller, snapshot, task_definition, (asked, platform_version.as_deref()))
             }
             Form::OfTaskSets => self.decide_external(ctx, caller),
         }
@@ -189,8 +192,9 @@ impl Wish {
         caller: &Caller,
         snapshot: &Snapshot,
         task_definition: &str,
-        (launch_type, platform_version): (LaunchType, Option<PlatformVersion>),
+        (asked, platform_version): (&Asked, Option<&str>),
     ) -> Result<ServiceChange, ApiError> {
+        let (launch_type, capacity_provider_strategy) = asked.of(snapshot, &self.cluster)?;
         let found = resolve::task_definition(snapshot, &caller.scope, task_definition);
         let definition = parse::usable(found)?;
         parse::check_constraints(&self.constraints, definition)?;
@@ -199,7 +203,8 @@ impl Wish {
         let spec = RevisionSpec {
             task_definition: definition.arn.clone(),
             launch_type,
-            platform_version,
+            capacity_provider_strategy,
+            platform_version: fargate::version(platform_version, launch_type)?,
             placement_constraints: self.constraints.clone(),
             placement_strategy: self.strategy.clone(),
             propagate_tags: self.propagate_tags,
@@ -235,6 +240,7 @@ impl Wish {
             health_check_grace_seconds: self.health_check_grace_seconds,
             spec: None,
             deployments: Vec::new(),
+            launch_type_before: None,
             external: None,
             rebalancing: 0,
             steady: false,

@@ -1,8 +1,7 @@
 //! Services: the tasks that always run, as clients ask for them and see them. Operations here only write down what is
 //! wanted; the loop of services starts and stops the tasks.
 //!
-//! Deliberately absent, and refused by name: load balancers, networks of their own, capacity providers,
-//! Fargate, volumes, alarms, the deployment strategies LINEAR and CANARY, the CODE_DEPLOY controller.
+//! Deliberately absent, and refused by name: load balancers, volumes, alarms, the deployment strategies LINEAR and CANARY, the CODE_DEPLOY controller.
 
 mod change;
 mod connect;
@@ -53,6 +52,7 @@ pub(crate) const HONOURED: &[Row] = &[
         "CreateService",
         &[
             "availabilityZoneRebalancing",
+            "capacityProviderStrategy.*",
             "clientToken",
             "cluster",
             "deploymentConfiguration.bakeTimeInMinutes",
@@ -89,6 +89,7 @@ pub(crate) const HONOURED: &[Row] = &[
         "UpdateService",
         &[
             "availabilityZoneRebalancing",
+            "capacityProviderStrategy.*",
             "cluster",
             "deploymentConfiguration.bakeTimeInMinutes",
             "deploymentConfiguration.deploymentCircuitBreaker.*",
@@ -130,6 +131,7 @@ pub(crate) const HONOURED: &[Row] = &[
     row(
         "CreateTaskSet",
         &[
+            "capacityProviderStrategy.*",
             "clientToken",
             "cluster",
             "externalId",

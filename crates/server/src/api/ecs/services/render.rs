@@ -1,7 +1,7 @@
 //! Services and their deployments as clients see them. What is unset is absent; lists and counts stand where AWS shows them.
 
 use super::{connect, int, registries, task_sets};
-use crate::api::ecs::{awsvpc, fargate, tags};
+use crate::api::ecs::{awsvpc, capacity_providers, fargate, tags};
 use model::{
     BreakerStatus, Cleanup, Deployment, DeploymentId, DeploymentRules, PropagateTags, RevisionShare, Service,
     ServiceDeployment, ServiceRevisionArn, ServiceStatus, Threshold,
@@ -23,6 +23,7 @@ pub(super) fn service(row: &ServiceRow, with_tags: bool) -> aws::Service {
         Some(external) => ("EXTERNAL", Some(task_sets::render::all(row, external, with_tags))),
     };
     let how = How::of(service);
+    let (launch_type, strategy) = spec.map(|spec| capacity_providers::shown(spec)).unwrap_or_default();
     let arn = &service.arn;
     let live = match service.status {
         ServiceStatus::Active | ServiceStatus::Draining => &*service.deployments,
@@ -37,7 +38,8 @@ pub(super) fn service(row: &ServiceRow, with_tags: bool) -> aws::Service {
         desired_count: Some(int(service.desired_count)),
         running_count: Some(int(row.running)),
         pending_count: Some(int(row.pending)),
-        launch_type: spec.map(|spec| spec.launch_type.as_str().to_owned()),
+        launch_type,
+        capacity_provider_strategy: strategy,
         platform_version: spec.and_then(|spec| fargate::asked_version(spec)),
         platform_family: spec.and_then(|spec| fargate::family(spec)),
         task_definition: spec.map(|spec| spec.task_definition.to_string()),
@@ -54,7 +56,7 @@ pub(super) fn service(row: &ServiceRow, with_tags: bool) -> aws::Service {
         created_at: Some(time(service.created_at)),
         created_by: Some(service.created_by.to_string()),
         placement_constraints: Some(constraints(how.constraints)),
-        placement_strategy: Some(strategy(how.strategy)),
+        placement_strategy: Some(placement(how.strategy)),
         scheduling_strategy: Some(service.scheduling.as_str().to_owned()),
         propagate_tags: Some(how.propagate_tags.as_str().to_owned()),
         enable_ecs_managed_tags: Some(how.managed_tags),
@@ -115,6 +117,7 @@ fn deployment(row: &ServiceRow, deployment: &Deployment) -> aws::Deployment {
     let primary = row.service.primary().is_some_and(|primary| primary.id == deployment.id);
     let scope = &row.service.arn.cluster.scope;
     let connect = deployment.spec.connect.as_deref();
+    let (launch_type, strategy) = capacity_providers::shown(&deployment.spec);
     aws::Deployment {
         id: Some(deployment.id.to_string()),
         status: Some(if primary { "PRIMARY" } else { "ACTIVE" }.to_owned()),
@@ -125,7 +128,8 @@ fn deployment(row: &ServiceRow, deployment: &Deployment) -> aws::Deployment {
         failed_tasks: Some(int(deployment.failures.count)),
         created_at: Some(time(deployment.created_at)),
         updated_at: Some(time(deployment.updated_at)),
-        launch_type: Some(deployment.spec.launch_type.as_str().to_owned()),
+        launch_type,
+        capacity_provider_strategy: strategy,
         platform_version: fargate::shown_version(&deployment.spec),
         platform_family: fargate::family(&deployment.spec),
         network_configuration: deployment.spec.network.as_deref().map(awsvpc::render),
@@ -167,7 +171,7 @@ fn constraints(constraints: &[model::PlacementConstraint]) -> Vec<aws::Placement
     constraints.iter().map(shown).collect()
 }
 
-fn strategy(strategies: &[model::PlacementStrategy]) -> Vec<aws::PlacementStrategy> {
+fn placement(strategies: &[model::PlacementStrategy]) -> Vec<aws::PlacementStrategy> {
     let shown = |one: &model::PlacementStrategy| aws::PlacementStrategy {
         r#type: Some(one.kind.to_string()),
         field: one.field.as_deref().map(str::to_owned),

@@ -1,7 +1,7 @@
 //! DescribeServiceRevisions: what was deployed once.
 
 use super::{connect, registries, render::time};
-use crate::api::ecs::fargate;
+use crate::api::ecs::{capacity_providers, fargate};
 use crate::{
     api::{
         ApiError,
@@ -48,12 +48,14 @@ fn render(revision: &ServiceRevision) -> aws::ServiceRevision {
         image_digest: image.digest.as_deref().map(str::to_owned),
     };
     let service = &revision.arn.service;
+    let (launch_type, strategy) = capacity_providers::shown(&revision.spec);
     aws::ServiceRevision {
         service_revision_arn: Some(revision.arn.to_string()),
         service_arn: Some(service.to_string()),
         cluster_arn: Some(service.cluster.to_string()),
         task_definition: Some(revision.spec.task_definition.to_string()),
-        launch_type: Some(revision.spec.launch_type.as_str().to_owned()),
+        launch_type,
+        capacity_provider_strategy: strategy,
         platform_version: fargate::shown_version(&revision.spec),
         platform_family: fargate::family(&revision.spec),
         network_configuration: revision.spec.network.as_deref().map(awsvpc::render),

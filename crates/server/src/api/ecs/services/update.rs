@@ -8,17 +8,24 @@ use super::{
 use crate::{
     api::{
         ApiError,
-        ecs::{awsvpc, fargate, resolve},
+        ecs::{awsvpc, capacity_providers::Asked, fargate, resolve},
     },
     context::{Caller, Context},
 };
 use model::{
-    AwsvpcConfiguration, NetworkMode, PlacementConstraint, RevisionSpec, Service, ServiceRegistry, ServiceStatus, Task,
+    AwsvpcConfiguration, CapacityProviderStrategy, LaunchType, NetworkMode, PlacementConstraint, RevisionSpec, Service,
+    ServiceRegistry, ServiceStatus, Task,
 };
 use scheduler::service::{deploy, task_sets};
 use shapes::ecs as aws;
 use state::{Basis, ServiceChange, ServiceRow, Snapshot};
 use std::sync::Arc;
+
+/// Source: users of the original, as is the next.
+const FORCE: &str = "When switching from launch type to capacity provider strategy on an existing service, or making a change \
+     to a capacity provider strategy on a service that is already using one, you must force a new deployment.";
+const NO_LAUNCH_TYPE: &str = "No launch type to fall back to for empty capacity provider strategy. Your service was not created \
+     with a launch type.";
 
 pub(crate) async fn update(
     ctx: &Context,
@@ -90,6 +97,13 @@ fn decide(
     service.health_check_grace_seconds = grace.or(service.health_check_grace_seconds);
     service.rules = parse::rules(request.deployment_configuration.clone(), service.rules, before.scheduling)?;
     let spec = spec(ctx, snapshot, before, own, wish)?;
+    let (was, is) = (&own.capacity_provider_strategy, &spec.capacity_provider_strategy);
+    if was != is && request.force_new_deployment != Some(true) {
+        return Err(ApiError::invalid(FORCE));
+    }
+    if was.is_empty() && !is.is_empty() {
+        service.launch_type_before = Some(own.launch_type);
+    }
     let obstacle = parse::unbalanceable(before.scheduling, &spec, &service.rules);
     let asked = request.availability_zone_rebalancing.as_deref();
     // What was never asked for by name must not stand in the way of old clients, which know no name for it.
@@ -122,6 +136,7 @@ fn decide_external(
     let set = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
     let refused = [
         ("task definition", set(&request.task_definition)),
+        ("capacity provider strategy", request.capacity_provider_strategy.is_some()),
         ("deployment configuration", request.deployment_configuration.is_some()),
         ("placement constraints", request.placement_constraints.is_some()),
         ("placement strategy", request.placement_strategy.is_some()),
@@ -149,6 +164,23 @@ fn decide_external(
     let now = ctx.effects.now();
     let after = Service { health_check_grace_seconds: grace, ..before.clone() };
     Ok(Some(change::changed(ctx, Basis::Version(before.version), task_sets::resize(&after, count, now), now)))
+}
+
+/// How its tasks shall be launched, by the strategy that is given; an empty one gives the service its launch type back.
+fn launch(
+    snapshot: &Snapshot,
+    service: &Service,
+    own: &RevisionSpec,
+    given: &[aws::CapacityProviderStrategyItem],
+) -> Result<(LaunchType, CapacityProviderStrategy), ApiError> {
+    if !given.is_empty() {
+        return Asked::parse(None, Some(given))?.of(snapshot, &service.arn.cluster);
+    }
+    if own.capacity_provider_strategy.is_empty() {
+        return Ok((own.launch_type, CapacityProviderStrategy::default()));
+    }
+    let before = service.launch_type_before.ok_or_else(|| ApiError::invalid(NO_LAUNCH_TYPE))?;
+    Ok((before, CapacityProviderStrategy::default()))
 }
 
 /// What its tasks shall be. AWS: a change of any of it is a new deployment; what is not named stays, and an empty list
@@ -185,6 +217,13 @@ fn spec(
     }
     if let Some(registries) = &wish.registries {
         spec.registries.clone_from(registries);
+    }
+    if let Some(given) = &request.capacity_provider_strategy {
+        (spec.launch_type, spec.capacity_provider_strategy) = launch(snapshot, service, own, given)?;
+        if spec.launch_type != LaunchType::Fargate {
+            // AWS: a service that leaves Fargate leaves behind what only Fargate has.
+            spec.platform_version = None;
+        }
     }
     if let Some(version) = fargate::version(request.platform_version.as_deref(), spec.launch_type)? {
         spec.platform_version = Some(version);

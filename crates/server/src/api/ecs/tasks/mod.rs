@@ -20,6 +20,7 @@ pub(crate) const HONOURED: &[Row] = &[
     row(
         "RunTask",
         &[
+            "capacityProviderStrategy.*",
             "clientToken",
             "cluster",
             "count",

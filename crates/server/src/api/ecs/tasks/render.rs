@@ -34,7 +34,7 @@ pub(crate) fn task(snapshot: &Snapshot, task: &Task, with_tags: bool) -> wire::T
         connectivity_at: times.connectivity.map(time),
         // AWS: of Fargate's instances nothing is shown.
         container_instance_arn: (task.launch_type != LaunchType::Fargate).then(|| instance.to_string()),
-        capacity_provider_name: task.capacity_provider.as_deref().map(str::to_owned),
+        capacity_provider_name: task.capacity_provider.map(|provider| provider.as_str().to_owned()),
         ephemeral_storage: task.ephemeral_storage_gib.map(storage),
         fargate_ephemeral_storage: task
             .ephemeral_storage_gib

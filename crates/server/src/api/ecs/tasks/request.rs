@@ -11,9 +11,10 @@ use crate::{
     context::{Caller, Context},
 };
 use model::{
-    Attribute, AwsvpcConfiguration, ClusterArn, Container, ContainerArn, ContainerInstance, ContainerOverride,
-    ContainerStatus, CpuUnits, Desired, Health, LaunchType, MemoryMib, Phase, Platform, Reservation, Stop, StopCode,
-    Tags, Task, TaskArn, TaskDefinition, TaskDefinitionSpec, TaskId, TaskOverrides, TaskTimes, Timestamp,
+    Attribute, AwsvpcConfiguration, CapacityProvider, ClusterArn, Container, ContainerArn, ContainerInstance,
+    ContainerOverride, ContainerStatus, CpuUnits, Desired, Health, LaunchType, MemoryMib, Phase, Platform, Reservation,
+    Stop, StopCode, Tags, Task, TaskArn, TaskDefinition, TaskDefinitionSpec, TaskId, TaskOverrides, TaskTimes,
+    Timestamp,
 };
 use shapes::ecs as wire;
 use state::Snapshot;
@@ -45,12 +46,19 @@ pub(crate) struct Launch {
     pub(crate) kind: LaunchType,
     /// Fargate's platform: of launch type FARGATE, and of no other.
     pub(crate) platform: Option<Platform>,
+    /// Whose room it takes, where a strategy says that.
+    pub(crate) provider: Option<CapacityProvider>,
 }
 
 impl Launch {
+    /// Whether it is on Fargate and is not interrupted there.
+    pub(crate) fn keeps_its_room(self) -> bool {
+        self.kind == LaunchType::Fargate && self.provider != Some(CapacityProvider::FargateSpot)
+    }
+
     /// On the instances of a cluster.
     pub(super) fn on_instances(kind: LaunchType) -> Self {
-        Self { kind, platform: None }
+        Self { kind, platform: None, provider: None }
     }
 }
 
@@ -154,7 +162,7 @@ impl Intent {
             container_instance: instance.arn.id.clone(),
             availability_zone: instance.availability_zone().map(Arc::from),
             launch_type: launch.kind,
-            capacity_provider: None,
+            capacity_provider: launch.provider,
             platform: launch.platform,
             ephemeral_storage_gib: launch.platform.map(|_| self.definition.spec.ephemeral_storage()),
             group: self.group.clone(),

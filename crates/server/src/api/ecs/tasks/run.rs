@@ -6,12 +6,16 @@ use crate::{
         ApiError,
         ecs::{
             awsvpc::{self, Interfaces},
-            fargate, resolve,
+            capacity_providers::Asked,
+            fargate, resolve, spot,
         },
     },
     context::{Caller, Context},
 };
-use model::{ClusterArn, LaunchType, PlatformVersion, Task};
+use model::{
+    CapacityProvider, CapacityProviderStrategy, ClusterArn, LaunchType, PlatformVersion, Resources, Task, TaskArn,
+    Timestamp,
+};
 use scheduler::{Constraint, InstanceView, MAX_CONSTRAINTS, MAX_STRATEGIES, PlacementRequest, Plan, Reason, Strategy};
 use sha2::{Digest, Sha256};
 use shapes::ecs as wire;
@@ -35,7 +39,7 @@ pub(crate) async fn run_task(
     request: wire::RunTaskRequest,
 ) -> Result<wire::RunTaskResponse, ApiError> {
     let token = idempotency(ctx, caller, &request)?;
-    let placement = Placement::parse(&request)?;
+    let wish = Wish::parse(&request)?;
     let common = Common {
         started_by_limit: RUN_STARTED_BY,
         cluster: request.cluster,
@@ -53,22 +57,28 @@ pub(crate) async fn run_task(
         return Ok(answer);
     }
     let mut intent = Intent::parse(&snapshot, caller, common)?;
+    let placement = wish.of(&snapshot, &intent.cluster)?;
     drop(snapshot);
     let launch = placement.launch(&mut intent)?;
     for _ in 0..TRIES {
         let snapshot = ctx.store.snapshot();
-        let (placed, failures) = tracing::trace_span!(target: "timeline", "place")
-            .in_scope(|| placement.place(&intent, &snapshot, ctx.effects.random()))?;
+        let now = ctx.effects.now();
+        let Placed { placed, failures, victims } = tracing::trace_span!(target: "timeline", "place")
+            .in_scope(|| placement.place(&intent, &snapshot, (now, ctx.effects.random())))?;
         if placed.is_empty() {
+            spot::interrupt(ctx, victims).await;
             return Ok(answer(Vec::new(), failures));
         }
-        let now = ctx.effects.now();
-        let placed = placed.into_iter().map(|row| &row.instance);
+        let placed = placed.into_iter().map(|(row, provider)| (&*row.instance, provider));
         let mut interfaces = Interfaces::new(ctx, &snapshot, &intent.cluster.scope, intent.network.as_deref());
-        let tasks = placed.map(|instance| intent.born(ctx, instance, launch, now, &mut interfaces)).collect();
+        let born = |(instance, provider): (&model::ContainerInstance, _)| {
+            intent.born(ctx, instance, Launch { provider, ..launch }, now, &mut interfaces)
+        };
+        let tasks = placed.map(born).collect();
         match ctx.store.commit(Command::StartTasks { tasks, token: token.clone() }).await {
             Ok(committed) => {
                 if let Outcome::Tasks(tasks) = &committed.outcome {
+                    spot::interrupt(ctx, victims).await;
                     return Ok(answer(render(&committed.snapshot, tasks), failures));
                 }
                 // The same request came first, between our look and our commit.
@@ -94,27 +104,28 @@ fn too_busy() -> ApiError {
     ApiError::server("The cluster is too busy to place the tasks now; try again.")
 }
 
-/// Everything about where, parsed.
-struct Placement {
-    count: usize,
-    launch: LaunchType,
-    platform_version: Option<PlatformVersion>,
+/// Everything about where, as far as it means anything without a look at the cluster.
+struct Wish {
+    count: u32,
+    asked: Asked,
+    platform_version: Option<String>,
+    /// Whether constraints, and whether strategies, are given.
+    rules: (bool, bool),
     constraints: Vec<Constraint>,
     strategy: Vec<Strategy>,
 }
 
-impl Placement {
+impl Wish {
     fn parse(request: &wire::RunTaskRequest) -> Result<Self, ApiError> {
         let count = request.count.unwrap_or(1);
-        let count = usize::try_from(count)
+        let count = u32::try_from(count)
             .ok()
             .filter(|c| (1..=10).contains(c))
             .ok_or_else(|| ApiError::invalid("The count parameter must be between 1 and 10."))?;
-        let launch = fargate::launch_type(request.launch_type.as_deref())?;
-        let platform_version = fargate::version(request.platform_version.as_deref(), launch)?;
+        let asked = Asked::parse(request.launch_type.as_deref(), request.capacity_provider_strategy.as_deref())?;
         let given = |list: Option<usize>| list.is_some_and(|length| length > 0);
         let constrained = given(request.placement_constraints.as_ref().map(Vec::len));
-        fargate::no_rules(launch, constrained, given(request.placement_strategy.as_ref().map(Vec::len)))?;
+        let rules = (constrained, given(request.placement_strategy.as_ref().map(Vec::len)));
         let invalid = |e: scheduler::InvalidPlacement| ApiError::invalid(e.to_string());
         let constraints = request.placement_constraints.iter().flatten();
         let constraints = constraints
@@ -129,11 +140,53 @@ impl Placement {
         if strategy.len() > MAX_STRATEGIES {
             return Err(ApiError::invalid("A task can have at most 5 placement strategies."));
         }
+        let platform_version = request.platform_version.clone();
+        Ok(Self { count, asked, platform_version, rules, constraints, strategy })
+    }
+
+    /// What it comes to in that cluster.
+    fn of(self, snapshot: &Snapshot, cluster: &ClusterArn) -> Result<Placement, ApiError> {
+        let Self { count, asked, platform_version, rules, constraints, strategy } = self;
+        let (launch, capacity) = asked.of(snapshot, cluster)?;
+        let platform_version = fargate::version(platform_version.as_deref(), launch)?;
+        fargate::no_rules(launch, rules.0, rules.1)?;
         let strategy = match launch {
             LaunchType::Ec2 | LaunchType::External => strategy,
             LaunchType::Fargate => fargate::strategy(),
         };
-        Ok(Self { count, launch, platform_version, constraints, strategy })
+        Ok(Placement { count, launch, capacity, platform_version, constraints, strategy })
+    }
+}
+
+/// What came of looking for places.
+#[derive(Default)]
+struct Placed<'a> {
+    /// The instance of each task that found one, and whose room it takes there.
+    placed: Vec<(&'a Arc<InstanceRow>, Option<CapacityProvider>)>,
+    /// What is to be said of the others.
+    failures: Vec<wire::Failure>,
+    /// Spot tasks whose room those need.
+    victims: Vec<TaskArn>,
+}
+
+/// Everything about where.
+struct Placement {
+    count: u32,
+    launch: LaunchType,
+    capacity: CapacityProviderStrategy,
+    platform_version: Option<PlatformVersion>,
+    constraints: Vec<Constraint>,
+    strategy: Vec<Strategy>,
+}
+
+impl Placement {
+    /// How many tasks take whose room; those that keep it come first, so that they have it if there is not enough.
+    fn shares(&self) -> Vec<(Option<CapacityProvider>, u32)> {
+        if self.capacity.is_empty() {
+            return vec![(None, self.count)];
+        }
+        let shares = scheduler::capacity::starts(&self.capacity, |_| 0, self.count).into_iter();
+        shares.map(|(provider, count)| (Some(provider), count)).collect()
     }
 
     /// How the tasks are launched. What Fargate demands of an instance is added to what the intent does.
@@ -142,7 +195,7 @@ impl Placement {
         if let Some(platform) = platform {
             intent.required = fargate::required(platform, std::mem::take(&mut intent.required));
         }
-        Ok(Launch { kind: self.launch, platform })
+        Ok(Launch { kind: self.launch, platform, provider: None })
     }
 
     /// The instance of each task that found one, and what is to be said of the others.
@@ -150,8 +203,8 @@ impl Placement {
         &self,
         intent: &Intent,
         snapshot: &'a Snapshot,
-        seed: u64,
-    ) -> Result<(Vec<&'a Arc<InstanceRow>>, Vec<wire::Failure>), ApiError> {
+        (now, seed): (Timestamp, u64),
+    ) -> Result<Placed<'a>, ApiError> {
         let mut constraints = self.constraints.clone();
         for expression in &intent.definition.spec.placement_constraints {
             let constraint = Constraint::parse("memberOf", Some(expression));
@@ -163,7 +216,7 @@ impl Placement {
             return Err(ApiError::invalid(text));
         }
         let request = PlacementRequest {
-            count: self.count,
+            count: self.count as usize,
             reservation: &intent.reservation,
             required_attributes: &intent.required,
             constraints: &constraints,
@@ -172,19 +225,47 @@ impl Placement {
             zones: &awsvpc::zones(snapshot, &intent.cluster.scope, intent.network.as_ref()),
         };
         if let Some(placed) = self.draw(intent, snapshot, &request, seed) {
-            return Ok((placed, Vec::new()));
+            let placed = placed.into_iter().map(|row| (row, None)).collect();
+            return Ok(Placed { placed, ..Placed::default() });
         }
         let rows = candidates(snapshot, &intent.cluster, self.launch);
+        if self.launch == LaunchType::Fargate {
+            return Ok(self.place_by_share(snapshot, &rows, &request, (now, seed)));
+        }
         let views: Vec<_> = rows.iter().map(|row| view(row)).collect();
         let plan = scheduler::place(&views, &request, seed);
-        if self.launch == LaunchType::Fargate {
-            let placed = plan.placed.iter().map(|at| rows[*at]).collect();
-            return Ok((placed, (0..plan.unplaced).map(|_| no_capacity()).collect()));
-        }
         if plan.held.iter().any(|held| held.reason == Reason::NoInstances) {
             return Err(ApiError::invalid(Reason::NoInstances.text()));
         }
-        Ok((plan.placed.iter().map(|at| rows[*at]).collect(), failures(&plan, &rows)))
+        let placed = plan.placed.iter().map(|at| (rows[*at], None)).collect();
+        Ok(Placed { placed, failures: failures(&plan, &rows), ..Placed::default() })
+    }
+
+    /// In the pool, each provider's tasks beside those of the one before.
+    fn place_by_share<'a>(
+        &self,
+        snapshot: &'a Snapshot,
+        rows: &[&'a Arc<InstanceRow>],
+        request: &PlacementRequest<'_>,
+        (now, seed): (Timestamp, u64),
+    ) -> Placed<'a> {
+        let mut placed = Placed::default();
+        let mut left: Vec<Resources> = rows.iter().map(|row| row.remaining.clone()).collect();
+        for (provider, count) in self.shares() {
+            let open = |at: &usize| provider != Some(CapacityProvider::FargateSpot) || !spot::is_kept(rows[*at], now);
+            let open: Vec<usize> = (0..rows.len()).filter(open).collect();
+            let views = open.iter().map(|at| InstanceView { remaining: &left[*at], ..view(rows[*at]) });
+            let request = PlacementRequest { count: count as usize, ..*request };
+            let plan = scheduler::place(&views.collect::<Vec<_>>(), &request, seed);
+            let chosen: Vec<usize> = plan.placed.iter().map(|at| open[*at]).collect();
+            if plan.unplaced > 0 && provider != Some(CapacityProvider::FargateSpot) {
+                placed.victims = spot::victims(snapshot, rows, &request, &chosen, plan.unplaced);
+            }
+            chosen.iter().for_each(|at| left[*at].take(request.reservation));
+            placed.placed.extend(chosen.into_iter().map(|at| (rows[at], provider)));
+            placed.failures.extend((0..plan.unplaced).map(|_| no_capacity()));
+        }
+        placed
     }
 
     /// All tasks placed by chance, without a look at every instance; `None` if that can not be.

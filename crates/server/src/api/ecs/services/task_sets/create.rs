@@ -5,7 +5,9 @@ use crate::{
     api::{
         ApiError,
         ecs::{
-            awsvpc, fargate, resolve,
+            awsvpc,
+            capacity_providers::Asked,
+            fargate, resolve,
             services::{TRIES, change, commit_row, find, parse, too_busy},
             tags,
         },
@@ -13,8 +15,8 @@ use crate::{
     context::{Caller, Context},
 };
 use model::{
-    AwsvpcConfiguration, Creation, DeploymentId, External, Failures, LaunchType, MAX_TASK_SETS, PlatformVersion,
-    RevisionSpec, Scale, SchedulingStrategy, Tags, TaskSet, TaskSetStatus, Timestamp,
+    AwsvpcConfiguration, ClusterArn, Creation, DeploymentId, External, Failures, MAX_TASK_SETS, RevisionSpec, Scale,
+    SchedulingStrategy, Tags, TaskSet, TaskSetStatus, Timestamp,
 };
 use scheduler::service::task_sets;
 use shapes::ecs as aws;
@@ -44,7 +46,14 @@ pub(crate) async fn create(
             )));
         }
         let now = ctx.effects.now();
-        let set = wish.set(&snapshot, caller, external, DeploymentId::of(ctx.effects.random()), now)?;
+        let set = wish.set(
+            &snapshot,
+            caller,
+            &row.service.arn.cluster,
+            external,
+            DeploymentId::of(ctx.effects.random()),
+            now,
+        )?;
         let id = set.id;
         let change =
             change::changed(ctx, Basis::Version(row.service.version), task_sets::create(&row.service, set), now);
@@ -61,8 +70,8 @@ pub(crate) async fn create(
 /// The request, as far as it means anything without a look at what there is.
 struct Wish {
     task_definition: String,
-    launch_type: LaunchType,
-    platform_version: Option<PlatformVersion>,
+    asked: Asked,
+    platform_version: Option<String>,
     external_id: Option<String>,
     scale: Scale,
     tags: Tags,
@@ -75,11 +84,11 @@ impl Wish {
         let token = parse::token(request.client_token.clone())?;
         let said = aws::CreateTaskSetRequest { client_token: None, cluster: None, service: None, ..request.clone() };
         let task_definition = parse::set(request.task_definition);
-        let launch_type = fargate::launch_type(request.launch_type.as_deref())?;
+        let strategy = request.capacity_provider_strategy.as_deref();
         Ok(Self {
             task_definition: task_definition.ok_or_else(|| ApiError::invalid("TaskDefinition can not be blank."))?,
-            launch_type,
-            platform_version: fargate::version(request.platform_version.as_deref(), launch_type)?,
+            asked: Asked::parse(request.launch_type.as_deref(), strategy)?,
+            platform_version: request.platform_version,
             external_id: parse::set(request.external_id),
             // AWS: a set of which no share is asked for has no task.
             scale: scale(request.scale.as_ref())?.unwrap_or(Scale::NONE),
@@ -103,6 +112,7 @@ impl Wish {
         &self,
         snapshot: &Snapshot,
         caller: &Caller,
+        cluster: &ClusterArn,
         external: &External,
         id: DeploymentId,
         now: Timestamp,
@@ -110,10 +120,12 @@ impl Wish {
         let found = resolve::task_definition(snapshot, &caller.scope, &self.task_definition);
         let definition = parse::usable(found)?;
         parse::check_constraints(&external.placement_constraints, definition)?;
+        let (launch_type, capacity_provider_strategy) = self.asked.of(snapshot, cluster)?;
         let spec = RevisionSpec {
             task_definition: definition.arn.clone(),
-            launch_type: self.launch_type,
-            platform_version: self.platform_version,
+            launch_type,
+            capacity_provider_strategy,
+            platform_version: fargate::version(self.platform_version.as_deref(), launch_type)?,
             placement_constraints: external.placement_constraints.clone(),
             placement_strategy: external.placement_strategy.clone(),
             propagate_tags: external.propagate_tags,

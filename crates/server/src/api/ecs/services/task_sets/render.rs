@@ -1,8 +1,7 @@
 //! Task sets as clients see them. Counts and the computed count are derived here, as everywhere.
 
-use crate::api::ecs::fargate;
 use crate::api::ecs::{
-    awsvpc,
+    awsvpc, capacity_providers, fargate,
     services::{int, render::time},
     tags,
 };
@@ -19,6 +18,7 @@ pub(in super::super) fn all(row: &ServiceRow, external: &External, with_tags: bo
 pub(super) fn task_set(row: &ServiceRow, set: &TaskSet, with_tags: bool) -> aws::TaskSet {
     let service = &*row.service;
     let counts = row.counts(set.id);
+    let (launch_type, strategy) = capacity_providers::shown(&set.spec);
     let arn = TaskSetArn { service: service.arn.clone(), id: set.id };
     aws::TaskSet {
         id: Some(set.id.to_string()),
@@ -34,7 +34,8 @@ pub(super) fn task_set(row: &ServiceRow, set: &TaskSet, with_tags: bool) -> aws:
         created_at: Some(time(set.created_at)),
         updated_at: Some(time(set.updated_at)),
         network_configuration: set.spec.network.as_deref().map(awsvpc::render),
-        launch_type: Some(set.spec.launch_type.as_str().to_owned()),
+        launch_type,
+        capacity_provider_strategy: strategy,
         platform_version: fargate::shown_version(&set.spec),
         platform_family: fargate::family(&set.spec),
         load_balancers: Some(Vec::new()),

@@ -1,0 +1,198 @@
+//! Capacity providers: FARGATE and FARGATE_SPOT, which are always there, and the strategies that requests make of them.
+//!
+//! Those of Auto Scaling groups and of managed instances would need services that we lack; the operations that make, change and
+//! delete them are refused by name.
+
+use super::{fargate, include, missing, resolve};
+use crate::api::{
+    ApiError,
+    error::NOT_ASSOCIATED,
+    honoured::{Row, row},
+    paging::{Pages, invalid_token, limit},
+};
+use crate::context::{Caller, Context};
+use model::{
+    CapacityProvider, CapacityProviderStrategy, CapacityProviderStrategyItem, Cluster, ClusterArn, LaunchType,
+    MAX_CAPACITY_PROVIDERS, RevisionSpec, Scope,
+};
+use shapes::ecs as aws;
+use state::Snapshot;
+
+pub(crate) const HONOURED: &[Row] =
+    &[row("DescribeCapacityProviders", &["capacityProviders", "cluster", "include", "maxResults", "nextToken"])];
+
+/// Providers of one page. Source: the model's documentation.
+const MAX_LISTED: usize = 10;
+/// Providers of one request. Source: the model's documentation.
+const MAX_DESCRIBED: usize = 100;
+
+const NOT_FOUND: &str =
+    "The specified capacity provider was not found. Specify a valid capacity provider and try again.";
+const BOTH: &str =
+    "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.";
+const NO_WEIGHT: &str = "The capacity provider strategy must contain at least one capacity provider with a weight greater \
+     than 0. Update the capacity provider strategy and try again.";
+
+pub(crate) fn describe(
+    ctx: &Context,
+    caller: &Caller,
+    request: aws::DescribeCapacityProvidersRequest,
+) -> Result<aws::DescribeCapacityProvidersResponse, ApiError> {
+    let limit = limit(request.max_results, MAX_LISTED)?;
+    let named = request.capacity_providers.unwrap_or_default();
+    if named.len() > MAX_DESCRIBED {
+        return Err(ApiError::invalid("CapacityProviders cannot have more than 100 elements."));
+    }
+    let pages = Pages::of("DescribeCapacityProviders", &caller.scope);
+    let after = pages.cursor(request.next_token.as_deref())?;
+    let after = after.map(|name| CapacityProvider::parse(&name).ok_or_else(invalid_token)).transpose()?;
+    // AWS: the two carry no tags of their own.
+    let _ = include(request.include);
+    let snapshot = ctx.store.snapshot();
+    let of_cluster = match request.cluster.as_deref().filter(|cluster| !cluster.is_empty()) {
+        None => None,
+        Some(cluster) => {
+            Some(&**row_of(&snapshot, &resolve::active_cluster(&snapshot, &caller.scope, Some(cluster))?)?)
+        }
+    };
+    let is_meant =
+        |provider: &CapacityProvider| of_cluster.is_none_or(|cluster| cluster.capacity_providers.contains(provider));
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for name in &named {
+        match by_name(&caller.scope, name).filter(is_meant) {
+            Some(provider) => found.push(provider),
+            None if name.starts_with("arn:") => failures.push(missing(name)),
+            None => failures.push(missing(arn(&caller.scope, name))),
+        }
+    }
+    if named.is_empty() {
+        found.extend(CapacityProvider::ALL.into_iter().filter(is_meant));
+    }
+    found.sort();
+    found.dedup();
+    let rest = found.into_iter().filter(|provider| after.is_none_or(|after| *provider > after));
+    let (page, next_token) = pages.cut(rest, limit, |provider| provider.as_str().to_owned());
+    let page = page.into_iter().map(|provider| render(&caller.scope, provider)).collect();
+    Ok(aws::DescribeCapacityProvidersResponse { capacity_providers: Some(page), failures: Some(failures), next_token })
+}
+
+fn render(scope: &Scope, provider: CapacityProvider) -> aws::CapacityProvider {
+    aws::CapacityProvider {
+        capacity_provider_arn: Some(arn(scope, provider.as_str())),
+        name: Some(provider.as_str().to_owned()),
+        status: Some("ACTIVE".to_owned()),
+        r#type: Some(provider.as_str().to_owned()),
+        tags: Some(Vec::new()),
+        ..aws::CapacityProvider::default()
+    }
+}
+
+fn arn(scope: &Scope, name: &str) -> String {
+    format!("arn:aws:ecs:{}:{}:capacity-provider/{name}", scope.region, scope.account)
+}
+
+/// The provider of a name or an ARN of that scope.
+fn by_name(scope: &Scope, name: &str) -> Option<CapacityProvider> {
+    CapacityProvider::ALL.into_iter().find(|known| known.as_str() == name || arn(scope, known.as_str()) == name)
+}
+
+fn row_of<'a>(snapshot: &'a Snapshot, cluster: &ClusterArn) -> Result<&'a std::sync::Arc<Cluster>, ApiError> {
+    snapshot.cluster(cluster).map(|row| &row.cluster).ok_or_else(ApiError::cluster_not_found)
+}
+
+/// The providers that a cluster is to have.
+pub(super) fn providers(scope: &Scope, given: &[String]) -> Result<Vec<CapacityProvider>, ApiError> {
+    if given.len() > MAX_CAPACITY_PROVIDERS {
+        return Err(ApiError::invalid("A cluster can have a maximum of 20 capacity providers."));
+    }
+    let mut providers = Vec::new();
+    for name in given {
+        let provider = by_name(scope, name).ok_or_else(|| ApiError::invalid(NOT_FOUND))?;
+        if !providers.contains(&provider) {
+            providers.push(provider);
+        }
+    }
+    Ok(providers)
+}
+
+/// A strategy as a request gives it.
+pub(super) fn strategy(given: &[aws::CapacityProviderStrategyItem]) -> Result<CapacityProviderStrategy, ApiError> {
+    // The model's own ranges have been looked at; an absent number is 0.
+    let number = |given: Option<i32>| given.and_then(|given| u32::try_from(given).ok()).unwrap_or(0);
+    let items = given.iter().map(|item| {
+        let provider = CapacityProvider::parse(item.capacity_provider.as_deref().unwrap_or_default());
+        let provider = provider.ok_or_else(|| ApiError::invalid(NOT_ASSOCIATED))?;
+        Ok(CapacityProviderStrategyItem { provider, base: number(item.base), weight: number(item.weight) })
+    });
+    let items = items.collect::<Result<Vec<_>, ApiError>>()?;
+    CapacityProviderStrategy::new(items).map_err(|error| ApiError::invalid(error.to_string()))
+}
+
+pub(super) fn rendered(strategy: &CapacityProviderStrategy) -> Vec<aws::CapacityProviderStrategyItem> {
+    let number = |number: u32| i32::try_from(number).ok();
+    let item = |item: &CapacityProviderStrategyItem| aws::CapacityProviderStrategyItem {
+        capacity_provider: Some(item.provider.as_str().to_owned()),
+        weight: number(item.weight),
+        base: number(item.base),
+    };
+    strategy.items().iter().map(item).collect()
+}
+
+/// What is shown of where tasks go: AWS shows a strategy or a launch type, as one of them was asked for.
+pub(super) fn shown(spec: &RevisionSpec) -> (Option<String>, Option<Vec<aws::CapacityProviderStrategyItem>>) {
+    let strategy = &spec.capacity_provider_strategy;
+    match strategy.is_empty() {
+        true => (Some(spec.launch_type.as_str().to_owned()), None),
+        false => (None, Some(rendered(strategy))),
+    }
+}
+
+/// What a request says of where tasks go.
+#[derive(Debug, Clone)]
+pub(crate) enum Asked {
+    /// Nothing: as its cluster says.
+    Nothing,
+    /// By a launch type.
+    LaunchType(LaunchType),
+    /// By shares.
+    Strategy(CapacityProviderStrategy),
+}
+
+impl Asked {
+    pub(super) fn parse(
+        launch: Option<&str>,
+        given: Option<&[aws::CapacityProviderStrategyItem]>,
+    ) -> Result<Self, ApiError> {
+        let launch = launch.filter(|launch| !launch.is_empty());
+        match (launch, given.filter(|given| !given.is_empty())) {
+            (Some(_), Some(_)) => Err(ApiError::invalid(BOTH)),
+            (Some(launch), None) => fargate::launch_type(launch).map(Self::LaunchType),
+            (None, Some(given)) => strategy(given).map(Self::Strategy),
+            (None, None) => Ok(Self::Nothing),
+        }
+    }
+
+    /// What it comes to in that cluster: how tasks are launched, and by which shares they take room.
+    pub(super) fn of(
+        &self,
+        snapshot: &Snapshot,
+        cluster: &ClusterArn,
+    ) -> Result<(LaunchType, CapacityProviderStrategy), ApiError> {
+        let cluster = row_of(snapshot, cluster)?;
+        let strategy = match self {
+            Self::LaunchType(launch) => return Ok((*launch, CapacityProviderStrategy::default())),
+            Self::Nothing => &cluster.default_capacity_provider_strategy,
+            Self::Strategy(strategy) => strategy,
+        };
+        if strategy.is_empty() {
+            return Ok((LaunchType::Ec2, CapacityProviderStrategy::default()));
+        }
+        if !strategy.shares_all_out() {
+            return Err(ApiError::invalid(NO_WEIGHT));
+        }
+        if strategy.items().iter().any(|item| !cluster.capacity_providers.contains(&item.provider)) {
+            return Err(ApiError::invalid(NOT_ASSOCIATED));
+        }
+        Ok((LaunchType::Fargate, strategy.clone()))
+    }
+}
