@@ -163,7 +163,9 @@ mod tests {
     #[test]
     fn as_few_go_as_can_and_the_youngest_of_those() {
         let small = (256, 512);
-        let rows: [(&[Instance<'_>], (u32, u32), u32, &[usize]); 10] = [
+        /// Instances, what is wanted, how often, and who goes.
+        type Row<'a> = (&'a [Instance<'a>], (u32, u32), u32, &'a [usize]);
+        let rows: [Row<'_>; 10] = [
             // There is room: nobody goes.
             (&[((256, 512), &[], &[small])], small, 1, &[]),
             // It is coming: nobody else goes.

@@ -22,10 +22,9 @@ fn put(providers: &[CapacityProvider], by_default: &[CapacityProvider]) -> Comma
 }
 
 async fn refused(store: &Store, command: Command) -> Rejected {
-    match store.commit(command).await.unwrap_err() {
-        CommitError::Rejected(why) => why,
-        other => panic!("{other}"),
-    }
+    let error = store.commit(command).await.unwrap_err();
+    let CommitError::Rejected(why) = error else { panic!("{error}") };
+    why
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ pub(crate) async fn create(
     let chosen = super::account_settings::effective(&ctx.store.snapshot(), caller, SettingName::ContainerInsights);
     settings.entry(CONTAINER_INSIGHTS.to_owned()).or_insert(chosen);
     let given = (request.capacity_providers, request.default_capacity_provider_strategy);
-    let (providers, default_strategy) = capacity(caller, given.0.unwrap_or_default(), given.1.unwrap_or_default())?;
+    let (providers, default_strategy) = capacity(caller, given.0.as_deref(), given.1.as_deref())?;
     let cluster = Cluster {
         arn,
         status: ClusterStatus::Active,
@@ -163,7 +163,7 @@ pub(crate) async fn put_capacity_providers(
 ) -> Result<aws::PutClusterCapacityProvidersResponse, ApiError> {
     let arn = resolve::cluster_arn(&caller.scope, request.cluster.as_deref())?;
     let given = (request.capacity_providers, request.default_capacity_provider_strategy);
-    let (providers, default_strategy) = capacity(caller, given.0.unwrap_or_default(), given.1.unwrap_or_default())?;
+    let (providers, default_strategy) = capacity(caller, given.0.as_deref(), given.1.as_deref())?;
     let command = Command::PutClusterCapacityProviders { arn, providers, default_strategy };
     let committed = ctx.store.commit(command).await?;
     Ok(aws::PutClusterCapacityProvidersResponse { cluster: Some(answer(&committed)?) })
@@ -172,11 +172,11 @@ pub(crate) async fn put_capacity_providers(
 /// The providers of a cluster, and its default strategy, which is of no others.
 fn capacity(
     caller: &Caller,
-    providers: Vec<String>,
-    strategy: Vec<aws::CapacityProviderStrategyItem>,
+    providers: Option<&[String]>,
+    strategy: Option<&[aws::CapacityProviderStrategyItem]>,
 ) -> Result<(Vec<CapacityProvider>, CapacityProviderStrategy), ApiError> {
-    let providers = capacity_providers::providers(&caller.scope, &providers)?;
-    let strategy = capacity_providers::strategy(&strategy)?;
+    let providers = capacity_providers::providers(&caller.scope, providers.unwrap_or_default())?;
+    let strategy = capacity_providers::strategy(strategy.unwrap_or_default())?;
     if strategy.items().iter().any(|item| !providers.contains(&item.provider)) {
         return Err(ApiError::invalid(NOT_ASSOCIATED));
     }
