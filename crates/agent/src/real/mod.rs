@@ -3,6 +3,7 @@
 //! What it remembers (addresses and ports taken) is rebuilt from the ledger by `adopt`; what it makes can be found again by
 //! names that follow from container ids.
 
+mod ahead;
 mod doors;
 mod encryption;
 mod etc;
@@ -26,7 +27,7 @@ use ::network::{Ipv4Net, vpc::tunnel::PrivateKey};
 use effects::Effects;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use link::Networks;
-use model::Pool;
+use model::{NetworkMode, Pool};
 use runtime::{
     ContainerState, CreateError, ExecEnd, Image, OciRuntime, PullError, PullPolicy, PullRequest, Runtime, RuntimeError,
     RuntimeEvent, cgroup::Cgroups,
@@ -35,7 +36,6 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     net::IpAddr,
     path::PathBuf,
-    pin::pin,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -106,7 +106,8 @@ pub struct RealNode {
     config: NodeConfig,
     effects: Effects,
     cgroups: Cgroups,
-    network: network::TaskNetwork,
+    network: Arc<network::TaskNetwork>,
+    ahead: ahead::Ahead,
     vpcs: vpc::Vpcs,
     /// By container id, from its pull to its creation.
     pulled: Mutex<HashMap<String, Image>>,
@@ -118,10 +119,19 @@ impl RealNode {
     /// # Errors
     /// If there are no control groups.
     pub fn new(runtime: Arc<dyn Runtime>, config: NodeConfig, effects: Effects) -> std::io::Result<Self> {
-        let network = network::TaskNetwork::new(config.netns_dir.clone(), config.bridge_candidates.clone());
+        let network = Arc::new(network::TaskNetwork::new(config.netns_dir.clone(), config.bridge_candidates.clone()));
         let vpcs = vpc::Vpcs::new(config.netns_dir.clone(), config.address, config.wireguard.clone(), effects.clone());
         let pulled = Mutex::default();
-        Ok(Self { runtime, config, effects, cgroups: Cgroups::detect()?, network, vpcs, pulled })
+        Ok(Self {
+            runtime,
+            config,
+            effects,
+            cgroups: Cgroups::detect()?,
+            network,
+            ahead: ahead::Ahead::default(),
+            vpcs,
+            pulled,
+        })
     }
 
     /// Its VPCs, whose doors are opened once what is behind them is there.
@@ -155,14 +165,12 @@ impl RealNode {
         self.config.run_dir.join("containers").join(id)
     }
 
-    /// What does not hang on the image is made while the registry is asked. Whether that worked is told when its turn comes, and
-    /// what is not done by then is done then.
+    /// What does not hang on the image is made while the registry is asked. Whether that worked is told when its turn comes.
     async fn pull_and_connect(&self, job: &Job) -> Result<Pulled, Failure> {
-        let ahead = pin!(self.network.connect(job).then(|_| std::future::pending::<()>()));
-        let image = tokio::select! {
-            image = self.pull_image(job) => image?,
-            () = ahead => unreachable!("it is pending for ever"),
-        };
+        if job.task.mode() == NetworkMode::Bridge {
+            self.ahead.begin(&self.network, job, &self.effects);
+        }
+        let image = self.pull_image(job).await?;
         let pulled = Pulled {
             digest: image.digest.as_str().into(),
             image_id: image.config_digest.as_str().into(),
@@ -317,6 +325,7 @@ impl RealNode {
         self.pulled().remove(job.id());
         let (removed, _) = self.persist(|| self.runtime.remove(job.id())).await;
         removed.map_err(|e| fail(&e))?;
+        let _ = self.ahead.end(job.id()).await;
         self.network.remove(job).await.map_err(|e| fail(&chain(&e)))?;
         etc::remove(&self.container_dir(job.id())).map_err(|e| fail(&e))
     }
@@ -395,7 +404,13 @@ impl Node for RealNode {
     }
 
     fn connect(&self, job: Job) -> BoxFuture<'_, Result<Endpoint, Failure>> {
-        async move { self.network.connect(&job).await }.boxed()
+        async move {
+            match self.ahead.end(job.id()).await {
+                Some(endpoint) => Ok(endpoint),
+                None => self.network.connect(&job).await,
+            }
+        }
+        .boxed()
     }
 
     fn create(&self, job: Job) -> BoxFuture<'_, Result<(), Failure>> {

@@ -31,8 +31,6 @@ struct Taken {
     bridge: Option<Bridge>,
     /// By container id.
     endpoints: BTreeMap<String, Endpoint>,
-    /// Whose interface stands, because we made it: what a run before us left is made sure of again.
-    made: HashSet<String>,
     last_address: Option<Ipv4Addr>,
     last_port: Option<u16>,
 }
@@ -83,16 +81,12 @@ impl TaskNetwork {
             let mut taken = self.taken.lock().await;
             let bridge = self.bridge(&mut taken).await.map_err(|e| fail(&e))?;
             let endpoint = self.reserve(&mut taken, &bridge, job).await?;
-            if taken.made.contains(job.id()) {
-                return Ok(endpoint);
-            }
             (bridge, endpoint)
         };
         let address = endpoint.address.expect("bridged endpoints have an address");
         let spec = self.endpoint(&bridge, job.id(), address).map_err(|e| fail(&e))?;
         net::ensure_endpoint(&self.context, &spec).await.map_err(|e| fail(&e))?;
         net::add_ports(&self.context, &bridge.ports.table, &port_maps(&endpoint)).await.map_err(|e| fail(&e))?;
-        self.taken.lock().await.made.insert(job.id().to_owned());
         Ok(endpoint)
     }
 
@@ -243,8 +237,7 @@ impl TaskNetwork {
             NetworkMode::Bridge => {}
         }
         let (known, table) = {
-            let mut taken = self.taken.lock().await;
-            taken.made.remove(job.id());
+            let taken = self.taken.lock().await;
             let table = taken.bridge.as_ref().map(|b| b.ports.table.clone());
             (taken.endpoints.get(job.id()).or(job.endpoint.as_ref()).cloned(), table)
         };

@@ -3,11 +3,12 @@
 //! On a terminal each thing has a row that changes, below a bar; where there is none, each change is one plain line. Both go
 //! to standard error. The original shows nothing of this, so under its name nothing is shown.
 
-use super::{Client, ps, say, terminal};
+use super::{Client, client::code, ps, say, terminal};
 use crate::advice::Advice;
 use anyhow::{Result, anyhow};
 use console::{Style, Term};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use model::fargate::POOL_CLUSTER;
 use shapes::{ec2, ecs};
 use std::{
     cell::RefCell,
@@ -380,7 +381,13 @@ pub(crate) async fn machines_in(client: &Client, cluster: &str, filter: Option<&
             next_token,
             ..Default::default()
         };
-        let page = client.call(&list).await?;
+        let page = match client.call(&list).await {
+            // It is there once the first machine has joined.
+            Err(error) if cluster == POOL_CLUSTER && code(&error) == Some("ClusterNotFoundException") => {
+                return Ok(ids);
+            }
+            page => page?,
+        };
         let arns = page.container_instance_arns.unwrap_or_default();
         if !arns.is_empty() {
             let request = ecs::DescribeContainerInstancesRequest {

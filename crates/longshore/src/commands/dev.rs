@@ -4,7 +4,7 @@ use super::server;
 use crate::{
     advice::{self, Advice},
     args::{DevArgs, ServerArgs},
-    cli::{Client, Target, code, wait},
+    cli::{Client, Target, wait},
 };
 use ::server::Server;
 use anyhow::{Context, Result, bail};
@@ -13,7 +13,6 @@ use effects::Effects;
 use model::fargate::POOL_CLUSTER;
 use shapes::{ec2, ecs};
 use std::{
-    collections::BTreeSet,
     io::{IsTerminal, Write},
     process::ExitCode,
     time::Duration,
@@ -97,10 +96,7 @@ async fn up(client: &Client, args: &DevArgs) -> Result<()> {
 
 /// So many in one cluster, or in Fargate's pool, which is one that no list shows.
 async fn bring_up(client: &Client, args: &DevArgs, zones: &[String], cluster: &str, count: u32) -> Result<()> {
-    let mut wanted = match wait::machines_in(client, cluster, None).await {
-        Err(error) if code(&error) == Some("ClusterNotFoundException") => BTreeSet::new(),
-        there => there?,
-    };
+    let mut wanted = wait::machines_in(client, cluster, None).await?;
     let user_data = BASE64_STANDARD.encode(format!("#!/bin/bash\necho ECS_CLUSTER={cluster} >> /etc/ecs/ecs.config\n"));
     for at in wanted.len()..count as usize {
         let zone = zones[at % zones.len()].clone();

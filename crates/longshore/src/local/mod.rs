@@ -14,6 +14,7 @@ pub(crate) use paths::HostPaths;
 
 use effects::Effects;
 use futures::future::BoxFuture;
+use model::fargate::POOL_CLUSTER;
 use network::{FabricSpec, IfName, InstanceNetSpec, Ipv4Net, Mac, NetContext, NetnsPath, TableName};
 use runtime::{
     Containerd, ContainerdConfig, Resources, Runtime,
@@ -161,7 +162,6 @@ impl LocalHost {
         command
             .arg("agent")
             .args(["--server", &spec.server.to_string()])
-            .args(["--cluster", spec.machine.cluster.as_str()])
             .arg("--data-dir")
             .arg(&dir)
             .arg("--netns")
@@ -175,6 +175,10 @@ impl LocalHost {
             .args(["--address", &spec.machine.private_ip.to_string()])
             .args(["--instance-type", &spec.machine.instance_type])
             .args(["--reserved-memory", &spec.machine.reserved_memory.to_string()]);
+        match spec.machine.cluster.as_str() {
+            POOL_CLUSTER => command.arg("--fargate").env_remove("ECS_CLUSTER"),
+            cluster => command.args(["--cluster", cluster]),
+        };
         for (name, value) in &spec.attributes {
             command.args(["--attribute", &format!("{name}={}", value.as_deref().unwrap_or_default())]);
         }

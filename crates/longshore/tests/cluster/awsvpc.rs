@@ -198,9 +198,15 @@ fn the_internet_is_reached_by_a_public_address_or_through_a_gateway_and_not_else
     api.ec2("AuthorizeSecurityGroupIngress", &json!({"GroupId": all, "IpPermissions": [world]}));
     until("an answer to the outside", || ask().then_some(()));
 
-    // A gateway's public address stands for all that go through it, wherever its place is.
+    // A gateway's public address stands for all that go through it. Its own subnet is led to the internet gateway.
+    let asked = json!({"VpcId": vpc.id, "CidrBlock": "10.7.9.0/24"});
+    let subnet = text(&api.ec2("CreateSubnet", &asked)["Subnet"]["SubnetId"]);
+    let own = text(&api.ec2("CreateRouteTable", &json!({"VpcId": vpc.id}))["RouteTable"]["RouteTableId"]);
+    api.ec2("AssociateRouteTable", &json!({"RouteTableId": own, "SubnetId": subnet}));
+    let out = json!({"RouteTableId": own, "DestinationCidrBlock": "0.0.0.0/0", "GatewayId": gateway});
+    api.ec2("CreateRoute", &out);
     let allocation = text(&api.ec2("AllocateAddress", &json!({"Domain": "vpc"}))["AllocationId"]);
-    let asked = json!({"SubnetId": vpc.subnets[0], "AllocationId": allocation});
+    let asked = json!({"SubnetId": subnet, "AllocationId": allocation});
     let nat = api.ec2("CreateNatGateway", &asked)["NatGateway"].clone();
     let through = text(&nat["NatGatewayAddresses"][0]["PublicIp"]);
     api.ec2("ReplaceRoute", &route("NatGatewayId", &text(&nat["NatGatewayId"])));
@@ -274,9 +280,9 @@ fn tasks_are_kept_from_their_instances_metadata_where_its_agent_is_told_so() {
     define(&cluster, &api);
     let vpc = Vpc::new(&api, "10.7");
     let task = vpc.run(&cluster, "web", &[&vpc.group("all")]);
-    let ask = |at: &str| task.inside(&["busybox", "wget", "-q", "-T", "2", "-O", "-", at]);
-    assert!(ask("http://169.254.170.2/v2/metadata").is_some(), "its own it may ask");
-    assert_eq!(ask("http://169.254.169.254/latest/meta-data/instance-id"), None);
+    let answers = |at: &str| task.inside(&["sh", "-c", &format!("busybox nc -w 2 {at} 80 </dev/null")]).is_some();
+    until("its own metadata", || answers("169.254.170.2").then_some(()));
+    assert!(!answers("169.254.169.254"), "its instance's");
 }
 
 /// Runs a program in each router of this VPC, wherever it stands.

@@ -102,6 +102,27 @@ fn runs_under(runtime: &str, flags: &[&str], kernel: impl Fn(&str) -> bool) {
     machine.let_go();
 }
 
+#[test]
+fn dev_gives_fargate_a_machine_that_no_cluster_shows() {
+    let cluster = Cluster::start_with(1, |_| vec![("LONGSHORE_FARGATE_INSTANCES".to_owned(), "1".to_owned())]);
+    let api = cluster.api();
+    log_group(&api);
+    define(&api, "job", &[container(&cluster, "main", "echo here; exit 5")]);
+    let subnets = api.ec2("DescribeSubnets", &json!({}))["Subnets"].clone();
+    let subnets: Vec<_> = subnets.as_array().unwrap().iter().map(|subnet| subnet["SubnetId"].clone()).collect();
+    let configuration = json!({"awsvpcConfiguration": {"subnets": subnets}});
+    let asked = json!({"taskDefinition": "job", "launchType": "FARGATE", "networkConfiguration": configuration});
+    // Until its agent has joined there is no room.
+    let task = until("room on Fargate", || {
+        let answer = api.ecs("RunTask", &asked);
+        answer["tasks"][0]["taskArn"].as_str().map(str::to_owned)
+    });
+    let stopped = cluster.wait(&task, "STOPPED");
+    assert_eq!(stopped["containers"][0]["exitCode"], 5, "{stopped:#}\n{}", cluster.log());
+    printed(&api, &task, "main", "here");
+    assert_eq!(api.ecs("ListContainerInstances", &json!({}))["containerInstanceArns"].as_array().unwrap().len(), 1);
+}
+
 fn own_kernel() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap().trim().to_owned()
 }
