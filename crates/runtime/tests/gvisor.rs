@@ -223,7 +223,7 @@ async fn sandboxes_of_a_task_share_its_network() {
     let at = |spec: ContainerSpec| {
         gvisor(ContainerSpec { network: Network::Path(format!("/run/netns/{name}").into()), ..spec })
     };
-    // nc waits by poll; what reads a socket without waiting is refused by Debian 12's version (docs/isolation.md).
+    // Not wget, which does not wait for its answer under Debian 12's version (docs/isolation.md).
     let serve = "echo ready; exec nc -ll -p 80 -e echo hello";
     runtime.create(at(bench.spec("web", serve))).await.unwrap();
     runtime.start("web").await.unwrap();
