@@ -21,9 +21,17 @@ struct Chain<'a> {
     rules: Vec<String>,
 }
 
-/// Masquerades what leaves `net`, or the public addresses of `pool`, for anywhere else. Among themselves all keep their own.
+/// Masquerades what leaves `net`, or the public addresses of `pool`, for anywhere else. Among themselves all keep their own,
+/// but who asks a public address from `net` does so under the pool's first address, which nobody is given: a VPC of that very
+/// range would look for `net` within itself and never answer.
 pub(crate) fn masquerade_table(table: &TableName, net: Ipv4Net, pool: Option<Ipv4Net>) -> String {
-    table_text(table, "", &[masquerade_chain(net, pool)])
+    let mut chain = masquerade_chain(net, pool);
+    // A pool of one or two addresses gives its first one away too.
+    if let Some(pool) = pool.filter(|pool| pool.prefix_len() < 31) {
+        let (net, pool) = (net.trunc(), pool.trunc());
+        chain.rules.push(format!("ip saddr {net} ip daddr {pool} snat to {}", pool.network()));
+    }
+    table_text(table, "", &[chain])
 }
 
 fn masquerade_chain(net: Ipv4Net, pool: Option<Ipv4Net>) -> Chain<'static> {

@@ -194,7 +194,7 @@ fn the_internet_is_reached_by_a_public_address_or_through_a_gateway_and_not_else
         String::from_utf8_lossy(&out.stdout).contains("answer")
     };
     assert!(!ask());
-    let world = json!({"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "IpRanges": [{"CidrIp": "172.31.0.1/32"}]});
+    let world = json!({"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "IpRanges": [{"CidrIp": "198.51.100.0/32"}]});
     api.ec2("AuthorizeSecurityGroupIngress", &json!({"GroupId": all, "IpPermissions": [world]}));
     until("an answer to the outside", || ask().then_some(()));
 

@@ -14,6 +14,7 @@ mod connect;
 mod disk;
 mod encryption;
 mod fargate;
+mod fargate_walkthrough;
 mod faults;
 mod given;
 mod harness;

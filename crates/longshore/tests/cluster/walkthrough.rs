@@ -39,20 +39,20 @@ services:
 "#;
 
 /// Our binary under the original's name, in a cluster's folder.
-struct EcsCli<'a> {
-    cluster: &'a Cluster,
+pub(crate) struct EcsCli<'a> {
+    pub(crate) cluster: &'a Cluster,
     program: String,
 }
 
 impl<'a> EcsCli<'a> {
-    fn new(cluster: &'a Cluster) -> Self {
+    pub(crate) fn new(cluster: &'a Cluster) -> Self {
         let program = cluster.path("ecs-cli");
         std::os::unix::fs::symlink(longshore(), &program).unwrap();
         Self { cluster, program: program.display().to_string() }
     }
 
     /// Runs a command that must succeed.
-    fn run(&self, arguments: &[&str]) -> String {
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
         let out = self.cluster.client(&self.program, arguments);
         let said = String::from_utf8_lossy(&out.stdout).into_owned();
         let complaints = String::from_utf8_lossy(&out.stderr);
@@ -61,7 +61,7 @@ impl<'a> EcsCli<'a> {
     }
 
     /// Runs a command that must fail.
-    fn failed(&self, arguments: &[&str]) -> String {
+    pub(crate) fn failed(&self, arguments: &[&str]) -> String {
         let out = self.cluster.client(&self.program, arguments);
         let said = String::from_utf8_lossy(&out.stdout).into_owned();
         assert_eq!(out.status.code(), Some(1), "{arguments:?}: {said}");
@@ -69,12 +69,12 @@ impl<'a> EcsCli<'a> {
         said
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.cluster.path(name), text.replace("IMAGE", &self.cluster.image)).unwrap();
     }
 
     /// The rows of a table, each split into its cells. Warnings may stand before it.
-    fn rows(&self, arguments: &[&str]) -> Vec<Vec<String>> {
+    pub(crate) fn rows(&self, arguments: &[&str]) -> Vec<Vec<String>> {
         let said = self.run(arguments);
         let cells = |line: &str| line.split("  ").map(str::trim).filter(|c| !c.is_empty()).map(str::to_owned).collect();
         said.lines().filter(|line| !line.starts_with("time=")).skip(1).map(cells).collect()
