@@ -12,6 +12,7 @@ version: '3'
 services:
   web:
     image: IMAGE
+    stop_grace_period: 2s
     command: sh -c "mkdir -p /tmp/w; echo served > /tmp/w/index.html; echo up; exec httpd -f -p 80 -h /tmp/w"
     ports:
       - "80:80"
