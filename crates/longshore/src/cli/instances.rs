@@ -141,9 +141,11 @@ pub(super) fn like(settings: &Settings, instance: &ec2::Instance) -> Result<Laun
     }
     let own = |tag: &ec2::Tag| tag.key.as_deref().is_some_and(|key| matches!(key, "Name" | PLACES_TAG | USER_DATA_TAG));
     let places = tag(instance, PLACES_TAG).map(|places| places.split(' ').map(str::to_owned).collect());
+    let tokens = instance.metadata_options.as_ref().and_then(|options| options.http_tokens.as_deref());
     Ok(Launch {
         template: ec2::RunInstancesRequest {
             instance_type: instance.instance_type.clone(),
+            metadata_options: tokens.filter(|tokens| *tokens == "required").map(metadata_options),
             image_id: instance.image_id.clone(),
             key_name: instance.key_name.clone(),
             user_data: Some(super::user_data::encode(&settings.cluster, &[])?),
@@ -156,6 +158,11 @@ pub(super) fn like(settings: &Settings, instance: &ec2::Instance) -> Result<Laun
         places: places.unwrap_or_default(),
         tags: instance.tags.iter().flatten().filter(|tag| !own(tag)).cloned().collect(),
     })
+}
+
+/// Whether the metadata service needs a token: `required` or `optional`.
+pub(super) fn metadata_options(tokens: &str) -> ec2::InstanceMetadataOptionsRequest {
+    ec2::InstanceMetadataOptionsRequest { http_tokens: Some(tokens.to_owned()), ..Default::default() }
 }
 
 /// An instance that may have to go.

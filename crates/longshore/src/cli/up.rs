@@ -48,6 +48,9 @@ pub(crate) struct UpArgs {
     /// Leave instances without a public address; local ones have none.
     #[arg(long)]
     no_associate_public_ip_address: bool,
+    /// Have the instances' metadata service answer only who has a token of it (IMDSv2).
+    #[arg(long)]
+    imdsv2: bool,
     /// A file of more user data; may be given more than once. The agent's settings in it are honoured.
     #[arg(long)]
     extra_user_data: Vec<PathBuf>,
@@ -78,19 +81,12 @@ pub(crate) struct UpArgs {
 struct RefusedArgs {
     #[arg(long, hide = true)]
     spot_price: Option<String>,
-    #[arg(long, hide = true)]
-    imdsv2: bool,
 }
 
 impl RefusedArgs {
     fn check(&self) -> Result<()> {
-        for (given, flag, why) in [
-            (self.spot_price.is_some(), "--spot-price", "instances on your own machines have no price"),
-            (self.imdsv2, "--imdsv2", "instances have no metadata service yet"),
-        ] {
-            if given {
-                bail!("{flag} cannot be honoured: {why}. Leave it out");
-            }
+        if self.spot_price.is_some() {
+            bail!("--spot-price cannot be honoured: instances on your own machines have no price. Leave it out");
         }
         Ok(())
     }
@@ -107,6 +103,7 @@ impl UpArgs {
             ("--instance-role", self.instance_role.is_some()),
             ("--extra-user-data", !self.extra_user_data.is_empty()),
             ("--no-associate-public-ip-address", self.no_associate_public_ip_address),
+            ("--imdsv2", self.imdsv2),
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
     }
@@ -239,6 +236,7 @@ async fn launch(args: &UpArgs, settings: &Settings) -> Result<Launch> {
             .instance_role
             .clone()
             .map(|role| ec2::IamInstanceProfileSpecification { name: Some(role), ..Default::default() }),
+        metadata_options: args.imdsv2.then(|| instances::metadata_options("required")),
         security_group_ids: (!args.security_group.is_empty()).then(|| args.security_group.clone()),
         user_data: Some(user_data::encode(&settings.cluster, &args.extra_user_data)?),
         tag_specifications: Some(vec![ec2::TagSpecification {

@@ -118,3 +118,47 @@ fn from_up_to_down() {
     assert!(cluster.stop_server());
     assert_eq!(cluster.traces(), Vec::<String>::new());
 }
+
+/// What Cloud Map knows under a name.
+fn known_as(cluster: &Cluster, namespace: &str, name: &str) -> Vec<String> {
+    let asked = json!({"NamespaceName": namespace, "ServiceName": name});
+    let found = cluster.api().discovery("DiscoverInstances", &asked);
+    let address =
+        |instance: &serde_json::Value| instance["Attributes"]["AWS_INSTANCE_IPV4"].as_str().unwrap().to_owned();
+    found["Instances"].as_array().unwrap().iter().map(address).collect()
+}
+
+/// The walkthrough of service discovery: a namespace and a name are made with the service, and deleted with it.
+#[test]
+fn a_service_has_a_name_while_it_is_there() {
+    let cluster = Cluster::start_with(0, |_| vec![("LONGSHORE_FARGATE_INSTANCES".to_owned(), "1".to_owned())]);
+    let api = cluster.api();
+    let cli = EcsCli::new(&cluster);
+    cli.run(&["configure", "--cluster", "tutorial", "--region", "us-east-1", "--default-launch-type", "FARGATE"]);
+    let said = cli.run(&["up"]);
+    let [vpc] = made(&said, "VPC created:")[..] else { panic!("{said}") };
+    let [first, second, ..] = made(&said, "Subnet created:")[..] else { panic!("{said}") };
+    let [group] = made(&said, "Security Group created:")[..] else { panic!("{said}") };
+    cli.write("docker-compose.yml", COMPOSE);
+    let params = PARAMS.replace("SUBNET_0", first).replace("SUBNET_1", second).replace("GROUP", group);
+    cli.write("ecs-params.yml", &params);
+    let compose = ["compose", "--project-name", "backend", "service"];
+    let up = ["up", "--create-log-groups", "--enable-service-discovery", "--vpc", vpc];
+    let said = cli.run(&[&compose[..], &up, &["--private-dns-namespace", "tutorial"]].concat());
+    assert!(said.contains("Created the private DNS namespace") && said.contains("Created an ECS service"), "{said}");
+    until("its name", || (known_as(&cluster, "tutorial", "backend").len() == 1).then_some(()));
+    // Another service finds the namespace there, and takes only its own name away.
+    let other = ["compose", "--project-name", "frontend", "service"];
+    let up = ["create", "--enable-service-discovery", "--private-dns-namespace", "tutorial"];
+    cli.run(&[&other[..], &up].concat());
+    let said = cli.run(&[&other[..], &["rm", "--delete-namespace"]].concat());
+    assert!(said.contains("was not made for this service and stays"), "{said}");
+    let update = ["up", "--enable-service-discovery", "--private-dns-namespace", "tutorial", "--dns-ttl", "5"];
+    cli.run(&[&compose[..], &update, &["--update-service-discovery"]].concat());
+    let services = api.discovery("ListServices", &json!({}));
+    assert_eq!(services["Services"][0]["DnsConfig"]["DnsRecords"], json!([{"Type": "A", "TTL": 5}]), "{services:#}");
+    cli.run(&[&compose[..], &["rm", "--delete-namespace"]].concat());
+    for (operation, list) in [("ListServices", "Services"), ("ListNamespaces", "Namespaces")] {
+        assert_eq!(api.discovery(operation, &json!({}))[list], json!([]), "{operation}");
+    }
+}

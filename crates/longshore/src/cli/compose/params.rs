@@ -190,6 +190,48 @@ pub(super) struct DependsOn {
 pub(super) struct RunParams {
     pub(super) network_configuration: NetworkConfiguration,
     pub(super) task_placement: TaskPlacement,
+    pub(super) service_discovery: ServiceDiscovery,
+}
+
+#[derive(Debug, Default, Clone, PartialEq, Deserialize)]
+#[serde(default)]
+pub(super) struct ServiceDiscovery {
+    pub(super) container_name: Option<String>,
+    pub(super) container_port: Option<i32>,
+    pub(super) private_dns_namespace: DnsNamespace,
+    pub(super) public_dns_namespace: DnsNamespace,
+    pub(super) service_discovery_service: DiscoveryService,
+}
+
+#[derive(Debug, Default, Clone, PartialEq, Deserialize)]
+#[serde(default)]
+pub(super) struct DnsNamespace {
+    pub(super) id: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) vpc: Option<String>,
+    pub(super) description: Option<String>,
+}
+
+#[derive(Debug, Default, Clone, PartialEq, Deserialize)]
+#[serde(default)]
+pub(super) struct DiscoveryService {
+    pub(super) name: Option<String>,
+    pub(super) description: Option<String>,
+    pub(super) dns_config: DnsConfig,
+    pub(super) healthcheck_custom_config: HealthThreshold,
+}
+
+#[derive(Debug, Default, Clone, PartialEq, Deserialize)]
+#[serde(default)]
+pub(super) struct DnsConfig {
+    pub(super) r#type: Option<String>,
+    pub(super) ttl: Option<i64>,
+}
+
+#[derive(Debug, Default, Clone, PartialEq, Deserialize)]
+#[serde(default)]
+pub(super) struct HealthThreshold {
+    pub(super) failure_threshold: Option<i32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -253,10 +295,6 @@ pub(super) fn read(text: &str) -> Result<Params> {
         return Ok(Params::default());
     }
     let file: Value = serde_saphyr::from_str(text)?;
-    let found = file.pointer("/run_params/service_discovery").and_then(Value::as_object);
-    if found.is_some_and(|found| !found.is_empty()) {
-        bail!("run_params.service_discovery is not honoured yet; remove it or see docs/coverage.md");
-    }
     // Sections that are there and empty are as good as none.
     Ok(serde_json::from_value(without_nulls(file))?)
 }
@@ -281,8 +319,6 @@ mod tests {
         let fine = "version: 1\ntask_definition:\n  services: {web: {mem_limit: 64m, secrets: []}}\n  docker_volumes:\nnews: 1";
         assert!(read(fine).unwrap().task_definition.services["web"].mem_limit.is_some());
         assert!(read("task_definition: {services: {web: {essential: perhaps}}}").is_err());
-        let discovery = read("run_params: {service_discovery: {container_name: web}}").unwrap_err();
-        assert!(discovery.to_string().contains("service_discovery"), "{discovery}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! are refused by their names and not as typing mistakes.
 
 use super::super::{CreateArgs, RunArgs};
+use super::discovery::DiscoveryArgs;
 use crate::{advice::Advice, cli::say};
 use anyhow::{Result, anyhow};
 use clap::{Args, Subcommand};
@@ -26,8 +27,8 @@ pub(in super::super) enum ServiceVerb {
         wait: WaitArgs,
         #[command(flatten)]
         force: ForceArgs,
-        /// Update the service discovery service.
-        #[arg(long, hide = true)]
+        /// Bring the service discovery of a service that is there up to date: how long answers of DNS are good.
+        #[arg(long)]
         update_service_discovery: bool,
     },
     /// Run one task of a service that runs none.
@@ -69,8 +70,8 @@ pub(in super::super) enum ServiceVerb {
     Rm {
         #[command(flatten)]
         wait: WaitArgs,
-        /// Delete the namespace of its service discovery too.
-        #[arg(long, hide = true)]
+        /// Delete the namespace of its service discovery too, if it was made for this service.
+        #[arg(long)]
         delete_namespace: bool,
     },
 }
@@ -90,6 +91,8 @@ pub(in super::super) struct MakeArgs {
     /// Seconds from a task's start in which it is not replaced although its health check fails.
     #[arg(long, value_name = "SECONDS")]
     pub(super) health_check_grace_period: Option<i32>,
+    #[command(flatten)]
+    pub(super) discovery: DiscoveryArgs,
     #[command(flatten)]
     pub(super) absent: AbsentArgs,
 }
@@ -152,7 +155,7 @@ pub(in super::super) struct ForceArgs {
     pub(super) force_deployment: bool,
 }
 
-/// Flags of the original that need a load balancer or service discovery.
+/// Flags of the original that need a load balancer.
 #[derive(Debug, Args, Default)]
 pub(in super::super) struct AbsentArgs {
     #[arg(long, hide = true)]
@@ -167,28 +170,6 @@ pub(in super::super) struct AbsentArgs {
     container_port: Option<String>,
     #[arg(long, hide = true)]
     role: Option<String>,
-    #[arg(long, hide = true)]
-    enable_service_discovery: bool,
-    #[arg(long, hide = true)]
-    vpc: Option<String>,
-    #[arg(long, hide = true)]
-    private_dns_namespace: Option<String>,
-    #[arg(long, hide = true)]
-    private_dns_namespace_id: Option<String>,
-    #[arg(long, hide = true)]
-    public_dns_namespace: Option<String>,
-    #[arg(long, hide = true)]
-    public_dns_namespace_id: Option<String>,
-    #[arg(long, hide = true)]
-    sd_container_name: Option<String>,
-    #[arg(long, hide = true)]
-    sd_container_port: Option<String>,
-    #[arg(long, hide = true)]
-    dns_ttl: Option<String>,
-    #[arg(long, hide = true)]
-    dns_type: Option<String>,
-    #[arg(long, hide = true)]
-    healthcheck_custom_config_failure_threshold: Option<String>,
 }
 
 impl AbsentArgs {
@@ -203,52 +184,16 @@ impl AbsentArgs {
         ];
         given.into_iter().find_map(|(flag, given)| given.then_some(flag))
     }
-
-    fn discovery(&self) -> Option<&'static str> {
-        let given = [
-            ("--enable-service-discovery", self.enable_service_discovery),
-            ("--vpc", self.vpc.is_some()),
-            ("--private-dns-namespace", self.private_dns_namespace.is_some()),
-            ("--private-dns-namespace-id", self.private_dns_namespace_id.is_some()),
-            ("--public-dns-namespace", self.public_dns_namespace.is_some()),
-            ("--public-dns-namespace-id", self.public_dns_namespace_id.is_some()),
-            ("--sd-container-name", self.sd_container_name.is_some()),
-            ("--sd-container-port", self.sd_container_port.is_some()),
-            ("--dns-ttl", self.dns_ttl.is_some()),
-            ("--dns-type", self.dns_type.is_some()),
-            (
-                "--healthcheck-custom-config-failure-threshold",
-                self.healthcheck_custom_config_failure_threshold.is_some(),
-            ),
-        ];
-        given.into_iter().find_map(|(flag, given)| given.then_some(flag))
-    }
-}
-
-fn no_discovery(flag: &str) -> anyhow::Error {
-    anyhow!("Longshore does not honour {flag} yet: there is no service discovery")
-        .context(Advice::new("Leave it out, and reach tasks by the ports of their instances: `compose service ps`"))
 }
 
 impl ServiceVerb {
     /// Refuses, by its name, what needs what is not here.
     pub(in super::super) fn refuse_what_is_absent(&self) -> Result<()> {
-        let absent = match self {
-            Self::Create(make) => Some(&make.absent),
-            Self::Up { update_service_discovery: true, .. } => {
-                return Err(no_discovery("--update-service-discovery"));
-            }
-            Self::Up { make, .. } => Some(&make.absent),
-            Self::Rm { delete_namespace: true, .. } => return Err(no_discovery("--delete-namespace")),
-            Self::Start { .. } | Self::Ps { .. } | Self::Scale { .. } | Self::Stop { .. } | Self::Rm { .. } => None,
-        };
-        if let Some(flag) = absent.and_then(AbsentArgs::balancer) {
-            let error = anyhow!("Longshore does not honour {flag} yet: there is no load balancer");
-            return Err(error.context(Advice::new(
-                "Leave it out, give the container a host port, and let what balances ask `compose service ps` for addresses",
-            )));
-        }
-        absent.and_then(AbsentArgs::discovery).map_or(Ok(()), |flag| Err(no_discovery(flag)))
+        let Some(flag) = self.make().and_then(|make| make.absent.balancer()) else { return Ok(()) };
+        let error = anyhow!("Longshore does not honour {flag} yet: there is no load balancer");
+        Err(error.context(Advice::new(
+            "Leave it out, give the container a host port, and let what balances ask `compose service ps` for addresses",
+        )))
     }
 
     /// What is said of the definition that is to be registered.

@@ -1,5 +1,6 @@
 //! `compose service`: the project as a service, created, changed, counted and deleted as the original does it.
 
+mod discovery;
 mod flags;
 mod stable;
 
@@ -10,7 +11,8 @@ use crate::{
     advice::Advice,
     cli::{ps, say},
 };
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
+use discovery::Discovery;
 use flags::{MakeArgs, RulesArgs};
 use shapes::ecs;
 use stable::Waiting;
@@ -47,7 +49,12 @@ impl<'a> Service<'a> {
     pub(super) async fn run(&self, verb: ServiceVerb) -> Result<()> {
         match verb {
             ServiceVerb::Create(make) => self.create(&make).await,
-            ServiceVerb::Up { make, wait, force, .. } => self.up(&make, wait.patience(), force.force_deployment).await,
+            ServiceVerb::Up { make, wait, force, update_service_discovery } => {
+                if update_service_discovery {
+                    self.update_discovery(&make).await?;
+                }
+                self.up(&make, wait.patience(), force.force_deployment).await
+            }
             ServiceVerb::Start { wait, force, .. } => self.start(wait.patience(), force.force_deployment).await,
             ServiceVerb::Ps { desired_status, output } => self.ps(desired_status.as_deref(), output).await,
             ServiceVerb::Scale { count, rules, wait } => {
@@ -56,7 +63,7 @@ impl<'a> Service<'a> {
             ServiceVerb::Stop { wait } => {
                 self.update(Change { count: Some(0), ..Default::default() }, wait.patience()).await
             }
-            ServiceVerb::Rm { wait, .. } => self.remove(wait.patience()).await,
+            ServiceVerb::Rm { wait, delete_namespace } => self.remove(wait.patience(), delete_namespace).await,
         }
     }
 
@@ -125,7 +132,7 @@ impl<'a> Service<'a> {
         self.wait(Waiting::now(), patience).await
     }
 
-    async fn remove(&self, patience: Option<Duration>) -> Result<()> {
+    async fn remove(&self, patience: Option<Duration>, with_namespace: bool) -> Result<()> {
         let known = self.described().await?.map_err(|reason| self.not_described(&reason))?;
         if known.status.as_deref() != Some("ACTIVE") {
             say::info("ECS Service is already deleted", &[("serviceName", &self.name)]);
@@ -140,7 +147,20 @@ impl<'a> Service<'a> {
         };
         settings.client.call(&request).await?;
         say::info("Deleted ECS service", &[("service", &self.name)]);
-        self.wait(waiting, patience).await
+        self.wait(waiting, patience).await?;
+        self.discovery().remove(&known, with_namespace).await
+    }
+
+    fn discovery(&self) -> Discovery<'_> {
+        Discovery { settings: self.project.settings, service: &self.name }
+    }
+
+    async fn update_discovery(&self, make: &MakeArgs) -> Result<()> {
+        let Some(wanted) = make.discovery.wanted(self.project.params)? else {
+            bail!("--update-service-discovery needs --enable-service-discovery and what it shall be");
+        };
+        let known = self.described().await?.map_err(|reason| self.not_described(&reason))?;
+        self.discovery().update(&wanted, &known).await
     }
 
     async fn ps(&self, desired: Option<&str>, output: say::OutputArgs) -> Result<()> {
@@ -158,6 +178,10 @@ impl<'a> Service<'a> {
         let daemon = make.scheduling_strategy.as_deref() == Some("DAEMON");
         let tags = &project.flags.tags;
         let network_configuration = project.network()?;
+        let registry = match make.discovery.wanted(project.params)? {
+            Some(wanted) => Some(self.discovery().make(&wanted).await?),
+            None => None,
+        };
         let request = ecs::CreateServiceRequest {
             cluster: Some(settings.cluster.clone()),
             deployment_configuration: Some(make.rules.configuration()),
@@ -174,6 +198,7 @@ impl<'a> Service<'a> {
             role: Some(String::new()),
             scheduling_strategy: make.scheduling_strategy.clone(),
             service_name: Some(self.name.clone()),
+            service_registries: registry.map(|registry| vec![registry]),
             tags: (!tags.is_empty()).then(|| tags.clone()),
             task_definition: Some(short(definition).to_owned()),
             ..Default::default()
