@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 #[error("{0}")]
 pub struct InvalidDefinition(pub String);
 
-fn refuse(text: impl Into<String>) -> Result<(), InvalidDefinition> {
+pub(crate) fn refuse(text: impl Into<String>) -> Result<(), InvalidDefinition> {
     Err(InvalidDefinition(text.into()))
 }
 
@@ -165,6 +165,7 @@ impl TaskDefinitionSpec {
         if let Some(check) = &c.health_check {
             check_health(name, check)?;
         }
+        crate::container_options::check(c, self.effective_network_mode())?;
         match self.effective_network_mode() {
             NetworkMode::Host if c.hostname.is_some() => {
                 return refuse("hostname is not supported on container when networkMode=host.");

@@ -14,6 +14,7 @@ pub mod capacity_provider;
 pub mod cluster;
 pub mod connect;
 pub mod container_instance;
+pub mod container_options;
 pub mod definition_rules;
 pub mod discovery;
 pub mod fargate;
@@ -49,6 +50,7 @@ pub use capacity_provider::{
 pub use cluster::{Cluster, ClusterStatus};
 pub use connect::{ClientAlias, ConnectPort, ServiceConnect, Unconnectable};
 pub use container_instance::{AgentInfo, ContainerInstance, InstanceStatus, WireguardKey};
+pub use container_options::{Device, DevicePermission, ExtraHost, SecurityOption, SystemControl};
 pub use definition_rules::InvalidDefinition;
 pub use fargate::{CpuArchitecture, Platform, PlatformVersion, Pool};
 pub use health::{Health, HealthCheck, HealthStatus};

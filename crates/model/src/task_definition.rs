@@ -4,8 +4,8 @@
 //! here, to the rules in `definition_rules`, to the conversion in `server::api`, and to the agent.
 
 use crate::{
-    CpuUnits, Family, HealthCheck, MemoryMib, Port, Protocol, Reservation, Tags, TaskDefinitionArn, TaskOverrides,
-    Timestamp,
+    CpuUnits, Device, ExtraHost, Family, HealthCheck, MemoryMib, Port, Protocol, Reservation, SystemControl, Tags,
+    TaskDefinitionArn, TaskOverrides, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -149,6 +149,17 @@ pub struct ContainerDefinition {
     pub log_configuration: Option<LogConfiguration>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health_check: Option<HealthCheck>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dns_servers: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dns_search_domains: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extra_hosts: Vec<ExtraHost>,
+    /// Docker's, as given; which are honoured says [`crate::SecurityOption`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub docker_security_options: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub system_controls: Vec<SystemControl>,
 }
 
 /// A published port or range.
@@ -212,6 +223,9 @@ pub struct LinuxParameters {
     pub shared_memory_size: Option<MemoryMib>,
     /// tmpfs mounts.
     pub tmpfs: Vec<Tmpfs>,
+    /// Devices of the instance.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Device>,
 }
 
 /// A tmpfs mount.

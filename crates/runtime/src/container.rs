@@ -38,6 +38,10 @@ pub struct ContainerSpec {
     pub cap_add: Vec<String>,
     /// Taken from Docker's default set.
     pub cap_drop: Vec<String>,
+    /// Devices of the host to show inside.
+    pub devices: Vec<DeviceMount>,
+    /// Programs gain no rights by being set-uid or having file capabilities.
+    pub no_new_privileges: bool,
     /// Resource limits of the first process.
     pub ulimits: Vec<Ulimit>,
     /// Files and directories of the host to show inside.
@@ -83,6 +87,8 @@ impl ContainerSpec {
             privileged: false,
             cap_add: Vec::new(),
             cap_drop: Vec::new(),
+            devices: Vec::new(),
+            no_new_privileges: false,
             ulimits: Vec::new(),
             mounts: Vec::new(),
             tmpfs: Vec::new(),
@@ -130,6 +136,17 @@ pub struct BindMount {
     pub target: String,
     /// Not writable from inside.
     pub read_only: bool,
+}
+
+/// A device of the host shown inside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceMount {
+    /// On the host.
+    pub source: PathBuf,
+    /// In the container, absolute.
+    pub target: String,
+    /// What may be done with it: `r`, `w`, `m` (making its node), any of them.
+    pub access: String,
 }
 
 /// An in-memory filesystem.

@@ -24,8 +24,8 @@ use futures::stream::BoxStream;
 
 pub use auth::RegistryAuth;
 pub use container::{
-    BindMount, ContainerSpec, ContainerState, ContainerStats, ContainerStatus, ContainerSummary, ExecEnd, Network,
-    Resources, RuntimeEvent, Tmpfs, Ulimit,
+    BindMount, ContainerSpec, ContainerState, ContainerStats, ContainerStatus, ContainerSummary, DeviceMount, ExecEnd,
+    Network, Resources, RuntimeEvent, Tmpfs, Ulimit,
 };
 pub use containerd::{Containerd, ContainerdConfig};
 pub use error::{CreateError, PullError, RuntimeError};

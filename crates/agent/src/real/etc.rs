@@ -4,7 +4,7 @@ use crate::{
     files::{self, Durable, Mode},
     plan::Job,
 };
-use model::NetworkMode;
+use model::{ExtraHost, NetworkMode};
 use runtime::BindMount;
 use std::{
     fs, io,
@@ -43,6 +43,9 @@ pub(super) fn write(dir: &Path, job: &Job) -> io::Result<Files> {
             )
         }
     };
+    let definition = job.container();
+    let hosts = with_extra(hosts, &definition.extra_hosts);
+    let resolv = with_servers(&resolv, &definition.dns_servers, &definition.dns_search_domains);
     let mut mounts = Vec::new();
     for (name, text) in [("hosts", hosts), ("hostname", format!("{hostname}\n")), ("resolv.conf", resolv)] {
         let source = dir.join(name);
@@ -50,6 +53,28 @@ pub(super) fn write(dir: &Path, job: &Job) -> io::Result<Files> {
         mounts.push(BindMount { source, target: format!("/etc/{name}"), read_only: false });
     }
     Ok(Files { hostname, mounts })
+}
+
+/// With the lines that the definition adds.
+fn with_extra(mut hosts: String, extra: &[ExtraHost]) -> String {
+    for host in extra {
+        hosts.push_str(&format!("{}\t{}\n", host.ip_address, host.hostname));
+    }
+    hosts
+}
+
+/// With the definition's servers and search domains in place of the others. Docker: options stay.
+fn with_servers(resolv: &str, servers: &[String], domains: &[String]) -> String {
+    let replaced = |line: &&str| {
+        let word = line.split_whitespace().next().unwrap_or_default();
+        (word == "nameserver" && !servers.is_empty()) || (matches!(word, "search" | "domain") && !domains.is_empty())
+    };
+    let mut text: String = resolv.lines().filter(|line| !replaced(line)).map(|line| format!("{line}\n")).collect();
+    if !domains.is_empty() {
+        text.push_str(&format!("search {}\n", domains.join(" ")));
+    }
+    text.extend(servers.iter().map(|server| format!("nameserver {server}\n")));
+    text
 }
 
 /// Removes them.
@@ -131,6 +156,20 @@ mod tests {
         check("nameserver 127.0.0.53\nsearch a", "nameserver 10.0.0.2\n", "nameserver 10.0.0.2\n");
         check("nameserver ::1\nsearch a", "", &format!("search a\n{PUBLIC_NAMESERVERS}"));
         check("", "", PUBLIC_NAMESERVERS);
+    }
+
+    #[test]
+    fn what_the_definition_says_takes_the_place_of_the_rest() {
+        let own = "search a\nnameserver 10.0.0.2\noptions ndots:5\n";
+        let check = |servers: &[&str], domains: &[&str], want: &str| {
+            let words = |all: &[&str]| all.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+            assert_eq!(with_servers(own, &words(servers), &words(domains)), want);
+        };
+        check(&[], &[], own);
+        check(&["10.9.9.9", "fd00::1"], &[], "search a\noptions ndots:5\nnameserver 10.9.9.9\nnameserver fd00::1\n");
+        check(&[], &["b", "c.d"], "nameserver 10.0.0.2\noptions ndots:5\nsearch b c.d\n");
+        let extra = ExtraHost { hostname: "db".into(), ip_address: "10.0.0.9".into() };
+        assert_eq!(with_extra("127.0.0.1\tlocalhost\n".into(), &[extra]), "127.0.0.1\tlocalhost\n10.0.0.9\tdb\n");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::{IMAGE_LABEL, etc::Files};
 use crate::plan::{Job, TaskPlan};
-use model::{ContainerDefinition, LinuxParameters, MemoryMib, Pool};
-use runtime::{ContainerSpec, Image, Network, OciRuntime, Resources, Tmpfs, Ulimit};
+use model::{ContainerDefinition, DevicePermission, LinuxParameters, MemoryMib, Pool, SecurityOption};
+use runtime::{ContainerSpec, DeviceMount, Image, Network, OciRuntime, Resources, Tmpfs, Ulimit};
 use std::path::PathBuf;
 
 /// The fewest and the most cpu shares the kernel takes. AWS: `cpu` 0, 1 and null mean 2.
@@ -59,6 +59,15 @@ pub(super) fn build(job: &Job, image: &Image, places: &Places<'_>) -> ContainerS
     spec.cgroup_path = format!("{}/{}", places.cgroup, job.id());
     spec.resources = container_limits(definition);
     spec.log_file = Some(places.log_file.clone());
+    let controls = definition.system_controls.iter();
+    spec.sysctls = controls.map(|control| (control.namespace.clone(), control.value.clone())).collect();
+    for option in definition.docker_security_options.iter().filter_map(|option| SecurityOption::parse(option)) {
+        match option {
+            SecurityOption::NoNewPrivileges => spec.no_new_privileges = true,
+            SecurityOption::SeccompUnconfined => spec.seccomp = false,
+            SecurityOption::Nothing => {}
+        }
+    }
     if let Some(linux) = &definition.linux_parameters {
         apply(&mut spec, linux);
     }
@@ -109,6 +118,18 @@ fn ulimit(given: &model::Ulimit) -> Ulimit {
     Ulimit { name: given.name.clone(), soft: value(given.soft), hard: value(given.hard) }
 }
 
+/// AWS: all of it may be done with a device of which nothing is said.
+fn device(given: &model::Device) -> DeviceMount {
+    let letters = [(DevicePermission::Read, 'r'), (DevicePermission::Write, 'w'), (DevicePermission::Mknod, 'm')];
+    let all = given.permissions.is_empty();
+    let allowed = letters.iter().filter(|(permission, _)| all || given.permissions.contains(permission));
+    DeviceMount {
+        source: given.host_path.clone().into(),
+        target: given.target().to_owned(),
+        access: allowed.map(|(_, letter)| letter).collect(),
+    }
+}
+
 fn apply(spec: &mut ContainerSpec, linux: &LinuxParameters) {
     spec.cap_add.clone_from(&linux.capabilities_add);
     spec.cap_drop.clone_from(&linux.capabilities_drop);
@@ -120,6 +141,7 @@ fn apply(spec: &mut ContainerSpec, linux: &LinuxParameters) {
         options: t.mount_options.clone(),
     };
     spec.tmpfs = linux.tmpfs.iter().map(tmpfs).collect();
+    spec.devices = linux.devices.iter().map(device).collect();
 }
 
 #[cfg(test)]

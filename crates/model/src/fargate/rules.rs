@@ -56,7 +56,21 @@ impl TaskDefinitionSpec {
         if container.privileged == Some(true) {
             return not("privileged");
         }
+        let named = [
+            ("extraHosts", container.extra_hosts.is_empty()),
+            ("dockerSecurityOptions", container.docker_security_options.is_empty()),
+        ];
+        if let Some((what, _)) = named.iter().find(|(_, absent)| !absent) {
+            return not(what);
+        }
+        // AWS: they are. gVisor has no such parameters, and would say nothing.
+        if !container.system_controls.is_empty() {
+            return refuse("Longshore does not honour systemControls on Fargate yet; remove it or see docs/coverage.md.");
+        }
         if let Some(linux) = &container.linux_parameters {
+            if !linux.devices.is_empty() {
+                return not("devices");
+            }
             if let Some(other) = linux.capabilities_add.iter().find(|added| *added != CAPABILITY) {
                 return not(&format!("adding the Linux capability {other}: only {CAPABILITY} can be added"));
             }

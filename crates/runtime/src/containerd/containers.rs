@@ -92,7 +92,7 @@ impl Containerd {
             available: self.capabilities.clone(),
             init: spec.init.then(|| self.init.clone()),
             cgroup_v2: self.cgroups.is_v2(),
-            devices: if spec.privileged { machine::devices() } else { Vec::new() },
+            devices: if spec.privileged { machine::devices() } else { machine::shown(&spec.devices)? },
         };
         let document = oci::document(spec, &facts)?.to_string();
         self.prepare_host(spec)?;

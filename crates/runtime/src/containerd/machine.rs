@@ -8,6 +8,8 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 
 use super::api::containerd::types::Mount;
+use crate::container::DeviceMount;
+use crate::error::CreateError;
 use crate::oci::Device;
 use crate::oci::capabilities::CapabilitySet;
 
@@ -24,6 +26,34 @@ pub(super) fn kernel_is_at_least(wanted: (u32, u32)) -> bool {
     let release = uname.release().to_string_lossy().into_owned();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= wanted)
+}
+
+/// The device that a file is; `None` if it is another kind of file.
+fn device(path: String, meta: &fs::Metadata, access: &str) -> Option<Device> {
+    let kind = meta.file_type();
+    let block = kind.is_block_device();
+    (block || kind.is_char_device()).then(|| Device {
+        path,
+        kind: if block { 'b' } else { 'c' },
+        major: rustix::fs::major(meta.rdev()),
+        minor: rustix::fs::minor(meta.rdev()),
+        mode: meta.permissions().mode() & 0o777,
+        access: access.to_owned(),
+    })
+}
+
+/// The devices that a container asks for, under the paths they have inside.
+pub(super) fn shown(wanted: &[DeviceMount]) -> Result<Vec<Device>, CreateError> {
+    let one = |wanted: &DeviceMount| {
+        // Docker: its words, which people search for.
+        let missing = |why: &dyn std::fmt::Display| {
+            let text = "error gathering device information while adding custom device";
+            CreateError::InvalidSpec(format!("{text} \"{}\": {why}", wanted.source.display()))
+        };
+        let meta = fs::metadata(&wanted.source).map_err(|error| missing(&error))?;
+        device(wanted.target.clone(), &meta, &wanted.access).ok_or_else(|| missing(&"not a device node"))
+    };
+    wanted.iter().map(one).collect()
 }
 
 /// All device nodes under /dev, except what every container gets anyway.
@@ -44,13 +74,7 @@ pub(super) fn devices() -> Vec<Device> {
             } else if kind.is_char_device() || kind.is_block_device() {
                 let path = path.display().to_string();
                 if path != "/dev/console" && path != "/dev/ptmx" {
-                    found.push(Device {
-                        path,
-                        kind: if kind.is_block_device() { 'b' } else { 'c' },
-                        major: rustix::fs::major(meta.rdev()),
-                        minor: rustix::fs::minor(meta.rdev()),
-                        mode: meta.permissions().mode() & 0o777,
-                    });
+                    found.extend(device(path, &meta, "rwm"));
                 }
             }
         }

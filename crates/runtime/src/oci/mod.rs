@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::container::{ContainerSpec, Network, Ulimit};
 use crate::error::CreateError;
+use crate::oci_runtime::OciRuntime;
 use capabilities::CapabilitySet;
 use users::Identity;
 
@@ -31,7 +32,7 @@ pub(crate) struct Facts {
     pub(crate) init: Option<PathBuf>,
     /// Whether cgroups are a single (v2) hierarchy.
     pub(crate) cgroup_v2: bool,
-    /// Device nodes of the host, shown to privileged containers.
+    /// Device nodes of the host that are shown: to privileged containers all, to others those they ask for.
     pub(crate) devices: Vec<Device>,
 }
 
@@ -48,6 +49,8 @@ pub(crate) struct Device {
     pub(crate) minor: u32,
     /// Permission bits.
     pub(crate) mode: u32,
+    /// What a container may do with it that may not do everything: `rwm` or some of it.
+    pub(crate) access: String,
 }
 
 /// The document `config.json` for runc.
@@ -75,6 +78,9 @@ fn check(spec: &ContainerSpec) -> Result<(), CreateError> {
     }
     if !spec.cgroup_path.starts_with('/') || spec.cgroup_path.split('/').any(|part| part == "..") {
         return invalid(format!("cgroup path {:?} is not absolute", spec.cgroup_path));
+    }
+    if spec.oci_runtime == OciRuntime::Runsc && !(spec.sysctls.is_empty() && spec.devices.is_empty()) {
+        return invalid("gVisor has neither kernel parameters nor devices of the host".into());
     }
     if spec.env.iter().chain(&spec.args).any(|s| s.contains('\0')) {
         return invalid("a NUL byte in command or environment".into());
@@ -116,7 +122,7 @@ fn process(spec: &ContainerSpec, facts: &Facts) -> Result<Value, CreateError> {
         "cwd": cwd,
         "capabilities": { "bounding": names, "effective": names, "permitted": names },
         "rlimits": spec.ulimits.iter().map(rlimit).collect::<Result<Vec<_>, _>>()?,
-        "noNewPrivileges": false,
+        "noNewPrivileges": spec.no_new_privileges,
         "oomScoreAdj": spec.oom_score_adj,
     }))
 }
@@ -169,12 +175,13 @@ fn linux(spec: &ContainerSpec, facts: &Facts) -> Result<Value, CreateError> {
     let mut linux = json!({
         "namespaces": namespaces,
         "cgroupsPath": spec.cgroup_path,
-        "resources": resources(spec),
+        "resources": resources(spec, facts),
         "sysctl": spec.sysctls,
     });
-    if spec.privileged {
+    if !facts.devices.is_empty() {
         linux["devices"] = facts.devices.iter().map(device).collect();
-    } else {
+    }
+    if !spec.privileged {
         linux["maskedPaths"] = json!(MASKED);
         linux["readonlyPaths"] = json!(READ_ONLY);
     }
@@ -204,9 +211,9 @@ const MASKED: [&str; 11] = [
 ];
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-fn resources(spec: &ContainerSpec) -> Value {
+fn resources(spec: &ContainerSpec, facts: &Facts) -> Value {
     let limits = &spec.resources;
-    let mut resources = json!({ "devices": device_rules(spec.privileged) });
+    let mut resources = json!({ "devices": device_rules(spec.privileged, &facts.devices) });
     let mut cpu = serde_json::Map::new();
     if let Some(shares) = limits.cpu_shares {
         cpu.insert("shares".into(), shares.into());
@@ -234,8 +241,8 @@ fn resources(spec: &ContainerSpec) -> Value {
     resources
 }
 
-/// Everything is denied but making nodes and the harmless devices Docker allows.
-fn device_rules(privileged: bool) -> Value {
+/// Everything is denied but making nodes, the harmless devices Docker allows, and those that are asked for.
+fn device_rules(privileged: bool, asked: &[Device]) -> Value {
     if privileged {
         return json!([{ "allow": true, "access": "rwm" }]);
     }
@@ -254,6 +261,9 @@ fn device_rules(privileged: bool) -> Value {
         rules.push(allow("c", major, Some(minor), "rwm"));
     }
     rules.push(allow("c", 136, None, "rwm"));
+    for device in asked {
+        rules.push(allow(&device.kind.to_string(), device.major.into(), Some(device.minor.into()), &device.access));
+    }
     json!(rules)
 }
 

@@ -4,9 +4,10 @@
 use super::size;
 use crate::api::ApiError;
 use model::{
-    Compatibility, ContainerDefinition, CpuUnits, Family, HealthCheck, LinuxParameters, LogConfiguration, LogDriver,
-    MemoryMib, NetworkMode, PortMapping, PortSpec, Protocol, RuntimePlatform, TaskDefinition, TaskDefinitionSpec,
-    TaskDefinitionStatus, Tmpfs, Ulimit,
+    Compatibility, ContainerDefinition, CpuUnits, Device, DevicePermission, ExtraHost, Family, HealthCheck,
+    LinuxParameters, LogConfiguration, LogDriver, MemoryMib, NetworkMode, PortMapping, PortSpec, Protocol,
+    RuntimePlatform, SecurityOption, SystemControl, TaskDefinition, TaskDefinitionSpec, TaskDefinitionStatus, Tmpfs,
+    Ulimit,
 };
 use scheduler::Expression;
 use shapes::ecs as aws;
@@ -167,6 +168,12 @@ fn container(given: aws::ContainerDefinition) -> Result<ContainerDefinition, Api
     let environment = given.environment.unwrap_or_default().into_iter();
     let mappings = given.port_mappings.unwrap_or_default().into_iter();
     let ulimits = given.ulimits.unwrap_or_default().into_iter();
+    let hosts = given.extra_hosts.unwrap_or_default().into_iter();
+    let controls = given.system_controls.unwrap_or_default().into_iter();
+    let docker_security_options = given.docker_security_options.unwrap_or_default();
+    if let Some(other) = docker_security_options.iter().find(|option| SecurityOption::parse(option).is_none()) {
+        return Err(not_honoured(format_args!("containerDefinitions.dockerSecurityOptions {other}")));
+    }
     Ok(ContainerDefinition {
         image: given.image.unwrap_or_default(),
         cpu: CpuUnits(number("cpu", given.cpu)?.unwrap_or(0)),
@@ -189,6 +196,11 @@ fn container(given: aws::ContainerDefinition) -> Result<ContainerDefinition, Api
         linux_parameters: linux(given.linux_parameters.unwrap_or_default()).map_err(|what| invalid(&what))?,
         docker_labels: given.docker_labels.unwrap_or_default(),
         log_configuration: given.log_configuration.map(|log| logging(&name, log)).transpose()?,
+        dns_servers: given.dns_servers.unwrap_or_default(),
+        dns_search_domains: given.dns_search_domains.unwrap_or_default(),
+        extra_hosts: hosts.map(extra_host).collect(),
+        docker_security_options,
+        system_controls: controls.map(system_control).collect(),
         health_check: given.health_check.map(health).transpose().map_err(|what| invalid(&what))?,
         name,
     })
@@ -224,6 +236,27 @@ fn ulimit(given: aws::Ulimit) -> Ulimit {
     }
 }
 
+fn extra_host(given: aws::HostEntry) -> ExtraHost {
+    let (hostname, ip_address) = (given.hostname.unwrap_or_default(), given.ip_address.unwrap_or_default());
+    ExtraHost { hostname, ip_address }
+}
+
+fn system_control(given: aws::SystemControl) -> SystemControl {
+    SystemControl { namespace: given.namespace.unwrap_or_default(), value: given.value.unwrap_or_default() }
+}
+
+fn device(given: aws::Device) -> Result<Device, String> {
+    let permission = |word: &String| {
+        let found = DevicePermission::ALL.iter().find(|(name, _)| name == word);
+        found.map(|(_, permission)| *permission).ok_or_else(|| format!("'{word}' is no permission of a device."))
+    };
+    Ok(Device {
+        permissions: given.permissions.iter().flatten().map(permission).collect::<Result<_, _>>()?,
+        host_path: given.host_path.unwrap_or_default(),
+        container_path: set(given.container_path),
+    })
+}
+
 fn linux(given: aws::LinuxParameters) -> Result<Option<LinuxParameters>, String> {
     let capabilities = given.capabilities.unwrap_or_default();
     let known = |names: Option<Vec<String>>| {
@@ -250,6 +283,7 @@ fn linux(given: aws::LinuxParameters) -> Result<Option<LinuxParameters>, String>
         init_process_enabled: given.init_process_enabled,
         shared_memory_size: shared.map(|size| mib("sharedMemorySize", size)).transpose()?,
         tmpfs: given.tmpfs.unwrap_or_default().into_iter().map(mount).collect::<Result<_, String>>()?,
+        devices: given.devices.unwrap_or_default().into_iter().map(device).collect::<Result<_, String>>()?,
     };
     Ok((parameters != LinuxParameters::default()).then_some(parameters))
 }
@@ -371,7 +405,6 @@ fn shown(container: &ContainerDefinition, mode: NetworkMode) -> aws::ContainerDe
         soft_limit: i32::try_from(ulimit.soft).ok(),
         hard_limit: i32::try_from(ulimit.hard).ok(),
     };
-    let ulimits: Vec<_> = container.ulimits.iter().map(ulimit).collect();
     let log = container.log_configuration.as_ref().map(|log| aws::LogConfiguration {
         log_driver: Some(log.driver.as_str().to_owned()),
         options: (!log.options.is_empty()).then(|| log.options.clone()),
@@ -397,12 +430,44 @@ fn shown(container: &ContainerDefinition, mode: NetworkMode) -> aws::ContainerDe
         hostname: container.hostname.clone(),
         readonly_root_filesystem: container.readonly_root_filesystem,
         privileged: container.privileged,
-        ulimits: (!ulimits.is_empty()).then_some(ulimits),
+        ulimits: listed(&container.ulimits, ulimit),
         linux_parameters: container.linux_parameters.as_ref().map(shown_linux),
         docker_labels: (!container.docker_labels.is_empty()).then(|| container.docker_labels.clone()),
         log_configuration: log,
         health_check: container.health_check.as_ref().map(shown_health),
+        dns_servers: some(&container.dns_servers),
+        dns_search_domains: some(&container.dns_search_domains),
+        extra_hosts: listed(&container.extra_hosts, |host| aws::HostEntry {
+            hostname: Some(host.hostname.clone()),
+            ip_address: Some(host.ip_address.clone()),
+        }),
+        docker_security_options: some(&container.docker_security_options),
+        system_controls: listed(&container.system_controls, |control| aws::SystemControl {
+            namespace: Some(control.namespace.clone()),
+            value: Some(control.value.clone()),
+        }),
         ..aws::ContainerDefinition::default()
+    }
+}
+
+/// Lists that say nothing are not shown.
+fn some(words: &[String]) -> Option<Vec<String>> {
+    (!words.is_empty()).then(|| words.to_vec())
+}
+
+fn listed<T, R>(all: &[T], one: impl Fn(&T) -> R) -> Option<Vec<R>> {
+    (!all.is_empty()).then(|| all.iter().map(one).collect())
+}
+
+fn shown_device(device: &Device) -> aws::Device {
+    let word = |permission: &DevicePermission| {
+        let found = DevicePermission::ALL.iter().find(|(_, known)| known == permission);
+        found.map(|(name, _)| (*name).to_owned()).expect("every permission has a word")
+    };
+    aws::Device {
+        host_path: Some(device.host_path.clone()),
+        container_path: device.container_path.clone(),
+        permissions: listed(&device.permissions, word),
     }
 }
 
@@ -439,19 +504,18 @@ fn shown_mapping(mapping: &PortMapping, mode: NetworkMode) -> aws::PortMapping {
 }
 
 fn shown_linux(linux: &LinuxParameters) -> aws::LinuxParameters {
-    let some = |names: &[String]| (!names.is_empty()).then(|| names.to_vec());
     let (add, drop) = (some(&linux.capabilities_add), some(&linux.capabilities_drop));
     let mount = |tmpfs: &Tmpfs| aws::Tmpfs {
         container_path: Some(tmpfs.container_path.clone()),
         size: Some(signed(tmpfs.size.0)),
         mount_options: some(&tmpfs.mount_options),
     };
-    let tmpfs: Vec<_> = linux.tmpfs.iter().map(mount).collect();
     aws::LinuxParameters {
         capabilities: (add.is_some() || drop.is_some()).then_some(aws::KernelCapabilities { add, drop }),
         init_process_enabled: linux.init_process_enabled,
         shared_memory_size: linux.shared_memory_size.map(|size| signed(size.0)),
-        tmpfs: (!tmpfs.is_empty()).then_some(tmpfs),
+        tmpfs: listed(&linux.tmpfs, mount),
+        devices: listed(&linux.devices, shown_device),
         ..aws::LinuxParameters::default()
     }
 }

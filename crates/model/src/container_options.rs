@@ -1,0 +1,208 @@
+//! What a container definition says of names, kernel parameters, devices and security beyond the basics, and the rules for it.
+//! Texts that AWS does not publish follow those it has for `hostname`.
+
+use crate::{ContainerDefinition, InvalidDefinition, NetworkMode, definition_rules::refuse};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// A line of `/etc/hosts`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtraHost {
+    /// The name.
+    pub hostname: String,
+    /// What it leads to.
+    pub ip_address: String,
+}
+
+/// A kernel parameter of the container's namespaces.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SystemControl {
+    /// Its name, with dots.
+    pub namespace: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// A device of the instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// On the instance.
+    pub host_path: String,
+    /// In the container, if elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container_path: Option<String>,
+    /// What may be done with it as given; all of it if nothing is said.
+    #[serde(default)]
+    pub permissions: Vec<DevicePermission>,
+}
+
+impl Device {
+    /// Where it is in the container.
+    pub fn target(&self) -> &str {
+        self.container_path.as_deref().unwrap_or(&self.host_path)
+    }
+}
+
+/// What may be done with a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DevicePermission {
+    /// Reading.
+    Read,
+    /// Writing.
+    Write,
+    /// Making its node.
+    Mknod,
+}
+
+impl DevicePermission {
+    /// All, by AWS's words.
+    pub const ALL: [(&'static str, Self); 3] = [("read", Self::Read), ("write", Self::Write), ("mknod", Self::Mknod)];
+}
+
+/// One of Docker's security options, as far as there is something that it changes here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecurityOption {
+    /// Programs gain nothing by being set-uid.
+    NoNewPrivileges,
+    /// No system call filter.
+    SeccompUnconfined,
+    /// What holds anyway: no AppArmor profile, no SELinux label.
+    Nothing,
+}
+
+impl SecurityOption {
+    /// `None` if it is not one that can be honoured.
+    pub fn parse(text: &str) -> Option<Self> {
+        // Docker takes both signs.
+        Some(match text.replacen('=', ":", 1).as_str() {
+            "no-new-privileges" | "no-new-privileges:true" => Self::NoNewPrivileges,
+            "seccomp:unconfined" => Self::SeccompUnconfined,
+            "no-new-privileges:false" | "apparmor:unconfined" | "label:disable" => Self::Nothing,
+            _ => return None,
+        })
+    }
+}
+
+/// Parameters of the IPC namespace. Source: Docker's list of what is a container's own.
+const IPC_CONTROLS: [&str; 8] = [
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+];
+
+/// Everything here that a container says.
+pub(crate) fn check(c: &ContainerDefinition, mode: NetworkMode) -> Result<(), InvalidDefinition> {
+    let setting = |what: &str| refuse(format!("Invalid setting for container '{}'. {what}", c.name));
+    let names = [
+        ("dnsServers", c.dns_servers.is_empty()),
+        ("dnsSearchDomains", c.dns_search_domains.is_empty()),
+        ("extraHosts", c.extra_hosts.is_empty()),
+    ];
+    if mode == NetworkMode::Awsvpc
+        && let Some((what, _)) = names.iter().find(|(_, absent)| !absent)
+    {
+        return refuse(format!("{what} is not supported on container when networkMode=awsvpc."));
+    }
+    if let Some(bad) = c.dns_servers.iter().find(|server| server.parse::<IpAddr>().is_err()) {
+        return setting(&format!("'{bad}' in 'dnsServers' is not an IP address."));
+    }
+    if let Some(bad) = c.dns_search_domains.iter().find(|domain| !is_word(domain)) {
+        return setting(&format!("'{bad}' in 'dnsSearchDomains' is not a domain."));
+    }
+    for host in &c.extra_hosts {
+        if !is_word(&host.hostname) || host.ip_address.parse::<IpAddr>().is_err() {
+            return setting(&format!("'extraHosts' needs a name and an IP address, not '{}'.", host.hostname));
+        }
+    }
+    for control in &c.system_controls {
+        check_control(control, mode).or_else(|what| setting(&what))?;
+    }
+    for device in c.linux_parameters.iter().flat_map(|linux| &linux.devices) {
+        if !device.host_path.starts_with('/') || !device.target().starts_with('/') {
+            return setting(&format!("Device '{}' needs absolute paths.", device.host_path));
+        }
+    }
+    Ok(())
+}
+
+/// The error says what is wrong.
+fn check_control(control: &SystemControl, mode: NetworkMode) -> Result<(), String> {
+    let name = control.namespace.as_str();
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/'));
+    if name.starts_with("net.") && plain && !name.contains("..") {
+        if mode == NetworkMode::Host {
+            return Err(format!("systemControls '{name}' is not supported when networkMode=host."));
+        }
+    } else if !(IPC_CONTROLS.contains(&name) || (name.starts_with("fs.mqueue.") && plain && !name.contains(".."))) {
+        return Err(format!("systemControls '{name}' is not a container's own: net.*, fs.mqueue.* or one of IPC."));
+    }
+    if control.value.is_empty() || control.value.contains(['\0', '\n']) {
+        return Err(format!("systemControls '{name}' needs a value."));
+    }
+    Ok(())
+}
+
+/// What can stand in a line of a file among others.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '#')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LinuxParameters;
+
+    #[test]
+    fn what_cannot_be_is_refused_by_its_name() {
+        let refused = |mode: NetworkMode, words: &str, change: &dyn Fn(&mut ContainerDefinition)| {
+            let mut c = ContainerDefinition { name: "web".into(), ..ContainerDefinition::default() };
+            change(&mut c);
+            match super::check(&c, mode) {
+                Ok(()) => assert_eq!(words, "", "{c:?}"),
+                Err(InvalidDefinition(text)) => assert!(!words.is_empty() && text.contains(words), "{text}"),
+            }
+        };
+        let host = |name: &str, ip: &str| ExtraHost { hostname: name.into(), ip_address: ip.into() };
+        let control = |name: &str, value: &str| SystemControl { namespace: name.into(), value: value.into() };
+        let device = |from: &str, to: Option<&str>| Device {
+            host_path: from.into(),
+            container_path: to.map(str::to_owned),
+            permissions: Vec::new(),
+        };
+        use NetworkMode::{Awsvpc, Bridge, Host};
+        refused(Awsvpc, "dnsServers is not supported", &|c| c.dns_servers = vec!["10.0.0.2".into()]);
+        refused(Awsvpc, "extraHosts is not supported", &|c| c.extra_hosts = vec![host("a", "10.0.0.2")]);
+        refused(Host, "", &|c| c.extra_hosts = vec![host("a", "fd00::1")]);
+        refused(Bridge, "'10.0.0' in 'dnsServers'", &|c| c.dns_servers = vec!["10.0.0".into()]);
+        refused(Bridge, "is not a domain", &|c| c.dns_search_domains = vec!["a\nnameserver 6.6.6.6".into()]);
+        refused(Bridge, "needs a name and an IP address", &|c| c.extra_hosts = vec![host("a b", "10.0.0.2")]);
+        refused(Bridge, "needs a name and an IP address", &|c| c.extra_hosts = vec![host("a", "host-gateway")]);
+        refused(Bridge, "", &|c| c.system_controls = vec![control("net.core.somaxconn", "512")]);
+        refused(Host, "networkMode=host", &|c| c.system_controls = vec![control("net.core.somaxconn", "512")]);
+        refused(Host, "", &|c| c.system_controls = vec![control("kernel.msgmax", "65536")]);
+        for name in ["kernel.panic", "net.../../x", "vm.overcommit_memory", "fs.mqueue...x"] {
+            refused(Bridge, "is not a container's own", &|c| c.system_controls = vec![control(name, "1")]);
+        }
+        refused(Bridge, "needs a value", &|c| c.system_controls = vec![control("net.a", "")]);
+        let with = |d: Device| LinuxParameters { devices: vec![d], ..LinuxParameters::default() };
+        refused(Bridge, "", &|c| c.linux_parameters = Some(with(device("/dev/null", None))));
+        refused(Bridge, "absolute paths", &|c| c.linux_parameters = Some(with(device("/dev/null", Some("x")))));
+    }
+
+    #[test]
+    fn security_options_are_dockers() {
+        let check = |text: &str, want: Option<SecurityOption>| assert_eq!(SecurityOption::parse(text), want, "{text}");
+        check("no-new-privileges", Some(SecurityOption::NoNewPrivileges));
+        check("no-new-privileges=true", Some(SecurityOption::NoNewPrivileges));
+        check("seccomp=unconfined", Some(SecurityOption::SeccompUnconfined));
+        check("apparmor:unconfined", Some(SecurityOption::Nothing));
+        check("apparmor:mine", None);
+        check("label:type:mine", None);
+    }
+}
