@@ -65,7 +65,9 @@ impl TaskDefinitionSpec {
         }
         // AWS: they are. gVisor has no such parameters, and would say nothing.
         if !container.system_controls.is_empty() {
-            return refuse("Longshore does not honour systemControls on Fargate yet; remove it or see docs/coverage.md.");
+            return refuse(
+                "Longshore does not honour systemControls on Fargate yet; remove it or see docs/coverage.md.",
+            );
         }
         if let Some(linux) = &container.linux_parameters {
             if !linux.devices.is_empty() {

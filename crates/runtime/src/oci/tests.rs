@@ -9,7 +9,14 @@ fn facts() -> Facts {
         available: CapabilitySet::from_mask(0x1ff_feff_ffff),
         init: None,
         cgroup_v2: false,
-        devices: vec![Device { path: "/dev/fuse".into(), kind: 'c', major: 10, minor: 229, mode: 0o666, access: "rw".into() }],
+        devices: vec![Device {
+            path: "/dev/fuse".into(),
+            kind: 'c',
+            major: 10,
+            minor: 229,
+            mode: 0o666,
+            access: "rw".into(),
+        }],
     }
 }
 

@@ -1,0 +1,98 @@
+//! What a task definition says, seen from inside the running container: a row for each member.
+
+use crate::{
+    api::Api,
+    harness::{Cluster, until},
+};
+use serde_json::{Value, json};
+use std::os::unix::fs::FileTypeExt;
+
+/// What it says on standard output once it is done: one line for each `NAME=`.
+struct Said(String);
+
+impl Said {
+    /// All lines of a name.
+    fn of(&self, name: &str) -> Vec<&str> {
+        self.0.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('=')).collect()
+    }
+}
+
+/// Runs a task of one container, a definition's and this script, to its end.
+fn said(cluster: &Cluster, api: &Api, family: &str, more: &Value, script: &str) -> Said {
+    let mut container = json!({
+        "name": "main", "image": cluster.image, "memory": 32, "stopTimeout": 2, "command": ["sh", "-c", format!("{script}\necho done=yes")],
+        "logConfiguration": {"logDriver": "awslogs", "options": {
+            "awslogs-group": "said", "awslogs-region": "us-east-1", "awslogs-stream-prefix": family, "awslogs-create-group": "true"}},
+    });
+    container.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    api.ecs("RegisterTaskDefinition", &json!({"family": family, "containerDefinitions": [container]}));
+    let task = cluster.run(family, 1).remove(0);
+    let stopped = cluster.wait(&task, "STOPPED");
+    assert_eq!(stopped["containers"][0]["exitCode"], 0, "{stopped:#}\n{}", cluster.log());
+    let stream = format!("{family}/main/{}", task.rsplit('/').next().unwrap());
+    Said(until("what it said", || {
+        let answer = api
+            .try_logs("GetLogEvents", &json!({"logGroupName": "said", "logStreamName": stream, "startFromHead": true}));
+        let answer = answer.ok()?;
+        let lines = answer["events"].as_array()?.iter().map(|event| event["message"].as_str().unwrap());
+        let text = lines.collect::<Vec<_>>().join("\n");
+        text.ends_with("done=yes").then_some(text)
+    }))
+}
+
+#[test]
+fn a_container_is_given_names_parameters_and_devices() {
+    let cluster = Cluster::start(1);
+    let api = cluster.api();
+    let device = json!({"hostPath": "/dev/kmsg", "containerPath": "/dev/mine", "permissions": ["write"]});
+    let more = json!({
+        "extraHosts": [{"hostname": "db", "ipAddress": "10.9.9.9"}, {"hostname": "six", "ipAddress": "fd00::9"}],
+        "dnsServers": ["10.8.8.8", "10.8.8.9"], "dnsSearchDomains": ["corp.example", "example"],
+        "dockerSecurityOptions": ["no-new-privileges"],
+        "systemControls": [{"namespace": "net.core.somaxconn", "value": "777"}, {"namespace": "kernel.msgmax", "value": "70000"}],
+        "linuxParameters": {"devices": [device]},
+    });
+    let script = "while read a n; do echo hosts=$a $n; done < /etc/hosts
+        while read k v; do echo $k=$v; done < /etc/resolv.conf
+        echo somaxconn=$(cat /proc/sys/net/core/somaxconn)
+        echo msgmax=$(cat /proc/sys/kernel/msgmax)
+        while read k v; do case $k in NoNewPrivs:|Seccomp:) echo $k=$v;; esac; done < /proc/self/status
+        echo node=$(stat -c %F /dev/mine 2> /dev/null)
+        (: > /dev/mine) 2> /dev/null && echo device=write
+        (: < /dev/mine) 2> /dev/null && echo device=read
+        (: > /dev/kmsg) 2> /dev/null; true";
+    let told = said(&cluster, &api, "all", &more, script);
+    assert!(told.of("hosts").ends_with(&["10.9.9.9 db", "fd00::9 six"]), "{}", told.0);
+    assert_eq!(told.of("nameserver"), ["10.8.8.8", "10.8.8.9"], "{}", told.0);
+    assert_eq!(told.of("search"), ["corp.example example"]);
+    assert_eq!((told.of("somaxconn"), told.of("msgmax")), (vec!["777"], vec!["70000"]));
+    assert_eq!((told.of("NoNewPrivs:"), told.of("Seccomp:")), (vec!["1"], vec!["2"]));
+    assert_eq!((told.of("node"), told.of("device")), (vec!["character special file"], vec!["write"]), "{}", told.0);
+
+    // Another one has none of it, and may do what it was let.
+    let more = json!({"dockerSecurityOptions": ["seccomp:unconfined", "apparmor:unconfined"]});
+    let told = said(&cluster, &api, "none", &more, script);
+    assert_eq!((told.of("NoNewPrivs:"), told.of("Seccomp:")), (vec!["0"], vec!["0"]));
+    assert_eq!((told.of("somaxconn"), told.of("node")), (vec!["4096"], vec![""]), "{}", told.0);
+    assert!(!told.of("search").contains(&"corp.example example"));
+}
+
+#[test]
+fn a_device_that_is_not_there_is_said() {
+    let cluster = Cluster::start(1);
+    let api = cluster.api();
+    assert!(std::fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    for (number, (path, words)) in
+        [("/dev/nothing", "No such file"), ("/etc/hostname", "not a device node")].iter().enumerate()
+    {
+        let container = json!({
+            "name": "main", "image": cluster.image, "memory": 16, "command": ["true"],
+            "linuxParameters": {"devices": [{"hostPath": path}]},
+        });
+        let family = format!("lost{number}");
+        api.ecs("RegisterTaskDefinition", &json!({"family": family, "containerDefinitions": [container]}));
+        let stopped = cluster.wait(&cluster.run(&family, 1).remove(0), "STOPPED");
+        let reason = stopped["containers"][0]["reason"].as_str().unwrap();
+        assert!(reason.starts_with("CannotCreateContainerError") && reason.contains(words), "{reason}");
+    }
+}
