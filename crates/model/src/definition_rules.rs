@@ -91,6 +91,7 @@ impl TaskDefinitionSpec {
             }
             self.check_container(container)?;
         }
+        crate::container_order::check(&self.containers)?;
         self.check_sums()?;
         self.check_ports()?;
         let on_fargate = self.requires_compatibilities.contains(&Compatibility::Fargate);

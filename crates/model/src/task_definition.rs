@@ -4,8 +4,8 @@
 //! here, to the rules in `definition_rules`, to the conversion in `server::api`, and to the agent.
 
 use crate::{
-    CpuUnits, Device, ExtraHost, Family, HealthCheck, MemoryMib, Port, Protocol, Reservation, SystemControl, Tags,
-    TaskDefinitionArn, TaskOverrides, Timestamp,
+    ContainerDependency, CpuUnits, DependencyCondition, Device, ExtraHost, Family, HealthCheck, MemoryMib, Port,
+    Protocol, Reservation, SystemControl, Tags, TaskDefinitionArn, TaskOverrides, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -149,6 +149,8 @@ pub struct ContainerDefinition {
     pub log_configuration: Option<LogConfiguration>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health_check: Option<HealthCheck>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<ContainerDependency>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dns_servers: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -366,7 +368,7 @@ impl TaskDefinitionSpec {
             if container.port_mappings.iter().any(|m| matches!(m.spec, PortSpec::Range { .. })) {
                 names.insert("ecs.capability.network.container-port-range");
             }
-            if container.start_timeout.is_some() {
+            if container.start_timeout.is_some() || !container.depends_on.is_empty() {
                 names.insert("ecs.capability.container-ordering");
             }
             if container.is_checked() {
@@ -388,6 +390,11 @@ impl TaskDefinitionSpec {
 }
 
 impl ContainerDefinition {
+    /// The containers it waits for, by name.
+    pub fn dependencies(&self) -> impl Iterator<Item = (&str, DependencyCondition)> {
+        self.depends_on.iter().map(|on| (on.container_name.as_str(), on.condition))
+    }
+
     /// Whether its health is asked for.
     pub fn is_checked(&self) -> bool {
         self.health_check.as_ref().is_some_and(|check| check.argv().is_some())

@@ -315,7 +315,7 @@ fn known(view: &View) -> &'static str {
 fn progress(state: &ContainerState) -> &'static str {
     match state.phase {
         Phase::Waiting | Phase::Pulling { .. } => "NONE",
-        Phase::Connecting { .. } | Phase::Creating { .. } => "PULLED",
+        Phase::Held { .. } | Phase::Connecting { .. } | Phase::Creating { .. } => "PULLED",
         Phase::Starting { .. } => "CREATED",
         Phase::Running { .. } | Phase::Stopping { .. } | Phase::Killing { .. } => "RUNNING",
         Phase::Removing { .. } | Phase::Gone => "STOPPED",

@@ -6,11 +6,13 @@
 
 mod health;
 mod observe;
+mod order;
 mod step;
 #[cfg(test)]
 mod tests;
 
 pub use health::{Probed, Watch};
+pub use order::Dependency;
 pub use step::step;
 pub(crate) use step::timed_out;
 
@@ -123,6 +125,9 @@ pub struct ContainerState {
     pub start_timeout: Option<u32>,
     /// Seconds from stop signal to SIGKILL.
     pub stop_timeout: u32,
+    /// What it waits for before it is made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<Dependency>,
     /// How far it has come.
     pub phase: Phase,
     /// What its image said.
@@ -160,12 +165,14 @@ pub struct ContainerState {
 /// How far a container has come. It only moves down this list; each wait carries its deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs)] // `by`: the deadline of the wait.
+#[allow(missing_docs)] // `by`: the deadline of the wait; `since`: when it began.
 pub enum Phase {
     /// Nothing was done yet.
     Waiting,
     /// Its image is being pulled.
     Pulling { by: Timestamp },
+    /// Its image is here; what it depends on has not come yet.
+    Held { since: Timestamp },
     /// Its network is being made.
     Connecting { by: Timestamp },
     /// It is being created.
@@ -302,12 +309,18 @@ impl TaskState {
         has_interface: bool,
         containers: impl IntoIterator<Item = (&'a ContainerDefinition, Arc<str>, bool)>,
     ) -> Self {
-        let container = |(definition, runtime_id, ships): (&ContainerDefinition, Arc<str>, bool)| ContainerState {
+        let given: Vec<_> = containers.into_iter().collect();
+        let place = |name: &str| given.iter().position(|(definition, ..)| definition.name == name);
+        let container = |(definition, runtime_id, ships): &(&ContainerDefinition, Arc<str>, bool)| ContainerState {
             name: definition.name.as_str().into(),
-            runtime_id,
+            runtime_id: runtime_id.clone(),
             essential: definition.essential,
             start_timeout: definition.start_timeout,
             stop_timeout: definition.stop_timeout.unwrap_or(limits::STOP_SECONDS),
+            depends_on: definition
+                .dependencies()
+                .filter_map(|(on, condition)| Some(Dependency { at: place(on)?, condition }))
+                .collect(),
             phase: Phase::Waiting,
             pulled: None,
             endpoint: None,
@@ -317,13 +330,13 @@ impl TaskState {
             exit_code: None,
             oom: false,
             reason: None,
-            logs_open: ships,
+            logs_open: *ships,
             watch: definition.health_check.as_ref().and_then(Watch::new),
         };
         Self {
             stop: None,
             interface: has_interface.then_some(Interface::Waiting),
-            containers: containers.into_iter().map(container).collect(),
+            containers: given.iter().map(container).collect(),
             end: End::Live,
             dropped: None,
             unstoppable: false,
@@ -331,6 +344,15 @@ impl TaskState {
             pull_started: None,
             pull_stopped: None,
             execution_stopped: None,
+        }
+    }
+
+    /// When the wait of the container at that position for others ends. It began then, so nothing is past.
+    fn held_until(&self, at: usize) -> Option<Timestamp> {
+        let Phase::Held { since } = self.containers[at].phase else { return None };
+        match self.turn(at, since, Timestamp(i64::MIN)) {
+            order::Turn::Later(by) => by,
+            order::Turn::Now | order::Turn::Never(_) => None,
         }
     }
 
@@ -348,7 +370,8 @@ impl TaskState {
             Some(Interface::Attaching { by }) if self.stop.is_none() => Some(by),
             Some(Interface::Waiting | Interface::Attaching { .. } | Interface::Attached) | None => None,
         };
-        containers.chain(watches).chain(interface).chain(end).min()
+        let held = (0..self.containers.len()).filter_map(|at| self.held_until(at));
+        containers.chain(watches).chain(held).chain(interface).chain(end).min()
     }
 }
 
@@ -356,7 +379,7 @@ impl Phase {
     /// The deadline of what is waited for.
     pub fn deadline(self) -> Option<Timestamp> {
         match self {
-            Self::Waiting | Self::Gone => None,
+            Self::Waiting | Self::Held { .. } | Self::Gone => None,
             Self::Pulling { by }
             | Self::Connecting { by }
             | Self::Creating { by }

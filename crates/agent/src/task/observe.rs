@@ -49,6 +49,7 @@ impl TaskState {
                 Phase::Removing { .. } => self.overdue,
                 Phase::Waiting
                 | Phase::Pulling { .. }
+                | Phase::Held { .. }
                 | Phase::Connecting { .. }
                 | Phase::Creating { .. }
                 | Phase::Starting { .. }
@@ -68,6 +69,7 @@ impl ContainerState {
         match self.phase {
             Phase::Waiting
             | Phase::Pulling { .. }
+            | Phase::Held { .. }
             | Phase::Connecting { .. }
             | Phase::Creating { .. }
             | Phase::Starting { .. } => ContainerStatus::Pending,

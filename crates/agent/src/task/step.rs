@@ -5,6 +5,7 @@
 
 use super::{
     ContainerState, Effect, End, Event, Happened, Interface, Operation, Phase, TaskState, limits, no_longer_assigned,
+    order::Turn,
 };
 use model::{Stop, StopCode, Timestamp};
 use std::sync::Arc;
@@ -71,7 +72,7 @@ impl One<'_> {
             Happened::Pulled(pulled) => {
                 if let Phase::Pulling { .. } = self.phase() {
                     self.container().pulled = Some(pulled.clone());
-                    self.begin(Operation::Connect);
+                    self.container().phase = Phase::Held { since: self.now };
                 }
             }
             Happened::Connected(endpoint) => {
@@ -126,6 +127,7 @@ impl One<'_> {
                     Phase::Removing { tries, .. } => tries + 1,
                     Phase::Waiting
                     | Phase::Pulling { .. }
+                    | Phase::Held { .. }
                     | Phase::Connecting { .. }
                     | Phase::Creating { .. }
                     | Phase::Starting { .. }
@@ -150,6 +152,7 @@ impl One<'_> {
             Phase::Starting { .. } => Some(Operation::Start),
             // A removal that failed is tried again at its deadline.
             Phase::Waiting
+            | Phase::Held { .. }
             | Phase::Running { .. }
             | Phase::Stopping { .. }
             | Phase::Killing { .. }
@@ -193,6 +196,7 @@ impl One<'_> {
             }
             Phase::Waiting
             | Phase::Pulling { .. }
+            | Phase::Held { .. }
             | Phase::Connecting { .. }
             | Phase::Creating { .. }
             | Phase::Gone => {}
@@ -209,6 +213,7 @@ impl One<'_> {
             // What is being made or removed is not there at times.
             Phase::Waiting
             | Phase::Pulling { .. }
+            | Phase::Held { .. }
             | Phase::Connecting { .. }
             | Phase::Creating { .. }
             | Phase::Starting { .. }
@@ -230,7 +235,7 @@ impl One<'_> {
     fn deadline_passed(&mut self) {
         let start = self.container().start_limit();
         match self.phase() {
-            Phase::Waiting | Phase::Gone => {}
+            Phase::Waiting | Phase::Held { .. } | Phase::Gone => {}
             Phase::Pulling { .. } => {
                 self.give_up(format!("DockerTimeoutError: {}", timed_out("PULLED", limits::PULL)).into())
             }
@@ -270,6 +275,7 @@ impl One<'_> {
         match self.phase() {
             Phase::Waiting | Phase::Gone => {}
             Phase::Pulling { .. } => self.begin(Operation::Pull),
+            Phase::Held { .. } => self.container().phase = Phase::Held { since: self.now },
             Phase::Connecting { .. } => self.begin(Operation::Connect),
             Phase::Creating { .. } => self.begin(Operation::Create),
             // Whether it had started is unknown, and nothing may start once the task is to stop.
@@ -303,8 +309,10 @@ impl One<'_> {
     /// What a task that stops means for it.
     fn stop(&mut self) {
         match self.phase() {
-            Phase::Waiting => self.container().phase = Phase::Gone,
+            Phase::Waiting | Phase::Held { .. } => self.container().phase = Phase::Gone,
             Phase::Pulling { .. } | Phase::Connecting { .. } | Phase::Creating { .. } => self.begin(Operation::Remove),
+            // What needs it ends first.
+            Phase::Running { .. } if self.state.is_needed(self.at) => {}
             Phase::Running { .. } => self.signal(),
             // A start can not be taken back; it ends soon, one way or another.
             Phase::Starting { .. }
@@ -361,6 +369,7 @@ fn look_again(state: &TaskState, effects: &mut Vec<Effect>) {
             }
             Phase::Waiting
             | Phase::Pulling { .. }
+            | Phase::Held { .. }
             | Phase::Connecting { .. }
             | Phase::Creating { .. }
             | Phase::Starting { .. }
@@ -437,6 +446,7 @@ fn settle(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
             state.pull_started.get_or_insert(now);
         }
     }
+    while take_turns(state, now, effects) {}
     for container in &mut state.containers {
         let runs = matches!(container.phase, Phase::Running { .. });
         if let Some(watch) = &mut container.watch {
@@ -456,6 +466,30 @@ fn settle(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
         state.end = End::Forgotten;
         effects.push(Effect::Forget);
     }
+}
+
+/// Goes on with what has waited for others; true if that may concern others still. Each container has its turn once.
+fn take_turns(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) -> bool {
+    let mut moved = false;
+    for at in 0..state.containers.len() {
+        let Phase::Held { since } = state.containers[at].phase else { continue };
+        let turn = state.turn(at, since, now);
+        let mut one = One { state, at, now, effects };
+        match turn {
+            Turn::Now => one.begin(Operation::Connect),
+            Turn::Later(_) => continue,
+            Turn::Never(reason) => {
+                one.give_up(reason);
+                for at in 0..state.containers.len() {
+                    if state.stop.is_some() {
+                        One { state, at, now, effects }.stop();
+                    }
+                }
+            }
+        }
+        moved = true;
+    }
+    moved
 }
 
 /// AWS: the original's words for a `DockerTimeoutError` (ecs-agent `dockerapi/errors.go`).

@@ -96,3 +96,63 @@ fn a_device_that_is_not_there_is_said() {
         assert!(reason.starts_with("CannotCreateContainerError") && reason.contains(words), "{reason}");
     }
 }
+
+/// A container that tells by the machine's uptime when it did what.
+fn telling(cluster: &Cluster, name: &str, script: &str, more: &Value) -> Value {
+    let tell = "tell() { read up rest < /proc/uptime; echo $1=$up; };";
+    let mut container = json!({
+        "name": name, "image": cluster.image, "memory": 16, "stopTimeout": 5, "essential": name == "app",
+        "command": ["sh", "-c", format!("{tell} {script}")],
+        "logConfiguration": {"logDriver": "awslogs", "options": {
+            "awslogs-group": "order", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "o", "awslogs-create-group": "true"}},
+    });
+    container.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    container
+}
+
+/// When a container did something, in seconds of the machine's uptime.
+fn when(api: &Api, task: &str, container: &str, what: &str) -> f64 {
+    let stream = format!("o/{container}/{}", task.rsplit('/').next().unwrap());
+    until(&format!("{what} of {container}"), || {
+        let asked = json!({"logGroupName": "order", "logStreamName": stream, "startFromHead": true});
+        let answer = api.try_logs("GetLogEvents", &asked).ok()?;
+        let lines = answer["events"].as_array()?.iter().map(|event| event["message"].as_str().unwrap());
+        lines.filter_map(|line| line.strip_prefix(what)?.strip_prefix('=')).find_map(|up| up.parse().ok())
+    })
+}
+
+#[test]
+fn containers_begin_and_end_in_their_order() {
+    let cluster = Cluster::start(1);
+    let api = cluster.api();
+    let stays = "trap 'tell told; sleep 0.3; tell ended; exit 0' TERM; tell began; while :; do sleep 0.1; done";
+    let db =
+        json!({"healthCheck": {"command": ["CMD-SHELL", "test -e /ready"], "interval": 5, "timeout": 2, "retries": 3}});
+    let app = json!({"dependsOn": [
+        {"containerName": "init", "condition": "SUCCESS"}, {"containerName": "db", "condition": "HEALTHY"}]});
+    let containers = [
+        telling(&cluster, "app", stays, &app),
+        telling(&cluster, "db", &format!("sleep 1; : > /ready; tell ready; {stays}"), &db),
+        telling(&cluster, "init", "sleep 1; tell ended", &json!({})),
+    ];
+    api.ecs("RegisterTaskDefinition", &json!({"family": "order", "containerDefinitions": containers}));
+    let task = cluster.run("order", 1).remove(0);
+    cluster.wait(&task, "RUNNING");
+    let began = when(&api, &task, "app", "began");
+    assert!(began > when(&api, &task, "db", "ready"), "it waited for health");
+    assert!(began > when(&api, &task, "init", "ended"), "it waited for the end");
+    api.ecs("StopTask", &json!({"task": task}));
+    let stopped = cluster.wait(&task, "STOPPED");
+    assert!(when(&api, &task, "db", "told") >= when(&api, &task, "app", "ended"), "{stopped:#}");
+
+    // What is waited for fails: the task never starts, and says why.
+    let mut containers = containers;
+    containers[2] = telling(&cluster, "init", "exit 7", &json!({}));
+    api.ecs("RegisterTaskDefinition", &json!({"family": "broken", "containerDefinitions": containers}));
+    let stopped = cluster.wait(&cluster.run("broken", 1).remove(0), "STOPPED");
+    assert_eq!(stopped["stopCode"], "TaskFailedToStart", "{stopped:#}");
+    let app = stopped["containers"].as_array().unwrap().iter().find(|c| c["name"] == "app").unwrap();
+    let words =
+        "ContainerDependencyError: container 'init', waited for as SUCCESS, did not exit successfully (exit code 7)";
+    assert_eq!(app["reason"], words, "{stopped:#}");
+}

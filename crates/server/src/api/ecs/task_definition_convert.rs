@@ -4,10 +4,10 @@
 use super::size;
 use crate::api::ApiError;
 use model::{
-    Compatibility, ContainerDefinition, CpuUnits, Device, DevicePermission, ExtraHost, Family, HealthCheck,
-    LinuxParameters, LogConfiguration, LogDriver, MemoryMib, NetworkMode, PortMapping, PortSpec, Protocol,
-    RuntimePlatform, SecurityOption, SystemControl, TaskDefinition, TaskDefinitionSpec, TaskDefinitionStatus, Tmpfs,
-    Ulimit,
+    Compatibility, ContainerDefinition, ContainerDependency, CpuUnits, DependencyCondition, Device, DevicePermission,
+    ExtraHost, Family, HealthCheck, LinuxParameters, LogConfiguration, LogDriver, MemoryMib, NetworkMode, PortMapping,
+    PortSpec, Protocol, RuntimePlatform, SecurityOption, SystemControl, TaskDefinition, TaskDefinitionSpec,
+    TaskDefinitionStatus, Tmpfs, Ulimit,
 };
 use scheduler::Expression;
 use shapes::ecs as aws;
@@ -170,6 +170,7 @@ fn container(given: aws::ContainerDefinition) -> Result<ContainerDefinition, Api
     let ulimits = given.ulimits.unwrap_or_default().into_iter();
     let hosts = given.extra_hosts.unwrap_or_default().into_iter();
     let controls = given.system_controls.unwrap_or_default().into_iter();
+    let dependencies = given.depends_on.unwrap_or_default().into_iter();
     let docker_security_options = given.docker_security_options.unwrap_or_default();
     if let Some(other) = docker_security_options.iter().find(|option| SecurityOption::parse(option).is_none()) {
         return Err(not_honoured(format_args!("containerDefinitions.dockerSecurityOptions {other}")));
@@ -196,6 +197,7 @@ fn container(given: aws::ContainerDefinition) -> Result<ContainerDefinition, Api
         linux_parameters: linux(given.linux_parameters.unwrap_or_default()).map_err(|what| invalid(&what))?,
         docker_labels: given.docker_labels.unwrap_or_default(),
         log_configuration: given.log_configuration.map(|log| logging(&name, log)).transpose()?,
+        depends_on: dependencies.map(dependency).collect::<Result<_, _>>().map_err(|what| invalid(&what))?,
         dns_servers: given.dns_servers.unwrap_or_default(),
         dns_search_domains: given.dns_search_domains.unwrap_or_default(),
         extra_hosts: hosts.map(extra_host).collect(),
@@ -234,6 +236,14 @@ fn ulimit(given: aws::Ulimit) -> Ulimit {
         soft: given.soft_limit.unwrap_or(0).into(),
         hard: given.hard_limit.unwrap_or(0).into(),
     }
+}
+
+fn dependency(given: aws::ContainerDependency) -> Result<ContainerDependency, String> {
+    let condition = given.condition.unwrap_or_default();
+    let Some(condition) = DependencyCondition::parse(&condition) else {
+        return Err(format!("'{condition}' is no condition of 'dependsOn': START, COMPLETE, SUCCESS or HEALTHY."));
+    };
+    Ok(ContainerDependency { container_name: given.container_name.unwrap_or_default(), condition })
 }
 
 fn extra_host(given: aws::HostEntry) -> ExtraHost {
@@ -435,6 +445,10 @@ fn shown(container: &ContainerDefinition, mode: NetworkMode) -> aws::ContainerDe
         docker_labels: (!container.docker_labels.is_empty()).then(|| container.docker_labels.clone()),
         log_configuration: log,
         health_check: container.health_check.as_ref().map(shown_health),
+        depends_on: listed(&container.depends_on, |on| aws::ContainerDependency {
+            container_name: Some(on.container_name.clone()),
+            condition: Some(on.condition.as_str().to_owned()),
+        }),
         dns_servers: some(&container.dns_servers),
         dns_search_domains: some(&container.dns_search_domains),
         extra_hosts: listed(&container.extra_hosts, |host| aws::HostEntry {

@@ -18,6 +18,7 @@ pub(crate) const HONOURED: &[Row] = &[
         &[
             "containerDefinitions.command",
             "containerDefinitions.cpu",
+            "containerDefinitions.dependsOn.*",
             "containerDefinitions.dnsSearchDomains",
             "containerDefinitions.dnsServers",
             "containerDefinitions.dockerLabels.*",
