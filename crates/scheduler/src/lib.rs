@@ -3,9 +3,11 @@
 //! Nothing here waits, reads a clock or keeps state between calls: the caller hands in what it knows (`Candidate`),
 //! what it wants (`PlacementRequest`) and a seed, and gets a `Plan` that also says what was held back and why. The
 //! same `query::Expression` serves `memberOf` constraints and the filter of ListContainerInstances. `service` decides what a
-//! service does next in the same way; it asks for tasks, and does not place them.
+//! service does next in the same way; it asks for tasks, and does not place them. `fleet` turns the question round: which instances
+//! would do for the tasks there are.
 
 pub mod capacity;
+pub mod fleet;
 pub mod place;
 pub mod query;
 pub mod reclaim;

@@ -47,6 +47,17 @@ impl Size {
         };
         TABLE.iter().any(fits)
     }
+
+    /// The smallest that holds so much. `None` if there is none so large. A greater number of CPU units is never the cheaper
+    /// way to more memory, so the fewest come first.
+    pub fn holding(cpu: CpuUnits, memory: MemoryMib) -> Option<Self> {
+        let rows = TABLE.iter().filter(|row| row.cpu >= cpu.0 && row.last >= memory.0);
+        rows.map(|row| {
+            let steps = memory.0.saturating_sub(row.first).div_ceil(row.step);
+            Self { cpu: CpuUnits(row.cpu), memory: MemoryMib(row.first + steps * row.step) }
+        })
+        .min()
+    }
 }
 
 #[cfg(test)]
@@ -86,5 +97,33 @@ mod tests {
         }
         assert_eq!(right, 77);
         assert!(wrong > 1_000, "{wrong}");
+    }
+
+    #[test]
+    fn what_is_no_size_is_rounded_up_to_the_next() {
+        let holding = |cpu: u32, memory: u32| {
+            Size::holding(CpuUnits(cpu), MemoryMib(memory)).map(|size| (size.cpu.0, size.memory.0))
+        };
+        for (cpu, memory, want) in [
+            (0, 0, Some((256, 512))),
+            (256, 512, Some((256, 512))),
+            (10, 513, Some((256, 1_024))),
+            (256, 2_049, Some((512, 3_072))),
+            (257, 100, Some((512, 1_024))),
+            (1_024, 1_024, Some((1_024, 2_048))),
+            (4_096, 31_000, Some((8_192, 32_768))),
+            (16_385, 62_000, Some((32_768, 122_880))),
+            (32_768, 249_857, None),
+            (32_769, 512, None),
+        ] {
+            assert_eq!(holding(cpu, memory), want, "{cpu} units, {memory} MiB");
+        }
+        let guide = guide();
+        for cpu in (0..=33_000).step_by(128) {
+            for memory in (0..=250_880).step_by(512) {
+                let plain = guide.iter().copied().filter(|(has, holds)| *has >= cpu && *holds >= memory).min();
+                assert_eq!(holding(cpu, memory), plain, "{cpu} units, {memory} MiB");
+            }
+        }
     }
 }
