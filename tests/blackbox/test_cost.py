@@ -49,6 +49,20 @@ class Cost(Case):
         anywhere = {"Or": [nobody, {"Not": nobody}]}
         self.ask(GroupBy=[service], Filter=anywhere)
 
+    def test_what_it_would_have_cost_elsewhere(self):
+        workload = {"Type": "TAG", "Key": "longshore:workload"}
+        metrics = ["longshore:AsRunCost", "longshore:EC2Cost", "longshore:FargateCost", "longshore:IdleHours"]
+        for part in self.ask(GroupBy=[workload], Metrics=metrics):
+            for group in part["Groups"]:
+                self.assertTrue(group["Keys"][0].startswith("longshore:workload$"), group)
+                self.assertLessEqual(set(group["Metrics"]), set(metrics))
+                for name, metric in group["Metrics"].items():
+                    self.assertEqual("Hrs" if name == "longshore:IdleHours" else "USD", metric["Unit"])
+                    self.assertGreaterEqual(decimal.Decimal(metric["Amount"]), 0)
+        usage_type = {"Type": "DIMENSION", "Key": "USAGE_TYPE"}
+        self.refused("ValidationException", self.ask, GroupBy=[usage_type], Metrics=metrics)
+        self.refused("ValidationException", self.ask, Metrics=["longshore:Weather"])
+
     def test_what_is_not_honoured(self):
         self.refused("ValidationException", self.ask, GroupBy=[{"Type": "DIMENSION", "Key": "TENANCY"}])
         self.refused("ValidationException", self.ask, Metrics=["NormalizedUsageAmount"])

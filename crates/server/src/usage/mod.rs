@@ -3,14 +3,15 @@
 //! A task's time is its own record's, so nothing here depends on when somebody looked. The machines of the Fargate pool are not
 //! metered: their tasks are. Nor is a container instance whose machine is local, since that is metered itself.
 
+pub(crate) mod advice;
 mod metered;
 
 pub(crate) use metered::Metered;
 
 use crate::context::Context;
 use model::{
-    AccountId, CapacityProvider, ContainerInstance, CpuArchitecture, InstanceStatus, LaunchType, Machine, Pool, Run,
-    Scope, ServiceArn, Task, Timestamp, fargate,
+    AccountId, CapacityProvider, ContainerInstance, ContainerInstanceArn, CpuArchitecture, InstanceStatus, LaunchType,
+    Machine, Pool, Run, Scope, ServiceArn, Task, Timestamp, fargate,
 };
 use state::{ChangedRecord, ClusterRow, Kind, Snapshot};
 use std::{
@@ -29,13 +30,24 @@ pub(crate) fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join(FOLDER)
 }
 
+/// The name under which an instance is metered: that of its machine if it is a local one, else its own.
+fn metered_as(snapshot: &Snapshot, arn: &ContainerInstanceArn) -> Arc<str> {
+    let machine = snapshot.instance(arn).and_then(|row| row.instance.ec2_instance_id.as_deref());
+    let local = machine.filter(|id| snapshot.machine(&arn.cluster.scope, id).is_some());
+    local.unwrap_or(arn.id.as_str()).into()
+}
+
 /// What a task uses: up to its end, or up to now.
-fn of_task(task: &Task, now: Timestamp) -> Option<Usage> {
+fn of_task(snapshot: &Snapshot, task: &Task, now: Timestamp) -> Option<Usage> {
     let (cpu, memory) = (task.reservation.cpu.0, task.reservation.memory.0);
     let times = &task.times;
+    let held = |external| {
+        let on = Some(metered_as(snapshot, &task.instance_arn()));
+        (Some(times.created), Resource::OnInstance { cpu, memory, external, on })
+    };
     let (from, what) = match task.launch_type {
-        LaunchType::Ec2 => (Some(times.created), Resource::OnInstance { cpu, memory, external: false }),
-        LaunchType::External => (Some(times.created), Resource::OnInstance { cpu, memory, external: true }),
+        LaunchType::Ec2 => held(false),
+        LaunchType::External => held(true),
         // AWS: from when the image is pulled; one that came to neither has cost nothing.
         LaunchType::Fargate => {
             let storage = task.ephemeral_storage_gib.unwrap_or(0).saturating_sub(FREE_STORAGE_GIB);
@@ -160,7 +172,7 @@ fn ended_in_cluster(after: &Snapshot, before: &ClusterRow, cluster: &ClusterRow,
     for (was, is) in changes.tasks() {
         let was_over = was.is_some_and(|was| was.stopped_at().is_some());
         if let Some(at) = is.stopped_at().filter(|_| !was_over) {
-            ended.extend(of_task(is, at));
+            ended.extend(of_task(after, is, at));
         }
     }
     for (was, is) in changes.instances() {
@@ -181,7 +193,7 @@ fn ended_in_record(snapshot: &Snapshot, record: &ChangedRecord) -> Option<Vec<Us
     // The other kinds use nothing.
     if record.kind == Kind::Task {
         let task = snapshot.task(&key.parse().ok()?)?;
-        task.stopped_at().map(|at| of_task(task, at).into_iter().collect())
+        task.stopped_at().map(|at| of_task(snapshot, task, at).into_iter().collect())
     } else if record.kind == Kind::ContainerInstance {
         let row = snapshot.instance(&key.parse().ok()?)?;
         let at = row.instance.agent_changed_at;
@@ -204,7 +216,7 @@ fn going_on(snapshot: &Snapshot, now: Timestamp, mut take: impl FnMut(&Usage)) {
             of_instance(snapshot, &row.instance, now).iter().for_each(&mut take);
         }
         for task in snapshot.live_tasks_on(&row.instance.arn) {
-            of_task(task, now).iter().for_each(&mut take);
+            of_task(snapshot, task, now).iter().for_each(&mut take);
         }
     }
     for machine in snapshot.all_machines() {

@@ -61,7 +61,7 @@ fn a_fargate_task_is_billed_from_its_pull_to_its_stop() {
         ("and without a minimum", stopped(task(LaunchType::External), 3_000), Some(2)),
         ("asked by a clock that was set back", pulled(task(LaunchType::Fargate), 60_000), Some(0)),
     ] {
-        assert_eq!(of_task(&task, now).map(|usage| usage.seconds()), seconds, "{what}");
+        assert_eq!(of_task(&Snapshot::default(), &task, now).map(|usage| usage.seconds()), seconds, "{what}");
     }
 }
 
@@ -72,7 +72,7 @@ fn a_fargate_task_is_charged_for_what_it_asked_for() {
         let mut task = stopped(pulled(task(LaunchType::Fargate), 0), 3_600_000);
         task.platform = architecture(CpuArchitecture::X86_64);
         change(&mut task);
-        let usage = of_task(&task, Timestamp(0)).unwrap();
+        let usage = of_task(&Snapshot::default(), &task, Timestamp(0)).unwrap();
         let types: Vec<_> = usage.charges().iter().map(|charge| charge.usage_type.to_string()).collect();
         assert_eq!(types, wants);
         assert_eq!(usage.owner.capacity_provider.as_deref(), Some(provider));

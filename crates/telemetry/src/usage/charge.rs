@@ -55,7 +55,7 @@ impl Usage {
                 }
                 charges
             }
-            Resource::OnInstance { cpu, memory, external } => {
+            Resource::OnInstance { cpu, memory, external, on: _ } => {
                 // AWS lists no tasks of ECS Anywhere; ours are listed under a name of the same form.
                 let place = if *external { "Anywhere" } else { "EC2" };
                 vec![

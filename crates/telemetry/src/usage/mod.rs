@@ -75,6 +75,9 @@ pub enum Resource {
         /// Whether its launch type is EXTERNAL.
         #[serde(default)]
         external: bool,
+        /// The instance, by the name that [`Usage::instance`] has for it. What was written before there was this has none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        on: Option<Arc<str>>,
     },
     /// A machine, used or not.
     Instance {
@@ -125,6 +128,18 @@ impl Resource {
 }
 
 impl Usage {
+    /// The instance that this is, or that it was on: a local machine's id, else a container instance's.
+    pub fn instance(&self) -> Option<&str> {
+        match &self.what {
+            Resource::Fargate { .. } => None,
+            Resource::OnInstance { on, .. } => on.as_deref(),
+            // A machine's key goes on with the beginning of its run.
+            Resource::Instance { .. } | Resource::External => {
+                self.key.rsplit('/').next().and_then(|name| name.split('@').next())
+            }
+        }
+    }
+
     /// How many seconds are billed. AWS: those that were begun count whole.
     pub fn seconds(&self) -> u64 {
         let millis = u64::try_from(self.to.millis_since(self.from)).unwrap_or(0);

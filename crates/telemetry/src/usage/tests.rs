@@ -33,7 +33,7 @@ fn total(usage: &Usage, from: i64, to: i64) -> Total {
 #[test]
 fn seconds_begun_count_and_a_minute_at_least() {
     let machine = || Resource::Instance { instance_type: None };
-    let held = || Resource::OnInstance { cpu: 1, memory: 1, external: false };
+    let held = || Resource::OnInstance { cpu: 1, memory: 1, external: false, on: None };
     for (what, millis, over, seconds) in [
         (fargate(256, 512, 0), 0, true, 60),
         (fargate(256, 512, 0), 60_000, true, 60),
@@ -65,7 +65,7 @@ fn an_hour_costs_what_is_published() {
         (machine("t3.medium"), "0.0416000000", None),
         (machine("x9.huge"), "0.0000000000", Some("BoxUsage:x9.huge")),
         (Resource::Instance { instance_type: None }, "0.0000000000", Some("BoxUsage:unknown")),
-        (Resource::OnInstance { cpu: 1_024, memory: 1_024, external: false }, "0.0000000000", None),
+        (Resource::OnInstance { cpu: 1_024, memory: 1_024, external: false, on: None }, "0.0000000000", None),
         (Resource::External, "0.0102500000", None),
     ] {
         let total = total(&usage(0, HOUR, what.clone()), 0, HOUR);
@@ -139,11 +139,11 @@ fn the_price_file_is_written_as_it_is_read() {
 fn what_is_stored_is_as_every_version_has_written_it() {
     let kinds = [
         fargate(256, 512, 30),
-        Resource::OnInstance { cpu: 10, memory: 64, external: true },
+        Resource::OnInstance { cpu: 10, memory: 64, external: true, on: None },
         Resource::Instance { instance_type: Some("t3.medium".into()) },
         Resource::External,
     ];
-    let full = kinds.map(|what| {
+    let full = |what| {
         let mut usage = usage(1, 2, what);
         usage.owner.zone = Some("us-east-1a".into());
         usage.owner.service = Some(ServiceName::parse("web").unwrap());
@@ -151,18 +151,44 @@ fn what_is_stored_is_as_every_version_has_written_it() {
         usage.owner.capacity_provider = Some("FARGATE".into());
         usage.owner.tags = Tags(BTreeMap::from([("team".to_owned(), "blue".to_owned())]));
         usage
-    });
-    let text = full.iter().map(|usage| serde_json::to_string(usage).unwrap() + "\n").collect::<String>();
-    assert_eq!(text, include_str!("../../tests/golden/usage.v1.jsonl"), "{text}");
-    let read: Vec<Usage> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(read, full);
+    };
+    let check = |full: Vec<Usage>, golden: &str| {
+        let text = full.iter().map(|usage| serde_json::to_string(usage).unwrap() + "\n").collect::<String>();
+        assert_eq!(text, golden, "{text}");
+        let read: Vec<Usage> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(read, full);
+    };
+    check(kinds.map(full).into(), include_str!("../../tests/golden/usage.v1.jsonl"));
+    // Since then an entry says which instance a task was on; one that does not is read as before.
+    let on = Resource::OnInstance { cpu: 10, memory: 64, external: false, on: Some("i-0a".into()) };
+    check(vec![full(on)], include_str!("../../tests/golden/usage.v1.on.jsonl"));
+}
+
+#[test]
+fn tasks_and_instances_call_an_instance_by_the_same_name() {
+    let machine = || Resource::Instance { instance_type: None };
+    let on = |on: Option<&str>| Resource::OnInstance { cpu: 1, memory: 1, external: false, on: on.map(Into::into) };
+    for (key, what, name) in [
+        ("arn:aws:ec2:us-east-1:000000000000:instance/i-0a@17", machine(), Some("i-0a")),
+        ("arn:aws:ecs:us-east-1:000000000000:container-instance/shop/0f", Resource::External, Some("0f")),
+        ("arn:aws:ecs:us-east-1:000000000000:task/shop/0f", on(Some("i-0a")), Some("i-0a")),
+        ("arn:aws:ecs:us-east-1:000000000000:task/shop/0f", on(None), None),
+        ("arn:aws:ecs:us-east-1:000000000000:task/shop/0f", fargate(256, 512, 0), None),
+    ] {
+        assert_eq!(Usage { key: key.into(), ..usage(0, 1, what) }.instance(), name, "{key}");
+    }
 }
 
 fn resources() -> impl Strategy<Value = Resource> {
     let task = (1..5_000_u32, 1..9_000_u32, 0..200_u32, any::<bool>(), any::<bool>());
     prop_oneof![
         task.prop_map(|(cpu, memory, storage, arm, spot)| Resource::Fargate { cpu, memory, storage, arm, spot }),
-        (1..5_000_u32, 1..9_000_u32).prop_map(|(cpu, memory)| Resource::OnInstance { cpu, memory, external: false }),
+        (1..5_000_u32, 1..9_000_u32).prop_map(|(cpu, memory)| Resource::OnInstance {
+            cpu,
+            memory,
+            external: false,
+            on: None
+        }),
         prop_oneof![Just(Some("m5.large")), Just(Some("x9.huge")), Just(None)]
             .prop_map(|kind| Resource::Instance { instance_type: kind.map(Into::into) }),
         Just(Resource::External),

@@ -81,6 +81,15 @@ impl Filter {
         Ok(Self::Is { key, values: values.to_vec(), how })
     }
 
+    /// Whether it tells the charges of one usage apart.
+    pub(super) fn is_of_charges(&self) -> bool {
+        match self {
+            Self::All(all) | Self::Any(all) => all.iter().any(Self::is_of_charges),
+            Self::Not(not) => not.is_of_charges(),
+            Self::Is { key, .. } => key.is_of_charges(),
+        }
+    }
+
     /// Whether a charge is of what it says.
     pub(super) fn lets(&self, usage: &Usage, charge: &Charge) -> bool {
         match self {

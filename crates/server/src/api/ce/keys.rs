@@ -1,11 +1,11 @@
 //! What can be grouped and filtered by: dimensions and tags, and their value of one charge.
 //!
 //! Besides the tags of tasks and machines there are those that ECS manages on AWS (`aws:ecs:clusterName`,
-//! `aws:ecs:serviceName`), and three of ours for what AWS has no word for.
+//! `aws:ecs:serviceName`), and some of ours for what AWS has no word for.
 
 use super::{ApiError, invalid, not_honoured};
 use std::borrow::Cow;
-use telemetry::usage::{Charge, PriceList, Resource, Usage};
+use telemetry::usage::{Charge, Owner, PriceList, Resource, Usage};
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +82,11 @@ impl Key {
         }
     }
 
+    /// Whether it tells the charges of one usage apart.
+    pub(super) fn is_of_charges(&self) -> bool {
+        *self == Self::Dimension(Dimension::UsageType)
+    }
+
     /// Its value of a charge, if there is one. Every charge has every dimension.
     pub(super) fn value<'a>(&self, usage: &'a Usage, charge: &Charge) -> Option<Cow<'a, str>> {
         match self {
@@ -106,10 +111,22 @@ fn tag<'a>(usage: &'a Usage, key: &str) -> Option<Cow<'a, str>> {
         "aws:ecs:clusterName" => Some(owner.cluster.as_str().into()),
         "aws:ecs:serviceName" => owner.service.as_ref().map(|service| service.as_str().into()),
         "longshore:family" => owner.family.as_ref().map(|family| family.as_str().into()),
+        "longshore:instance" => usage.instance().map(Into::into),
+        "longshore:workload" => workload(owner),
         "longshore:capacityProvider" => owner.capacity_provider.as_deref().map(Into::into),
         "longshore:launchType" => Some(launch_type(&usage.what).into()),
         key => owner.tags.0.get(key).map(|value| value.as_str().into()),
     }
+}
+
+/// What tasks that do the same have in common: their cluster, with their service or, where they have none, their family.
+fn workload(owner: &Owner) -> Option<Cow<'_, str>> {
+    let (kind, name) = match (&owner.service, &owner.family) {
+        (Some(service), _) => ("service", service.as_str()),
+        (None, Some(family)) => ("family", family.as_str()),
+        (None, None) => return None,
+    };
+    Some(format!("{}/{kind}/{name}", owner.cluster).into())
 }
 
 /// Instances are what the launch type EC2 costs, whose tasks cost nothing besides.

@@ -1,9 +1,11 @@
 //! Cost Explorer: what was used and what it costs, from the usage ledger and the operator's price list.
 //!
 //! The figures are exact and of this moment; AWS's are a day old. Money is in US dollars and all kinds of cost are the same,
-//! since there are no contracts to spread. Deliberately absent, and refused by name: cost categories, product attributes,
+//! since there are no contracts to spread. Besides there are metrics of our own, which say what the same would have cost elsewhere
+//! (`advised`). Deliberately absent, and refused by name: cost categories, product attributes,
 //! billing views, and dimensions that nothing here has.
 
+mod advised;
 mod filter;
 mod keys;
 mod period;
@@ -16,7 +18,11 @@ use super::{
     paging::Pages,
     read,
 };
-use crate::context::{Caller, Context};
+use crate::{
+    context::{Caller, Context},
+    usage::advice::Figures,
+};
+use advised::Advised;
 use filter::Filter;
 use keys::Key;
 use period::Period;
@@ -24,7 +30,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use shapes::ce as aws;
 use std::{collections::BTreeMap, io};
-use telemetry::usage::{LedgerError, PriceList, Sums, Total};
+use telemetry::usage::{Charge, LedgerError, PriceList, Sums, Total, Usage};
 
 pub(crate) const HONOURED: &[Row] =
     &[row("GetCostAndUsage", &["Filter.*", "Granularity", "GroupBy.*", "Metrics", "NextPageToken", "TimePeriod.*"])];
@@ -67,17 +73,33 @@ impl Question {
         let group = |group: &aws::GroupDefinition| {
             Key::parse(group.r#type.as_deref().unwrap_or_default(), group.key.as_deref().unwrap_or_default())
         };
-        Ok(Self {
+        let question = Self {
             period: Period::parse(request.time_period.as_ref(), request.granularity.as_deref().unwrap_or_default())?,
             keys: groups.iter().map(group).collect::<Result<_, _>>()?,
             filter: request.filter.as_ref().map(Filter::parse).transpose()?,
             metrics: render::metrics(request.metrics.as_deref().unwrap_or_default())?,
-        })
+        };
+        let is_of_charges =
+            question.keys.iter().any(Key::is_of_charges) || question.filter.as_ref().is_some_and(Filter::is_of_charges);
+        match question.metrics.iter().find(|name| advised::is_metric(name)) {
+            Some(name) if is_of_charges => {
+                Err(invalid(format!("{name} is of whole tasks and instances, not of USAGE_TYPE.")))
+            }
+            Some(_) | None => Ok(question),
+        }
+    }
+
+    fn lets(&self, usage: &Usage, charge: &Charge) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.lets(usage, charge))
+    }
+
+    fn labels(&self, usage: &Usage, charge: &Charge) -> Vec<String> {
+        self.keys.iter().map(|key| key.label(usage, charge)).collect()
     }
 }
 
-/// What came together under the same keys in each period.
-type Totals = Vec<BTreeMap<Vec<String>, Total>>;
+/// What came together under the same keys in each period, with what the same would have cost elsewhere if that was asked.
+type Totals = Vec<BTreeMap<Vec<String>, (Total, Figures)>>;
 
 async fn cost_and_usage(
     ctx: &Context,
@@ -116,16 +138,16 @@ async fn cost_and_usage(
 fn reckon(ctx: &Context, account: &str, question: &Question) -> Result<Totals, ApiError> {
     let prices: PriceList = crate::prices::read(&ctx.config).map_err(|error| unavailable(&error))?;
     let mut sums = Sums::new(question.period.windows(), &prices);
+    let mut advised =
+        question.metrics.iter().any(|name| advised::is_metric(name)).then(|| Advised::new(ctx, question, &prices));
     let mut too_many = false;
     let damaged = crate::usage::each(ctx, question.period.whole(), |usage| {
         too_many = too_many || sums.len() > MAX_GROUPS;
         if too_many || usage.owner.scope.account.as_str() != account {
             return;
         }
-        sums.add(usage, |charge| {
-            let wanted = question.filter.as_ref().is_none_or(|filter| filter.lets(usage, charge));
-            wanted.then(|| question.keys.iter().map(|key| key.label(usage, charge)).collect())
-        });
+        sums.add(usage, |charge| question.lets(usage, charge).then(|| question.labels(usage, charge)));
+        advised.iter_mut().for_each(|advised| advised.add(usage));
     });
     for file in damaged.map_err(|error| of_ledger(&error))? {
         tracing::warn!(%file, "a part of the usage ledger is damaged; what it held is missing in reports");
@@ -134,7 +156,14 @@ fn reckon(ctx: &Context, account: &str, question: &Question) -> Result<Totals, A
         let text = format!("More than {MAX_GROUPS} groups; ask for a shorter period or another grouping.");
         return Err(ApiError::new("LimitExceededException", text));
     }
-    Ok(sums.finish())
+    let plain = |parts: BTreeMap<_, Total>| {
+        parts.into_iter().map(|(keys, total)| (keys, (total, Figures::default()))).collect()
+    };
+    let mut totals: Totals = sums.finish().into_iter().map(plain).collect();
+    if let Some(advised) = advised {
+        advised.finish(&mut totals)?;
+    }
+    Ok(totals)
 }
 
 fn unavailable(error: &io::Error) -> ApiError {

@@ -1,6 +1,7 @@
 //! Totals as GetCostAndUsage answers them.
 
-use super::{ApiError, Question, Totals, invalid, not_honoured, period::Period};
+use super::{ApiError, Question, Totals, advised, invalid, not_honoured, period::Period};
+use crate::usage::advice::Figures;
 use model::Timestamp;
 use shapes::ce as aws;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,7 @@ pub(super) fn metrics(given: &[String]) -> Result<Vec<String>, ApiError> {
     // AWS takes both spellings: UnblendedCost and UNBLENDED_COST.
     let plain = |name: &str| name.replace('_', "").to_ascii_lowercase();
     let known = |name: &String| {
-        let found = COSTS.iter().chain([&QUANTITY]).find(|known| plain(known) == plain(name));
+        let found = COSTS.iter().chain([&QUANTITY]).chain(&advised::METRICS).find(|known| plain(known) == plain(name));
         found.map(|known| (*known).to_owned()).ok_or_else(|| not_honoured(&format!("the metric {name}")))
     };
     given.iter().map(known).collect()
@@ -29,6 +30,7 @@ pub(super) struct Row {
     part: usize,
     keys: Vec<String>,
     total: Total,
+    figures: Figures,
 }
 
 impl Row {
@@ -42,10 +44,10 @@ impl Row {
 /// All groups of all parts, in the order of their places.
 pub(super) fn rows(period: &Period, totals: Totals) -> Vec<Row> {
     debug_assert_eq!(period.windows().len(), totals.len());
-    let of_part = |(part, groups): (usize, BTreeMap<Vec<String>, Total>)| {
-        groups.into_iter().map(move |(keys, total)| Row { part, keys, total })
-    };
-    let mut rows: Vec<Row> = totals.into_iter().enumerate().flat_map(of_part).collect();
+    let mut rows: Vec<Row> = Vec::new();
+    for (part, groups) in totals.into_iter().enumerate() {
+        rows.extend(groups.into_iter().map(|(keys, (total, figures))| Row { part, keys, total, figures }));
+    }
     rows.sort_by_cached_key(Row::place);
     rows
 }
@@ -64,12 +66,15 @@ pub(super) fn results(question: &Question, page: Vec<Row>, is_first: bool, now: 
 
 fn result(question: &Question, part: usize, rows: Vec<Row>, now: Timestamp) -> aws::ResultByTime {
     let window = question.period.windows()[part];
-    let metrics = |total: &Total| question.metrics.iter().map(|name| (name.clone(), metric(name, total))).collect();
+    let metrics = |total: &Total, figures: &Figures| {
+        let known = |name: &String| Some((name.clone(), metric(name, total, figures)?));
+        question.metrics.iter().filter_map(known).collect()
+    };
     let (groups, total) = if question.keys.is_empty() {
-        let total = rows.into_iter().next().map(|row| row.total).unwrap_or_default();
-        (Vec::new(), metrics(&total))
+        let (total, figures) = rows.into_iter().next().map(|row| (row.total, row.figures)).unwrap_or_default();
+        (Vec::new(), metrics(&total, &figures))
     } else {
-        let group = |row: Row| aws::Group { metrics: Some(metrics(&row.total)), keys: Some(row.keys) };
+        let group = |row: Row| aws::Group { metrics: Some(metrics(&row.total, &row.figures)), keys: Some(row.keys) };
         // AWS: no total where there are groups.
         (rows.into_iter().map(group).collect(), BTreeMap::new())
     };
@@ -84,7 +89,12 @@ fn result(question: &Question, part: usize, rows: Vec<Row>, now: Timestamp) -> a
     }
 }
 
-fn metric(name: &str, total: &Total) -> aws::MetricValue {
+/// `None` where there is nothing to say.
+fn metric(name: &str, total: &Total, figures: &Figures) -> Option<aws::MetricValue> {
+    if advised::is_metric(name) {
+        let (amount, unit) = advised::value(name, figures)?;
+        return Some(aws::MetricValue { amount: Some(amount), unit: Some(unit) });
+    }
     let (amount, unit) = if name == QUANTITY {
         let mut units = total.quantity.keys();
         // AWS: what is counted in several units has none.
@@ -96,12 +106,13 @@ fn metric(name: &str, total: &Total) -> aws::MetricValue {
     } else {
         (total.cost.to_string(), "USD")
     };
-    aws::MetricValue { amount: Some(amount), unit: Some(unit.to_owned()) }
+    Some(aws::MetricValue { amount: Some(amount), unit: Some(unit.to_owned()) })
 }
 
 /// Usage types that were used and have no price: a note on the dimension's value, so that no client takes them for free.
 pub(super) fn unpriced(totals: &Totals) -> Vec<aws::DimensionValuesWithAttributes> {
-    let all = totals.iter().flat_map(BTreeMap::values).flat_map(|total| &total.unpriced);
+    let all = totals.iter().flat_map(BTreeMap::values);
+    let all = all.flat_map(|(total, figures)| total.unpriced.iter().chain(&figures.unpriced));
     let all: BTreeSet<&String> = all.collect();
     let note = |name: &String| aws::DimensionValuesWithAttributes {
         attributes: Some(BTreeMap::from([("price".to_owned(), "none".to_owned())])),
