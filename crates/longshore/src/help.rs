@@ -179,6 +179,14 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "cost advise",
+        &[
+            ("Where would it have been cheaper this month?", "longshore cost advise --cluster shop"),
+            ("And if tasks may be interrupted", "longshore cost advise --cluster shop --spot"),
+            ("For a spreadsheet", "longshore cost advise --from 2026-11-01 --to 2026-12-01 --format csv"),
+        ],
+    ),
+    (
         "token",
         &[(
             "Let three machines join one cluster within a day",

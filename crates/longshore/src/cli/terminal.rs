@@ -149,8 +149,8 @@ pub(crate) fn advised(next: &str, width: Option<usize>) -> Vec<String> {
     lines.into_iter().map(|line| format!("    {line}")).collect()
 }
 
-/// Breaks between words.
-fn wrap(text: &str, width: Option<usize>) -> Vec<String> {
+/// Breaks between words; what goes on is indented.
+pub(crate) fn wrap(text: &str, width: Option<usize>) -> Vec<String> {
     let Some(width) = width else { return vec![text.to_owned()] };
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {

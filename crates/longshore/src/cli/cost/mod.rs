@@ -1,14 +1,16 @@
-//! `cost`: what was used and what it costs. Over the public wire: GetCostAndUsage and nothing else.
+//! `cost`: what was used and what it costs (and in `advise`, what it would cost elsewhere). Over the public wire:
+//! GetCostAndUsage and nothing else.
 //!
 //! What AWS has no dimension for is asked by tags (docs/cost.md). Amounts stay decimals: nothing here is a floating-point number.
 
+mod advise;
 mod amount;
 mod show;
 
-use super::{Where, config, say};
+use super::{Client, Where, config, say};
 use amount::Amount;
 use anyhow::{Result, bail};
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use jiff::{ToSpan, Zoned, civil::Date, tz::TimeZone};
 use shapes::ce;
 use std::{
@@ -17,23 +19,53 @@ use std::{
     str::FromStr,
 };
 
+/// The tag that names the cluster.
+const CLUSTER: &str = "aws:ecs:clusterName";
+
 #[derive(Debug, Args)]
 pub(crate) struct CostArgs {
+    #[command(subcommand)]
+    command: Option<CostCommand>,
     /// What to sum by: cluster, service, family, launch-type, capacity-provider, instance-type, usage-type, region, day, or
-    /// tag:KEY.
-    #[arg(long, default_value = "cluster")]
-    by: By,
-    /// The first day, YYYY-MM-DD (UTC); the first of this month, if none is named.
-    #[arg(long, value_name = "DAY")]
-    from: Option<Date>,
-    /// The day before which to end; with today, if none is named.
-    #[arg(long, value_name = "DAY")]
-    to: Option<Date>,
-    /// How to print it.
-    #[arg(long, value_enum, default_value_t, visible_alias = "output")]
-    format: Format,
+    /// tag:KEY. [default: cluster]
+    #[arg(long)]
+    by: Option<By>,
+    #[command(flatten)]
+    period: Period,
     #[command(flatten)]
     place: Where,
+}
+
+#[derive(Debug, Subcommand)]
+enum CostCommand {
+    /// Tell what each service and family would have cost on EC2, on Fargate and on Fargate Spot, and which to move.
+    Advise(advise::AdviseArgs),
+}
+
+/// Of when, and how to say it.
+#[derive(Debug, Args)]
+struct Period {
+    /// The first day, YYYY-MM-DD (UTC); the first of this month, if none is named.
+    #[arg(long, value_name = "DAY", global = true)]
+    from: Option<Date>,
+    /// The day before which to end; with today, if none is named.
+    #[arg(long, value_name = "DAY", global = true)]
+    to: Option<Date>,
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t, visible_alias = "output", global = true)]
+    format: Format,
+}
+
+impl Period {
+    fn days(&self) -> Result<(Date, Date)> {
+        let today = Zoned::now().with_time_zone(TimeZone::UTC).date();
+        let from = self.from.unwrap_or_else(|| today.first_of_month());
+        let to = self.to.map_or_else(|| today.checked_add(1.day()), Ok)?;
+        if from >= to {
+            bail!("--from {from} is not before --to {to}; the day of --to is not counted itself");
+        }
+        Ok((from, to))
+    }
 }
 
 // Not doc comments, which clap would show at length.
@@ -63,7 +95,7 @@ impl FromStr for By {
         let tag = |key: &str| Ok(Self::Tag(key.to_owned()));
         match text {
             "day" => Ok(Self::Day),
-            "cluster" => tag("aws:ecs:clusterName"),
+            "cluster" => tag(CLUSTER),
             "service" => tag("aws:ecs:serviceName"),
             "family" => tag("longshore:family"),
             "launch-type" => tag("longshore:launchType"),
@@ -120,46 +152,68 @@ struct Bill {
 }
 
 pub(crate) async fn cost(args: CostArgs) -> Result<ExitCode> {
-    let settings = config::settings(&args.place, None)?;
-    let today = Zoned::now().with_time_zone(TimeZone::UTC).date();
-    let from = args.from.unwrap_or_else(|| today.first_of_month());
-    let to = args.to.map_or_else(|| today.checked_add(1.day()), Ok)?;
-    if from >= to {
-        bail!("--from {from} is not before --to {to}; the day of --to is not counted itself");
+    if let Some(CostCommand::Advise(asked)) = args.command {
+        if args.by.is_some() {
+            bail!("--by is for `longshore cost`; `longshore cost advise` always tells of services and families");
+        }
+        return advise::advise(&asked, &args.period, &args.place).await;
     }
-    let mut request = ce::GetCostAndUsageRequest {
+    let by = args.by.unwrap_or(By::Tag(CLUSTER.to_owned()));
+    let settings = config::settings(&args.place, None)?;
+    let (from, to) = args.period.days()?;
+    let request = ce::GetCostAndUsageRequest {
         time_period: Some(ce::DateInterval { start: Some(from.to_string()), end: Some(to.to_string()) }),
-        granularity: Some(if args.by == By::Day { "DAILY" } else { "MONTHLY" }.to_owned()),
+        granularity: Some(if by == By::Day { "DAILY" } else { "MONTHLY" }.to_owned()),
         metrics: Some(vec!["UnblendedCost".to_owned(), "UsageQuantity".to_owned()]),
-        group_by: Some(args.by.groups()),
+        group_by: Some(by.groups()),
         filter: args.place.cluster.as_deref().map(of_cluster),
         ..Default::default()
     };
     let mut bill = Bill::default();
-    loop {
-        let page = settings.client.call(&request).await?;
-        request.next_page_token = page.next_page_token.clone();
-        bill.take(&args.by, page)?;
-        if request.next_page_token.is_none() {
-            break;
-        }
-    }
-    match args.format {
+    pages(&settings.client, request, |page| bill.take(&by, page)).await?;
+    match args.period.format {
         Format::Table => show::table(&bill, from, to),
         Format::Json => say::json(&show::json(&bill, from, to))?,
         Format::Csv => show::csv(&bill).iter().for_each(say::out),
     }
-    for usage_type in &bill.unpriced {
+    warn_of(&bill.unpriced);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Hands over all pages of an answer.
+async fn pages(
+    client: &Client,
+    mut request: ce::GetCostAndUsageRequest,
+    mut take: impl FnMut(ce::GetCostAndUsageResponse) -> Result<()>,
+) -> Result<()> {
+    loop {
+        let page = client.call(&request).await?;
+        request.next_page_token = page.next_page_token.clone();
+        take(page)?;
+        if request.next_page_token.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Usage types that a page says have no price.
+fn unpriced(page: &ce::GetCostAndUsageResponse) -> impl Iterator<Item = String> + '_ {
+    let notes = page.dimension_value_attributes.iter().flatten();
+    let unpriced = notes.filter(|note| note.attributes.as_ref().is_some_and(|all| all.contains_key("price")));
+    unpriced.filter_map(|note| note.value.clone())
+}
+
+fn warn_of(unpriced: &BTreeSet<String>) {
+    for usage_type in unpriced {
         let file = "prices.json in the server's data directory";
         say::warn("It has no price and counts as nothing; give it one", &[("usage type", usage_type), ("in", file)]);
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn of_cluster(cluster: &str) -> ce::Expression {
     let name = cluster.rsplit('/').next().unwrap_or(cluster).to_owned();
     let tags = ce::TagValues {
-        key: Some("aws:ecs:clusterName".to_owned()),
+        key: Some(CLUSTER.to_owned()),
         values: Some(vec![name]),
         match_options: Some(vec!["EQUALS".to_owned()]),
     };
@@ -168,6 +222,7 @@ fn of_cluster(cluster: &str) -> ce::Expression {
 
 impl Bill {
     fn take(&mut self, by: &By, page: ce::GetCostAndUsageResponse) -> Result<()> {
+        self.unpriced.extend(unpriced(&page));
         for part in page.results_by_time.into_iter().flatten() {
             let day = part.time_period.and_then(|period| period.start).unwrap_or_default();
             for group in part.groups.into_iter().flatten() {
@@ -177,9 +232,6 @@ impl Bill {
                 line.add(&group.metrics.unwrap_or_default())?;
             }
         }
-        let notes = page.dimension_value_attributes.into_iter().flatten();
-        let unpriced = notes.filter(|note| note.attributes.as_ref().is_some_and(|all| all.contains_key("price")));
-        self.unpriced.extend(unpriced.filter_map(|note| note.value));
         Ok(())
     }
 

@@ -63,7 +63,7 @@ pub(super) fn csv(bill: &Bill) -> Vec<String> {
 }
 
 /// RFC 4180; and what a spreadsheet would take for a formula is text.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let text = if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text.to_owned() };
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
