@@ -14,6 +14,18 @@ pub enum ClusterStatus {
     Inactive,
 }
 
+/// The tag of a cluster by which those who run tasks there prefer something.
+pub const PREFERENCE_TAG: &str = "longshore:preference";
+/// The one preference that there is: the cheapest room that fits.
+pub const PREFERS_COST: &str = "COST";
+
+impl Cluster {
+    /// Whether tasks that name neither a launch type nor a strategy go where they are cheapest.
+    pub fn prefers_cost(&self) -> bool {
+        self.tags.0.get(PREFERENCE_TAG).is_some_and(|preference| preference == PREFERS_COST)
+    }
+}
+
 /// A cluster. Its counts are derived from the other tables, never stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {

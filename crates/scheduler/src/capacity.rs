@@ -7,6 +7,29 @@
 
 use model::{CapacityProvider, CapacityProviderStrategy, CapacityProviderStrategyItem};
 
+/// Room that tasks can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// On the cluster's own instances.
+    Instances,
+    /// A capacity provider's.
+    Of(CapacityProvider),
+}
+
+impl Room {
+    /// All there are, the cheapest first: an instance costs the same whether a task is on it or not, and spare room costs less
+    /// than what its task may keep.
+    pub const BY_COST: [Self; 3] =
+        [Self::Instances, Self::Of(CapacityProvider::FargateSpot), Self::Of(CapacityProvider::Fargate)];
+}
+
+/// The cheapest room that is open and holds the tasks; where none does, the dearest that is open, which others make way for.
+/// `None` if none is open.
+pub fn cheapest(is_open: impl Fn(Room) -> bool, holds: impl Fn(Room) -> bool) -> Option<Room> {
+    let open = || Room::BY_COST.into_iter().filter(|room| is_open(*room));
+    open().find(|room| holds(*room)).or_else(|| open().last())
+}
+
 /// How many of `total` tasks are each provider's, in the strategy's order.
 pub fn shares(strategy: &CapacityProviderStrategy, total: u32) -> Vec<(CapacityProvider, u32)> {
     let items = strategy.items();
@@ -115,6 +138,25 @@ mod tests {
         }
         check(&[(FargateSpot, 0, 0)], 7, (0, 7));
         check(&[(FargateSpot, 0, 1), (Fargate, 0, 1)], 3, (1, 2));
+    }
+
+    #[test]
+    fn what_is_paid_for_anyway_comes_first_and_what_is_kept_last() {
+        use Room::{Instances, Of};
+        let (spot, fargate) = (Of(FargateSpot), Of(Fargate));
+        for (open, holding, want) in [
+            (vec![Instances, spot, fargate], vec![Instances, spot, fargate], Some(Instances)),
+            (vec![Instances, spot, fargate], vec![spot, fargate], Some(spot)),
+            (vec![Instances, fargate], vec![spot, fargate], Some(fargate)),
+            (vec![Instances, spot, fargate], vec![], Some(fargate)),
+            (vec![Instances, spot], vec![], Some(spot)),
+            (vec![spot, fargate], vec![Instances], Some(fargate)),
+            (vec![Instances], vec![], Some(Instances)),
+            (vec![], vec![Instances, spot, fargate], None),
+        ] {
+            let chosen = cheapest(|room| open.contains(&room), |room| holding.contains(&room));
+            assert_eq!(chosen, want, "{open:?} {holding:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Capacity providers: clusters that have them, and strategies by which tasks and services take their room.
 
-use crate::agent::Session;
+use crate::agent::{Machine, Session, hello, token};
 use crate::fargate::{given, network, small};
 use crate::{Harness, ecs, list, text, until};
 use link::ServerMessage;
@@ -333,4 +333,76 @@ async fn spot_tasks_give_their_room_to_those_that_keep_it() {
     assert_eq!(list(&answer["tasks"]).len(), 1);
     let batch = ecs(&harness, "DescribeServices", json!({"services": ["batch"]})).await;
     assert_eq!(batch["services"][0]["pendingCount"], 2, "nobody else was interrupted");
+}
+
+/// A container instance of the cluster `default` with room for four of `small`.
+async fn instance(harness: &Harness) -> Session {
+    let token = token(harness, Some("default"), 1).await;
+    let mut machine = Machine::new(harness).await;
+    machine.join(harness, &token, None).await.unwrap();
+    let mut hello = hello();
+    hello.resources.cpu = model::CpuUnits(1024);
+    hello.resources.memory = model::MemoryMib(2048);
+    for (name, value) in [
+        ("ecs.availability-zone", Some("us-east-1a")),
+        ("ecs.capability.task-eni", None),
+        ("ecs.capability.task-cpu-mem-limit", None),
+    ] {
+        hello.attributes.insert(name.to_owned(), value.map(str::to_owned));
+    }
+    let mut session = machine.open_as(harness, hello).await;
+    assert!(matches!(session.receive().await, ServerMessage::Welcome(_)));
+    session
+}
+
+#[tokio::test]
+async fn a_cluster_that_prefers_cost_takes_the_cheapest_room_that_holds_all() {
+    let harness = Harness::start().await;
+    let network = prepared(&harness).await;
+    let preference = |value: &str| json!([{"key": "longshore:preference", "value": value}]);
+    let arn = "arn:aws:ecs:us-east-1:000000000000:cluster/default";
+    let other = json!({"resourceArn": arn, "tags": preference("SPEED")});
+    let says = "Longshore does not honour longshore:preference=SPEED; the preference is COST.";
+    refused(&harness, "TagResource", other, "InvalidParameterException", says).await;
+    ecs(&harness, "TagResource", json!({"resourceArn": arn, "tags": preference("COST")})).await;
+    let _pool = [given(&harness, "us-east-1a").await, given(&harness, "us-east-1a").await];
+    let run = |count: u32, more: Value| {
+        let mut input = json!({"taskDefinition": "small", "count": count, "networkConfiguration": network});
+        input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        input
+    };
+    let room = async |count: u32, more: Value| {
+        let answer = ecs(&harness, "RunTask", run(count, more)).await;
+        assert_eq!((list(&answer["tasks"]).len(), &answer["failures"]), (count as usize, &json!([])), "{answer:#}");
+        let task = &answer["tasks"][0];
+        let provider = task["capacityProviderName"].as_str().unwrap_or("none").to_owned();
+        (text(&task["launchType"]).to_owned(), provider)
+    };
+    let pair = |launch: &str, provider: &str| (launch.to_owned(), provider.to_owned());
+    assert_eq!(room(1, json!({})).await, pair("FARGATE", "FARGATE_SPOT"), "there are no instances");
+    let _instance = instance(&harness).await;
+    assert_eq!(room(3, json!({})).await, pair("EC2", "none"), "an instance is paid for anyway");
+    assert_eq!(room(2, json!({})).await, pair("FARGATE", "FARGATE_SPOT"), "there is room for one, and not for both");
+    assert_eq!(room(1, json!({"launchType": "FARGATE"})).await, pair("FARGATE", "none"), "what is named counts");
+    assert_eq!(room(1, json!({"platformVersion": "1.4.0"})).await, pair("FARGATE", "FARGATE_SPOT"));
+    let rules = json!({"placementConstraints": [{"type": "distinctInstance"}], "group": "alone"});
+    assert_eq!(room(1, rules).await, pair("EC2", "none"), "Fargate takes no constraints");
+    // A cluster that has no Spot.
+    let kept = json!({"clusterName": "kept", "capacityProviders": ["FARGATE"], "tags": preference("COST")});
+    ecs(&harness, "CreateCluster", kept).await;
+    let in_it = room(1, json!({"cluster": "kept"})).await;
+    assert_eq!(in_it, pair("FARGATE", "FARGATE"), "Spot is nobody's who did not ask for it");
+
+    let service = |name: &str| {
+        json!({
+            "cluster": "kept", "serviceName": name, "taskDefinition": "small", "desiredCount": 1,
+            "networkConfiguration": network,
+        })
+    };
+    let made = ecs(&harness, "CreateService", service("web")).await;
+    assert_eq!(made["service"]["capacityProviderStrategy"], strategy(&[("FARGATE", 1, 0)]), "{made:#}");
+    let kept = arn.replace("default", "kept");
+    ecs(&harness, "UntagResource", json!({"resourceArn": kept, "tagKeys": ["longshore:preference"]})).await;
+    let made = ecs(&harness, "CreateService", service("plain")).await;
+    assert_eq!(made["service"]["launchType"], "EC2", "{made:#}");
 }

@@ -172,6 +172,11 @@ impl Asked {
         }
     }
 
+    /// Whether its cluster says that the tasks go where they are cheapest.
+    pub(super) fn prefers_cost(&self, cluster: &Cluster) -> bool {
+        matches!(self, Self::Nothing) && cluster.prefers_cost()
+    }
+
     /// What it comes to in that cluster: how tasks are launched, and by which shares they take room.
     pub(super) fn of(
         &self,

@@ -1,6 +1,6 @@
 //! Clusters: create, describe, list, update, delete.
 
-use super::{capacity_providers, include, resolve, tags};
+use super::{capacity_providers, include, preference, resolve, tags};
 use crate::api::ApiError;
 use crate::api::error::NOT_ASSOCIATED;
 use crate::api::honoured::{Row, row};
@@ -61,7 +61,7 @@ pub(crate) async fn create(
         arn,
         status: ClusterStatus::Active,
         settings,
-        tags: tags::parse(request.tags)?,
+        tags: preference::tags_in(request.tags)?,
         capacity_providers: providers,
         default_capacity_provider_strategy: default_strategy,
         connect_namespace: connect_namespace(ctx, caller, request.service_connect_defaults).await?.flatten(),

@@ -8,6 +8,7 @@ pub(crate) mod capacity_providers;
 pub(crate) mod clusters;
 pub(crate) mod container_instances;
 pub(crate) mod fargate;
+mod preference;
 pub(crate) mod registration;
 pub(crate) mod resolve;
 pub(crate) mod services;

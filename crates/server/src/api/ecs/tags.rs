@@ -1,5 +1,6 @@
 //! Tags: on clusters, services, task definitions, container instances and tasks.
 
+use super::preference;
 use crate::api::ApiError;
 use crate::api::honoured::{Row, row};
 use crate::context::{Caller, Context};
@@ -31,7 +32,14 @@ pub(crate) async fn tag(
     request: aws::TagResourceRequest,
 ) -> Result<aws::TagResourceResponse, ApiError> {
     let (resource, _) = find(&ctx.store.snapshot(), caller, request.resource_arn.as_deref())?;
-    let tags = parse(request.tags)?;
+    let tags = match &resource {
+        Resource::Cluster(_) => preference::tags_in(request.tags)?,
+        Resource::Service(_)
+        | Resource::TaskDefinition(_)
+        | Resource::ContainerInstance(_)
+        | Resource::Task(_)
+        | Resource::Machine { .. } => parse(request.tags)?,
+    };
     ctx.store.commit(Command::TagResource { resource, tags }).await?;
     Ok(aws::TagResourceResponse::default())
 }

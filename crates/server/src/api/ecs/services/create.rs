@@ -8,16 +8,16 @@ use super::{
 use crate::{
     api::{
         ApiError,
-        ecs::{awsvpc, capacity_providers::Asked, fargate, resolve, tags},
+        ecs::{awsvpc, capacity_providers::Asked, fargate, preference, resolve, tags},
     },
     context::{Caller, Context},
 };
 use model::{
-    AwsvpcConfiguration, ClusterArn, Creation, DeploymentRules, External, PlacementConstraint, PlacementStrategy,
-    PropagateTags, RevisionSpec, SchedulingStrategy, Service, ServiceArn, ServiceName, ServiceRegistry, ServiceStatus,
-    Tags, Timestamp,
+    AwsvpcConfiguration, CapacityProviderStrategy, Cluster, ClusterArn, Creation, DeploymentRules, External,
+    LaunchType, PlacementConstraint, PlacementStrategy, PropagateTags, RevisionSpec, SchedulingStrategy, Service,
+    ServiceArn, ServiceName, ServiceRegistry, ServiceStatus, Tags, TaskDefinitionSpec, TaskOverrides, Timestamp,
 };
-use scheduler::service::deploy;
+use scheduler::{Constraint, service::deploy};
 use shapes::ecs as aws;
 use state::{Basis, ServiceChange, ServiceRow, Snapshot};
 use std::sync::Arc;
@@ -194,10 +194,16 @@ impl Wish {
         task_definition: &str,
         (asked, platform_version): (&Asked, Option<&str>),
     ) -> Result<ServiceChange, ApiError> {
-        let (launch_type, capacity_provider_strategy) = asked.of(snapshot, &self.cluster)?;
+        // A strategy that is wrong is refused before the definition is looked at.
+        let said = asked.of(snapshot, &self.cluster)?;
         let found = resolve::task_definition(snapshot, &caller.scope, task_definition);
         let definition = parse::usable(found)?;
         parse::check_constraints(&self.constraints, definition)?;
+        let cluster = resolve::active_row(snapshot, &self.cluster)?;
+        let (launch_type, capacity_provider_strategy) = match asked.prefers_cost(&cluster.cluster) {
+            true => self.cheapest(ctx, snapshot, &cluster.cluster, &definition.spec, platform_version),
+            false => said,
+        };
         let arn = ServiceArn { cluster: self.cluster.clone(), name: self.name.clone() };
         let subject = connect::Subject { service: &arn, definition: &definition.spec, own: None };
         let spec = RevisionSpec {
@@ -223,6 +229,37 @@ impl Wish {
         let service = self.service(caller, az_rebalancing, now);
         let begun = deploy::first(service, Arc::new(spec), change::new_deployment(ctx), now);
         Ok(change::begun(ctx, Basis::New, begun, definition, now))
+    }
+
+    /// Where its tasks cost least, now that it is made; there they stay. A daemon's are on instances.
+    fn cheapest(
+        &self,
+        ctx: &Context,
+        snapshot: &Snapshot,
+        cluster: &Cluster,
+        spec: &TaskDefinitionSpec,
+        platform_version: Option<&str>,
+    ) -> (LaunchType, CapacityProviderStrategy) {
+        if self.scheduling == SchedulingStrategy::Daemon {
+            return (LaunchType::Ec2, CapacityProviderStrategy::default());
+        }
+        let own = self.constraints.iter().map(|c| Constraint::parse(&c.kind, c.expression.as_deref()));
+        let of_definition = spec.placement_constraints.iter();
+        let constraints = own.chain(of_definition.map(|expression| Constraint::parse("memberOf", Some(expression))));
+        let wanted = preference::Wanted {
+            // One that is to have tasks later is put where one would go.
+            count: self.desired_count.max(1),
+            spec,
+            reservation: &spec.reservation(&TaskOverrides::default()),
+            group: &format!("service:{}", self.name),
+            network: self.network.as_ref(),
+            platform_version: platform_version.filter(|version| !version.is_empty()),
+            constraints: &constraints.flatten().collect::<Vec<_>>(),
+            // A strategy chooses among instances that have room; it makes none.
+            strategy: &[],
+            has_rules: !self.constraints.is_empty() || !self.strategy.is_empty(),
+        };
+        preference::launch(snapshot, cluster, &wanted, (ctx.effects.now(), ctx.effects.random()))
     }
 
     /// The record, without anything that says what its tasks are.

@@ -7,13 +7,13 @@ use crate::{
         ecs::{
             awsvpc::{self, Interfaces},
             capacity_providers::Asked,
-            fargate, resolve, spot,
+            fargate, preference, resolve, spot,
         },
     },
     context::{Caller, Context},
 };
 use model::{
-    CapacityProvider, CapacityProviderStrategy, ClusterArn, LaunchType, PlatformVersion, Resources, Task, TaskArn,
+    Attribute, CapacityProvider, CapacityProviderStrategy, Cluster, ClusterArn, LaunchType, Resources, Task, TaskArn,
     Timestamp,
 };
 use scheduler::{Constraint, InstanceView, MAX_CONSTRAINTS, MAX_STRATEGIES, PlacementRequest, Plan, Reason, Strategy};
@@ -56,15 +56,16 @@ pub(crate) async fn run_task(
     if let Some(answer) = replay(&snapshot, token.as_ref())? {
         return Ok(answer);
     }
-    let mut intent = Intent::parse(&snapshot, caller, common)?;
-    let placement = wish.of(&snapshot, &intent.cluster)?;
+    let intent = Intent::parse(&snapshot, caller, common)?;
     drop(snapshot);
-    let launch = placement.launch(&mut intent)?;
     for _ in 0..TRIES {
         let snapshot = ctx.store.snapshot();
         let now = ctx.effects.now();
+        let chance = (now, ctx.effects.random());
+        let placement = wish.of(&snapshot, &intent, chance)?;
+        let launch = placement.launch;
         let Placed { placed, failures, victims } = tracing::trace_span!(target: "timeline", "place")
-            .in_scope(|| placement.place(&intent, &snapshot, (now, ctx.effects.random())))?;
+            .in_scope(|| placement.place(&intent, &snapshot, chance))?;
         if placed.is_empty() {
             spot::interrupt(ctx, victims).await;
             return Ok(answer(Vec::new(), failures));
@@ -144,17 +145,52 @@ impl Wish {
         Ok(Self { count, asked, platform_version, rules, constraints, strategy })
     }
 
-    /// What it comes to in that cluster.
-    fn of(self, snapshot: &Snapshot, cluster: &ClusterArn) -> Result<Placement, ApiError> {
-        let Self { count, asked, platform_version, rules, constraints, strategy } = self;
-        let (launch, capacity) = asked.of(snapshot, cluster)?;
-        let platform_version = fargate::version(platform_version.as_deref(), launch)?;
-        fargate::no_rules(launch, rules.0, rules.1)?;
-        let strategy = match launch {
-            LaunchType::Ec2 | LaunchType::External => strategy,
+    /// What it comes to in that cluster, as it is now.
+    fn of(&self, snapshot: &Snapshot, intent: &Intent, chance: (Timestamp, u64)) -> Result<Placement, ApiError> {
+        let (kind, capacity) = match snapshot.cluster(&intent.cluster).map(|row| &row.cluster) {
+            Some(cluster) if self.asked.prefers_cost(cluster) => self.cheapest(snapshot, cluster, intent, chance),
+            Some(_) | None => self.asked.of(snapshot, &intent.cluster)?,
+        };
+        let platform_version = fargate::version(self.platform_version.as_deref(), kind)?;
+        fargate::no_rules(kind, self.rules.0, self.rules.1)?;
+        let strategy = match kind {
+            LaunchType::Ec2 | LaunchType::External => self.strategy.clone(),
             LaunchType::Fargate => fargate::strategy(),
         };
-        Ok(Placement { count, launch, capacity, platform_version, constraints, strategy })
+        let platform = fargate::platform(kind, platform_version, &intent.spec())?;
+        // What Fargate demands of an instance is added to what the intent does.
+        let required = match platform {
+            Some(platform) => fargate::required(platform, intent.required.clone()),
+            None => intent.required.clone(),
+        };
+        let launch = Launch { kind, platform, provider: None };
+        Ok(Placement { count: self.count, launch, capacity, required, constraints: self.constraints.clone(), strategy })
+    }
+
+    /// Where its tasks cost least.
+    fn cheapest(
+        &self,
+        snapshot: &Snapshot,
+        cluster: &Cluster,
+        intent: &Intent,
+        chance: (Timestamp, u64),
+    ) -> (LaunchType, CapacityProviderStrategy) {
+        let spec = intent.spec();
+        let of_definition = spec.placement_constraints.iter();
+        let of_definition = of_definition.flat_map(|expression| Constraint::parse("memberOf", Some(expression)));
+        let constraints: Vec<_> = self.constraints.iter().cloned().chain(of_definition).collect();
+        let wanted = preference::Wanted {
+            count: self.count,
+            spec: &spec,
+            reservation: &intent.reservation,
+            group: &intent.group,
+            network: intent.network.as_ref(),
+            platform_version: self.platform_version.as_deref().filter(|version| !version.is_empty()),
+            constraints: &constraints,
+            strategy: &self.strategy,
+            has_rules: self.rules.0 || self.rules.1,
+        };
+        preference::launch(snapshot, cluster, &wanted, chance)
     }
 }
 
@@ -172,9 +208,10 @@ struct Placed<'a> {
 /// Everything about where.
 struct Placement {
     count: u32,
-    launch: LaunchType,
+    launch: Launch,
     capacity: CapacityProviderStrategy,
-    platform_version: Option<PlatformVersion>,
+    /// What an instance must have.
+    required: Vec<Attribute>,
     constraints: Vec<Constraint>,
     strategy: Vec<Strategy>,
 }
@@ -187,15 +224,6 @@ impl Placement {
         }
         let shares = scheduler::capacity::starts(&self.capacity, |_| 0, self.count).into_iter();
         shares.map(|(provider, count)| (Some(provider), count)).collect()
-    }
-
-    /// How the tasks are launched. What Fargate demands of an instance is added to what the intent does.
-    fn launch(&self, intent: &mut Intent) -> Result<Launch, ApiError> {
-        let platform = fargate::platform(self.launch, self.platform_version, &intent.spec())?;
-        if let Some(platform) = platform {
-            intent.required = fargate::required(platform, std::mem::take(&mut intent.required));
-        }
-        Ok(Launch { kind: self.launch, platform, provider: None })
     }
 
     /// The instance of each task that found one, and what is to be said of the others.
@@ -218,7 +246,7 @@ impl Placement {
         let request = PlacementRequest {
             count: self.count as usize,
             reservation: &intent.reservation,
-            required_attributes: &intent.required,
+            required_attributes: &self.required,
             constraints: &constraints,
             strategy: &self.strategy,
             group: &intent.group,
@@ -228,8 +256,8 @@ impl Placement {
             let placed = placed.into_iter().map(|row| (row, None)).collect();
             return Ok(Placed { placed, ..Placed::default() });
         }
-        let rows = candidates(snapshot, &intent.cluster, self.launch);
-        if self.launch == LaunchType::Fargate {
+        let rows = candidates(snapshot, &intent.cluster, self.launch.kind);
+        if self.launch.kind == LaunchType::Fargate {
             return Ok(self.place_by_share(snapshot, &rows, &request, (now, seed)));
         }
         let views: Vec<_> = rows.iter().map(|row| view(row)).collect();
@@ -276,11 +304,12 @@ impl Placement {
         request: &PlacementRequest<'_>,
         seed: u64,
     ) -> Option<Vec<&'a Arc<InstanceRow>>> {
-        if self.launch == LaunchType::Fargate {
+        if self.launch.kind == LaunchType::Fargate {
             return None;
         }
         let cluster = snapshot.cluster(&intent.cluster)?;
-        let candidate = |at| cluster.registered_at(at).filter(|row| is_meant(self.launch, row)).map(|row| view(row));
+        let candidate =
+            |at| cluster.registered_at(at).filter(|row| is_meant(self.launch.kind, row)).map(|row| view(row));
         let drawn = scheduler::draw(cluster.registered_instances() as usize, candidate, request, seed)?;
         drawn.into_iter().map(|at| cluster.registered_at(at)).collect()
     }
