@@ -11,6 +11,7 @@ mod check;
 mod clients;
 mod clock;
 mod connect;
+mod cost;
 mod definition;
 mod disk;
 mod encryption;
