@@ -61,7 +61,11 @@ fn a_fargate_task_is_billed_from_its_pull_to_its_stop() {
         ("and without a minimum", stopped(task(LaunchType::External), 3_000), Some(2)),
         ("asked by a clock that was set back", pulled(task(LaunchType::Fargate), 60_000), Some(0)),
     ] {
-        assert_eq!(of_task(&Snapshot::default(), &task, now).map(|usage| usage.seconds()), seconds, "{what}");
+        let usage = of_task(&Snapshot::default(), &task, now);
+        assert_eq!(usage.as_ref().map(Usage::seconds), seconds, "{what}");
+        // Its container instance, for no machine of the server's own is under it.
+        let on = (task.launch_type != LaunchType::Fargate).then_some(ID);
+        assert_eq!(usage.as_ref().and_then(Usage::instance), on.filter(|_| seconds.is_some()), "{what}");
     }
 }
 

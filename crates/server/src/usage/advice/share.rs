@@ -84,7 +84,7 @@ impl<'a> Shares<'a> {
         }
     }
 
-    pub(super) fn finish(self, table: &mut Table) {
+    pub(super) fn finish(mut self, table: &mut Table) {
         let of_somewhere = self.somewhere.values().flatten();
         for (held, group) in of_somewhere.filter_map(|held| held.group.map(|group| (held, group))) {
             for (window, figures) in self.windows.iter().zip(table.iter_mut()) {
@@ -93,6 +93,7 @@ impl<'a> Shares<'a> {
                 }
             }
         }
+        self.somewhere.values_mut().for_each(join);
         for stay in &self.stays {
             self.share(stay, table);
         }
@@ -147,6 +148,18 @@ impl<'a> Shares<'a> {
         let at = self.windows.partition_point(|window| stay.second(window.to) <= second);
         self.windows.get(at).filter(|window| stay.second(window.from) <= second).map(|_| at)
     }
+}
+
+/// Makes one of those that overlap or touch: a month of old tasks is few times, and each instance goes through them.
+fn join(held: &mut Vec<Held>) {
+    held.sort_unstable_by_key(|held| held.from);
+    held.dedup_by(|next, last| {
+        let meets = next.from <= last.to;
+        if meets {
+            last.to = last.to.max(next.to);
+        }
+        meets
+    });
 }
 
 impl Stay {
