@@ -11,7 +11,7 @@ use crate::{
     logs::LogHub,
     metadata::{self, Facts, Metadata, Places, Rate, Secret},
     node::Node,
-    real::{Doors, ImageCleanup, NodeConfig, PullBehavior, RealNode, Vpcs, chain, clean_images},
+    real::{Doors, ImageCleanup, NodeConfig, PullBehavior, RealNode, Vpcs, chain, clean_images, disks_dir},
     resolver::Upstreams,
     session::{self, Dial, End, InvalidToken, JoinError, JoinToken, Questions, Session},
 };
@@ -22,7 +22,7 @@ use network::{
     Ipv4Net, NetContext,
     vpc::tunnel::{self, PrivateKey},
 };
-use runtime::{Containerd, ContainerdConfig, OciRuntime, Runtime, RuntimeError, cgroup::Cgroups, daemon};
+use runtime::{Containerd, ContainerdConfig, Disks, OciRuntime, Runtime, RuntimeError, cgroup::Cgroups, daemon};
 use std::{
     io,
     net::{IpAddr, SocketAddr},
@@ -188,7 +188,8 @@ pub async fn run(config: Config, effects: Effects) -> Result<(), AgentError> {
     let (runtime, about) = connect_runtime(&config, &effects).await?;
     let secret = Secret::open(&config.data_dir, &effects).map_err(data)?;
     let cgroups = Cgroups::detect().map_err(AgentError::Cgroups)?;
-    let places = Places { cgroups, cgroup: config.cgroup.clone(), netns_dir: config.netns_dir.clone() };
+    let disks = Disks::new(disks_dir(&config.data_dir));
+    let places = Places { cgroups, cgroup: config.cgroup.clone(), netns_dir: config.netns_dir.clone(), disks };
     let node_config = NodeConfig {
         instance: instance_label(&identity),
         data_dir: config.data_dir.clone(),

@@ -50,6 +50,7 @@ pub(crate) fn assignment(n: u32, containers: &[&str]) -> (Assignment, Arc<TaskDe
         container_ids: containers.iter().enumerate().map(|(i, name)| ((*name).into(), uuid(i).into())).collect(),
         log_mode: model::LogMode::default(),
         interface: None,
+        ephemeral_storage_gib: None,
         image_digests: std::collections::BTreeMap::new(),
     };
     (assignment, Arc::new(definition))

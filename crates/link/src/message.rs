@@ -197,6 +197,9 @@ pub struct Assignment {
     /// The network interface that all its containers share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<AssignedInterface>,
+    /// The disk, in GiB, that its containers share and may not write beyond. Of tasks of Fargate; others share the machine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ephemeral_storage_gib: Option<u32>,
 }
 
 /// The network interface of a task; who may talk to it is told with its VPC.

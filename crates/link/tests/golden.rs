@@ -128,6 +128,7 @@ fn assignments() -> Assignments {
         log_mode: model::LogMode::default(),
         image_digests: std::collections::BTreeMap::new(),
         interface: None,
+        ephemeral_storage_gib: None,
     };
     Assignments {
         epoch: 4,
@@ -251,6 +252,9 @@ fn what_a_server_says() {
         resolver: Some([10, 0, 0, 2].into()),
     });
     check("server.assignments.interface", &ServerMessage::Assignments(connected));
+    let mut stored = assignments();
+    stored.tasks[0].ephemeral_storage_gib = Some(21);
+    check("server.assignments.storage", &ServerMessage::Assignments(stored));
     check("server.networks", &ServerMessage::Networks(networks()));
     let mut connected = networks();
     let news = connected.changed.values_mut().next().unwrap();

@@ -212,6 +212,8 @@ pub struct TaskOverrides {
     pub cpu: Option<CpuUnits>,
     pub memory: Option<MemoryMib>,
     pub execution_role_arn: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ephemeral_storage_gib: Option<u32>,
 }
 
 /// What a caller changed for one container.

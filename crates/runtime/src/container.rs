@@ -32,6 +32,9 @@ pub struct ContainerSpec {
     pub hostname: String,
     /// Root filesystem mounted read-only.
     pub readonly_rootfs: bool,
+    /// A folder for what it writes, made anew with it; it counts on whatever disk that is on. Whoever named it removes it. The
+    /// runtime's own place if `None`.
+    pub layer: Option<PathBuf>,
     /// All capabilities this machine has, all devices, nothing masked.
     pub privileged: bool,
     /// Added to Docker's default set; with or without `CAP_`, `ALL` is allowed.
@@ -84,6 +87,7 @@ impl ContainerSpec {
             user: String::new(),
             hostname: id.clone(),
             readonly_rootfs: false,
+            layer: None,
             privileged: false,
             cap_add: Vec::new(),
             cap_drop: Vec::new(),

@@ -10,6 +10,7 @@ pub mod cgroup;
 pub mod container;
 mod containerd;
 pub mod daemon;
+pub mod disk;
 pub mod error;
 pub mod image;
 mod oci;
@@ -28,6 +29,7 @@ pub use container::{
     Network, Resources, RuntimeEvent, Tmpfs, Ulimit,
 };
 pub use containerd::{Containerd, ContainerdConfig};
+pub use disk::{DiskError, DiskUsage, Disks};
 pub use error::{CreateError, PullError, RuntimeError};
 pub use image::{Image, ImageConfig, Platform, PullPolicy, PullProgress, PullRequest};
 pub use oci_runtime::{OciRuntime, OciRuntimeError};

@@ -2,7 +2,7 @@
 //! (docs/decisions/0019). A setting of the machine, recorded with each container, so that whatever is done to the container
 //! later is done by the one that made it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Where distributions put runc, runsc and the shim, in case our own PATH is poor.
 const PROGRAM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -96,7 +96,7 @@ pub(crate) fn program_path() -> String {
     format!("{}:{PROGRAM_PATH}", std::env::var("PATH").unwrap_or_default())
 }
 
-fn is_program(path: &PathBuf) -> bool {
+pub(crate) fn is_program(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::metadata(path).is_ok_and(|there| there.is_file() && there.permissions().mode() & 0o111 != 0)
 }

@@ -1,9 +1,10 @@
-//! The stored forms that capacity providers and Spot have added.
+//! The stored forms that capacity providers, Spot and Fargate's disks have added.
 
-use super::{cluster, instance, service, service_revision};
+use super::{cluster, definition, instance, network, service, service_revision};
 use crate::record::Record;
 use model::{
-    CapacityProvider, CapacityProviderStrategy, CapacityProviderStrategyItem, LaunchType, RevisionSpec, Timestamp,
+    CapacityProvider, CapacityProviderStrategy, CapacityProviderStrategyItem, CpuArchitecture, Desired, LaunchType,
+    Phase, Platform, PlatformVersion, RevisionSpec, Stop, Timestamp,
 };
 
 /// One for sure on FARGATE, of the others four of five on FARGATE_SPOT.
@@ -39,4 +40,31 @@ pub(super) fn shared_service() -> Record {
     let Record::Service(mut service) = service() else { unreachable!() };
     std::sync::Arc::make_mut(&mut service).launch_type_before = Some(LaunchType::Ec2);
     Record::Service(service)
+}
+
+pub(super) fn spot_task() -> Record {
+    let Record::Task(mut task) = network::attached_task() else { unreachable!() };
+    let own = std::sync::Arc::make_mut(&mut task);
+    let why = Stop::spot_interruption();
+    own.launch_type = LaunchType::Fargate;
+    own.capacity_provider = Some(CapacityProvider::FargateSpot);
+    own.platform = Some(Platform { version: PlatformVersion::V1_4, architecture: CpuArchitecture::Arm64 });
+    own.ephemeral_storage_gib = Some(30);
+    (own.desired, own.phase) = (Desired::Stopped(why), Phase::Running);
+    Record::Task(task)
+}
+
+/// Whose caller asked for another disk than its definition.
+pub(super) fn stored_task() -> Record {
+    let Record::Task(mut task) = spot_task() else { unreachable!() };
+    let own = std::sync::Arc::make_mut(&mut task);
+    own.overrides.ephemeral_storage_gib = own.ephemeral_storage_gib;
+    Record::Task(task)
+}
+
+pub(super) fn stored_definition() -> Record {
+    let Record::TaskDefinition(mut definition) = definition() else { unreachable!() };
+    let own = std::sync::Arc::make_mut(&mut definition);
+    std::sync::Arc::make_mut(&mut own.spec).ephemeral_storage_gib = Some(21);
+    Record::TaskDefinition(definition)
 }

@@ -4,20 +4,20 @@
 use super::{FamilyRecord, Kind, Record, SettingRecord};
 use crate::{command::IdempotencyToken, snapshot::TokenRecord};
 use model::{
-    AccountId, AccountSetting, Activation, AgentInfo, BlueGreen, BreakerState, BreakerStatus, CapacityProvider,
-    CapacityProviderStrategy, CircuitBreaker, Cleanup, Cluster, ClusterArn, ClusterName, ClusterStatus, Container,
-    ContainerArn, ContainerDefinition, ContainerInstance, ContainerInstanceArn, ContainerInstanceId, ContainerOverride,
-    ContainerStatus, CpuArchitecture, CpuUnits, Creation, Deployment, DeploymentId, DeploymentRules,
-    DeploymentStrategy, Desired, EarlySuccess, External, Failures, Family, Health, HealthCheck, HealthStatus,
-    HookAction, HookRun, HookStatus, HookTarget, InstanceStatus, LaunchType, Lifecycle, LifecycleHook, LifecycleStage,
-    LogConfiguration, LogDriver, Machine, MachineState, MemoryMib, MetadataOptions, NetworkBinding, NetworkMode, Phase,
-    PlacementConstraint, PlacementStrategy, Platform, PlatformVersion, Port, PortMapping, PortSpec, PropagateTags,
-    Protocol, Region, Registration, Reservation, Resources, RevisionImage, RevisionShare, RevisionSpec, Rollback,
-    Rollout, Scale, SchedulingStrategy, Scope, Service, ServiceArn, ServiceDeployment, ServiceDeploymentArn,
-    ServiceDeploymentId, ServiceDeploymentStatus, ServiceEvent, ServiceEventName, ServiceEventRecord, ServiceName,
-    ServiceRevision, ServiceRevisionArn, ServiceStatus, SettingName, Stop, StopCode, Tags, Task, TaskArn,
-    TaskDefinition, TaskDefinitionArn, TaskDefinitionSpec, TaskDefinitionStatus, TaskId, TaskOverrides, TaskSet,
-    TaskSetStatus, TaskTimes, Timestamp, Ulimit,
+    AccountId, AccountSetting, Activation, AgentInfo, BlueGreen, BreakerState, BreakerStatus, CapacityProviderStrategy,
+    CircuitBreaker, Cleanup, Cluster, ClusterArn, ClusterName, ClusterStatus, Container, ContainerArn,
+    ContainerDefinition, ContainerInstance, ContainerInstanceArn, ContainerInstanceId, ContainerOverride,
+    ContainerStatus, CpuUnits, Creation, Deployment, DeploymentId, DeploymentRules, DeploymentStrategy, Desired,
+    EarlySuccess, External, Failures, Family, Health, HealthCheck, HealthStatus, HookAction, HookRun, HookStatus,
+    HookTarget, InstanceStatus, LaunchType, Lifecycle, LifecycleHook, LifecycleStage, LogConfiguration, LogDriver,
+    Machine, MachineState, MemoryMib, MetadataOptions, NetworkBinding, NetworkMode, Phase, PlacementConstraint,
+    PlacementStrategy, Port, PortMapping, PortSpec, PropagateTags, Protocol, Region, Registration, Reservation,
+    Resources, RevisionImage, RevisionShare, RevisionSpec, Rollback, Rollout, Scale, SchedulingStrategy, Scope,
+    Service, ServiceArn, ServiceDeployment, ServiceDeploymentArn, ServiceDeploymentId, ServiceDeploymentStatus,
+    ServiceEvent, ServiceEventName, ServiceEventRecord, ServiceName, ServiceRevision, ServiceRevisionArn,
+    ServiceStatus, SettingName, Stop, StopCode, Tags, Task, TaskArn, TaskDefinition, TaskDefinitionArn,
+    TaskDefinitionSpec, TaskDefinitionStatus, TaskId, TaskOverrides, TaskSet, TaskSetStatus, TaskTimes, Timestamp,
+    Ulimit,
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -495,7 +495,9 @@ fn other_forms() -> Vec<(Record, &'static str)> {
         (checked_task(), "health"),
         (patient_service(), "health"),
         (told_machine(), "metadata"),
-        (spot_task(), "fargate"),
+        (capacity::spot_task(), "fargate"),
+        (capacity::stored_task(), "storage"),
+        (capacity::stored_definition(), "storage"),
         (run_machine(), "runs"),
         (network::attached_task(), "attachment"),
         (network::attached_revision(), "network"),
@@ -550,18 +552,6 @@ fn checked_task() -> Record {
     let container = &mut std::sync::Arc::make_mut(&mut task).containers[0];
     container.health = Some(Health { status: HealthStatus::Unhealthy, changes: 2 });
     container.essential = false;
-    Record::Task(task)
-}
-
-fn spot_task() -> Record {
-    let Record::Task(mut task) = network::attached_task() else { unreachable!() };
-    let own = std::sync::Arc::make_mut(&mut task);
-    let why = Stop::spot_interruption();
-    own.launch_type = LaunchType::Fargate;
-    own.capacity_provider = Some(CapacityProvider::FargateSpot);
-    own.platform = Some(Platform { version: PlatformVersion::V1_4, architecture: CpuArchitecture::Arm64 });
-    own.ephemeral_storage_gib = Some(30);
-    (own.desired, own.phase) = (Desired::Stopped(why), Phase::Running);
     Record::Task(task)
 }
 

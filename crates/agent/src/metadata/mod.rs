@@ -178,7 +178,7 @@ impl Metadata {
     async fn tell(&self, version: Version, rest: &[&str], Found { view, at }: &Found) -> Answer {
         match rest {
             [] => json(StatusCode::OK, &ContainerResponse::new(view, *at, version)),
-            ["task"] => json(StatusCode::OK, &TaskResponse::new(view, &self.facts, version)),
+            ["task"] => json(StatusCode::OK, &self.task(version, view)),
             ["taskWithTags"] => self.task_with_tags(version, view).await,
             ["stats"] => self.stats(version, view, *at).await,
             ["task", "stats"] => self.task_stats(version, view).await,
@@ -189,7 +189,7 @@ impl Metadata {
     async fn tell_by_address(&self, rest: &[&str], Found { view, .. }: &Found) -> Answer {
         let of = |id: &str| view.plan.ids.iter().position(|known| **known == *id);
         match rest {
-            ["metadata"] => json(StatusCode::OK, &TaskResponse::new(view, &self.facts, Version::V2)),
+            ["metadata"] => json(StatusCode::OK, &self.task(Version::V2, view)),
             ["metadataWithTags"] => self.task_with_tags(Version::V2, view).await,
             ["metadata", id] => match of(id) {
                 Some(at) => json(StatusCode::OK, &ContainerResponse::new(view, at, Version::V2)),
@@ -214,7 +214,15 @@ impl Metadata {
             }
             None => Err("the server cannot be reached".to_owned()),
         };
-        json(StatusCode::OK, &TaskResponse::new(view, &self.facts, version).with_tags(tags, task, &self.facts))
+        json(StatusCode::OK, &self.task(version, view).with_tags(tags, task, &self.facts))
+    }
+
+    fn task(&self, version: Version, view: &View) -> TaskResponse {
+        let told = TaskResponse::new(view, &self.facts, version);
+        match version {
+            Version::V2 | Version::V3 => told,
+            Version::V4 => told.with_disk(view, self.meters.disk(&view.plan)),
+        }
     }
 
     async fn stats(&self, version: Version, view: &View, at: usize) -> Answer {

@@ -10,6 +10,7 @@ use crate::{
 use model::{
     ContainerArn, ContainerInstanceArn, Desired, NetworkBinding, NetworkMode, ObservedStatus, ServiceArn, Tags, TaskArn,
 };
+use runtime::DiskUsage;
 use serde::Serialize;
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -68,7 +69,17 @@ pub(super) struct TaskResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     service_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    ephemeral_storage_metrics: Option<EphemeralStorageMetrics>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     fault_injection_enabled: Option<bool>,
+}
+
+/// In MiB. Source: the developer guide, task metadata endpoint version 4 for tasks on Fargate.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct EphemeralStorageMetrics {
+    utilized: u64,
+    reserved: u64,
 }
 
 /// Why tags are missing.
@@ -223,8 +234,19 @@ impl TaskResponse {
             containers: (0..view.state.containers.len()).map(|at| ContainerResponse::new(view, at, version)).collect(),
             vpc: facts.vpc.clone().filter(|_| fourth),
             service_name: service.map(|service| service.name.to_string()).filter(|_| fourth),
+            ephemeral_storage_metrics: None,
             fault_injection_enabled: fourth.then_some(false),
         }
+    }
+
+    /// With what is known of the task's disk.
+    pub(super) fn with_disk(mut self, view: &View, disk: Option<DiskUsage>) -> Self {
+        let reserved = view.plan.assignment.ephemeral_storage_gib;
+        self.ephemeral_storage_metrics = disk.zip(reserved).map(|(disk, gib)| EphemeralStorageMetrics {
+            utilized: disk.used.div_ceil(1 << 20),
+            reserved: u64::from(gib) << 10,
+        });
+        self
     }
 
     /// With the tags, or the reason why they are missing. AWS: what could be had is told all the same.

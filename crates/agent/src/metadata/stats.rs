@@ -8,7 +8,10 @@ use crate::{engine::View, introspection::rfc3339, plan::TaskPlan};
 use effects::Effects;
 use model::{NetworkMode, Timestamp};
 use network::NetContext;
-use runtime::cgroup::{Cgroups, DeviceUsage, Usage};
+use runtime::{
+    DiskUsage, Disks,
+    cgroup::{Cgroups, DeviceUsage, Usage},
+};
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
@@ -31,6 +34,8 @@ pub struct Places {
     pub cgroup: String,
     /// Where its containers' network namespaces are mounted.
     pub netns_dir: PathBuf,
+    /// Those that tasks have of their own.
+    pub disks: Disks,
 }
 
 /// One reading.
@@ -93,6 +98,12 @@ impl Meters {
             }
         };
         Some(render(id, &now, before.as_ref()))
+    }
+
+    /// How full the task's own disk is, if it has one.
+    pub(super) fn disk(&self, plan: &TaskPlan) -> Option<DiskUsage> {
+        plan.assignment.ephemeral_storage_gib?;
+        self.places.disks.usage(plan.id())
     }
 
     /// Forgets the containers that `lives` does not know.

@@ -52,7 +52,12 @@ fn world() -> World {
         vpc: Some("vpc-1".into()),
     };
     let cgroups = runtime::cgroup::Cgroups::detect().unwrap();
-    let places = Places { cgroups, cgroup: "/longshore-not-there".into(), netns_dir: "/nowhere".into() };
+    let places = Places {
+        cgroups,
+        cgroup: "/longshore-not-there".into(),
+        netns_dir: "/nowhere".into(),
+        disks: runtime::Disks::new("/nowhere"),
+    };
     let secret = Secret::open(dir.path(), &effects).unwrap();
     let metadata =
         Metadata::new(board.clone(), Questions::new(effects.clone()), facts, secret, Rate::default(), places, effects);
@@ -146,6 +151,24 @@ async fn a_task_is_told_what_the_originals_tasks_are() {
     assert!(third["Containers"][0]["Ports"][0].get("HostIp").is_none());
     let (_, aside) = world.ask(&format!("/v4/{}", world.id(&plan, 1))).await;
     assert_eq!((&aside["Name"], aside["Networks"][0]["IPv4Addresses"][0].as_str()), (&json!("aside"), Some("")));
+}
+
+#[tokio::test]
+async fn a_task_with_a_disk_is_told_how_full_it_is() {
+    let world = world();
+    let (mut assignment, definition) = testing::assignment(1, &["web"]);
+    assignment.ephemeral_storage_gib = Some(21);
+    let plan = Arc::new(TaskPlan::new(assignment, definition));
+    let view = View { plan: plan.clone(), state: Arc::new(plan.fresh()) };
+    let told = |disk| {
+        let told = TaskResponse::new(&view, &world.metadata.facts, Version::V4).with_disk(&view, disk);
+        serde_json::to_value(told).unwrap().get("EphemeralStorageMetrics").cloned()
+    };
+    let disk = runtime::DiskUsage { used: (5 << 20) + 1, size: 20 << 30 };
+    assert_eq!(told(Some(disk)), Some(json!({"Utilized": 6, "Reserved": 21_504})));
+    assert_eq!(told(None), None);
+    // One that is not there yet is not told of.
+    assert_eq!(world.metadata.meters.disk(&plan), None);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 //! names that follow from container ids.
 
 mod ahead;
+mod disks;
 mod doors;
 mod encryption;
 mod etc;
@@ -29,13 +30,13 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use link::Networks;
 use model::{NetworkMode, Pool};
 use runtime::{
-    ContainerState, CreateError, ExecEnd, Image, OciRuntime, PullError, PullPolicy, PullRequest, Runtime, RuntimeError,
-    RuntimeEvent, cgroup::Cgroups,
+    ContainerState, CreateError, Disks, ExecEnd, Image, OciRuntime, PullError, PullPolicy, PullRequest, Runtime,
+    RuntimeError, RuntimeEvent, cgroup::Cgroups,
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     net::IpAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -87,6 +88,18 @@ pub struct NodeConfig {
     pub metadata: Secret,
 }
 
+impl NodeConfig {
+    fn disks_dir(&self) -> PathBuf {
+        disks_dir(&self.data_dir)
+    }
+}
+
+/// Where an agent with that data directory has the disks of tasks.
+#[must_use]
+pub fn disks_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("disks")
+}
+
 /// Whether a registry is asked for an image that is here: the original agent's `ECS_IMAGE_PULL_BEHAVIOR`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PullBehavior {
@@ -108,6 +121,7 @@ pub struct RealNode {
     cgroups: Cgroups,
     network: Arc<network::TaskNetwork>,
     ahead: ahead::Ahead,
+    disks: disks::TaskDisks,
     vpcs: vpc::Vpcs,
     /// By container id, from its pull to its creation.
     pulled: Mutex<HashMap<String, Image>>,
@@ -121,6 +135,7 @@ impl RealNode {
     pub fn new(runtime: Arc<dyn Runtime>, config: NodeConfig, effects: Effects) -> std::io::Result<Self> {
         let network = Arc::new(network::TaskNetwork::new(config.netns_dir.clone(), config.bridge_candidates.clone()));
         let vpcs = vpc::Vpcs::new(config.netns_dir.clone(), config.address, config.wireguard.clone(), effects.clone());
+        let disks = disks::TaskDisks::new(Disks::new(config.disks_dir()), effects.clone());
         let pulled = Mutex::default();
         Ok(Self {
             runtime,
@@ -129,6 +144,7 @@ impl RealNode {
             cgroups: Cgroups::detect()?,
             network,
             ahead: ahead::Ahead::default(),
+            disks,
             vpcs,
             pulled,
         })
@@ -161,8 +177,12 @@ impl RealNode {
         format!("{}/{}", self.config.cgroup, task.id())
     }
 
-    fn container_dir(&self, id: &str) -> PathBuf {
-        self.config.run_dir.join("containers").join(id)
+    /// Where the files are that a container is shown. One that may write only so much has them where that counts.
+    fn container_dir(&self, id: &str, disk: Option<&Path>) -> PathBuf {
+        match disk {
+            Some(disk) => disk.join("files").join(id),
+            None => self.config.run_dir.join("containers").join(id),
+        }
     }
 
     /// What does not hang on the image is made while the registry is asked. Whether that worked is told when its turn comes.
@@ -231,11 +251,12 @@ impl RealNode {
 
     async fn create_container(&self, job: &Job) -> Result<(), Failure> {
         let fail = |e: &dyn std::fmt::Display| Failure::new("CannotCreateContainerError", e);
+        let disk = self.disks.of(&job.task).await?;
         // Files and groups take as long as asking for the image does: side by side.
         let made = {
             let (cgroups, group, limits) =
                 (self.cgroups.clone(), self.task_cgroup(&job.task), spec::task_limits(&job.task));
-            let (dir, job) = (self.container_dir(job.id()), job.clone());
+            let (dir, job) = (self.container_dir(job.id(), disk.as_deref()), job.clone());
             tokio::task::spawn_blocking(move || {
                 cgroups.limit(&group, &limits)?;
                 etc::write(&dir, &job)
@@ -254,6 +275,7 @@ impl RealNode {
             netns: self.network.netns_of(job).map_err(|e| fail(&e))?,
             log_file: LogHub::file(&self.config.data_dir.join("logs"), job.id()),
             files: &files,
+            layer: disk.map(|disk| disk.join(job.id())),
             metadata_id: self.config.metadata.id(job.id()),
         };
         let mut tries = 1;
@@ -327,7 +349,8 @@ impl RealNode {
         removed.map_err(|e| fail(&e))?;
         let _ = self.ahead.end(job.id()).await;
         self.network.remove(job).await.map_err(|e| fail(&chain(&e)))?;
-        etc::remove(&self.container_dir(job.id())).map_err(|e| fail(&e))
+        // What is on a disk of the task's own goes with that.
+        etc::remove(&self.container_dir(job.id(), None)).map_err(|e| fail(&e))
     }
 
     async fn take_over(&self, known: Vec<Job>, attached: Vec<Arc<TaskPlan>>) -> Result<(), Failure> {
@@ -343,11 +366,13 @@ impl RealNode {
         }
         let kept = self.vpcs.kept(&attached).await.map_err(|e| fail(&chain(&e)))?;
         self.vpcs.adopt(&attached);
+        self.disks.adopt(known.iter().map(|job| &job.task).chain(&attached)).await.map_err(|e| fail(&e))?;
         self.network.adopt(&known, kept).await.map_err(|e| fail(&chain(&e)))
     }
 
     async fn clear_task(&self, task: &TaskPlan) -> Result<(), Failure> {
         self.vpcs.detach(task).await?;
+        self.disks.remove(task).await?;
         let removed = self.cgroups.remove(&self.task_cgroup(task), &self.effects).await;
         removed.map_err(|e| Failure::new("CannotRemoveContainerError", format_args!("the task's cgroup: {e}")))
     }
@@ -448,7 +473,11 @@ impl Node for RealNode {
     }
 
     fn attach(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
-        async move { self.vpcs.attach(&task).await }.boxed()
+        async move {
+            self.disks.begin(&task);
+            self.vpcs.attach(&task).await
+        }
+        .boxed()
     }
 
     fn clear(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {

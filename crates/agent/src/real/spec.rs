@@ -21,6 +21,8 @@ pub(super) struct Places<'a> {
     pub(super) netns: Option<PathBuf>,
     pub(super) log_file: PathBuf,
     pub(super) files: &'a Files,
+    /// Where what it writes is kept, if not where the runtime keeps it.
+    pub(super) layer: Option<PathBuf>,
     /// The container's id at the task metadata endpoint.
     pub(super) metadata_id: String,
 }
@@ -55,6 +57,7 @@ pub(super) fn build(job: &Job, image: &Image, places: &Places<'_>) -> ContainerS
     spec.privileged = definition.privileged.unwrap_or(false);
     spec.ulimits = definition.ulimits.iter().map(ulimit).collect();
     spec.mounts.clone_from(&places.files.mounts);
+    spec.layer.clone_from(&places.layer);
     spec.network = places.netns.clone().map_or(Network::None, Network::Path);
     spec.cgroup_path = format!("{}/{}", places.cgroup, job.id());
     spec.resources = container_limits(definition);
@@ -182,6 +185,7 @@ mod tests {
             netns: Some("/run/n".into()),
             log_file: "/l".into(),
             files: &files,
+            layer: None,
             metadata_id: "u-u-i-d".into(),
         };
         build(&job, &image, &places)

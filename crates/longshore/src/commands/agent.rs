@@ -8,13 +8,16 @@ use agent::{AgentError, Config, PullBehavior, ResourceOverrides};
 use anyhow::{Context, Result};
 use effects::Effects;
 use model::ClusterName;
-use runtime::OciRuntime;
+use runtime::{Disks, OciRuntime};
 use std::{fs, path::PathBuf, process::ExitCode};
 
 pub(super) fn run(args: &AgentArgs) -> Result<ExitCode> {
     super::start_logging("info");
     let oci_runtime = oci_runtime(args.runtime.oci_runtime, args.fargate, || OciRuntime::Runsc.check().is_ok());
     oci_runtime.check()?;
+    if args.fargate {
+        Disks::check()?;
+    }
     fs::create_dir_all(&args.data_dir).with_context(|| format!("cannot make {}", args.data_dir.display()))?;
     let _lock = InstanceLock::take(&args.data_dir)
         .with_context(|| format!("another agent works in {}; one machine needs one agent", args.data_dir.display()))?;

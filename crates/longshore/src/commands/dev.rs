@@ -1,6 +1,6 @@
 //! `dev`: a server and local instances, until Ctrl-C takes all of it down again.
 
-use super::server;
+use super::{fault, server};
 use crate::{
     advice::{self, Advice},
     args::{DevArgs, ServerArgs},
@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(super) fn run(args: &DevArgs) -> Result<ExitCode> {
     // Whoever watches is shown what happens; what is logged to a file is read when something went wrong.
     super::start_logging(if std::io::stderr().is_terminal() { "warn" } else { "info" });
+    if args.fargate_instances > 0 {
+        fault::fit_for_fargate()?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = server::Signals::listen()?;

@@ -38,6 +38,15 @@ pub(super) async fn fit_for_encryption() -> Result<()> {
     })
 }
 
+/// Instances of this machine that are given to Fargate can have disks for their tasks.
+pub(super) fn fit_for_fargate() -> Result<()> {
+    runtime::Disks::check().map_err(|error| {
+        anyhow::Error::new(error)
+            .context("tasks of Fargate have disks of their own, which this machine cannot make")
+            .context(Advice::new("Mend that, or start without Fargate: --fargate-instances 0"))
+    })
+}
+
 /// An error that names all that is in none of the folders.
 fn missing(path: &str, own_containerd: bool) -> Result<()> {
     let there = |program: &str| path.split(':').any(|folder| Path::new(folder).join(program).is_file());

@@ -17,7 +17,7 @@ use futures::future::BoxFuture;
 use model::fargate::POOL_CLUSTER;
 use network::{FabricSpec, IfName, InstanceNetSpec, Ipv4Net, Mac, NetContext, NetnsPath, TableName};
 use runtime::{
-    Containerd, ContainerdConfig, Resources, Runtime,
+    Containerd, ContainerdConfig, Disks, Resources, Runtime,
     cgroup::Cgroups,
     daemon::{Daemon, DaemonConfig, ensure_containerd},
 };
@@ -311,6 +311,9 @@ impl LocalHost {
             fs::remove_file(self.paths.finished(id)).map_err(|e| failed("files")(&e))?;
         }
         self.end_containers(id).await?;
+        let disks = Disks::new(agent::disks_dir(&self.paths.instance(id)));
+        let swept = tokio::task::spawn_blocking(move || disks.sweep(&HashSet::new())).await;
+        swept.expect("removing disks does not panic").map_err(|e| failed("disks of tasks")(&e))?;
         let inside = self.paths.run_instance(id).join("netns");
         network::sweep(&inside, &HashSet::new()).await.map_err(|e| failed("network")(&chain(&e)))?;
         let net = self.netns(id)?;

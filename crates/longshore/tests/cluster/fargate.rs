@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 const ROLE: &str = "arn:aws:iam::000000000000:role/ecsTaskExecutionRole";
 
-fn container(cluster: &Cluster, name: &str, script: &str) -> Value {
+pub(crate) fn container(cluster: &Cluster, name: &str, script: &str) -> Value {
     json!({
         "name": name, "image": cluster.image, "stopTimeout": 2, "command": ["sh", "-c", script],
         "logConfiguration": {"logDriver": "awslogs", "options": {
@@ -21,15 +21,21 @@ fn container(cluster: &Cluster, name: &str, script: &str) -> Value {
 
 /// Registers a family of a quarter of a core and 512 MiB.
 fn define(api: &Api, family: &str, containers: &[Value]) {
-    let definition = json!({
+    define_more(api, family, containers, &json!({}));
+}
+
+/// With more members.
+pub(crate) fn define_more(api: &Api, family: &str, containers: &[Value], more: &Value) {
+    let mut definition = json!({
         "family": family, "networkMode": "awsvpc", "cpu": "256", "memory": "512", "executionRoleArn": ROLE,
         "requiresCompatibilities": ["FARGATE"], "containerDefinitions": containers,
     });
+    definition.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     api.ecs("RegisterTaskDefinition", &definition);
 }
 
 /// Starts a task and answers its ARN; its first container may be told more by its environment.
-fn run(api: &Api, vpc: &Vpc<'_>, family: &str, groups: &[&str], environment: &[(&str, &str)]) -> String {
+pub(crate) fn run(api: &Api, vpc: &Vpc<'_>, family: &str, groups: &[&str], environment: &[(&str, &str)]) -> String {
     let environment: Vec<_> = environment.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
     let asked = json!({
         "taskDefinition": family, "launchType": "FARGATE", "networkConfiguration": vpc.configuration(groups),
@@ -41,7 +47,7 @@ fn run(api: &Api, vpc: &Vpc<'_>, family: &str, groups: &[&str], environment: &[(
 }
 
 /// What the tasks' containers of that name have printed, once it holds a line.
-fn printed(api: &Api, task: &str, container: &str, line: &str) -> String {
+pub(crate) fn printed(api: &Api, task: &str, container: &str, line: &str) -> String {
     let stream = format!("f/{container}/{}", task.rsplit('/').next().unwrap());
     until(&format!("{line:?} in {stream}"), || {
         let asked = json!({"logGroupName": "fargate", "logStreamNames": [stream]});
@@ -54,11 +60,11 @@ fn printed(api: &Api, task: &str, container: &str, line: &str) -> String {
     })
 }
 
-fn log_group(api: &Api) {
+pub(crate) fn log_group(api: &Api) {
     api.logs("CreateLogGroup", &json!({"logGroupName": "fargate"}));
 }
 
-fn nothing_left(machine: &Given<'_>, tasks: &[String]) {
+pub(crate) fn nothing_left(machine: &Given<'_>, tasks: &[String]) {
     let mut left = Vec::new();
     until("nothing is left of the tasks", || {
         left = machine.left_of_tasks(tasks);

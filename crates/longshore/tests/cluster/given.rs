@@ -3,7 +3,7 @@
 
 use crate::{
     api::Api,
-    harness::{Cluster, key, longshore, processes, until},
+    harness::{Cluster, key, longshore, processes, shown_by_loop, until},
 };
 use serde_json::{Value, json};
 use std::{
@@ -62,6 +62,11 @@ impl<'a> Given<'a> {
         let dir = self.cluster.path("given");
         fs::create_dir_all(&dir).unwrap();
         dir.join(name)
+    }
+
+    /// Those of its tasks.
+    pub(crate) fn disks(&self) -> runtime::Disks {
+        runtime::Disks::new(self.path("data/disks"))
     }
 
     fn cgroup() -> String {
@@ -161,12 +166,16 @@ impl<'a> Given<'a> {
         let mut found: Vec<String> = there.map(|(pid, words)| format!("process {pid} {}", words.join(" "))).collect();
         let mounts = fs::read_to_string("/proc/mounts").unwrap();
         found.extend(mounts.lines().filter(|line| line.contains(&dir)).map(|line| format!("mount {line}")));
+        let disks = shown_by_loop(&self.path("")).into_iter();
+        found.extend(disks.map(|file| format!("loop device of {file}")));
         let ids: Vec<&str> = tasks.iter().map(|arn| arn.rsplit('/').next().unwrap()).collect();
         let of_task = |name: &str| ids.iter().any(|id| name.contains(id));
         let names = |dir: &Path| {
             let entries = fs::read_dir(dir).into_iter().flatten().flatten();
             entries.filter_map(|e| e.file_name().into_string().ok()).collect::<Vec<_>>()
         };
+        let files = names(&self.path("data/disks")).into_iter();
+        found.extend(files.map(|name| format!("disk {name}")));
         let containers = tasks.iter().flat_map(|arn| {
             let task = self.cluster.task(arn);
             let ids =

@@ -315,6 +315,7 @@ impl Cluster {
         for line in mounts.lines().filter(|l| l.contains(&dir) && !l.starts_with("small-disk ")) {
             found.push(format!("mount {line}"));
         }
+        found.extend(shown_by_loop(self.dir.path()).into_iter().map(|file| format!("loop device of {file}")));
         for entry in fs::read_dir("/proc").unwrap().flatten() {
             let pid = entry.file_name().to_string_lossy().into_owned();
             let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
@@ -343,6 +344,14 @@ impl Cluster {
         }
         found
     }
+}
+
+/// The files in a folder that loop devices show, also those that are deleted already.
+pub(crate) fn shown_by_loop(dir: &Path) -> Vec<String> {
+    let devices = fs::read_dir("/sys/block").unwrap().flatten();
+    let files = devices.filter_map(|device| fs::read_to_string(device.path().join("loop/backing_file")).ok());
+    let dir = dir.display().to_string();
+    files.filter(|file| file.contains(&dir)).map(|file| file.trim().to_owned()).collect()
 }
 
 /// The machine's processes and their command lines.

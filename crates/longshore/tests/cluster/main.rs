@@ -30,6 +30,7 @@ mod registry;
 mod service_faults;
 mod services;
 mod status;
+mod storage;
 mod storm;
 mod terraform;
 mod walkthrough;

@@ -14,7 +14,7 @@ use super::api::containerd::services::tasks::v1 as tasks;
 use super::api::containerd::types::Mount;
 use super::api::containerd::v1::types::{Process, Status as TaskState};
 use super::client::{Client, ask, ask_if, raw, trouble};
-use super::{Containerd, RUNTIME, SNAPSHOTTER, bundles, machine, runsc, shims, store};
+use super::{Containerd, RUNTIME, SNAPSHOTTER, bundles, layer, machine, runsc, shims, store};
 use crate::container::{ContainerSpec, ContainerState, ContainerStats, ContainerStatus, ContainerSummary};
 use crate::error::{CreateError, RuntimeError};
 use crate::image::{self, Image, Platform};
@@ -50,13 +50,13 @@ impl Containerd {
             }
         };
         // The filesystem is the first thing made of a container and the last thing removed.
-        let mounts = match self.prepare(&spec.id, &image).await? {
+        let mounts = match self.prepare(spec, &image).await? {
             Some(mounts) => mounts,
             None if self.process(&spec.id).await?.is_some() => return Ok(()),
             None => {
                 // Half made before. Made anew, because nobody can tell how far it came.
                 self.remove_container(&spec.id).await?;
-                let again = self.prepare(&spec.id, &image).await?;
+                let again = self.prepare(spec, &image).await?;
                 again.ok_or_else(|| CreateError::Oci(format!("{} is being made by somebody else", spec.id)))?
             }
         };
@@ -69,23 +69,33 @@ impl Containerd {
         made
     }
 
-    /// A writable filesystem on top of the image; `None` if there is one of that name.
-    async fn prepare(&self, id: &str, image: &Image) -> Result<Option<Vec<Mount>>, CreateError> {
+    /// A filesystem on top of the image, writable where it is to hold what the container writes; `None` if there is one of that
+    /// name.
+    async fn prepare(&self, spec: &ContainerSpec, image: &Image) -> Result<Option<Vec<Mount>>, CreateError> {
         let request = snapshots::PrepareSnapshotRequest {
             snapshotter: SNAPSHOTTER.into(),
-            key: id.to_owned(),
+            key: spec.id.clone(),
             parent: image.chain_id.clone(),
             labels: HashMap::from([(GC_ROOT.to_owned(), "1".to_owned())]),
         };
-        match store::prepare(&self.client, "prepare filesystem", request).await {
-            Ok(answer) => Ok(Some(answer.mounts)),
+        let what = "prepare filesystem";
+        let mounts = match &spec.layer {
+            None => store::prepare(&self.client, what, request).await.map(|answer| answer.mounts),
+            Some(_) => store::view(&self.client, what, request).await.map(|answer| answer.mounts),
+        };
+        match mounts {
+            Ok(mounts) => Ok(Some(mounts)),
             Err(status) if status.code() == Code::AlreadyExists => Ok(None),
             Err(status) if status.code() == Code::NotFound => Err(CreateError::NoSuchImage(image.name.clone())),
-            Err(status) => Err(oci_error("prepare filesystem", &status)),
+            Err(status) => Err(oci_error(what, &status)),
         }
     }
 
     async fn make(&self, spec: &ContainerSpec, image: &Image, mounts: Vec<Mount>) -> Result<(), CreateError> {
+        let mounts = match &spec.layer {
+            None => mounts,
+            Some(folder) => layer::on(folder, &mounts).map_err(|e| layer::failed(folder, &e))?,
+        };
         let file = |name: &str| machine::file_of(&mounts, "etc", name);
         let facts = Facts {
             identity: users::resolve(&spec.user, &file("passwd"), &file("group"))?,

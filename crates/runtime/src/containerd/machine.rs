@@ -113,7 +113,7 @@ pub(super) fn file_of(mounts: &[Mount], directory: &str, name: &str) -> String {
 }
 
 /// Directories of an overlay, topmost first; or the single one of a bind.
-fn layers(mounts: &[Mount]) -> Vec<String> {
+pub(super) fn layers(mounts: &[Mount]) -> Vec<String> {
     let Some(mount) = mounts.last() else { return Vec::new() };
     if mount.r#type == "bind" {
         return vec![mount.source.clone()];

@@ -10,6 +10,7 @@ mod exec;
 mod identity;
 mod images;
 mod keep;
+mod layer;
 pub(crate) mod machine;
 mod pull;
 mod registry;

@@ -36,22 +36,48 @@ pub(super) type Labels = HashMap<String, String>;
 /// Our own label: whose pull it is. An owner has one process at a time.
 const OWNER_LABEL: &str = "longshore.io/owner";
 
-/// Prepares a snapshot. containerd killed between making a snapshot's folder and recording it gives the next one the same
-/// number and finds the folder in its way; it clears folders that it does not know when it is asked to.
+/// Prepares a snapshot that is written to.
 pub(super) async fn prepare(
     client: &Client,
     what: &str,
     request: snapshots::PrepareSnapshotRequest,
 ) -> Result<snapshots::PrepareSnapshotResponse, Status> {
     match raw(what, client.snapshots().prepare(request.clone())).await {
-        Err(status) if status.message().contains("failed to rename") && status.message().contains("file exists") => {
-            tracing::warn!(%status, "a folder that containerd does not know is in the way; having it cleared");
-            let cleanup = snapshots::CleanupRequest { snapshotter: SNAPSHOTTER.into() };
-            raw("clear snapshots", client.snapshots().cleanup(cleanup)).await?;
+        Err(status) if is_in_the_way(&status) => {
+            clear_the_way(client, &status).await?;
             raw(what, client.snapshots().prepare(request)).await
         }
         outcome => outcome,
     }
+}
+
+/// Prepares one that is only read.
+pub(super) async fn view(
+    client: &Client,
+    what: &str,
+    request: snapshots::PrepareSnapshotRequest,
+) -> Result<snapshots::ViewSnapshotResponse, Status> {
+    let snapshots::PrepareSnapshotRequest { snapshotter, key, parent, labels } = request;
+    let request = snapshots::ViewSnapshotRequest { snapshotter, key, parent, labels };
+    match raw(what, client.snapshots().view(request.clone())).await {
+        Err(status) if is_in_the_way(&status) => {
+            clear_the_way(client, &status).await?;
+            raw(what, client.snapshots().view(request)).await
+        }
+        outcome => outcome,
+    }
+}
+
+/// containerd killed between making a snapshot's folder and recording it gives the next one the same number and finds the
+/// folder in its way; it clears folders that it does not know when it is asked to.
+fn is_in_the_way(status: &Status) -> bool {
+    status.message().contains("failed to rename") && status.message().contains("file exists")
+}
+
+async fn clear_the_way(client: &Client, status: &Status) -> Result<(), Status> {
+    tracing::warn!(%status, "a folder that containerd does not know is in the way; having it cleared");
+    let cleanup = snapshots::CleanupRequest { snapshotter: SNAPSHOTTER.into() };
+    raw("clear snapshots", client.snapshots().cleanup(cleanup)).await.map(drop)
 }
 
 /// A lease and the things made under it.

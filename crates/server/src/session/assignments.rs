@@ -17,6 +17,7 @@ fn assignment(snapshot: &Snapshot, task: &Task, log_mode: LogMode) -> Assignment
         log_mode,
         image_digests: pinned(task),
         interface: interface(snapshot, task),
+        ephemeral_storage_gib: task.ephemeral_storage_gib,
     }
 }
 

@@ -116,6 +116,47 @@ async fn tasks_of_all_clusters_share_machines_that_no_client_sees() {
 }
 
 #[tokio::test]
+async fn tasks_have_the_disk_they_ask_for_and_their_machine_is_told() {
+    let harness = Harness::start().await;
+    ecs(&harness, "CreateCluster", json!({})).await;
+    let network = network(&harness, &["us-east-1a"]).await;
+    let mut machine = given(&harness, "us-east-1a").await;
+    let mut definition = json!({
+        "family": "small", "networkMode": "awsvpc", "cpu": "256", "memory": "512", "requiresCompatibilities": ["FARGATE"],
+        "ephemeralStorage": {"sizeInGiB": 21}, "containerDefinitions": [{"name": "app", "image": "busybox"}],
+    });
+    let answer = ecs(&harness, "RegisterTaskDefinition", definition.clone()).await;
+    assert_eq!(answer["taskDefinition"]["ephemeralStorage"], json!({"sizeInGiB": 21}));
+    definition.as_object_mut().unwrap().remove("ephemeralStorage");
+    ecs(&harness, "RegisterTaskDefinition", definition.clone()).await;
+    let own = json!({"ephemeralStorage": {"sizeInGiB": 200}});
+    for (task_definition, overrides, size) in
+        [("small:1", json!({}), 21), ("small:2", json!({}), 20), ("small:1", own.clone(), 200), ("small:2", own, 200)]
+    {
+        let input = run(1, &network, &json!({"taskDefinition": task_definition, "overrides": overrides}));
+        let task = ecs(&harness, "RunTask", input).await["tasks"][0].clone();
+        let want = json!({"sizeInGiB": size});
+        assert_eq!((&task["ephemeralStorage"], &task["fargateEphemeralStorage"]), (&want, &want), "{task:#}");
+        assert_eq!(task["overrides"].get("ephemeralStorage"), overrides.get("ephemeralStorage"), "{task:#}");
+        let assigned = loop {
+            if let ServerMessage::Assignments(all) = machine.receive().await
+                && let Some(found) = all.tasks.into_iter().find(|held| held.task.to_string() == text(&task["taskArn"]))
+            {
+                break found;
+            }
+        };
+        assert_eq!(assigned.ephemeral_storage_gib, Some(size));
+    }
+    for (size, says) in
+        [(20, "EphemeralStorage size should be at least 21"), (201, "EphemeralStorage size should be at most 200")]
+    {
+        definition["ephemeralStorage"] = json!({"sizeInGiB": size});
+        let error = harness.call("ecs", "RegisterTaskDefinition", &definition).await.unwrap_err();
+        assert!(error.code == "ClientException" && error.message.contains(says), "{size}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn a_service_on_fargate_begins_when_a_machine_is_given() {
     let harness = Harness::start().await;
     ecs(&harness, "CreateCluster", json!({})).await;
@@ -164,6 +205,25 @@ async fn what_fargate_cannot_do_is_refused_with_its_words() {
             run(1, &network, &json!({"overrides": {"cpu": "300"}})),
             "InvalidParameterException",
             "No Fargate configuration exists for given values.",
+        ),
+        (
+            run(1, &network, &json!({"overrides": {"ephemeralStorage": {"sizeInGiB": 20}}})),
+            "InvalidParameterException",
+            "EphemeralStorage size should be at least 21",
+        ),
+        (
+            run(1, &network, &json!({"launchType": "EC2", "overrides": {"ephemeralStorage": {"sizeInGiB": 30}}})),
+            "InvalidParameterException",
+            "EphemeralStorage can only be overridden for tasks of the launch type FARGATE.",
+        ),
+        (
+            run(
+                1,
+                &network,
+                &json!({"platformVersion": "1.3.0", "overrides": {"ephemeralStorage": {"sizeInGiB": 30}}}),
+            ),
+            "PlatformTaskDefinitionIncompatibilityException",
+            "",
         ),
     ] {
         let error = harness.call("ecs", "RunTask", &input).await.unwrap_err();

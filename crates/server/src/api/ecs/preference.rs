@@ -41,6 +41,8 @@ pub(super) struct Wanted<'a> {
     pub(super) group: &'a str,
     pub(super) network: Option<&'a Arc<AwsvpcConfiguration>>,
     pub(super) platform_version: Option<&'a str>,
+    /// Whether a disk of another size is asked for, which instances do not have.
+    pub(super) has_storage: bool,
     /// What binds and what is wished for on instances; Fargate takes neither from a request.
     pub(super) constraints: &'a [Constraint],
     pub(super) strategy: &'a [Strategy],
@@ -55,7 +57,7 @@ pub(super) fn launch(
     (now, seed): (Timestamp, u64),
 ) -> (LaunchType, CapacityProviderStrategy) {
     let is_open = |room| match room {
-        Room::Instances => wanted.platform_version.is_none(),
+        Room::Instances => wanted.platform_version.is_none() && !wanted.has_storage,
         Room::Of(provider) => {
             let can = !wanted.has_rules && wanted.spec.check_fargate().is_ok();
             can && cluster.capacity_providers.contains(&provider)

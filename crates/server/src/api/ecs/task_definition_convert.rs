@@ -124,7 +124,7 @@ fn compatibilities(given: Option<Vec<String>>) -> Result<Vec<Compatibility>, Api
 }
 
 /// What is below all sizes is refused as the smallest ones are.
-fn storage_size(given: &aws::EphemeralStorage) -> u32 {
+pub(super) fn storage_size(given: &aws::EphemeralStorage) -> u32 {
     given.size_in_gi_b.and_then(|size| u32::try_from(size).ok()).unwrap_or(0)
 }
 

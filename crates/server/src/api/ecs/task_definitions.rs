@@ -50,6 +50,7 @@ pub(crate) const HONOURED: &[Row] = &[
             "containerDefinitions.user",
             "containerDefinitions.workingDirectory",
             "cpu",
+            "ephemeralStorage.sizeInGiB",
             "executionRoleArn",
             "family",
             "memory",

@@ -254,6 +254,7 @@ impl Wish {
             group: &format!("service:{}", self.name),
             network: self.network.as_ref(),
             platform_version: platform_version.filter(|version| !version.is_empty()),
+            has_storage: false,
             constraints: &constraints.flatten().collect::<Vec<_>>(),
             // A strategy chooses among instances that have room; it makes none.
             strategy: &[],

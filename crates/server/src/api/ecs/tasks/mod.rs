@@ -35,6 +35,7 @@ pub(crate) const HONOURED: &[Row] = &[
             "overrides.containerOverrides.memory",
             "overrides.containerOverrides.memoryReservation",
             "overrides.cpu",
+            "overrides.ephemeralStorage.sizeInGiB",
             "overrides.memory",
             "overrides.executionRoleArn",
             "placementConstraints.*",

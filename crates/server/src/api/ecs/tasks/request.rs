@@ -6,6 +6,7 @@ use crate::{
         ecs::{
             awsvpc::{self, Interfaces},
             resolve,
+            task_definition_convert::storage_size,
         },
     },
     context::{Caller, Context},
@@ -164,7 +165,9 @@ impl Intent {
             launch_type: launch.kind,
             capacity_provider: launch.provider,
             platform: launch.platform,
-            ephemeral_storage_gib: launch.platform.map(|_| self.definition.spec.ephemeral_storage()),
+            ephemeral_storage_gib: launch.platform.map(|_| {
+                self.overrides.ephemeral_storage_gib.unwrap_or_else(|| self.definition.spec.ephemeral_storage())
+            }),
             group: self.group.clone(),
             started_by: self.started_by.clone(),
             overrides: self.overrides.clone(),
@@ -253,7 +256,13 @@ fn overrides(definition: &TaskDefinition, given: wire::TaskOverride) -> Result<T
     }
     let cpu = crate::api::ecs::size::cpu(given.cpu.as_deref()).map_err(ApiError::invalid)?;
     let memory = crate::api::ecs::size::memory(given.memory.as_deref()).map_err(ApiError::invalid)?;
-    let overrides = TaskOverrides { containers, cpu, memory, execution_role_arn: set(given.execution_role_arn) };
+    let overrides = TaskOverrides {
+        containers,
+        cpu,
+        memory,
+        execution_role_arn: set(given.execution_role_arn),
+        ephemeral_storage_gib: given.ephemeral_storage.as_ref().map(storage_size),
+    };
     check(definition, &overrides)?;
     Ok(overrides)
 }
@@ -263,19 +272,28 @@ fn check(definition: &TaskDefinition, overrides: &TaskOverrides) -> Result<(), A
     if *overrides == TaskOverrides::default() {
         return Ok(());
     }
-    let mut spec = (*definition.spec).clone();
+    let mut spec = with(&definition.spec, overrides);
     spec.containers = spec.containers_with(overrides);
+    spec.check().map_err(|e| ApiError::invalid(e.to_string()))
+}
+
+/// The definition with what is changed of the task as a whole.
+fn with(spec: &TaskDefinitionSpec, overrides: &TaskOverrides) -> TaskDefinitionSpec {
+    let mut spec = spec.clone();
     spec.cpu = overrides.cpu.or(spec.cpu);
     spec.memory = overrides.memory.or(spec.memory);
-    spec.check().map_err(|e| ApiError::invalid(e.to_string()))
+    spec.ephemeral_storage_gib = overrides.ephemeral_storage_gib.or(spec.ephemeral_storage_gib);
+    spec
 }
 
 impl Intent {
     /// The definition as the overrides leave it.
     pub(super) fn spec(&self) -> TaskDefinitionSpec {
-        let mut spec = (*self.definition.spec).clone();
-        spec.cpu = self.overrides.cpu.or(spec.cpu);
-        spec.memory = self.overrides.memory.or(spec.memory);
-        spec
+        with(&self.definition.spec, &self.overrides)
+    }
+
+    /// The disk its caller asked for, if that is another one than the definition's.
+    pub(super) fn own_storage(&self) -> Option<u32> {
+        self.overrides.ephemeral_storage_gib
     }
 }

@@ -151,6 +151,11 @@ impl Wish {
             Some(cluster) if self.asked.prefers_cost(cluster) => self.cheapest(snapshot, cluster, intent, chance),
             Some(_) | None => self.asked.of(snapshot, &intent.cluster)?,
         };
+        if intent.own_storage().is_some() && kind != LaunchType::Fargate {
+            return Err(ApiError::invalid(
+                "EphemeralStorage can only be overridden for tasks of the launch type FARGATE.",
+            ));
+        }
         let platform_version = fargate::version(self.platform_version.as_deref(), kind)?;
         fargate::no_rules(kind, self.rules.0, self.rules.1)?;
         let strategy = match kind {
@@ -186,6 +191,7 @@ impl Wish {
             group: &intent.group,
             network: intent.network.as_ref(),
             platform_version: self.platform_version.as_deref().filter(|version| !version.is_empty()),
+            has_storage: intent.own_storage().is_some(),
             constraints: &constraints,
             strategy: &self.strategy,
             has_rules: self.rules.0 || self.rules.1,

@@ -1,0 +1,71 @@
+//! A container's writable layer in a folder of its maker's, over an image that containerd only shows: what the container writes
+//! counts on that folder's disk, and containerd's own folder holds none of it.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::api::containerd::types::Mount;
+use super::machine;
+use crate::error::CreateError;
+
+/// Kernels that have the option may have it on unasked, which would tie the layer to the folders below it.
+const INDEX: &str = "/sys/module/overlay/parameters/index";
+
+/// The mounts of a filesystem of its own on top of what `shown` mounts. What the folder held before goes: it is of an attempt
+/// that nobody knows the end of.
+pub(super) fn on(folder: &Path, shown: &[Mount]) -> io::Result<Vec<Mount>> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let (upper, work) = (folder.join("upper"), folder.join("work"));
+    // Not the disk itself: it is there, or nothing is written elsewhere in its place.
+    fs::create_dir(folder)?;
+    fs::create_dir(&upper)?;
+    fs::create_dir(&work)?;
+    let mut options = Vec::new();
+    if Path::new(INDEX).exists() {
+        options.push("index=off".to_owned());
+    }
+    options.push(format!("workdir={}", work.display()));
+    options.push(format!("upperdir={}", upper.display()));
+    options.push(format!("lowerdir={}", machine::layers(shown).join(":")));
+    Ok(vec![Mount { r#type: "overlay".into(), source: "overlay".into(), target: String::new(), options }])
+}
+
+pub(super) fn failed(folder: &Path, error: &io::Error) -> CreateError {
+    let text = format!("{}: {error}", folder.display());
+    let full = error.kind() == io::ErrorKind::StorageFull;
+    if full { CreateError::NoSpace(text) } else { CreateError::InvalidSpec(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_lies_over_what_is_shown_and_is_new_each_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("web");
+        let mount = |kind: &str, source: &str, options: &[&str]| Mount {
+            r#type: kind.into(),
+            source: source.into(),
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
+            ..Mount::default()
+        };
+        let one = mount("bind", "/a", &["ro", "rbind"]);
+        let several = mount("overlay", "overlay", &["index=off", "lowerdir=/b:/a"]);
+        for (shown, lower) in [(one, "lowerdir=/a"), (several, "lowerdir=/b:/a")] {
+            let mounts = on(&folder, &[shown]).unwrap();
+            assert_eq!(mounts.len(), 1);
+            assert_eq!(mounts[0].options.last().map(String::as_str), Some(lower));
+            assert_eq!(fs::read_dir(folder.join("upper")).unwrap().count(), 0);
+            fs::write(folder.join("upper/left"), "").unwrap();
+        }
+        let nowhere = on(&dir.path().join("no/disk"), &[]).unwrap_err();
+        assert!(matches!(failed(&folder, &nowhere), CreateError::InvalidSpec(_)));
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert!(matches!(failed(&folder, &full), CreateError::NoSpace(_)));
+    }
+}
