@@ -79,6 +79,11 @@ impl Api {
         self.surely(&shapes::servicediscovery::SERVICE, operation, input)
     }
 
+    /// The same of Cost Explorer.
+    pub(crate) fn costs(&self, operation: &str, input: &Value) -> Value {
+        self.surely(&shapes::ce::SERVICE, operation, input)
+    }
+
     /// One call of the Logs service.
     pub(crate) fn try_logs(&self, operation: &str, input: &Value) -> Result<Value, Trouble> {
         self.call(&shapes::logs::SERVICE, operation, input)

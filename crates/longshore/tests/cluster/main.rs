@@ -6,6 +6,7 @@
 
 mod api;
 mod awsvpc;
+mod bill;
 mod black_box;
 mod check;
 mod clients;

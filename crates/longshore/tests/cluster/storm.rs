@@ -44,7 +44,7 @@ impl Chance {
 }
 
 #[allow(clippy::disallowed_methods)] // A test has no arguments but these.
-fn setting(name: &str, otherwise: u64) -> u64 {
+pub(crate) fn setting(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
 }
 
