@@ -86,6 +86,10 @@ pub trait Node: Send + Sync + 'static {
     /// Lays what the server says of the VPCs over what is known, and has it be so.
     fn carry(&self, networks: Networks);
 
+    /// Fetches images before a task needs them, the most wanted first, as long as no task waits for another; the whole list each
+    /// time. What cannot be fetched is left to who needs it.
+    fn fetch_ahead(&self, images: Vec<Arc<str>>);
+
     /// Makes the network interface that all containers of a task share.
     fn attach(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>>;
 

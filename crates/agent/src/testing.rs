@@ -77,6 +77,7 @@ struct FakeInner {
     fail: Option<(&'static str, &'static str)>,
     stubborn: bool,
     ill: bool,
+    ahead: Vec<Arc<str>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +119,11 @@ impl FakeNode {
     /// Health checks fail from now on, or pass again.
     pub(crate) fn be_ill(&self, ill: bool) {
         self.with(|inner| inner.ill = ill);
+    }
+
+    /// What is to be fetched before it is needed.
+    pub(crate) fn ahead(&self) -> Vec<Arc<str>> {
+        self.with(|inner| inner.ahead.clone())
     }
 
     pub(crate) fn calls(&self) -> Vec<String> {
@@ -225,6 +231,9 @@ impl Node for FakeNode {
         .boxed()
     }
     fn carry(&self, _networks: Networks) {}
+    fn fetch_ahead(&self, images: Vec<Arc<str>>) {
+        self.with(|inner| inner.ahead = images);
+    }
     fn attach(&self, _task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
         let outcome = self.with(|inner| {
             inner.calls.push("attach".to_owned());

@@ -171,6 +171,9 @@ pub struct Assignments {
     /// Every task that has not been reported stopped. A task in the agent's ledger that is missing here is stopped if it
     /// runs, and forgotten once it has stopped.
     pub tasks: Vec<Assignment>,
+    /// Images that tasks may soon be made of, the most wanted first: worth fetching while there is nothing else to do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<Arc<str>>,
 }
 
 /// One task an instance shall hold.

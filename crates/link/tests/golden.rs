@@ -135,6 +135,7 @@ fn assignments() -> Assignments {
         generation: 900,
         definitions: vec![(DEFINITION.parse().unwrap(), Arc::new(definition))],
         tasks: vec![assignment],
+        images: Vec::new(),
     }
 }
 
@@ -255,6 +256,8 @@ fn what_a_server_says() {
     let mut stored = assignments();
     stored.tasks[0].ephemeral_storage_gib = Some(21);
     check("server.assignments.storage", &ServerMessage::Assignments(stored));
+    let ahead = Assignments { images: vec!["nginx:1.28".into()], ..assignments() };
+    check("server.assignments.images", &ServerMessage::Assignments(ahead));
     check("server.networks", &ServerMessage::Networks(networks()));
     let mut connected = networks();
     let news = connected.changed.values_mut().next().unwrap();

@@ -205,6 +205,7 @@ impl<'a> Draft<'a> {
     pub(crate) fn put_definition(&mut self, definition: TaskDefinition) -> Arc<TaskDefinition> {
         let definition = Arc::new(definition);
         owned(self.next.put_definition(definition.clone()));
+        self.touched.insert(Topic::Definitions(definition.arn.scope.clone()));
         self.write(Record::TaskDefinition(definition.clone()));
         definition
     }

@@ -22,6 +22,8 @@ pub enum Topic {
     Instances,
     /// A scope's network, a task's interface in it, or a name that may lead to another task.
     Network(Scope),
+    /// A scope's task definitions.
+    Definitions(Scope),
     /// Any task.
     Tasks,
     /// Any machine.

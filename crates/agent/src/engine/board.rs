@@ -65,6 +65,8 @@ struct Rows {
     unreported: BTreeSet<TaskArn>,
     /// When the unreported are to be told, by the clock that never jumps.
     due: Option<Duration>,
+    /// Images that are kept though no task uses them.
+    images: Vec<Arc<str>>,
 }
 
 impl Rows {
@@ -76,6 +78,16 @@ impl Rows {
 impl Board {
     pub(crate) fn new(effects: Effects) -> Self {
         Self { rows: Mutex::default(), changed: Notify::new(), effects }
+    }
+
+    /// Takes the images that tasks may soon be made of.
+    pub(crate) fn want(&self, images: Vec<Arc<str>>) {
+        self.rows.lock().expect("no code panics with it").images = images;
+    }
+
+    /// Those images.
+    pub(crate) fn wanted(&self) -> Vec<Arc<str>> {
+        self.rows.lock().expect("no code panics with it").images.clone()
     }
 
     pub(crate) fn publish(&self, view: View, news: News) {

@@ -169,6 +169,8 @@ impl Engine {
             }
         }
         self.drop_others(&wanted).await;
+        self.0.board.want(set.images.clone());
+        self.0.node.fetch_ahead(set.images);
         Ok(true)
     }
 

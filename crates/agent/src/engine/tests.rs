@@ -41,7 +41,13 @@ async fn crash(bench: Bench, gap: impl FnOnce(&FakeNode)) -> Bench {
 fn set(generation: u64, tasks: &[u32]) -> Assignments {
     let each: Vec<_> = tasks.iter().map(|n| testing::assignment(*n, &["web"])).collect();
     let definitions = each.first().map(|(a, d)| (a.definition.clone(), d.clone())).into_iter().collect();
-    Assignments { epoch: 1, generation, definitions, tasks: each.into_iter().map(|(a, _)| a).collect() }
+    Assignments {
+        epoch: 1,
+        generation,
+        definitions,
+        tasks: each.into_iter().map(|(a, _)| a).collect(),
+        images: Vec::new(),
+    }
 }
 
 fn stopping(mut set: Assignments) -> Assignments {
@@ -285,4 +291,18 @@ async fn health_is_told_and_outlives_the_agent() {
     let before = bench.node.calls().len();
     until(&bench.effects, "two more probes", || bench.node.calls().len() >= before + 2).await;
     assert!(told(&bench, HealthStatus::Unhealthy), "who is not asked has not answered");
+}
+
+#[tokio::test]
+async fn what_tasks_may_soon_be_made_of_is_passed_on_and_kept() {
+    let bench = bench().await;
+    for images in [vec!["a:1", "b:1"], vec!["b:1"]] {
+        let images: Vec<Arc<str>> = images.into_iter().map(Arc::from).collect();
+        let ahead = Assignments { images: images.clone(), ..set(1, &[]) };
+        assert!(bench.engine.assign(ahead).await.unwrap());
+        assert_eq!((bench.node.ahead(), bench.engine.board().wanted()), (images.clone(), images));
+    }
+    // An older set says nothing.
+    assert!(!bench.engine.assign(set(0, &[])).await.unwrap());
+    assert_eq!(bench.node.ahead().len(), 1);
 }

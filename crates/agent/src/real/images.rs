@@ -54,6 +54,7 @@ async fn cycle(
         let images = view.plan.containers.iter().filter_map(|c| runtime::image::normalize(&c.image).ok());
         in_use.extend(images);
     }
+    in_use.extend(board.wanted().iter().filter_map(|image| runtime::image::normalize(image).ok()));
     for name in used.old(&there, &in_use, rules, effects.monotonic()) {
         tracing::info!(image = name, "an unused image is removed");
         runtime.remove_image(&name).await?;

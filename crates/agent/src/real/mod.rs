@@ -8,6 +8,7 @@ mod disks;
 mod doors;
 mod encryption;
 mod etc;
+mod fetch;
 mod images;
 mod network;
 mod spec;
@@ -30,8 +31,8 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use link::Networks;
 use model::{NetworkMode, Pool};
 use runtime::{
-    ContainerState, CreateError, Disks, ExecEnd, Image, OciRuntime, PullError, PullPolicy, PullRequest, Runtime,
-    RuntimeError, RuntimeEvent, cgroup::Cgroups,
+    ContainerState, CreateError, Disks, ExecEnd, Image, OciRuntime, PullError, Runtime, RuntimeError, RuntimeEvent,
+    cgroup::Cgroups,
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -89,6 +90,10 @@ pub struct NodeConfig {
 }
 
 impl NodeConfig {
+    fn asking(&self) -> fetch::Asking {
+        fetch::Asking { behavior: self.pull_behavior, registry_auth: self.registry_auth.clone() }
+    }
+
     fn disks_dir(&self) -> PathBuf {
         disks_dir(&self.data_dir)
     }
@@ -122,6 +127,7 @@ pub struct RealNode {
     network: Arc<network::TaskNetwork>,
     ahead: ahead::Ahead,
     disks: disks::TaskDisks,
+    fetcher: fetch::Fetcher,
     vpcs: vpc::Vpcs,
     /// By container id, from its pull to its creation.
     pulled: Mutex<HashMap<String, Image>>,
@@ -145,6 +151,7 @@ impl RealNode {
             network,
             ahead: ahead::Ahead::default(),
             disks,
+            fetcher: fetch::Fetcher::new(),
             vpcs,
             pulled,
         })
@@ -208,17 +215,8 @@ impl RealNode {
         let reference = &job.container().image;
         let fail = |e: &dyn std::fmt::Display| Failure::new("CannotPullContainerError", e);
         let name = runtime::image::normalize(reference).map_err(|e| fail(&e))?;
-        let registry = runtime::image::registry_of(reference).map_err(|e| fail(&e))?;
-        let policy = match self.config.pull_behavior {
-            PullBehavior::Default | PullBehavior::Always => PullPolicy::Always,
-            PullBehavior::PreferCached => PullPolicy::IfMissing,
-        };
-        let mut request = PullRequest::new(reference.clone(), policy);
-        if let Some(path) = &self.config.registry_auth {
-            let text = std::fs::read_to_string(path)
-                .map_err(|e| fail(&format_args!("the registry credentials {} cannot be read: {e}", path.display())))?;
-            request.auth = runtime::RegistryAuth::from_docker_config(&text, &registry).map_err(|e| fail(&e))?;
-        }
+        let request = self.config.asking().request(reference).map_err(|e| fail(&e))?;
+        let _waiting = self.fetcher.wait_for(reference);
         let (pulled, _) = self.persist(|| self.runtime.pull(request.clone(), &|_| ())).await;
         match pulled {
             Ok(image) => Ok(image),
@@ -470,6 +468,15 @@ impl Node for RealNode {
 
     fn carry(&self, networks: Networks) {
         self.vpcs.carry(networks);
+    }
+
+    fn fetch_ahead(&self, images: Vec<Arc<str>>) {
+        self.fetcher.want(images, || fetch::Tools {
+            runtime: self.runtime.clone(),
+            asking: self.config.asking(),
+            dir: self.config.data_dir.clone(),
+            effects: self.effects.clone(),
+        });
     }
 
     fn attach(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {

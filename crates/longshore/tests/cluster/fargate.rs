@@ -292,6 +292,22 @@ fn a_task_of_fargate_has_what_it_asked_for_and_is_checked_and_stopped() {
 }
 
 #[test]
+fn an_image_is_on_the_machine_before_a_task_needs_it() {
+    let cluster = Cluster::start(1);
+    let api = cluster.api();
+    let mut lost = container(&cluster, "main", "true");
+    lost["image"] = json!(cluster.image.replace("busybox:1", "busybox:lost"));
+    define(&api, "lost", &[lost]);
+    let mut machine = Given::start(&cluster, &[]);
+    until("word of the one that is nowhere", || machine.log().contains("could not be fetched ahead").then_some(()));
+    assert_eq!(machine.images(), Vec::<String>::new());
+    // Nobody is kept from the rest by that.
+    define(&api, "job", &[container(&cluster, "main", "true")]);
+    until("the image", || (machine.images() == [cluster.image.as_str()]).then_some(()));
+    machine.let_go();
+}
+
+#[test]
 fn whoever_is_killed_tasks_of_fargate_go_on_or_end_and_leave_nothing() {
     let cluster = Cluster::start(1);
     let api = cluster.api();

@@ -135,6 +135,14 @@ impl<'a> Given<'a> {
         processes().into_iter().find(|(_, words)| words.contains(&configuration)).map(|(pid, _)| pid)
     }
 
+    /// The images that its containerd has.
+    pub(crate) fn images(&self) -> Vec<String> {
+        let socket = self.path("run/containerd/containerd.sock").display().to_string();
+        let out = Command::new("ctr").args(["-a", &socket, "-n", "longshore", "images", "ls", "-q"]).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect()
+    }
+
     /// The pids of the sandboxes of its containers, each with the container's id.
     pub(crate) fn sandboxes(&self) -> Vec<(u32, String)> {
         let dir = self.path("run").display().to_string();

@@ -354,6 +354,8 @@ impl Node for Machine {
 
     fn carry(&self, _networks: Networks) {}
 
+    fn fetch_ahead(&self, _images: Vec<Arc<str>>) {}
+
     fn attach(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
         async move {
             self.wait(2_000).await;

@@ -54,7 +54,7 @@ fn log_mode(snapshot: &Snapshot, instance: &ContainerInstanceArn) -> LogMode {
     chosen.and_then(|setting| LogMode::parse(&setting.value)).unwrap_or_default()
 }
 
-/// All tasks that have not been reported stopped, with the definitions they name. A definition cannot go while a live
+/// All tasks that have not been reported stopped (and no images), with the definitions they name. A definition cannot go while a live
 /// task uses it, so each is there.
 pub(crate) fn of(snapshot: &Snapshot, instance: &ContainerInstanceArn, epoch: u64) -> Assignments {
     let log_mode = log_mode(snapshot, instance);
@@ -66,5 +66,5 @@ pub(crate) fn of(snapshot: &Snapshot, instance: &ContainerInstanceArn, epoch: u6
         }
     }
     let definitions = definitions.into_iter().map(|(arn, spec)| (arn.clone(), spec)).collect();
-    Assignments { epoch, generation: snapshot.revision(), definitions, tasks }
+    Assignments { epoch, generation: snapshot.revision(), definitions, tasks, images: Vec::new() }
 }

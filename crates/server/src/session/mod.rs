@@ -3,6 +3,7 @@
 //! A session is woken, not told: it subscribes to its instance, and whenever something about it changes it sends the whole
 //! set of tasks the instance shall hold. What comes back is committed before it is acknowledged. Nothing here decides.
 
+mod ahead;
 mod assignments;
 mod door;
 mod join;

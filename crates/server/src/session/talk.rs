@@ -1,19 +1,19 @@
 //! One agent's session, from its Hello to its end.
 
 use super::{
-    Link, PATIENCE, assignments, logs, networks, questions,
+    Link, PATIENCE, ahead, assignments, logs, networks, questions,
     registry::{Begun, Sessions},
 };
 use crate::context::Context;
 use link::{
-    AgentMessage, FrameError, Framed, Goodbye, GoodbyeCode, Hello, Identity, JoinAnswer, JoinRefusal, Networks, Sender,
-    ServerMessage, Views, Welcome,
+    AgentMessage, Assignments, FrameError, Framed, Goodbye, GoodbyeCode, Hello, Identity, JoinAnswer, JoinRefusal,
+    Networks, Sender, ServerMessage, Views, Welcome,
 };
 use model::{
     AgentInfo, Attributes, Cluster, ClusterStatus, ContainerInstance, ContainerInstanceArn, InstanceStatus, Pool,
     Resources, SettingName, Tags, TaskObservation, fargate, instance_type,
 };
-use state::{Command, CommitError, Committed, Rejected, Subscription, Topic};
+use state::{Closed, Command, CommitError, Committed, Rejected, Store, Subscription, Topic};
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -40,6 +40,29 @@ struct Changes {
     own: Subscription,
     /// The networks of its scope.
     network: Subscription,
+    /// The task definitions of its scope, of which one of the Fargate pool fetches the images.
+    definitions: Option<Subscription>,
+}
+
+impl Changes {
+    /// Subscribes to what concerns an instance.
+    fn of(store: &Store, instance: &ContainerInstanceArn) -> Self {
+        let scope = &instance.cluster.scope;
+        let definitions = match Pool::of(&instance.cluster) {
+            Pool::Cluster => None,
+            Pool::Fargate => Some(store.subscribe(Topic::Definitions(scope.clone()))),
+        };
+        let own = store.subscribe(Topic::Instance(instance.clone()));
+        Self { own, network: store.subscribe(Topic::Network(scope.clone())), definitions }
+    }
+}
+
+/// Waits for a change of what may not concern the instance.
+async fn changed(of: &mut Option<Subscription>) -> Result<u64, Closed> {
+    match of {
+        Some(subscription) => subscription.changed().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Runs the session and records that it is over, unless a newer one of the same instance has begun.
@@ -215,10 +238,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     let instance = &identity.container_instance;
     let (mut receiver, mut sender) = framed.split();
     // Subscribe first, then look: nothing is missed in between.
-    let changes = Changes {
-        own: link.ctx.store.subscribe(Topic::Instance(instance.clone())),
-        network: link.ctx.store.subscribe(Topic::Network(instance.cluster.scope.clone())),
-    };
+    let changes = Changes::of(&link.ctx.store, instance);
     let (answers, waiting) = mpsc::channel(ANSWERS);
     let listen = async {
         loop {
@@ -270,13 +290,16 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
     }
     let mut sent: Option<ServerMessage> = None;
     let (mut told, mut told_at): (Option<Views>, Duration) = (None, Duration::ZERO);
+    // Worked out again only when a definition has changed: it takes a look at every family.
+    let mut images = None;
     loop {
         let snapshot = ctx.store.snapshot();
         match snapshot.instance(instance).map(|row| row.instance.status) {
             Some(InstanceStatus::Active | InstanceStatus::Draining) => {}
             Some(InstanceStatus::Inactive) | None => return End::Deregistered,
         }
-        let set = assignments::of(&snapshot, instance, ctx.epoch());
+        let images_now = images.get_or_insert_with(|| ahead::of(&snapshot, instance)).clone();
+        let set = Assignments { images: images_now, ..assignments::of(&snapshot, instance, ctx.epoch()) };
         // Before the tasks: they cannot start without the VPC they are in. That an instance carries none is told too, since what a
         // killed agent left standing is found by that; only not to an agent that knows nothing of VPCs.
         let views = networks::of(&snapshot, instance, ctx.config.vpc_encryption);
@@ -289,7 +312,8 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
             }
             (told, told_at) = (Some(views), ctx.effects.monotonic());
         }
-        if !matches!(&sent, Some(ServerMessage::Assignments(last)) if last.tasks == set.tasks) {
+        if !matches!(&sent, Some(ServerMessage::Assignments(last)) if last.tasks == set.tasks && last.images == set.images)
+        {
             let sending = tracing::trace_span!(target: "timeline", "send assignments");
             let message = sent.insert(ServerMessage::Assignments(set));
             if let Err(error) = sender.send(message).instrument(sending).await {
@@ -303,16 +327,19 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
         };
         tokio::pin!(network);
         loop {
-            let answer = tokio::select! {
-                changed = changes.own.changed() => match changed {
-                    Ok(_) => break,
-                    Err(_) => return End::Stopping,
-                },
-                changed = &mut network => match changed {
-                    Ok(_) => break,
-                    Err(_) => return End::Stopping,
-                },
-                Some(answer) = answers.recv() => answer,
+            let news = tokio::select! {
+                changed = changes.own.changed() => changed.map(|_| None),
+                changed = &mut network => changed.map(|_| None),
+                changed = changed(&mut changes.definitions) => {
+                    images = None;
+                    changed.map(|_| None)
+                }
+                Some(answer) = answers.recv() => Ok(Some(answer)),
+            };
+            let answer = match news {
+                Ok(Some(answer)) => answer,
+                Ok(None) => break,
+                Err(Closed) => return End::Stopping,
             };
             if let Err(error) = sender.send(&answer).await {
                 return End::Link(error);

@@ -157,6 +157,50 @@ async fn tasks_have_the_disk_they_ask_for_and_their_machine_is_told() {
 }
 
 #[tokio::test]
+async fn machines_are_told_of_images_before_a_task_needs_them() {
+    let harness = Harness::start().await;
+    ecs(&harness, "CreateCluster", json!({})).await;
+    let register = async |family: &str, image: &str, more: Value| {
+        let mut definition = json!({
+            "family": family, "networkMode": "awsvpc", "cpu": "256", "memory": "512", "requiresCompatibilities": ["FARGATE"],
+            "containerDefinitions": [{"name": "app", "image": image}, {"name": "aside", "image": "aside:1", "essential": false}],
+        });
+        definition.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        ecs(&harness, "RegisterTaskDefinition", definition).await;
+    };
+    register("web", "web:1", json!({})).await;
+    register("of-instances", "other:1", json!({"requiresCompatibilities": ["EC2"]})).await;
+    register("of-arm", "arm:1", json!({"runtimePlatform": {"cpuArchitecture": "ARM64"}})).await;
+    let network = network(&harness, &["us-east-1a"]).await;
+    let service = json!({
+        "serviceName": "web", "taskDefinition": "web:1", "launchType": "FARGATE", "desiredCount": 0,
+        "networkConfiguration": network,
+    });
+    ecs(&harness, "CreateService", service).await;
+    let mut machine = given(&harness, "us-east-1a").await;
+    let mut until = async |want: &[&str]| loop {
+        if let ServerMessage::Assignments(set) = machine.receive().await {
+            let mut told: Vec<&str> = set.images.iter().map(|image| &**image).collect();
+            // Two may have been registered within one millisecond.
+            told[2.min(set.images.len())..].sort_unstable();
+            if told == want {
+                break;
+            }
+        }
+    };
+    until(&["web:1", "aside:1"]).await;
+    register("new", "new:1", json!({})).await;
+    until(&["web:1", "aside:1", "new:1"]).await;
+    // A newer one takes the place of the older, unless that is used.
+    register("new", "new:2", json!({})).await;
+    until(&["web:1", "aside:1", "new:2"]).await;
+    register("web", "web:2", json!({})).await;
+    until(&["web:1", "aside:1", "new:2", "web:2"]).await;
+    ecs(&harness, "DeregisterTaskDefinition", json!({"taskDefinition": "new:2"})).await;
+    until(&["web:1", "aside:1", "new:1", "web:2"]).await;
+}
+
+#[tokio::test]
 async fn a_service_on_fargate_begins_when_a_machine_is_given() {
     let harness = Harness::start().await;
     ecs(&harness, "CreateCluster", json!({})).await;
