@@ -15,6 +15,8 @@ pub(super) struct Status {
     /// How far back stopped tasks are told.
     pub(super) window_seconds: i64,
     pub(super) clusters: Vec<Cluster>,
+    /// The machines given to Fargate, which are shown to the account's root alone.
+    pub(super) fargate: Vec<Instance>,
     /// The worst first.
     pub(super) attention: Vec<Attention>,
 }

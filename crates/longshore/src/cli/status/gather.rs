@@ -8,10 +8,14 @@ use super::{
     facts::{Cluster, Counts, Instance, Status, Used},
     judge::{self, Looked, Machine},
 };
-use crate::cli::{client::Client, ps};
+use crate::cli::{
+    client::{Client, code},
+    ps,
+};
 use anyhow::{Result, anyhow};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+use model::fargate::POOL_CLUSTER;
 use shapes::{ec2, ecs};
 use std::{
     collections::{BTreeMap, HashSet},
@@ -63,7 +67,11 @@ impl<'a> Gatherer<'a> {
             attention.extend(judge::cluster(&cluster, &looked, now));
             clusters.push(cluster);
         }
+        let mut fargate = Vec::new();
         if self.only.is_none() {
+            let pool = self.pool().await?;
+            fargate.extend(pool.into_iter().map(|i| instance(i, &mut machines)));
+            attention.extend(judge::pool(&fargate, now));
             let rest: Vec<_> = machines.into_values().map(|(machine, _)| machine).collect();
             attention.extend(judge::machines(&rest, now));
         }
@@ -75,6 +83,7 @@ impl<'a> Gatherer<'a> {
             healthy: attention.iter().all(|a| a.level == super::facts::Level::Notice),
             window_seconds: i64::try_from(self.window.as_secs()).unwrap_or(i64::MAX),
             clusters,
+            fargate,
             attention,
         })
     }
@@ -127,6 +136,14 @@ impl<'a> Gatherer<'a> {
             if next_token.is_none() {
                 return Ok(all);
             }
+        }
+    }
+
+    /// Those given to Fargate; none where there are none, or who asks is not shown them.
+    async fn pool(&self) -> Result<Vec<ecs::ContainerInstance>> {
+        match self.instances(POOL_CLUSTER).await {
+            Err(error) if code(&error) == Some("ClusterNotFoundException") => Ok(Vec::new()),
+            told => told,
         }
     }
 

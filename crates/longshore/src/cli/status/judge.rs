@@ -3,6 +3,7 @@
 use super::facts::{Attention, Cluster, Instance, Kind, Level};
 use crate::cli::wait;
 use jiff::Timestamp;
+use model::fargate::POOL_CLUSTER;
 use shapes::ecs;
 use std::collections::BTreeMap;
 
@@ -102,6 +103,12 @@ pub(super) fn cluster(cluster: &Cluster, looked: &Looked, now: Timestamp) -> Vec
         });
     }
     found
+}
+
+/// Everything about the machines given to Fargate.
+pub(super) fn pool(machines: &[Instance], now: Timestamp) -> Vec<Attention> {
+    let pool = Cluster { name: POOL_CLUSTER.to_owned(), ..Cluster::default() };
+    machines.iter().filter_map(|machine| instance(&pool, machine, now)).collect()
 }
 
 fn instance(cluster: &Cluster, instance: &Instance, now: Timestamp) -> Option<Attention> {

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::cli::terminal::{self, Cell, fit};
 use console::Style;
+use std::collections::BTreeMap;
 
 /// The screen that is filled where there is none, in a pipe.
 const ROWS_OF_A_PIPE: usize = 50;
@@ -29,6 +30,10 @@ pub(super) fn lines(status: &Status, width: Option<usize>, height: Option<usize>
     let with_instances = instances(status, (rows / 4).clamp(4, 20), width);
     if !with_instances.is_empty() {
         lines.extend(with_instances);
+        lines.push(String::new());
+    }
+    if !status.fargate.is_empty() {
+        lines.extend(fargate(&status.fargate, width));
         lines.push(String::new());
     }
     // The rest of the screen, but for the line that counts what has no room and the prompt.
@@ -127,6 +132,50 @@ fn instances(status: &Status, room: usize, width: Option<usize>) -> Vec<String> 
     let mut lines = terminal::table(&header, &rows, width);
     lines.extend(more(rows.len(), sorted.len(), "instances", width));
     lines
+}
+
+/// By zone, because a task goes where its subnets are. What is left is what a task can have now.
+fn fargate(machines: &[Instance], width: Option<usize>) -> Vec<String> {
+    let mut zones: BTreeMap<&str, Vec<&Instance>> = BTreeMap::new();
+    for machine in machines {
+        zones.entry(machine.availability_zone.as_deref().unwrap_or("-")).or_default().push(machine);
+    }
+    let header = ["Fargate in", "Machines", "vCPU used", "vCPU left", "MiB used", "MiB left", "Tasks"];
+    let rows = zones.into_iter().map(|(zone, machines)| {
+        let takes = |machine: &&&Instance| machine.agent_connected && machine.status == "ACTIVE";
+        let away = machines.iter().filter(|machine| !machine.agent_connected).count();
+        let drained = machines.iter().filter(|machine| machine.agent_connected && !takes(machine)).count();
+        let used = |of: fn(&Instance) -> Used| machines.iter().map(|machine| of(machine).used).sum::<i64>();
+        let left = |of: fn(&Instance) -> Used| {
+            let each = machines.iter().filter(takes).map(|machine| of(machine));
+            each.map(|of| (of.registered - of.used).max(0)).sum::<i64>()
+        };
+        let [cpu, memory]: [fn(&Instance) -> Used; 2] = [|machine| machine.cpu, |machine| machine.memory];
+        let count = machines.len();
+        let tasks = |of: fn(&Instance) -> u64| machines.iter().map(|machine| of(machine)).sum::<u64>();
+        let (running, pending) = (tasks(|machine| machine.running_tasks), tasks(|machine| machine.pending_tasks));
+        vec![
+            Cell::from(zone),
+            match (away, drained) {
+                (0, 0) => count.to_string().into(),
+                (0, drained) => Cell::styled(format!("{count}, {drained} draining"), Style::new().yellow()),
+                (away, _) => Cell::styled(format!("{count}, {away} away"), Style::new().red()),
+            },
+            vcpu(used(cpu)).into(),
+            vcpu(left(cpu)).into(),
+            used(memory).to_string().into(),
+            left(memory).to_string().into(),
+            if pending == 0 { running.to_string() } else { format!("{running}+{pending}") }.into(),
+        ]
+    });
+    let rows: Vec<Vec<Cell>> = rows.collect();
+    terminal::table(&header, &rows, width)
+}
+
+/// CPU units as people speak of Fargate's sizes: 0.25, 1, 2.5.
+fn vcpu(units: i64) -> String {
+    let text = format!("{:.2}", units as f64 / 1024.0);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn is_bad(attention: &Attention) -> bool {

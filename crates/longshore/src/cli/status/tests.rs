@@ -241,6 +241,28 @@ fn ten_thousand_tasks_are_one_screen_of_any_width() {
 }
 
 #[test]
+fn the_machines_of_fargate_are_told_by_zone() {
+    let busy =
+        Instance { cpu: Used { used: 1280, registered: 2048 }, running_tasks: 3, pending_tasks: 1, ..instance(1) };
+    let away = Instance { agent_connected: false, ..instance(2) };
+    let other = Instance { availability_zone: Some("us-east-1b".into()), ..instance(3) };
+    let fargate = vec![busy, away, other];
+    let status = Status { clusters: vec![cluster(vec![])], fargate, ..Status::default() };
+    let lines = show::lines(&status, Some(100), Some(40));
+    let words = |start: &str| {
+        let line = lines.iter().find(|line| line.trim_start().starts_with(start)).unwrap();
+        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(words("Fargate in"), "Fargate in Machines vCPU used vCPU left MiB used MiB left Tasks");
+    // What is left where nobody answers is nobody's.
+    assert_eq!(words("us-east-1a"), "us-east-1a 2, 1 away 1.5 0.75 1024 3372 3+1");
+    assert_eq!(words("us-east-1b"), "us-east-1b 1 0.25 1.75 512 3372 0");
+    let found = judge::pool(&status.fargate, now());
+    assert_eq!(found.iter().map(|one| one.kind).collect::<Vec<_>>(), [Kind::AgentDisconnected], "{found:#?}");
+    assert_eq!(found[0].cluster.as_deref(), Some("longshore-fargate"));
+}
+
+#[test]
 fn what_to_do_next_can_be_copied_whole() {
     let lines = show::lines(&large(), Some(60), Some(24));
     let text = lines.join("\n");
@@ -265,6 +287,7 @@ fn the_json_form_is_what_its_document_says() {
     let mut status = large();
     status.clusters.truncate(1);
     status.attention.truncate(1);
+    status.fargate = vec![instance(1)];
     let mut names = Vec::new();
     collect(&serde_json::to_value(&status).unwrap(), &mut names);
     for name in names {
