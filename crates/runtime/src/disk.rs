@@ -2,7 +2,7 @@
 //!
 //! The file is sparse, so that it takes of the machine what is written, and is mounted over a loop device that the kernel lets
 //! go by itself with the last use. Every step may be repeated, and what a killed process has left is found by its name. Neutral:
-//! nothing here knows of containers (docs/decisions/0022).
+//! nothing here knows of containers (docs/decisions/0024).
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
