@@ -353,6 +353,7 @@ impl Discovery<'_> {
         Ok(tags.into_iter().flatten().any(made_for))
     }
 
+    #[allow(clippy::disallowed_methods)] // The CLI has no effects to be simulated.
     async fn until_empty(&self, id: &str) -> Result<()> {
         for _ in 0..ASKED {
             let request = sd::ListInstancesRequest { service_id: Some(id.to_owned()), ..Default::default() };
