@@ -349,13 +349,13 @@ fn what_depends_on_others_is_made_when_they_have_come() {
         assert_eq!(state.stop, None, "{condition:?}");
     };
     let started = at(0, Happened::Started);
-    check(Start, &[started.clone()], true);
+    check(Start, std::slice::from_ref(&started), true);
     check(Start, &[exited(1)], true);
-    check(Complete, &[started.clone()], false);
+    check(Complete, std::slice::from_ref(&started), false);
     check(Complete, &[started.clone(), exited(3)], true);
-    check(Success, &[started.clone()], false);
+    check(Success, std::slice::from_ref(&started), false);
     check(Success, &[started.clone(), exited(0)], true);
-    check(Healthy, &[started.clone()], false);
+    check(Healthy, std::slice::from_ref(&started), false);
     let mut state = ordered_task(&[(1, 0, Healthy)]);
     play(&mut state, &[at(1, pulled())]);
     play(&mut state, &to_running(0));
