@@ -3,6 +3,8 @@
 pub mod disk;
 pub mod faulty;
 pub mod isolation;
+pub mod reaper;
 pub mod registry;
 
 pub use isolation::{isolate_mounts, isolate_network, spawn_bound};
+pub use reaper::Reaper;

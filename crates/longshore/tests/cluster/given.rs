@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
-use testkit::spawn_bound;
+use testkit::{Reaper, spawn_bound};
 
 /// On the fabric, in a range that no zone's default subnet has.
 pub(crate) const ADDRESS: &str = "172.31.240.9";
@@ -25,6 +25,8 @@ pub(crate) struct Given<'a> {
     cluster: &'a Cluster,
     more: Vec<String>,
     agent: Option<Child>,
+    /// Its containerd outlives it by design, and so do the containers of a test that failed. Dropped last.
+    _reaper: Reaper,
 }
 
 fn ip(words: &str) {
@@ -43,7 +45,10 @@ impl<'a> Given<'a> {
         let (name, bridge) = (name(), format!("lsb-{}", key(&cluster.data())));
         ip(&format!("netns add {name}"));
         let more = more.iter().map(|word| (*word).to_owned()).collect();
-        let mut machine = Self { cluster, more, agent: None };
+        let dir = cluster.path("given");
+        fs::create_dir_all(&dir).unwrap();
+        let reaper = Reaper::start(&dir, &name, &Self::cgroup()).unwrap();
+        let mut machine = Self { cluster, more, agent: None, _reaper: reaper };
         ip(&format!("link add {name} type veth peer name eth0 netns {name}"));
         ip(&format!("link set {name} master {bridge} up"));
         for words in ["addr add ADDRESS/16 dev eth0", "link set eth0 up", "link set lo up"] {
@@ -222,26 +227,6 @@ impl Drop for Given<'_> {
         }
         if self.agent.is_some() {
             self.kill_agent();
-        }
-        // Its containerd outlives it by design, and so do the containers of a test that failed.
-        let dir = self.path("").display().to_string();
-        let ours = || processes().into_iter().filter(|(_, words)| words.iter().any(|word| word.contains(&dir)));
-        until("all its processes end", || {
-            ours().for_each(|(pid, _)| drop(Command::new("kill").args(["-9", &pid.to_string()]).output()));
-            ours().next().is_none().then_some(())
-        });
-        let mounts = fs::read_to_string("/proc/mounts").unwrap();
-        for at in mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|at| at.contains(&dir)) {
-            let _ = Command::new("umount").args(["-l", at]).output();
-        }
-        let _ = Command::new("ip").args(["link", "del", &name()]).output();
-        let _ = Command::new("ip").args(["netns", "del", &name()]).output();
-        if let Ok(groups) = runtime::cgroup::Cgroups::detect() {
-            let effects = effects::Effects::real();
-            let runtime = tokio::runtime::Runtime::new().unwrap();
-            if let Err(error) = runtime.block_on(groups.remove(&Self::cgroup(), &effects)) {
-                eprintln!("its control group stays: {error}");
-            }
         }
     }
 }
