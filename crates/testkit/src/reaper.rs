@@ -8,13 +8,13 @@ use std::{
 };
 
 /// Waits for the end of its input, which comes when the test lets go of it or is killed. Then: processes that name the folder,
-/// what is mounted below it, the network namespace with the link of its name, the control group. Bounded: what does not go
+/// the network namespace with the link of its name, the control group with who is in it, what is mounted below the folder. Bounded: what does not go
 /// within seconds stays to be seen.
 const SCRIPT: &str = r#"
 read -r _
 ours() {
     for process in /proc/[0-9]*; do
-        case $(tr '\0' ' ' < "$process/cmdline" 2> /dev/null) in *"$DIR"*) echo "${process#/proc/}" ;; esac
+        case $( (tr '\0' ' ' < "$process/cmdline") 2> /dev/null) in *"$DIR"*) echo "${process#/proc/}" ;; esac
     done
 }
 tries=0
@@ -23,19 +23,20 @@ while pids=$(ours); [ -n "$pids" ] && [ "$tries" -lt 200 ]; do
     tries=$((tries + 1))
     sleep 0.05
 done
-while read -r _ at _; do
-    case $at in "$DIR"*) umount -l "$at" ;; esac
-done < /proc/mounts
 ip link del "$NAME" 2> /dev/null
 ip netns del "$NAME" 2> /dev/null
 for root in /sys/fs/cgroup /sys/fs/cgroup/*; do
     tries=0
     while [ -d "$root/$NAMED_GROUP" ] && [ "$tries" -lt 100 ]; do
+        kill -9 $(find "$root/$NAMED_GROUP" -name cgroup.procs -exec cat {} + 2> /dev/null) 2> /dev/null
         find "$root/$NAMED_GROUP" -depth -type d -exec rmdir {} + 2> /dev/null
         tries=$((tries + 1))
         sleep 0.05
     done
 done
+while read -r _ at _; do
+    case $at in "$DIR"*) umount -l "$at" ;; esac
+done < /proc/mounts
 "#;
 
 /// Whoever takes down. It does so when this is dropped, and when this process ends without.
