@@ -136,8 +136,9 @@ fn steady(line: &str) -> String {
     let mut words = line.split_whitespace();
     while let Some(word) = words.next() {
         // `_timer 299.42`, `state UP` and a bridge port's own `state forwarding` come with their value as the next word.
-        // A bridge keeps the segment size its ports taught it.
-        if word.ends_with("_timer") || word == "state" || word == "tso_max_size" {
+        // A bridge keeps the segment size its ports taught it. A namespace's number is the lowest that is free, which depends on when
+        // the kernel came to forget those that are gone.
+        if word.ends_with("_timer") || matches!(word, "state" | "tso_max_size" | "link-netnsid") {
             words.next();
         } else {
             kept.push(word);
