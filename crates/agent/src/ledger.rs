@@ -201,6 +201,11 @@ mod tests {
         checked.definition = definition.into();
         let golden = check("task.health", serde_json::to_string(&checked).unwrap() + "\n");
         assert_eq!(serde_json::from_str::<Record>(&golden).unwrap(), checked);
+        let mut used = record.clone();
+        let measured = model::Measured { memory: 130, cpu_millis: 61_500, cpu_peak: 900, over_millis: 600_000 };
+        used.state.used = Some(crate::task::Use { at: at(7), measured });
+        let golden = check("task.used", serde_json::to_string(&used).unwrap() + "\n");
+        assert_eq!(serde_json::from_str::<Record>(&golden).unwrap(), used);
         let newest = Newest { epoch: 2, generation: 7 };
         let golden = check("newest", serde_json::to_string(&newest).unwrap() + "\n");
         assert_eq!(serde_json::from_str::<Newest>(&golden).unwrap(), newest);

@@ -4,7 +4,7 @@
 
 use crate::{
     plan::{Job, TaskPlan},
-    task::{Endpoint, Probed, Pulled},
+    task::{Endpoint, Probed, Pulled, Reading},
 };
 use futures::{future::BoxFuture, stream::BoxStream};
 use link::Networks;
@@ -95,6 +95,9 @@ pub trait Node: Send + Sync + 'static {
 
     /// Removes what the task itself has left: its cgroup and its network interface.
     fn clear(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>>;
+
+    /// What the containers of a task have used together; `None` where nobody counts it.
+    fn measure(&self, task: &TaskPlan) -> Option<Reading>;
 
     /// Removes its output, or puts it aside if it is nowhere else.
     fn forget(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, ()>;

@@ -3,7 +3,7 @@
 use crate::{
     node::{Failure, Node, NodeEvent, Seen},
     plan::{Job, TaskPlan},
-    task::{Endpoint, Probed, Pulled},
+    task::{Endpoint, Probed, Pulled, Reading},
 };
 use effects::Effects;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
@@ -78,6 +78,7 @@ struct FakeInner {
     stubborn: bool,
     ill: bool,
     ahead: Vec<Arc<str>>,
+    used: Option<Reading>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +125,11 @@ impl FakeNode {
     /// What is to be fetched before it is needed.
     pub(crate) fn ahead(&self) -> Vec<Arc<str>> {
         self.with(|inner| inner.ahead.clone())
+    }
+
+    /// What every task has used from now on.
+    pub(crate) fn use_up(&self, cpu_millis: u64, memory_mib: u64) {
+        self.with(|inner| inner.used = Some(Reading { cpu_millis, memory: memory_mib << 20 }));
     }
 
     pub(crate) fn calls(&self) -> Vec<String> {
@@ -249,6 +255,9 @@ impl Node for FakeNode {
             self.with(|inner| inner.calls.push("detach".to_owned()));
         }
         async { Ok(()) }.boxed()
+    }
+    fn measure(&self, _task: &TaskPlan) -> Option<Reading> {
+        self.with(|inner| inner.used)
     }
     fn forget(&self, _task: Arc<TaskPlan>) -> BoxFuture<'_, ()> {
         async {}.boxed()

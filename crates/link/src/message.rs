@@ -6,8 +6,8 @@ use crate::question::{Answer, Question};
 use ipnet::Ipv4Net;
 use model::network::{InterfaceId, VpcId};
 use model::{
-    AgentInfo, Attributes, ClusterName, Desired, LogMode, Resources, TaskArn, TaskDefinitionArn, TaskDefinitionSpec,
-    TaskObservation, TaskOverrides, Timestamp, WireguardKey,
+    AgentInfo, Attributes, ClusterName, Desired, LogMode, Measured, Resources, TaskArn, TaskDefinitionArn,
+    TaskDefinitionSpec, TaskObservation, TaskOverrides, Timestamp, WireguardKey,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -67,6 +67,10 @@ pub enum AgentMessage {
         seq: u64,
         /// Whole observations of the tasks that changed since the last acknowledged report; after `Hello`, of all.
         tasks: Vec<TaskObservation>,
+        /// What tasks have used so far, those of whom that changed likewise. All that is known of each: a second telling adds
+        /// nothing.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        measured: Vec<(TaskArn, Measured)>,
     },
     /// Container output. Answered by `LogsAck` once it is durable.
     Logs {

@@ -9,7 +9,7 @@ use link::{
 };
 use model::{
     AgentInfo, AttachmentState, Attributes, ClusterName, ContainerDefinition, ContainerObservation, ContainerOverride,
-    ContainerStatus, CpuUnits, Desired, Family, Health, HealthCheck, HealthStatus, MemoryMib, NetworkBinding,
+    ContainerStatus, CpuUnits, Desired, Family, Health, HealthCheck, HealthStatus, Measured, MemoryMib, NetworkBinding,
     ObservedStatus, Protocol, Resources, Stop, StopCode, Tags, TaskDefinitionSpec, TaskObservation, TaskOverrides,
     Timestamp, WireguardKey,
     discovery::NamespaceId,
@@ -194,12 +194,17 @@ fn what_an_agent_says() {
     check("agent.hello.wireguard", &AgentMessage::Hello(Hello { wireguard: Some(key()), ..hello() }));
     check("agent.hello", &AgentMessage::Hello(hello()));
     check("agent.heartbeat", &AgentMessage::Heartbeat);
-    check("agent.report", &AgentMessage::Report { seq: 7, tasks: vec![observation()] });
+    let report = |tasks| AgentMessage::Report { seq: 7, tasks, measured: Vec::new() };
+    check("agent.report", &report(vec![observation()]));
     let attached = TaskObservation { attachment: Some(AttachmentState::Detaching), ..observation() };
-    check("agent.report.interface", &AgentMessage::Report { seq: 7, tasks: vec![attached] });
+    check("agent.report.interface", &report(vec![attached]));
     let mut healthy = observation();
     healthy.containers[0].health = Some(Health { status: HealthStatus::Healthy, changes: 1 });
-    check("agent.report.health", &AgentMessage::Report { seq: 7, tasks: vec![healthy] });
+    check("agent.report.health", &report(vec![healthy]));
+    // An agent that measures says so in a member of its own, which servers of before pass over.
+    let used = Measured { memory: 130, cpu_millis: 61_500, cpu_peak: 900, over_millis: 600_000 };
+    let measured = vec![(TASK.parse().unwrap(), used)];
+    check("agent.report.measured", &AgentMessage::Report { seq: 7, tasks: Vec::new(), measured });
     let batch = LogBatch {
         group: "/demo/web".into(),
         stream: "p/web/1".into(),

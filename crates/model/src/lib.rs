@@ -23,6 +23,7 @@ pub mod health;
 pub mod instance_type;
 pub mod lifecycle;
 pub mod machine;
+pub mod measured;
 pub mod names;
 pub mod network;
 pub mod resources;
@@ -58,6 +59,7 @@ pub use fargate::{CpuArchitecture, Platform, PlatformVersion, Pool};
 pub use health::{Health, HealthCheck, HealthStatus};
 pub use lifecycle::{ContainerObservation, ObservedStatus, TaskObservation};
 pub use machine::{Machine, MachineState, MetadataOptions, Run};
+pub use measured::Measured;
 pub use names::{
     AccountId, ClusterName, ContainerInstanceId, Family, InvalidName, Region, ServiceDeploymentId, ServiceName, TaskId,
 };

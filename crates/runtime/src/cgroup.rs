@@ -292,6 +292,19 @@ impl Cgroups {
         }
     }
 
+    /// Of those, the bytes in use: without the page cache that nobody has asked for lately, which the kernel gives back when
+    /// there is need. `None` if the group is not there.
+    #[must_use]
+    pub fn working_set(&self, path: &str) -> Option<u64> {
+        let stat = self.text(path, "memory", "memory.stat")?;
+        let idle = match self.layout {
+            // Without `total_` it would be the group's own, without those below.
+            Layout::V1 { .. } => "total_inactive_file",
+            Layout::V2 { .. } => "inactive_file",
+        };
+        Some(self.memory_usage(path)?.saturating_sub(keyed(&stat, idle).unwrap_or(0)))
+    }
+
     /// Processes and threads in the group and below; `None` if it is not there.
     #[must_use]
     pub fn pids_current(&self, path: &str) -> Option<u64> {

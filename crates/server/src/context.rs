@@ -1,6 +1,10 @@
 //! What every request handler and every loop has in its hand.
 
-use crate::{config::Config, credentials::Credentials, usage::Metered};
+use crate::{
+    config::Config,
+    credentials::Credentials,
+    usage::{Measures, Metered},
+};
 use effects::Effects;
 use model::{AccountId, Scope};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
@@ -27,6 +31,8 @@ pub struct Context {
     pub addresses: Arc<OnceLock<Vec<SocketAddr>>>,
     /// Up to where usage is in the ledger.
     pub metered: Arc<Metered>,
+    /// What agents say that tasks use, until that is in the ledger.
+    pub measures: Arc<Measures>,
 }
 
 /// Who calls, proved by the signature.

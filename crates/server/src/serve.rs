@@ -116,6 +116,7 @@ fn open(config: Config, effects: Effects) -> Result<Context, ServerError> {
         ca_pem: Arc::new(OnceLock::new()),
         addresses: Arc::new(OnceLock::new()),
         metered: Arc::default(),
+        measures: Arc::default(),
     })
 }
 

@@ -25,6 +25,7 @@ fn usage(number: u32) -> Usage {
         to: Timestamp(from + 90_000),
         over: true,
         what: Resource::Fargate { cpu: 256, memory: 512, storage: 0, arm: false, spot: false },
+        measured: None,
         owner: Owner {
             scope: Scope {
                 account: AccountId::parse("000000000000").unwrap(),

@@ -24,6 +24,7 @@ fn usage(number: u64, from: i64, to: i64) -> Usage {
         to: Timestamp(to),
         over: true,
         what: Resource::OnInstance { cpu: 1, memory: 1, external: false, on: None },
+        measured: None,
         owner: Owner {
             scope: Scope {
                 account: AccountId::parse("000000000000").unwrap(),

@@ -5,7 +5,7 @@
 
 use crate::{plan::TaskPlan, task::TaskState};
 use effects::Effects;
-use model::{ObservedStatus, TaskArn, TaskObservation};
+use model::{Measured, ObservedStatus, TaskArn, TaskObservation};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
@@ -52,6 +52,15 @@ pub struct View {
     pub state: Arc<TaskState>,
 }
 
+/// What the server is told at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unreported {
+    /// Whole observations.
+    pub tasks: Vec<TaskObservation>,
+    /// What tasks have used so far.
+    pub measured: Vec<(TaskArn, Measured)>,
+}
+
 /// The published tasks.
 pub struct Board {
     rows: Mutex<Rows>,
@@ -63,6 +72,9 @@ pub struct Board {
 struct Rows {
     views: BTreeMap<TaskArn, View>,
     unreported: BTreeSet<TaskArn>,
+    /// Those of whose use the server has not heard. It has nothing to do with how far they have come, so that nothing that only
+    /// counts on is ever a change of the state.
+    unmeasured: BTreeSet<TaskArn>,
     /// When the unreported are to be told, by the clock that never jumps.
     due: Option<Duration>,
     /// Images that are kept though no task uses them.
@@ -102,9 +114,15 @@ impl Board {
         if news > News::Nothing {
             rows.unreported.insert(task.clone());
         }
+        let used = rows.views.get(&task).and_then(|known| known.state.used);
+        let is_measured = view.state.used != used;
+        if is_measured {
+            rows.unmeasured.insert(task.clone());
+            rows.due_at(now + SOON);
+        }
         rows.views.insert(task, view);
         drop(rows);
-        if news > News::Nothing {
+        if news > News::Nothing || is_measured {
             self.changed.notify_one();
         }
     }
@@ -113,6 +131,7 @@ impl Board {
         let mut rows = self.rows.lock().expect("no code panics with it");
         rows.views.remove(task);
         rows.unreported.remove(task);
+        rows.unmeasured.remove(task);
     }
 
     /// Every task.
@@ -124,14 +143,15 @@ impl Board {
     pub fn report_all(&self) {
         let mut rows = self.rows.lock().expect("no code panics with it");
         rows.unreported = rows.views.keys().cloned().collect();
+        rows.unmeasured = rows.unreported.clone();
         rows.due_at(self.effects.monotonic());
         drop(rows);
         self.changed.notify_one();
     }
 
-    /// The observations the server has not been told, at most `limit`; waits until some are due.
+    /// What the server has not been told, of at most `limit` tasks; waits until something is due.
     /// Only one caller may wait at a time.
-    pub async fn unreported(&self, limit: usize) -> Vec<TaskObservation> {
+    pub async fn unreported(&self, limit: usize) -> Unreported {
         loop {
             let changed = self.changed.notified();
             let due = self.rows.lock().expect("no code panics with it").due;
@@ -140,7 +160,7 @@ impl Board {
                 None => changed.await,
                 Some(Duration::ZERO) => {
                     let taken = self.take(limit);
-                    if !taken.is_empty() {
+                    if taken != Unreported::default() {
                         return taken;
                     }
                 }
@@ -152,15 +172,26 @@ impl Board {
         }
     }
 
-    fn take(&self, limit: usize) -> Vec<TaskObservation> {
+    fn take(&self, limit: usize) -> Unreported {
         let mut rows = self.rows.lock().expect("no code panics with it");
         let tasks: Vec<_> = rows.unreported.iter().take(limit).cloned().collect();
         for task in &tasks {
             rows.unreported.remove(task);
         }
-        if rows.unreported.is_empty() {
+        // What a task used is told with its end or before it: the server keeps it with what the task has cost.
+        let others = rows.unmeasured.iter().filter(|task| tasks.binary_search(task).is_err()).take(limit - tasks.len());
+        let measured: Vec<_> =
+            tasks.iter().chain(others).filter(|task| rows.unmeasured.contains(*task)).cloned().collect();
+        for task in &measured {
+            rows.unmeasured.remove(task);
+        }
+        if rows.unreported.is_empty() && rows.unmeasured.is_empty() {
             rows.due = None;
         }
-        tasks.iter().filter_map(|t| rows.views.get(t).map(|v| v.state.observe(t))).collect()
+        let used = |task: TaskArn| rows.views.get(&task)?.state.used.map(|used| (task, used.measured));
+        Unreported {
+            measured: measured.into_iter().filter_map(used).collect(),
+            tasks: tasks.iter().filter_map(|t| rows.views.get(t).map(|v| v.state.observe(t))).collect(),
+        }
     }
 }

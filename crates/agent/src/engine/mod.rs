@@ -9,7 +9,7 @@ mod owner;
 #[cfg(test)]
 mod tests;
 pub(crate) use board::News;
-pub use board::{Board, View};
+pub use board::{Board, Unreported, View};
 
 use crate::{
     ledger::{Ledger, LedgerError, Newest, Record, VERSION},
@@ -26,6 +26,7 @@ use owner::Owner;
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -40,6 +41,9 @@ const PULLS: usize = 4;
 const CREATES_A_CORE: usize = 4;
 /// As many on the largest machine: hundreds at once starve containerd of answers.
 const MAX_CREATES: usize = 32;
+/// How often what tasks use is looked at. A look is three small files a task, and what it finds is written and told only if it is
+/// news (`task::measure`).
+const LOOK: Duration = Duration::from_secs(5);
 /// Removals at the same time. Their own queue, so that what has ended goes although more waits to be created.
 const REMOVALS: usize = 4;
 
@@ -137,6 +141,7 @@ impl Engine {
         engine.0.node.adopt(known, attached).await.map_err(EngineError::Adopt)?;
         // Watch first, then look: nothing is missed in between.
         engine.watch();
+        engine.measure();
         for (plan, state) in tasks {
             engine.own(plan, state, Event::Resumed);
         }
@@ -283,6 +288,30 @@ impl Engine {
                 engine.route(event).await;
             }
         });
+    }
+
+    /// Looks at what the running tasks use, until shutdown.
+    fn measure(&self) {
+        let engine = self.clone();
+        self.0.effects.spawn("measure tasks", async move {
+            while engine.0.effects.sleep_unless_stopped(LOOK).await {
+                for View { plan, state } in engine.0.board.views() {
+                    if !state.runs() {
+                        continue;
+                    }
+                    let reading = engine.0.node.measure(&plan);
+                    if let Some(reading) = reading.filter(|reading| state.is_news(*reading, engine.0.now())) {
+                        engine.offer(&plan.assignment.task, Event::Measured(reading));
+                    }
+                }
+            }
+        });
+    }
+
+    /// An event that comes again: an owner whose mailbox is full has better to do.
+    fn offer(&self, task: &TaskArn, event: Event) {
+        let owners = self.0.owners.lock().expect("no code panics with it");
+        drop(owners.get(task).map(|handle| handle.mailbox.try_send(event)));
     }
 
     async fn route(&self, event: NodeEvent) {

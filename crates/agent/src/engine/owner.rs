@@ -96,6 +96,7 @@ impl Owner {
             | Event::Attached
             | Event::NotAttached(_)
             | Event::Cleared
+            | Event::Measured(_)
             | Event::Container(..) => News::Nothing,
         };
         let news = news.max(News::of(&before.observe(task), &self.state.observe(task)));
@@ -261,6 +262,10 @@ impl Owner {
                 // Whatever it had made by then is removed now.
                 let _ = attaching.await;
             }
+            // The last look: its cgroup goes, and the kernel's sums with it.
+            if let Some(reading) = inner.node.measure(&plan) {
+                let _ = mailbox.send(Event::Measured(reading)).await;
+            }
             match inner.node.clear(plan.clone()).await {
                 Ok(()) => drop(mailbox.send(Event::Cleared).await),
                 Err(failure) => tracing::warn!(task = plan.id(), %failure, "what a task left could not be removed"),
@@ -292,7 +297,7 @@ enum Aside {
 
 impl Inner {
     /// The engine's clock: the wall's at its start, moved on by one that never jumps, because deadlines hang on it.
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         self.born.plus_millis(i64::try_from(self.effects.monotonic().as_millis()).unwrap_or(i64::MAX))
     }
 }

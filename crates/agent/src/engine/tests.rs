@@ -3,7 +3,6 @@
 use super::*;
 use crate::testing::{self, FakeNode, until};
 use model::{HealthStatus, ObservedStatus, StopCode, TaskObservation};
-use std::time::Duration;
 
 struct Bench {
     node: Arc<FakeNode>,
@@ -85,7 +84,7 @@ async fn a_task_runs_ends_is_told_and_forgotten() {
     bench.node.exit(&only_id(&bench), 3);
     until_status(&bench, &ObservedStatus::Stopped(Stop::essential_exited())).await;
     assert_eq!(seen(&bench.engine)[0].containers[0].exit_code, Some(3));
-    assert_eq!(bench.engine.board().unreported(10).await.len(), 1, "changes of one task coalesce");
+    assert_eq!(bench.engine.board().unreported(10).await.tasks.len(), 1, "changes of one task coalesce");
     assert!(bench.engine.assign(set(2, &[])).await.unwrap());
     until(&bench.effects, "forgotten", || bench.engine.tasks().is_empty()).await;
     assert!(Ledger::open(bench.dir.path()).unwrap().load().unwrap().is_empty());
@@ -258,14 +257,14 @@ async fn whatever_happens_every_stop_terminates_and_nothing_is_left() {
 async fn steps_on_the_way_are_told_with_the_end_of_it_or_soon() {
     let quick = bench().await;
     assert!(quick.engine.assign(set(1, &[1])).await.unwrap());
-    let told = quick.engine.board().unreported(10).await;
+    let told = quick.engine.board().unreported(10).await.tasks;
     assert_eq!(told[0].status, ObservedStatus::Running, "pull, network and creation are not told by themselves");
 
     let bench = bench().await;
     bench.node.gate.forget_permits(1000);
     let began = bench.effects.monotonic();
     assert!(bench.engine.assign(set(1, &[1])).await.unwrap());
-    let told = bench.engine.board().unreported(10).await;
+    let told = bench.engine.board().unreported(10).await.tasks;
     assert_eq!(told[0].status, ObservedStatus::Pending);
     let waited = bench.effects.monotonic().saturating_sub(began).as_millis();
     assert!((500..1_000).contains(&waited), "a task that does not start is told of all the same, after {waited} ms");
@@ -305,4 +304,32 @@ async fn what_tasks_may_soon_be_made_of_is_passed_on_and_kept() {
     // An older set says nothing.
     assert!(!bench.engine.assign(set(0, &[])).await.unwrap());
     assert_eq!(bench.node.ahead().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_task_used_is_told_and_outlives_the_agent() {
+    let told = async |bench: &Bench| bench.engine.board().unreported(10).await;
+    let bench = bench().await;
+    assert!(bench.engine.assign(set(1, &[1])).await.unwrap());
+    until_status(&bench, &ObservedStatus::Running).await;
+    assert_eq!(told(&bench).await.measured, [], "nobody has looked yet");
+    bench.node.use_up(700, 130);
+    let news = told(&bench).await;
+    assert_eq!(news.tasks, [], "it is no change of the task");
+    assert_eq!((news.measured[0].1.memory, news.measured[0].1.cpu_millis), (130, 700));
+
+    // It gives most of it back, and the agent is killed: the most stays the most, and a new session is told of it.
+    bench.node.use_up(900, 20);
+    let bench = crash(bench, |_| ()).await;
+    until_status(&bench, &ObservedStatus::Running).await;
+    bench.engine.board().report_all();
+    assert_eq!(told(&bench).await.measured[0].1.memory, 130);
+
+    // The last look is told no later than the end, for then it goes into the ledger.
+    bench.node.use_up(5_000, 20);
+    bench.node.exit(&only_id(&bench), 0);
+    until_status(&bench, &ObservedStatus::Stopped(Stop::essential_exited())).await;
+    let last = told(&bench).await;
+    assert_eq!((last.tasks.len(), last.measured.len()), (1, 1), "{last:?}");
+    assert_eq!((last.measured[0].1.memory, last.measured[0].1.cpu_millis), (130, 5_000));
 }

@@ -23,7 +23,7 @@ use crate::{
     metadata::Secret,
     node::{Failure, Node, NodeEvent, Seen},
     plan::{INSTANCE_LABEL, Job, Output, TaskPlan},
-    task::{Endpoint, Probed, Pulled},
+    task::{Endpoint, Probed, Pulled, Reading},
 };
 use ::network::{Ipv4Net, vpc::tunnel::PrivateKey};
 use effects::Effects;
@@ -489,6 +489,13 @@ impl Node for RealNode {
 
     fn clear(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
         async move { self.clear_task(&task).await }.boxed()
+    }
+
+    fn measure(&self, task: &TaskPlan) -> Option<Reading> {
+        let group = self.task_cgroup(task);
+        let cpu = self.cgroups.cpu_usage(&group)?;
+        let memory = self.cgroups.working_set(&group)?;
+        Some(Reading { cpu_millis: u64::try_from(cpu.as_millis()).unwrap_or(u64::MAX), memory })
     }
 
     fn forget(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, ()> {

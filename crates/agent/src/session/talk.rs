@@ -1,7 +1,7 @@
 //! One session, from its Hello to its end: a single loop that waits for whatever comes first.
 
 use super::{End, LinkTrouble, PATIENCE, Session, farewell, questions::Asked, tls::within};
-use crate::identity::Joined;
+use crate::{engine::Unreported, identity::Joined};
 use effects::Effects;
 use link::{
     AgentMessage, Answer, Framed, Goodbye, Hello, JoinAnswer, LogBatch, LogOutcome, Receiver, Sender, ServerMessage,
@@ -111,8 +111,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
                         return Ok(end);
                     }
                 }
-                tasks = engine.board().unreported(REPORT), if self.report.is_none() => {
-                    self.tell(tasks).await?;
+                told = engine.board().unreported(REPORT), if self.report.is_none() => {
+                    self.tell(told).await?;
                 }
                 batches = logs.next(), if self.logs.len() < LOGS_IN_FLIGHT => {
                     self.log_messages += 1;
@@ -136,18 +136,19 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
         Ok(within(&self.session.effects, self.interval * SILENCES, self.sender.send(message)).await??)
     }
 
-    async fn tell(&mut self, tasks: Vec<model::TaskObservation>) -> Result<(), LinkTrouble> {
+    async fn tell(&mut self, told: Unreported) -> Result<(), LinkTrouble> {
         self.reports += 1;
         self.report = Some(self.reports);
         let reporting = tracing::trace_span!(target: "timeline", "report");
-        self.say(&AgentMessage::Report { seq: self.reports, tasks }).instrument(reporting).await
+        let Unreported { tasks, measured } = told;
+        self.say(&AgentMessage::Report { seq: self.reports, tasks, measured }).instrument(reporting).await
     }
 
     /// A heartbeat; or, if the server has nothing to say either, an empty report, because that one is answered.
     async fn show_life(&mut self) -> Result<(), LinkTrouble> {
         let quiet = self.session.effects.monotonic().saturating_sub(self.last_heard);
         if self.report.is_none() && quiet >= self.interval * QUIET {
-            self.tell(Vec::new()).await
+            self.tell(Unreported::default()).await
         } else {
             self.say(&AgentMessage::Heartbeat).await
         }

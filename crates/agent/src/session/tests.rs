@@ -138,7 +138,7 @@ async fn keep(framed: &mut Framed<TlsStream<TcpStream>>, seq: u64, batches: &[li
 async fn report(framed: &mut Framed<TlsStream<TcpStream>>) -> (u64, Vec<TaskObservation>) {
     loop {
         match framed.receive().await.unwrap() {
-            AgentMessage::Report { seq, tasks } if !tasks.is_empty() => return (seq, tasks),
+            AgentMessage::Report { seq, tasks, .. } if !tasks.is_empty() => return (seq, tasks),
             AgentMessage::Report { seq, .. } => framed.send(&ServerMessage::ReportAck { seq }).await.unwrap(),
             AgentMessage::Heartbeat => {}
             AgentMessage::Logs { seq, batches } => keep(framed, seq, &batches).await,
@@ -386,7 +386,7 @@ async fn a_container_whose_stream_is_refused_does_not_start() {
                     let outcomes = vec![link::LogOutcome::Refused { message: "ResourceNotFoundException: no".into() }];
                     framed.send(&ServerMessage::LogsAck { seq, outcomes }).await.unwrap();
                 }
-                AgentMessage::Report { seq, tasks } => {
+                AgentMessage::Report { seq, tasks, .. } => {
                     framed.send(&ServerMessage::ReportAck { seq }).await.unwrap();
                     let stopped = tasks.into_iter().find(|task| matches!(task.status, ObservedStatus::Stopped(_)));
                     let Some(task) = stopped else { continue };

@@ -5,6 +5,7 @@
 //! absent: how effects are carried out (`engine`), and what the server makes of observations (`model::lifecycle`).
 
 mod health;
+mod measure;
 mod observe;
 mod order;
 mod step;
@@ -12,6 +13,7 @@ mod step;
 mod tests;
 
 pub use health::{Probed, Watch};
+pub use measure::{Reading, Use};
 pub use order::Dependency;
 pub use step::step;
 pub(crate) use step::timed_out;
@@ -75,6 +77,9 @@ pub struct TaskState {
     pub pull_stopped: Option<Timestamp>,
     /// When the first essential container ended.
     pub execution_stopped: Option<Timestamp>,
+    /// What it has used, once somebody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<Use>,
 }
 
 /// How far the network interface has come that all containers of a task share. It only moves down this list, and goes with what
@@ -234,6 +239,8 @@ pub enum Event {
     NotAttached(Arc<str>),
     /// The task's own leftovers are removed.
     Cleared,
+    /// Its cgroup was looked at.
+    Measured(Reading),
     /// Something about the container at this position.
     Container(usize, Happened),
 }
@@ -344,6 +351,7 @@ impl TaskState {
             pull_started: None,
             pull_stopped: None,
             execution_stopped: None,
+            used: None,
         }
     }
 

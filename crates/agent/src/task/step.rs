@@ -39,6 +39,7 @@ pub fn step(state: &mut TaskState, event: &Event, now: Timestamp) -> Vec<Effect>
         }
         Event::NotAttached(reason) => not_attached(state, reason),
         Event::Cleared => cleared(state),
+        Event::Measured(reading) => state.measure(*reading, now),
         Event::Container(at, happened) => {
             if *at < state.containers.len() {
                 let mut one = One { state, at: *at, now, effects: &mut effects };

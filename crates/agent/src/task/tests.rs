@@ -1,7 +1,7 @@
 //! The laws of a task, as properties over random histories, and the stories people ask about, as tables.
 
 use super::*;
-use model::{ContainerStatus, DependencyCondition, HealthStatus, ObservedStatus, TaskArn};
+use model::{ContainerStatus, DependencyCondition, HealthStatus, Measured, ObservedStatus, TaskArn};
 use proptest::prelude::*;
 
 const T0: Timestamp = Timestamp(1_700_000_000_000);
@@ -461,6 +461,7 @@ fn event() -> impl Strategy<Value = (Event, i64)> {
         1 => Just(Event::Cleared),
         2 => Just(Event::Attached),
         1 => Just(Event::NotAttached("CannotX: y".into())),
+        1 => (0..10_000u64, 0..10_000u64).prop_map(|(cpu_millis, memory)| Event::Measured(Reading { cpu_millis, memory })),
         12 => (0..3usize, happened()).prop_map(|(index, what)| Event::Container(index, what)),
     ];
     let pause = prop_oneof![6 => Just(0i64), 2 => 0..60_000i64, 1 => 0..limits::LOGS];
@@ -478,6 +479,7 @@ fn repeats(event: &Event) -> bool {
         | Event::Cleared
         | Event::Attached
         | Event::NotAttached(_)
+        | Event::Measured(_)
         | Event::Container(..) => false,
     }
 }
@@ -568,4 +570,33 @@ proptest! {
         let bound = limits::QUEUE + 20 * 60 * 1000;
         prop_assert!(end.millis_since(now) < bound, "took {} ms", end.millis_since(now));
     }
+}
+
+#[test]
+fn looks_add_up_to_what_a_task_used() {
+    let mut state = task(&[true]);
+    let look = |state: &mut TaskState, seconds: i64, cpu_millis: u64, mib: u64| {
+        let (reading, now) = (Reading { cpu_millis, memory: mib << 20 }, T0.plus_millis(seconds * 1_000));
+        let is_news = state.is_news(reading, now);
+        assert_eq!(step(state, &Event::Measured(reading), now), []);
+        let Measured { memory, cpu_millis, cpu_peak, over_millis } = state.used.unwrap_or_default().measured;
+        (is_news, memory, cpu_millis, cpu_peak, over_millis)
+    };
+    play(&mut state, &[Event::Assigned]);
+    assert_eq!(look(&mut state, 0, 5, 9), (false, 0, 0, 0, 0), "nothing of it runs yet");
+    play(&mut state, &to_running(0));
+    assert_eq!(look(&mut state, 5, 100, 9), (true, 9, 100, 0, 5_000), "one look says nothing of its CPU's peak");
+    assert_eq!(look(&mut state, 7, 1_100, 9), (false, 9, 1_100, 0, 7_000), "nor do two that are close together");
+    assert_eq!(look(&mut state, 12, 3_600, 40), (true, 40, 3_600, 512, 12_000), "half a vCPU for five seconds");
+    assert_eq!(look(&mut state, 17, 3_600, 8), (false, 40, 3_600, 512, 17_000), "what it has given back it needed");
+    assert_eq!(look(&mut state, 47, 3_700, 8), (true, 40, 3_700, 512, 47_000), "half a minute is news");
+    let restored: TaskState = serde_json::from_str(&serde_json::to_string(&state).unwrap()).unwrap();
+    assert_eq!(restored, state, "an agent that comes back goes on with it");
+    step(&mut state, &at(0, Happened::Exited { code: Some(0), oom: false }), T0.plus_millis(50_000));
+    // What the page cache of an ended task holds is nobody's need; its CPU and time are counted to the end.
+    assert_eq!(look(&mut state, 60, 9_000, 90), (false, 40, 9_000, 512, 50_000));
+    // An observation says nothing of it: nothing that only counts on is a change of the server's state.
+    let before = state.observe(&arn());
+    look(&mut state, 99, 9_900, 90);
+    assert_eq!(state.observe(&arn()), before);
 }

@@ -165,7 +165,7 @@ async fn hold(mut session: Session, counts: &Counts) -> Result<()> {
                 let tasks = news(set, &mut said);
                 if !tasks.is_empty() {
                     seq += 1;
-                    session.send(&AgentMessage::Report { seq, tasks }).await?;
+                    session.send(&AgentMessage::Report { seq, tasks, measured: Vec::new() }).await?;
                     counts.reports.fetch_add(1, Ordering::Relaxed);
                 }
             }

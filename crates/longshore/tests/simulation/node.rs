@@ -4,7 +4,7 @@
 use agent::{
     node::{Failure, Node, NodeEvent, Seen},
     plan::{Job, TaskPlan},
-    task::{Endpoint, Probed, Pulled},
+    task::{Endpoint, Probed, Pulled, Reading},
 };
 use effects::Effects;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
@@ -390,6 +390,10 @@ impl Node for Machine {
             Ok(())
         }
         .boxed()
+    }
+
+    fn measure(&self, _task: &TaskPlan) -> Option<Reading> {
+        None
     }
 
     fn forget(&self, _task: Arc<TaskPlan>) -> BoxFuture<'_, ()> {

@@ -237,6 +237,7 @@ impl World {
             ca_pem: Arc::new(OnceLock::new()),
             addresses: Arc::new(OnceLock::new()),
             metered: Arc::default(),
+            measures: Arc::default(),
         };
         let link = PlainLink::open(ctx.clone()).unwrap();
         for agent in &self.agents {

@@ -95,15 +95,16 @@ impl Metering {
         let page = ctx.store.changed_since(self.told.get().revision).await?;
         let last = page.records.last().map(|record| record.revision).filter(|_| !page.is_last);
         let up_to = last.unwrap_or(u64::MAX).min(snapshot.revision());
-        self.append(usage::ended_in(snapshot, &page.records)).await?;
+        self.append(ctx, usage::ended_in(snapshot, &page.records)).await?;
         self.told.change(&ctx.effects).revision = up_to;
         Ok(())
     }
 
-    async fn append(&mut self, usages: Vec<Usage>) -> Result<(), Stalled> {
+    async fn append(&mut self, ctx: &Context, mut usages: Vec<Usage>) -> Result<(), Stalled> {
         if usages.is_empty() {
             return Ok(());
         }
+        usages.iter_mut().for_each(|usage| ctx.measures.add_to(usage));
         let Some(mut ledger) = self.ledger.take() else { return Err(Stalled::Closed) };
         let written = tokio::task::spawn_blocking(move || {
             let result = ledger.append(&usages);
@@ -124,13 +125,16 @@ impl Metering {
             let snapshot = ctx.store.snapshot();
             let ended = usage::ended_between(&seen, &snapshot);
             let any = !ended.is_empty();
-            let rest = match self.append(ended).await {
+            let rest = match self.append(ctx, ended).await {
                 Ok(()) => {
                     let (told, now) = (self.told.get().revision, snapshot.revision());
                     if any || now > told + LAG || (stop.is_cancelled() && now != told) {
                         self.told.change(effects).revision = now;
                     }
                     ctx.metered.reached(snapshot.clone());
+                    if any {
+                        ctx.measures.forget(&snapshot, &ctx.store.snapshot());
+                    }
                     seen = snapshot;
                     pause = FIRST_PAUSE;
                     REST

@@ -356,9 +356,13 @@ async fn take(link: &Link, identity: &Identity, message: AgentMessage) -> Result
             tracing::warn!(instance = %identity.container_instance, "an agent said Hello twice; the second is ignored");
             Ok(None)
         }
-        // An idle agent's sign of life: there is nothing to keep.
-        AgentMessage::Report { seq, tasks } if tasks.is_empty() => Ok(Some(ServerMessage::ReportAck { seq })),
-        AgentMessage::Report { seq, tasks } => {
+        AgentMessage::Report { seq, tasks, measured } => {
+            // Before its end is known, so that it is there when that is written into the ledger.
+            link.ctx.measures.take(&link.ctx.store.snapshot(), &identity.container_instance, measured);
+            if tasks.is_empty() {
+                // Also an idle agent's sign of life: there is nothing to keep.
+                return Ok(Some(ServerMessage::ReportAck { seq }));
+            }
             let observing = tracing::trace_span!(target: "timeline", "take report");
             observe(&link.ctx, &identity.container_instance, tasks).instrument(observing).await?;
             Ok(Some(ServerMessage::ReportAck { seq }))

@@ -4,8 +4,10 @@
 //! metered: their tasks are. Nor is a container instance whose machine is local, since that is metered itself.
 
 pub(crate) mod advice;
+mod measured;
 mod metered;
 
+pub(crate) use measured::Measures;
 pub(crate) use metered::Metered;
 
 use crate::context::Context;
@@ -65,6 +67,7 @@ fn of_task(snapshot: &Snapshot, task: &Task, now: Timestamp) -> Option<Usage> {
         to: ended.unwrap_or(now).max(from),
         over: ended.is_some(),
         what,
+        measured: None,
         owner: Owner {
             scope: task.arn.cluster.scope.clone(),
             cluster: task.arn.cluster.name.clone(),
@@ -106,6 +109,7 @@ fn of_instance(snapshot: &Snapshot, instance: &ContainerInstance, now: Timestamp
         to: ended.unwrap_or(now).max(from),
         over: ended.is_some(),
         what,
+        measured: None,
         owner: Owner {
             scope: scope.clone(),
             cluster: instance.arn.cluster.name.clone(),
@@ -130,6 +134,7 @@ fn of_run(machine: &Machine, from: Timestamp, to: Timestamp, over: bool) -> Opti
         to: to.max(from),
         over,
         what: Resource::Instance { instance_type: Some(machine.instance_type.as_str().into()) },
+        measured: None,
         owner: Owner {
             scope: machine.scope.clone(),
             cluster: machine.cluster.clone(),
@@ -209,19 +214,19 @@ fn ended_in_record(snapshot: &Snapshot, record: &ChangedRecord) -> Option<Vec<Us
 }
 
 /// What goes on, up to now.
-fn going_on(snapshot: &Snapshot, now: Timestamp, mut take: impl FnMut(&Usage)) {
+fn going_on(snapshot: &Snapshot, now: Timestamp, mut take: impl FnMut(Usage)) {
     let clusters = snapshot.scopes().flat_map(|scope| snapshot.clusters(scope, None));
     for row in clusters.flat_map(ClusterRow::instances) {
         if row.is_registered() {
-            of_instance(snapshot, &row.instance, now).iter().for_each(&mut take);
+            of_instance(snapshot, &row.instance, now).into_iter().for_each(&mut take);
         }
         for task in snapshot.live_tasks_on(&row.instance.arn) {
-            of_task(snapshot, task, now).iter().for_each(&mut take);
+            of_task(snapshot, task, now).into_iter().for_each(&mut take);
         }
     }
     for machine in snapshot.all_machines() {
         let since = machine.running_since();
-        since.and_then(|since| of_run(machine, since, now, false)).iter().for_each(&mut take);
+        since.and_then(|since| of_run(machine, since, now, false)).into_iter().for_each(&mut take);
     }
 }
 
@@ -237,12 +242,13 @@ pub(crate) fn each(ctx: &Context, period: Window, mut take: impl FnMut(&Usage)) 
     let now = ctx.effects.now();
     let mut read = usage::read(&folder(&ctx.config.data_dir), period, &mut take)?;
     let ended = ended_between(&metered.unwrap_or_default(), &snapshot);
-    let mut once = |usage: &Usage| {
+    let mut once = |mut usage: Usage| {
         if read.keys.add(&usage.key) {
-            take(usage);
+            ctx.measures.add_to(&mut usage);
+            take(&usage);
         }
     };
-    ended.iter().for_each(&mut once);
+    ended.into_iter().for_each(&mut once);
     going_on(&snapshot, now, once);
     Ok(read.damaged)
 }

@@ -237,8 +237,17 @@ impl Session {
 
     /// Reports and waits for the acknowledgement; assignments that come in between are returned.
     pub(crate) async fn report(&mut self, tasks: Vec<model::TaskObservation>) -> Option<Assignments> {
+        self.tell(tasks, Vec::new()).await
+    }
+
+    /// The same, with what tasks have used.
+    pub(crate) async fn tell(
+        &mut self,
+        tasks: Vec<model::TaskObservation>,
+        measured: Vec<(model::TaskArn, model::Measured)>,
+    ) -> Option<Assignments> {
         self.seq += 1;
-        self.send(&AgentMessage::Report { seq: self.seq, tasks }).await;
+        self.send(&AgentMessage::Report { seq: self.seq, tasks, measured }).await;
         let mut seen = None;
         loop {
             match self.receive().await {

@@ -84,7 +84,7 @@ impl Agent {
             execution_stopped: None,
             attachment: Some(attachment),
         };
-        self.session.send(&link::AgentMessage::Report { seq: 1, tasks: vec![seen] }).await;
+        self.session.send(&link::AgentMessage::Report { seq: 1, tasks: vec![seen], measured: Vec::new() }).await;
         loop {
             match self.session.receive().await {
                 ServerMessage::ReportAck { .. } => return,

@@ -36,7 +36,7 @@ async fn stopped(machine: &mut Session, task: &str) {
         execution_stopped: None,
         attachment: Some(AttachmentState::Deleted),
     };
-    machine.send(&link::AgentMessage::Report { seq: 1, tasks: vec![seen] }).await;
+    machine.send(&link::AgentMessage::Report { seq: 1, tasks: vec![seen], measured: Vec::new() }).await;
     // What it is told meanwhile of tasks and networks is not the matter here.
     while !matches!(machine.receive().await, ServerMessage::ReportAck { .. }) {}
 }

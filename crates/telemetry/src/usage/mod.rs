@@ -17,7 +17,7 @@ pub use money::{Atoms, Price, quantity_text};
 pub use price::{BadPrices, PriceList};
 pub use sum::{Sums, Total, Window, seconds_in};
 
-use model::{ClusterName, Family, Scope, ServiceName, Tags, Timestamp};
+use model::{ClusterName, Family, Measured, Scope, ServiceName, Tags, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -38,6 +38,9 @@ pub struct Usage {
     pub over: bool,
     /// What was used.
     pub what: Resource,
+    /// What a task really used, where its instance told in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Measured>,
     /// Whose it was.
     pub owner: Owner,
 }

@@ -15,7 +15,7 @@ fn usage(from: i64, to: i64, what: Resource) -> Usage {
         capacity_provider: None,
         tags: Tags::default(),
     };
-    Usage { key: "a".into(), from: Timestamp(from), to: Timestamp(to), over: true, what, owner }
+    Usage { key: "a".into(), from: Timestamp(from), to: Timestamp(to), over: true, what, measured: None, owner }
 }
 
 fn fargate(cpu: u32, memory: u32, storage: u32) -> Resource {
@@ -161,7 +161,10 @@ fn what_is_stored_is_as_every_version_has_written_it() {
     check(kinds.map(full).into(), include_str!("../../tests/golden/usage.v1.jsonl"));
     // Since then an entry says which instance a task was on; one that does not is read as before.
     let on = Resource::OnInstance { cpu: 10, memory: 64, external: false, on: Some("i-0a".into()) };
-    check(vec![full(on)], include_str!("../../tests/golden/usage.v1.on.jsonl"));
+    check(vec![full(on.clone())], include_str!("../../tests/golden/usage.v1.on.jsonl"));
+    // And what the task used.
+    let measured = Some(model::Measured { memory: 130, cpu_millis: 61_500, cpu_peak: 900, over_millis: 600_000 });
+    check(vec![Usage { measured, ..full(on) }], include_str!("../../tests/golden/usage.v1.measured.jsonl"));
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn usage(key: &str, from: i64, to: i64, what: Resource) -> Usage {
         capacity_provider: None,
         tags: Tags::default(),
     };
-    Usage { key: key.into(), from: Timestamp(from), to: Timestamp(to), over: true, what, owner }
+    Usage { key: key.into(), from: Timestamp(from), to: Timestamp(to), over: true, what, measured: None, owner }
 }
 
 fn on(instance: &str, cpu: u32, memory: u32) -> Resource {
