@@ -1,6 +1,9 @@
 //! What things would have cost elsewhere, as people and scripts are told it.
 
-use crate::harness::{Cluster, longshore, python, until};
+use crate::{
+    awsvpc::Vpc,
+    harness::{Cluster, longshore, python, until},
+};
 use serde_json::{Value, json};
 
 fn advice(cluster: &Cluster) -> Value {
@@ -87,6 +90,90 @@ fn advice_tells_of_tasks_and_of_the_instance_that_nobody_used() {
     let task = &cluster.ecs("run-task", &["--task-definition", "quick"])["tasks"][0];
     assert_eq!(task["launchType"], "EC2", "instances that are there cost nothing more: {task:#}");
     cluster.wait(task["taskArn"].as_str().unwrap(), "STOPPED");
+    assert!(cluster.stop_server());
+    assert_eq!(cluster.traces(), Vec::<String>::new());
+}
+
+/// MiB that a task of `holder` keeps in memory, in a file that is never on a disk.
+const HELD: u64 = 48;
+
+/// A definition that holds so much memory until it is stopped.
+fn holder(cluster: &Cluster, family: &str, memory: u32, more: &Value) {
+    let script = format!(
+        "trap 'exit 0' TERM; busybox head -c {} /dev/zero > /dev/shm/held; while :; do busybox sleep 0.1; done",
+        HELD << 20
+    );
+    let mut definition = json!({"family": family, "containerDefinitions": [{
+        "name": "main", "image": cluster.image, "memory": memory, "stopTimeout": 2, "command": ["sh", "-c", script],
+    }]});
+    let members = definition.as_object_mut().unwrap();
+    members.extend(more.as_object().unwrap().clone());
+    cluster.api().ecs("RegisterTaskDefinition", &definition);
+}
+
+/// What was measured of a family, once its memory was.
+fn measured(cluster: &Cluster, family: &str) -> Value {
+    until(&format!("what {family} used"), || {
+        let size = row(&advice(cluster), &format!("default/family/{family}"))?["size"].clone();
+        (size["memoryPeakMib"].as_u64()? >= HELD).then_some(size)
+    })
+}
+
+#[test]
+fn reservations_are_judged_by_what_tasks_really_used() {
+    let pool = |_: &std::path::Path| vec![("LONGSHORE_FARGATE_INSTANCES".to_owned(), "1".to_owned())];
+    let mut cluster = Cluster::start_with(1, pool);
+    cluster.define("quick", "true");
+    holder(&cluster, "large", 1024, &json!({"cpu": "256"}));
+    holder(&cluster, "short", 52, &json!({}));
+    let sized =
+        json!({"cpu": "1024", "memory": "4096", "networkMode": "awsvpc", "requiresCompatibilities": ["FARGATE"]});
+    holder(&cluster, "fargate", 4096, &sized);
+    let mut tasks: Vec<String> = ["quick", "large", "short"].iter().flat_map(|family| cluster.run(family, 1)).collect();
+    let api = cluster.api();
+    let vpc = Vpc::new(&api, "10.9");
+    let network = vpc.configuration(&[&vpc.group("all")]);
+    let asked = json!({"taskDefinition": "fargate", "launchType": "FARGATE", "networkConfiguration": network});
+    tasks.push(until("room on Fargate", || {
+        Some(api.ecs("RunTask", &asked)["tasks"][0]["taskArn"].as_str()?.to_owned())
+    }));
+    let (large, short) = (measured(&cluster, "large"), measured(&cluster, "short"));
+    measured(&cluster, "fargate");
+    let peak = large["memoryPeakMib"].as_u64().unwrap();
+    assert!(peak <= HELD + 8, "neither the page cache nor the reservation is in it: {large:#}");
+    assert_eq!((&large["memoryReservedMib"], &large["advice"]), (&json!(1024), &json!("oversized")), "{large:#}");
+    assert!(large["cpuAveragePercent"].is_string(), "{large:#}");
+    assert_eq!(short["advice"], "short-of-memory", "{short:#}");
+    assert_eq!(row(&advice(&cluster), "default/family/quick").unwrap()["size"], json!(null), "it was too quick");
+
+    // Killed, both sides, while they run, and once they have ended: what was measured is in the ledger, and counts once.
+    cluster.kill_server();
+    cluster.agents().values().for_each(|pid| Cluster::kill(*pid));
+    cluster.start_server();
+    for task in &tasks[1..] {
+        api.ecs("StopTask", &json!({"task": task}));
+        cluster.wait(task, "STOPPED");
+    }
+    let written = |cluster: &Cluster| {
+        let files = std::fs::read_dir(cluster.data().join("usage")).ok()?.flatten();
+        let text: Vec<u8> = files.flat_map(|file| std::fs::read(file.path()).unwrap_or_default()).collect();
+        (String::from_utf8_lossy(&text).matches("\"measured\"").count() >= tasks.len()).then_some(())
+    };
+    until("all entries of the ledger, with what was used", || written(&cluster));
+    cluster.kill_server();
+    cluster.agents().values().for_each(|pid| Cluster::kill(*pid));
+    cluster.start_server();
+    let after = measured(&cluster, "large");
+    assert!((peak..=HELD + 8).contains(&after["memoryPeakMib"].as_u64().unwrap()), "{large:#} became {after:#}");
+    assert_eq!((&after["memoryReservedMib"], &after["advice"]), (&json!(1024), &json!("oversized")), "{after:#}");
+    let fargate = measured(&cluster, "fargate");
+    assert_eq!(fargate["advice"], "oversized", "{fargate:#}");
+    assert!(atoms(&fargate["saves"]) >= 1_481_667, "2 GB for a minute at least: {fargate:#}");
+
+    let table = cluster.cli(&["cost", "advise"]);
+    eprintln!("{table}");
+    assert!(table.contains("→ reserved 1024 MiB, used at most "), "{table}");
+    assert!(table.contains(" % of its memory ("), "{table}");
     assert!(cluster.stop_server());
     assert_eq!(cluster.traces(), Vec::<String>::new());
 }

@@ -3,7 +3,7 @@
 use crate::agent::{Machine, Session, token};
 use crate::machines::{reach, start_with_host};
 use crate::{Harness, ec2, ecs, list, ok, text, web};
-use model::{ObservedStatus, Stop, StopCode, TaskObservation};
+use model::{Measured, ObservedStatus, Stop, StopCode, TaskObservation};
 use serde_json::{Value, json};
 use state::{Command, Sqlite, Store};
 use std::{collections::BTreeMap, path::Path};
@@ -56,7 +56,11 @@ async fn run_one(harness: &Harness) -> String {
 }
 
 async fn report(session: &mut Session, task: &str, status: ObservedStatus) {
-    let seen = TaskObservation {
+    session.report(vec![seen(task, status)]).await;
+}
+
+fn seen(task: &str, status: ObservedStatus) -> TaskObservation {
+    TaskObservation {
         task: task.parse().unwrap(),
         status,
         containers: Vec::new(),
@@ -64,8 +68,7 @@ async fn report(session: &mut Session, task: &str, status: ObservedStatus) {
         pull_stopped: None,
         execution_stopped: None,
         attachment: None,
-    };
-    session.report(vec![seen]).await;
+    }
 }
 
 /// The seconds of a task that has stopped.
@@ -200,4 +203,54 @@ async fn a_machine_costs_what_its_type_costs_from_running_to_stopping() {
     let only = |kind: &str| json!({"Filter": {"Dimensions": {"Key": "INSTANCE_TYPE", "Values": [kind]}}});
     assert_eq!(bill(&harness, only("m5.large")).await.len(), 1);
     assert!(bill(&harness, only("t3.nano")).await.is_empty());
+}
+
+/// What was measured of the cluster's tasks: the most memory in MiB, and the share of the CPU.
+async fn used(harness: &Harness) -> Option<(String, String)> {
+    let metrics = ["longshore:MemoryPeak", "longshore:CPUAverage"];
+    let input = json!({"TimePeriod": period(harness), "Granularity": "MONTHLY", "Metrics": metrics});
+    let answer = ok(harness, "ce", "GetCostAndUsage", input).await;
+    list(&answer["ResultsByTime"]).iter().find_map(|part| {
+        let amount = |name: &str| part["Total"][name]["Amount"].as_str().map(str::to_owned);
+        amount(metrics[0]).zip(amount(metrics[1]))
+    })
+}
+
+#[tokio::test]
+async fn what_a_task_used_is_kept_with_its_cost_and_never_in_the_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = || Harness::start_with(|config| config.data_dir = dir.path().to_owned());
+    let harness = start().await;
+    let mut session = joined(&harness).await;
+    let task = run_one(&harness).await;
+    report(&mut session, &task, ObservedStatus::Running).await;
+    assert_eq!(used(&harness).await, None, "nobody has measured it yet");
+    let say = |memory, cpu_millis| {
+        // Its ten 1,024ths of a vCPU are 1 % of a second in each, near enough.
+        (task.parse().unwrap(), Measured { memory, cpu_millis, cpu_peak: 10, over_millis: 100_000 })
+    };
+    let revision = || harness.server.context().store.snapshot().revision();
+    let before = revision();
+    let strange = task.replace("/demo/", "/other/").parse().unwrap();
+    session.tell(Vec::new(), vec![say(40, 500), (strange, Measured { memory: 9_999, ..Measured::default() })]).await;
+    assert_eq!(revision(), before, "it is no change of the state");
+    let shown = |memory: &str, share: &str| Some((memory.to_owned(), share.to_owned()));
+    assert_eq!(used(&harness).await, shown("40", "51.20"));
+    // Of an agent that forgot its peak, and with the end; told twice.
+    let ended = seen(&task, ObservedStatus::Stopped(Stop::essential_exited()));
+    session.tell(vec![ended.clone()], vec![say(12, 900)]).await;
+    session.tell(vec![ended], vec![say(12, 900)]).await;
+    assert_eq!(used(&harness).await, shown("40", "92.16"));
+    until_written(&harness, dir.path()).await;
+    drop(session);
+    assert!(harness.server.shutdown().await, "everything ended in time");
+
+    // From the ledger alone; and told again by a server that does not know how far it came, which knows nothing of it.
+    let harness = start().await;
+    assert_eq!(used(&harness).await, shown("40", "92.16"), "after a restart");
+    assert!(harness.server.shutdown().await, "everything ended in time");
+    std::fs::remove_file(dir.path().join("usage.json")).unwrap();
+    let harness = start().await;
+    assert_eq!(used(&harness).await, shown("40", "92.16"), "told twice");
+    assert!(harness.server.shutdown().await, "everything ended in time");
 }

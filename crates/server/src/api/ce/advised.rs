@@ -4,22 +4,30 @@
 use super::{ApiError, Question, Totals};
 use crate::{
     context::Context,
-    usage::advice::{Advice, Figures, Group, TooMuch},
+    usage::advice::{Advice, Figures, Fit, Group, TooMuch},
 };
 use std::collections::{BTreeMap, btree_map::Entry};
 use telemetry::usage::{Atoms, PriceList, Unit, Usage, quantity_text};
 
 const PREFIX: &str = "longshore:";
-/// All of them. Costs are in USD, shares of time in percent, times in hours; the unit of instances says of which types.
-pub(super) const METRICS: [&str; 9] = [
+/// All of them. Costs are in USD, shares in percent, times in hours; the unit of instances says of which types, and that of a
+/// size what it is in full.
+pub(super) const METRICS: [&str; 16] = [
     "longshore:AsRunCost",
     "longshore:BreakEven",
+    "longshore:CPUAverage",
+    "longshore:CPUPeak",
+    "longshore:CPUReserved",
     "longshore:EC2Cost",
     "longshore:EC2Instances",
     "longshore:FargateCost",
     "longshore:FargateSpotCost",
+    "longshore:FittingSaving",
+    "longshore:FittingSize",
     "longshore:IdleCost",
     "longshore:IdleHours",
+    "longshore:MemoryPeak",
+    "longshore:MemoryReserved",
     "longshore:TimeShare",
 ];
 /// Tasks and instances that are held in memory for one question: some 300 MB.
@@ -81,8 +89,6 @@ impl<'a> Advised<'a> {
 
 /// A metric's amount and unit.
 pub(super) fn value(name: &str, figures: &Figures) -> Option<(String, String)> {
-    let usd = |cost: Atoms| (cost.to_string(), "USD".to_owned());
-    let percent = |share: u128| (format!("{}.{:02}", share / 100, share % 100), "Percent".to_owned());
     match name {
         "longshore:AsRunCost" => Some(usd(figures.as_run)).filter(|_| !figures.is_partial),
         "longshore:BreakEven" => figures.break_even.map(percent),
@@ -96,8 +102,40 @@ pub(super) fn value(name: &str, figures: &Figures) -> Option<(String, String)> {
             Some((hours, Unit::Hours.as_str().to_owned()))
         }
         "longshore:TimeShare" => figures.ran.map(percent),
+        _ => measured(name, figures.fit.as_ref()?),
+    }
+}
+
+/// Of what tasks used; a group of which nobody measured a task has none of it.
+fn measured(name: &str, fit: &Fit) -> Option<(String, String)> {
+    let mib = |memory: u32| (memory.to_string(), "MiB".to_owned());
+    match name {
+        "longshore:CPUAverage" => fit.cpu_average.map(percent),
+        "longshore:CPUPeak" => fit.cpu_peak.map(percent),
+        "longshore:CPUReserved" => Some((fit.cpu.to_string(), "CPUUnits".to_owned())),
+        "longshore:FittingSaving" => fit.saves.map(usd),
+        "longshore:FittingSize" => fit.would_do.map(|(cpu, memory)| match cpu {
+            Some(cpu) => (memory.0.to_string(), format!("{} vCPU with {} MiB", vcpus(cpu.0), memory.0)),
+            None => mib(memory.0),
+        }),
+        "longshore:MemoryPeak" => Some(mib(fit.memory_peak)),
+        "longshore:MemoryReserved" => Some(mib(fit.memory)),
         _ => None,
     }
+}
+
+fn usd(cost: Atoms) -> (String, String) {
+    (cost.to_string(), "USD".to_owned())
+}
+
+fn percent(share: u128) -> (String, String) {
+    (format!("{}.{:02}", share / 100, share % 100), "Percent".to_owned())
+}
+
+/// As Fargate's sizes are written: 0.25, 0.5, 1.
+fn vcpus(units: u32) -> String {
+    let text = format!("{}.{:02}", units / 1_024, units % 1_024 * 100 / 1_024);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn instances(by_type: &BTreeMap<&'static str, u32>) -> Option<(String, String)> {

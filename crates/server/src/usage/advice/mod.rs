@@ -3,11 +3,14 @@
 //! As it ran, an instance's cost is shared out among the tasks on it, second by second (`share`); what nobody used stays the
 //! instance's, and is idle, so that all figures together make up the bill. On Fargate a task would have paid for the next size
 //! up. On EC2 the most tasks at once of each hour would have been packed by the scheduler (`hours`). Nothing has a fraction:
-//! sums are [`Atoms`], shares of time are 10,000ths.
+//! sums are [`Atoms`], shares of time are 10,000ths. What tasks used of what they hold, and which size would do, is beside it (`fit`).
 
+mod fit;
 mod hours;
 mod share;
 
+pub(crate) use fit::Fit;
+use fit::Fits;
 use hours::Hours;
 use model::{CpuUnits, MemoryMib, Timestamp, fargate::Size};
 use share::Shares;
@@ -38,6 +41,8 @@ pub(crate) struct Figures {
     pub(crate) ran: Option<u128>,
     /// From which share of the time on instances that always stand are cheaper than Fargate, in 10,000ths.
     pub(crate) break_even: Option<u128>,
+    /// What its tasks used of what they hold, if anybody measured it.
+    pub(crate) fit: Option<Fit>,
     /// Usage types, as on bills, that it used and that have no price.
     pub(crate) unpriced: BTreeSet<String>,
 }
@@ -59,6 +64,7 @@ pub(crate) struct Advice<'a> {
     too_large: Vec<(Group, Timestamp, Timestamp)>,
     shares: Shares<'a>,
     hours: Hours<'a>,
+    fits: Fits<'a>,
 }
 
 impl<'a> Advice<'a> {
@@ -73,6 +79,7 @@ impl<'a> Advice<'a> {
             too_large: Vec::new(),
             shares: Shares::new(windows, prices),
             hours: Hours::new(windows, prices, now),
+            fits: Fits::new(windows, prices),
         }
     }
 
@@ -87,6 +94,7 @@ impl<'a> Advice<'a> {
         let Some(group) = group else { return };
         self.billed.add(usage, |_| Some(group));
         self.hours.add(usage, group, (cpu, memory), arm);
+        self.fits.add(usage, group);
         let Some(size) = Size::holding(CpuUnits(cpu), MemoryMib(memory)) else {
             self.too_large.push((group, usage.from, usage.billed_until()));
             return;
@@ -102,7 +110,7 @@ impl<'a> Advice<'a> {
     /// # Errors
     /// There is too much to pack.
     pub(crate) fn finish(self) -> Result<Table, TooMuch> {
-        let Self { windows, billed, fargate, spot, too_large, shares, hours } = self;
+        let Self { windows, billed, fargate, spot, too_large, shares, hours, fits } = self;
         let mut table: Table = windows.iter().map(|_| BTreeMap::new()).collect();
         each(billed, &mut table, |figures, total| {
             figures.as_run += total.cost;
@@ -118,6 +126,7 @@ impl<'a> Advice<'a> {
             }
         }
         shares.finish(&mut table);
+        fits.finish(&mut table);
         hours.finish(&mut table)?;
         Ok(table)
     }

@@ -271,3 +271,62 @@ fn memory(what: &Resource) -> u32 {
         Resource::Instance { .. } | Resource::External => 0,
     }
 }
+
+/// What a task used: MiB at most, CPU at most in 1,024ths, and half of that all the time.
+fn used(mut usage: Usage, memory: u32, cpu_peak: u32) -> Usage {
+    let over_millis = u64::try_from(usage.to.0 - usage.from.0).unwrap();
+    let cpu_millis = over_millis * u64::from(cpu_peak) / 2_048;
+    usage.measured = Some(model::Measured { memory, cpu_millis, cpu_peak, over_millis });
+    usage
+}
+
+#[test]
+fn the_smallest_size_that_holds_the_most_and_a_third_would_do() {
+    let size = |fit: &Fit| fit.would_do.map(|(cpu, memory)| (cpu.map_or(0, |cpu| cpu.0), memory.0));
+    for (what, memory, cpu_peak, would_do, saves) in [
+        // On instances memory alone, in steps.
+        (on("i-1", 256, 1_024), 130, 100, Some((0, 192)), "-"),
+        (on("i-1", 256, 1_024), 1_000, 100, Some((0, 1_312)), "-"),
+        (on("i-1", 0, 64), 1, 0, Some((0, 32)), "-"),
+        // On Fargate the next size: 1 vCPU with 2 GB less a quarter with 512 MiB, for an hour.
+        (fargate(1_024, 2_048), 130, 100, Some((256, 512)), "0.0370275000"),
+        (fargate(1_024, 2_048), 394, 100, Some((256, 1_024)), "0.0348050000"),
+        // Looked at once: nobody knows what CPU it needs, so it keeps what it has.
+        (fargate(1_024, 4_096), 130, 0, Some((1_024, 2_048)), "0.0088900000"),
+        (fargate(256, 512), 130, 100, Some((256, 512)), "-"),
+        (fargate(256, 512), 500, 256, Some((256, 1_024)), "-"),
+        (fargate(32_768, 249_856), 240_000, 32_768, None, "-"),
+    ] {
+        let task = used(usage("a", 0, HOUR, what.clone()), memory, cpu_peak);
+        let table = reckon(&[0, HOUR], HOUR, &[(task, 0)]);
+        let fit = table[0][&0].fit.as_ref().unwrap();
+        assert_eq!((size(fit), shown(fit.saves).as_str()), (would_do, saves), "{what:?} {memory} {cpu_peak}");
+        assert_eq!(fit.memory_peak, memory);
+    }
+}
+
+#[test]
+fn tasks_are_judged_by_the_size_of_the_latest_and_by_those_that_were_measured() {
+    let half = HOUR / 2;
+    let table = reckon(
+        &[0, HOUR, 2 * HOUR],
+        2 * HOUR,
+        &[
+            (used(usage("before", 0, half, fargate(1_024, 2_048)), 1_900, 1_024), 0),
+            (used(usage("one", half, HOUR, fargate(512, 1_024)), 100, 128), 0),
+            (used(usage("other", half, HOUR, fargate(512, 1_024)), 200, 64), 0),
+            // The latest, but too quick to be looked at.
+            (usage("quick", HOUR - 1, HOUR, fargate(4_096, 8_192)), 0),
+            (usage("unknown", 0, HOUR, fargate(256, 512)), 1),
+            (used(usage("idle", 0, HOUR, on("i-1", 0, 64)), 5, 0), 2),
+        ],
+    );
+    let fit = table[0][&0].fit.clone().unwrap();
+    assert_eq!((fit.cpu, fit.memory, fit.memory_peak), (512, 1_024, 200));
+    assert_eq!((fit.cpu_peak, fit.cpu_average), (Some(2_500), Some(938)), "a quarter for a moment, 9.38 % of all time");
+    assert_eq!(shown(fit.saves), "0.0123425000", "half of what both cost for half an hour each");
+    assert_eq!(table[0][&1].fit, None, "nothing was measured");
+    let idle = table[0][&2].fit.as_ref().unwrap();
+    assert_eq!((idle.cpu_peak, idle.cpu_average, idle.saves), (None, None, None), "it holds no CPU");
+    assert!(table[1].values().all(|figures| figures.fit.is_none()), "nothing ran");
+}

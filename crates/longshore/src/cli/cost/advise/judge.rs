@@ -6,7 +6,7 @@ use std::fmt;
 
 /// What is not worth the trouble: less than so much in percent of what it cost, and what is shown as nothing.
 const WORTH_PERCENT: u128 = 1;
-const WORTH_USD: &str = "0.0001";
+pub(super) const WORTH_USD: &str = "0.0001";
 
 /// What to do with a service or family.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,9 +1,10 @@
-//! `cost advise`: what services and families would have cost elsewhere, which to move, and which instances were idle.
+//! `cost advise`: what services and families would have cost elsewhere, which to move, which hold too much or too little, and which instances were idle.
 //!
-//! The server reckons (metrics of ours of GetCostAndUsage, docs/cost.md); here it is asked, judged (`judge`) and shown (`show`).
+//! The server reckons (metrics of ours of GetCostAndUsage, docs/cost.md); here it is asked, judged (`judge`, `size`) and shown (`show`).
 
 mod judge;
 mod show;
+mod size;
 
 use super::{Amount, Client, Format, Period, Where, config, of_cluster, pages, say, unpriced, warn_of};
 use crate::cli::terminal;
@@ -12,6 +13,7 @@ use clap::Args;
 use jiff::civil::Date;
 use judge::{Verdict, judge};
 use shapes::ce;
+use size::Size;
 use std::{
     collections::{BTreeMap, BTreeSet},
     process::ExitCode,
@@ -27,15 +29,21 @@ pub(super) struct AdviseArgs {
 const WORKLOAD: &str = "longshore:workload";
 const LAUNCH_TYPE: &str = "longshore:launchType";
 const INSTANCE: &str = "longshore:instance";
-const METRICS: [&str; 11] = [
+const METRICS: [&str; 17] = [
     "longshore:AsRunCost",
     "longshore:BreakEven",
+    "longshore:CPUAverage",
+    "longshore:CPUPeak",
     "longshore:EC2Cost",
     "longshore:EC2Instances",
     "longshore:FargateCost",
     "longshore:FargateSpotCost",
+    "longshore:FittingSaving",
+    "longshore:FittingSize",
     "longshore:IdleCost",
     "longshore:IdleHours",
+    "longshore:MemoryPeak",
+    "longshore:MemoryReserved",
     "longshore:TimeShare",
     "UnblendedCost",
     "UsageQuantity",
@@ -55,6 +63,8 @@ struct Facts {
     /// In percent; of the same part.
     ran: Option<Amount>,
     break_even: Option<Amount>,
+    /// What its tasks used of what they hold, of the last part in which anybody measured it.
+    size: Option<Size>,
     idle: Amount,
     idle_hours: Amount,
     hours: Amount,
@@ -205,6 +215,7 @@ impl Facts {
         }
         self.ran = amount("longshore:TimeShare")?.or(self.ran);
         self.break_even = amount("longshore:BreakEven")?.or(self.break_even);
+        self.size = Size::of(metrics)?.or(self.size.take());
         let instances = metrics.get("longshore:EC2Instances").and_then(|metric| metric.unit.clone());
         self.instances = instances.or(self.instances.take());
         Ok(())

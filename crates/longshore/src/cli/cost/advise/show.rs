@@ -1,6 +1,6 @@
 //! Advice as a table with a line below each row, as JSON and as CSV.
 
-use super::{Amount, Facts, Report, Row};
+use super::{Amount, Facts, Report, Row, Size};
 use crate::cli::{
     cost::show::quoted,
     terminal::{self, Cell},
@@ -49,7 +49,9 @@ pub(super) fn table(report: &Report, from: Date, to: Date, width: Option<usize>)
     let mut lines: Vec<String> = table.by_ref().take(1).collect();
     for (line, row) in table.by_ref().zip(report.rows.iter().map(Some).chain([None])) {
         lines.push(line);
-        let said = row.map(|row| row.verdict.to_string()).filter(|said| !said.is_empty());
+        let size = |row: &Row| row.facts.size.as_ref().map(ToString::to_string).unwrap_or_default();
+        let said = row.map(|row| [row.verdict.to_string(), size(row)]).into_iter().flatten();
+        let said: Vec<String> = said.filter(|said| !said.is_empty()).collect();
         lines.extend(said.iter().flat_map(|said| terminal::advised(said, width)));
     }
     if !report.idle.is_empty() {
@@ -83,6 +85,7 @@ pub(super) fn json(report: &Report, from: Date, to: Date) -> Value {
         value["launchType"] = row.launch_type.as_str().into();
         value["advice"] = row.verdict.word().into();
         value["says"] = row.verdict.to_string().into();
+        value["size"] = row.facts.size.as_ref().map(Size::json).into();
         value["saves"] = row.verdict.saves().map(|(saves, _)| saves.to_string()).into();
         value
     };
@@ -100,8 +103,8 @@ pub(super) fn json(report: &Report, from: Date, to: Date) -> Value {
 }
 
 pub(super) fn csv(report: &Report) -> Vec<String> {
-    let head =
-        "workload,launchType,usd,onEc2,onFargate,onFargateSpot,ranPercent,breakEvenPercent,ec2Instances,advice,saves";
+    let head = "workload,launchType,usd,onEc2,onFargate,onFargateSpot,ranPercent,breakEvenPercent,ec2Instances,advice,saves,\
+                memoryReservedMib,memoryPeakMib,cpuAveragePercent,cpuPeakPercent,wouldDo,sizeAdvice,sizeSaves";
     let row = |row: &Row| {
         let facts = &row.facts;
         let amounts = [facts.as_run, facts.on_ec2, facts.on_fargate, facts.on_spot, facts.ran, facts.break_even];
@@ -110,7 +113,13 @@ pub(super) fn csv(report: &Report) -> Vec<String> {
         let instances = quoted(facts.instances.as_deref().unwrap_or_default());
         let saves = text(row.verdict.saves().map(|(saves, _)| saves));
         let rest = [instances, row.verdict.word().to_owned(), saves];
-        names.into_iter().chain(amounts.map(text)).chain(rest).collect::<Vec<_>>().join(",")
+        let size = row.facts.size.as_ref().map_or_else(Default::default, |size| {
+            let called = size.would_do.as_ref().map(|(_, called)| quoted(called)).unwrap_or_default();
+            let (reserved, peak) = (size.reserved.to_string(), size.peak.to_string());
+            let (average, most) = (text(size.cpu_average), text(size.cpu_peak));
+            [reserved, peak, average, most, called, size.judge().word().to_owned(), text(size.saves)]
+        });
+        names.into_iter().chain(amounts.map(text)).chain(rest).chain(size).collect::<Vec<_>>().join(",")
     };
     std::iter::once(head.to_owned()).chain(report.rows.iter().map(row)).collect()
 }

@@ -100,11 +100,20 @@ fn report() -> Report {
         ("shop/service/a-service-with-a-rather-long-name", "FARGATE", ["12.25", "5", "12.25", "4"]),
     ];
     for (workload, launch_type, costs) in rows {
-        let facts = if workload.is_empty() {
+        let mut facts = if workload.is_empty() {
             Facts { as_run: Some(amount(costs[0])), ..Facts::default() }
         } else {
             facts(costs)
         };
+        if workload.contains("nightly") {
+            facts.size = Some(Size {
+                reserved: 1024,
+                peak: 130,
+                cpu_average: Some(amount("12.5")),
+                would_do: Some((256, "256 MiB".to_owned())),
+                ..Size::default()
+            });
+        }
         report.add_row(&[workload.to_owned(), launch_type.to_owned()], facts, false);
     }
     let idle = Facts { idle: amount("2.25"), idle_hours: amount("54"), hours: amount("720"), ..Facts::default() };
@@ -128,6 +137,9 @@ fn the_table_fits_and_says_what_to_do_below_each_row() {
         }
         let text = plain.join("\n");
         assert!(text.contains("    → move to Fargate: saves 4.1000 USD (41 %)"), "{text}");
+        let size = "    → reserved 1024 MiB, used at most 130: 256 MiB would do";
+        assert_eq!(text.matches("would do").count(), 1, "{text}");
+        assert!(text.contains(size), "{text}");
         assert!(text.contains("i-0123456789abcdef0  t3.medium  54.0000"), "{text}");
         assert!(!text.contains("i-1123456789abcdef0"), "{text}");
     }
@@ -141,13 +153,75 @@ fn scripts_get_all_digits() {
     assert_eq!(json["rows"][1]["advice"], "move-to-fargate");
     assert_eq!(json["rows"][1]["saves"], "4.1000000000");
     assert_eq!(json["rows"][0]["onEc2"], json!(null));
+    assert_eq!(json["rows"][1]["size"]["advice"], "oversized");
+    assert_eq!(json["rows"][1]["size"]["memoryPeakMib"], 130);
+    assert_eq!(json["rows"][2]["size"], json!(null), "nobody measured it");
     assert_eq!(json["total"]["usd"], "24.5000000000");
     assert_eq!(json["idleInstances"][0]["idleUsd"], "2.2500000000");
     let csv = show::csv(&report());
-    assert_eq!(csv[1], ",EC2,2.2500000000,,,,,,,,");
+    assert_eq!(csv[1], ",EC2,2.2500000000,,,,,,,,,,,,,,,");
     assert_eq!(
         csv[2],
         "shop/family/nightly,EC2,10.0000000000,10.0000000000,5.9000000000,3.0000000000,8.7700000000,42.1300000000,\
-         2 x t3.small,move-to-fargate,4.1000000000"
+         2 x t3.small,move-to-fargate,4.1000000000,1024,130,12.5000000000,,256 MiB,oversized,"
     );
+}
+
+#[test]
+fn sizes_are_judged_by_what_was_used() {
+    let on_fargate = Some("0.25 vCPU with 512 MiB");
+    for (reserved, peak, average, would_do, saves, says) in [
+        (1024, 130, None, None, None, "reserved 1024 MiB, used at most 130: 192 MiB would do"),
+        (256, 130, None, None, None, ""),
+        (384, 147, None, None, None, "reserved 384 MiB, used at most 147: 192 MiB would do"),
+        (383, 147, None, None, None, ""),
+        (512, 497, None, None, None, "used 97 % of its memory (497 of 512 MiB): it needs more"),
+        (512, 460, None, None, None, ""),
+        (512, 600, None, None, None, "used 117 % of its memory (600 of 512 MiB): it needs more"),
+        (512, 500, Some("95"), None, None, "used 97 % of its memory (500 of 512 MiB): it needs more"),
+        (512, 300, Some("95"), None, None, "used 95 % of its CPU all the time: it may run faster with more"),
+        (0, 300, None, None, None, ""),
+        (
+            2048,
+            130,
+            Some("3"),
+            on_fargate,
+            Some("1.5"),
+            "reserved 2048 MiB, used at most 130 and 12 % of its CPU: 0.25 vCPU with 512 MiB would do, saves 1.5000 USD",
+        ),
+        (2048, 130, Some("3"), on_fargate, Some("0.00001"), ""),
+        (2048, 130, Some("3"), on_fargate, None, ""),
+    ] {
+        // As the server reckons it on instances.
+        let memory = (peak * 13_u32).div_ceil(10).div_ceil(32) * 32;
+        let called = would_do.map_or_else(|| format!("{memory} MiB"), str::to_owned);
+        let size = Size {
+            reserved,
+            peak,
+            cpu_average: average.map(amount),
+            cpu_peak: Some(amount("12")),
+            would_do: Some((memory, called)),
+            saves: saves.map(amount),
+        };
+        assert_eq!(size.to_string(), says, "{size:?}");
+        assert_eq!(size.judge().word() == "fits", says.is_empty(), "{size:?}");
+    }
+}
+
+#[test]
+fn a_size_is_that_of_the_last_part_in_which_it_was_measured() {
+    let part = |reserved, peak, size| {
+        metrics(&[
+            ("longshore:MemoryReserved", reserved, "MiB"),
+            ("longshore:MemoryPeak", peak, "MiB"),
+            ("longshore:FittingSize", size, "MiB"),
+        ])
+    };
+    let mut facts = Facts::default();
+    for metrics in [part("1024", "900", "1184"), part("2048", "100", "160"), metrics(&[])] {
+        facts.add(&metrics).unwrap();
+    }
+    let size = facts.size.unwrap();
+    assert_eq!((size.reserved, size.peak, size.would_do), (2048, 100, Some((160, "160 MiB".to_owned()))));
+    assert_eq!(Size::of(&metrics(&[])).unwrap(), None);
 }
