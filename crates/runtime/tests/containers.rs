@@ -309,6 +309,7 @@ async fn a_further_process_runs_as_the_container_does_and_no_longer_than_it_may(
     let check = async |script: &str, want: ExecEnd| assert_eq!(run(script, soon).await, Ok(want), "{script}");
     check("exit 0", ExecEnd::Exited(0)).await;
     check("exit 7", ExecEnd::Exited(7)).await;
+    check("echo told && echo told >&2 && head -c 1000000 /dev/zero", ExecEnd::Exited(0)).await;
     check("kill -9 $$", ExecEnd::Exited(137)).await;
     let same = "test $(id -u):$(id -g) = 1000:1001 && test $PWD = /srv/app && test \"$WORD\" = 'of ours' \
         && test $(hostname) = one && grep -q 'CapEff:.0*$' /proc/self/status";

@@ -200,6 +200,7 @@ async fn checks_run_in_the_sandbox_and_what_hangs_is_ended_there() {
     };
     assert_eq!(run("uname -r | grep -q ^4.4.0", 60).await, Ok(ExecEnd::Exited(0)));
     assert_eq!(run("exit 7", 60).await, Ok(ExecEnd::Exited(7)));
+    assert_eq!(run("echo told && echo told >&2", 60).await, Ok(ExecEnd::Exited(0)));
     let missing = runtime.exec("one", &["/nope".into()], Duration::from_secs(60)).await.unwrap();
     assert!(!matches!(missing, ExecEnd::Exited(0) | ExecEnd::TimedOut), "{missing:?}");
     assert_eq!(run("sleep 1234; true", 2).await, Ok(ExecEnd::TimedOut));

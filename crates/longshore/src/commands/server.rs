@@ -52,7 +52,7 @@ pub(super) async fn start(
         let options = LocalOptions {
             containerd_socket: args.runtime.containerd_socket.clone(),
             insecure_registries: args.runtime.insecure_registries.clone(),
-            oci_runtime: args.runtime.oci_runtime.unwrap_or_default(),
+            oci_runtime: args.runtime.oci_runtime,
             public_pool: args.public_pool,
             registry_auth: args.runtime.registry_auth.clone(),
         };

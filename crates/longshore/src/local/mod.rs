@@ -55,8 +55,8 @@ pub(crate) struct LocalOptions {
     pub(crate) containerd_socket: Option<PathBuf>,
     /// Registries that are spoken to in plain HTTP besides loopback ones.
     pub(crate) insecure_registries: Vec<String>,
-    /// What makes containers.
-    pub(crate) oci_runtime: runtime::OciRuntime,
+    /// What makes containers, if not what an agent takes by itself: gVisor, where it is installed, for Fargate and runc for others.
+    pub(crate) oci_runtime: Option<runtime::OciRuntime>,
     /// A docker `config.json` with registry credentials.
     pub(crate) registry_auth: Option<PathBuf>,
     /// Public addresses of tasks and NAT gateways, which are reached over the fabric.
@@ -171,7 +171,6 @@ impl LocalHost {
             .arg("--containerd-socket")
             .arg(socket)
             .args(["--cgroup", &self.paths.cgroup(id)])
-            .args(["--runtime", self.options.oci_runtime.name()])
             .args(["--address", &spec.machine.private_ip.to_string()])
             .args(["--instance-type", &spec.machine.instance_type])
             .args(["--reserved-memory", &spec.machine.reserved_memory.to_string()]);
@@ -181,6 +180,9 @@ impl LocalHost {
         };
         for (name, value) in &spec.attributes {
             command.args(["--attribute", &format!("{name}={}", value.as_deref().unwrap_or_default())]);
+        }
+        if let Some(oci_runtime) = self.options.oci_runtime {
+            command.args(["--runtime", oci_runtime.name()]);
         }
         for registry in &self.options.insecure_registries {
             command.args(["--insecure-registry", registry]);

@@ -113,7 +113,7 @@ fn dev_gives_fargate_a_machine_that_no_cluster_shows() {
     let cluster = Cluster::start_with(1, |_| vec![("LONGSHORE_FARGATE_INSTANCES".to_owned(), "1".to_owned())]);
     let api = cluster.api();
     log_group(&api);
-    define(&api, "job", &[container(&cluster, "main", "echo here; exit 5")]);
+    define(&api, "job", &[container(&cluster, "main", "echo kernel=$(busybox uname -r); echo here; exit 5")]);
     let subnets = api.ec2("DescribeSubnets", &json!({}))["Subnets"].clone();
     let subnets: Vec<_> = subnets.as_array().unwrap().iter().map(|subnet| subnet["SubnetId"].clone()).collect();
     let configuration = json!({"awsvpcConfiguration": {"subnets": subnets}});
@@ -125,7 +125,9 @@ fn dev_gives_fargate_a_machine_that_no_cluster_shows() {
     });
     let stopped = cluster.wait(&task, "STOPPED");
     assert_eq!(stopped["containers"][0]["exitCode"], 5, "{stopped:#}\n{}", cluster.log());
-    printed(&api, &task, "main", "here");
+    let told = printed(&api, &task, "main", "here");
+    let own = format!("kernel={}\n", own_kernel());
+    assert!(told.starts_with("kernel=") && !told.starts_with(&own), "gVisor, where nobody says what else: {told}");
     assert_eq!(api.ecs("ListContainerInstances", &json!({}))["containerInstanceArns"].as_array().unwrap().len(), 1);
 }
 

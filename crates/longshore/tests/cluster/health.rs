@@ -17,7 +17,8 @@ fn define(cluster: &Cluster, api: &Api, family: &str) {
             "essential": name == "main", "healthCheck": check, "environment": [{"name": "BAD", "value": "/bad"}],
         })
     };
-    let check = json!({"command": ["CMD-SHELL", "test ! -e $BAD"], "interval": 5, "timeout": 2, "retries": 1});
+    let check =
+        json!({"command": ["CMD-SHELL", "echo looking; test ! -e $BAD"], "interval": 5, "timeout": 2, "retries": 1});
     let containers = json!([container("main", check), container("aside", Value::Null)]);
     api.ecs("RegisterTaskDefinition", &json!({"family": family, "containerDefinitions": containers}));
 }

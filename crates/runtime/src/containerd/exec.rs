@@ -18,6 +18,8 @@ use super::containers::{CGROUP_LABEL, made_by};
 use crate::container::ExecEnd;
 use crate::error::RuntimeError;
 
+/// What it prints is read and thrown away. Without, runc's shim gives it a `/dev/null` that can only be read, and whoever prints fails.
+const NOWHERE: &str = "file:///dev/null";
 /// containerd's name of the process within its container.
 const NAME: &str = "probe";
 /// Starts of such processes at the same time. Each is a run of runc, some 30 ms of a core; a machine full of containers with a
@@ -67,6 +69,8 @@ impl Containerd {
             container_id: id.to_owned(),
             spec: Some(Any { type_url: PROCESS.to_owned(), value: document.to_vec() }),
             exec_id: NAME.to_owned(),
+            stdout: NOWHERE.to_owned(),
+            stderr: NOWHERE.to_owned(),
             ..Default::default()
         };
         let mut made = raw(making, self.client.tasks().exec(request())).await;
