@@ -1,10 +1,13 @@
 //! `down`: ends a cluster's tasks and local instances and deletes the cluster.
 
-use super::{Where, cluster, config, group, instances, say};
+use super::{Client, Where, cluster, config, group, instances, ps, say, wait};
 use anyhow::{Result, bail};
 use clap::Args;
 use shapes::ecs;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
+
+/// How long tasks may take to stop: a container has up to 120 s to end by itself, and then it is put away.
+const STOPPING: Duration = Duration::from_secs(150);
 
 #[derive(Debug, Args)]
 pub(crate) struct DownArgs {
@@ -42,8 +45,20 @@ pub(crate) async fn down(args: DownArgs, endpoint: Option<String>) -> Result<()>
         };
         client.call(&request).await?;
     }
+    if args.force {
+        stopped(client, cluster).await?;
+    }
     group::remove(&settings).await?;
     client.call(&ecs::DeleteClusterRequest { cluster: Some(cluster.to_owned()) }).await?;
     say::info("Deleted cluster", &[("cluster", cluster)]);
     Ok(())
+}
+
+/// Waits for tasks that are stopping: a cluster is not deleted before, nor the group of their interfaces. One that is to run
+/// would not stop by waiting; what is said of it is the server's.
+async fn stopped(client: &Client, cluster: &str) -> Result<()> {
+    let tasks = ps::tasks(client, cluster, "STOPPED", ps::Of::Cluster).await?;
+    let stopping = tasks.into_iter().filter(|task| task.last_status.as_deref() != Some("STOPPED"));
+    let stopping: Vec<_> = stopping.filter_map(|task| task.task_arn).collect();
+    wait::tasks(client, cluster, &stopping, "STOPPED", STOPPING, |_| ()).await.map(drop)
 }

@@ -191,6 +191,39 @@ fn up_makes_a_group_for_tasks_once_and_down_removes_it() {
     assert_eq!((&asked["Filter.1.Name"], &asked["Filter.1.Value.1"]), (&json!("tag:longshore:stack"), &stack));
 }
 
+/// A cluster without instances, one of whose tasks needs two looks to stop.
+fn stopping(call: &Call, before: &[Call]) -> Option<(u16, Value)> {
+    let looks = before.iter().filter(|call| call.operation == "DescribeTasks").count();
+    let task = |id: &str, status: &str| {
+        let (arn, definition) = (format!("{ARN}task/demo/{id}"), format!("{ARN}task-definition/web:1"));
+        json!({"taskArn": arn, "taskDefinitionArn": definition, "lastStatus": status, "desiredStatus": "STOPPED"})
+    };
+    let answer = match call.operation.as_str() {
+        "ListTasks" => json!({"taskArns": [format!("{ARN}task/demo/t1"), format!("{ARN}task/demo/t2")]}),
+        "DescribeTasks" if looks == 0 => json!({"tasks": [task("t1", "STOPPED"), task("t2", "DEACTIVATING")]}),
+        "DescribeTasks" => json!({"tasks": [task("t2", ["DEPROVISIONING", "STOPPED"][(looks - 1).min(1)])]}),
+        _ => return region(call, true),
+    };
+    Some((200, answer))
+}
+
+#[test]
+fn down_waits_for_tasks_that_are_stopping() {
+    let desk = Desk::playing(stopping);
+    let out = desk.own(&["down", "--force"]);
+    let said = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(0), "{said}");
+    assert!(said.contains("web:1 t2: DEPROVISIONING") && said.contains("web:1 t2: STOPPED"), "{said}");
+    assert!(!said.contains("web:1 t1"), "it has stopped already: {said}");
+    assert_eq!(desk.endpoint.one("ListTasks")["desiredStatus"], "STOPPED");
+    let looks = desk.endpoint.all("DescribeTasks");
+    assert_eq!(looks.len(), 3, "{looks:?}");
+    assert_eq!(looks[2]["tasks"], json!([format!("{ARN}task/demo/t2")]));
+    let order: Vec<_> = desk.endpoint.calls().into_iter().map(|call| call.operation).collect();
+    let ends = ["DescribeTasks", "DescribeSecurityGroups", "DeleteSecurityGroup", "DeleteCluster"];
+    assert!(order.ends_with(&ends.map(str::to_owned)), "what they were in goes after them: {order:?}");
+}
+
 #[test]
 fn a_group_that_would_filter_nothing_is_refused_by_name() {
     let desk = Desk::playing(|call, _| region(call, false));
