@@ -46,6 +46,27 @@ pub(crate) fn next(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| of_io(cause.downcast_ref::<io::Error>()?.kind())).map(str::to_owned)
 }
 
+/// The same advice with `--region` in its commands, where they would otherwise act elsewhere.
+pub(crate) fn in_region(text: &str, region: Option<&str>) -> String {
+    let Some(region) = region else { return text.to_owned() };
+    let mut words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+    for at in 0..words.len() {
+        let word = |at: usize| words.get(at).map(String::as_str).unwrap_or_default();
+        // How many words name the operation.
+        let verbs = match (word(at).trim_start_matches('`'), word(at + 1)) {
+            ("aws", _) | ("longshore", "service") => 2,
+            // It serves the region of its token.
+            ("longshore", "agent" | "agent`") => continue,
+            ("longshore", _) => 1,
+            (_, _) => continue,
+        };
+        let Some(last) = words.get_mut(at + verbs) else { continue };
+        let verb = last.trim_end_matches(['`', ',']).len();
+        last.insert_str(verb, &format!(" --region {region}"));
+    }
+    words.join(" ")
+}
+
 fn of_code(code: &str) -> Option<&'static str> {
     Some(match code {
         "MissingAuthenticationTokenException"
@@ -96,6 +117,24 @@ mod tests {
         assert!(advised.downcast_ref::<WireError>().is_some(), "a refusal is still known by its code");
         assert!(next(&inner()).unwrap().contains("longshore status"));
         assert_eq!(next(&anyhow!("anything")), None);
+    }
+
+    #[test]
+    fn commands_name_the_region_where_they_must() {
+        for (text, want) in [
+            ("aws ec2 allocate-address", "aws ec2 allocate-address --region r"),
+            ("or this: aws ecs stop-task --task t", "or this: aws ecs stop-task --region r --task t"),
+            ("longshore service status web --watch", "longshore service status --region r web --watch"),
+            ("longshore ps --cluster a, and stop some", "longshore ps --region r --cluster a, and stop some"),
+            ("`longshore status` tells", "`longshore status --region r` tells"),
+            ("start `longshore agent` there", "start `longshore agent` there"),
+            ("start `longshore agent --fargate` there", "start `longshore agent --fargate` there"),
+            ("mend it and deploy again", "mend it and deploy again"),
+            ("give it more memory: aws", "give it more memory: aws"),
+        ] {
+            assert_eq!(in_region(text, Some("r")), want);
+            assert_eq!(in_region(text, None), text);
+        }
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) client: Client,
     pub(crate) cluster: String,
     pub(crate) region: String,
+    /// The same where a command to be copied must name it: where it is not what environment and profile say anyway.
+    pub(crate) region_to_say: Option<String>,
     pub(crate) launch_type: Option<String>,
     /// By its name the cluster's instances are known that `up` made.
     pub(crate) stack: String,
@@ -64,7 +66,11 @@ pub(crate) fn settings(place: &Where, endpoint: Option<String>) -> Result<Settin
     let set = |value: &String| Some(value.clone()).filter(|value| !value.is_empty());
     // Where the original stops without a cluster, `default` is what every other client means.
     let cluster = place.cluster.clone().or_else(|| set(&entry.cluster)).unwrap_or_else(|| "default".to_owned());
-    let region = match place.region.clone().or_else(|| set(&entry.region)) {
+    let named = place.region.clone().or_else(|| set(&entry.region));
+    // A profile that cannot be read tells no other client a region either.
+    let region_to_say =
+        named.clone().filter(|named| region_elsewhere(place).map_or(true, |elsewhere| elsewhere != *named));
+    let region = match named {
         Some(region) => region,
         None => region_elsewhere(place)?,
     };
@@ -88,6 +94,7 @@ pub(crate) fn settings(place: &Where, endpoint: Option<String>) -> Result<Settin
         stack: stack(&entry, &cluster),
         cluster,
         region,
+        region_to_say,
         launch_type: launch_type(entry.default_launch_type)?,
         service_prefix: entry.compose_service_name_prefix.unwrap_or_default(),
         project_prefix: legacy.map(|old| old.compose_project_name_prefix).unwrap_or_default(),

@@ -225,6 +225,23 @@ fn down_waits_for_tasks_that_are_stopping() {
 }
 
 #[test]
+fn what_is_to_be_copied_names_a_region_that_only_a_flag_says() {
+    let script: Script = |call, _| match call.operation.as_str() {
+        "DescribeVpcs" => ec2("DescribeVpcs", ""),
+        _ if call.operation.starts_with("Describe") && call.body.get("Action").is_some() => ec2(&call.operation, ""),
+        _ => None,
+    };
+    for (flags, next) in [
+        (&["net"][..], "→ aws ec2 create-default-vpc\n"),
+        (&["net", "--region", "us-west-2"], "→ aws ec2 create-default-vpc --region us-west-2\n"),
+    ] {
+        let desk = Desk::playing(script);
+        let said = text(&desk.own(flags).stdout);
+        assert!(said.ends_with(next), "{flags:?}: {said}");
+    }
+}
+
+#[test]
 fn a_group_that_would_filter_nothing_is_refused_by_name() {
     let desk = Desk::playing(|call, _| region(call, false));
     for (flags, words) in [

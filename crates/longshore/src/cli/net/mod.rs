@@ -68,7 +68,7 @@ pub(crate) async fn net(args: NetArgs) -> Result<ExitCode> {
             if json {
                 say::json(&show::json(&world, &settings.region))?;
             } else {
-                show::lines(&world, &settings.region, terminal::width()).iter().for_each(say::out);
+                show::lines(&world, &settings, terminal::width()).iter().for_each(say::out);
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -1,9 +1,13 @@
 //! What there is, in tables. Pure.
 
 use super::{
-    super::terminal::{self, Cell},
+    super::{
+        config::Settings,
+        terminal::{self, Cell},
+    },
     fetch::{self, World},
 };
+use crate::advice::in_region;
 use console::Style;
 use model::network::{Interface, RouteTarget, Subnet, VpcId};
 use serde_json::{Value, json};
@@ -51,10 +55,10 @@ fn public(world: &World, interface: &Interface) -> Option<String> {
 }
 
 /// The lines for a terminal of that width, or for a pipe.
-pub(super) fn lines(world: &World, region: &str, width: Option<usize>) -> Vec<String> {
+pub(super) fn lines(world: &World, settings: &Settings, width: Option<usize>) -> Vec<String> {
     if world.seen.vpcs.is_empty() {
-        let none = format!("There are no VPCs in region {region}.");
-        return vec![none, "→ aws ec2 create-default-vpc".to_owned()];
+        let none = format!("There are no VPCs in region {}.", settings.region);
+        return vec![none, in_region("→ aws ec2 create-default-vpc", settings.region_to_say.as_deref())];
     }
     let mut lines = vpcs(world, width);
     lines.push(String::new());

@@ -6,6 +6,7 @@ use super::{
     fetch::{self, World},
     open,
 };
+use crate::advice::in_region;
 use console::Style;
 use model::network::{
     InterfaceId, RouteTarget, RuleId, SecurityGroupId, Traffic, VpcId,
@@ -70,7 +71,9 @@ pub(super) fn told(
         }
         Err(trouble) => {
             let (kind, text) = stopped(world, probe, trouble);
-            Line { passes: false, kind, text, next: open::advice(world, probe, trouble) }
+            let next = open::advice(world, probe, trouble).into_iter();
+            let next = next.map(|next| in_region(&next, settings.region_to_say.as_deref())).collect();
+            Line { passes: false, kind, text, next }
         }
     });
     let place = |end: &End, address| Whom {
@@ -120,7 +123,9 @@ pub(super) fn lines(told: &Told, width: Option<usize>) -> Vec<String> {
         (protocol, Some(port)) => format!("{} port {port}", protocol.to_uppercase()),
     };
     let plain = |text: &str| terminal::harmless(text).into_owned();
-    let mut lines = vec![format!("{} → {}: {what}", plain(&end(&told.from)), plain(&end(&told.to))), String::new()];
+    let title = format!("{} → {}: {what}", plain(&end(&told.from)), plain(&end(&told.to)));
+    let mut lines = terminal::wrap(&title, width);
+    lines.push(String::new());
     for step in &told.steps {
         let (sign, style) = if step.passes { ("✓", Style::new().green()) } else { ("✗", Style::new().red()) };
         lines.push(format!("{} {}", style.apply_to(sign), plain(&step.text)));

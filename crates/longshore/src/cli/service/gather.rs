@@ -6,7 +6,7 @@ use super::{
     stage,
 };
 use crate::{
-    advice::Advice,
+    advice::{Advice, in_region},
     cli::{
         client::Client,
         config::Settings,
@@ -93,7 +93,10 @@ pub(super) async fn look(settings: &Settings, name: &str, now: Timestamp) -> Res
         now,
     };
     let mut failures = seen.failures();
-    let holds = seen.holds();
+    let mut holds = seen.holds();
+    for hold in &mut holds {
+        hold.next = hold.next.take().map(|next| in_region(&next, settings.region_to_say.as_deref()));
+    }
     add_logs(settings, &stopped, &mut failures).await;
     Ok(status(settings, &service, story.as_ref(), now, holds, failures))
 }

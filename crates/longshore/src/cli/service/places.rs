@@ -25,6 +25,10 @@ impl Seen<'_> {
         let definition = id(primary.task_definition.as_deref());
         let next = if why.contains("No Container Instances") {
             format!("longshore up --cluster {} --size 1", self.cluster)
+        } else if why.contains("Capacity is unavailable") {
+            "give Fargate a machine in the zone of its subnets, with a token of this region: `longshore agent --fargate` \
+             there (docs/fargate.md)"
+                .to_owned()
         } else if why.contains("port") {
             "one task of it fits an instance: add instances with `longshore scale --size N`, or give the container host port 0"
                 .to_owned()
@@ -34,7 +38,11 @@ impl Seen<'_> {
                 self.cluster
             )
         } else {
-            format!("longshore check-attributes --cluster {} --task-def {definition}", self.cluster)
+            format!(
+                "longshore check-attributes --cluster {} --task-def {definition} --container-instances ID tells what an \
+                 instance lacks",
+                self.cluster
+            )
         };
         let desired = count(primary.desired_count);
         let what = format!("{lacking} of {desired} tasks of {definition} cannot be placed");

@@ -285,6 +285,10 @@ fn tasks_that_find_no_place_are_told_as_long_as_they_do() {
     const NONE: &str = "was unable to place a task. Reason: No Container Instances were found in your cluster.";
     const PORT: &str = "was unable to place a task because no container instance met all of its requirements. The closest \
                         matching (container-instance 1) is already using a port required by your task.";
+    const FARGATE: &str = "was unable to place a task. Reason: Capacity is unavailable at this time. Please try again later \
+                           or in a different availability zone.";
+    const ATTRIBUTE: &str = "was unable to place a task because no container instance met all of its requirements. The \
+                             closest matching (container-instance 1) is missing an attribute required by your task.";
     let lacking = |events: &[&str]| service(vec![deployment(1, "PRIMARY", BEGUN, [3, 1, 0, 0])], events);
     let check = |events: &[&str], what: Option<&str>, next: &str| {
         let said = told(&holds(&lacking(events), &[running(1, 500)], &[], false));
@@ -303,6 +307,8 @@ fn tasks_that_find_no_place_are_told_as_long_as_they_do() {
         "longshore scale --size N",
     );
     check(&[NONE], Some("No Container Instances were found in your cluster |"), "longshore up --cluster shop --size 1");
+    check(&[FARGATE], Some("Capacity is unavailable"), "longshore agent --fargate");
+    check(&[ATTRIBUTE], Some("missing an attribute"), "--task-def web:1 --container-instances ID");
     check(&[PORT], Some("already using a port"), "host port 0");
     check(&["has stopped 1 running tasks: (task 1).", NONE], Some("No Container Instances"), "longshore up");
     check(&["has started 1 tasks: (task 2).", FULL], Some("2 of 3 tasks of web:1 cannot be placed"), "longshore scale");

@@ -29,6 +29,7 @@ pub(super) struct Cluster {
     pub(super) arn: String,
     pub(super) status: String,
     pub(super) tasks: Counts,
+    pub(super) capacity_providers: Vec<String>,
     pub(super) instances: Vec<Instance>,
 }
 

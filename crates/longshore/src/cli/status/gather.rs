@@ -8,9 +8,13 @@ use super::{
     facts::{Cluster, Counts, Instance, Status, Used},
     judge::{self, Looked, Machine},
 };
-use crate::cli::{
-    client::{Client, code},
-    ps,
+use crate::{
+    advice,
+    cli::{
+        client::{Client, code},
+        config::Settings,
+        ps,
+    },
 };
 use anyhow::{Result, anyhow};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -36,6 +40,8 @@ pub(super) struct Gatherer<'a> {
     pub(super) client: &'a Client,
     pub(super) endpoint: String,
     pub(super) region: String,
+    /// The region that commands to be copied must name.
+    region_to_say: Option<String>,
     /// One cluster, or all.
     pub(super) only: Option<String>,
     /// How far back stopped tasks are told.
@@ -45,15 +51,10 @@ pub(super) struct Gatherer<'a> {
 }
 
 impl<'a> Gatherer<'a> {
-    pub(super) fn new(
-        client: &'a Client,
-        endpoint: &str,
-        region: &str,
-        only: Option<String>,
-        window: Duration,
-    ) -> Self {
-        let (endpoint, region) = (endpoint.to_owned(), region.to_owned());
-        Self { client, endpoint, region, only, window, over: HashSet::new() }
+    pub(super) fn new(settings: &'a Settings, only: Option<String>, window: Duration) -> Self {
+        let (client, region_to_say) = (&settings.client, settings.region_to_say.clone());
+        let (endpoint, region) = (client.endpoint().to_owned(), settings.region.clone());
+        Self { client, endpoint, region, region_to_say, only, window, over: HashSet::new() }
     }
 
     /// One look.
@@ -74,6 +75,9 @@ impl<'a> Gatherer<'a> {
             attention.extend(judge::pool(&fargate, now));
             let rest: Vec<_> = machines.into_values().map(|(machine, _)| machine).collect();
             attention.extend(judge::machines(&rest, now));
+        }
+        for found in &mut attention {
+            found.next = advice::in_region(&found.next, self.region_to_say.as_deref());
         }
         attention.sort_by(|a, b| (a.level, &a.cluster, a.kind).cmp(&(b.level, &b.cluster, b.kind)));
         Ok(Status {
@@ -258,6 +262,7 @@ fn cluster(described: ecs::Cluster, instances: Vec<Instance>) -> Cluster {
             running: count(described.running_tasks_count),
             ..Counts::default()
         },
+        capacity_providers: described.capacity_providers.unwrap_or_default(),
         instances,
     }
 }

@@ -76,7 +76,10 @@ pub(super) fn cluster(cluster: &Cluster, looked: &Looked, now: Timestamp) -> Vec
         found.extend(self::instance(cluster, instance, now));
         found.extend(over_capacity(cluster, instance, looked));
     }
-    if cluster.instances.is_empty() && cluster.status == "ACTIVE" {
+    // Tasks of Fargate need none.
+    let on_fargate = cluster.tasks.pending + cluster.tasks.running > 0
+        || cluster.capacity_providers.iter().any(|provider| matches!(provider.as_str(), "FARGATE" | "FARGATE_SPOT"));
+    if cluster.instances.is_empty() && cluster.status == "ACTIVE" && !on_fargate {
         found.push(Attention {
             level: Level::Notice,
             kind: Kind::ClusterWithoutInstances,
@@ -194,7 +197,8 @@ pub(in crate::cli) fn id(arn: Option<&str>) -> &str {
     arn.and_then(|arn| arn.rsplit('/').next()).unwrap_or_default()
 }
 
-/// Why a task ended, from the container that knows: one that ended badly, or could not be started.
+/// Why a task ended, from the container that knows: one that waited in vain for another, which was only stopped for it; else
+/// one that ended badly, or could not be started.
 pub(in crate::cli) fn reason(task: &ecs::Task) -> String {
     let told = |c: &ecs::Container| {
         let name = c.name.as_deref().unwrap_or_default();
@@ -205,7 +209,9 @@ pub(in crate::cli) fn reason(task: &ecs::Task) -> String {
             (None, Some(reason)) => Some(format!("{name}: {reason}")),
         }
     };
-    let by_container = task.containers.iter().flatten().find_map(told);
+    let in_vain = |c: &&ecs::Container| c.reason.as_deref().is_some_and(|r| r.starts_with("ContainerDependencyError"));
+    let containers = || task.containers.iter().flatten();
+    let by_container = containers().filter(in_vain).find_map(told).or_else(|| containers().find_map(told));
     by_container.or_else(|| task.stopped_reason.clone()).unwrap_or_else(|| "no reason is known".to_owned())
 }
 

@@ -44,9 +44,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 pub(crate) async fn status(args: StatusArgs) -> Result<ExitCode> {
     let settings = config::settings(&args.place, None)?;
     let window = Duration::from_secs(u64::from(args.minutes) * 60);
-    let client = &settings.client;
     // Without a cluster all are shown, whatever cluster other commands would mean.
-    let mut gatherer = Gatherer::new(client, client.endpoint(), &settings.region, args.place.cluster.clone(), window);
+    let mut gatherer = Gatherer::new(&settings, args.place.cluster.clone(), window);
     let json = args.output.is_json();
     if !args.watch {
         let status = gatherer.look(Timestamp::now()).await?;

@@ -109,7 +109,20 @@ fn instances_in_trouble_are_told_with_a_way_out() {
         check(&cluster(vec![instance]), &Looked::default(), &[(level, kind, &parts)]);
     }
     let none: &[&str] = &["longshore up --cluster shop"];
-    check(&cluster(vec![]), &Looked::default(), &[(Level::Notice, Kind::ClusterWithoutInstances, none)]);
+    let told = [(Level::Notice, Kind::ClusterWithoutInstances, none)];
+    let busy = |pending, running| Counts { pending, running, ..Counts::default() };
+    for (tasks, provider, told) in [
+        (Counts::default(), None, &told[..]),
+        (Counts::default(), Some("mine"), &told[..]),
+        // Tasks of Fargate are placed all the same.
+        (Counts::default(), Some("FARGATE"), &[]),
+        (Counts::default(), Some("FARGATE_SPOT"), &[]),
+        (busy(0, 2), None, &[]),
+        (busy(1, 0), None, &[]),
+    ] {
+        let capacity_providers = provider.into_iter().map(str::to_owned).collect();
+        check(&Cluster { tasks, capacity_providers, ..cluster(vec![]) }, &Looked::default(), told);
+    }
 }
 
 #[test]
@@ -148,6 +161,25 @@ fn failures_for_one_reason_are_one_thing() {
     );
     let found = judge::cluster(&cluster(vec![instance(1)]), &looked, now());
     assert_eq!(found[0].resources.len(), 200, "JSON names all of them");
+}
+
+#[test]
+fn the_container_that_waited_in_vain_knows_why() {
+    let vain = "ContainerDependencyError: container 'i' was not HEALTHY within its startTimeout of 3 s";
+    let container = |name: &str, exit_code, reason: Option<&str>| ecs::Container {
+        name: Some(name.into()),
+        exit_code,
+        reason: reason.map(str::to_owned),
+        ..Default::default()
+    };
+    for (containers, want) in [
+        (vec![container("i", Some(143), None), container("w", None, Some(vain))], format!("w: {vain}")),
+        (vec![container("w", None, Some(vain)), container("i", Some(0), None)], format!("w: {vain}")),
+        (vec![container("i", Some(1), None), container("w", None, None)], "i exited with 1".to_owned()),
+        (vec![container("i", Some(1), None), container("w", Some(2), Some("late"))], "i exited with 1".to_owned()),
+    ] {
+        assert_eq!(judge::reason(&ecs::Task { containers: Some(containers), ..task(1) }), want);
+    }
 }
 
 #[test]
