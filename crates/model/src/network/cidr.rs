@@ -27,6 +27,20 @@ pub fn has_size(net: Ipv4Net) -> bool {
     (16..=28).contains(&net.prefix_len())
 }
 
+/// Whether a VPC may have these addresses: not those of nobody, of a host itself, of a link or of groups. A task would reach
+/// nothing with them, or not its own metadata.
+pub fn has_range(net: Ipv4Net) -> bool {
+    const NEVER: [(Ipv4Addr, u8); 4] = [
+        (Ipv4Addr::UNSPECIFIED, 8),
+        (Ipv4Addr::new(127, 0, 0, 0), 8),
+        (Ipv4Addr::new(169, 254, 0, 0), 16),
+        // And above.
+        (Ipv4Addr::new(224, 0, 0, 0), 3),
+    ];
+    let never = NEVER.iter().filter_map(|(first, length)| Ipv4Net::new(*first, *length).ok());
+    !never.map(|never| never.trunc()).any(|never| overlap(never, net))
+}
+
 /// Whether two networks have an address in common.
 pub fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
     a.contains(&b.network()) || b.contains(&a.network())

@@ -37,7 +37,9 @@ pub enum Refusal {
     Dependencies { what: &'static str, id: String },
     #[error("resource {0} has a dependent object")]
     GroupInUse(SecurityGroupId),
-    #[error("Network {0} has some mapped public address(es). Please unmap those before detaching the gateway.")]
+    #[error(
+        "Network {0} has some mapped public address(es). Please unmap those public address(es) before detaching the gateway."
+    )]
     AddressesMapped(VpcId),
     #[error("A Default VPC already exists for this account in this region.")]
     DefaultVpcExists,

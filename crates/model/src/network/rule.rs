@@ -118,7 +118,12 @@ fn icmp(kind: Option<i32>, code: Option<i32>) -> Result<(i16, i16), Refusal> {
         let fits = i16::try_from(value).ok().filter(|value| (-1..=255).contains(value));
         fits.ok_or_else(|| Refusal::Value(format!("ICMP code ({value}) out of range")))
     };
-    Ok((part(kind)?, part(code)?))
+    let (kind, code) = (part(kind)?, part(code)?);
+    // AWS: whoever names all types names all codes.
+    if kind == -1 && code != -1 {
+        return Err(Refusal::Value(format!("ICMP code ({code}) must be -1 where the type is -1")));
+    }
+    Ok((kind, code))
 }
 
 impl Peer {
@@ -188,6 +193,8 @@ mod tests {
         check("udp", -1, -1, None);
         check("icmp", -1, -1, Some(Traffic::Icmp(-1, -1)));
         check("icmp", 8, 0, Some(Traffic::Icmp(8, 0)));
+        check("icmp", 8, -1, Some(Traffic::Icmp(8, -1)));
+        check("icmp", -1, 8, None);
         check("icmp", 256, 0, None);
         check("icmpv6", 128, 0, Some(Traffic::Icmpv6(128, 0)));
         check("50", 0, 0, Some(Traffic::Other(50)));

@@ -112,8 +112,19 @@ fn the_first_change_stores_the_default_vpc_and_its_ids_stay() {
 #[test]
 fn vpcs_and_subnets_have_addresses_of_their_own() {
     let mut world = World::new();
-    for (cidr, want) in [("10.0.0.0/15", "InvalidVpc.Range"), ("10.0.0.0/29", "InvalidVpc.Range")] {
-        assert_eq!(code(world.edit(|edit| edit.create_vpc(net(cidr), Tags::default()))), want, "{cidr}");
+    for cidr in [
+        "10.0.0.0/15",
+        "10.0.0.0/29",
+        "0.0.0.0/16",
+        "127.0.0.0/16",
+        "127.255.0.0/28",
+        "169.254.0.0/16",
+        "169.254.169.240/28",
+        "224.0.0.0/16",
+        "255.255.0.0/16",
+    ] {
+        let made = world.edit(|edit| edit.create_vpc(net(cidr), Tags::default()));
+        assert_eq!(code(made), "InvalidVpc.Range", "{cidr}");
     }
     let vpc = world.vpc("10.0.0.0/16");
     world.subnet(&vpc, "10.0.1.0/24").unwrap();

@@ -43,7 +43,7 @@ pub(super) fn all_out(id: RuleId) -> Rule {
 impl Edit<'_> {
     /// Makes a VPC, and with it its main route table and its default security group.
     pub fn create_vpc(&mut self, net: Ipv4Net, tags: Tags) -> Result<Arc<Vpc>, Refusal> {
-        if !cidr::has_size(net) {
+        if !cidr::has_size(net) || !cidr::has_range(net) {
             return Err(Refusal::VpcRange(net));
         }
         if self.network.vpcs().count() >= MAX_VPCS {

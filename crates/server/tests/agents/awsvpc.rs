@@ -406,6 +406,18 @@ async fn public_addresses_are_for_subnets_that_an_internet_gateway_answers() {
     while publics(&agent) != (0, 0) {
         agent.news().await;
     }
+
+    // A public address keeps the gateway, whether it is a NAT gateway's or a task's.
+    let detach = json!({"InternetGatewayId": gateway, "VpcId": vpc});
+    assert_eq!(code(&harness, "ec2", "DetachInternetGateway", detach.clone()).await, "DependencyViolation");
+    ec2(&harness, "DeleteNatGateway", json!({"NatGatewayId": nat})).await;
+    let refused = harness.call("ec2", "DetachInternetGateway", &detach).await.unwrap_err();
+    let words =
+        "has some mapped public address(es). Please unmap those public address(es) before detaching the gateway.";
+    assert_eq!((&*refused.code, refused.message), ("DependencyViolation", format!("Network {vpc} {words}")));
+    let stopped = ObservedStatus::Stopped(Stop { code: StopCode::UserInitiated, reason: "enough".into() });
+    agent.report(text(&started["tasks"][0]["taskArn"]), stopped, AttachmentState::Deleted).await;
+    ec2(&harness, "DetachInternetGateway", detach).await;
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use model::network::{
     SubnetId, VpcId,
 };
 use shapes::ec2 as aws;
+use state::Snapshot;
 use wire::NoOutput;
 
 pub(crate) const HONOURED: &[Row] = &[
@@ -85,7 +86,15 @@ pub(super) async fn detach_internet(
 ) -> Result<NoOutput, ApiError> {
     let id = InternetGatewayId::parse(required("internetGatewayId", request.internet_gateway_id)?)?;
     let vpc = VpcId::parse(required("vpcId", request.vpc_id)?)?;
-    network::change(ctx, caller, |edit| edit.detach_internet_gateway(&id, &vpc)).await?;
+    let decide = |edit: &mut Edit<'_>, snapshot: &Snapshot| {
+        edit.detach_internet_gateway(&id, &vpc)?;
+        let network = network::seen(ctx, caller, snapshot);
+        let mut tasks = network.interfaces().filter(|interface| interface.vpc == vpc).filter_map(|i| i.task.as_ref());
+        // The network knows elastic addresses; those of tasks are the tasks'.
+        let is_public = |task| snapshot.task(task).and_then(|t| t.attachment.as_ref()?.public_ip).is_some();
+        if tasks.any(is_public) { Err(Refusal::AddressesMapped(vpc.clone())) } else { Ok(()) }
+    };
+    network::change_seeing(ctx, caller, decide).await?;
     Ok(NoOutput {})
 }
 
