@@ -114,8 +114,12 @@ impl Attachment {
 /// The private DNS name that EC2 gives an address.
 pub fn private_dns_name(address: Ipv4Addr, region: &str) -> String {
     let [a, b, c, d] = address.octets();
-    let domain = if region == "us-east-1" { "ec2.internal".to_owned() } else { format!("{region}.compute.internal") };
-    format!("ip-{a}-{b}-{c}-{d}.{domain}")
+    format!("ip-{a}-{b}-{c}-{d}.{}", private_domain(region))
+}
+
+/// The domain of those names.
+pub(crate) fn private_domain(region: &str) -> String {
+    if region == "us-east-1" { "ec2.internal".to_owned() } else { format!("{region}.compute.internal") }
 }
 
 /// Why an interface cannot be what a task says, looked at by whoever applies it.

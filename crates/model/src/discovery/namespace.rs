@@ -3,7 +3,7 @@
 use super::{
     Edit, Key, Namespace, NamespaceId, NamespaceKind, OperationId, OperationKind, Refusal, service::is_dns_name,
 };
-use crate::{Creation, Tags};
+use crate::{Creation, Tags, attachment::private_domain};
 
 /// Namespaces of one scope. AWS gives 50 and more on request; these are still looked through without an index.
 const MAX_NAMESPACES: usize = 1_000;
@@ -31,6 +31,11 @@ impl Edit<'_> {
         };
         if !printable || !named || new.name.starts_with("arn:") {
             return Err(Refusal::Input(format!("{:?} is no name for a namespace of that type.", new.name)));
+        }
+        // What is not in a namespace whose name is asked for is looked for nowhere else.
+        let own = private_domain(self.scope.region.as_str());
+        if new.name.eq_ignore_ascii_case(&own) && matches!(new.kind, NamespaceKind::PrivateDns { .. }) {
+            return Err(Refusal::Input(format!("{own} is the domain of a VPC's own names.")));
         }
         if let Some(known) = self.discovery.namespace_named(&new.name) {
             // AWS: without a token of the client's, nothing tells a request that comes again from another one.

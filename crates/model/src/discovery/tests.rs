@@ -106,11 +106,21 @@ fn namespaces_have_one_name_each_and_go_when_they_are_empty() {
         ("a b", NamespaceKind::Http, None, "InvalidInput"),
         ("", NamespaceKind::Http, None, "InvalidInput"),
         ("shop..local", private(), None, "InvalidInput"),
+        ("eu-central-1.compute.internal", private(), None, "InvalidInput"),
+        ("EU-central-1.compute.internal", private(), None, "InvalidInput"),
         (&format!("{}.local", "a".repeat(64)), private(), None, "InvalidInput"),
     ] {
         assert_eq!(world.namespace(name, kind, token).unwrap_err().code(), code, "{name}");
     }
-    world.namespace("a/b", NamespaceKind::Http, None).unwrap();
+    for (name, kind) in [
+        ("a/b", NamespaceKind::Http),
+        ("eu-central-1.compute.internal", NamespaceKind::Http),
+        ("shop.eu-central-1.compute.internal", private()),
+        ("ec2.internal", private()),
+        ("internal", private()),
+    ] {
+        world.namespace(name, kind, None).unwrap();
+    }
     let update = |is_http, ttl| {
         let shop = shop.clone();
         move |edit: &mut Edit<'_>| edit.update_namespace(&shop, is_http, Some("new".to_owned()), ttl)

@@ -53,9 +53,15 @@ async fn namespaces_are_made_once_and_go_when_they_are_empty() {
             ("CreatePrivateDnsNamespace", other, refused("NamespaceAlreadyExists", "shop.local")),
             ("CreatePrivateDnsNamespace", json!({"Name": "b", "Vpc": "vpc-0"}), refused("InvalidInput", "vpc-0")),
             ("CreatePrivateDnsNamespace", json!({"Name": "a b", "Vpc": vpc}), refused("InvalidInput", "")),
+            (
+                "CreatePrivateDnsNamespace",
+                json!({"Name": "ec2.internal", "Vpc": vpc}),
+                refused("InvalidInput", "a VPC's own names"),
+            ),
             ("CreatePublicDnsNamespace", json!({"Name": "a.b"}), refused("UnsupportedOperationException", "")),
             ("CreateHttpNamespace", json!({"Name": "http"}), Want::Ok(json!({}))),
             ("ListNamespaces", filter("TYPE", "EQ", "HTTP"), Want::Ok(json!({"Namespaces": [{"Name": "http"}]}))),
+            ("ListNamespaces", filter("TYPE", "EQ", "X"), refused("InvalidInput", "X is no type")),
             ("ListNamespaces", filter("NAME", "BEGINS_WITH", "sh"), Want::Ok(json!({"Namespaces": [{"Id": id}]}))),
             ("ListNamespaces", filter("NAME", "BETWEEN", "sh"), refused("InvalidInput", "BETWEEN")),
             (

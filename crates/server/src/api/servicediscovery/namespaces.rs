@@ -169,6 +169,12 @@ pub(super) fn list(
     let filters = request.filters.as_deref().unwrap_or_default().iter();
     let filters: Vec<_> =
         filters.map(|f| Filter::new(f.name.as_deref(), f.condition.as_deref(), f.values.as_deref())).collect();
+    let mut types = filters.iter().filter(|filter| filter.name == "TYPE").flat_map(|filter| filter.values);
+    if let Some(unknown) = types.find(|value| !TYPES.contains(&value.as_str())) {
+        return Err(
+            Refusal::Input(format!("{unknown} is no type of namespaces; there are {}.", TYPES.join(", "))).into()
+        );
+    }
     let kept = select(all.namespaces(), &filters, |namespace, filter| match filter.name {
         "TYPE" => filter.lets(kind(namespace)),
         "NAME" | "HTTP_NAME" => filter.lets(&namespace.name),
@@ -179,6 +185,9 @@ pub(super) fn list(
     let namespaces = shown.into_iter().map(|namespace| summary(caller, &all, namespace)).collect();
     Ok(aws::ListNamespacesResponse { namespaces: Some(namespaces), next_token })
 }
+
+/// The types that Cloud Map knows; public ones there are none of here. Source: service model.
+const TYPES: [&str; 3] = ["DNS_PUBLIC", "DNS_PRIVATE", "HTTP"];
 
 fn kind(namespace: &Namespace) -> &'static str {
     match namespace.kind {
