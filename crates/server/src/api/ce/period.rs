@@ -93,7 +93,10 @@ fn moment(given: Option<&str>, granularity: Granularity) -> Result<Timestamp, Ap
     let millis = at.map(Instant::as_millisecond).filter(|millis| (0..250_000_000_000_000).contains(millis));
     let at = Timestamp(millis.ok_or_else(wrong)?);
     // AWS: hours are whole.
-    if granularity == Granularity::Hourly && at.0 % HOUR_MILLIS != 0 { Err(wrong()) } else { Ok(at) }
+    if granularity == Granularity::Hourly && at.0 % HOUR_MILLIS != 0 {
+        return Err(invalid(format!("'{text}' is not a whole hour, as HOURLY wants it: yyyy-MM-ddThh:00:00Z.")));
+    }
+    Ok(at)
 }
 
 /// The beginning of the next hour, day or month.
@@ -148,7 +151,8 @@ mod tests {
             ("2026-11-26", "2026-11-25", "DAILY", "before end date"),
             ("2026-11-26T00:00:00Z", "2026-11-27", "DAILY", "yyyy-MM-dd"),
             ("2026-11-26", "2026-11-27", "HOURLY", "yyyy-MM-ddThh:mm:ssZ"),
-            ("2026-11-26T00:30:00Z", "2026-11-27T00:00:00Z", "HOURLY", "yyyy-MM-ddThh:mm:ssZ"),
+            ("2026-11-26T00:30:00Z", "2026-11-27T00:00:00Z", "HOURLY", "whole hour"),
+            ("2026-11-26T00:00:00Z", "2026-11-27T23:59:59Z", "HOURLY", "'2026-11-27T23:59:59Z' is not a whole hour"),
             ("2026-11-31", "2026-12-02", "DAILY", "'2026-11-31'"),
             ("1969-11-01", "2026-12-02", "MONTHLY", "'1969-11-01'"),
             ("2020-01-01", "2026-12-02", "DAILY", "more than 750"),
