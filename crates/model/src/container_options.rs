@@ -109,6 +109,9 @@ pub(crate) fn check(c: &ContainerDefinition, mode: NetworkMode) -> Result<(), In
     {
         return refuse(format!("{what} is not supported on container when networkMode=awsvpc."));
     }
+    if c.hostname.as_deref().is_some_and(|name| !is_hostname(name)) {
+        return setting("'hostname' needs letters, digits, hyphens and dots as RFC 1123 has them, 255 at most.");
+    }
     if let Some(bad) = c.dns_servers.iter().find(|server| server.parse::<IpAddr>().is_err()) {
         return setting(&format!("'{bad}' in 'dnsServers' is not an IP address."));
     }
@@ -116,7 +119,8 @@ pub(crate) fn check(c: &ContainerDefinition, mode: NetworkMode) -> Result<(), In
         return setting(&format!("'{bad}' in 'dnsSearchDomains' is not a domain."));
     }
     for host in &c.extra_hosts {
-        if !is_word(&host.hostname) || host.ip_address.parse::<IpAddr>().is_err() {
+        let named = is_word(&host.hostname) && host.hostname.is_ascii() && host.hostname.len() <= MAX_HOSTNAME;
+        if !named || host.ip_address.parse::<IpAddr>().is_err() {
             return setting(&format!("'extraHosts' needs a name and an IP address, not '{}'.", host.hostname));
         }
     }
@@ -124,8 +128,10 @@ pub(crate) fn check(c: &ContainerDefinition, mode: NetworkMode) -> Result<(), In
         check_control(control, mode).or_else(|what| setting(&what))?;
     }
     for device in c.linux_parameters.iter().flat_map(|linux| &linux.devices) {
-        if !device.host_path.starts_with('/') || !device.target().starts_with('/') {
-            return setting(&format!("Device '{}' needs absolute paths.", device.host_path));
+        // With a way up it would be made anywhere.
+        let is_plain = |path: &str| path.starts_with('/') && path.split('/').all(|part| part != "..");
+        if !is_plain(&device.host_path) || !is_plain(device.target()) {
+            return setting(&format!("Device '{}' needs absolute paths without '..'.", device.host_path));
         }
     }
     Ok(())
@@ -146,6 +152,21 @@ fn check_control(control: &SystemControl, mode: NetworkMode) -> Result<(), Strin
         return Err(format!("systemControls '{name}' needs a value."));
     }
     Ok(())
+}
+
+/// Characters of a host's name. Source: RFC 1123.
+const MAX_HOSTNAME: usize = 255;
+/// Characters between two of its dots. Source: RFC 1123.
+const MAX_LABEL: usize = 63;
+
+fn is_hostname(text: &str) -> bool {
+    let label = |label: &str| {
+        (1..=MAX_LABEL).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.len() <= MAX_HOSTNAME && text.split('.').all(label)
 }
 
 /// What can stand in a line of a file among others.
@@ -183,6 +204,18 @@ mod tests {
         refused(Bridge, "is not a domain", &|c| c.dns_search_domains = vec!["a\nnameserver 6.6.6.6".into()]);
         refused(Bridge, "needs a name and an IP address", &|c| c.extra_hosts = vec![host("a b", "10.0.0.2")]);
         refused(Bridge, "needs a name and an IP address", &|c| c.extra_hosts = vec![host("a", "host-gateway")]);
+        let long = format!("{}a", "a.".repeat(127));
+        for name in ["h", "web-1.shop.local", "A", long.as_str()] {
+            refused(Bridge, "", &|c| c.hostname = Some(name.into()));
+            refused(Bridge, "", &|c| c.extra_hosts = vec![host(name, "10.0.0.2")]);
+        }
+        let (over, label) = (format!("{long}.a"), "a".repeat(64));
+        for name in ["é", "a b", "a_b", "-a", "a-", "a..b", ".a", over.as_str(), label.as_str()] {
+            refused(Bridge, "'hostname' needs letters", &|c| c.hostname = Some(name.into()));
+        }
+        for name in ["é", over.as_str()] {
+            refused(Bridge, "needs a name and an IP address", &|c| c.extra_hosts = vec![host(name, "10.0.0.2")]);
+        }
         refused(Bridge, "", &|c| c.system_controls = vec![control("net.core.somaxconn", "512")]);
         refused(Host, "networkMode=host", &|c| c.system_controls = vec![control("net.core.somaxconn", "512")]);
         refused(Host, "", &|c| c.system_controls = vec![control("kernel.msgmax", "65536")]);
@@ -193,6 +226,12 @@ mod tests {
         let with = |d: Device| LinuxParameters { devices: vec![d], ..LinuxParameters::default() };
         refused(Bridge, "", &|c| c.linux_parameters = Some(with(device("/dev/null", None))));
         refused(Bridge, "absolute paths", &|c| c.linux_parameters = Some(with(device("/dev/null", Some("x")))));
+        for (from, to) in
+            [("/dev/null", Some("/dev/../../tmp/x")), ("/dev/../etc", None), ("/dev/null", Some("/dev/.."))]
+        {
+            refused(Bridge, "without '..'", &|c| c.linux_parameters = Some(with(device(from, to))));
+        }
+        refused(Bridge, "", &|c| c.linux_parameters = Some(with(device("/dev/null", Some("/dev/a..b")))));
     }
 
     #[test]

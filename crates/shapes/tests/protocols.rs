@@ -198,8 +198,9 @@ fn wrong_kinds_are_refused_in_awss_words() {
     let (service, operation) = find("ecs", "RunTask");
     let broken = decode(service, operation, b"{\"cluster\": ").unwrap_err();
     assert_eq!(broken.code, "SerializationException");
-    let lenient = decode(service, operation, br#"{"count": 2.9, "x": {"y": 1}, "cluster": null, "tags": [null]}"#);
+    let lenient = decode(service, operation, br#"{"count": 2.9, "x": {"y": 1}, "cluster": null, "tags": []}"#);
     assert_eq!(lenient.unwrap(), json!({"count": 2, "tags": []}));
+    check("RunTask", json!({"tags": [null]}), "Null found in a list where not expected.");
     assert_eq!(decode(service, operation, b"").unwrap(), json!({}));
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(decode(service, operation, deep.as_bytes()).is_err());

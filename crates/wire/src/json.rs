@@ -1,5 +1,5 @@
-//! JSON bodies: parsed, then coerced by schema to the canonical form. Unknown members and nulls fall away here, as they
-//! do at AWS; a value of the wrong kind is refused in the words of AWS's own parser.
+//! JSON bodies: parsed, then coerced by schema to the canonical form. Unknown members and those that are null fall away
+//! here, as they do at AWS; a value of the wrong kind is refused in the words of AWS's own parser, and so is null in a list.
 
 use serde_json::{Map, Number, Value};
 
@@ -40,8 +40,14 @@ fn coerce(value: Value, shape: Shape, depth: usize) -> Result<Value, WireError> 
         Shape::Structure(shape) => structure(value, shape, depth),
         Shape::List(list) => {
             let Value::Array(items) = value else { return Err(unexpected(&value, "a list")) };
-            let items = items.into_iter().filter(|item| !item.is_null());
-            items.map(|item| coerce(item, list.item, depth + 1)).collect::<Result<Vec<_>, _>>().map(Value::Array)
+            if items.iter().any(Value::is_null) {
+                return Err(WireError::serialization("Null found in a list where not expected."));
+            }
+            items
+                .into_iter()
+                .map(|item| coerce(item, list.item, depth + 1))
+                .collect::<Result<Vec<_>, _>>()
+                .map(Value::Array)
         }
         Shape::Map(map) => {
             let Value::Object(entries) = value else { return Err(unexpected(&value, "a map")) };

@@ -34,7 +34,7 @@ fn the_table_names_members_that_are_refused() {
     let register = row("RegisterTaskDefinition");
     for (member, refused) in [
         ("containerDefinitions.secrets", true),
-        ("containerDefinitions.linuxParameters.devices", true),
+        ("containerDefinitions.linuxParameters.devices", false),
         ("volumes", true),
         ("taskRoleArn", true),
         ("containerDefinitions.image", false),

@@ -129,6 +129,13 @@ async fn what_is_wrong_is_told() {
         vec![
             ("RegisterTaskDefinition", json!({"family": "x"}), Want::Err("InvalidParameterException", "containerDefinitions")),
             refused(top("family", json!("a b")), "Family contains invalid characters."),
+            ("RegisterTaskDefinition", with("extraHosts", json!([null])), Want::Err("SerializationException", "Null found")),
+            (
+                "RegisterTaskDefinition",
+                top("requiresCompatibilities", json!([null])),
+                Want::Err("SerializationException", "Null found"),
+            ),
+            refused(with("hostname", json!("é")), "Invalid setting for container 'app'. 'hostname' needs letters"),
             refused(json!({"family": "x", "containerDefinitions": [{"image": "i", "memory": 6}]}), "Container.name should not be null"),
             refused(json!({"family": "x", "containerDefinitions": [{"name": "i", "memory": 6}]}), "Container.image should not be null"),
             refused(
@@ -154,8 +161,8 @@ async fn what_is_wrong_is_told() {
             ),
             refused(with("secrets", json!([{"name": "S", "valueFrom": "arn"}])), "does not honour containerDefinitions.secrets yet"),
             refused(
-                with("linuxParameters", json!({"devices": [{"hostPath": "/dev/x"}]})),
-                "does not honour containerDefinitions.linuxParameters.devices yet",
+                with("linuxParameters", json!({"devices": [{"hostPath": "/dev/x", "containerPath": "/dev/../x"}]})),
+                "Device '/dev/x' needs absolute paths without '..'.",
             ),
             refused(with("linuxParameters", json!({"capabilities": {"add": ["FLY"]}})), "'FLY' is not a Linux capability"),
             refused(check("command", json!([])), "'healthCheck.command' must not be empty."),
@@ -290,12 +297,7 @@ async fn old_clients_bodies_pass_but_for_what_is_not_honoured() {
     let bodies = [include_str!("bodies/ecs-cli-v1.json"), include_str!("bodies/ecs-cli-v3.json")];
     for (body, names) in bodies.into_iter().zip([
         vec!["containerDefinitions.links", "containerDefinitions.mountPoints", "volumes"],
-        vec![
-            "containerDefinitions.extraHosts",
-            "containerDefinitions.mountPoints",
-            "containerDefinitions.pseudoTerminal",
-            "volumes",
-        ],
+        vec!["containerDefinitions.mountPoints", "containerDefinitions.pseudoTerminal", "volumes"],
     ]) {
         let mut body: Value = serde_json::from_str(body).unwrap();
         for name in names {
