@@ -110,7 +110,7 @@ pub(crate) fn check(c: &ContainerDefinition, mode: NetworkMode) -> Result<(), In
         return refuse(format!("{what} is not supported on container when networkMode=awsvpc."));
     }
     if c.hostname.as_deref().is_some_and(|name| !is_hostname(name)) {
-        return setting("'hostname' needs letters, digits, hyphens and dots as RFC 1123 has them, 255 at most.");
+        return setting("'hostname' needs letters, digits, hyphens and dots as RFC 1123 has them, 64 at most.");
     }
     if let Some(bad) = c.dns_servers.iter().find(|server| server.parse::<IpAddr>().is_err()) {
         return setting(&format!("'{bad}' in 'dnsServers' is not an IP address."));
@@ -119,7 +119,7 @@ pub(crate) fn check(c: &ContainerDefinition, mode: NetworkMode) -> Result<(), In
         return setting(&format!("'{bad}' in 'dnsSearchDomains' is not a domain."));
     }
     for host in &c.extra_hosts {
-        let named = is_word(&host.hostname) && host.hostname.is_ascii() && host.hostname.len() <= MAX_HOSTNAME;
+        let named = is_word(&host.hostname) && host.hostname.is_ascii() && host.hostname.len() <= MAX_NAME;
         if !named || host.ip_address.parse::<IpAddr>().is_err() {
             return setting(&format!("'extraHosts' needs a name and an IP address, not '{}'.", host.hostname));
         }
@@ -154,8 +154,10 @@ fn check_control(control: &SystemControl, mode: NetworkMode) -> Result<(), Strin
     Ok(())
 }
 
-/// Characters of a host's name. Source: RFC 1123.
-const MAX_HOSTNAME: usize = 255;
+/// Characters of a name that others have. Source: RFC 1123.
+const MAX_NAME: usize = 255;
+/// Characters of a container's own. Source: the kernel, which takes no more.
+const MAX_HOSTNAME: usize = 64;
 /// Characters between two of its dots. Source: RFC 1123.
 const MAX_LABEL: usize = 63;
 
@@ -205,12 +207,12 @@ mod tests {
         refused(Bridge, "needs a name and an IP address", &|c| c.extra_hosts = vec![host("a b", "10.0.0.2")]);
         refused(Bridge, "needs a name and an IP address", &|c| c.extra_hosts = vec![host("a", "host-gateway")]);
         let long = format!("{}a", "a.".repeat(127));
-        for name in ["h", "web-1.shop.local", "A", long.as_str()] {
+        for name in ["h", "web-1.shop.local", "A", &long[..63]] {
             refused(Bridge, "", &|c| c.hostname = Some(name.into()));
-            refused(Bridge, "", &|c| c.extra_hosts = vec![host(name, "10.0.0.2")]);
         }
+        refused(Bridge, "", &|c| c.extra_hosts = vec![host(&long, "10.0.0.2")]);
         let (over, label) = (format!("{long}.a"), "a".repeat(64));
-        for name in ["é", "a b", "a_b", "-a", "a-", "a..b", ".a", over.as_str(), label.as_str()] {
+        for name in ["é", "a b", "a_b", "-a", "a-", "a..b", ".a", &long[..65], label.as_str()] {
             refused(Bridge, "'hostname' needs letters", &|c| c.hostname = Some(name.into()));
         }
         for name in ["é", over.as_str()] {
