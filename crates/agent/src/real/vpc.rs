@@ -27,7 +27,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::Duration,
 };
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 /// How long before what could not be made so is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -179,9 +179,11 @@ impl Vpcs {
             }
         }
         self.wanted().interfaces.insert(task.id().to_owned(), interface);
-        self.settle(&id)
-            .await
-            .map_err(|error| fail(&format_args!("failed to create the network interface: {}", chain(&error))))
+        match self.settle_to_the_end(id).await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(fail(&format_args!("failed to create the network interface: {}", chain(&error)))),
+            None => Err(fail(&"the agent stops")),
+        }
     }
 
     /// Takes a task's interface away.
@@ -189,6 +191,8 @@ impl Vpcs {
         let Some(interface) = &task.assignment.interface else { return Ok(()) };
         let fail = |error: net::Error| Failure::new("CannotRemoveContainerError", chain(&error));
         self.wanted().interfaces.remove(task.id());
+        // A change that began before this makes the namespace still, or counts on it; one that begins now knows nothing of it.
+        drop(self.0.standing.lock().await);
         // The pair goes with the namespace; what is left in the VPC goes with the next look at it.
         self.netns(task).map_err(fail)?.remove().await.map_err(fail)?;
         self.settle_aside(interface.vpc.clone());
@@ -276,6 +280,18 @@ impl Vpcs {
                 true
             }
         }
+    }
+
+    /// Goes on to its end whatever becomes of who asks, with the VPC held: what the kernel was told cannot be untold half-way, and
+    /// two changes of one VPC at once would take away from under each other what they make. `None` if the agent ends before.
+    async fn settle_to_the_end(&self, id: VpcId) -> Option<net::Result<()>> {
+        let (told, outcome) = oneshot::channel();
+        let this = self.clone();
+        self.0.effects.spawn("settle vpc for a task", async move {
+            // Whoever asked may not want to know any more.
+            let _ = told.send(this.settle(&id).await);
+        });
+        outcome.await.ok()
     }
 
     async fn settle(&self, id: &VpcId) -> net::Result<()> {

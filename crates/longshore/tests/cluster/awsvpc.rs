@@ -388,3 +388,44 @@ fn two_hundred_tasks_come_and_go_and_leave_nothing() {
     assert!(addresses.len() > 100, "an address is given again late: {}", addresses.len());
     until("all is gone", || cluster.left_of_tasks().is_empty().then_some(()));
 }
+
+/// One task's network is made while another's goes, in every order that there is.
+#[test]
+#[allow(clippy::disallowed_methods)] // When a task is stopped while it starts is what is tested.
+fn tasks_that_are_stopped_while_they_start_leave_nothing_and_are_no_others_error() {
+    let cluster = Cluster::start_as(1, "m5.4xlarge");
+    let api = cluster.api();
+    api.ecs("PutAccountSettingDefault", &json!({"name": "awsvpcTrunking", "value": "enabled"}));
+    // The instance holds as many from its next session on.
+    cluster.agents().into_values().for_each(Cluster::kill);
+    define(&cluster, &api);
+    let vpc = Vpc::new(&api, "10.7");
+    let configuration = vpc.configuration(&[&vpc.group("all")]);
+    let mut tasks = Vec::new();
+    for burst in 0..20 {
+        let input = json!({"taskDefinition": "web", "count": 3, "networkConfiguration": configuration});
+        let arns: Vec<String> = until("room for a task", || {
+            let placed = api.ecs("RunTask", &input)["tasks"].as_array().unwrap().clone();
+            (!placed.is_empty()).then(|| placed.iter().map(|task| text(&task["taskArn"])).collect())
+        });
+        std::thread::sleep(std::time::Duration::from_millis(burst * 67 % 250));
+        for arn in &arns {
+            api.ecs("StopTask", &json!({"task": arn, "reason": "enough"}));
+        }
+        tasks.extend(arns);
+    }
+    let stopped = until("stopped tasks", || {
+        let all = api.ecs("DescribeTasks", &json!({"tasks": tasks}))["tasks"].as_array().unwrap().clone();
+        all.iter().all(|task| task["lastStatus"] == "STOPPED").then_some(all)
+    });
+    for task in stopped {
+        let why = (&task["stopCode"], &task["stoppedReason"]);
+        assert_eq!(why, (&json!("UserInitiated"), &json!("enough")), "{task:#}\n{}", cluster.log());
+    }
+    let is_namespace = |left: &String| left.contains(": namespace ");
+    until("no namespace", || (!cluster.left_of_tasks().iter().any(is_namespace)).then_some(()));
+    let log = cluster.log();
+    for trouble in ["a VPC is not as it is to be", "a task's network interface could not be made"] {
+        assert!(!log.contains(trouble), "{log}");
+    }
+}
