@@ -11,6 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
+use crate::spawn_bound;
+
 /// Programs needed, and the Debian package of each.
 const PROGRAMS: [(&str, &str); 4] = [
     ("docker-registry", "docker-registry"),
@@ -292,14 +294,9 @@ fn spawn(dir: &Path, port: u16) -> Result<Child> {
     );
     fs::write(&config, text)?;
     let log = fs::File::create(dir.join("log"))?;
-    Command::new("docker-registry")
-        .arg("serve")
-        .arg(&config)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
-        .context("docker-registry")
+    let mut command = Command::new("docker-registry");
+    command.arg("serve").arg(&config).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    spawn_bound(command, 9)
 }
 
 /// Waits until it answers; false if it ended, for want of the port most likely.
