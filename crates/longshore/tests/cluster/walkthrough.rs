@@ -88,7 +88,7 @@ fn from_configure_to_down() {
     cli.write("docker-compose.yml", COMPOSE);
     cli.run(&["configure", "--cluster", "walk", "--region", "us-east-1", "--default-launch-type", "EC2"]);
     let up = ["up", "--capability-iam", "--size", "2", "--instance-type", "t3.small", "--azs", "us-east-1a,us-east-1b"];
-    let said = cli.run(&[&up[..], &["--keypair", "mine", "--tags", "team=sea"]].concat());
+    let said = cli.run(&[&up[..], &["--keypair", "mine", "--tags", "team=sea", "--imdsv2"]].concat());
     for word in ["Created cluster", "VPC created: vpc-", "Subnet created: subnet-", "Cluster creation succeeded."] {
         assert!(said.contains(word), "{word}: {said}");
     }
@@ -230,6 +230,12 @@ fn instances_are_scaled(cli: &EcsCli<'_>) {
     for instance in described["containerInstances"].as_array().unwrap() {
         assert_eq!(instance["tags"], serde_json::json!([{"key": "team", "value": "sea"}]), "{instance:#}");
     }
+    // Those that were added are as those that `up` made.
+    let filter = serde_json::json!({"Filters": [{"Name": "tag:team", "Values": ["sea"]}]});
+    let machines = cli.cluster.api().ec2("DescribeInstances", &filter)["Reservations"].clone();
+    let machines = machines.as_array().unwrap().iter().flat_map(|of| of["Instances"].as_array().unwrap());
+    let tokens: Vec<_> = machines.map(|machine| machine["MetadataOptions"]["HttpTokens"].clone()).collect();
+    assert_eq!(tokens, ["required", "required", "required"]);
     scale("1");
     assert_eq!(until("one instance", || Some(count()).filter(|n| *n == 1)), 1);
     scale("1");
