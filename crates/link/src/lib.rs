@@ -31,4 +31,4 @@ pub const ALPN_JOIN: &[u8] = b"longshore-join/1";
 /// ALPN of an agent's session.
 pub const ALPN_SESSION: &[u8] = b"longshore-link/1";
 /// The version in [`Hello`]; raised when a message changes its meaning. Members may be added without raising it.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;

@@ -120,7 +120,7 @@ pub struct Hello {
 pub enum ServerMessage {
     /// You are registered.
     Welcome(Welcome),
-    /// All you shall hold.
+    /// What you shall hold.
     Assignments(Assignments),
     /// What has changed of the VPCs you carry. Sent before the assignment of a task that is in one, and only to agents with
     /// the capability `task-eni`, which know it.
@@ -163,18 +163,25 @@ pub struct Welcome {
     pub answers: bool,
 }
 
-/// All an instance shall hold. The agent refuses a set that is older than the newest it has seen.
+/// All an instance shall hold, or what of it has changed. The agent refuses a set that is older than the newest it has seen.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Assignments {
     /// The server's leadership epoch, then its state revision: together they only grow.
     pub epoch: u64,
     /// See `epoch`.
     pub generation: u64,
+    /// The generation of the set that this one changes: the one sent before it in the same session. None in the first, which
+    /// is whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
     /// The definitions that `tasks` name, each once.
     pub definitions: Vec<(TaskDefinitionArn, Arc<TaskDefinitionSpec>)>,
-    /// Every task that has not been reported stopped. A task in the agent's ledger that is missing here is stopped if it
-    /// runs, and forgotten once it has stopped.
+    /// In a whole set every task that has not been reported stopped; else those that are new, or are to stop now.
     pub tasks: Vec<Assignment>,
+    /// Tasks of the set before that are held no more. One of these, and one in the agent's ledger that is missing in a whole
+    /// set, is stopped if it runs, and forgotten once it has stopped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<TaskArn>,
     /// Images that tasks may soon be made of, the most wanted first: worth fetching while there is nothing else to do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<Arc<str>>,

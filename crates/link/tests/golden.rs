@@ -133,8 +133,10 @@ fn assignments() -> Assignments {
     Assignments {
         epoch: 4,
         generation: 900,
+        since: None,
         definitions: vec![(DEFINITION.parse().unwrap(), Arc::new(definition))],
         tasks: vec![assignment],
+        gone: Vec::new(),
         images: Vec::new(),
     }
 }
@@ -263,6 +265,8 @@ fn what_a_server_says() {
     check("server.assignments.storage", &ServerMessage::Assignments(stored));
     let ahead = Assignments { images: vec!["nginx:1.28".into()], ..assignments() };
     check("server.assignments.images", &ServerMessage::Assignments(ahead));
+    let changed = Assignments { since: Some(899), gone: vec![TASK.parse().unwrap()], ..assignments() };
+    check("server.assignments.changed", &ServerMessage::Assignments(changed));
     check("server.networks", &ServerMessage::Networks(networks()));
     let mut connected = networks();
     let news = connected.changed.values_mut().next().unwrap();

@@ -56,6 +56,9 @@ pub enum EngineError {
     /// What the ledger knows could not be matched with the machine.
     #[error("the containers of a former run could not be taken over: {0}")]
     Adopt(Failure),
+    /// The server told what has changed of a set that this machine does not have. A new session begins with all of it.
+    #[error("the server changes a set of tasks that this machine has not been sent")]
+    Unfounded,
 }
 
 /// All tasks of the instance. Cheap to clone.
@@ -153,12 +156,16 @@ impl Engine {
         self.0.node.carry(networks);
     }
 
-    /// Takes the server's set: all the instance shall hold. Answers false if it is older than one seen before.
+    /// Takes the server's set: all the instance shall hold, or what of it has changed since the set before. Answers false if it
+    /// is older than one seen before.
     pub async fn assign(&self, set: Assignments) -> Result<bool, EngineError> {
         let newest = Newest { epoch: set.epoch, generation: set.generation };
         let mut last = self.0.newest.lock().await;
         if newest < *last {
             return Ok(false);
+        }
+        if set.since.is_some_and(|since| since != last.generation) {
+            return Err(EngineError::Unfounded);
         }
         if newest > *last {
             self.0.ledger.set_newest(newest)?;
@@ -173,7 +180,10 @@ impl Engine {
                 None => tracing::error!(task = %assignment.task, "the server assigned a task without its definition"),
             }
         }
-        self.drop_others(&wanted).await;
+        match set.since {
+            None => self.drop_others(&wanted).await,
+            Some(_) => self.drop_all(set.gone).await,
+        }
         self.0.board.want(set.images.clone());
         self.0.node.fetch_ahead(set.images);
         Ok(true)
@@ -220,7 +230,11 @@ impl Engine {
             .filter(|t| !wanted.contains(*t))
             .cloned()
             .collect();
-        for task in others {
+        self.drop_all(others).await;
+    }
+
+    async fn drop_all(&self, tasks: Vec<TaskArn>) {
+        for task in tasks {
             if let Some(mailbox) = self.told(&task, Told { stop: false, dropped: true }) {
                 let _ = mailbox.send(Event::Dropped).await;
             }

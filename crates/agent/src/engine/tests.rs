@@ -43,8 +43,10 @@ fn set(generation: u64, tasks: &[u32]) -> Assignments {
     Assignments {
         epoch: 1,
         generation,
+        since: None,
         definitions,
         tasks: each.into_iter().map(|(a, _)| a).collect(),
+        gone: Vec::new(),
         images: Vec::new(),
     }
 }
@@ -89,6 +91,30 @@ async fn a_task_runs_ends_is_told_and_forgotten() {
     until(&bench.effects, "forgotten", || bench.engine.tasks().is_empty()).await;
     assert!(Ledger::open(bench.dir.path()).unwrap().load().unwrap().is_empty());
     assert!(bench.node.containers().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_a_set_leaves_all_others_as_they_are() {
+    let bench = bench().await;
+    let held = || bench.engine.tasks().into_iter().collect::<std::collections::BTreeSet<_>>();
+    let named = |tasks: &[u32]| set(0, tasks).tasks.into_iter().map(|each| each.task).collect::<Vec<_>>();
+    let among = |tasks: &[u32]| named(tasks).into_iter().collect();
+    assert!(bench.engine.assign(set(3, &[1, 2])).await.unwrap());
+    assert!(bench.engine.assign(Assignments { since: Some(3), ..set(5, &[3]) }).await.unwrap());
+    assert_eq!(held(), among(&[1, 2, 3]));
+    let stop = Assignments { since: Some(5), ..stopping(set(6, &[2])) };
+    assert!(bench.engine.assign(stop).await.unwrap());
+    let over = |bench: &Bench| seen(&bench.engine).iter().filter(|t| matches!(t.status, ObservedStatus::Stopped(_))).count();
+    until(&bench.effects, "the one to stop has stopped", || over(&bench) == 1).await;
+    assert!(bench.engine.assign(Assignments { since: Some(6), gone: named(&[2, 9]), ..set(8, &[]) }).await.unwrap());
+    until(&bench.effects, "forgotten", || held() == among(&[1, 3])).await;
+    // Of another set than the one that is here nothing is taken; an older one is refused as always.
+    let unfounded = Assignments { since: Some(6), gone: named(&[1]), ..set(9, &[4]) };
+    assert!(matches!(bench.engine.assign(unfounded.clone()).await, Err(EngineError::Unfounded)));
+    assert!(!bench.engine.assign(Assignments { generation: 7, ..unfounded }).await.unwrap());
+    assert_eq!(held(), among(&[1, 3]));
+    assert!(bench.engine.assign(set(10, &[3])).await.unwrap());
+    until(&bench.effects, "a whole set leaves nothing else", || held() == among(&[3])).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -163,7 +163,15 @@ async fn until_reported(framed: &mut Framed<TlsStream<TcpStream>>, want: &Observ
 fn set(generation: u64) -> Assignments {
     let (assignment, definition) = testing::assignment(1, &["web"]);
     let definitions = vec![(assignment.definition.clone(), definition)];
-    Assignments { epoch: 1, generation, definitions, tasks: vec![assignment], images: Vec::new() }
+    Assignments {
+        epoch: 1,
+        generation,
+        since: None,
+        definitions,
+        tasks: vec![assignment],
+        gone: Vec::new(),
+        images: Vec::new(),
+    }
 }
 
 /// Runs an agent and a server's part against each other, bounded.
@@ -196,8 +204,7 @@ async fn a_machine_joins_once_and_takes_its_task_through_a_lost_session() {
         assert_eq!(hello.tasks, [first[0].task.clone()]);
         until_reported(&mut framed, &ObservedStatus::Running).await;
         // An older set, even an empty one, is refused.
-        let older =
-            Assignments { epoch: 0, generation: 9, definitions: Vec::new(), tasks: Vec::new(), images: Vec::new() };
+        let older = Assignments { epoch: 0, tasks: Vec::new(), ..set(9) };
         framed.send(&ServerMessage::Assignments(older)).await.unwrap();
         let mut stop = set(2);
         let why = Stop { code: model::StopCode::UserInitiated, reason: "enough".into() };

@@ -177,7 +177,9 @@ async fn hold(mut session: Session, counts: &Counts) -> Result<()> {
 
 /// What the agent has to say that it has not said.
 fn news(set: Assignments, said: &mut Said) -> Vec<TaskObservation> {
-    said.retain(|arn, _| set.tasks.iter().any(|a| a.task == *arn));
+    for gone in &set.gone {
+        said.remove(gone);
+    }
     let mut out = Vec::new();
     for assignment in set.tasks {
         let runs = assignment.desired == Desired::Running;

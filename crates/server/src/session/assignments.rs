@@ -1,9 +1,12 @@
-//! What an instance shall hold, as one message.
+//! What an instance shall hold, as messages: all of it first, then what has changed.
 
 use link::{AssignedInterface, Assignment, Assignments};
-use model::{ContainerInstanceArn, LogMode, Phase, SettingName, Task, TaskDefinitionArn};
+use model::{ContainerInstanceArn, LogMode, Phase, SettingName, Task, TaskArn, TaskDefinitionArn, TaskDefinitionSpec};
 use state::Snapshot;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 /// The assignment of one task.
 fn assignment(snapshot: &Snapshot, task: &Task, log_mode: LogMode) -> Assignment {
@@ -54,17 +57,69 @@ fn log_mode(snapshot: &Snapshot, instance: &ContainerInstanceArn) -> LogMode {
     chosen.and_then(|setting| LogMode::parse(&setting.value)).unwrap_or_default()
 }
 
-/// All tasks that have not been reported stopped (and no images), with the definitions they name. A definition cannot go while a live
-/// task uses it, so each is there.
-pub(crate) fn of(snapshot: &Snapshot, instance: &ContainerInstanceArn, epoch: u64) -> Assignments {
-    let log_mode = log_mode(snapshot, instance);
-    let tasks: Vec<_> = snapshot.live_tasks_on(instance).map(|task| assignment(snapshot, task, log_mode)).collect();
-    let mut definitions: BTreeMap<&TaskDefinitionArn, _> = BTreeMap::new();
-    for task in &tasks {
-        if let Some(definition) = snapshot.task_definition(&task.definition) {
-            definitions.insert(&task.definition, definition.spec.clone());
+/// What an agent has been told in its session.
+#[derive(Default)]
+pub(super) struct Told {
+    generation: Option<u64>,
+    tasks: HashMap<TaskArn, Held>,
+    images: Vec<Arc<str>>,
+}
+
+/// A task as it was when last looked at, and in which look.
+struct Held {
+    task: Arc<Task>,
+    look: u64,
+}
+
+impl Told {
+    /// What the agent is to be told now: first all, then what has changed, and `None` if it is told nothing new. An agent looks
+    /// at what a task is made of once, so a task that has been told is told again only when it is to stop.
+    pub(super) fn news(
+        &mut self,
+        snapshot: &Snapshot,
+        instance: &ContainerInstanceArn,
+        epoch: u64,
+        images: &[Arc<str>],
+    ) -> Option<Assignments> {
+        let look = snapshot.revision();
+        let (mut changed, mut count) = (Vec::new(), 0);
+        for task in snapshot.live_tasks_on(instance) {
+            count += 1;
+            match self.tasks.get_mut(&task.arn) {
+                Some(held) => {
+                    if !Arc::ptr_eq(&held.task, task) {
+                        if held.task.desired != task.desired {
+                            changed.push(task);
+                        }
+                        held.task = task.clone();
+                    }
+                    held.look = look;
+                }
+                None => {
+                    self.tasks.insert(task.arn.clone(), Held { task: task.clone(), look });
+                    changed.push(task);
+                }
+            }
         }
+        let mut gone = Vec::new();
+        if count != self.tasks.len() {
+            gone.extend(self.tasks.extract_if(|_, held| held.look != look).map(|(arn, _)| arn));
+        }
+        if self.generation.is_some() && changed.is_empty() && gone.is_empty() && self.images == images {
+            return None;
+        }
+        self.images = images.to_vec();
+        let mode = log_mode(snapshot, instance);
+        let tasks: Vec<_> = changed.into_iter().map(|task| assignment(snapshot, task, mode)).collect();
+        let since = self.generation.replace(look);
+        let definitions = definitions(snapshot, &tasks);
+        Some(Assignments { epoch, generation: look, since, definitions, tasks, gone, images: images.to_vec() })
     }
-    let definitions = definitions.into_iter().map(|(arn, spec)| (arn.clone(), spec)).collect();
-    Assignments { epoch, generation: snapshot.revision(), definitions, tasks, images: Vec::new() }
+}
+
+/// The definitions that these tasks name. One cannot go while a live task uses it, so each is there.
+fn definitions(snapshot: &Snapshot, tasks: &[Assignment]) -> Vec<(TaskDefinitionArn, Arc<TaskDefinitionSpec>)> {
+    let named: BTreeSet<_> = tasks.iter().map(|task| &task.definition).collect();
+    let known = |arn: &TaskDefinitionArn| Some((arn.clone(), snapshot.task_definition(arn)?.spec.clone()));
+    named.into_iter().filter_map(known).collect()
 }

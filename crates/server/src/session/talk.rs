@@ -6,7 +6,7 @@ use super::{
 };
 use crate::context::Context;
 use link::{
-    AgentMessage, Assignments, FrameError, Framed, Goodbye, GoodbyeCode, Hello, Identity, JoinAnswer, JoinRefusal,
+    AgentMessage, FrameError, Framed, Goodbye, GoodbyeCode, Hello, Identity, JoinAnswer, JoinRefusal,
     Networks, Sender, ServerMessage, Views, Welcome,
 };
 use model::{
@@ -275,7 +275,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     end
 }
 
-/// Sends the whole assignment whenever it is another one, and answers as they come.
+/// Sends what the instance shall hold, whole and then as it changes, and answers as they come.
 async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
     link: &Link,
     instance: &ContainerInstanceArn,
@@ -288,35 +288,34 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
     if let Err(error) = sender.send(&ServerMessage::Welcome(welcome)).await {
         return End::Link(error);
     }
-    let mut sent: Option<ServerMessage> = None;
+    let mut tasks = assignments::Told::default();
     let (mut told, mut told_at): (Option<Views>, Duration) = (None, Duration::ZERO);
     // Worked out again only when a definition has changed: it takes a look at every family.
-    let mut images = None;
+    let mut images_then = None;
     loop {
         let snapshot = ctx.store.snapshot();
         match snapshot.instance(instance).map(|row| row.instance.status) {
             Some(InstanceStatus::Active | InstanceStatus::Draining) => {}
             Some(InstanceStatus::Inactive) | None => return End::Deregistered,
         }
-        let images_now = images.get_or_insert_with(|| ahead::of(&snapshot, instance)).clone();
-        let set = Assignments { images: images_now, ..assignments::of(&snapshot, instance, ctx.epoch()) };
+        let images = images_then.get_or_insert_with(|| ahead::of(&snapshot, instance));
+        let set = tasks.news(&snapshot, instance, ctx.epoch(), images);
         // Before the tasks: they cannot start without the VPC they are in. That an instance carries none is told too, since what a
         // killed agent left standing is found by that; only not to an agent that knows nothing of VPCs.
-        let views = networks::of(&snapshot, instance, ctx.config.vpc_encryption);
         let carries = snapshot.instance(instance).is_some_and(|row| networks::can_carry(row));
+        let views = carries.then(|| networks::of(&snapshot, instance, ctx.config.vpc_encryption));
         drop(snapshot);
-        let news = Networks::between(told.as_ref(), &views).filter(|_| carries);
-        if let Some(news) = news {
+        if let Some(views) = views
+            && let Some(news) = Networks::between(told.as_ref(), &views)
+        {
             if let Err(error) = sender.send(&ServerMessage::Networks(news)).await {
                 return End::Link(error);
             }
             (told, told_at) = (Some(views), ctx.effects.monotonic());
         }
-        if !matches!(&sent, Some(ServerMessage::Assignments(last)) if last.tasks == set.tasks && last.images == set.images)
-        {
+        if let Some(set) = set {
             let sending = tracing::trace_span!(target: "timeline", "send assignments");
-            let message = sent.insert(ServerMessage::Assignments(set));
-            if let Err(error) = sender.send(message).instrument(sending).await {
+            if let Err(error) = sender.send(&ServerMessage::Assignments(set)).instrument(sending).await {
                 return End::Link(error);
             }
         }
@@ -331,7 +330,7 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
                 changed = changes.own.changed() => changed.map(|_| None),
                 changed = &mut network => changed.map(|_| None),
                 changed = changed(&mut changes.definitions) => {
-                    images = None;
+                    images_then = None;
                     changed.map(|_| None)
                 }
                 Some(answer) = answers.recv() => Ok(Some(answer)),

@@ -6,7 +6,7 @@ use link::{
     AgentMessage, Assignments, FrameError, Framed, Goodbye, Hello, Identity, JoinAnswer, JoinRefusal, JoinRequest,
     ServerMessage,
 };
-use model::{AgentInfo, Attributes, ClusterName, CpuUnits, MemoryMib, Resources};
+use model::{AgentInfo, Attributes, ClusterName, CpuUnits, MemoryMib, Resources, TaskArn, TaskDefinitionArn};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, SanType};
 use rustls::ClientConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, pem::PemObject};
@@ -184,7 +184,7 @@ impl Machine {
     pub(crate) async fn open_as(&self, harness: &Harness, hello: Hello) -> Session {
         let mut framed = self.dial(harness, link::ALPN_SESSION, true).await;
         framed.send(&AgentMessage::Hello(hello)).await.unwrap();
-        Session { framed, seq: 0 }
+        Session { framed, seq: 0, held: None, came: None }
     }
 
     /// Opens a session and reads the first two messages; the tasks it shall hold.
@@ -205,6 +205,9 @@ impl Machine {
 pub(crate) struct Session {
     framed: Framed<TlsStream<TcpStream>>,
     seq: u64,
+    /// All it shall hold by now, and the last message about that as it came.
+    held: Option<Assignments>,
+    pub(crate) came: Option<Assignments>,
 }
 
 impl Session {
@@ -214,7 +217,34 @@ impl Session {
 
     pub(crate) async fn try_receive(&mut self) -> Result<ServerMessage, FrameError> {
         let received = tokio::time::timeout(DEADLINE, self.framed.receive()).await;
-        received.expect("the server says something in time")
+        match received.expect("the server says something in time") {
+            Ok(ServerMessage::Assignments(set)) => Ok(ServerMessage::Assignments(self.whole(set))),
+            other => other,
+        }
+    }
+
+    /// All that is held after this message.
+    fn whole(&mut self, set: Assignments) -> Assignments {
+        self.came = Some(set.clone());
+        let whole = match self.held.take() {
+            None => {
+                assert_eq!(set.since, None, "the first is whole");
+                set
+            }
+            Some(mut held) => {
+                assert_eq!(set.since, Some(held.generation), "the others change the one before");
+                let replaced = |task: &TaskArn| set.tasks.iter().any(|new| new.task == *task);
+                held.tasks.retain(|task| !set.gone.contains(&task.task) && !replaced(&task.task));
+                held.tasks.extend(set.tasks);
+                held.definitions.retain(|(arn, _)| set.definitions.iter().all(|(new, _)| new != arn));
+                held.definitions.extend(set.definitions);
+                let needed = |arn: &TaskDefinitionArn| held.tasks.iter().any(|task| task.definition == *arn);
+                held.definitions.retain(|(arn, _)| needed(arn));
+                Assignments { generation: set.generation, since: set.since, images: set.images, ..held }
+            }
+        };
+        self.held = Some(whole.clone());
+        whole
     }
 
     pub(crate) async fn receive(&mut self) -> ServerMessage {

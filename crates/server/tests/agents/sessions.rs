@@ -123,6 +123,38 @@ async fn a_task_goes_the_whole_way_and_back() {
 }
 
 #[tokio::test]
+async fn an_agent_is_told_what_changes_of_what_it_holds() {
+    let harness = Harness::start().await;
+    let (machine, _) = joined(&harness).await;
+    web(&harness).await;
+    let (mut session, _) = machine.session(&harness).await;
+    let told = |session: &Session| {
+        let came = session.came.as_ref().unwrap();
+        let tasks = |all: &mut dyn Iterator<Item = &TaskArn>| all.map(ToString::to_string).collect::<Vec<_>>();
+        let named = tasks(&mut came.tasks.iter().map(|task| &task.task));
+        (named, came.definitions.len(), tasks(&mut came.gone.iter()))
+    };
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        let arn = run_one(&harness).await;
+        let held = session.assignments().await;
+        all.push(arn.clone());
+        assert_eq!((held.tasks.len(), told(&session)), (all.len(), (vec![arn], 1, vec![])));
+    }
+    // What an agent reports of a task that it holds is no news to it.
+    start(&mut session, &all[1]).await;
+    ecs(&harness, "StopTask", json!({"cluster": "demo", "task": all[0]})).await;
+    session.assignments().await;
+    assert_eq!(told(&session), (vec![all[0].clone()], 1, vec![]));
+    let why = Stop { code: StopCode::UserInitiated, reason: "enough".into() };
+    let end = seen(&all[0], ObservedStatus::Stopped(why), ContainerStatus::Stopped, Some(143));
+    if session.report(vec![end]).await.is_none() {
+        session.assignments().await;
+    }
+    assert_eq!(told(&session), (vec![], 0, vec![all[0].clone()]));
+}
+
+#[tokio::test]
 async fn an_agent_that_comes_back_is_told_all_it_shall_hold() {
     let harness = Harness::start().await;
     let (machine, instance) = joined(&harness).await;
@@ -257,7 +289,8 @@ async fn a_task_is_assigned_with_the_accounts_log_mode() {
     ecs(&harness, "PutAccountSettingDefault", json!({"name": "defaultLogDriverMode", "value": "blocking"})).await;
     let _task = run_one(&harness).await;
     let held = session.assignments().await;
-    assert!(held.tasks.iter().all(|task| task.log_mode == LogMode::Blocking), "{:?}", held.tasks);
+    let modes: Vec<_> = held.tasks.iter().map(|task| task.log_mode).collect();
+    assert_eq!(modes, [LogMode::NonBlocking, LogMode::Blocking], "each keeps the mode that it was started with");
 }
 
 #[tokio::test]
