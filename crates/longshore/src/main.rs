@@ -15,6 +15,9 @@ mod local;
 use clap::FromArgMatches;
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // The provider is named where configurations are built; this is for libraries that ask the process.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
