@@ -10,16 +10,18 @@ pub mod ce;
 pub mod ec2;
 pub mod ecs;
 pub mod logs;
+pub mod secretsmanager;
 pub mod servicediscovery;
 pub mod ssm;
 pub mod sts;
 
 /// Every service we have shapes for.
-pub static SERVICES: [&wire::schema::Service; 7] = [
+pub static SERVICES: [&wire::schema::Service; 8] = [
     &ce::SERVICE,
     &ec2::SERVICE,
     &ecs::SERVICE,
     &logs::SERVICE,
+    &secretsmanager::SERVICE,
     &servicediscovery::SERVICE,
     &ssm::SERVICE,
     &sts::SERVICE,

@@ -35,6 +35,27 @@ structure! { Activation {
     tags = "Tags",
 } }
 
+/// `AddTagsToResourceRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AddTagsToResourceRequest {
+    pub resource_id: Option<String>,
+    pub resource_type: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+structure! { AddTagsToResourceRequest {
+    resource_id = "ResourceId",
+    resource_type = "ResourceType",
+    tags = "Tags",
+} }
+
+/// `AddTagsToResourceResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AddTagsToResourceResult {}
+
+structure! { AddTagsToResourceResult {
+} }
+
 /// `CreateActivationRequest`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateActivationRequest {
@@ -86,6 +107,45 @@ pub struct DeleteActivationResult {}
 structure! { DeleteActivationResult {
 } }
 
+/// `DeleteParameterRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeleteParameterRequest {
+    pub name: Option<String>,
+}
+
+structure! { DeleteParameterRequest {
+    name = "Name",
+} }
+
+/// `DeleteParameterResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeleteParameterResult {}
+
+structure! { DeleteParameterResult {
+} }
+
+/// `DeleteParametersRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeleteParametersRequest {
+    pub names: Option<Vec<String>>,
+}
+
+structure! { DeleteParametersRequest {
+    names = "Names",
+} }
+
+/// `DeleteParametersResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeleteParametersResult {
+    pub deleted_parameters: Option<Vec<String>>,
+    pub invalid_parameters: Option<Vec<String>>,
+}
+
+structure! { DeleteParametersResult {
+    deleted_parameters = "DeletedParameters",
+    invalid_parameters = "InvalidParameters",
+} }
+
 /// `DescribeActivationsFilter`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DescribeActivationsFilter {
@@ -124,6 +184,64 @@ structure! { DescribeActivationsResult {
     next_token = "NextToken",
 } }
 
+/// `DescribeParametersRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeParametersRequest {
+    pub filters: Option<Vec<ParametersFilter>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub parameter_filters: Option<Vec<ParameterStringFilter>>,
+    pub shared: Option<bool>,
+}
+
+structure! { DescribeParametersRequest {
+    filters = "Filters",
+    max_results = "MaxResults",
+    next_token = "NextToken",
+    parameter_filters = "ParameterFilters",
+    shared = "Shared",
+} }
+
+/// `DescribeParametersResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeParametersResult {
+    pub next_token: Option<String>,
+    pub parameters: Option<Vec<ParameterMetadata>>,
+}
+
+structure! { DescribeParametersResult {
+    next_token = "NextToken",
+    parameters = "Parameters",
+} }
+
+/// `GetParameterHistoryRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GetParameterHistoryRequest {
+    pub max_results: Option<i32>,
+    pub name: Option<String>,
+    pub next_token: Option<String>,
+    pub with_decryption: Option<bool>,
+}
+
+structure! { GetParameterHistoryRequest {
+    max_results = "MaxResults",
+    name = "Name",
+    next_token = "NextToken",
+    with_decryption = "WithDecryption",
+} }
+
+/// `GetParameterHistoryResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GetParameterHistoryResult {
+    pub next_token: Option<String>,
+    pub parameters: Option<Vec<ParameterHistory>>,
+}
+
+structure! { GetParameterHistoryResult {
+    next_token = "NextToken",
+    parameters = "Parameters",
+} }
+
 /// `GetParameterRequest`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct GetParameterRequest {
@@ -144,6 +262,110 @@ pub struct GetParameterResult {
 
 structure! { GetParameterResult {
     parameter = "Parameter",
+} }
+
+/// `GetParametersByPathRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GetParametersByPathRequest {
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub parameter_filters: Option<Vec<ParameterStringFilter>>,
+    pub path: Option<String>,
+    pub recursive: Option<bool>,
+    pub with_decryption: Option<bool>,
+}
+
+structure! { GetParametersByPathRequest {
+    max_results = "MaxResults",
+    next_token = "NextToken",
+    parameter_filters = "ParameterFilters",
+    path = "Path",
+    recursive = "Recursive",
+    with_decryption = "WithDecryption",
+} }
+
+/// `GetParametersByPathResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GetParametersByPathResult {
+    pub next_token: Option<String>,
+    pub parameters: Option<Vec<Parameter>>,
+}
+
+structure! { GetParametersByPathResult {
+    next_token = "NextToken",
+    parameters = "Parameters",
+} }
+
+/// `GetParametersRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GetParametersRequest {
+    pub names: Option<Vec<String>>,
+    pub with_decryption: Option<bool>,
+}
+
+structure! { GetParametersRequest {
+    names = "Names",
+    with_decryption = "WithDecryption",
+} }
+
+/// `GetParametersResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GetParametersResult {
+    pub invalid_parameters: Option<Vec<String>>,
+    pub parameters: Option<Vec<Parameter>>,
+}
+
+structure! { GetParametersResult {
+    invalid_parameters = "InvalidParameters",
+    parameters = "Parameters",
+} }
+
+/// `LabelParameterVersionRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LabelParameterVersionRequest {
+    pub labels: Option<Vec<String>>,
+    pub name: Option<String>,
+    pub parameter_version: Option<i64>,
+}
+
+structure! { LabelParameterVersionRequest {
+    labels = "Labels",
+    name = "Name",
+    parameter_version = "ParameterVersion",
+} }
+
+/// `LabelParameterVersionResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LabelParameterVersionResult {
+    pub invalid_labels: Option<Vec<String>>,
+    pub parameter_version: Option<i64>,
+}
+
+structure! { LabelParameterVersionResult {
+    invalid_labels = "InvalidLabels",
+    parameter_version = "ParameterVersion",
+} }
+
+/// `ListTagsForResourceRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ListTagsForResourceRequest {
+    pub resource_id: Option<String>,
+    pub resource_type: Option<String>,
+}
+
+structure! { ListTagsForResourceRequest {
+    resource_id = "ResourceId",
+    resource_type = "ResourceType",
+} }
+
+/// `ListTagsForResourceResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ListTagsForResourceResult {
+    pub tag_list: Option<Vec<Tag>>,
+}
+
+structure! { ListTagsForResourceResult {
+    tag_list = "TagList",
 } }
 
 /// `Parameter`
@@ -172,6 +394,154 @@ structure! { Parameter {
     version = "Version",
 } }
 
+/// `ParameterHistory`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ParameterHistory {
+    pub allowed_pattern: Option<String>,
+    pub data_type: Option<String>,
+    pub description: Option<String>,
+    pub key_id: Option<String>,
+    pub labels: Option<Vec<String>>,
+    pub last_modified_date: Option<Timestamp>,
+    pub last_modified_user: Option<String>,
+    pub name: Option<String>,
+    pub policies: Option<Vec<ParameterInlinePolicy>>,
+    pub tier: Option<String>,
+    pub r#type: Option<String>,
+    pub value: Option<String>,
+    pub version: Option<i64>,
+}
+
+structure! { ParameterHistory {
+    allowed_pattern = "AllowedPattern",
+    data_type = "DataType",
+    description = "Description",
+    key_id = "KeyId",
+    labels = "Labels",
+    last_modified_date = "LastModifiedDate",
+    last_modified_user = "LastModifiedUser",
+    name = "Name",
+    policies = "Policies",
+    tier = "Tier",
+    r#type = "Type",
+    value = "Value",
+    version = "Version",
+} }
+
+/// `ParameterInlinePolicy`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ParameterInlinePolicy {
+    pub policy_status: Option<String>,
+    pub policy_text: Option<String>,
+    pub policy_type: Option<String>,
+}
+
+structure! { ParameterInlinePolicy {
+    policy_status = "PolicyStatus",
+    policy_text = "PolicyText",
+    policy_type = "PolicyType",
+} }
+
+/// `ParameterMetadata`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ParameterMetadata {
+    pub arn: Option<String>,
+    pub allowed_pattern: Option<String>,
+    pub data_type: Option<String>,
+    pub description: Option<String>,
+    pub key_id: Option<String>,
+    pub last_modified_date: Option<Timestamp>,
+    pub last_modified_user: Option<String>,
+    pub name: Option<String>,
+    pub policies: Option<Vec<ParameterInlinePolicy>>,
+    pub tier: Option<String>,
+    pub r#type: Option<String>,
+    pub version: Option<i64>,
+}
+
+structure! { ParameterMetadata {
+    arn = "ARN",
+    allowed_pattern = "AllowedPattern",
+    data_type = "DataType",
+    description = "Description",
+    key_id = "KeyId",
+    last_modified_date = "LastModifiedDate",
+    last_modified_user = "LastModifiedUser",
+    name = "Name",
+    policies = "Policies",
+    tier = "Tier",
+    r#type = "Type",
+    version = "Version",
+} }
+
+/// `ParameterStringFilter`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ParameterStringFilter {
+    pub key: Option<String>,
+    pub option: Option<String>,
+    pub values: Option<Vec<String>>,
+}
+
+structure! { ParameterStringFilter {
+    key = "Key",
+    option = "Option",
+    values = "Values",
+} }
+
+/// `ParametersFilter`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ParametersFilter {
+    pub key: Option<String>,
+    pub values: Option<Vec<String>>,
+}
+
+structure! { ParametersFilter {
+    key = "Key",
+    values = "Values",
+} }
+
+/// `PutParameterRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PutParameterRequest {
+    pub allowed_pattern: Option<String>,
+    pub data_type: Option<String>,
+    pub description: Option<String>,
+    pub key_id: Option<String>,
+    pub name: Option<String>,
+    pub overwrite: Option<bool>,
+    pub policies: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+    pub tier: Option<String>,
+    pub r#type: Option<String>,
+    pub value: Option<String>,
+}
+
+structure! { PutParameterRequest {
+    allowed_pattern = "AllowedPattern",
+    data_type = "DataType",
+    description = "Description",
+    key_id = "KeyId",
+    name = "Name",
+    overwrite = "Overwrite",
+    policies = "Policies",
+    tags = "Tags",
+    tier = "Tier",
+    r#type = "Type",
+    value = "Value",
+} }
+
+/// `PutParameterResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PutParameterResult {
+    pub tier: Option<String>,
+    pub version: Option<i64>,
+}
+
+structure! { PutParameterResult {
+    tier = "Tier",
+    version = "Version",
+} }
+
 /// `RegistrationMetadataItem`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RegistrationMetadataItem {
@@ -182,6 +552,27 @@ pub struct RegistrationMetadataItem {
 structure! { RegistrationMetadataItem {
     key = "Key",
     value = "Value",
+} }
+
+/// `RemoveTagsFromResourceRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RemoveTagsFromResourceRequest {
+    pub resource_id: Option<String>,
+    pub resource_type: Option<String>,
+    pub tag_keys: Option<Vec<String>>,
+}
+
+structure! { RemoveTagsFromResourceRequest {
+    resource_id = "ResourceId",
+    resource_type = "ResourceType",
+    tag_keys = "TagKeys",
+} }
+
+/// `RemoveTagsFromResourceResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RemoveTagsFromResourceResult {}
+
+structure! { RemoveTagsFromResourceResult {
 } }
 
 /// `Tag`
@@ -195,6 +586,40 @@ structure! { Tag {
     key = "Key",
     value = "Value",
 } }
+
+/// `UnlabelParameterVersionRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct UnlabelParameterVersionRequest {
+    pub labels: Option<Vec<String>>,
+    pub name: Option<String>,
+    pub parameter_version: Option<i64>,
+}
+
+structure! { UnlabelParameterVersionRequest {
+    labels = "Labels",
+    name = "Name",
+    parameter_version = "ParameterVersion",
+} }
+
+/// `UnlabelParameterVersionResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct UnlabelParameterVersionResult {
+    pub invalid_labels: Option<Vec<String>>,
+    pub removed_labels: Option<Vec<String>>,
+}
+
+structure! { UnlabelParameterVersionResult {
+    invalid_labels = "InvalidLabels",
+    removed_labels = "RemovedLabels",
+} }
+
+impl Request for AddTagsToResourceRequest {
+    type Response = AddTagsToResourceResult;
+    const OPERATION: &'static str = "AddTagsToResource";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
 
 impl Request for CreateActivationRequest {
     type Response = CreateActivationResult;
@@ -212,6 +637,22 @@ impl Request for DeleteActivationRequest {
     }
 }
 
+impl Request for DeleteParameterRequest {
+    type Response = DeleteParameterResult;
+    const OPERATION: &'static str = "DeleteParameter";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DeleteParametersRequest {
+    type Response = DeleteParametersResult;
+    const OPERATION: &'static str = "DeleteParameters";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
 impl Request for DescribeActivationsRequest {
     type Response = DescribeActivationsResult;
     const OPERATION: &'static str = "DescribeActivations";
@@ -220,9 +661,81 @@ impl Request for DescribeActivationsRequest {
     }
 }
 
+impl Request for DescribeParametersRequest {
+    type Response = DescribeParametersResult;
+    const OPERATION: &'static str = "DescribeParameters";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
 impl Request for GetParameterRequest {
     type Response = GetParameterResult;
     const OPERATION: &'static str = "GetParameter";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for GetParameterHistoryRequest {
+    type Response = GetParameterHistoryResult;
+    const OPERATION: &'static str = "GetParameterHistory";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for GetParametersRequest {
+    type Response = GetParametersResult;
+    const OPERATION: &'static str = "GetParameters";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for GetParametersByPathRequest {
+    type Response = GetParametersByPathResult;
+    const OPERATION: &'static str = "GetParametersByPath";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for LabelParameterVersionRequest {
+    type Response = LabelParameterVersionResult;
+    const OPERATION: &'static str = "LabelParameterVersion";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for ListTagsForResourceRequest {
+    type Response = ListTagsForResourceResult;
+    const OPERATION: &'static str = "ListTagsForResource";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for PutParameterRequest {
+    type Response = PutParameterResult;
+    const OPERATION: &'static str = "PutParameter";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for RemoveTagsFromResourceRequest {
+    type Response = RemoveTagsFromResourceResult;
+    const OPERATION: &'static str = "RemoveTagsFromResource";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for UnlabelParameterVersionRequest {
+    type Response = UnlabelParameterVersionResult;
+    const OPERATION: &'static str = "UnlabelParameterVersion";
     fn service() -> &'static wire::schema::Service {
         &SERVICE
     }

@@ -119,6 +119,16 @@ pub struct Member {
     pub required: bool,
     /// What it holds.
     pub shape: Shape,
+    /// Whether what it holds is nobody's to read in a message.
+    pub secret: bool,
+}
+
+impl Member {
+    /// The same, of what no message may tell.
+    #[must_use]
+    pub const fn secret(self) -> Self {
+        Self { secret: true, ..self }
+    }
 }
 
 /// What a member, an item or a value holds.
@@ -255,20 +265,20 @@ pub static EMPTY: Struct = Struct { name: "Empty", members: &[] };
 
 /// An optional member with one name everywhere.
 pub const fn opt(name: &'static str, shape: Shape) -> Member {
-    Member { name, query: name, xml: name, required: false, shape }
+    Member { name, query: name, xml: name, required: false, shape, secret: false }
 }
 
 /// A required member with one name everywhere.
 pub const fn req(name: &'static str, shape: Shape) -> Member {
-    Member { name, query: name, xml: name, required: true, shape }
+    Member { name, query: name, xml: name, required: true, shape, secret: false }
 }
 
 /// An optional member with its own names in forms and in XML.
 pub const fn opt_as(name: &'static str, query: &'static str, xml: &'static str, shape: Shape) -> Member {
-    Member { name, query, xml, required: false, shape }
+    Member { name, query, xml, required: false, shape, secret: false }
 }
 
 /// A required member with its own names in forms and in XML.
 pub const fn req_as(name: &'static str, query: &'static str, xml: &'static str, shape: Shape) -> Member {
-    Member { name, query, xml, required: true, shape }
+    Member { name, query, xml, required: true, shape, secret: false }
 }

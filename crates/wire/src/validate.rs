@@ -16,6 +16,8 @@ pub struct Violation {
     pub value: Option<String>,
     /// What it must be: `Member must not be null`.
     pub constraint: String,
+    /// AWS: the value of a sensitive member is not quoted.
+    pub secret: bool,
 }
 
 /// Longest part of a value that a message quotes; enough to recognise it, too little to flood a terminal.
@@ -37,8 +39,12 @@ pub fn validation_error(service: &'static Service, violations: &[Violation]) -> 
     let said: Vec<String> = violations
         .iter()
         .map(|violation| {
-            let value = violation.value.as_ref().map_or("null".to_owned(), |value| format!("'{value}'"));
-            format!("Value {value} at '{}' failed to satisfy constraint: {}", violation.path, violation.constraint)
+            let value = match &violation.value {
+                Some(_) if violation.secret => String::new(),
+                Some(value) => format!(" '{value}'"),
+                None => " null".to_owned(),
+            };
+            format!("Value{value} at '{}' failed to satisfy constraint: {}", violation.path, violation.constraint)
         })
         .collect();
     let plural = if said.len() == 1 { "" } else { "s" };
@@ -49,7 +55,8 @@ pub fn validation_error(service: &'static Service, violations: &[Violation]) -> 
 /// AWS: EC2 tells of one parameter at a time, in words of its own.
 fn ec2_error(violation: &Violation) -> WireError {
     let parameter = &violation.parameter;
-    match &violation.value {
+    let hidden = violation.value.as_ref().filter(|_| violation.secret).map(|_| "*****".to_owned());
+    match hidden.as_ref().or(violation.value.as_ref()) {
         None => WireError::new("MissingParameter", format!("The request must contain the parameter {parameter}")),
         // AWS: of an enumeration EC2 says only that the value is none of it; listing a thousand instance types helps nobody.
         Some(value) if violation.constraint.starts_with("Member must satisfy enum") => {
@@ -67,12 +74,18 @@ fn structure(value: &Value, shape: &Struct, place: &Place, found: &mut Vec<Viola
     for member in shape.members {
         let place = place.member(member);
         match members.get(member.name).filter(|value| !value.is_null()) {
-            Some(value) if member.required || !is_empty(value) => check(value, member.shape, &place, found),
+            Some(value) if member.required || !is_empty(value) => {
+                let before = found.len();
+                check(value, member.shape, &place, found);
+                if member.secret {
+                    found[before..].iter_mut().for_each(|violation| violation.secret = true);
+                }
+            }
             Some(_) => {}
             None if member.required => {
                 let Place { path, parameter } = place;
                 let constraint = "Member must not be null".to_owned();
-                found.push(Violation { path, parameter, value: None, constraint });
+                found.push(Violation { path, parameter, value: None, constraint, secret: false });
             }
             None => {}
         }
@@ -204,5 +217,5 @@ fn violation(value: &Value, constraint: String, place: &Place, found: &mut Vec<V
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let quoted: String = text.chars().take(MAX_QUOTED_CHARS).collect();
     let (path, parameter) = (place.path.clone(), place.parameter.clone());
-    found.push(Violation { path, parameter, value: Some(quoted), constraint });
+    found.push(Violation { path, parameter, value: Some(quoted), constraint, secret: false });
 }

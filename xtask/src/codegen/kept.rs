@@ -92,7 +92,31 @@ pub(crate) const SERVICES: &[Kept] = &[
     Kept {
         name: "ssm",
         dir: "ssm/2014-11-06",
-        operations: &["CreateActivation", "DeleteActivation", "DescribeActivations", "GetParameter"],
+        // The rest of Systems Manager is about machines, which ECS is here.
+        operations: &[
+            "AddTagsToResource",
+            "CreateActivation",
+            "DeleteActivation",
+            "DeleteParameter",
+            "DeleteParameters",
+            "DescribeActivations",
+            "DescribeParameters",
+            "GetParameter",
+            "GetParameterHistory",
+            "GetParameters",
+            "GetParametersByPath",
+            "LabelParameterVersion",
+            "ListTagsForResource",
+            "PutParameter",
+            "RemoveTagsFromResource",
+            "UnlabelParameterVersion",
+        ],
+        validation_code: "ValidationException",
+    },
+    Kept {
+        name: "secretsmanager",
+        dir: "secretsmanager/2017-10-17",
+        operations: &[],
         validation_code: "ValidationException",
     },
     Kept {

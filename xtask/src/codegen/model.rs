@@ -94,6 +94,8 @@ pub(crate) struct Shape {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exception: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sensitive: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fault: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorTrait>,

@@ -97,15 +97,16 @@ fn structure(service: &Named<'_>, name: &str, shape: &Shape, out: &mut String) {
     let _ = writeln!(out, "static {}: Struct = Struct {{ name: {name:?}, members: &[", service.static_name(name));
     for (member_name, member) in &shape.members {
         let required = shape.required.contains(member_name);
+        let secret = if service.shape(&member.shape).sensitive { ".secret()" } else { "" };
         let shape = shape_of(service, member);
         let names = service.wire_names(member_name, member);
         if names.query == *member_name && names.xml == *member_name {
             let kind = if required { "req" } else { "opt" };
-            let _ = writeln!(out, "{kind}({member_name:?}, {shape}),");
+            let _ = writeln!(out, "{kind}({member_name:?}, {shape}){secret},");
         } else {
             assert!(!service.is_json(), "{member_name}: renamed members of JSON services are not supported");
             let kind = if required { "req_as" } else { "opt_as" };
-            let _ = writeln!(out, "{kind}({member_name:?}, {:?}, {:?}, {shape}),", names.query, names.xml);
+            let _ = writeln!(out, "{kind}({member_name:?}, {:?}, {:?}, {shape}){secret},", names.query, names.xml);
         }
     }
     out.push_str("] };\n\n");

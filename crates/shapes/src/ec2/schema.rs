@@ -5876,7 +5876,7 @@ static RUN_INSTANCES_REQUEST: Struct = Struct {
         opt_as("SecurityGroups", "SecurityGroup", "SecurityGroup", Shape::List(&SECURITY_GROUP_STRING_LIST)),
         opt("SubnetId", Shape::String(&ANY_TEXT)),
         opt_as("TagSpecifications", "TagSpecification", "TagSpecification", Shape::List(&TAG_SPECIFICATION_LIST)),
-        opt("UserData", Shape::String(&ANY_TEXT)),
+        opt("UserData", Shape::String(&ANY_TEXT)).secret(),
     ],
 };
 

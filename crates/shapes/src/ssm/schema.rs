@@ -19,6 +19,18 @@ pub static SERVICE: Service = Service {
 
 static OPERATIONS: &[Operation] = &[
     Operation {
+        name: "AddTagsToResource",
+        input: &ADD_TAGS_TO_RESOURCE_REQUEST,
+        output: Some(&ADD_TAGS_TO_RESOURCE_RESULT),
+        errors: &[
+            &ERROR_INVALID_RESOURCE_TYPE,
+            &ERROR_INVALID_RESOURCE_ID,
+            &ERROR_INTERNAL_SERVER_ERROR,
+            &ERROR_TOO_MANY_TAGS_ERROR,
+            &ERROR_TOO_MANY_UPDATES,
+        ],
+    },
+    Operation {
         name: "CreateActivation",
         input: &CREATE_ACTIVATION_REQUEST,
         output: Some(&CREATE_ACTIVATION_RESULT),
@@ -36,10 +48,34 @@ static OPERATIONS: &[Operation] = &[
         ],
     },
     Operation {
+        name: "DeleteParameter",
+        input: &DELETE_PARAMETER_REQUEST,
+        output: Some(&DELETE_PARAMETER_RESULT),
+        errors: &[&ERROR_INTERNAL_SERVER_ERROR, &ERROR_PARAMETER_NOT_FOUND],
+    },
+    Operation {
+        name: "DeleteParameters",
+        input: &DELETE_PARAMETERS_REQUEST,
+        output: Some(&DELETE_PARAMETERS_RESULT),
+        errors: &[&ERROR_INTERNAL_SERVER_ERROR],
+    },
+    Operation {
         name: "DescribeActivations",
         input: &DESCRIBE_ACTIVATIONS_REQUEST,
         output: Some(&DESCRIBE_ACTIVATIONS_RESULT),
         errors: &[&ERROR_INVALID_FILTER, &ERROR_INVALID_NEXT_TOKEN, &ERROR_INTERNAL_SERVER_ERROR],
+    },
+    Operation {
+        name: "DescribeParameters",
+        input: &DESCRIBE_PARAMETERS_REQUEST,
+        output: Some(&DESCRIBE_PARAMETERS_RESULT),
+        errors: &[
+            &ERROR_INTERNAL_SERVER_ERROR,
+            &ERROR_INVALID_FILTER_KEY,
+            &ERROR_INVALID_FILTER_OPTION,
+            &ERROR_INVALID_FILTER_VALUE,
+            &ERROR_INVALID_NEXT_TOKEN,
+        ],
     },
     Operation {
         name: "GetParameter",
@@ -52,19 +88,130 @@ static OPERATIONS: &[Operation] = &[
             &ERROR_PARAMETER_VERSION_NOT_FOUND,
         ],
     },
+    Operation {
+        name: "GetParameterHistory",
+        input: &GET_PARAMETER_HISTORY_REQUEST,
+        output: Some(&GET_PARAMETER_HISTORY_RESULT),
+        errors: &[
+            &ERROR_INTERNAL_SERVER_ERROR,
+            &ERROR_PARAMETER_NOT_FOUND,
+            &ERROR_INVALID_NEXT_TOKEN,
+            &ERROR_INVALID_KEY_ID,
+        ],
+    },
+    Operation {
+        name: "GetParameters",
+        input: &GET_PARAMETERS_REQUEST,
+        output: Some(&GET_PARAMETERS_RESULT),
+        errors: &[&ERROR_INVALID_KEY_ID, &ERROR_INTERNAL_SERVER_ERROR],
+    },
+    Operation {
+        name: "GetParametersByPath",
+        input: &GET_PARAMETERS_BY_PATH_REQUEST,
+        output: Some(&GET_PARAMETERS_BY_PATH_RESULT),
+        errors: &[
+            &ERROR_INTERNAL_SERVER_ERROR,
+            &ERROR_INVALID_FILTER_KEY,
+            &ERROR_INVALID_FILTER_OPTION,
+            &ERROR_INVALID_FILTER_VALUE,
+            &ERROR_INVALID_KEY_ID,
+            &ERROR_INVALID_NEXT_TOKEN,
+        ],
+    },
+    Operation {
+        name: "LabelParameterVersion",
+        input: &LABEL_PARAMETER_VERSION_REQUEST,
+        output: Some(&LABEL_PARAMETER_VERSION_RESULT),
+        errors: &[
+            &ERROR_INTERNAL_SERVER_ERROR,
+            &ERROR_TOO_MANY_UPDATES,
+            &ERROR_PARAMETER_NOT_FOUND,
+            &ERROR_PARAMETER_VERSION_NOT_FOUND,
+            &ERROR_PARAMETER_VERSION_LABEL_LIMIT_EXCEEDED,
+        ],
+    },
+    Operation {
+        name: "ListTagsForResource",
+        input: &LIST_TAGS_FOR_RESOURCE_REQUEST,
+        output: Some(&LIST_TAGS_FOR_RESOURCE_RESULT),
+        errors: &[&ERROR_INVALID_RESOURCE_TYPE, &ERROR_INVALID_RESOURCE_ID, &ERROR_INTERNAL_SERVER_ERROR],
+    },
+    Operation {
+        name: "PutParameter",
+        input: &PUT_PARAMETER_REQUEST,
+        output: Some(&PUT_PARAMETER_RESULT),
+        errors: &[
+            &ERROR_INTERNAL_SERVER_ERROR,
+            &ERROR_INVALID_KEY_ID,
+            &ERROR_PARAMETER_LIMIT_EXCEEDED,
+            &ERROR_TOO_MANY_UPDATES,
+            &ERROR_PARAMETER_ALREADY_EXISTS,
+            &ERROR_HIERARCHY_LEVEL_LIMIT_EXCEEDED_EXCEPTION,
+            &ERROR_HIERARCHY_TYPE_MISMATCH_EXCEPTION,
+            &ERROR_INVALID_ALLOWED_PATTERN_EXCEPTION,
+            &ERROR_PARAMETER_MAX_VERSION_LIMIT_EXCEEDED,
+            &ERROR_PARAMETER_PATTERN_MISMATCH_EXCEPTION,
+            &ERROR_UNSUPPORTED_PARAMETER_TYPE,
+            &ERROR_POLICIES_LIMIT_EXCEEDED_EXCEPTION,
+            &ERROR_INVALID_POLICY_TYPE_EXCEPTION,
+            &ERROR_INVALID_POLICY_ATTRIBUTE_EXCEPTION,
+            &ERROR_INCOMPATIBLE_POLICY_EXCEPTION,
+        ],
+    },
+    Operation {
+        name: "RemoveTagsFromResource",
+        input: &REMOVE_TAGS_FROM_RESOURCE_REQUEST,
+        output: Some(&REMOVE_TAGS_FROM_RESOURCE_RESULT),
+        errors: &[
+            &ERROR_INVALID_RESOURCE_TYPE,
+            &ERROR_INVALID_RESOURCE_ID,
+            &ERROR_INTERNAL_SERVER_ERROR,
+            &ERROR_TOO_MANY_UPDATES,
+        ],
+    },
+    Operation {
+        name: "UnlabelParameterVersion",
+        input: &UNLABEL_PARAMETER_VERSION_REQUEST,
+        output: Some(&UNLABEL_PARAMETER_VERSION_RESULT),
+        errors: &[
+            &ERROR_INTERNAL_SERVER_ERROR,
+            &ERROR_TOO_MANY_UPDATES,
+            &ERROR_PARAMETER_NOT_FOUND,
+            &ERROR_PARAMETER_VERSION_NOT_FOUND,
+        ],
+    },
 ];
 
 static ERRORS: &[&ErrorShape] = &[
+    &ERROR_HIERARCHY_LEVEL_LIMIT_EXCEEDED_EXCEPTION,
+    &ERROR_HIERARCHY_TYPE_MISMATCH_EXCEPTION,
+    &ERROR_INCOMPATIBLE_POLICY_EXCEPTION,
     &ERROR_INTERNAL_SERVER_ERROR,
     &ERROR_INVALID_ACTIVATION,
     &ERROR_INVALID_ACTIVATION_ID,
+    &ERROR_INVALID_ALLOWED_PATTERN_EXCEPTION,
     &ERROR_INVALID_FILTER,
+    &ERROR_INVALID_FILTER_KEY,
+    &ERROR_INVALID_FILTER_OPTION,
+    &ERROR_INVALID_FILTER_VALUE,
     &ERROR_INVALID_KEY_ID,
     &ERROR_INVALID_NEXT_TOKEN,
     &ERROR_INVALID_PARAMETERS,
+    &ERROR_INVALID_POLICY_ATTRIBUTE_EXCEPTION,
+    &ERROR_INVALID_POLICY_TYPE_EXCEPTION,
+    &ERROR_INVALID_RESOURCE_ID,
+    &ERROR_INVALID_RESOURCE_TYPE,
+    &ERROR_PARAMETER_ALREADY_EXISTS,
+    &ERROR_PARAMETER_LIMIT_EXCEEDED,
+    &ERROR_PARAMETER_MAX_VERSION_LIMIT_EXCEEDED,
     &ERROR_PARAMETER_NOT_FOUND,
+    &ERROR_PARAMETER_PATTERN_MISMATCH_EXCEPTION,
+    &ERROR_PARAMETER_VERSION_LABEL_LIMIT_EXCEEDED,
     &ERROR_PARAMETER_VERSION_NOT_FOUND,
+    &ERROR_POLICIES_LIMIT_EXCEEDED_EXCEPTION,
+    &ERROR_TOO_MANY_TAGS_ERROR,
     &ERROR_TOO_MANY_UPDATES,
+    &ERROR_UNSUPPORTED_PARAMETER_TYPE,
 ];
 
 static ACTIVATION: Struct = Struct {
@@ -96,6 +243,19 @@ static ACTIVATION_ID: Text = Text {
 
 static ACTIVATION_LIST: List =
     List { item: Shape::Structure(&ACTIVATION), item_name: "member", flattened: false, min: None, max: None };
+
+static ADD_TAGS_TO_RESOURCE_REQUEST: Struct = Struct {
+    name: "AddTagsToResourceRequest",
+    members: &[
+        req("ResourceId", Shape::String(&ANY_TEXT)),
+        req("ResourceType", Shape::String(&RESOURCE_TYPE_FOR_TAGGING)),
+        req("Tags", Shape::List(&TAG_LIST)),
+    ],
+};
+
+static ADD_TAGS_TO_RESOURCE_RESULT: Struct = Struct { name: "AddTagsToResourceResult", members: &[] };
+
+static ALLOWED_PATTERN: Text = Text { min: Some(0), max: Some(1024), pattern: None, values: &[] };
 
 static CREATE_ACTIVATION_REQUEST: Struct = Struct {
     name: "CreateActivationRequest",
@@ -130,6 +290,22 @@ static DELETE_ACTIVATION_REQUEST: Struct =
 
 static DELETE_ACTIVATION_RESULT: Struct = Struct { name: "DeleteActivationResult", members: &[] };
 
+static DELETE_PARAMETER_REQUEST: Struct =
+    Struct { name: "DeleteParameterRequest", members: &[req("Name", Shape::String(&PS_PARAMETER_NAME))] };
+
+static DELETE_PARAMETER_RESULT: Struct = Struct { name: "DeleteParameterResult", members: &[] };
+
+static DELETE_PARAMETERS_REQUEST: Struct =
+    Struct { name: "DeleteParametersRequest", members: &[req("Names", Shape::List(&PARAMETER_NAME_LIST))] };
+
+static DELETE_PARAMETERS_RESULT: Struct = Struct {
+    name: "DeleteParametersResult",
+    members: &[
+        opt("DeletedParameters", Shape::List(&PARAMETER_NAME_LIST)),
+        opt("InvalidParameters", Shape::List(&PARAMETER_NAME_LIST)),
+    ],
+};
+
 static DESCRIBE_ACTIVATIONS_FILTER: Struct = Struct {
     name: "DescribeActivationsFilter",
     members: &[
@@ -163,6 +339,37 @@ static DESCRIBE_ACTIVATIONS_RESULT: Struct = Struct {
     members: &[opt("ActivationList", Shape::List(&ACTIVATION_LIST)), opt("NextToken", Shape::String(&ANY_TEXT))],
 };
 
+static DESCRIBE_PARAMETERS_REQUEST: Struct = Struct {
+    name: "DescribeParametersRequest",
+    members: &[
+        opt("Filters", Shape::List(&PARAMETERS_FILTER_LIST)),
+        opt("MaxResults", Shape::Integer(&MAX_RESULTS)),
+        opt("NextToken", Shape::String(&ANY_TEXT)),
+        opt("ParameterFilters", Shape::List(&PARAMETER_STRING_FILTER_LIST)),
+        opt("Shared", Shape::Boolean),
+    ],
+};
+
+static DESCRIBE_PARAMETERS_RESULT: Struct = Struct {
+    name: "DescribeParametersResult",
+    members: &[opt("NextToken", Shape::String(&ANY_TEXT)), opt("Parameters", Shape::List(&PARAMETER_METADATA_LIST))],
+};
+
+static GET_PARAMETER_HISTORY_REQUEST: Struct = Struct {
+    name: "GetParameterHistoryRequest",
+    members: &[
+        opt("MaxResults", Shape::Integer(&MAX_RESULTS)),
+        req("Name", Shape::String(&PS_PARAMETER_NAME)),
+        opt("NextToken", Shape::String(&ANY_TEXT)),
+        opt("WithDecryption", Shape::Boolean),
+    ],
+};
+
+static GET_PARAMETER_HISTORY_RESULT: Struct = Struct {
+    name: "GetParameterHistoryResult",
+    members: &[opt("NextToken", Shape::String(&ANY_TEXT)), opt("Parameters", Shape::List(&PARAMETER_HISTORY_LIST))],
+};
+
 static GET_PARAMETER_REQUEST: Struct = Struct {
     name: "GetParameterRequest",
     members: &[req("Name", Shape::String(&PS_PARAMETER_NAME)), opt("WithDecryption", Shape::Boolean)],
@@ -171,7 +378,69 @@ static GET_PARAMETER_REQUEST: Struct = Struct {
 static GET_PARAMETER_RESULT: Struct =
     Struct { name: "GetParameterResult", members: &[opt("Parameter", Shape::Structure(&PARAMETER))] };
 
+static GET_PARAMETERS_BY_PATH_MAX_RESULTS: Range = Range { min: Some(1), max: Some(10) };
+
+static GET_PARAMETERS_BY_PATH_REQUEST: Struct = Struct {
+    name: "GetParametersByPathRequest",
+    members: &[
+        opt("MaxResults", Shape::Integer(&GET_PARAMETERS_BY_PATH_MAX_RESULTS)),
+        opt("NextToken", Shape::String(&ANY_TEXT)),
+        opt("ParameterFilters", Shape::List(&PARAMETER_STRING_FILTER_LIST)),
+        req("Path", Shape::String(&PS_PARAMETER_NAME)),
+        opt("Recursive", Shape::Boolean),
+        opt("WithDecryption", Shape::Boolean),
+    ],
+};
+
+static GET_PARAMETERS_BY_PATH_RESULT: Struct = Struct {
+    name: "GetParametersByPathResult",
+    members: &[opt("NextToken", Shape::String(&ANY_TEXT)), opt("Parameters", Shape::List(&PARAMETER_LIST))],
+};
+
+static GET_PARAMETERS_REQUEST: Struct = Struct {
+    name: "GetParametersRequest",
+    members: &[req("Names", Shape::List(&PARAMETER_NAME_LIST)), opt("WithDecryption", Shape::Boolean)],
+};
+
+static GET_PARAMETERS_RESULT: Struct = Struct {
+    name: "GetParametersResult",
+    members: &[
+        opt("InvalidParameters", Shape::List(&PARAMETER_NAME_LIST)),
+        opt("Parameters", Shape::List(&PARAMETER_LIST)),
+    ],
+};
+
+static HIERARCHY_LEVEL_LIMIT_EXCEEDED_EXCEPTION: Struct =
+    Struct { name: "HierarchyLevelLimitExceededException", members: &[opt("message", Shape::String(&ANY_TEXT))] };
+
+static ERROR_HIERARCHY_LEVEL_LIMIT_EXCEEDED_EXCEPTION: ErrorShape = ErrorShape {
+    name: "HierarchyLevelLimitExceededException",
+    code: "HierarchyLevelLimitExceededException",
+    status: 400,
+    shape: &HIERARCHY_LEVEL_LIMIT_EXCEEDED_EXCEPTION,
+};
+
+static HIERARCHY_TYPE_MISMATCH_EXCEPTION: Struct =
+    Struct { name: "HierarchyTypeMismatchException", members: &[opt("message", Shape::String(&ANY_TEXT))] };
+
+static ERROR_HIERARCHY_TYPE_MISMATCH_EXCEPTION: ErrorShape = ErrorShape {
+    name: "HierarchyTypeMismatchException",
+    code: "HierarchyTypeMismatchException",
+    status: 400,
+    shape: &HIERARCHY_TYPE_MISMATCH_EXCEPTION,
+};
+
 static IAM_ROLE: Text = Text { min: None, max: Some(64), pattern: None, values: &[] };
+
+static INCOMPATIBLE_POLICY_EXCEPTION: Struct =
+    Struct { name: "IncompatiblePolicyException", members: &[opt("message", Shape::String(&ANY_TEXT))] };
+
+static ERROR_INCOMPATIBLE_POLICY_EXCEPTION: ErrorShape = ErrorShape {
+    name: "IncompatiblePolicyException",
+    code: "IncompatiblePolicyException",
+    status: 400,
+    shape: &INCOMPATIBLE_POLICY_EXCEPTION,
+};
 
 static INTERNAL_SERVER_ERROR: Struct =
     Struct { name: "InternalServerError", members: &[opt("Message", Shape::String(&ANY_TEXT))] };
@@ -191,10 +460,37 @@ static INVALID_ACTIVATION_ID: Struct =
 static ERROR_INVALID_ACTIVATION_ID: ErrorShape =
     ErrorShape { name: "InvalidActivationId", code: "InvalidActivationId", status: 400, shape: &INVALID_ACTIVATION_ID };
 
+static INVALID_ALLOWED_PATTERN_EXCEPTION: Struct =
+    Struct { name: "InvalidAllowedPatternException", members: &[opt("message", Shape::String(&ANY_TEXT))] };
+
+static ERROR_INVALID_ALLOWED_PATTERN_EXCEPTION: ErrorShape = ErrorShape {
+    name: "InvalidAllowedPatternException",
+    code: "InvalidAllowedPatternException",
+    status: 400,
+    shape: &INVALID_ALLOWED_PATTERN_EXCEPTION,
+};
+
 static INVALID_FILTER: Struct = Struct { name: "InvalidFilter", members: &[opt("Message", Shape::String(&ANY_TEXT))] };
 
 static ERROR_INVALID_FILTER: ErrorShape =
     ErrorShape { name: "InvalidFilter", code: "InvalidFilter", status: 400, shape: &INVALID_FILTER };
+
+static INVALID_FILTER_KEY: Struct = Struct { name: "InvalidFilterKey", members: &[] };
+
+static ERROR_INVALID_FILTER_KEY: ErrorShape =
+    ErrorShape { name: "InvalidFilterKey", code: "InvalidFilterKey", status: 400, shape: &INVALID_FILTER_KEY };
+
+static INVALID_FILTER_OPTION: Struct =
+    Struct { name: "InvalidFilterOption", members: &[opt("message", Shape::String(&ANY_TEXT))] };
+
+static ERROR_INVALID_FILTER_OPTION: ErrorShape =
+    ErrorShape { name: "InvalidFilterOption", code: "InvalidFilterOption", status: 400, shape: &INVALID_FILTER_OPTION };
+
+static INVALID_FILTER_VALUE: Struct =
+    Struct { name: "InvalidFilterValue", members: &[opt("Message", Shape::String(&ANY_TEXT))] };
+
+static ERROR_INVALID_FILTER_VALUE: ErrorShape =
+    ErrorShape { name: "InvalidFilterValue", code: "InvalidFilterValue", status: 400, shape: &INVALID_FILTER_VALUE };
 
 static INVALID_KEY_ID: Struct = Struct { name: "InvalidKeyId", members: &[opt("message", Shape::String(&ANY_TEXT))] };
 
@@ -213,6 +509,67 @@ static INVALID_PARAMETERS: Struct =
 static ERROR_INVALID_PARAMETERS: ErrorShape =
     ErrorShape { name: "InvalidParameters", code: "InvalidParameters", status: 400, shape: &INVALID_PARAMETERS };
 
+static INVALID_POLICY_ATTRIBUTE_EXCEPTION: Struct =
+    Struct { name: "InvalidPolicyAttributeException", members: &[opt("message", Shape::String(&ANY_TEXT))] };
+
+static ERROR_INVALID_POLICY_ATTRIBUTE_EXCEPTION: ErrorShape = ErrorShape {
+    name: "InvalidPolicyAttributeException",
+    code: "InvalidPolicyAttributeException",
+    status: 400,
+    shape: &INVALID_POLICY_ATTRIBUTE_EXCEPTION,
+};
+
+static INVALID_POLICY_TYPE_EXCEPTION: Struct =
+    Struct { name: "InvalidPolicyTypeException", members: &[opt("message", Shape::String(&ANY_TEXT))] };
+
+static ERROR_INVALID_POLICY_TYPE_EXCEPTION: ErrorShape = ErrorShape {
+    name: "InvalidPolicyTypeException",
+    code: "InvalidPolicyTypeException",
+    status: 400,
+    shape: &INVALID_POLICY_TYPE_EXCEPTION,
+};
+
+static INVALID_RESOURCE_ID: Struct = Struct { name: "InvalidResourceId", members: &[] };
+
+static ERROR_INVALID_RESOURCE_ID: ErrorShape =
+    ErrorShape { name: "InvalidResourceId", code: "InvalidResourceId", status: 400, shape: &INVALID_RESOURCE_ID };
+
+static INVALID_RESOURCE_TYPE: Struct = Struct { name: "InvalidResourceType", members: &[] };
+
+static ERROR_INVALID_RESOURCE_TYPE: ErrorShape =
+    ErrorShape { name: "InvalidResourceType", code: "InvalidResourceType", status: 400, shape: &INVALID_RESOURCE_TYPE };
+
+static KEY_LIST: List =
+    List { item: Shape::String(&TAG_KEY), item_name: "member", flattened: false, min: None, max: None };
+
+static LABEL_PARAMETER_VERSION_REQUEST: Struct = Struct {
+    name: "LabelParameterVersionRequest",
+    members: &[
+        req("Labels", Shape::List(&PARAMETER_LABEL_LIST)),
+        req("Name", Shape::String(&PS_PARAMETER_NAME)),
+        opt("ParameterVersion", Shape::Long(&ANY_RANGE)),
+    ],
+};
+
+static LABEL_PARAMETER_VERSION_RESULT: Struct = Struct {
+    name: "LabelParameterVersionResult",
+    members: &[
+        opt("InvalidLabels", Shape::List(&PARAMETER_LABEL_LIST)),
+        opt("ParameterVersion", Shape::Long(&ANY_RANGE)),
+    ],
+};
+
+static LIST_TAGS_FOR_RESOURCE_REQUEST: Struct = Struct {
+    name: "ListTagsForResourceRequest",
+    members: &[
+        req("ResourceId", Shape::String(&ANY_TEXT)),
+        req("ResourceType", Shape::String(&RESOURCE_TYPE_FOR_TAGGING)),
+    ],
+};
+
+static LIST_TAGS_FOR_RESOURCE_RESULT: Struct =
+    Struct { name: "ListTagsForResourceResult", members: &[opt("TagList", Shape::List(&TAG_LIST))] };
+
 static MAX_RESULTS: Range = Range { min: Some(1), max: Some(50) };
 
 static PS_PARAMETER_NAME: Text = Text { min: Some(1), max: Some(2048), pattern: None, values: &[] };
@@ -229,12 +586,115 @@ static PARAMETER: Struct = Struct {
         opt("Selector", Shape::String(&PS_PARAMETER_SELECTOR)),
         opt("SourceResult", Shape::String(&ANY_TEXT)),
         opt("Type", Shape::String(&PARAMETER_TYPE)),
-        opt("Value", Shape::String(&ANY_TEXT)),
+        opt("Value", Shape::String(&ANY_TEXT)).secret(),
         opt("Version", Shape::Long(&ANY_RANGE)),
     ],
 };
 
+static PARAMETER_ALREADY_EXISTS: Struct =
+    Struct { name: "ParameterAlreadyExists", members: &[opt("message", Shape::String(&ANY_TEXT))] };
+
+static ERROR_PARAMETER_ALREADY_EXISTS: ErrorShape = ErrorShape {
+    name: "ParameterAlreadyExists",
+    code: "ParameterAlreadyExists",
+    status: 400,
+    shape: &PARAMETER_ALREADY_EXISTS,
+};
+
 static PARAMETER_DATA_TYPE: Text = Text { min: Some(0), max: Some(128), pattern: None, values: &[] };
+
+static PARAMETER_DESCRIPTION: Text = Text { min: Some(0), max: Some(1024), pattern: None, values: &[] };
+
+static PARAMETER_HISTORY: Struct = Struct {
+    name: "ParameterHistory",
+    members: &[
+        opt("AllowedPattern", Shape::String(&ALLOWED_PATTERN)),
+        opt("DataType", Shape::String(&PARAMETER_DATA_TYPE)),
+        opt("Description", Shape::String(&PARAMETER_DESCRIPTION)),
+        opt("KeyId", Shape::String(&PARAMETER_KEY_ID)),
+        opt("Labels", Shape::List(&PARAMETER_LABEL_LIST)),
+        opt("LastModifiedDate", Shape::Timestamp(TimestampFormat::EpochSeconds)),
+        opt("LastModifiedUser", Shape::String(&ANY_TEXT)),
+        opt("Name", Shape::String(&PS_PARAMETER_NAME)),
+        opt("Policies", Shape::List(&PARAMETER_POLICY_LIST)),
+        opt("Tier", Shape::String(&PARAMETER_TIER)),
+        opt("Type", Shape::String(&PARAMETER_TYPE)),
+        opt("Value", Shape::String(&ANY_TEXT)).secret(),
+        opt("Version", Shape::Long(&ANY_RANGE)),
+    ],
+};
+
+static PARAMETER_HISTORY_LIST: List =
+    List { item: Shape::Structure(&PARAMETER_HISTORY), item_name: "member", flattened: false, min: None, max: None };
+
+static PARAMETER_INLINE_POLICY: Struct = Struct {
+    name: "ParameterInlinePolicy",
+    members: &[
+        opt("PolicyStatus", Shape::String(&ANY_TEXT)),
+        opt("PolicyText", Shape::String(&ANY_TEXT)),
+        opt("PolicyType", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static PARAMETER_KEY_ID: Text =
+    Text { min: Some(1), max: Some(256), pattern: Some(Pattern::new("^([a-zA-Z0-9:/_-]+)$")), values: &[] };
+
+static PARAMETER_LABEL: Text = Text { min: Some(1), max: Some(100), pattern: None, values: &[] };
+
+static PARAMETER_LABEL_LIST: List =
+    List { item: Shape::String(&PARAMETER_LABEL), item_name: "member", flattened: false, min: Some(1), max: Some(10) };
+
+static PARAMETER_LIMIT_EXCEEDED: Struct =
+    Struct { name: "ParameterLimitExceeded", members: &[opt("message", Shape::String(&ANY_TEXT))] };
+
+static ERROR_PARAMETER_LIMIT_EXCEEDED: ErrorShape = ErrorShape {
+    name: "ParameterLimitExceeded",
+    code: "ParameterLimitExceeded",
+    status: 400,
+    shape: &PARAMETER_LIMIT_EXCEEDED,
+};
+
+static PARAMETER_LIST: List =
+    List { item: Shape::Structure(&PARAMETER), item_name: "member", flattened: false, min: None, max: None };
+
+static PARAMETER_MAX_VERSION_LIMIT_EXCEEDED: Struct =
+    Struct { name: "ParameterMaxVersionLimitExceeded", members: &[opt("message", Shape::String(&ANY_TEXT))] };
+
+static ERROR_PARAMETER_MAX_VERSION_LIMIT_EXCEEDED: ErrorShape = ErrorShape {
+    name: "ParameterMaxVersionLimitExceeded",
+    code: "ParameterMaxVersionLimitExceeded",
+    status: 400,
+    shape: &PARAMETER_MAX_VERSION_LIMIT_EXCEEDED,
+};
+
+static PARAMETER_METADATA: Struct = Struct {
+    name: "ParameterMetadata",
+    members: &[
+        opt("ARN", Shape::String(&ANY_TEXT)),
+        opt("AllowedPattern", Shape::String(&ALLOWED_PATTERN)),
+        opt("DataType", Shape::String(&PARAMETER_DATA_TYPE)),
+        opt("Description", Shape::String(&PARAMETER_DESCRIPTION)),
+        opt("KeyId", Shape::String(&PARAMETER_KEY_ID)),
+        opt("LastModifiedDate", Shape::Timestamp(TimestampFormat::EpochSeconds)),
+        opt("LastModifiedUser", Shape::String(&ANY_TEXT)),
+        opt("Name", Shape::String(&PS_PARAMETER_NAME)),
+        opt("Policies", Shape::List(&PARAMETER_POLICY_LIST)),
+        opt("Tier", Shape::String(&PARAMETER_TIER)),
+        opt("Type", Shape::String(&PARAMETER_TYPE)),
+        opt("Version", Shape::Long(&ANY_RANGE)),
+    ],
+};
+
+static PARAMETER_METADATA_LIST: List =
+    List { item: Shape::Structure(&PARAMETER_METADATA), item_name: "member", flattened: false, min: None, max: None };
+
+static PARAMETER_NAME_LIST: List = List {
+    item: Shape::String(&PS_PARAMETER_NAME),
+    item_name: "member",
+    flattened: false,
+    min: Some(1),
+    max: Some(10),
+};
 
 static PARAMETER_NOT_FOUND: Struct =
     Struct { name: "ParameterNotFound", members: &[opt("message", Shape::String(&ANY_TEXT))] };
@@ -242,8 +702,77 @@ static PARAMETER_NOT_FOUND: Struct =
 static ERROR_PARAMETER_NOT_FOUND: ErrorShape =
     ErrorShape { name: "ParameterNotFound", code: "ParameterNotFound", status: 400, shape: &PARAMETER_NOT_FOUND };
 
+static PARAMETER_PATTERN_MISMATCH_EXCEPTION: Struct =
+    Struct { name: "ParameterPatternMismatchException", members: &[opt("message", Shape::String(&ANY_TEXT))] };
+
+static ERROR_PARAMETER_PATTERN_MISMATCH_EXCEPTION: ErrorShape = ErrorShape {
+    name: "ParameterPatternMismatchException",
+    code: "ParameterPatternMismatchException",
+    status: 400,
+    shape: &PARAMETER_PATTERN_MISMATCH_EXCEPTION,
+};
+
+static PARAMETER_POLICIES: Text = Text { min: Some(1), max: Some(4096), pattern: None, values: &[] };
+
+static PARAMETER_POLICY_LIST: List = List {
+    item: Shape::Structure(&PARAMETER_INLINE_POLICY),
+    item_name: "member",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static PARAMETER_STRING_FILTER: Struct = Struct {
+    name: "ParameterStringFilter",
+    members: &[
+        req("Key", Shape::String(&PARAMETER_STRING_FILTER_KEY)),
+        opt("Option", Shape::String(&PARAMETER_STRING_QUERY_OPTION)),
+        opt("Values", Shape::List(&PARAMETER_STRING_FILTER_VALUE_LIST)),
+    ],
+};
+
+static PARAMETER_STRING_FILTER_KEY: Text = Text {
+    min: Some(1),
+    max: Some(132),
+    pattern: Some(Pattern::new("^(tag:.+|Name|Type|KeyId|Path|Label|Tier|DataType)$")),
+    values: &[],
+};
+
+static PARAMETER_STRING_FILTER_LIST: List = List {
+    item: Shape::Structure(&PARAMETER_STRING_FILTER),
+    item_name: "member",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static PARAMETER_STRING_FILTER_VALUE: Text = Text { min: Some(1), max: Some(1024), pattern: None, values: &[] };
+
+static PARAMETER_STRING_FILTER_VALUE_LIST: List = List {
+    item: Shape::String(&PARAMETER_STRING_FILTER_VALUE),
+    item_name: "member",
+    flattened: false,
+    min: Some(1),
+    max: Some(50),
+};
+
+static PARAMETER_STRING_QUERY_OPTION: Text = Text { min: Some(1), max: Some(10), pattern: None, values: &[] };
+
+static PARAMETER_TIER: Text =
+    Text { min: None, max: None, pattern: None, values: &["Standard", "Advanced", "Intelligent-Tiering"] };
+
 static PARAMETER_TYPE: Text =
     Text { min: None, max: None, pattern: None, values: &["String", "StringList", "SecureString"] };
+
+static PARAMETER_VERSION_LABEL_LIMIT_EXCEEDED: Struct =
+    Struct { name: "ParameterVersionLabelLimitExceeded", members: &[opt("message", Shape::String(&ANY_TEXT))] };
+
+static ERROR_PARAMETER_VERSION_LABEL_LIMIT_EXCEEDED: ErrorShape = ErrorShape {
+    name: "ParameterVersionLabelLimitExceeded",
+    code: "ParameterVersionLabelLimitExceeded",
+    status: 400,
+    shape: &PARAMETER_VERSION_LABEL_LIMIT_EXCEEDED,
+};
 
 static PARAMETER_VERSION_NOT_FOUND: Struct =
     Struct { name: "ParameterVersionNotFound", members: &[opt("message", Shape::String(&ANY_TEXT))] };
@@ -253,6 +782,61 @@ static ERROR_PARAMETER_VERSION_NOT_FOUND: ErrorShape = ErrorShape {
     code: "ParameterVersionNotFound",
     status: 400,
     shape: &PARAMETER_VERSION_NOT_FOUND,
+};
+
+static PARAMETERS_FILTER: Struct = Struct {
+    name: "ParametersFilter",
+    members: &[
+        req("Key", Shape::String(&PARAMETERS_FILTER_KEY)),
+        req("Values", Shape::List(&PARAMETERS_FILTER_VALUE_LIST)),
+    ],
+};
+
+static PARAMETERS_FILTER_KEY: Text = Text { min: None, max: None, pattern: None, values: &["Name", "Type", "KeyId"] };
+
+static PARAMETERS_FILTER_LIST: List =
+    List { item: Shape::Structure(&PARAMETERS_FILTER), item_name: "member", flattened: false, min: None, max: None };
+
+static PARAMETERS_FILTER_VALUE: Text = Text { min: Some(1), max: Some(1024), pattern: None, values: &[] };
+
+static PARAMETERS_FILTER_VALUE_LIST: List = List {
+    item: Shape::String(&PARAMETERS_FILTER_VALUE),
+    item_name: "member",
+    flattened: false,
+    min: Some(1),
+    max: Some(50),
+};
+
+static POLICIES_LIMIT_EXCEEDED_EXCEPTION: Struct =
+    Struct { name: "PoliciesLimitExceededException", members: &[opt("message", Shape::String(&ANY_TEXT))] };
+
+static ERROR_POLICIES_LIMIT_EXCEEDED_EXCEPTION: ErrorShape = ErrorShape {
+    name: "PoliciesLimitExceededException",
+    code: "PoliciesLimitExceededException",
+    status: 400,
+    shape: &POLICIES_LIMIT_EXCEEDED_EXCEPTION,
+};
+
+static PUT_PARAMETER_REQUEST: Struct = Struct {
+    name: "PutParameterRequest",
+    members: &[
+        opt("AllowedPattern", Shape::String(&ALLOWED_PATTERN)),
+        opt("DataType", Shape::String(&PARAMETER_DATA_TYPE)),
+        opt("Description", Shape::String(&PARAMETER_DESCRIPTION)),
+        opt("KeyId", Shape::String(&PARAMETER_KEY_ID)),
+        req("Name", Shape::String(&PS_PARAMETER_NAME)),
+        opt("Overwrite", Shape::Boolean),
+        opt("Policies", Shape::String(&PARAMETER_POLICIES)),
+        opt("Tags", Shape::List(&TAG_LIST)),
+        opt("Tier", Shape::String(&PARAMETER_TIER)),
+        opt("Type", Shape::String(&PARAMETER_TYPE)),
+        req("Value", Shape::String(&ANY_TEXT)).secret(),
+    ],
+};
+
+static PUT_PARAMETER_RESULT: Struct = Struct {
+    name: "PutParameterResult",
+    members: &[opt("Tier", Shape::String(&PARAMETER_TIER)), opt("Version", Shape::Long(&ANY_RANGE))],
 };
 
 static REGISTRATION_LIMIT: Range = Range { min: Some(1), max: Some(1000) };
@@ -281,6 +865,35 @@ static REGISTRATION_METADATA_VALUE: Text =
 
 static REGISTRATIONS_COUNT: Range = Range { min: Some(1), max: Some(1000) };
 
+static REMOVE_TAGS_FROM_RESOURCE_REQUEST: Struct = Struct {
+    name: "RemoveTagsFromResourceRequest",
+    members: &[
+        req("ResourceId", Shape::String(&ANY_TEXT)),
+        req("ResourceType", Shape::String(&RESOURCE_TYPE_FOR_TAGGING)),
+        req("TagKeys", Shape::List(&KEY_LIST)),
+    ],
+};
+
+static REMOVE_TAGS_FROM_RESOURCE_RESULT: Struct = Struct { name: "RemoveTagsFromResourceResult", members: &[] };
+
+static RESOURCE_TYPE_FOR_TAGGING: Text = Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &[
+        "Document",
+        "ManagedInstance",
+        "MaintenanceWindow",
+        "Parameter",
+        "PatchBaseline",
+        "OpsItem",
+        "OpsMetadata",
+        "Automation",
+        "Association",
+        "CloudConnector",
+    ],
+};
+
 static STRING_LIST: List =
     List { item: Shape::String(&ANY_TEXT), item_name: "member", flattened: false, min: None, max: None };
 
@@ -304,8 +917,40 @@ static TAG_VALUE: Text = Text {
     values: &[],
 };
 
+static TOO_MANY_TAGS_ERROR: Struct = Struct { name: "TooManyTagsError", members: &[] };
+
+static ERROR_TOO_MANY_TAGS_ERROR: ErrorShape =
+    ErrorShape { name: "TooManyTagsError", code: "TooManyTagsError", status: 400, shape: &TOO_MANY_TAGS_ERROR };
+
 static TOO_MANY_UPDATES: Struct =
     Struct { name: "TooManyUpdates", members: &[opt("Message", Shape::String(&ANY_TEXT))] };
 
 static ERROR_TOO_MANY_UPDATES: ErrorShape =
     ErrorShape { name: "TooManyUpdates", code: "TooManyUpdates", status: 400, shape: &TOO_MANY_UPDATES };
+
+static UNLABEL_PARAMETER_VERSION_REQUEST: Struct = Struct {
+    name: "UnlabelParameterVersionRequest",
+    members: &[
+        req("Labels", Shape::List(&PARAMETER_LABEL_LIST)),
+        req("Name", Shape::String(&PS_PARAMETER_NAME)),
+        req("ParameterVersion", Shape::Long(&ANY_RANGE)),
+    ],
+};
+
+static UNLABEL_PARAMETER_VERSION_RESULT: Struct = Struct {
+    name: "UnlabelParameterVersionResult",
+    members: &[
+        opt("InvalidLabels", Shape::List(&PARAMETER_LABEL_LIST)),
+        opt("RemovedLabels", Shape::List(&PARAMETER_LABEL_LIST)),
+    ],
+};
+
+static UNSUPPORTED_PARAMETER_TYPE: Struct =
+    Struct { name: "UnsupportedParameterType", members: &[opt("message", Shape::String(&ANY_TEXT))] };
+
+static ERROR_UNSUPPORTED_PARAMETER_TYPE: ErrorShape = ErrorShape {
+    name: "UnsupportedParameterType",
+    code: "UnsupportedParameterType",
+    status: 400,
+    shape: &UNSUPPORTED_PARAMETER_TYPE,
+};
