@@ -24,6 +24,8 @@ pub struct ContainerSpec {
     pub args: Vec<String>,
     /// The full environment, each `NAME=value` ([`crate::ImageConfig::environment`]). `HOSTNAME` is added if absent.
     pub env: Vec<String>,
+    /// More of it, of other names, that no disk is to hold.
+    pub secret_env: SecretEnv,
     /// Working directory, made if absent; empty means `/`.
     pub cwd: String,
     /// `user`, `uid`, `user:group`, `uid:gid` in any mixture, looked up in the image; empty means root.
@@ -83,6 +85,7 @@ impl ContainerSpec {
             oci_runtime: OciRuntime::default(),
             args,
             env: Vec::new(),
+            secret_env: SecretEnv::default(),
             cwd: String::new(),
             user: String::new(),
             hostname: id.clone(),
@@ -107,6 +110,16 @@ impl ContainerSpec {
             seccomp: true,
             id,
         }
+    }
+}
+
+/// Variables, each `NAME=value`, that nothing shows.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct SecretEnv(pub Vec<String>);
+
+impl std::fmt::Debug for SecretEnv {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} variables", self.0.len())
     }
 }
 

@@ -31,6 +31,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// The kernel's bound of a socket's path, with its terminating zero and our longest suffix (`.ttrpc`) taken off.
 const LONGEST_SOCKET: usize = 108 - 1 - 6;
 
+/// What its environment says of one that has our front before its programs. The number is that of what the front can do.
+const FRONT: (&str, &str) = ("LONGSHORE_FRONT", "1");
 /// The programs that `src/front` stands before.
 const FRONTED: [&str; 2] = ["runc", "containerd-shim-runc-v2"];
 
@@ -184,6 +186,15 @@ async fn listener(socket: &Path) -> Result<u32, RuntimeError> {
     pid.and_then(|p| u32::try_from(p).ok()).ok_or_else(|| RuntimeError::Unavailable("no listening process".into()))
 }
 
+/// Whether the containerd that listens there was started by us, with a front that can do all that ours can. One that nobody can
+/// tell of was not.
+pub(crate) async fn has_front(socket: &Path) -> bool {
+    let Ok(pid) = listener(socket).await else { return false };
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let wanted = format!("{}={}", FRONT.0, FRONT.1);
+    environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+}
+
 #[allow(unsafe_code)] // pre_exec; the closure makes one async-signal-safe system call.
 #[allow(clippy::disallowed_methods)] // PATH and HOME are handed on, not read as configuration.
 fn start(config: &DaemonConfig, known: bool) -> Result<Child, RuntimeError> {
@@ -201,6 +212,7 @@ fn start(config: &DaemonConfig, known: bool) -> Result<Child, RuntimeError> {
         .arg(toml)
         .current_dir("/")
         .env("PATH", format!("{}:{}", fronts.display(), program_path()))
+        .env(FRONT.0, FRONT.1)
         .stdin(Stdio::null())
         .stdout(log.try_clone().map_err(failed)?)
         .stderr(log)

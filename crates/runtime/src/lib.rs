@@ -26,7 +26,7 @@ use futures::stream::BoxStream;
 pub use auth::RegistryAuth;
 pub use container::{
     BindMount, ContainerSpec, ContainerState, ContainerStats, ContainerStatus, ContainerSummary, DeviceMount, ExecEnd,
-    Network, Resources, RuntimeEvent, Tmpfs, Ulimit,
+    Network, Resources, RuntimeEvent, SecretEnv, Tmpfs, Ulimit,
 };
 pub use containerd::{Containerd, ContainerdConfig};
 pub use disk::{DiskError, DiskUsage, Disks};

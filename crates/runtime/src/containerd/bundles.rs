@@ -14,6 +14,18 @@ fn places(socket: &Path, namespace: &str, id: &str) -> Option<[PathBuf; 2]> {
     Some([dir.join("state"), dir.to_owned()].map(|state| state.join(PLUGIN).join(namespace).join(id)))
 }
 
+/// The document of a container that has one.
+pub(super) fn document(socket: &Path, namespace: &str, id: &str) -> io::Result<String> {
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for bundle in places(socket, namespace, id).into_iter().flatten() {
+        match std::fs::read_to_string(bundle.join("config.json")) {
+            Ok(document) => return Ok(document),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
 /// Removes the bundle of a container that has no task and no shim any more.
 pub(super) fn remove(socket: &Path, namespace: &str, id: &str) -> io::Result<()> {
     for bundle in places(socket, namespace, id).into_iter().flatten() {

@@ -14,7 +14,7 @@ use super::api::containerd::services::tasks::v1 as tasks;
 use super::api::containerd::types::Mount;
 use super::api::containerd::v1::types::{Process, Status as TaskState};
 use super::client::{Client, ask, ask_if, raw, trouble};
-use super::{Containerd, RUNTIME, SNAPSHOTTER, bundles, layer, machine, runsc, shims, store};
+use super::{Containerd, RUNTIME, SNAPSHOTTER, bundles, environment, layer, machine, runsc, shims, store};
 use crate::container::{ContainerSpec, ContainerState, ContainerStats, ContainerStatus, ContainerSummary};
 use crate::error::{CreateError, RuntimeError};
 use crate::image::{self, Image, Platform};
@@ -97,13 +97,22 @@ impl Containerd {
             Some(folder) => layer::on(folder, &mounts).map_err(|e| layer::failed(folder, &e))?,
         };
         let file = |name: &str| machine::file_of(&mounts, "etc", name);
-        let facts = Facts {
+        let mut facts = Facts {
+            secret_env: Vec::new(),
             identity: users::resolve(&spec.user, &file("passwd"), &file("group"))?,
             available: self.capabilities.clone(),
             init: spec.init.then(|| self.init.clone()),
             cgroup_v2: self.cgroups.is_v2(),
             devices: if spec.privileged { machine::devices() } else { machine::shown(&spec.devices)? },
         };
+        if spec.secret_env.0.iter().any(|variable| variable.contains('\0')) {
+            return Err(CreateError::InvalidSpec("a NUL byte in a secret".into()));
+        }
+        let token = u128::from_be_bytes(self.effects.bytes::<16>());
+        let handed = environment::hand_over(&self.socket, &spec.id, &spec.secret_env, token).await;
+        // Until the container is made.
+        let _handed;
+        (facts.secret_env, _handed) = handed.map_err(|e| CreateError::InvalidSpec(format!("its secrets: {e}")))?;
         let document = oci::document(spec, &facts)?.to_string();
         self.prepare_host(spec)?;
 
@@ -206,6 +215,7 @@ impl Containerd {
     }
 
     pub(super) async fn remove_container(&self, id: &str) -> Result<(), RuntimeError> {
+        environment::forget(&self.socket, id);
         let record = self.record(id).await?;
         let cgroup = record.and_then(|r| r.labels.get(CGROUP_LABEL).cloned());
         let had_task = self.remove_task(id, cgroup.as_deref()).await?;

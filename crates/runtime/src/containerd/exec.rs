@@ -15,6 +15,7 @@ use super::api::containerd::services::containers::v1 as containers;
 use super::api::containerd::services::tasks::v1 as tasks;
 use super::client::{ask_if, raw, trouble};
 use super::containers::{CGROUP_LABEL, made_by};
+use super::environment;
 use crate::container::ExecEnd;
 use crate::error::RuntimeError;
 
@@ -33,7 +34,7 @@ const PROCESS: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process
 impl Containerd {
     pub(super) async fn run_in(&self, id: &str, args: &[String], limit: Duration) -> Result<ExecEnd, RuntimeError> {
         let record = self.record(id).await?.ok_or_else(|| RuntimeError::NotFound(id.to_owned()))?;
-        let document = document(&record, args)?;
+        let document = self.document(&record, args)?;
         let started = {
             let _turn = self.execs.acquire().await.expect("the semaphore is never closed");
             self.begin(&record, &document).await?
@@ -55,6 +56,16 @@ impl Containerd {
         };
         self.clear_away(id).await?;
         Ok(end)
+    }
+
+    /// The document of a further process. What secrets the container has is told by its bundle, not by its record.
+    fn document(&self, record: &containers::Container, args: &[String]) -> Result<Vec<u8>, RuntimeError> {
+        let mut process = process(record, args)?;
+        if let Some(environment) = environment::of_bundle(&process, &self.socket, &self.namespace, &record.id) {
+            let gone = |e| RuntimeError::NotFound(format!("the environment of {}: {e}", record.id));
+            process["env"] = environment.map_err(gone)?;
+        }
+        Ok(process.to_string().into_bytes())
     }
 
     /// The pid of the process that runs now, or why it cannot.
@@ -147,13 +158,13 @@ impl Containerd {
 }
 
 /// The container's own process, with another command.
-fn document(record: &containers::Container, args: &[String]) -> Result<Vec<u8>, RuntimeError> {
+fn process(record: &containers::Container, args: &[String]) -> Result<serde_json::Value, RuntimeError> {
     let unreadable = || RuntimeError::Other(format!("the record of {} names no process", record.id));
     let spec = record.spec.as_ref().ok_or_else(unreadable)?;
     let mut spec: serde_json::Value = serde_json::from_slice(&spec.value).map_err(|_| unreadable())?;
     let mut process = spec.get_mut("process").map(serde_json::Value::take).ok_or_else(unreadable)?;
     process["args"] = args.into();
-    Ok(process.to_string().into_bytes())
+    Ok(process)
 }
 
 /// Whether the OCI runtime itself said no, rather than containerd or the connection to it.
@@ -180,9 +191,8 @@ mod tests {
         let spec = serde_json::json!({"process": {"args": ["/dev/init", "web"], "cwd": "/srv", "user": {"uid": 7}}});
         let spec = Any { type_url: String::new(), value: spec.to_string().into_bytes() };
         let record = containers::Container { spec: Some(spec), ..Default::default() };
-        let made = document(&record, &["true".to_owned(), "-x".to_owned()]).unwrap();
-        let made: serde_json::Value = serde_json::from_slice(&made).unwrap();
+        let made = process(&record, &["true".to_owned(), "-x".to_owned()]).unwrap();
         assert_eq!(made, serde_json::json!({"args": ["true", "-x"], "cwd": "/srv", "user": {"uid": 7}}));
-        assert!(document(&containers::Container::default(), &[]).is_err());
+        assert!(process(&containers::Container::default(), &[]).is_err());
     }
 }

@@ -5,6 +5,7 @@ mod bundles;
 mod client;
 mod containers;
 mod documents;
+mod environment;
 mod events;
 mod exec;
 mod identity;

@@ -5,12 +5,15 @@
 //! * the shim's `delete`, and the `runc delete --force` within it, clear away what a dead shim left. containerd has it done
 //!   after every container, because it takes a shim that was told to end for one that died; then nothing is left.
 //!
+//! Before the first of them it puts variables into the container's document that no disk may hold, see `environment`.
+//!
 //! Called as `runsc`, it says how gVisor is to be run here, which containerd's shim has no words for (docs/decisions/0019).
 //!
 //! All else, and whenever anything is not exactly as expected, it becomes the program of its name that follows in PATH, so
 //! nothing depends on it. Compiled by build.rs as a static program of its own, because it has to start fast.
 #![allow(unsafe_code)]
 
+mod environment;
 mod shim;
 
 use std::convert::Infallible;
@@ -37,6 +40,8 @@ const RUNC_ROOT: &str = "/run/containerd/runc";
 const RUNSC_FLAGS: [&str; 1] = ["--network=host"];
 /// The shell's code for a program that is not there.
 const NOT_FOUND: i32 = 127;
+/// A container that cannot be given what it needs.
+const NOT_DONE: i32 = 1;
 
 #[repr(C)]
 struct PollFd {
@@ -60,6 +65,13 @@ fn main() {
         let Err(error) = runsc(&name, arguments);
         eprintln!("runsc: {error}");
         exit(NOT_FOUND);
+    }
+    if name != "runc"
+        && words.last() == Some(&"start")
+        && let Err(error) = environment::fill(&words)
+    {
+        eprintln!("{}: {error}", name.display());
+        exit(NOT_DONE);
     }
     let done = match words.last() {
         _ if name == "runc" => start(&words),

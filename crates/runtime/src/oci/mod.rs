@@ -24,6 +24,8 @@ pub(crate) const DEFAULT_CPU_PERIOD_US: u64 = 100_000;
 /// What the document needs to know beyond the spec.
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
+    /// The specification's own, or what stands for it.
+    pub(crate) secret_env: Vec<String>,
     /// The user, looked up in the image.
     pub(crate) identity: Identity,
     /// What this machine can grant at most.
@@ -101,10 +103,12 @@ fn process(spec: &ContainerSpec, facts: &Facts) -> Result<Value, CreateError> {
         args.insert(0, INIT_TARGET.into());
     }
     let mut env = spec.env.clone();
-    if !env.iter().any(|e| e.starts_with("HOSTNAME=")) {
+    env.extend(facts.secret_env.iter().cloned());
+    let named = |name: &str| spec.env.iter().chain(&spec.secret_env.0).any(|variable| variable.starts_with(name));
+    if !named("HOSTNAME=") {
         env.push(format!("HOSTNAME={}", spec.hostname));
     }
-    if !env.iter().any(|e| e.starts_with("HOME=")) {
+    if !named("HOME=") {
         env.push(format!("HOME={}", facts.identity.home));
     }
     let capabilities = effective_capabilities(spec, facts)?;

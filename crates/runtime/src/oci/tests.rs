@@ -5,6 +5,7 @@ use crate::container::{BindMount, Resources, Tmpfs};
 
 fn facts() -> Facts {
     Facts {
+        secret_env: Vec::new(),
         identity: Identity { uid: 0, gid: 0, groups: vec![0], home: "/root".into() },
         available: CapabilitySet::from_mask(0x1ff_feff_ffff),
         init: None,
