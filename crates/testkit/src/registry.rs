@@ -29,12 +29,19 @@ const PORT_ATTEMPTS: usize = 20;
 const START_ATTEMPTS: usize = 600;
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
+/// Who may use a guarded registry, and the line of its password file: the password in bcrypt, which is all that the registry takes.
+pub const USER: &str = "puller";
+/// Their password.
+pub const PASSWORD: &str = "let-me-pull";
+const HTPASSWD: &str = "puller:$2y$05$LongshoreTestSaltWithuDSuBWjWp/QaMCdgeZkHwB14iuvKAFuW\n";
+
 /// A registry of its own, alone on `127.0.0.1:port`, and the images in it.
 #[derive(Debug)]
 pub struct Registry {
     dir: TempDir,
     process: Child,
     port: u16,
+    guarded: bool,
 }
 
 /// A layer for [`Registry::image_of_layer`].
@@ -56,15 +63,27 @@ impl Registry {
     /// # Errors
     /// If a program is missing (named with its package) or it does not come up.
     pub fn start() -> Result<Self> {
+        Self::start_as(false)
+    }
+
+    /// Starts an empty registry that serves nobody but [`USER`].
+    ///
+    /// # Errors
+    /// As [`Registry::start`].
+    pub fn start_guarded() -> Result<Self> {
+        Self::start_as(true)
+    }
+
+    fn start_as(guarded: bool) -> Result<Self> {
         for (program, package) in PROGRAMS {
             ensure!(is_there(program), "{program} is missing: apt-get install {package}");
         }
         let dir = TempDir::with_prefix("longshore-registry-")?;
         for _ in 0..PORT_ATTEMPTS {
             let port = free_port()?;
-            let mut process = spawn(dir.path(), port)?;
+            let mut process = spawn(dir.path(), port, guarded)?;
             if answers(&mut process, port)? {
-                return Ok(Self { dir, process, port });
+                return Ok(Self { dir, process, port, guarded });
             }
         }
         bail!("no registry came up: {}", fs::read_to_string(dir.path().join("log")).unwrap_or_default())
@@ -220,7 +239,13 @@ impl Registry {
     fn push(&self, layout: &Path, reference: &str) -> Result<()> {
         let source = format!("oci:{}:busybox", layout.display());
         let target = format!("docker://{reference}");
-        run("skopeo", &["copy", "--insecure-policy", "--dest-tls-verify=false", "--quiet", &source, &target])
+        let credentials = format!("{USER}:{PASSWORD}");
+        let mut arguments = vec!["copy", "--insecure-policy", "--dest-tls-verify=false", "--quiet"];
+        if self.guarded {
+            arguments.extend(["--dest-creds", &credentials]);
+        }
+        arguments.extend([source.as_str(), target.as_str()]);
+        run("skopeo", &arguments)
     }
 
     fn http(&self, method: &str, target: &str, headers: &[&str], body: &[u8]) -> Result<(String, Vec<u8>)> {
@@ -285,13 +310,18 @@ fn is_there(program: &str) -> bool {
         .any(|dir| Path::new(dir).join(program).is_file())
 }
 
-fn spawn(dir: &Path, port: u16) -> Result<Child> {
+fn spawn(dir: &Path, port: u16, guarded: bool) -> Result<Child> {
     let config = dir.join("registry.yml");
-    let text = format!(
+    let mut text = format!(
         "version: 0.1\nlog: {{level: warn}}\nstorage:\n  filesystem: {{rootdirectory: {}/storage}}\n  \
          delete: {{enabled: true}}\nhttp:\n  addr: 127.0.0.1:{port}\n",
         dir.display()
     );
+    if guarded {
+        let file = dir.join("htpasswd");
+        fs::write(&file, HTPASSWD)?;
+        text.push_str(&format!("auth:\n  htpasswd: {{realm: test, path: {}}}\n", file.display()));
+    }
     fs::write(&config, text)?;
     let log = fs::File::create(dir.join("log"))?;
     let mut command = Command::new("docker-registry");
