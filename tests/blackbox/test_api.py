@@ -129,7 +129,7 @@ class Definitions(Case):
 
     def test_what_is_not_honoured_is_refused_by_name(self):
         for member in (
-            {"secrets": [{"name": "A", "valueFrom": "arn:aws:ssm:::parameter/x"}]},
+            {"firelensConfiguration": {"type": "fluentbit"}},
             {"restartPolicy": {"enabled": True}},
             {"dependsOn": [{"containerName": "web", "condition": "START"}]},
             {"mountPoints": [{"sourceVolume": "v", "containerPath": "/v"}]},

@@ -12,6 +12,7 @@ mod frame;
 mod identity;
 mod message;
 mod network;
+mod provision;
 mod question;
 
 pub use frame::{FrameError, Framed, MAX_FRAME, MAX_JOIN_FRAME, Receiver, Sender, framed, framed_to_join};
@@ -24,6 +25,7 @@ pub use network::{
     AliasView, Aliases, InterfaceView, Keys, NameView, Names, Networks, SrvView, SubnetView, Views, VpcFacts, VpcNews,
     VpcView, Way,
 };
+pub use provision::{Login, Provided, Provision};
 pub use question::{Answer, Question};
 
 /// ALPN of a joining machine.

@@ -1,6 +1,7 @@
 //! What an agent asks on behalf of one of its tasks, and what the server answers. A server that answers says so in its
 //! [`Welcome`](crate::Welcome); others would not know the message.
 
+use crate::provision::Provision;
 use model::{Tags, TaskArn, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -28,13 +29,20 @@ pub enum Question {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         minutes: Option<i64>,
     },
+    /// What its containers are given. Asked by the agent itself, before it makes them.
+    Provision {
+        /// The task.
+        task: TaskArn,
+    },
 }
 
 impl Question {
     /// Whom it is about.
     pub fn task(&self) -> &TaskArn {
         match self {
-            Self::Tags { task } | Self::Protection { task } | Self::Protect { task, .. } => task,
+            Self::Tags { task } | Self::Protection { task } | Self::Protect { task, .. } | Self::Provision { task } => {
+                task
+            }
         }
     }
 }
@@ -54,6 +62,13 @@ pub enum Answer {
     Protection {
         /// Until when it is protected, if it is.
         until: Option<Timestamp>,
+    },
+    /// To `Provision`.
+    Provision(Provision),
+    /// To `Provision`: the task cannot start, and this is why.
+    Unprovided {
+        /// Its stop reason.
+        reason: String,
     },
     /// The API would have told a failure.
     Failure {

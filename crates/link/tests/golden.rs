@@ -4,8 +4,9 @@
 
 use link::{
     AgentMessage, AliasView, Answer, AssignedInterface, Assignment, Assignments, Goodbye, GoodbyeCode, Hello,
-    InterfaceView, JoinAnswer, JoinRefusal, JoinRequest, LogBatch, LogEvent, LogOutcome, NameView, Names, Networks,
-    PROTOCOL, Question, ServerMessage, SrvView, SubnetView, VpcFacts, VpcNews, Way, Welcome,
+    InterfaceView, JoinAnswer, JoinRefusal, JoinRequest, LogBatch, LogEvent, LogOutcome, Login, NameView, Names,
+    Networks, PROTOCOL, Provided, Provision, Question, ServerMessage, SrvView, SubnetView, VpcFacts, VpcNews, Way,
+    Welcome,
 };
 use model::{
     AgentInfo, AttachmentState, Attributes, ClusterName, ContainerDefinition, ContainerObservation, ContainerOverride,
@@ -14,6 +15,7 @@ use model::{
     Timestamp, WireguardKey,
     discovery::NamespaceId,
     network::{Allowed, Direction, InterfaceId, Peer, SecurityGroupId, SubnetId, Traffic, VpcId},
+    vault::Plain,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
@@ -191,6 +193,16 @@ fn networks() -> Networks {
     Networks { whole: false, changed: BTreeMap::from([(VpcId::of(0xa1), news)]), gone: [VpcId::of(0xa2)].into() }
 }
 
+fn provision() -> Provision {
+    let plain = |text: &str| Plain::from(text.to_owned());
+    let provided = Provided {
+        files: [("LEVEL".to_owned(), plain("1"))].into(),
+        secrets: vec![("KEY".to_owned(), plain("one"))],
+        login: Some(Login { username: plain("puller"), password: plain("pull") }),
+    };
+    Provision { containers: [("web".to_owned(), provided)].into() }
+}
+
 #[test]
 fn what_an_agent_says() {
     check("agent.hello.wireguard", &AgentMessage::Hello(Hello { wireguard: Some(key()), ..hello() }));
@@ -223,6 +235,7 @@ fn what_an_agent_says() {
     let questions = [
         ("tags", Question::Tags { task: task() }),
         ("protection", Question::Protection { task: task() }),
+        ("provision", Question::Provision { task: task() }),
         ("protect", Question::Protect { task: task(), enabled: true, minutes: Some(60) }),
     ];
     for (name, question) in questions {
@@ -289,6 +302,8 @@ fn what_a_server_says() {
     let answers = [
         ("tags", Answer::Tags { task: tags, container_instance: Tags::default() }),
         ("protection", Answer::Protection { until: Some(Timestamp(7)) }),
+        ("provision", Answer::Provision(provision())),
+        ("unprovided", Answer::Unprovided { reason: "ResourceInitializationError: no".into() }),
         ("failure", Answer::Failure { reason: "TASK_NOT_VALID".into(), detail: None }),
         ("refused", Answer::Refused { status: 400, code: "ClientException".into(), message: "no".into() }),
     ];

@@ -44,6 +44,9 @@ pub(crate) enum Command {
     /// Check, back up and restore a server's state.
     #[command(subcommand)]
     State(StateCommand),
+    /// Change the key that secrets are sealed with.
+    #[command(subcommand)]
+    Secrets(SecretsCommand),
     /// Print a completion script for a shell; clusters, tasks and profiles complete too.
     Completions {
         /// The shell.
@@ -115,6 +118,13 @@ pub(crate) struct ServerArgs {
     /// The price list for `cost`; without it prices.json in the data directory, which is made with AWS's published prices.
     #[arg(long, value_name = "FILE", env = "LONGSHORE_PRICES")]
     pub(crate) prices: Option<PathBuf>,
+    /// What stands for a bucket in which environment files are: NAME=DIRECTORY or NAME=URL (http, https). May be given more than
+    /// once.
+    #[arg(long = "bucket", value_name = "NAME=PLACE", env = "LONGSHORE_BUCKETS", value_delimiter = ',', value_parser = parse_bucket)]
+    pub(crate) buckets: Vec<(String, server::Bucket)>,
+    /// A file with a passphrase that seals the keys which secrets are sealed with; without it they are a file of mode 0600.
+    #[arg(long, value_name = "FILE", env = "LONGSHORE_SECRETS_PASSPHRASE_FILE")]
+    pub(crate) secrets_passphrase_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) events: WebhookArgs,
     #[command(flatten)]
@@ -256,6 +266,11 @@ pub(crate) fn parse_duration(text: &str) -> Result<std::time::Duration, String> 
     if duration.is_zero() { Err("it must be longer than nothing".to_owned()) } else { Ok(duration) }
 }
 
+fn parse_bucket(text: &str) -> Result<(String, server::Bucket), String> {
+    let (name, place) = text.split_once('=').ok_or("it must be NAME=PLACE")?;
+    Ok((name.to_owned(), place.parse()?))
+}
+
 fn parse_attribute(text: &str) -> Result<(String, Option<String>), String> {
     let (name, value) = text.split_once('=').map_or((text, None), |(n, v)| (n, Some(v)));
     let value = value.filter(|v| !v.is_empty()).map(str::to_owned);
@@ -308,6 +323,19 @@ pub(crate) enum TokenCommand {
     Delete {
         /// Its activation id.
         id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretsCommand {
+    /// Make a new key and seal all secrets with it; the older ones go. The server may go on running, and may be killed.
+    RotateKey {
+        /// The server's data directory.
+        #[arg(long, env = "LONGSHORE_DATA_DIR", default_value = DATA_DIR)]
+        data_dir: PathBuf,
+        /// The file with the passphrase that the server was given, if it was.
+        #[arg(long, value_name = "FILE", env = "LONGSHORE_SECRETS_PASSPHRASE_FILE")]
+        passphrase_file: Option<PathBuf>,
     },
 }
 

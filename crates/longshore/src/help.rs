@@ -196,6 +196,17 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ("token create", &[("A token for one machine, good for an hour", "longshore token create > token")]),
     ("token list", &[("Tokens that still work", "longshore token list")]),
     ("token delete", &[("Take one back", "longshore token delete 5f0c6f1e-3c1d-4a58-9d55-6a1f0b1a2c3d")]),
+    ("secrets", &[("A new key for all secrets", "longshore secrets rotate-key")]),
+    (
+        "secrets rotate-key",
+        &[
+            ("Of the server on this machine, which may go on running", "longshore secrets rotate-key"),
+            (
+                "Where a passphrase seals the keys",
+                "longshore secrets rotate-key --passphrase-file /etc/longshore/passphrase",
+            ),
+        ],
+    ),
     ("state", &[("Is the state whole?", "longshore state check")]),
     (
         "state check",

@@ -167,6 +167,7 @@ impl TaskDefinitionSpec {
             check_health(name, check)?;
         }
         crate::container_options::check(c, self.effective_network_mode())?;
+        crate::container_secrets::check(c, self.execution_role_arn.is_some())?;
         match self.effective_network_mode() {
             NetworkMode::Host if c.hostname.is_some() => {
                 return refuse("hostname is not supported on container when networkMode=host.");

@@ -4,8 +4,8 @@
 //! here, to the rules in `definition_rules`, to the conversion in `server::api`, and to the agent.
 
 use crate::{
-    ContainerDependency, CpuUnits, DependencyCondition, Device, ExtraHost, Family, HealthCheck, MemoryMib, Port,
-    Protocol, Reservation, SystemControl, Tags, TaskDefinitionArn, TaskOverrides, Timestamp,
+    ContainerDependency, ContainerSecret, CpuUnits, DependencyCondition, Device, ExtraHost, Family, HealthCheck,
+    MemoryMib, Port, Protocol, Reservation, SystemControl, Tags, TaskDefinitionArn, TaskOverrides, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -162,6 +162,14 @@ pub struct ContainerDefinition {
     pub docker_security_options: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub system_controls: Vec<SystemControl>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<ContainerSecret>,
+    /// ARNs in S3, the most important first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub environment_files: Vec<String>,
+    /// The secret that its image is pulled with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository_credentials: Option<String>,
 }
 
 /// A published port or range.
@@ -371,6 +379,7 @@ impl TaskDefinitionSpec {
             if container.start_timeout.is_some() || !container.depends_on.is_empty() {
                 names.insert("ecs.capability.container-ordering");
             }
+            names.extend(container.provision_attributes());
             if container.is_checked() {
                 names.insert("ecs.capability.container-health-check");
             }

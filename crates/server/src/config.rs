@@ -1,6 +1,8 @@
 //! What an operator may choose. The binary fills this from flags and environment; nothing here reads either.
 
+use crate::provision::Bucket;
 use model::{AccountId, Region};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,6 +46,10 @@ pub struct Config {
     pub stopped_task_retention: Duration,
     /// Where state changes are sent besides the event log.
     pub events_webhook: Option<WebhookConfig>,
+    /// What stands for the buckets of S3 in which environment files are.
+    pub buckets: BTreeMap<String, Bucket>,
+    /// A file with the passphrase that seals the keys of secrets; without it they are only nobody else's to read.
+    pub secrets_passphrase: Option<PathBuf>,
     /// The price list; in the data directory unless said otherwise.
     pub prices: Option<PathBuf>,
     /// Bounds of the HTTP side.
@@ -141,6 +147,8 @@ impl Config {
             vpc_encryption: false,
             stopped_task_retention: Duration::from_secs(30 * 24 * 3600),
             events_webhook: None,
+            buckets: BTreeMap::new(),
+            secrets_passphrase: None,
             prices: None,
             limits: Limits::default(),
         }

@@ -4,6 +4,7 @@ use crate::{
     config::Config,
     credentials::Credentials,
     usage::{Measures, Metered},
+    vault::Vault,
 };
 use effects::Effects;
 use model::{AccountId, Scope};
@@ -33,6 +34,8 @@ pub struct Context {
     pub metered: Arc<Metered>,
     /// What agents say that tasks use, until that is in the ledger.
     pub measures: Arc<Measures>,
+    /// What seals and opens secrets.
+    pub vault: Arc<Vault>,
 }
 
 /// Who calls, proved by the signature.

@@ -15,7 +15,9 @@ pub mod event_log;
 pub mod http;
 pub mod machines;
 mod outgoing;
+mod provision;
 pub mod trust;
+pub mod vault;
 
 mod ca;
 mod context;
@@ -31,6 +33,7 @@ pub use ca::CaError;
 pub use config::{Config, KeyPair, Limits, TlsFiles, WebhookConfig};
 pub use context::{Caller, Context};
 pub use loops::webhook::{SIGNATURE_HEADER, WebhookError};
+pub use provision::Bucket;
 pub use serve::{Server, ServerError, serve};
 pub use session::{LinkError, PlainLink};
 

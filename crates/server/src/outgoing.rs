@@ -11,6 +11,7 @@ use std::{future::Future, path::Path, time::Duration};
 
 /// What is read of an answer.
 const MAX_ANSWER: usize = 64 << 10;
+const AGENT: &str = concat!("longshore/", env!("CARGO_PKG_VERSION"));
 
 /// A client of others.
 pub(crate) struct Outgoing {
@@ -66,15 +67,28 @@ impl Outgoing {
     ) -> Result<Answer, String> {
         let mut request = Request::post(uri.clone())
             .header(header::CONTENT_TYPE, "application/json")
-            .header(header::USER_AGENT, concat!("longshore/", env!("CARGO_PKG_VERSION")));
+            .header(header::USER_AGENT, AGENT);
         if let Some((name, value)) = signature {
             request = request.header(name, value);
         }
         let request = request.body(Full::new(Bytes::from(json))).map_err(|error| error.to_string())?;
+        self.exchange(request, MAX_ANSWER, patience).await
+    }
+
+    /// Gets a document of so many bytes at most. A redirection is an answer like any other.
+    ///
+    /// # Errors
+    /// Why nobody answered within `patience`.
+    pub(crate) async fn get(&self, uri: &Uri, most: usize, patience: Duration) -> Result<Answer, String> {
+        let request = Request::get(uri.clone()).header(header::USER_AGENT, AGENT).body(Full::default());
+        self.exchange(request.map_err(|error| error.to_string())?, most, patience).await
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>, most: usize, patience: Duration) -> Result<Answer, String> {
         let exchange = async {
             let answer = self.http.request(request).await.map_err(|error| all(&error))?;
             let status = answer.status();
-            let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+            let body = Limited::new(answer.into_body(), most).collect().await;
             Ok(Answer { status, body: body.ok().map(http_body_util::Collected::to_bytes) })
         };
         tokio::select! {

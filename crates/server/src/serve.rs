@@ -7,6 +7,7 @@ use crate::loops::{
     webhook::{Webhook, WebhookError},
 };
 use crate::session::{self, LinkError};
+use crate::vault::{Keeper, KeysError, Vault};
 use crate::{Config, Context, credentials, machines::MachineHost};
 use credentials::{Credentials, CredentialsError};
 use effects::Effects;
@@ -34,6 +35,9 @@ pub enum ServerError {
     /// The state store cannot be opened.
     #[error(transparent)]
     State(#[from] state::OpenError),
+    /// What seals secrets cannot be had.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// The log store cannot be opened.
     #[error(transparent)]
     Logs(#[from] telemetry::logs::OpenError),
@@ -90,6 +94,7 @@ pub async fn serve(config: Config, effects: Effects, host: Arc<dyn MachineHost>)
         ctx.effects.spawn("http listener", listener.run(ctx.clone(), door.clone()));
     }
     ctx.effects.spawn("log upkeep", keep_logs(ctx.clone()));
+    ctx.effects.spawn("secrets", crate::loops::vault::run(ctx.clone()));
     // Not among the loops that the simulator runs too: the log store works on a thread of its own.
     if let Some(webhook) = webhook {
         ctx.effects.spawn("webhook", webhook.run(ctx.clone(), events.complete()));
@@ -106,6 +111,7 @@ fn open(config: Config, effects: Effects) -> Result<Context, ServerError> {
     let credentials = Credentials::open(&config, &effects)?;
     let backend = state::Sqlite::open(&dir.join("state")).map_err(state::OpenError::from)?;
     let store = state::Store::open(Box::new(backend), &effects)?;
+    let vault = Vault::open(Keeper::new(dir, config.secrets_passphrase.as_deref()), &effects)?;
     let logs = telemetry::logs::Store::open(&dir.join("logs"), telemetry::logs::Limits::default())?;
     Ok(Context {
         store,
@@ -117,6 +123,7 @@ fn open(config: Config, effects: Effects) -> Result<Context, ServerError> {
         addresses: Arc::new(OnceLock::new()),
         metered: Arc::default(),
         measures: Arc::default(),
+        vault: Arc::new(vault),
     })
 }
 

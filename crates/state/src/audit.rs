@@ -7,6 +7,7 @@ use crate::{
     audit_network::audit_networks,
     audit_services::audit_services,
     audit_tasks::{audit_ports, audit_tasks},
+    audit_vault::audit_vaults,
     snapshot::{ClusterRow, ScopeRow, Snapshot},
 };
 use model::{
@@ -62,6 +63,7 @@ pub fn audit(snapshot: &Snapshot) -> Vec<String> {
     audit_machines(snapshot, &mut wrong);
     audit_networks(snapshot, &mut wrong);
     audit_discoveries(snapshot, &mut wrong);
+    audit_vaults(snapshot, &mut wrong);
     audit_tokens(snapshot, &mut wrong);
     for activation in snapshot.scopes.values().flat_map(|s| s.activations.values()) {
         if activation.registrations.len() > activation.registration_limit as usize {

@@ -10,7 +10,7 @@ use model::{
     ClusterName, ContainerInstance, ContainerInstanceArn, ContainerInstanceId, InstanceStatus, Machine, MachineState,
     Registration, Scope, Service, ServiceArn, ServiceDeployment, ServiceEvent, ServiceRevision, SettingName, Stop,
     Tags, Task, TaskArn, TaskDefinition, TaskDefinitionArn, TaskDefinitionSpec, TaskObservation, Timestamp, discovery,
-    discovery::NamespaceId, network, resources::Lacking, tags::InvalidTags,
+    discovery::NamespaceId, network, resources::Lacking, tags::InvalidTags, vault,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
@@ -264,6 +264,8 @@ pub enum Command {
     ChangeNetwork(Box<NetworkChange>),
     /// Changes a scope's service discovery: all that belongs to one decision about it.
     ChangeDiscovery(Box<DiscoveryChange>),
+    /// Changes a scope's secrets and parameters: all that belongs to one decision about them.
+    ChangeVault(Box<VaultChange>),
 
     /// Records a join token.
     CreateActivation(Activation),
@@ -341,6 +343,19 @@ pub struct DiscoveryChange {
     pub remove: Vec<discovery::Key>,
     /// When.
     pub at: Timestamp,
+}
+
+/// One decision about a scope's secrets and parameters, with all that follows from it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VaultChange {
+    /// Whose.
+    pub scope: Scope,
+    /// The version it was decided on; 0 where nobody had made anything.
+    pub on: u64,
+    /// Records, new or changed.
+    pub put: Vec<vault::Record>,
+    /// Records that are no more.
+    pub remove: Vec<vault::Key>,
 }
 
 /// What a decision about a service stands on.
@@ -510,6 +525,9 @@ pub enum Rejected {
     /// Look again: the decision was made on what is no longer so.
     #[error("the service discovery of {} has changed since it was looked at", .0.region)]
     DiscoveryChanged(Scope),
+    /// Look again: the decision was made on what is no longer so.
+    #[error("the secrets and parameters of {} have changed since they were looked at", .0.region)]
+    VaultChanged(Scope),
     #[error("subnet {0} does not exist")]
     SubnetNotFound(String),
 

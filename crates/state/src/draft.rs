@@ -8,15 +8,15 @@ use crate::{
     feed::Topic,
     intern::Interner,
     record::{
-        DiscoveryRecord, FamilyRecord, Kind, NetworkRecord, Record, SettingRecord, scoped, service_event_key,
-        setting_key, token_key,
+        DiscoveryRecord, FamilyRecord, Kind, NetworkRecord, Record, SettingRecord, VaultRecord, scoped,
+        service_event_key, setting_key, token_key,
     },
     snapshot::{Orphan, Snapshot, TokenRecord},
 };
 use model::{
     AccountSetting, Activation, Cluster, ContainerInstance, ContainerInstanceArn, DeploymentId, Family, Machine, Scope,
     Service, ServiceArn, ServiceDeployment, ServiceDeploymentId, ServiceEvent, ServiceEventRecord, ServiceRevision,
-    SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionArn, Timestamp, discovery, network,
+    SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionArn, Timestamp, discovery, network, vault,
 };
 use std::{
     collections::{BTreeMap, HashSet},
@@ -285,6 +285,21 @@ impl<'a> Draft<'a> {
     pub(crate) fn remove_discovery_part(&mut self, scope: &Scope, key: &discovery::Key) {
         self.next.remove_discovery_part(scope, key);
         self.erase(Kind::of_discovery(key), scoped(scope, &key.to_string()));
+    }
+
+    pub(crate) fn put_vault(&mut self, scope: Scope, version: u64) {
+        self.next.put_vault(&scope, version);
+        self.write(Record::Vault(VaultRecord { scope, version }));
+    }
+
+    pub(crate) fn put_vault_part(&mut self, part: vault::Record) {
+        self.next.put_vault_part(part.clone());
+        self.write(Record::VaultPart(part));
+    }
+
+    pub(crate) fn remove_vault_part(&mut self, scope: &Scope, key: &vault::Key) {
+        self.next.remove_vault_part(scope, key);
+        self.erase(Kind::of_vault(key), scoped(scope, &key.to_string()));
     }
 
     pub(crate) fn put_token(&mut self, record: TokenRecord) {

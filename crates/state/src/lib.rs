@@ -14,6 +14,7 @@ mod audit_discovery;
 mod audit_network;
 mod audit_services;
 mod audit_tasks;
+mod audit_vault;
 pub mod backend;
 pub mod command;
 pub mod feed;
@@ -34,9 +35,10 @@ mod writer;
 pub use backend::{Backend, BackendError};
 pub use command::{
     Basis, Command, DiscoveryChange, IdempotencyToken, NetworkChange, Outcome, Rejected, Resource, ServiceChange,
+    VaultChange,
 };
 pub use feed::{Closed, Subscription, Topic};
-pub use maintain::{MaintainError, Report, backup, check, restore};
+pub use maintain::{MaintainError, Report, backup, check, is_in_use, restore};
 pub use memory::Memory;
 pub use record::{Corrupt, Kind};
 pub use snapshot::{

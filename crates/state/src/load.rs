@@ -114,7 +114,9 @@ impl Loading {
             | Record::Network(_)
             | Record::NetworkPart(_)
             | Record::Discovery(_)
-            | Record::DiscoveryPart(_) => self.others.push(record),
+            | Record::DiscoveryPart(_)
+            | Record::Vault(_)
+            | Record::VaultPart(_) => self.others.push(record),
         }
     }
 
@@ -150,6 +152,8 @@ impl Loading {
                 Record::NetworkPart(part) => snapshot.put_network_part(part),
                 Record::Discovery(r) => snapshot.put_discovery(&r.scope, r.version),
                 Record::DiscoveryPart(part) => snapshot.put_discovery_part(part),
+                Record::Vault(r) => snapshot.put_vault(&r.scope, r.version),
+                Record::VaultPart(part) => snapshot.put_vault_part(part),
             }
         }
         snapshot.put_loaded_tasks(self.tasks)?;

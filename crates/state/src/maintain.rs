@@ -90,6 +90,11 @@ pub enum MaintainError {
     Interrupted,
 }
 
+/// Whether somebody writes to the store of a state directory: a server that runs.
+pub fn is_in_use(directory: &Path) -> bool {
+    directory.is_dir() && matches!(sqlite::lock(directory), Err(BackendError::InUse(_)))
+}
+
 /// The store file of a state directory, or a file itself.
 fn store_file(path: &Path) -> Result<PathBuf, MaintainError> {
     let file = if path.is_dir() { path.join(sqlite::FILE) } else { path.to_owned() };

@@ -8,6 +8,7 @@ use model::{
     AccountSetting, Activation, Cluster, ContainerInstance, Family, Machine, Scope, Service, ServiceArn,
     ServiceDeployment, ServiceEventRecord, ServiceRevision, SettingName, Task, TaskDefinition, Timestamp, discovery,
     network::{self, Key},
+    vault,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc};
@@ -43,11 +44,15 @@ pub enum Kind {
     DiscoveryService,
     DiscoveryInstance,
     DiscoveryOperation,
+    Vault,
+    Secret,
+    Parameter,
+    SealedValue,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 31] = [
         Self::Cluster,
         Self::Family,
         Self::TaskDefinition,
@@ -75,6 +80,10 @@ impl Kind {
         Self::DiscoveryService,
         Self::DiscoveryInstance,
         Self::DiscoveryOperation,
+        Self::Vault,
+        Self::Secret,
+        Self::Parameter,
+        Self::SealedValue,
     ];
 
     /// Its name in the store.
@@ -107,6 +116,10 @@ impl Kind {
             Self::DiscoveryService => "discovery_service",
             Self::DiscoveryInstance => "discovery_instance",
             Self::DiscoveryOperation => "discovery_operation",
+            Self::Vault => "vault",
+            Self::Secret => "secret",
+            Self::Parameter => "parameter",
+            Self::SealedValue => "sealed_value",
         }
     }
 
@@ -136,6 +149,15 @@ impl Kind {
             discovery::Key::Service(_) => Self::DiscoveryService,
             discovery::Key::Instance(..) => Self::DiscoveryInstance,
             discovery::Key::Operation(_) => Self::DiscoveryOperation,
+        }
+    }
+
+    /// The table of a part of a vault.
+    pub(crate) fn of_vault(key: &vault::Key) -> Self {
+        match key {
+            vault::Key::Secret(_) => Self::Secret,
+            vault::Key::Parameter(_) => Self::Parameter,
+            vault::Key::Value(_) => Self::SealedValue,
         }
     }
 
@@ -171,6 +193,8 @@ pub(crate) enum Record {
     NetworkPart(network::Record),
     Discovery(DiscoveryRecord),
     DiscoveryPart(discovery::Record),
+    Vault(VaultRecord),
+    VaultPart(vault::Record),
 }
 
 /// The last number a family gave: kept by itself, so that deleting revisions can not bring a number back.
@@ -195,6 +219,13 @@ pub(crate) struct DiscoveryRecord {
     pub(crate) scope: Scope,
     pub(crate) version: u64,
     pub(crate) changed_at: Timestamp,
+}
+
+/// How often a region's secrets and parameters have changed: what a decision about them names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct VaultRecord {
+    pub(crate) scope: Scope,
+    pub(crate) version: u64,
 }
 
 /// An account setting and where it holds.
@@ -272,6 +303,8 @@ impl Record {
             Self::NetworkPart(r) => Kind::of(&r.key()),
             Self::Discovery(_) => Kind::Discovery,
             Self::DiscoveryPart(r) => Kind::of_discovery(&r.key()),
+            Self::Vault(_) => Kind::Vault,
+            Self::VaultPart(r) => Kind::of_vault(&r.key()),
         }
     }
 
@@ -295,6 +328,8 @@ impl Record {
             Self::NetworkPart(r) => scoped(r.scope(), r.key().as_str()),
             Self::Discovery(r) => scoped(&r.scope, "discovery"),
             Self::DiscoveryPart(r) => scoped(r.scope(), &r.key().to_string()),
+            Self::Vault(r) => scoped(&r.scope, "vault"),
+            Self::VaultPart(r) => scoped(r.scope(), &r.key().to_string()),
         }
     }
 
@@ -319,6 +354,8 @@ impl Record {
             Self::NetworkPart(r) => encode_part(version, r),
             Self::Discovery(r) => envelope(version, r),
             Self::DiscoveryPart(r) => encode_discovery(version, r),
+            Self::Vault(r) => envelope(version, r),
+            Self::VaultPart(r) => encode_vault(version, r),
         }
     }
 
@@ -368,6 +405,10 @@ impl Record {
             Kind::DiscoveryService => Self::DiscoveryPart(discovery::Record::Service(of(data)?)),
             Kind::DiscoveryInstance => Self::DiscoveryPart(discovery::Record::Instance(of(data)?)),
             Kind::DiscoveryOperation => Self::DiscoveryPart(discovery::Record::Operation(of(data)?)),
+            Kind::Vault => Self::Vault(of(data)?),
+            Kind::Secret => Self::VaultPart(vault::Record::Secret(of(data)?)),
+            Kind::Parameter => Self::VaultPart(vault::Record::Parameter(of(data)?)),
+            Kind::SealedValue => Self::VaultPart(vault::Record::Value(of(data)?)),
         })
     }
 }
@@ -391,6 +432,14 @@ fn encode_discovery(version: u32, part: &discovery::Record) -> String {
         discovery::Record::Service(r) => envelope(version, &**r),
         discovery::Record::Instance(r) => envelope(version, &**r),
         discovery::Record::Operation(r) => envelope(version, &**r),
+    }
+}
+
+fn encode_vault(version: u32, part: &vault::Record) -> String {
+    match part {
+        vault::Record::Secret(r) => envelope(version, &**r),
+        vault::Record::Parameter(r) => envelope(version, &**r),
+        vault::Record::Value(r) => envelope(version, &**r),
     }
 }
 

@@ -27,6 +27,8 @@ mod capacity;
 mod discovery;
 #[path = "record_network_tests.rs"]
 mod network;
+#[path = "record_vault_tests.rs"]
+mod vault;
 
 fn scope() -> Scope {
     Scope { account: AccountId::parse("123456789012").unwrap(), region: Region::parse("eu-central-1").unwrap() }
@@ -478,6 +480,7 @@ fn examples() -> Vec<Record> {
     ];
     all.extend(network::examples());
     all.extend(discovery::examples());
+    all.extend(vault::examples());
     all
 }
 
@@ -503,6 +506,7 @@ fn other_forms() -> Vec<(Record, &'static str)> {
         (network::attached_revision(), "network"),
         (network::roomy_instance(), "interfaces"),
         (network::encrypting_instance(), "wireguard"),
+        (vault::given_definition(), "secrets"),
         (discovery::found_revision(), "registries"),
         (discovery::connected_revision(), "connect"),
         (discovery::connecting_cluster(), "connect"),

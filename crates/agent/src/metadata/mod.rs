@@ -209,9 +209,12 @@ impl Metadata {
         let tags = match self.questions.ask(Question::Tags { task: task.clone() }).await {
             Some(link::Answer::Tags { task, container_instance }) => Ok((task, container_instance)),
             Some(link::Answer::Refused { message, .. }) => Err(message),
-            Some(link::Answer::Protection { .. } | link::Answer::Failure { .. }) => {
-                Err("Unexpected error occurred".to_owned())
-            }
+            Some(
+                link::Answer::Protection { .. }
+                | link::Answer::Failure { .. }
+                | link::Answer::Provision(_)
+                | link::Answer::Unprovided { .. },
+            ) => Err("Unexpected error occurred".to_owned()),
             None => Err("the server cannot be reached".to_owned()),
         };
         json(StatusCode::OK, &self.task(version, view).with_tags(tags, task, &self.facts))

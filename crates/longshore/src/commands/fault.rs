@@ -95,6 +95,9 @@ pub(super) fn of_start(error: ServerError) -> anyhow::Error {
         ServerError::Events(_) => {
             Some("Remove events.json from the data directory; events told from then on are complete".to_owned())
         }
+        ServerError::Keys(_) => {
+            Some("Put secrets-keys.json of the data directory back from your backup; see docs/secrets.md".to_owned())
+        }
         ServerError::Webhook(_) => Some("See docs/events.md, or start without --events-webhook".to_owned()),
         ServerError::DataDir(..)
         | ServerError::Credentials(_)

@@ -5,6 +5,7 @@ mod dev;
 mod env;
 mod fault;
 mod man;
+mod secrets;
 mod server;
 mod state;
 mod token;
@@ -38,6 +39,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Events(args) => asking(async { cli::events(args).await.map(|()| ExitCode::SUCCESS) }),
         Command::Cost(args) => asking(cli::cost(args)),
         Command::Token(command) => token::run(command),
+        Command::Secrets(command) => secrets::run(command),
         Command::State(command) => state::run(command),
         Command::Completions { shell } => {
             out(crate::completion::script(&shell)?.trim());

@@ -86,6 +86,8 @@ fn config(args: &ServerArgs, data_dir: std::path::PathBuf, local: bool) -> Resul
         vpc_encryption: args.vpc_encryption,
         stopped_task_retention: Duration::from_secs(u64::from(args.stopped_task_hours) * 3600),
         local_instances: local,
+        buckets: args.buckets.iter().cloned().collect(),
+        secrets_passphrase: args.secrets_passphrase_file.clone(),
         prices: args.prices.clone(),
         events_webhook: args.events.url.clone().map(|url| WebhookConfig {
             url,

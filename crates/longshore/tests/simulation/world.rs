@@ -233,6 +233,7 @@ impl World {
             logs: telemetry::logs::Store::open(&logs, telemetry::logs::Limits::default()).unwrap(),
             effects: effects.clone(),
             credentials: Arc::new(server::credentials::Credentials::open(&config, &effects).unwrap()),
+            vault: Arc::new(server::vault::Vault::open(server::vault::Keeper::new(&data, None), &effects).unwrap()),
             config: Arc::new(config),
             ca_pem: Arc::new(OnceLock::new()),
             addresses: Arc::new(OnceLock::new()),

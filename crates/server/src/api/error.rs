@@ -202,6 +202,7 @@ impl From<Rejected> for ApiError {
             | Rejected::MachineExists(_)
             | Rejected::NetworkChanged(_)
             | Rejected::DiscoveryChanged(_)
+            | Rejected::VaultChanged(_)
             | Rejected::AddressTaken(_)
             | Rejected::MachinesDiffer
             | Rejected::ActivationExists(_) => Self::server(text),

@@ -11,9 +11,11 @@ pub mod error;
 pub mod honoured;
 pub mod logs;
 pub mod paging;
+pub mod secretsmanager;
 pub mod servicediscovery;
 pub mod ssm;
 pub mod sts;
+pub(crate) mod vaults;
 
 pub use error::ApiError;
 pub use honoured::{CoverageRow, coverage};
@@ -49,7 +51,9 @@ pub(crate) fn rooms() -> &'static [(&'static str, &'static [honoured::Row])] {
         ("ecs", ecs::task_definitions::HONOURED),
         ("ecs", ecs::tasks::HONOURED),
         ("logs", logs::HONOURED),
+        ("secretsmanager", secretsmanager::HONOURED),
         ("servicediscovery", servicediscovery::HONOURED),
+        ("ssm", ssm::activations::HONOURED),
         ("ssm", ssm::HONOURED),
         ("sts", sts::HONOURED),
     ]
@@ -72,6 +76,7 @@ pub async fn dispatch(
         "ec2" => ec2::dispatch(ctx, caller, operation.name, input).await,
         "ecs" => ecs::dispatch(ctx, caller, operation.name, input).await,
         "logs" => logs::dispatch(ctx, caller, operation.name, input).await,
+        "secretsmanager" => secretsmanager::dispatch(ctx, caller, operation.name, input).await,
         "servicediscovery" => servicediscovery::dispatch(ctx, caller, operation.name, input).await,
         "ssm" => ssm::dispatch(ctx, caller, operation.name, input).await,
         "sts" => sts::dispatch(caller, operation.name, input),

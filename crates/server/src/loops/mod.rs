@@ -10,6 +10,7 @@ mod machines;
 pub(crate) mod metering;
 mod retention;
 mod services;
+pub(crate) mod vault;
 pub(crate) mod webhook;
 
 pub(crate) use aging::Aging;

@@ -27,7 +27,9 @@ pub(super) fn of(snapshot: &Snapshot, instance: &ContainerInstanceArn) -> Vec<Ar
     }
     rows.sort_by_key(|row| (row.services == 0 && row.live_tasks == 0, Reverse(row.definition.registered_at)));
     let mut seen = HashSet::new();
-    let images = rows.iter().flat_map(|row| &row.definition.spec.containers).map(|container| container.image.as_str());
+    let containers = rows.iter().flat_map(|row| &row.definition.spec.containers);
+    // What needs credentials is fetched with those of a task that needs it.
+    let images = containers.filter(|c| c.repository_credentials.is_none()).map(|c| c.image.as_str());
     images.filter(|image| seen.insert(*image)).take(IMAGES).map(Arc::from).collect()
 }
 

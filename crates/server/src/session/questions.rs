@@ -1,15 +1,13 @@
 //! What agents ask on behalf of their tasks. Nothing here decides: a task's wish is the API's operation.
 
-use crate::{api::ecs::services, context::Context};
+use crate::{api::ecs::services, context::Context, provision};
 use link::{Answer, Question};
 use model::ContainerInstanceArn;
 
 /// Answers a question of an instance about one of its tasks; of others it learns nothing.
 pub(super) async fn answer(ctx: &Context, instance: &ContainerInstanceArn, question: Question) -> Answer {
     let snapshot = ctx.store.snapshot();
-    let task = snapshot
-        .task(question.task())
-        .filter(|task| task.container_instance == instance.id && task.arn.cluster == instance.cluster);
+    let task = snapshot.task(question.task()).filter(|task| task.instance_arn() == *instance);
     let Some(task) = task.cloned() else {
         let message = "The task is not one of this container instance.".to_owned();
         return Answer::Refused { status: 404, code: "ResourceNotFoundException".into(), message };
@@ -20,6 +18,13 @@ pub(super) async fn answer(ctx: &Context, instance: &ContainerInstanceArn, quest
             container_instance: snapshot.instance(instance).map(|row| row.instance.tags.clone()).unwrap_or_default(),
         },
         Question::Protection { .. } => services::protection_of(ctx, &snapshot, &task),
+        Question::Provision { .. } if !task.holds_resources() => {
+            Answer::Unprovided { reason: "ResourceInitializationError: the task has stopped".into() }
+        }
+        Question::Provision { .. } => match provision::of(ctx, &snapshot, &task).await {
+            Ok(provision) => Answer::Provision(provision),
+            Err(reason) => Answer::Unprovided { reason },
+        },
         Question::Protect { enabled, minutes, .. } => services::protect(ctx, &snapshot, &task, enabled, minutes).await,
     }
 }

@@ -6,18 +6,18 @@ use super::{
 };
 use crate::context::Context;
 use link::{
-    AgentMessage, FrameError, Framed, Goodbye, GoodbyeCode, Hello, Identity, JoinAnswer, JoinRefusal,
-    Networks, Sender, ServerMessage, Views, Welcome,
+    AgentMessage, FrameError, Framed, Goodbye, GoodbyeCode, Hello, Identity, JoinAnswer, JoinRefusal, Networks,
+    Question, Sender, ServerMessage, Views, Welcome,
 };
 use model::{
     AgentInfo, Attributes, Cluster, ClusterStatus, ContainerInstance, ContainerInstanceArn, InstanceStatus, Pool,
     Resources, SettingName, Tags, TaskObservation, fargate, instance_type,
 };
 use state::{Closed, Command, CommitError, Committed, Rejected, Store, Subscription, Topic};
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -29,6 +29,8 @@ const SILENCE: Duration = Duration::from_secs(HEARTBEAT_SECONDS as u64 * 3);
 /// Answers that may wait for the writer: an agent has one report, four log messages, one renewal and eight questions in
 /// flight.
 const ANSWERS: usize = 16;
+/// Questions that are being answered at once: as many as an agent has in flight.
+const QUESTIONS: usize = 8;
 
 /// Pause between two messages about VPCs that only others' tasks bring about: each instance of a VPC is told of every task that
 /// comes into it, and a burst of tasks is told at once.
@@ -240,6 +242,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     // Subscribe first, then look: nothing is missed in between.
     let changes = Changes::of(&link.ctx.store, instance);
     let (answers, waiting) = mpsc::channel(ANSWERS);
+    let asked = Arc::new(Semaphore::new(QUESTIONS));
     let listen = async {
         loop {
             let message = match tokio::time::timeout(SILENCE, receiver.receive::<AgentMessage>()).await {
@@ -247,6 +250,10 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
                 Ok(Err(error)) => return End::Link(error),
                 Err(_) => return End::Silent,
             };
+            if let AgentMessage::Ask { id, question } = message {
+                answer(link, instance, (id, question), &asked, &answers).await;
+                continue;
+            }
             match take(link, identity, message).await {
                 Ok(Some(answer)) => {
                     if answers.send(answer).await.is_err() {
@@ -372,11 +379,27 @@ async fn take(link: &Link, identity: &Identity, message: AgentMessage) -> Result
             Ok(Some(ServerMessage::LogsAck { seq, outcomes }))
         }
         AgentMessage::Renew { csr_pem } => Ok(Some(ServerMessage::Renewed(renew(link, identity, &csr_pem)))),
-        AgentMessage::Ask { id, question } => {
-            let answer = questions::answer(&link.ctx, &identity.container_instance, question).await;
-            Ok(Some(ServerMessage::Answered { id, answer }))
-        }
+        // Answered beside.
+        AgentMessage::Ask { .. } => Ok(None),
     }
+}
+
+/// Answers a question beside what else the agent says: what somebody else is asked for must not hold that up.
+async fn answer(
+    link: &Link,
+    instance: &ContainerInstanceArn,
+    (id, question): (u64, Question),
+    asked: &Arc<Semaphore>,
+    answers: &mpsc::Sender<ServerMessage>,
+) {
+    let turn = asked.clone().acquire_owned().await.expect("the semaphore is never closed");
+    let (ctx, instance, answers) = (link.ctx.clone(), instance.clone(), answers.clone());
+    link.ctx.effects.spawn("answer a question", async move {
+        let answer = questions::answer(&ctx, &instance, question).await;
+        // A session that has ended meanwhile asks again in the next.
+        let _ = answers.send(ServerMessage::Answered { id, answer }).await;
+        drop(turn);
+    });
 }
 
 async fn observe(

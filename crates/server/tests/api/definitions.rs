@@ -159,7 +159,7 @@ async fn what_is_wrong_is_told() {
                 top("placementConstraints", json!([{"type": "memberOf", "expression": "attribute:x =="}])),
                 "Invalid placement constraint expression",
             ),
-            refused(with("secrets", json!([{"name": "S", "valueFrom": "arn"}])), "does not honour containerDefinitions.secrets yet"),
+            refused(with("firelensConfiguration", json!({"type": "fluentbit"})), "does not honour containerDefinitions.firelensConfiguration"),
             refused(
                 with("linuxParameters", json!({"devices": [{"hostPath": "/dev/x", "containerPath": "/dev/../x"}]})),
                 "Device '/dev/x' needs absolute paths without '..'.",

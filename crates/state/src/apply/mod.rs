@@ -14,6 +14,7 @@ mod services;
 mod settings;
 mod tags;
 mod tasks;
+mod vault;
 
 use crate::{
     command::{Command, Outcome, Rejected},
@@ -77,6 +78,7 @@ impl Draft<'_> {
 
             Command::ChangeNetwork(change) => self.change_network(*change),
             Command::ChangeDiscovery(change) => self.change_discovery(*change),
+            Command::ChangeVault(change) => self.change_vault(*change),
 
             Command::CreateActivation(activation) => self.create_activation(activation),
             Command::RegisterWithActivation { scope, id, key_sha256, cluster, container_instance, at } => {

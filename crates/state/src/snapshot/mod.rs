@@ -10,6 +10,7 @@ mod network;
 mod rows;
 mod services;
 mod tasks;
+mod vault;
 
 pub(crate) use derive::Orphan;
 pub use network::PublicHolder;

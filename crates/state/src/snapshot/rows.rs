@@ -6,7 +6,7 @@ use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
 use model::{
     AccountSetting, Activation, Cluster, ClusterName, ContainerInstance, ContainerInstanceId, Family, InstanceStatus,
     Machine, Port, Reservation, Resources, ServiceName, SettingName, Task, TaskArn, TaskDefinition,
-    TaskDefinitionStatus, Timestamp, discovery::Discovery, network::Network,
+    TaskDefinitionStatus, Timestamp, discovery::Discovery, network::Network, vault::Vault,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -31,6 +31,8 @@ pub struct ScopeRow {
     pub(crate) network: Arc<Network>,
     /// Of version 0 and empty while nobody has made anything of it.
     pub(crate) discovery: Arc<Discovery>,
+    /// Of version 0 and empty while nobody has made anything of it.
+    pub(crate) vault: Arc<Vault>,
 }
 
 /// A cluster, what it holds, and its counts.

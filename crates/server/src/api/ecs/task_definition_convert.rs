@@ -1,7 +1,7 @@
 //! Task definitions between AWS's form and the model's: parsed with everything that can be wrong told by name, rendered
 //! with the members that AWS adds.
 
-use super::size;
+use super::{size, task_definition_secrets as provided};
 use crate::api::ApiError;
 use model::{
     Compatibility, ContainerDefinition, ContainerDependency, CpuUnits, DependencyCondition, Device, DevicePermission,
@@ -157,7 +157,8 @@ fn constraints(given: Option<Vec<aws::TaskDefinitionPlacementConstraint>>) -> Re
     given.into_iter().map(one).collect()
 }
 
-fn container(given: aws::ContainerDefinition) -> Result<ContainerDefinition, ApiError> {
+fn container(mut given: aws::ContainerDefinition) -> Result<ContainerDefinition, ApiError> {
+    let provided::Given { secrets, environment_files, repository_credentials } = provided::take(&mut given)?;
     let name = given.name.unwrap_or_default();
     let invalid = |what: &str| ApiError::client(format!("Invalid setting for container '{name}'. {what}"));
     let number = |what: &str, value: Option<i32>| {
@@ -203,6 +204,9 @@ fn container(given: aws::ContainerDefinition) -> Result<ContainerDefinition, Api
         extra_hosts: hosts.map(extra_host).collect(),
         docker_security_options,
         system_controls: controls.map(system_control).collect(),
+        secrets,
+        environment_files,
+        repository_credentials,
         health_check: given.health_check.map(health).transpose().map_err(|what| invalid(&what))?,
         name,
     })
@@ -420,7 +424,7 @@ fn shown(container: &ContainerDefinition, mode: NetworkMode) -> aws::ContainerDe
         options: (!log.options.is_empty()).then(|| log.options.clone()),
         secret_options: None,
     });
-    aws::ContainerDefinition {
+    let mut shown = aws::ContainerDefinition {
         name: Some(container.name.clone()),
         image: Some(container.image.clone()),
         cpu: Some(signed(container.cpu.0)),
@@ -461,7 +465,9 @@ fn shown(container: &ContainerDefinition, mode: NetworkMode) -> aws::ContainerDe
             value: Some(control.value.clone()),
         }),
         ..aws::ContainerDefinition::default()
-    }
+    };
+    provided::show(container, &mut shown);
+    shown
 }
 
 /// Lists that say nothing are not shown.
@@ -469,7 +475,7 @@ fn some(words: &[String]) -> Option<Vec<String>> {
     (!words.is_empty()).then(|| words.to_vec())
 }
 
-fn listed<T, R>(all: &[T], one: impl Fn(&T) -> R) -> Option<Vec<R>> {
+pub(super) fn listed<T, R>(all: &[T], one: impl Fn(&T) -> R) -> Option<Vec<R>> {
     (!all.is_empty()).then(|| all.iter().map(one).collect())
 }
 

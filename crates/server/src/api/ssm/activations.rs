@@ -1,10 +1,10 @@
-//! SSM, as far as machines are attached with it: activations are the join tokens of `longshore agent`.
+//! Activations: the join tokens of `longshore agent`.
 //!
 //! The name and shape are those of ECS Anywhere. The cluster a token is for is told by the tag `longshore:cluster`; a
 //! token without it joins whatever cluster its agent names. `<ActivationId>:<ActivationCode>:<CA's SHA-256>` is what an
 //! agent is given; the CA's certificate is at `/.longshore/ca.pem`.
 
-use super::{
+use crate::api::{
     ApiError, answer,
     honoured::{Row, row},
     no_arm,
@@ -43,7 +43,7 @@ const MAX_LIFE_MILLIS: i64 = 30 * 24 * 3_600_000;
 /// Activations of one page. Source: the model's documentation.
 const MAX_PAGE: usize = 50;
 
-/// Answers one operation of SSM.
+/// Answers one operation on activations.
 pub(crate) async fn dispatch(ctx: &Context, caller: &Caller, operation: &str, input: Value) -> Result<Value, ApiError> {
     match operation {
         "CreateActivation" => answer(create(ctx, caller, read(input)?).await),

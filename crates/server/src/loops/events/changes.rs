@@ -175,7 +175,11 @@ fn of_record(snapshot: &Snapshot, record: &ChangedRecord) -> Vec<Change> {
         | Kind::Namespace
         | Kind::DiscoveryService
         | Kind::DiscoveryInstance
-        | Kind::DiscoveryOperation => Vec::new(),
+        | Kind::DiscoveryOperation
+        | Kind::Vault
+        | Kind::Secret
+        | Kind::Parameter
+        | Kind::SealedValue => Vec::new(),
     }
 }
 

@@ -1,0 +1,36 @@
+//! What the containers of a task are given beside what their definition says. It is told to the agent of the task's instance alone,
+//! when that asks; nobody writes it down.
+
+use model::vault::Plain;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// For each container that is given something.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Provision {
+    /// By the container's name.
+    pub containers: BTreeMap<String, Provided>,
+}
+
+/// What one container is given.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Provided {
+    /// Variables of its environment files, below its own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, Plain>,
+    /// Its secrets, above its own variables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<(String, Plain)>,
+    /// Whom its registry is to take the agent for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<Login>,
+}
+
+/// User and password for a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Login {
+    /// The user.
+    pub username: Plain,
+    /// The password.
+    pub password: Plain,
+}

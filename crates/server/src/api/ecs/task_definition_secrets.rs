@@ -1,0 +1,53 @@
+//! What a container is given beside what its definition says itself, between AWS's form and the model's.
+
+use crate::api::ApiError;
+use model::{ContainerDefinition, ContainerSecret};
+use shapes::ecs as aws;
+
+/// What of it the request says.
+pub(super) struct Given {
+    pub(super) secrets: Vec<ContainerSecret>,
+    pub(super) environment_files: Vec<String>,
+    pub(super) repository_credentials: Option<String>,
+}
+
+/// Takes it out of a container's definition.
+pub(super) fn take(given: &mut aws::ContainerDefinition) -> Result<Given, ApiError> {
+    let secret = |secret: aws::Secret| ContainerSecret {
+        name: secret.name.unwrap_or_default(),
+        value_from: secret.value_from.unwrap_or_default(),
+    };
+    let file = |file: aws::EnvironmentFile| match file.r#type.as_deref() {
+        Some("s3") => Ok(file.value.unwrap_or_default()),
+        other => Err(ApiError::client(format!("Unsupported environment file type '{}'.", other.unwrap_or_default()))),
+    };
+    Ok(Given {
+        secrets: given.secrets.take().unwrap_or_default().into_iter().map(secret).collect(),
+        environment_files: given
+            .environment_files
+            .take()
+            .unwrap_or_default()
+            .into_iter()
+            .map(file)
+            .collect::<Result<_, _>>()?,
+        repository_credentials: given
+            .repository_credentials
+            .take()
+            .map(|credentials| credentials.credentials_parameter.unwrap_or_default()),
+    })
+}
+
+/// Puts it into a container's definition as AWS shows it.
+pub(super) fn show(container: &ContainerDefinition, shown: &mut aws::ContainerDefinition) {
+    let secret = |secret: &ContainerSecret| aws::Secret {
+        name: Some(secret.name.clone()),
+        value_from: Some(secret.value_from.clone()),
+    };
+    let file = |arn: &String| aws::EnvironmentFile { value: Some(arn.clone()), r#type: Some("s3".to_owned()) };
+    shown.secrets = super::task_definition_convert::listed(&container.secrets, secret);
+    shown.environment_files = super::task_definition_convert::listed(&container.environment_files, file);
+    shown.repository_credentials = container
+        .repository_credentials
+        .clone()
+        .map(|secret| aws::RepositoryCredentials { credentials_parameter: Some(secret) });
+}

@@ -1,0 +1,86 @@
+//! What the containers of a task are given when it starts: secrets, variables of files, credentials of registries. Found when the
+//! agent asks, told it over its session, and kept nowhere.
+//!
+//! Errors are the task's stop reason, in AWS's words as far as they say what happened here; none holds a value.
+
+mod files;
+mod secrets;
+
+use crate::{api::vaults, context::Context, vault::Content};
+use link::{Login, Provided, Provision};
+use model::{ContainerDefinition, Scope, Task, vault::Plain};
+use serde::Deserialize;
+use state::Snapshot;
+
+pub use files::Bucket;
+
+/// Values of all containers of a task together: what a process can be given as its environment is a tenth of that, and so is what
+/// a frame of the link leaves room for.
+const MAX_BYTES: usize = 8 << 20;
+
+/// What the containers of a task are given.
+///
+/// # Errors
+/// Why the task cannot start.
+pub(crate) async fn of(ctx: &Context, snapshot: &Snapshot, task: &Task) -> Result<Provision, String> {
+    let Some(definition) = snapshot.task_definition(&task.definition) else { return Ok(Provision::default()) };
+    let mut provision = Provision::default();
+    let mut bytes = 0;
+    for container in definition.spec.containers.iter().filter(|container| container.needs_provision()) {
+        let provided = one(ctx, snapshot, &task.arn.cluster.scope, container).await?;
+        let values = provided.files.values().chain(provided.secrets.iter().map(|(_, value)| value));
+        bytes += values.map(|value| value.reveal().len()).sum::<usize>();
+        if bytes > MAX_BYTES {
+            let text = "the values of the task's secrets and environment files are too long together";
+            return Err(format!("ResourceInitializationError: {text}"));
+        }
+        provision.containers.insert(container.name.clone(), provided);
+    }
+    Ok(provision)
+}
+
+async fn one(
+    ctx: &Context,
+    snapshot: &Snapshot,
+    scope: &Scope,
+    container: &ContainerDefinition,
+) -> Result<Provided, String> {
+    let login =
+        container.repository_credentials.as_ref().map(|secret| login(ctx, snapshot, scope, secret)).transpose()?;
+    let mut secrets = Vec::new();
+    for secret in &container.secrets {
+        secrets.push((secret.name.clone(), secrets::value(ctx, snapshot, scope, &secret.value_from)?));
+    }
+    let files = files::variables(ctx, &container.environment_files).await?;
+    let files = files.into_iter().map(|(name, value)| (name, Plain::from(value))).collect();
+    Ok(Provided { files, secrets, login })
+}
+
+/// AWS: how everything begins that went wrong with secrets.
+pub(super) fn failed(what: impl std::fmt::Display) -> String {
+    format!(
+        "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: {what}"
+    )
+}
+
+/// The credentials that a secret holds as `{"username": ..., "password": ...}`.
+fn login(ctx: &Context, snapshot: &Snapshot, scope: &Scope, secret: &str) -> Result<Login, String> {
+    /// Of others it may hold as much as it likes.
+    #[derive(Deserialize)]
+    struct Credentials {
+        username: Plain,
+        password: Plain,
+    }
+    let auth = |why: &dyn std::fmt::Display| failed(format_args!("unable to get registry auth from asm: {why}"));
+    let content = secrets::fetch(ctx, snapshot, scope, (secret, None, None)).map_err(|why| auth(&why))?;
+    let Content::Text(text) = content else { return Err(auth(&"the secret is binary")) };
+    // serde's own words may quote what is in it.
+    let read: Result<Credentials, _> = serde_json::from_str(text.reveal());
+    let read = read.map_err(|_| auth(&"the secret is not JSON with a username and a password"))?;
+    Ok(Login { username: read.username, password: read.password })
+}
+
+/// The scope's vault.
+fn vault(snapshot: &Snapshot, scope: &Scope) -> std::sync::Arc<model::vault::Vault> {
+    vaults::seen(snapshot, scope)
+}
