@@ -11,7 +11,7 @@ use std::{fs, net::IpAddr};
 const API_VERSIONS: [&str; 13] =
     ["1.17", "1.18", "1.19", "1.20", "1.21", "1.22", "1.23", "1.24", "1.25", "1.28", "1.29", "1.30", "1.32"];
 /// Everything else that a definition may require and that is honoured.
-const CAPABILITIES: [&str; 7] = [
+const CAPABILITIES: [&str; 11] = [
     "com.amazonaws.ecs.capability.logging-driver.awslogs",
     "com.amazonaws.ecs.capability.logging-driver.json-file",
     "ecs.capability.task-cpu-mem-limit",
@@ -19,6 +19,10 @@ const CAPABILITIES: [&str; 7] = [
     "ecs.capability.network.container-port-range",
     "ecs.capability.container-ordering",
     "ecs.capability.container-health-check",
+    "ecs.capability.secrets.asm.environment-variables",
+    "ecs.capability.secrets.ssm.environment-variables",
+    "ecs.capability.env-files.s3",
+    "ecs.capability.private-registry-authentication.secretsmanager",
 ];
 
 /// What only containers that share the machine's kernel can have.
@@ -88,7 +92,7 @@ fn architecture() -> &'static str {
 mod tests {
     use super::*;
     use crate::testing;
-    use model::{LogConfiguration, LogDriver, PortMapping, PortSpec, RuntimePlatform};
+    use model::{ContainerSecret, LogConfiguration, LogDriver, PortMapping, PortSpec, RuntimePlatform};
 
     #[test]
     fn everything_a_definition_can_ask_for_is_advertised() {
@@ -103,6 +107,11 @@ mod tests {
             container.privileged = Some(true);
             container.start_timeout = Some(5);
             container.health_check = Some(testing::check(5));
+            let arn = "arn:aws:secretsmanager:us-east-1:000000000000:secret:db-AbCdEf";
+            container.secrets =
+                ["a", arn].map(|from| ContainerSecret { name: from.into(), value_from: from.into() }).into();
+            container.environment_files = vec!["arn:aws:s3:::config/a.env".into()];
+            container.repository_credentials = Some(arn.into());
             container.log_configuration = Some(LogConfiguration { driver, options: Default::default() });
             let spec = PortSpec::Range { first: 1, last: 2 };
             container.port_mappings = vec![PortMapping { spec, protocol: None, name: None, app_protocol: None }];

@@ -93,6 +93,9 @@ pub trait Node: Send + Sync + 'static {
     /// Makes the network interface that all containers of a task share.
     fn attach(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>>;
 
+    /// Gets what the server gives the containers of a task. It stays in memory until the task is cleared away.
+    fn provide(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>>;
+
     /// Removes what the task itself has left: its cgroup and its network interface.
     fn clear(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>>;
 

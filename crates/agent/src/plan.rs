@@ -1,7 +1,7 @@
 //! A task with everything that follows from its assignment worked out once: containers with overrides laid over, ids,
 //! labels, where output goes. Pure.
 
-use crate::task::{ContainerState, Endpoint, Pulled, TaskState};
+use crate::task::{ContainerState, Endpoint, Provisioning, Pulled, TaskState};
 use link::Assignment;
 use model::{ContainerDefinition, LogDriver, NetworkMode, TaskDefinitionSpec};
 use regex::bytes::Regex;
@@ -92,7 +92,13 @@ impl TaskPlan {
     pub fn fresh(&self) -> TaskState {
         let ships = |at: usize| matches!(self.output(at), Output::Shipped(_));
         let container = |at: usize| (&self.containers[at], self.ids[at].clone(), ships(at));
-        TaskState::new(self.assignment.interface.is_some(), (0..self.containers.len()).map(container))
+        let state = TaskState::new(self.assignment.interface.is_some(), (0..self.containers.len()).map(container));
+        TaskState { provision: self.needs_provision().then_some(Provisioning::Waiting), ..state }
+    }
+
+    /// Whether the server has to be asked for something before its containers can be made.
+    pub fn needs_provision(&self) -> bool {
+        self.containers.iter().any(ContainerDefinition::needs_provision)
     }
 
     /// The task's id.

@@ -205,11 +205,14 @@ pub async fn run(config: Config, effects: Effects) -> Result<(), AgentError> {
         wireguard: wireguard.as_ref().map(|(key, _)| key.clone()),
         metadata: secret.clone(),
     };
-    let node = RealNode::new(runtime.clone(), node_config, effects.clone()).map_err(AgentError::Cgroups)?;
+    let questions = Questions::new(effects.clone());
+    let node =
+        RealNode::new(runtime.clone(), node_config, questions.clone(), effects.clone()).map_err(AgentError::Cgroups)?;
     let metadata = Some((secret, places, node.vpcs()));
     let wireguard = wireguard.map(|(_, public)| public);
     let node = Arc::new(node);
-    let machine = Machine { node, identity, store, token, dial: None, runtime: about, metadata, wireguard };
+    let questions = Some(questions);
+    let machine = Machine { node, identity, store, token, dial: None, runtime: about, metadata, wireguard, questions };
     run_on(&config, machine, Some(runtime), effects).await
 }
 
@@ -226,6 +229,8 @@ pub struct Machine {
     metadata: Option<(Secret, Places, Vpcs)>,
     /// What others encrypt with; none where it cannot.
     wireguard: Option<WireguardKey>,
+    /// The way to the server that the node has too, where it asks anything.
+    questions: Option<Questions>,
 }
 
 impl Machine {
@@ -239,7 +244,7 @@ impl Machine {
         let store = IdentityStore::open(&config.data_dir)?;
         let runtime = "simulated: 1".into();
         let (token, dial) = (None, Some(dial));
-        Ok(Self { node, identity, store, token, dial, runtime, metadata: None, wireguard: None })
+        Ok(Self { node, identity, store, token, dial, runtime, metadata: None, wireguard: None, questions: None })
     }
 
     /// Joins a server with any node.
@@ -250,8 +255,18 @@ impl Machine {
         let store = IdentityStore::open(&config.data_dir)?;
         let identity = identity(config, &store, token.as_ref(), effects).await?;
         let runtime = "simulated: 1".into();
-        let (dial, metadata, wireguard) = (None, None, None);
-        Ok(identity.map(|identity| Self { node, identity, store, token, dial, runtime, metadata, wireguard }))
+        let (dial, metadata, wireguard, questions) = (None, None, None, None);
+        Ok(identity.map(|identity| Self {
+            node,
+            identity,
+            store,
+            token,
+            dial,
+            runtime,
+            metadata,
+            wireguard,
+            questions,
+        }))
     }
 }
 
@@ -273,7 +288,7 @@ pub async fn run_on(
             clean_images(runtime, engine.board().clone(), config.image_cleanup, effects.clone()),
         );
     }
-    let questions = Questions::new(effects.clone());
+    let questions = machine.questions.unwrap_or_else(|| Questions::new(effects.clone()));
     if let Some((secret, places, vpcs)) = machine.metadata {
         let instance = instance_metadata(config, &secret, &effects)?;
         let facts = facts(config, &machine.identity);

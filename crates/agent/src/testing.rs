@@ -250,6 +250,16 @@ impl Node for FakeNode {
         });
         async { outcome }.boxed()
     }
+    fn provide(&self, _task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
+        let outcome = self.with(|inner| {
+            inner.calls.push("provide".to_owned());
+            match inner.fail {
+                Some(("provide", reason)) => Err(Failure(reason.into())),
+                Some(_) | None => Ok(()),
+            }
+        });
+        async { outcome }.boxed()
+    }
     fn clear(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
         if task.assignment.interface.is_some() {
             self.with(|inner| inner.calls.push("detach".to_owned()));

@@ -95,6 +95,8 @@ impl Owner {
             | Event::Tick
             | Event::Attached
             | Event::NotAttached(_)
+            | Event::Provided
+            | Event::NotProvided(_)
             | Event::Cleared
             | Event::Measured(_)
             | Event::Container(..) => News::Nothing,
@@ -126,6 +128,7 @@ impl Owner {
             Effect::Begin(_, Operation::Remove) | Effect::Clear | Effect::Forget => true,
             Effect::Begin(_, Operation::Pull | Operation::Connect | Operation::Create | Operation::Start)
             | Effect::Attach
+            | Effect::Provide
             | Effect::Signal(_)
             | Effect::Kill(_)
             | Effect::Inspect(_)
@@ -175,6 +178,7 @@ impl Owner {
             Effect::Inspect(at) => self.aside(at, Aside::Inspect),
             Effect::Probe(at) => self.aside(at, Aside::Probe),
             Effect::Attach => self.attach(),
+            Effect::Provide => self.provide(),
             Effect::Clear => self.clear(),
             Effect::Forget => {
                 for id in &self.plan.ids {
@@ -251,6 +255,26 @@ impl Owner {
             };
             let _ = mailbox.send(event).await;
         }));
+    }
+
+    /// Ends by itself when the task has no use for it any more: nothing is made by it.
+    fn provide(&self) {
+        let (plan, inner, mailbox) = (self.plan.clone(), self.inner.clone(), self.mailbox.clone());
+        let cancel = self.attaching.cancel.clone();
+        self.inner.effects.spawn("ask for secrets", async move {
+            let outcome = tokio::select! {
+                () = cancel.cancelled() => return,
+                outcome = inner.node.provide(plan.clone()) => outcome,
+            };
+            let event = match outcome {
+                Ok(()) => Event::Provided,
+                Err(failure) => {
+                    tracing::warn!(task = plan.id(), %failure, "a task is not given what it needs");
+                    Event::NotProvided(failure.0)
+                }
+            };
+            let _ = mailbox.send(event).await;
+        });
     }
 
     fn clear(&mut self) {

@@ -11,6 +11,7 @@ mod etc;
 mod fetch;
 mod images;
 mod network;
+mod provisions;
 mod spec;
 mod vpc;
 
@@ -23,6 +24,7 @@ use crate::{
     metadata::Secret,
     node::{Failure, Node, NodeEvent, Seen},
     plan::{INSTANCE_LABEL, Job, Output, TaskPlan},
+    session::Questions,
     task::{Endpoint, Probed, Pulled, Reading},
 };
 use ::network::{Ipv4Net, vpc::tunnel::PrivateKey};
@@ -129,6 +131,7 @@ pub struct RealNode {
     disks: disks::TaskDisks,
     fetcher: fetch::Fetcher,
     vpcs: vpc::Vpcs,
+    provisions: provisions::Provisions,
     /// By container id, from its pull to its creation.
     pulled: Mutex<HashMap<String, Image>>,
 }
@@ -138,10 +141,16 @@ impl RealNode {
     ///
     /// # Errors
     /// If there are no control groups.
-    pub fn new(runtime: Arc<dyn Runtime>, config: NodeConfig, effects: Effects) -> std::io::Result<Self> {
+    pub(crate) fn new(
+        runtime: Arc<dyn Runtime>,
+        config: NodeConfig,
+        questions: Questions,
+        effects: Effects,
+    ) -> std::io::Result<Self> {
         let network = Arc::new(network::TaskNetwork::new(config.netns_dir.clone(), config.bridge_candidates.clone()));
         let vpcs = vpc::Vpcs::new(config.netns_dir.clone(), config.address, config.wireguard.clone(), effects.clone());
         let disks = disks::TaskDisks::new(Disks::new(config.disks_dir()), effects.clone());
+        let provisions = provisions::Provisions::new(questions, effects.clone());
         let pulled = Mutex::default();
         Ok(Self {
             runtime,
@@ -153,6 +162,7 @@ impl RealNode {
             disks,
             fetcher: fetch::Fetcher::new(),
             vpcs,
+            provisions,
             pulled,
         })
     }
@@ -215,7 +225,11 @@ impl RealNode {
         let reference = &job.container().image;
         let fail = |e: &dyn std::fmt::Display| Failure::new("CannotPullContainerError", e);
         let name = runtime::image::normalize(reference).map_err(|e| fail(&e))?;
-        let request = self.config.asking().request(reference).map_err(|e| fail(&e))?;
+        let mut request = self.config.asking().request(reference).map_err(|e| fail(&e))?;
+        let provided = self.provisions.of_container(&job.task, job.at).await?;
+        if let Some(auth) = provisions::login(&provided) {
+            request.auth = auth;
+        }
         let _waiting = self.fetcher.wait_for(reference);
         let (pulled, _) = self.persist(|| self.runtime.pull(request.clone(), &|_| ())).await;
         match pulled {
@@ -250,6 +264,7 @@ impl RealNode {
     async fn create_container(&self, job: &Job) -> Result<(), Failure> {
         let fail = |e: &dyn std::fmt::Display| Failure::new("CannotCreateContainerError", e);
         let disk = self.disks.of(&job.task).await?;
+        let provided = self.provisions.of_container(&job.task, job.at).await?;
         // Files and groups take as long as asking for the image does: side by side.
         let made = {
             let (cgroups, group, limits) =
@@ -275,6 +290,7 @@ impl RealNode {
             files: &files,
             layer: disk.map(|disk| disk.join(job.id())),
             metadata_id: self.config.metadata.id(job.id()),
+            provided: &provided,
         };
         let mut tries = 1;
         loop {
@@ -369,6 +385,7 @@ impl RealNode {
     }
 
     async fn clear_task(&self, task: &TaskPlan) -> Result<(), Failure> {
+        self.provisions.forget(task);
         self.vpcs.detach(task).await?;
         self.disks.remove(task).await?;
         let removed = self.cgroups.remove(&self.task_cgroup(task), &self.effects).await;
@@ -485,6 +502,10 @@ impl Node for RealNode {
             self.vpcs.attach(&task).await
         }
         .boxed()
+    }
+
+    fn provide(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
+        async move { self.provisions.of(&task).await.map(drop) }.boxed()
     }
 
     fn clear(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {

@@ -2,9 +2,10 @@
 
 use super::{IMAGE_LABEL, etc::Files};
 use crate::plan::{Job, TaskPlan};
-use model::{ContainerDefinition, DevicePermission, LinuxParameters, MemoryMib, Pool, SecurityOption};
+use link::Provided;
+use model::{ContainerDefinition, DevicePermission, LinuxParameters, MemoryMib, Pool, SecurityOption, vault::Plain};
 use runtime::{ContainerSpec, DeviceMount, Image, Network, OciRuntime, Resources, Tmpfs, Ulimit};
-use std::path::PathBuf;
+use std::{collections::HashSet, path::PathBuf};
 
 /// The fewest and the most cpu shares the kernel takes. AWS: `cpu` 0, 1 and null mean 2.
 const SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
@@ -25,6 +26,8 @@ pub(super) struct Places<'a> {
     pub(super) layer: Option<PathBuf>,
     /// The container's id at the task metadata endpoint.
     pub(super) metadata_id: String,
+    /// What the server gives it.
+    pub(super) provided: &'a Provided,
 }
 
 /// The limits of all containers of a task together.
@@ -49,7 +52,9 @@ pub(super) fn build(job: &Job, image: &Image, places: &Places<'_>) -> ContainerS
     spec.labels = job.labels(places.instance);
     spec.labels.insert(IMAGE_LABEL.to_owned(), image.name.clone());
     spec.oci_runtime = places.oci_runtime;
-    spec.env = image.config.environment(&environment(job, places));
+    let given = given(places.provided);
+    let all = image.config.environment(&environment(job, places));
+    (spec.secret_env.0, spec.env) = all.into_iter().partition(|variable| given.contains(variable.as_str()));
     spec.cwd = definition.working_directory.clone().unwrap_or_else(|| image.config.working_dir.clone());
     spec.user = definition.user.clone().unwrap_or_else(|| image.config.user.clone());
     spec.hostname.clone_from(&places.files.hostname);
@@ -88,7 +93,11 @@ fn environment(job: &Job, places: &Places<'_>) -> Vec<(String, String)> {
         ("AWS_REGION".to_owned(), region.clone()),
         ("AWS_DEFAULT_REGION".to_owned(), region),
     ];
+    let plain = |name: &String, value: &Plain| (name.clone(), value.reveal().to_owned());
+    // AWS: what the definition says wins over its files, and secrets over both.
+    all.extend(places.provided.files.iter().map(|(name, value)| plain(name, value)));
     all.extend(job.container().environment.iter().cloned());
+    all.extend(places.provided.secrets.iter().map(|(name, value)| plain(name, value)));
     let address = crate::metadata::ADDRESS;
     for (name, path) in
         [("ECS_CONTAINER_METADATA_URI", "v3"), ("ECS_CONTAINER_METADATA_URI_V4", "v4"), ("ECS_AGENT_URI", "api")]
@@ -96,6 +105,13 @@ fn environment(job: &Job, places: &Places<'_>) -> Vec<(String, String)> {
         all.push((name.to_owned(), format!("http://{address}/{path}/{metadata_id}")));
     }
     all
+}
+
+/// The variables that the server gives it: of those that hold, none is written to a disk.
+fn given(provided: &Provided) -> HashSet<String> {
+    let files = provided.files.iter();
+    let all = files.chain(provided.secrets.iter().map(|(name, value)| (name, value)));
+    all.map(|(name, value)| format!("{name}={}", value.reveal())).collect()
 }
 
 /// What SDKs know by where they run.
@@ -156,6 +172,10 @@ mod tests {
     use std::sync::Arc;
 
     fn built(change: impl FnOnce(&mut ContainerDefinition)) -> ContainerSpec {
+        provided(change, &Provided::default())
+    }
+
+    fn provided(change: impl FnOnce(&mut ContainerDefinition), provided: &Provided) -> ContainerSpec {
         let (assignment, definition) = testing::assignment(1, &["web"]);
         let mut definition = (*definition).clone();
         change(&mut definition.containers[0]);
@@ -187,6 +207,7 @@ mod tests {
             files: &files,
             layer: None,
             metadata_id: "u-u-i-d".into(),
+            provided,
         };
         build(&job, &image, &places)
     }
@@ -237,6 +258,25 @@ mod tests {
         assert_eq!(label("com.amazonaws.ecs.task-definition-version"), Some("3"));
         assert_eq!((label("longshore.instance"), label("mine")), (Some("i-1"), Some("1")));
         assert!(spec.cgroup_path.starts_with("/longshore/i-1/t/"));
+    }
+
+    #[test]
+    fn what_is_given_lies_around_what_the_definition_says() {
+        let plain = |name: &str, value: &str| (name.to_owned(), Plain::from(value.to_owned()));
+        let given = Provided {
+            files: [plain("A", "file"), plain("B", "file"), plain("C", "file")].into(),
+            secrets: vec![plain("C", "secret"), plain("ECS_AGENT_URI", "mine")],
+            login: None,
+        };
+        let spec = provided(|c| c.environment = vec![("B".into(), "own".into()), ("C".into(), "own".into())], &given);
+        for line in ["A=file", "B=own", "C=secret", "ECS_AGENT_URI=http://169.254.170.2/api/u-u-i-d"] {
+            let name = line.split_once('=').unwrap().0;
+            let of_name: Vec<_> =
+                spec.secret_env.0.iter().chain(&spec.env).filter(|e| e.split_once('=').unwrap().0 == name).collect();
+            assert_eq!(of_name, [line]);
+        }
+        assert_eq!(spec.secret_env.0, ["A=file", "C=secret"]);
+        assert!(!format!("{spec:?}").contains("C=secret"));
     }
 
     #[test]

@@ -35,6 +35,11 @@ impl Questions {
 
     /// The server's answer; none if there was no server to give it in time.
     pub(crate) async fn ask(&self, question: Question) -> Option<Answer> {
+        self.ask_for(question, PATIENCE).await
+    }
+
+    /// The same, for so long.
+    pub(crate) async fn ask_for(&self, question: Question, patience: Duration) -> Option<Answer> {
         let (told, answer) = oneshot::channel();
         let asking = async {
             self.0.door.send(Asked { question, told }).await.ok()?;
@@ -42,7 +47,7 @@ impl Questions {
         };
         tokio::select! {
             answer = asking => answer,
-            () = self.0.effects.sleep(PATIENCE) => None,
+            () = self.0.effects.sleep(patience) => None,
         }
     }
 

@@ -30,6 +30,8 @@ pub mod limits {
     pub const QUEUE: i64 = 30 * 60 * 1000;
     /// Making a task's network interface. Source: the original waits as long for one to appear (ecs-agent `api/eni`).
     pub const ATTACH: i64 = 3 * 60 * 1000;
+    /// Getting what the server gives the task's containers: two times the longest that one answer may take.
+    pub const PROVISION: i64 = 4 * 60 * 1000;
     /// Making a container's network: some netlink messages and one nft batch; a minute is a hundred times that.
     pub const CONNECT: i64 = 60 * 1000;
     /// Creating a container.
@@ -60,6 +62,9 @@ pub struct TaskState {
     /// How far its network interface has come, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<Interface>,
+    /// How far it has come with what the server gives its containers, if it gives anything. What that is stands nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provision: Option<Provisioning>,
     /// The containers, in the definition's order.
     pub containers: Vec<ContainerState>,
     /// What of the task itself is left.
@@ -96,6 +101,21 @@ pub enum Interface {
     },
     /// It is there.
     Attached,
+}
+
+/// How far the getting has come of what the server gives a task's containers. It only moves down this list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Provisioning {
+    /// Nothing was done yet.
+    Waiting,
+    /// The server is being asked; until when that may take.
+    Asking {
+        /// The deadline.
+        by: Timestamp,
+    },
+    /// It is there, or was: another run of ours asks again.
+    Here,
 }
 
 /// What of a task is left besides its containers (its cgroup, its network interface).
@@ -237,6 +257,10 @@ pub enum Event {
     Attached,
     /// The task's network interface could not be made.
     NotAttached(Arc<str>),
+    /// What the server gives its containers is there.
+    Provided,
+    /// The server gives nothing, and why.
+    NotProvided(Arc<str>),
     /// The task's own leftovers are removed.
     Cleared,
     /// Its cgroup was looked at.
@@ -303,6 +327,8 @@ pub enum Effect {
     Probe(usize),
     /// Make the task's network interface; ends with `Attached` or `NotAttached`.
     Attach,
+    /// Ask the server for what its containers are given; ends with `Provided` or `NotProvided`.
+    Provide,
     /// Remove what the task itself has left; ends the making of its interface; ends with `Cleared`.
     Clear,
     /// Remove logs and the ledger's record; the owner ends.
@@ -343,6 +369,7 @@ impl TaskState {
         Self {
             stop: None,
             interface: has_interface.then_some(Interface::Waiting),
+            provision: None,
             containers: given.iter().map(container).collect(),
             end: End::Live,
             dropped: None,
@@ -378,8 +405,12 @@ impl TaskState {
             Some(Interface::Attaching { by }) if self.stop.is_none() => Some(by),
             Some(Interface::Waiting | Interface::Attaching { .. } | Interface::Attached) | None => None,
         };
+        let provision = match self.provision {
+            Some(Provisioning::Asking { by }) if self.stop.is_none() => Some(by),
+            Some(Provisioning::Waiting | Provisioning::Asking { .. } | Provisioning::Here) | None => None,
+        };
         let held = (0..self.containers.len()).filter_map(|at| self.held_until(at));
-        containers.chain(watches).chain(held).chain(interface).chain(end).min()
+        containers.chain(watches).chain(held).chain(interface).chain(provision).chain(end).min()
     }
 }
 

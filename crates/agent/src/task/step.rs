@@ -4,8 +4,8 @@
 //! not fit the phase it finds is late or repeated and changes nothing.
 
 use super::{
-    ContainerState, Effect, End, Event, Happened, Interface, Operation, Phase, TaskState, limits, no_longer_assigned,
-    order::Turn,
+    ContainerState, Effect, End, Event, Happened, Interface, Operation, Phase, Provisioning, TaskState, limits,
+    no_longer_assigned, order::Turn,
 };
 use model::{Stop, StopCode, Timestamp};
 use std::sync::Arc;
@@ -13,6 +13,10 @@ use std::sync::Arc;
 /// Why a container that ran has no exit code: its shim, which alone knew it, was killed while containerd was away.
 const CODE_LOST: &str =
     "CannotInspectContainerError: The container has ended, and its exit code was lost with its shim";
+
+/// The words of a task that waited in vain for what the server gives it.
+const NOT_PROVIDED: &str =
+    "ResourceInitializationError: unable to pull secrets or registry auth: the server did not answer in time";
 
 /// AWS: the words of a task whose interface took too long.
 const NOT_IN_TIME: &str = "Timeout waiting for network interface provisioning to complete.";
@@ -38,6 +42,12 @@ pub fn step(state: &mut TaskState, event: &Event, now: Timestamp) -> Vec<Effect>
             }
         }
         Event::NotAttached(reason) => not_attached(state, reason),
+        Event::Provided => {
+            if let Some(Provisioning::Asking { .. }) = state.provision {
+                state.provision = Some(Provisioning::Here);
+            }
+        }
+        Event::NotProvided(reason) => not_provided(state, reason),
         Event::Cleared => cleared(state),
         Event::Measured(reading) => state.measure(*reading, now),
         Event::Container(at, happened) => {
@@ -348,6 +358,11 @@ fn resume(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
     {
         attach(state, now, effects);
     }
+    if let Some(Provisioning::Asking { .. }) = state.provision
+        && state.stop.is_none()
+    {
+        provide(state, now, effects);
+    }
     for at in 0..state.containers.len() {
         One { state, at, now, effects }.resume();
         if let Some(watch) = &mut state.containers[at].watch {
@@ -394,6 +409,11 @@ fn tick(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
     {
         not_attached(state, &NOT_IN_TIME.into());
     }
+    if let Some(Provisioning::Asking { by }) = state.provision
+        && by <= now
+    {
+        not_provided(state, &NOT_PROVIDED.into());
+    }
     match state.end {
         End::Clearing { by, tries } if by <= now => clear(state, tries + 1, now, effects),
         End::Cleared if state.dropped.is_some_and(|by| by <= now) => {
@@ -418,6 +438,18 @@ fn not_attached(state: &mut TaskState, reason: &Arc<str>) {
     }
 }
 
+fn provide(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
+    state.provision = Some(Provisioning::Asking { by: now.plus_millis(limits::PROVISION) });
+    effects.push(Effect::Provide);
+}
+
+/// The task cannot start without what its containers are to be given.
+fn not_provided(state: &mut TaskState, reason: &Arc<str>) {
+    if let Some(Provisioning::Asking { .. }) = state.provision {
+        state.stop.get_or_insert_with(|| Stop { code: StopCode::TaskFailedToStart, reason: reason.clone() });
+    }
+}
+
 fn clear(state: &mut TaskState, tries: u32, now: Timestamp, effects: &mut Vec<Effect>) {
     state.overdue |= tries > limits::REMOVALS;
     state.end = End::Clearing { by: now.plus_millis(limits::REMOVE), tries };
@@ -436,13 +468,17 @@ fn settle(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
     if state.interface == Some(Interface::Waiting) && state.stop.is_none() {
         attach(state, now, effects);
     }
-    let connected = matches!(state.interface, None | Some(Interface::Attached));
+    if state.provision == Some(Provisioning::Waiting) && state.stop.is_none() {
+        provide(state, now, effects);
+    }
+    let ready = matches!(state.interface, None | Some(Interface::Attached))
+        && matches!(state.provision, None | Some(Provisioning::Here));
     for at in 0..state.containers.len() {
         let stops = state.stop.is_some();
         let mut one = One { state, at, now, effects };
         if stops {
             one.stop();
-        } else if one.phase() == Phase::Waiting && connected {
+        } else if one.phase() == Phase::Waiting && ready {
             one.begin(Operation::Pull);
             state.pull_started.get_or_insert(now);
         }

@@ -118,6 +118,33 @@ fn a_task_without_its_interface_never_starts() {
 }
 
 #[test]
+fn what_a_task_is_given_comes_before_everything_else() {
+    let given = || TaskState { provision: Some(Provisioning::Waiting), ..connected_task() };
+    let mut state = given();
+    assert_eq!(play(&mut state, &[Event::Assigned]), [Effect::Attach, Effect::Provide], "both at once");
+    assert_eq!(play(&mut state, &[Event::Attached]), [], "the one is not enough");
+    assert_eq!(play(&mut state, &[Event::Resumed]), [Effect::Provide], "an agent that comes back asks again");
+    let pulls = [Effect::Begin(0, Operation::Pull), Effect::Begin(1, Operation::Pull)];
+    assert_eq!(play(&mut state, &[Event::Provided]), pulls);
+    assert_eq!(play(&mut state, &[Event::Provided, Event::NotProvided("late".into())]), []);
+    assert_eq!(state.stop, None);
+
+    // Without it the task never starts, and says why.
+    let mut state = given();
+    play(&mut state, &[Event::Assigned]);
+    let why = "ResourceInitializationError: unable to pull secrets or registry auth: no";
+    assert_eq!(play(&mut state, &[Event::NotProvided(why.into())]), [Effect::Clear]);
+    let failed = |reason: &str| Stop { code: StopCode::TaskFailedToStart, reason: reason.into() };
+    assert_eq!(status(&state), ObservedStatus::Stopping(failed(why)));
+    let mut state = given();
+    play(&mut state, &[Event::Assigned, Event::Attached]);
+    let by = state.next_deadline().expect("it is not waited for for ever");
+    assert_eq!(step(&mut state, &Event::Tick, by), [Effect::Clear]);
+    let why = "ResourceInitializationError: unable to pull secrets or registry auth: the server did not answer in time";
+    assert_eq!(status(&state), ObservedStatus::Stopping(failed(why)));
+}
+
+#[test]
 fn the_good_way_through() {
     let mut state = task(&[true, false]);
     let begin = play(&mut state, &[Event::Assigned]);
@@ -370,6 +397,8 @@ fn event() -> impl Strategy<Value = (Event, i64)> {
         2 => Just(Event::Tick),
         1 => Just(Event::Cleared),
         2 => Just(Event::Attached),
+        2 => Just(Event::Provided),
+        1 => Just(Event::NotProvided("CannotX: y".into())),
         1 => Just(Event::NotAttached("CannotX: y".into())),
         1 => (0..10_000u64, 0..10_000u64).prop_map(|(cpu_millis, memory)| Event::Measured(Reading { cpu_millis, memory })),
         12 => (0..3usize, happened()).prop_map(|(index, what)| Event::Container(index, what)),
@@ -389,6 +418,8 @@ fn repeats(event: &Event) -> bool {
         | Event::Cleared
         | Event::Attached
         | Event::NotAttached(_)
+        | Event::Provided
+        | Event::NotProvided(_)
         | Event::Measured(_)
         | Event::Container(..) => false,
     }
@@ -417,11 +448,13 @@ proptest! {
     fn laws_hold_in_every_history(
         essential in prop::collection::vec(any::<bool>(), 0..2),
         has_interface in any::<bool>(),
+        is_given in any::<bool>(),
         order in prop::collection::vec((0..3usize, 0..3usize, prop::sample::select(&DependencyCondition::ALL[..])), 0..4),
         events in prop::collection::vec(event(), 0..80),
     ) {
         let mut state = checked_task(&[essential, vec![true]].concat());
         state.interface = has_interface.then_some(Interface::Waiting);
+        state.provision = is_given.then_some(Provisioning::Waiting);
         depend(&mut state, &order);
         let mut now = T0;
         step(&mut state, &Event::Assigned, now);
@@ -431,6 +464,7 @@ proptest! {
             let effects = step(&mut state, event, now);
             let pulls = effects.iter().any(|effect| matches!(effect, Effect::Begin(_, Operation::Pull)));
             prop_assert!(!pulls || matches!(state.interface, None | Some(Interface::Attached)), "pulled before attached");
+            prop_assert!(!pulls || matches!(state.provision, None | Some(Provisioning::Here)), "pulled before it was given");
             prop_assert!(before.observe(&arn()).attachment <= state.observe(&arn()).attachment, "an attachment went back");
             for (old, new) in before.containers.iter().zip(&state.containers) {
                 prop_assert!(rank(old.phase) <= rank(new.phase), "{:?} went back to {:?}", old.phase, new.phase);
@@ -446,7 +480,7 @@ proptest! {
                     | Effect::Probe(_)
                     | Effect::Clear
                     | Effect::Forget => false,
-                    Effect::Attach => true,
+                    Effect::Attach | Effect::Provide => true,
                 };
                 prop_assert!(!effects.iter().any(starts), "{effects:?} after {:?}", before.stop);
             }

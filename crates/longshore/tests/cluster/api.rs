@@ -79,6 +79,16 @@ impl Api {
         self.surely(&shapes::servicediscovery::SERVICE, operation, input)
     }
 
+    /// The same of Secrets Manager.
+    pub(crate) fn secrets(&self, operation: &str, input: &Value) -> Value {
+        self.surely(&shapes::secretsmanager::SERVICE, operation, input)
+    }
+
+    /// The same of Systems Manager.
+    pub(crate) fn ssm(&self, operation: &str, input: &Value) -> Value {
+        self.surely(&shapes::ssm::SERVICE, operation, input)
+    }
+
     /// The same of Cost Explorer.
     pub(crate) fn costs(&self, operation: &str, input: &Value) -> Value {
         self.surely(&shapes::ce::SERVICE, operation, input)

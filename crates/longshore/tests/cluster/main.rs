@@ -28,6 +28,7 @@ mod metadata;
 mod net;
 mod partition;
 mod registry;
+mod secrets;
 mod service_faults;
 mod services;
 mod status;

@@ -356,6 +356,10 @@ impl Node for Machine {
 
     fn fetch_ahead(&self, _images: Vec<Arc<str>>) {}
 
+    fn provide(&self, _task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
+        async { Ok(()) }.boxed()
+    }
+
     fn attach(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
         async move {
             self.wait(2_000).await;
