@@ -170,3 +170,48 @@ fn a_shim_that_left_nothing_needs_no_clearing() {
     fs::remove_file(bundle.path().join("init.pid")).unwrap();
     assert_eq!(delete().status.code(), Some(NOBODY_ELSE), "it never came so far");
 }
+
+/// Starts a shim whose bundle has this document, after somebody has handed this over for it; what the document is then.
+fn fill(document: &str, handed: Option<&str>) -> (Option<i32>, String, u32) {
+    use std::os::unix::fs::PermissionsExt;
+    let (run, bundle) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::create_dir(run.path().join("environment")).unwrap();
+    if let Some(handed) = handed {
+        fs::write(run.path().join("environment/one"), handed).unwrap();
+    }
+    let config = bundle.path().join("config.json");
+    fs::write(&config, document).unwrap();
+    let address = run.path().join("containerd.sock");
+    let words =
+        ["-namespace", "n", "-address", address.to_str().unwrap(), "-publish-binary", "/c", "-id", "one", "start"];
+    let started = Command::new(FRONT)
+        .arg0("containerd-shim-runc-v2")
+        .args(words)
+        .current_dir(bundle.path())
+        .env("PATH", "/nowhere")
+        .output()
+        .unwrap();
+    let mode = fs::metadata(&config).unwrap().permissions().mode() & 0o777;
+    (started.status.code(), fs::read_to_string(config).unwrap(), mode)
+}
+
+#[test]
+fn secrets_are_put_where_their_mark_is_and_nowhere_else() {
+    let mark = "longshore-environment-00112233445566778899aabbccddeeff";
+    let document = format!(r#"{{"process":{{"args":["\"{mark}\""],"env":["A=1","{mark}","B=2"]}}}}"#);
+    let handed = format!("{mark}\n\"C=x\\n\\\"\",\"D={mark}\"");
+    let (code, filled, mode) = fill(&document, Some(&handed));
+    // Nobody else is there to go on.
+    assert_eq!((code, mode), (Some(NOBODY_ELSE), 0o600));
+    let env = format!(r#""env":["A=1","C=x\n\"","D={mark}","B=2"]"#);
+    assert!(filled.contains(&env) && filled.contains(&format!(r#""args":["\"{mark}\""]"#)), "{filled}");
+    // Nothing to be put anywhere.
+    let plain = r#"{"process":{"env":["A=1"]}}"#;
+    assert_eq!(fill(plain, None).1, plain);
+    // Without its secrets it must not start.
+    for (document, handed) in [(document.as_str(), None), (plain, Some(handed.as_str())), (&document, Some("rubbish"))]
+    {
+        let (code, left, _) = fill(document, handed);
+        assert_eq!((code, left.as_str()), (Some(1), document));
+    }
+}

@@ -104,7 +104,8 @@ async fn a_change_of_a_set_leaves_all_others_as_they_are() {
     assert_eq!(held(), among(&[1, 2, 3]));
     let stop = Assignments { since: Some(5), ..stopping(set(6, &[2])) };
     assert!(bench.engine.assign(stop).await.unwrap());
-    let over = |bench: &Bench| seen(&bench.engine).iter().filter(|t| matches!(t.status, ObservedStatus::Stopped(_))).count();
+    let over =
+        |bench: &Bench| seen(&bench.engine).iter().filter(|t| matches!(t.status, ObservedStatus::Stopped(_))).count();
     until(&bench.effects, "the one to stop has stopped", || over(&bench) == 1).await;
     assert!(bench.engine.assign(Assignments { since: Some(6), gone: named(&[2, 9]), ..set(8, &[]) }).await.unwrap());
     until(&bench.effects, "forgotten", || held() == among(&[1, 3])).await;

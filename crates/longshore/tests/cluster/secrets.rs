@@ -155,8 +155,8 @@ fn a_container_is_given_secrets_that_lie_nowhere() {
     api.ecs("RegisterTaskDefinition", &definition);
     let task = cluster.run("web", 1).remove(0);
     let shell = until("the first container", || {
-        let all = processes().into_iter();
-        all.filter(|(_, words)| words.first().is_some_and(|w| w == "sh") && words.join(" ").contains(&waits)).next()
+        let mut all = processes().into_iter();
+        all.find(|(_, words)| words.first().is_some_and(|w| w == "sh") && words.join(" ").contains(&waits))
     });
     for pid in cluster.agents().into_values() {
         Cluster::kill(pid);

@@ -16,6 +16,8 @@ use std::{
 
 /// Longest file. Source: the original's scanner takes lines of 64 KiB, and an environment is less than 2 MiB.
 const MAX_FILE: usize = 1 << 20;
+const TOO_LARGE: &str = "EntityTooLarge: The file is larger than 1 MiB.";
+const NO_SUCH_KEY: &str = "NoSuchKey: The specified key does not exist.";
 /// How long a server is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What a path keeps as it is.
@@ -77,17 +79,22 @@ async fn read(ctx: &Context, arn: &str) -> Result<String, String> {
         Bucket::Directory(directory) => {
             let (directory, key) = (directory.clone(), place.key);
             let work = tokio::task::spawn_blocking(move || read_below(&directory, &key));
-            work.await.map_err(|_| "InternalError: reading was given up".to_owned())?.map_err(|error| {
-                match error.kind() {
-                    io::ErrorKind::NotFound => "NoSuchKey: The specified key does not exist.".to_owned(),
-                    io::ErrorKind::FileTooLarge => "EntityTooLarge: The file is larger than 1 MiB.".to_owned(),
-                    _ => format!("AccessDenied: {error}"),
-                }
-            })?
+            work.await.map_err(|_| "InternalError: reading was given up".to_owned())?.map_err(|error| told(&error))?
         }
         Bucket::Url(base) => fetch(ctx, base, &place.key).await?,
     };
     String::from_utf8(bytes).map_err(|_| "InvalidObject: The file is not UTF-8.".to_owned())
+}
+
+/// In S3's words.
+fn told(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::NotFound {
+        return NO_SUCH_KEY.to_owned();
+    }
+    if error.kind() == io::ErrorKind::FileTooLarge {
+        return TOO_LARGE.to_owned();
+    }
+    format!("AccessDenied: {error}")
 }
 
 /// A file below a directory: no part of its path, and no link in it, leads out of that.
@@ -112,8 +119,8 @@ async fn fetch(ctx: &Context, base: &str, key: &str) -> Result<Vec<u8>, String> 
     let answer = client.get(&uri, MAX_FILE, PATIENCE).await.map_err(|error| format!("RequestError: {error}"))?;
     match (answer.status.as_u16(), answer.body) {
         (200, Some(body)) => Ok(body.to_vec()),
-        (200, None) => Err("EntityTooLarge: The file is larger than 1 MiB.".to_owned()),
-        (404, _) => Err("NoSuchKey: The specified key does not exist.".to_owned()),
+        (200, None) => Err(TOO_LARGE.to_owned()),
+        (404, _) => Err(NO_SUCH_KEY.to_owned()),
         (401 | 403, _) => Err("AccessDenied: Access Denied".to_owned()),
         (status, _) => Err(format!("RequestError: the server answered {status}")),
     }

@@ -2,6 +2,7 @@
 
 use crate::agent::{Machine, Session, hello, token};
 use crate::{Harness, ecs, ok, text};
+use effects::Effects;
 use link::{AgentMessage, Answer, Provision, Question, ServerMessage};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -241,4 +242,43 @@ async fn definitions_with_secrets_need_a_role_and_names_of_their_own() {
     {
         assert!(names.contains(&format!("ecs.capability.{capability}").as_str()), "{names:?}");
     }
+}
+
+/// Answers GET requests for one path with a body, and others with 404, until the test ends.
+async fn files_at(path: &'static str, body: &'static str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    Effects::real().spawn("files", async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = vec![0; 4096];
+            let read = stream.read(&mut head).await.unwrap();
+            let head = String::from_utf8_lossy(&head[..read]).into_owned();
+            let found = head.starts_with(&format!("GET {path} HTTP/1.1"));
+            let (status, body) = if found { ("200 OK", body) } else { ("404 Not Found", "") };
+            let answer =
+                format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    format!("http://{address}/base/")
+}
+
+#[tokio::test]
+async fn environment_files_come_from_a_server_too() {
+    let place = files_at("/base/web/a%20b%3F.env", "A=1\n").await;
+    let harness = Harness::start_with(|config| {
+        config.buckets.insert("config".to_owned(), place.parse().unwrap());
+    })
+    .await;
+    ecs(&harness, "CreateCluster", json!({"clusterName": "demo"})).await;
+    let mut session = machine(&harness).await;
+    let file = |key: &str| json!({"environmentFiles": [{"type": "s3", "value": format!("arn:aws:s3:::config/{key}")}]});
+    let task = run(&harness, &file("web/a b?.env")).await;
+    let Answer::Provision(provision) = ask(&mut session, &task).await else { panic!("it is there") };
+    assert_eq!(given(&provision), [("A".to_owned(), "1".to_owned())].into());
+    let task = run(&harness, &file("web/none.env")).await;
+    let Answer::Unprovided { reason } = ask(&mut session, &task).await else { panic!("it is not there") };
+    let words = "NoSuchKey: The specified key does not exist. (arn:aws:s3:::config/web/none.env)";
+    assert!(reason.ends_with(words), "{reason}");
 }
