@@ -7,7 +7,7 @@ use crate::{
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::{fs, path::Path, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 use testkit::registry::{PASSWORD, Registry, USER};
 
 const ROLE: &str = "arn:aws:iam::000000000000:role/pulls";
@@ -133,7 +133,6 @@ fn a_container_is_given_secrets_that_lie_nowhere() {
     let places = found(&cluster);
     let [bundle] = &places[..] else { panic!("{places:#?}") };
     assert!(bundle.ends_with("/config.json") && bundle.starts_with("/run/longshore/"), "{bundle}");
-    use std::os::unix::fs::PermissionsExt;
     assert_eq!(fs::metadata(bundle).unwrap().permissions().mode() & 0o777, 0o600);
 
     api.ecs("StopTask", &json!({"task": task}));
@@ -251,6 +250,42 @@ fn an_image_is_pulled_with_the_credentials_that_a_secret_holds() {
     let task = cluster.run("with", 1).remove(0);
     cluster.wait(&task, "RUNNING");
     tells(&api, "with", &task, &[("HOME", "/root")]);
+    assert!(cluster.stop_server());
+    assert_eq!(cluster.traces(), Vec::<String>::new());
+}
+
+/// Whether somebody who is not root can come to a file.
+fn is_open(path: &Path) -> bool {
+    let mode = |path: &Path| fs::metadata(path).map_or(0, |file| file.permissions().mode());
+    mode(path) & 0o044 != 0 && path.ancestors().skip(1).all(|folder| mode(folder) & 0o011 != 0)
+}
+
+#[test]
+fn a_sandboxed_container_is_given_them_too_and_its_sandbox_shows_them_to_nobody() {
+    let mut cluster = Cluster::start_with(1, |_| vec![("LONGSHORE_RUNTIME".to_owned(), "runsc".to_owned())]);
+    let api = cluster.api();
+    let value = format!("key-{MARK}");
+    api.ssm("PutParameter", &json!({"Name": "/web/key", "Type": "SecureString", "Value": value}));
+    let more = json!({
+        "secrets": [{"name": "KEY", "valueFrom": "/web/key"}],
+        "healthCheck": {"command": ["CMD-SHELL", "case $KEY in key*) exit 0;; esac; exit 1"], "interval": 5, "retries": 1},
+    });
+    define(&cluster, &api, "web", &["KEY"], &more);
+    let task = cluster.run("web", 1).remove(0);
+    cluster.wait(&task, "RUNNING");
+    tells(&api, "web", &task, &[("KEY", &value)]);
+    until("its health", || (cluster.task(&task)["healthStatus"] == "HEALTHY").then_some(()));
+    let mut places = found(&cluster);
+    holding(Path::new("/run/containerd/runsc"), &mut places);
+    assert!(!places.is_empty() && places.iter().all(|place| place.starts_with("/run/")), "{places:#?}");
+    assert_eq!(places.iter().filter(|place| is_open(Path::new(place))).collect::<Vec<_>>(), Vec::<&String>::new());
+    api.ecs("StopTask", &json!({"task": task}));
+    cluster.wait(&task, "STOPPED");
+    until("their removal", || {
+        let mut places = found(&cluster);
+        holding(Path::new("/run/containerd/runsc"), &mut places);
+        places.is_empty().then_some(())
+    });
     assert!(cluster.stop_server());
     assert_eq!(cluster.traces(), Vec::<String>::new());
 }

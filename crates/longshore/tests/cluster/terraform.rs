@@ -130,3 +130,21 @@ fn terraform_names_services_in_cloud_map_and_takes_the_names_down() {
         }
     });
 }
+
+#[test]
+fn terraform_keeps_secrets_and_parameters_and_takes_them_down() {
+    let seen = [
+        ("db", serde_json::json!(true)),
+        ("stages", serde_json::json!(["AWSCURRENT"])),
+        ("key", serde_json::json!("two")),
+        ("version", serde_json::json!(1)),
+        ("names", serde_json::json!(["/web/colours", "/web/key"])),
+        ("given", serde_json::json!(2)),
+    ];
+    lives("secrets", &seen, |cluster| {
+        let left = shown(cluster, &["secretsmanager", "list-secrets", "--include-planned-deletion"]);
+        assert_eq!(left["SecretList"], serde_json::json!([]), "{left}");
+        let left = shown(cluster, &["ssm", "describe-parameters"]);
+        assert_eq!(left["Parameters"], serde_json::json!([]), "{left}");
+    });
+}

@@ -158,7 +158,7 @@ impl Containerd {
         Ok(())
     }
 
-    /// What must be on the host before: the log's directory, and groups above the container's own.
+    /// What must be on the host before: the log's directory, and a folder for the OCI runtime's records.
     fn prepare_host(&self, spec: &ContainerSpec) -> Result<(), CreateError> {
         if let Some(log) = &spec.log_file {
             let directory = log.parent().filter(|_| log.is_absolute());
@@ -166,6 +166,12 @@ impl Containerd {
                 .ok_or_else(|| CreateError::InvalidSpec(format!("log file {} is not absolute", log.display())))?;
             std::fs::create_dir_all(directory)
                 .map_err(|e| CreateError::InvalidSpec(format!("log directory {}: {e}", directory.display())))?;
+        }
+        if let Some(root) = spec.oci_runtime.root() {
+            // runsc lets everybody read its records, and they hold the containers' environments.
+            let private = std::fs::create_dir_all(root)
+                .and_then(|()| std::fs::set_permissions(root, std::os::unix::fs::PermissionsExt::from_mode(0o700)));
+            private.map_err(|e| CreateError::InvalidSpec(format!("{}: {e}", root.display())))?;
         }
         Ok(())
     }
