@@ -2,7 +2,7 @@
 
 use crate::agent::{Machine, Session, hello, token};
 use crate::{Harness, code, ec2, ecs, list, text, until};
-use link::ServerMessage;
+use link::{AgentMessage, Answer, Question, ServerMessage};
 use model::fargate::POOL_CLUSTER;
 use serde_json::{Value, json};
 
@@ -277,4 +277,29 @@ async fn what_fargate_cannot_do_is_refused_with_its_words() {
     let token = token(&harness, Some("default"), 1).await;
     let refusal = Machine::new(&harness).await.join(&harness, &token, Some(POOL_CLUSTER)).await.unwrap_err();
     assert!(refusal.message.contains("not for Fargate"), "{}", refusal.message);
+}
+
+#[tokio::test]
+async fn a_machine_of_fargate_is_answered_what_its_tasks_ask() {
+    let harness = Harness::start().await;
+    ecs(&harness, "CreateCluster", json!({"clusterName": "default"})).await;
+    small(&harness).await;
+    let mut machines = [given(&harness, "us-east-1a").await, given(&harness, "us-east-1a").await];
+    let network = network(&harness, &["us-east-1a"]).await;
+    let answer = ecs(&harness, "RunTask", run(1, &network, &json!({}))).await;
+    let task: model::TaskArn = text(&answer["tasks"][0]["taskArn"]).parse().unwrap();
+    let mut told = 0;
+    for session in &mut machines {
+        session.send(&AgentMessage::Ask { id: 3, question: Question::Tags { task: task.clone() } }).await;
+        let answer = loop {
+            if let ServerMessage::Answered { id: 3, answer } = session.receive().await {
+                break answer;
+            }
+        };
+        match answer {
+            Answer::Tags { .. } => told += 1,
+            other => assert!(matches!(other, Answer::Refused { status: 404, .. }), "{other:?}"),
+        }
+    }
+    assert_eq!(told, 1, "the one that has it, and no other");
 }
