@@ -7,6 +7,54 @@ use wire::{Request, Timestamp, structure};
 
 pub use schema::SERVICE;
 
+/// `AcceleratorCount`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AcceleratorCount {
+    pub max: Option<i32>,
+    pub min: Option<i32>,
+}
+
+structure! { AcceleratorCount {
+    max = "Max",
+    min = "Min",
+} }
+
+/// `AcceleratorCountRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AcceleratorCountRequest {
+    pub max: Option<i32>,
+    pub min: Option<i32>,
+}
+
+structure! { AcceleratorCountRequest {
+    max = "Max",
+    min = "Min",
+} }
+
+/// `AcceleratorTotalMemoryMiB`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AcceleratorTotalMemoryMiB {
+    pub max: Option<i32>,
+    pub min: Option<i32>,
+}
+
+structure! { AcceleratorTotalMemoryMiB {
+    max = "Max",
+    min = "Min",
+} }
+
+/// `AcceleratorTotalMemoryMiBRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AcceleratorTotalMemoryMiBRequest {
+    pub max: Option<i32>,
+    pub min: Option<i32>,
+}
+
+structure! { AcceleratorTotalMemoryMiBRequest {
+    max = "Max",
+    min = "Min",
+} }
+
 /// `AccountAttribute`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AccountAttribute {
@@ -447,6 +495,50 @@ structure! { AvailabilityZoneSubGeography {
     name = "Name",
 } }
 
+/// `BaselineEbsBandwidthMbps`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct BaselineEbsBandwidthMbps {
+    pub max: Option<i32>,
+    pub min: Option<i32>,
+}
+
+structure! { BaselineEbsBandwidthMbps {
+    max = "Max",
+    min = "Min",
+} }
+
+/// `BaselineEbsBandwidthMbpsRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct BaselineEbsBandwidthMbpsRequest {
+    pub max: Option<i32>,
+    pub min: Option<i32>,
+}
+
+structure! { BaselineEbsBandwidthMbpsRequest {
+    max = "Max",
+    min = "Min",
+} }
+
+/// `BaselinePerformanceFactors`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct BaselinePerformanceFactors {
+    pub cpu: Option<CpuPerformanceFactor>,
+}
+
+structure! { BaselinePerformanceFactors {
+    cpu = "Cpu",
+} }
+
+/// `BaselinePerformanceFactorsRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct BaselinePerformanceFactorsRequest {
+    pub cpu: Option<CpuPerformanceFactorRequest>,
+}
+
+structure! { BaselinePerformanceFactorsRequest {
+    cpu = "Cpu",
+} }
+
 /// `BlockDeviceMapping`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BlockDeviceMapping {
@@ -535,6 +627,20 @@ structure! { ConnectionTrackingConfiguration {
     udp_timeout = "UdpTimeout",
 } }
 
+/// `ConnectionTrackingSpecification`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ConnectionTrackingSpecification {
+    pub tcp_established_timeout: Option<i32>,
+    pub udp_stream_timeout: Option<i32>,
+    pub udp_timeout: Option<i32>,
+}
+
+structure! { ConnectionTrackingSpecification {
+    tcp_established_timeout = "TcpEstablishedTimeout",
+    udp_stream_timeout = "UdpStreamTimeout",
+    udp_timeout = "UdpTimeout",
+} }
+
 /// `ConnectionTrackingSpecificationRequest`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConnectionTrackingSpecificationRequest {
@@ -595,6 +701,26 @@ structure! { CpuOptionsRequest {
     threads_per_core = "ThreadsPerCore",
 } }
 
+/// `CpuPerformanceFactor`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CpuPerformanceFactor {
+    pub references: Option<Vec<PerformanceFactorReference>>,
+}
+
+structure! { CpuPerformanceFactor {
+    references = "References",
+} }
+
+/// `CpuPerformanceFactorRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CpuPerformanceFactorRequest {
+    pub references: Option<Vec<PerformanceFactorReferenceRequest>>,
+}
+
+structure! { CpuPerformanceFactorRequest {
+    references = "References",
+} }
+
 /// `CreateDefaultVpcRequest`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreateDefaultVpcRequest {
@@ -635,6 +761,76 @@ pub struct CreateInternetGatewayResult {
 
 structure! { CreateInternetGatewayResult {
     internet_gateway = "InternetGateway",
+} }
+
+/// `CreateLaunchTemplateRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateLaunchTemplateRequest {
+    pub client_token: Option<String>,
+    pub dry_run: Option<bool>,
+    pub launch_template_data: Option<RequestLaunchTemplateData>,
+    pub launch_template_name: Option<String>,
+    pub operator: Option<OperatorRequest>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub version_description: Option<String>,
+}
+
+structure! { CreateLaunchTemplateRequest {
+    client_token = "ClientToken",
+    dry_run = "DryRun",
+    launch_template_data = "LaunchTemplateData",
+    launch_template_name = "LaunchTemplateName",
+    operator = "Operator",
+    tag_specifications = "TagSpecifications",
+    version_description = "VersionDescription",
+} }
+
+/// `CreateLaunchTemplateResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateLaunchTemplateResult {
+    pub launch_template: Option<LaunchTemplate>,
+    pub warning: Option<ValidationWarning>,
+}
+
+structure! { CreateLaunchTemplateResult {
+    launch_template = "LaunchTemplate",
+    warning = "Warning",
+} }
+
+/// `CreateLaunchTemplateVersionRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateLaunchTemplateVersionRequest {
+    pub client_token: Option<String>,
+    pub dry_run: Option<bool>,
+    pub launch_template_data: Option<RequestLaunchTemplateData>,
+    pub launch_template_id: Option<String>,
+    pub launch_template_name: Option<String>,
+    pub resolve_alias: Option<bool>,
+    pub source_version: Option<String>,
+    pub version_description: Option<String>,
+}
+
+structure! { CreateLaunchTemplateVersionRequest {
+    client_token = "ClientToken",
+    dry_run = "DryRun",
+    launch_template_data = "LaunchTemplateData",
+    launch_template_id = "LaunchTemplateId",
+    launch_template_name = "LaunchTemplateName",
+    resolve_alias = "ResolveAlias",
+    source_version = "SourceVersion",
+    version_description = "VersionDescription",
+} }
+
+/// `CreateLaunchTemplateVersionResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreateLaunchTemplateVersionResult {
+    pub launch_template_version: Option<LaunchTemplateVersion>,
+    pub warning: Option<ValidationWarning>,
+}
+
+structure! { CreateLaunchTemplateVersionResult {
+    launch_template_version = "LaunchTemplateVersion",
+    warning = "Warning",
 } }
 
 /// `CreateNatGatewayRequest`
@@ -955,6 +1151,16 @@ structure! { CreateVpcResult {
     vpc = "Vpc",
 } }
 
+/// `CreditSpecification`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CreditSpecification {
+    pub cpu_credits: Option<String>,
+}
+
+structure! { CreditSpecification {
+    cpu_credits = "CpuCredits",
+} }
+
 /// `CreditSpecificationRequest`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CreditSpecificationRequest {
@@ -989,6 +1195,30 @@ pub struct DeleteInternetGatewayRequest {
 structure! { DeleteInternetGatewayRequest {
     dry_run = "DryRun",
     internet_gateway_id = "InternetGatewayId",
+} }
+
+/// `DeleteLaunchTemplateRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeleteLaunchTemplateRequest {
+    pub dry_run: Option<bool>,
+    pub launch_template_id: Option<String>,
+    pub launch_template_name: Option<String>,
+}
+
+structure! { DeleteLaunchTemplateRequest {
+    dry_run = "DryRun",
+    launch_template_id = "LaunchTemplateId",
+    launch_template_name = "LaunchTemplateName",
+} }
+
+/// `DeleteLaunchTemplateResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeleteLaunchTemplateResult {
+    pub launch_template: Option<LaunchTemplate>,
+}
+
+structure! { DeleteLaunchTemplateResult {
+    launch_template = "LaunchTemplate",
 } }
 
 /// `DeleteNatGatewayRequest`
@@ -1346,6 +1576,82 @@ pub struct DescribeInternetGatewaysResult {
 
 structure! { DescribeInternetGatewaysResult {
     internet_gateways = "InternetGateways",
+    next_token = "NextToken",
+} }
+
+/// `DescribeLaunchTemplateVersionsRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeLaunchTemplateVersionsRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub include_managed_resources: Option<bool>,
+    pub launch_template_id: Option<String>,
+    pub launch_template_name: Option<String>,
+    pub max_results: Option<i32>,
+    pub max_version: Option<String>,
+    pub min_version: Option<String>,
+    pub next_token: Option<String>,
+    pub resolve_alias: Option<bool>,
+    pub versions: Option<Vec<String>>,
+}
+
+structure! { DescribeLaunchTemplateVersionsRequest {
+    dry_run = "DryRun",
+    filters = "Filters",
+    include_managed_resources = "IncludeManagedResources",
+    launch_template_id = "LaunchTemplateId",
+    launch_template_name = "LaunchTemplateName",
+    max_results = "MaxResults",
+    max_version = "MaxVersion",
+    min_version = "MinVersion",
+    next_token = "NextToken",
+    resolve_alias = "ResolveAlias",
+    versions = "Versions",
+} }
+
+/// `DescribeLaunchTemplateVersionsResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeLaunchTemplateVersionsResult {
+    pub launch_template_versions: Option<Vec<LaunchTemplateVersion>>,
+    pub next_token: Option<String>,
+}
+
+structure! { DescribeLaunchTemplateVersionsResult {
+    launch_template_versions = "LaunchTemplateVersions",
+    next_token = "NextToken",
+} }
+
+/// `DescribeLaunchTemplatesRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeLaunchTemplatesRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub include_managed_resources: Option<bool>,
+    pub launch_template_ids: Option<Vec<String>>,
+    pub launch_template_names: Option<Vec<String>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+
+structure! { DescribeLaunchTemplatesRequest {
+    dry_run = "DryRun",
+    filters = "Filters",
+    include_managed_resources = "IncludeManagedResources",
+    launch_template_ids = "LaunchTemplateIds",
+    launch_template_names = "LaunchTemplateNames",
+    max_results = "MaxResults",
+    next_token = "NextToken",
+} }
+
+/// `DescribeLaunchTemplatesResult`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DescribeLaunchTemplatesResult {
+    pub launch_templates: Option<Vec<LaunchTemplate>>,
+    pub next_token: Option<String>,
+}
+
+structure! { DescribeLaunchTemplatesResult {
+    launch_templates = "LaunchTemplates",
     next_token = "NextToken",
 } }
 
@@ -1939,6 +2245,16 @@ structure! { ElasticGpuSpecification {
     r#type = "Type",
 } }
 
+/// `ElasticGpuSpecificationResponse`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ElasticGpuSpecificationResponse {
+    pub r#type: Option<String>,
+}
+
+structure! { ElasticGpuSpecificationResponse {
+    r#type = "Type",
+} }
+
 /// `ElasticInferenceAccelerator`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ElasticInferenceAccelerator {
@@ -2417,6 +2733,16 @@ structure! { InstanceIpv6Address {
     is_primary_ipv6 = "IsPrimaryIpv6",
 } }
 
+/// `InstanceIpv6AddressRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct InstanceIpv6AddressRequest {
+    pub ipv6_address: Option<String>,
+}
+
+structure! { InstanceIpv6AddressRequest {
+    ipv6_address = "Ipv6Address",
+} }
+
 /// `InstanceIpv6Prefix`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceIpv6Prefix {
@@ -2677,6 +3003,126 @@ structure! { InstancePrivateIpAddress {
     primary = "Primary",
     private_dns_name = "PrivateDnsName",
     private_ip_address = "PrivateIpAddress",
+} }
+
+/// `InstanceRequirements`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct InstanceRequirements {
+    pub accelerator_count: Option<AcceleratorCount>,
+    pub accelerator_manufacturers: Option<Vec<String>>,
+    pub accelerator_names: Option<Vec<String>>,
+    pub accelerator_total_memory_mi_b: Option<AcceleratorTotalMemoryMiB>,
+    pub accelerator_types: Option<Vec<String>>,
+    pub allowed_instance_types: Option<Vec<String>>,
+    pub bare_metal: Option<String>,
+    pub baseline_ebs_bandwidth_mbps: Option<BaselineEbsBandwidthMbps>,
+    pub baseline_performance_factors: Option<BaselinePerformanceFactors>,
+    pub burstable_performance: Option<String>,
+    pub cpu_manufacturers: Option<Vec<String>>,
+    pub excluded_instance_types: Option<Vec<String>>,
+    pub instance_generations: Option<Vec<String>>,
+    pub local_storage: Option<String>,
+    pub local_storage_types: Option<Vec<String>>,
+    pub max_spot_price_as_percentage_of_optimal_on_demand_price: Option<i32>,
+    pub memory_gi_b_per_v_cpu: Option<MemoryGiBPerVCpu>,
+    pub memory_mi_b: Option<MemoryMiB>,
+    pub network_bandwidth_gbps: Option<NetworkBandwidthGbps>,
+    pub network_interface_count: Option<NetworkInterfaceCount>,
+    pub on_demand_max_price_percentage_over_lowest_price: Option<i32>,
+    pub require_encryption_in_transit: Option<bool>,
+    pub require_hibernate_support: Option<bool>,
+    pub spot_max_price_percentage_over_lowest_price: Option<i32>,
+    pub total_local_storage_gb: Option<TotalLocalStorageGB>,
+    pub v_cpu_count: Option<VCpuCountRange>,
+}
+
+structure! { InstanceRequirements {
+    accelerator_count = "AcceleratorCount",
+    accelerator_manufacturers = "AcceleratorManufacturers",
+    accelerator_names = "AcceleratorNames",
+    accelerator_total_memory_mi_b = "AcceleratorTotalMemoryMiB",
+    accelerator_types = "AcceleratorTypes",
+    allowed_instance_types = "AllowedInstanceTypes",
+    bare_metal = "BareMetal",
+    baseline_ebs_bandwidth_mbps = "BaselineEbsBandwidthMbps",
+    baseline_performance_factors = "BaselinePerformanceFactors",
+    burstable_performance = "BurstablePerformance",
+    cpu_manufacturers = "CpuManufacturers",
+    excluded_instance_types = "ExcludedInstanceTypes",
+    instance_generations = "InstanceGenerations",
+    local_storage = "LocalStorage",
+    local_storage_types = "LocalStorageTypes",
+    max_spot_price_as_percentage_of_optimal_on_demand_price = "MaxSpotPriceAsPercentageOfOptimalOnDemandPrice",
+    memory_gi_b_per_v_cpu = "MemoryGiBPerVCpu",
+    memory_mi_b = "MemoryMiB",
+    network_bandwidth_gbps = "NetworkBandwidthGbps",
+    network_interface_count = "NetworkInterfaceCount",
+    on_demand_max_price_percentage_over_lowest_price = "OnDemandMaxPricePercentageOverLowestPrice",
+    require_encryption_in_transit = "RequireEncryptionInTransit",
+    require_hibernate_support = "RequireHibernateSupport",
+    spot_max_price_percentage_over_lowest_price = "SpotMaxPricePercentageOverLowestPrice",
+    total_local_storage_gb = "TotalLocalStorageGB",
+    v_cpu_count = "VCpuCount",
+} }
+
+/// `InstanceRequirementsRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct InstanceRequirementsRequest {
+    pub accelerator_count: Option<AcceleratorCountRequest>,
+    pub accelerator_manufacturers: Option<Vec<String>>,
+    pub accelerator_names: Option<Vec<String>>,
+    pub accelerator_total_memory_mi_b: Option<AcceleratorTotalMemoryMiBRequest>,
+    pub accelerator_types: Option<Vec<String>>,
+    pub allowed_instance_types: Option<Vec<String>>,
+    pub bare_metal: Option<String>,
+    pub baseline_ebs_bandwidth_mbps: Option<BaselineEbsBandwidthMbpsRequest>,
+    pub baseline_performance_factors: Option<BaselinePerformanceFactorsRequest>,
+    pub burstable_performance: Option<String>,
+    pub cpu_manufacturers: Option<Vec<String>>,
+    pub excluded_instance_types: Option<Vec<String>>,
+    pub instance_generations: Option<Vec<String>>,
+    pub local_storage: Option<String>,
+    pub local_storage_types: Option<Vec<String>>,
+    pub max_spot_price_as_percentage_of_optimal_on_demand_price: Option<i32>,
+    pub memory_gi_b_per_v_cpu: Option<MemoryGiBPerVCpuRequest>,
+    pub memory_mi_b: Option<MemoryMiBRequest>,
+    pub network_bandwidth_gbps: Option<NetworkBandwidthGbpsRequest>,
+    pub network_interface_count: Option<NetworkInterfaceCountRequest>,
+    pub on_demand_max_price_percentage_over_lowest_price: Option<i32>,
+    pub require_encryption_in_transit: Option<bool>,
+    pub require_hibernate_support: Option<bool>,
+    pub spot_max_price_percentage_over_lowest_price: Option<i32>,
+    pub total_local_storage_gb: Option<TotalLocalStorageGBRequest>,
+    pub v_cpu_count: Option<VCpuCountRangeRequest>,
+}
+
+structure! { InstanceRequirementsRequest {
+    accelerator_count = "AcceleratorCount",
+    accelerator_manufacturers = "AcceleratorManufacturers",
+    accelerator_names = "AcceleratorNames",
+    accelerator_total_memory_mi_b = "AcceleratorTotalMemoryMiB",
+    accelerator_types = "AcceleratorTypes",
+    allowed_instance_types = "AllowedInstanceTypes",
+    bare_metal = "BareMetal",
+    baseline_ebs_bandwidth_mbps = "BaselineEbsBandwidthMbps",
+    baseline_performance_factors = "BaselinePerformanceFactors",
+    burstable_performance = "BurstablePerformance",
+    cpu_manufacturers = "CpuManufacturers",
+    excluded_instance_types = "ExcludedInstanceTypes",
+    instance_generations = "InstanceGenerations",
+    local_storage = "LocalStorage",
+    local_storage_types = "LocalStorageTypes",
+    max_spot_price_as_percentage_of_optimal_on_demand_price = "MaxSpotPriceAsPercentageOfOptimalOnDemandPrice",
+    memory_gi_b_per_v_cpu = "MemoryGiBPerVCpu",
+    memory_mi_b = "MemoryMiB",
+    network_bandwidth_gbps = "NetworkBandwidthGbps",
+    network_interface_count = "NetworkInterfaceCount",
+    on_demand_max_price_percentage_over_lowest_price = "OnDemandMaxPricePercentageOverLowestPrice",
+    require_encryption_in_transit = "RequireEncryptionInTransit",
+    require_hibernate_support = "RequireHibernateSupport",
+    spot_max_price_percentage_over_lowest_price = "SpotMaxPricePercentageOverLowestPrice",
+    total_local_storage_gb = "TotalLocalStorageGB",
+    v_cpu_count = "VCpuCount",
 } }
 
 /// `InstanceSecondaryInterface`
@@ -2979,6 +3425,16 @@ structure! { Ipv4PrefixSpecificationRequest {
     ipv4_prefix = "Ipv4Prefix",
 } }
 
+/// `Ipv4PrefixSpecificationResponse`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Ipv4PrefixSpecificationResponse {
+    pub ipv4_prefix: Option<String>,
+}
+
+structure! { Ipv4PrefixSpecificationResponse {
+    ipv4_prefix = "Ipv4Prefix",
+} }
+
 /// `Ipv6PrefixSpecification`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ipv6PrefixSpecification {
@@ -2999,6 +3455,16 @@ structure! { Ipv6PrefixSpecificationRequest {
     ipv6_prefix = "Ipv6Prefix",
 } }
 
+/// `Ipv6PrefixSpecificationResponse`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Ipv6PrefixSpecificationResponse {
+    pub ipv6_prefix: Option<String>,
+}
+
+structure! { Ipv6PrefixSpecificationResponse {
+    ipv6_prefix = "Ipv6Prefix",
+} }
+
 /// `Ipv6Range`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ipv6Range {
@@ -3009,6 +3475,642 @@ pub struct Ipv6Range {
 structure! { Ipv6Range {
     cidr_ipv6 = "CidrIpv6",
     description = "Description",
+} }
+
+/// `LaunchTemplate`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplate {
+    pub create_time: Option<Timestamp>,
+    pub created_by: Option<String>,
+    pub default_version_number: Option<i64>,
+    pub latest_version_number: Option<i64>,
+    pub launch_template_id: Option<String>,
+    pub launch_template_name: Option<String>,
+    pub operator: Option<OperatorResponse>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+structure! { LaunchTemplate {
+    create_time = "CreateTime",
+    created_by = "CreatedBy",
+    default_version_number = "DefaultVersionNumber",
+    latest_version_number = "LatestVersionNumber",
+    launch_template_id = "LaunchTemplateId",
+    launch_template_name = "LaunchTemplateName",
+    operator = "Operator",
+    tags = "Tags",
+} }
+
+/// `LaunchTemplateBlockDeviceMapping`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateBlockDeviceMapping {
+    pub device_name: Option<String>,
+    pub ebs: Option<LaunchTemplateEbsBlockDevice>,
+    pub no_device: Option<String>,
+    pub virtual_name: Option<String>,
+}
+
+structure! { LaunchTemplateBlockDeviceMapping {
+    device_name = "DeviceName",
+    ebs = "Ebs",
+    no_device = "NoDevice",
+    virtual_name = "VirtualName",
+} }
+
+/// `LaunchTemplateBlockDeviceMappingRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateBlockDeviceMappingRequest {
+    pub device_name: Option<String>,
+    pub ebs: Option<LaunchTemplateEbsBlockDeviceRequest>,
+    pub no_device: Option<String>,
+    pub virtual_name: Option<String>,
+}
+
+structure! { LaunchTemplateBlockDeviceMappingRequest {
+    device_name = "DeviceName",
+    ebs = "Ebs",
+    no_device = "NoDevice",
+    virtual_name = "VirtualName",
+} }
+
+/// `LaunchTemplateCapacityReservationSpecificationRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateCapacityReservationSpecificationRequest {
+    pub capacity_reservation_preference: Option<String>,
+    pub capacity_reservation_target: Option<CapacityReservationTarget>,
+}
+
+structure! { LaunchTemplateCapacityReservationSpecificationRequest {
+    capacity_reservation_preference = "CapacityReservationPreference",
+    capacity_reservation_target = "CapacityReservationTarget",
+} }
+
+/// `LaunchTemplateCapacityReservationSpecificationResponse`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateCapacityReservationSpecificationResponse {
+    pub capacity_reservation_preference: Option<String>,
+    pub capacity_reservation_target: Option<CapacityReservationTargetResponse>,
+}
+
+structure! { LaunchTemplateCapacityReservationSpecificationResponse {
+    capacity_reservation_preference = "CapacityReservationPreference",
+    capacity_reservation_target = "CapacityReservationTarget",
+} }
+
+/// `LaunchTemplateCpuOptions`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateCpuOptions {
+    pub amd_sev_snp: Option<String>,
+    pub core_count: Option<i32>,
+    pub nested_virtualization: Option<String>,
+    pub threads_per_core: Option<i32>,
+}
+
+structure! { LaunchTemplateCpuOptions {
+    amd_sev_snp = "AmdSevSnp",
+    core_count = "CoreCount",
+    nested_virtualization = "NestedVirtualization",
+    threads_per_core = "ThreadsPerCore",
+} }
+
+/// `LaunchTemplateCpuOptionsRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateCpuOptionsRequest {
+    pub amd_sev_snp: Option<String>,
+    pub core_count: Option<i32>,
+    pub nested_virtualization: Option<String>,
+    pub threads_per_core: Option<i32>,
+}
+
+structure! { LaunchTemplateCpuOptionsRequest {
+    amd_sev_snp = "AmdSevSnp",
+    core_count = "CoreCount",
+    nested_virtualization = "NestedVirtualization",
+    threads_per_core = "ThreadsPerCore",
+} }
+
+/// `LaunchTemplateEbsBlockDevice`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateEbsBlockDevice {
+    pub delete_on_termination: Option<bool>,
+    pub ebs_card_index: Option<i32>,
+    pub encrypted: Option<bool>,
+    pub iops: Option<i32>,
+    pub kms_key_id: Option<String>,
+    pub snapshot_id: Option<String>,
+    pub throughput: Option<i32>,
+    pub volume_initialization_rate: Option<i32>,
+    pub volume_size: Option<i32>,
+    pub volume_type: Option<String>,
+}
+
+structure! { LaunchTemplateEbsBlockDevice {
+    delete_on_termination = "DeleteOnTermination",
+    ebs_card_index = "EbsCardIndex",
+    encrypted = "Encrypted",
+    iops = "Iops",
+    kms_key_id = "KmsKeyId",
+    snapshot_id = "SnapshotId",
+    throughput = "Throughput",
+    volume_initialization_rate = "VolumeInitializationRate",
+    volume_size = "VolumeSize",
+    volume_type = "VolumeType",
+} }
+
+/// `LaunchTemplateEbsBlockDeviceRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateEbsBlockDeviceRequest {
+    pub delete_on_termination: Option<bool>,
+    pub ebs_card_index: Option<i32>,
+    pub encrypted: Option<bool>,
+    pub iops: Option<i32>,
+    pub kms_key_id: Option<String>,
+    pub snapshot_id: Option<String>,
+    pub throughput: Option<i32>,
+    pub volume_initialization_rate: Option<i32>,
+    pub volume_size: Option<i32>,
+    pub volume_type: Option<String>,
+}
+
+structure! { LaunchTemplateEbsBlockDeviceRequest {
+    delete_on_termination = "DeleteOnTermination",
+    ebs_card_index = "EbsCardIndex",
+    encrypted = "Encrypted",
+    iops = "Iops",
+    kms_key_id = "KmsKeyId",
+    snapshot_id = "SnapshotId",
+    throughput = "Throughput",
+    volume_initialization_rate = "VolumeInitializationRate",
+    volume_size = "VolumeSize",
+    volume_type = "VolumeType",
+} }
+
+/// `LaunchTemplateElasticInferenceAccelerator`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateElasticInferenceAccelerator {
+    pub count: Option<i32>,
+    pub r#type: Option<String>,
+}
+
+structure! { LaunchTemplateElasticInferenceAccelerator {
+    count = "Count",
+    r#type = "Type",
+} }
+
+/// `LaunchTemplateElasticInferenceAcceleratorResponse`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateElasticInferenceAcceleratorResponse {
+    pub count: Option<i32>,
+    pub r#type: Option<String>,
+}
+
+structure! { LaunchTemplateElasticInferenceAcceleratorResponse {
+    count = "Count",
+    r#type = "Type",
+} }
+
+/// `LaunchTemplateEnaSrdSpecification`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateEnaSrdSpecification {
+    pub ena_srd_enabled: Option<bool>,
+    pub ena_srd_udp_specification: Option<LaunchTemplateEnaSrdUdpSpecification>,
+}
+
+structure! { LaunchTemplateEnaSrdSpecification {
+    ena_srd_enabled = "EnaSrdEnabled",
+    ena_srd_udp_specification = "EnaSrdUdpSpecification",
+} }
+
+/// `LaunchTemplateEnaSrdUdpSpecification`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateEnaSrdUdpSpecification {
+    pub ena_srd_udp_enabled: Option<bool>,
+}
+
+structure! { LaunchTemplateEnaSrdUdpSpecification {
+    ena_srd_udp_enabled = "EnaSrdUdpEnabled",
+} }
+
+/// `LaunchTemplateEnclaveOptions`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateEnclaveOptions {
+    pub enabled: Option<bool>,
+}
+
+structure! { LaunchTemplateEnclaveOptions {
+    enabled = "Enabled",
+} }
+
+/// `LaunchTemplateEnclaveOptionsRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateEnclaveOptionsRequest {
+    pub enabled: Option<bool>,
+}
+
+structure! { LaunchTemplateEnclaveOptionsRequest {
+    enabled = "Enabled",
+} }
+
+/// `LaunchTemplateHibernationOptions`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateHibernationOptions {
+    pub configured: Option<bool>,
+}
+
+structure! { LaunchTemplateHibernationOptions {
+    configured = "Configured",
+} }
+
+/// `LaunchTemplateHibernationOptionsRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateHibernationOptionsRequest {
+    pub configured: Option<bool>,
+}
+
+structure! { LaunchTemplateHibernationOptionsRequest {
+    configured = "Configured",
+} }
+
+/// `LaunchTemplateIamInstanceProfileSpecification`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateIamInstanceProfileSpecification {
+    pub arn: Option<String>,
+    pub name: Option<String>,
+}
+
+structure! { LaunchTemplateIamInstanceProfileSpecification {
+    arn = "Arn",
+    name = "Name",
+} }
+
+/// `LaunchTemplateIamInstanceProfileSpecificationRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateIamInstanceProfileSpecificationRequest {
+    pub arn: Option<String>,
+    pub name: Option<String>,
+}
+
+structure! { LaunchTemplateIamInstanceProfileSpecificationRequest {
+    arn = "Arn",
+    name = "Name",
+} }
+
+/// `LaunchTemplateInstanceMaintenanceOptions`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateInstanceMaintenanceOptions {
+    pub auto_recovery: Option<String>,
+}
+
+structure! { LaunchTemplateInstanceMaintenanceOptions {
+    auto_recovery = "AutoRecovery",
+} }
+
+/// `LaunchTemplateInstanceMaintenanceOptionsRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateInstanceMaintenanceOptionsRequest {
+    pub auto_recovery: Option<String>,
+}
+
+structure! { LaunchTemplateInstanceMaintenanceOptionsRequest {
+    auto_recovery = "AutoRecovery",
+} }
+
+/// `LaunchTemplateInstanceMarketOptions`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateInstanceMarketOptions {
+    pub market_type: Option<String>,
+    pub spot_options: Option<LaunchTemplateSpotMarketOptions>,
+}
+
+structure! { LaunchTemplateInstanceMarketOptions {
+    market_type = "MarketType",
+    spot_options = "SpotOptions",
+} }
+
+/// `LaunchTemplateInstanceMarketOptionsRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateInstanceMarketOptionsRequest {
+    pub market_type: Option<String>,
+    pub spot_options: Option<LaunchTemplateSpotMarketOptionsRequest>,
+}
+
+structure! { LaunchTemplateInstanceMarketOptionsRequest {
+    market_type = "MarketType",
+    spot_options = "SpotOptions",
+} }
+
+/// `LaunchTemplateInstanceMetadataOptions`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateInstanceMetadataOptions {
+    pub http_endpoint: Option<String>,
+    pub http_protocol_ipv6: Option<String>,
+    pub http_put_response_hop_limit: Option<i32>,
+    pub http_tokens: Option<String>,
+    pub instance_metadata_tags: Option<String>,
+    pub state: Option<String>,
+}
+
+structure! { LaunchTemplateInstanceMetadataOptions {
+    http_endpoint = "HttpEndpoint",
+    http_protocol_ipv6 = "HttpProtocolIpv6",
+    http_put_response_hop_limit = "HttpPutResponseHopLimit",
+    http_tokens = "HttpTokens",
+    instance_metadata_tags = "InstanceMetadataTags",
+    state = "State",
+} }
+
+/// `LaunchTemplateInstanceMetadataOptionsRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateInstanceMetadataOptionsRequest {
+    pub http_endpoint: Option<String>,
+    pub http_protocol_ipv6: Option<String>,
+    pub http_put_response_hop_limit: Option<i32>,
+    pub http_tokens: Option<String>,
+    pub instance_metadata_tags: Option<String>,
+}
+
+structure! { LaunchTemplateInstanceMetadataOptionsRequest {
+    http_endpoint = "HttpEndpoint",
+    http_protocol_ipv6 = "HttpProtocolIpv6",
+    http_put_response_hop_limit = "HttpPutResponseHopLimit",
+    http_tokens = "HttpTokens",
+    instance_metadata_tags = "InstanceMetadataTags",
+} }
+
+/// `LaunchTemplateInstanceNetworkInterfaceSpecification`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateInstanceNetworkInterfaceSpecification {
+    pub associate_carrier_ip_address: Option<bool>,
+    pub associate_public_ip_address: Option<bool>,
+    pub connection_tracking_specification: Option<ConnectionTrackingSpecification>,
+    pub delete_on_termination: Option<bool>,
+    pub description: Option<String>,
+    pub device_index: Option<i32>,
+    pub ena_queue_count: Option<i32>,
+    pub ena_srd_specification: Option<LaunchTemplateEnaSrdSpecification>,
+    pub groups: Option<Vec<String>>,
+    pub interface_type: Option<String>,
+    pub ipv4_prefix_count: Option<i32>,
+    pub ipv4_prefixes: Option<Vec<Ipv4PrefixSpecificationResponse>>,
+    pub ipv6_address_count: Option<i32>,
+    pub ipv6_addresses: Option<Vec<InstanceIpv6Address>>,
+    pub ipv6_prefix_count: Option<i32>,
+    pub ipv6_prefixes: Option<Vec<Ipv6PrefixSpecificationResponse>>,
+    pub network_card_index: Option<i32>,
+    pub network_interface_id: Option<String>,
+    pub primary_ipv6: Option<bool>,
+    pub private_ip_address: Option<String>,
+    pub private_ip_addresses: Option<Vec<PrivateIpAddressSpecification>>,
+    pub secondary_private_ip_address_count: Option<i32>,
+    pub subnet_id: Option<String>,
+}
+
+structure! { LaunchTemplateInstanceNetworkInterfaceSpecification {
+    associate_carrier_ip_address = "AssociateCarrierIpAddress",
+    associate_public_ip_address = "AssociatePublicIpAddress",
+    connection_tracking_specification = "ConnectionTrackingSpecification",
+    delete_on_termination = "DeleteOnTermination",
+    description = "Description",
+    device_index = "DeviceIndex",
+    ena_queue_count = "EnaQueueCount",
+    ena_srd_specification = "EnaSrdSpecification",
+    groups = "Groups",
+    interface_type = "InterfaceType",
+    ipv4_prefix_count = "Ipv4PrefixCount",
+    ipv4_prefixes = "Ipv4Prefixes",
+    ipv6_address_count = "Ipv6AddressCount",
+    ipv6_addresses = "Ipv6Addresses",
+    ipv6_prefix_count = "Ipv6PrefixCount",
+    ipv6_prefixes = "Ipv6Prefixes",
+    network_card_index = "NetworkCardIndex",
+    network_interface_id = "NetworkInterfaceId",
+    primary_ipv6 = "PrimaryIpv6",
+    private_ip_address = "PrivateIpAddress",
+    private_ip_addresses = "PrivateIpAddresses",
+    secondary_private_ip_address_count = "SecondaryPrivateIpAddressCount",
+    subnet_id = "SubnetId",
+} }
+
+/// `LaunchTemplateInstanceNetworkInterfaceSpecificationRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateInstanceNetworkInterfaceSpecificationRequest {
+    pub associate_carrier_ip_address: Option<bool>,
+    pub associate_public_ip_address: Option<bool>,
+    pub connection_tracking_specification: Option<ConnectionTrackingSpecificationRequest>,
+    pub delete_on_termination: Option<bool>,
+    pub description: Option<String>,
+    pub device_index: Option<i32>,
+    pub ena_queue_count: Option<i32>,
+    pub ena_srd_specification: Option<EnaSrdSpecificationRequest>,
+    pub groups: Option<Vec<String>>,
+    pub interface_type: Option<String>,
+    pub ipv4_prefix_count: Option<i32>,
+    pub ipv4_prefixes: Option<Vec<Ipv4PrefixSpecificationRequest>>,
+    pub ipv6_address_count: Option<i32>,
+    pub ipv6_addresses: Option<Vec<InstanceIpv6AddressRequest>>,
+    pub ipv6_prefix_count: Option<i32>,
+    pub ipv6_prefixes: Option<Vec<Ipv6PrefixSpecificationRequest>>,
+    pub network_card_index: Option<i32>,
+    pub network_interface_id: Option<String>,
+    pub primary_ipv6: Option<bool>,
+    pub private_ip_address: Option<String>,
+    pub private_ip_addresses: Option<Vec<PrivateIpAddressSpecification>>,
+    pub secondary_private_ip_address_count: Option<i32>,
+    pub subnet_id: Option<String>,
+}
+
+structure! { LaunchTemplateInstanceNetworkInterfaceSpecificationRequest {
+    associate_carrier_ip_address = "AssociateCarrierIpAddress",
+    associate_public_ip_address = "AssociatePublicIpAddress",
+    connection_tracking_specification = "ConnectionTrackingSpecification",
+    delete_on_termination = "DeleteOnTermination",
+    description = "Description",
+    device_index = "DeviceIndex",
+    ena_queue_count = "EnaQueueCount",
+    ena_srd_specification = "EnaSrdSpecification",
+    groups = "Groups",
+    interface_type = "InterfaceType",
+    ipv4_prefix_count = "Ipv4PrefixCount",
+    ipv4_prefixes = "Ipv4Prefixes",
+    ipv6_address_count = "Ipv6AddressCount",
+    ipv6_addresses = "Ipv6Addresses",
+    ipv6_prefix_count = "Ipv6PrefixCount",
+    ipv6_prefixes = "Ipv6Prefixes",
+    network_card_index = "NetworkCardIndex",
+    network_interface_id = "NetworkInterfaceId",
+    primary_ipv6 = "PrimaryIpv6",
+    private_ip_address = "PrivateIpAddress",
+    private_ip_addresses = "PrivateIpAddresses",
+    secondary_private_ip_address_count = "SecondaryPrivateIpAddressCount",
+    subnet_id = "SubnetId",
+} }
+
+/// `LaunchTemplateInstanceSecondaryInterfaceSpecification`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateInstanceSecondaryInterfaceSpecification {
+    pub delete_on_termination: Option<bool>,
+    pub device_index: Option<i32>,
+    pub interface_type: Option<String>,
+    pub network_card_index: Option<i32>,
+    pub private_ip_address_count: Option<i32>,
+    pub private_ip_addresses: Option<Vec<SecondaryInterfacePrivateIpAddressSpecification>>,
+    pub secondary_subnet_id: Option<String>,
+}
+
+structure! { LaunchTemplateInstanceSecondaryInterfaceSpecification {
+    delete_on_termination = "DeleteOnTermination",
+    device_index = "DeviceIndex",
+    interface_type = "InterfaceType",
+    network_card_index = "NetworkCardIndex",
+    private_ip_address_count = "PrivateIpAddressCount",
+    private_ip_addresses = "PrivateIpAddresses",
+    secondary_subnet_id = "SecondarySubnetId",
+} }
+
+/// `LaunchTemplateInstanceSecondaryInterfaceSpecificationRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateInstanceSecondaryInterfaceSpecificationRequest {
+    pub delete_on_termination: Option<bool>,
+    pub device_index: Option<i32>,
+    pub interface_type: Option<String>,
+    pub network_card_index: Option<i32>,
+    pub private_ip_address_count: Option<i32>,
+    pub private_ip_addresses: Option<Vec<SecondaryInterfacePrivateIpAddressSpecificationRequest>>,
+    pub secondary_subnet_id: Option<String>,
+}
+
+structure! { LaunchTemplateInstanceSecondaryInterfaceSpecificationRequest {
+    delete_on_termination = "DeleteOnTermination",
+    device_index = "DeviceIndex",
+    interface_type = "InterfaceType",
+    network_card_index = "NetworkCardIndex",
+    private_ip_address_count = "PrivateIpAddressCount",
+    private_ip_addresses = "PrivateIpAddresses",
+    secondary_subnet_id = "SecondarySubnetId",
+} }
+
+/// `LaunchTemplateLicenseConfiguration`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateLicenseConfiguration {
+    pub license_configuration_arn: Option<String>,
+}
+
+structure! { LaunchTemplateLicenseConfiguration {
+    license_configuration_arn = "LicenseConfigurationArn",
+} }
+
+/// `LaunchTemplateLicenseConfigurationRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateLicenseConfigurationRequest {
+    pub license_configuration_arn: Option<String>,
+}
+
+structure! { LaunchTemplateLicenseConfigurationRequest {
+    license_configuration_arn = "LicenseConfigurationArn",
+} }
+
+/// `LaunchTemplateNetworkPerformanceOptions`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateNetworkPerformanceOptions {
+    pub bandwidth_weighting: Option<String>,
+}
+
+structure! { LaunchTemplateNetworkPerformanceOptions {
+    bandwidth_weighting = "BandwidthWeighting",
+} }
+
+/// `LaunchTemplateNetworkPerformanceOptionsRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateNetworkPerformanceOptionsRequest {
+    pub bandwidth_weighting: Option<String>,
+}
+
+structure! { LaunchTemplateNetworkPerformanceOptionsRequest {
+    bandwidth_weighting = "BandwidthWeighting",
+} }
+
+/// `LaunchTemplatePlacement`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplatePlacement {
+    pub affinity: Option<String>,
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub group_id: Option<String>,
+    pub group_name: Option<String>,
+    pub host_id: Option<String>,
+    pub host_resource_group_arn: Option<String>,
+    pub partition_number: Option<i32>,
+    pub spread_domain: Option<String>,
+    pub tenancy: Option<String>,
+}
+
+structure! { LaunchTemplatePlacement {
+    affinity = "Affinity",
+    availability_zone = "AvailabilityZone",
+    availability_zone_id = "AvailabilityZoneId",
+    group_id = "GroupId",
+    group_name = "GroupName",
+    host_id = "HostId",
+    host_resource_group_arn = "HostResourceGroupArn",
+    partition_number = "PartitionNumber",
+    spread_domain = "SpreadDomain",
+    tenancy = "Tenancy",
+} }
+
+/// `LaunchTemplatePlacementRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplatePlacementRequest {
+    pub affinity: Option<String>,
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub group_id: Option<String>,
+    pub group_name: Option<String>,
+    pub host_id: Option<String>,
+    pub host_resource_group_arn: Option<String>,
+    pub partition_number: Option<i32>,
+    pub spread_domain: Option<String>,
+    pub tenancy: Option<String>,
+}
+
+structure! { LaunchTemplatePlacementRequest {
+    affinity = "Affinity",
+    availability_zone = "AvailabilityZone",
+    availability_zone_id = "AvailabilityZoneId",
+    group_id = "GroupId",
+    group_name = "GroupName",
+    host_id = "HostId",
+    host_resource_group_arn = "HostResourceGroupArn",
+    partition_number = "PartitionNumber",
+    spread_domain = "SpreadDomain",
+    tenancy = "Tenancy",
+} }
+
+/// `LaunchTemplatePrivateDnsNameOptions`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplatePrivateDnsNameOptions {
+    pub enable_resource_name_dns_aaaa_record: Option<bool>,
+    pub enable_resource_name_dns_a_record: Option<bool>,
+    pub hostname_type: Option<String>,
+}
+
+structure! { LaunchTemplatePrivateDnsNameOptions {
+    enable_resource_name_dns_aaaa_record = "EnableResourceNameDnsAAAARecord",
+    enable_resource_name_dns_a_record = "EnableResourceNameDnsARecord",
+    hostname_type = "HostnameType",
+} }
+
+/// `LaunchTemplatePrivateDnsNameOptionsRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplatePrivateDnsNameOptionsRequest {
+    pub enable_resource_name_dns_aaaa_record: Option<bool>,
+    pub enable_resource_name_dns_a_record: Option<bool>,
+    pub hostname_type: Option<String>,
+}
+
+structure! { LaunchTemplatePrivateDnsNameOptionsRequest {
+    enable_resource_name_dns_aaaa_record = "EnableResourceNameDnsAAAARecord",
+    enable_resource_name_dns_a_record = "EnableResourceNameDnsARecord",
+    hostname_type = "HostnameType",
 } }
 
 /// `LaunchTemplateSpecification`
@@ -3023,6 +4125,116 @@ structure! { LaunchTemplateSpecification {
     launch_template_id = "LaunchTemplateId",
     launch_template_name = "LaunchTemplateName",
     version = "Version",
+} }
+
+/// `LaunchTemplateSpotMarketOptions`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateSpotMarketOptions {
+    pub block_duration_minutes: Option<i32>,
+    pub instance_interruption_behavior: Option<String>,
+    pub max_price: Option<String>,
+    pub spot_instance_type: Option<String>,
+    pub valid_until: Option<Timestamp>,
+}
+
+structure! { LaunchTemplateSpotMarketOptions {
+    block_duration_minutes = "BlockDurationMinutes",
+    instance_interruption_behavior = "InstanceInterruptionBehavior",
+    max_price = "MaxPrice",
+    spot_instance_type = "SpotInstanceType",
+    valid_until = "ValidUntil",
+} }
+
+/// `LaunchTemplateSpotMarketOptionsRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateSpotMarketOptionsRequest {
+    pub block_duration_minutes: Option<i32>,
+    pub instance_interruption_behavior: Option<String>,
+    pub max_price: Option<String>,
+    pub spot_instance_type: Option<String>,
+    pub valid_until: Option<Timestamp>,
+}
+
+structure! { LaunchTemplateSpotMarketOptionsRequest {
+    block_duration_minutes = "BlockDurationMinutes",
+    instance_interruption_behavior = "InstanceInterruptionBehavior",
+    max_price = "MaxPrice",
+    spot_instance_type = "SpotInstanceType",
+    valid_until = "ValidUntil",
+} }
+
+/// `LaunchTemplateTagSpecification`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateTagSpecification {
+    pub resource_type: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+structure! { LaunchTemplateTagSpecification {
+    resource_type = "ResourceType",
+    tags = "Tags",
+} }
+
+/// `LaunchTemplateTagSpecificationRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateTagSpecificationRequest {
+    pub resource_type: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+structure! { LaunchTemplateTagSpecificationRequest {
+    resource_type = "ResourceType",
+    tags = "Tags",
+} }
+
+/// `LaunchTemplateVersion`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplateVersion {
+    pub create_time: Option<Timestamp>,
+    pub created_by: Option<String>,
+    pub default_version: Option<bool>,
+    pub launch_template_data: Option<ResponseLaunchTemplateData>,
+    pub launch_template_id: Option<String>,
+    pub launch_template_name: Option<String>,
+    pub operator: Option<OperatorResponse>,
+    pub version_description: Option<String>,
+    pub version_number: Option<i64>,
+}
+
+structure! { LaunchTemplateVersion {
+    create_time = "CreateTime",
+    created_by = "CreatedBy",
+    default_version = "DefaultVersion",
+    launch_template_data = "LaunchTemplateData",
+    launch_template_id = "LaunchTemplateId",
+    launch_template_name = "LaunchTemplateName",
+    operator = "Operator",
+    version_description = "VersionDescription",
+    version_number = "VersionNumber",
+} }
+
+/// `LaunchTemplatesMonitoring`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplatesMonitoring {
+    pub enabled: Option<bool>,
+    pub metric_category_ids: Option<Vec<String>>,
+}
+
+structure! { LaunchTemplatesMonitoring {
+    enabled = "Enabled",
+    metric_category_ids = "MetricCategoryIds",
+} }
+
+/// `LaunchTemplatesMonitoringRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaunchTemplatesMonitoringRequest {
+    pub enabled: Option<bool>,
+    pub metric_category_ids: Option<Vec<String>>,
+}
+
+structure! { LaunchTemplatesMonitoringRequest {
+    enabled = "Enabled",
+    metric_category_ids = "MetricCategoryIds",
 } }
 
 /// `LicenseConfiguration`
@@ -3083,6 +4295,30 @@ structure! { MediaDeviceMemoryInfo {
     size_in_mi_b = "SizeInMiB",
 } }
 
+/// `MemoryGiBPerVCpu`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MemoryGiBPerVCpu {
+    pub max: Option<f64>,
+    pub min: Option<f64>,
+}
+
+structure! { MemoryGiBPerVCpu {
+    max = "Max",
+    min = "Min",
+} }
+
+/// `MemoryGiBPerVCpuRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MemoryGiBPerVCpuRequest {
+    pub max: Option<f64>,
+    pub min: Option<f64>,
+}
+
+structure! { MemoryGiBPerVCpuRequest {
+    max = "Max",
+    min = "Min",
+} }
+
 /// `MemoryInfo`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct MemoryInfo {
@@ -3091,6 +4327,30 @@ pub struct MemoryInfo {
 
 structure! { MemoryInfo {
     size_in_mi_b = "SizeInMiB",
+} }
+
+/// `MemoryMiB`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MemoryMiB {
+    pub max: Option<i32>,
+    pub min: Option<i32>,
+}
+
+structure! { MemoryMiB {
+    max = "Max",
+    min = "Min",
+} }
+
+/// `MemoryMiBRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MemoryMiBRequest {
+    pub max: Option<i32>,
+    pub min: Option<i32>,
+}
+
+structure! { MemoryMiBRequest {
+    max = "Max",
+    min = "Min",
 } }
 
 /// `ModifyNetworkInterfaceAttributeRequest`
@@ -3357,6 +4617,30 @@ structure! { NetworkAclEntry {
     rule_number = "RuleNumber",
 } }
 
+/// `NetworkBandwidthGbps`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NetworkBandwidthGbps {
+    pub max: Option<f64>,
+    pub min: Option<f64>,
+}
+
+structure! { NetworkBandwidthGbps {
+    max = "Max",
+    min = "Min",
+} }
+
+/// `NetworkBandwidthGbpsRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NetworkBandwidthGbpsRequest {
+    pub max: Option<f64>,
+    pub min: Option<f64>,
+}
+
+structure! { NetworkBandwidthGbpsRequest {
+    max = "Max",
+    min = "Min",
+} }
+
 /// `NetworkCardInfo`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct NetworkCardInfo {
@@ -3569,6 +4853,30 @@ structure! { NetworkInterfaceAttachmentChanges {
     ena_queue_count = "EnaQueueCount",
 } }
 
+/// `NetworkInterfaceCount`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NetworkInterfaceCount {
+    pub max: Option<i32>,
+    pub min: Option<i32>,
+}
+
+structure! { NetworkInterfaceCount {
+    max = "Max",
+    min = "Min",
+} }
+
+/// `NetworkInterfaceCountRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NetworkInterfaceCountRequest {
+    pub max: Option<i32>,
+    pub min: Option<i32>,
+}
+
+structure! { NetworkInterfaceCountRequest {
+    max = "Max",
+    min = "Min",
+} }
+
 /// `NetworkInterfaceIpv6Address`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct NetworkInterfaceIpv6Address {
@@ -3681,6 +4989,26 @@ structure! { OperatorResponse {
     hidden_by_default = "HiddenByDefault",
     managed = "Managed",
     principal = "Principal",
+} }
+
+/// `PerformanceFactorReference`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PerformanceFactorReference {
+    pub instance_family: Option<String>,
+}
+
+structure! { PerformanceFactorReference {
+    instance_family = "InstanceFamily",
+} }
+
+/// `PerformanceFactorReferenceRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PerformanceFactorReferenceRequest {
+    pub instance_family: Option<String>,
+}
+
+structure! { PerformanceFactorReferenceRequest {
+    instance_family = "InstanceFamily",
 } }
 
 /// `Placement`
@@ -4015,6 +5343,82 @@ structure! { ReplaceRouteTableAssociationResult {
     new_association_id = "NewAssociationId",
 } }
 
+/// `RequestLaunchTemplateData`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RequestLaunchTemplateData {
+    pub block_device_mappings: Option<Vec<LaunchTemplateBlockDeviceMappingRequest>>,
+    pub capacity_reservation_specification: Option<LaunchTemplateCapacityReservationSpecificationRequest>,
+    pub cpu_options: Option<LaunchTemplateCpuOptionsRequest>,
+    pub credit_specification: Option<CreditSpecificationRequest>,
+    pub disable_api_stop: Option<bool>,
+    pub disable_api_termination: Option<bool>,
+    pub ebs_optimized: Option<bool>,
+    pub elastic_gpu_specifications: Option<Vec<ElasticGpuSpecification>>,
+    pub elastic_inference_accelerators: Option<Vec<LaunchTemplateElasticInferenceAccelerator>>,
+    pub enclave_options: Option<LaunchTemplateEnclaveOptionsRequest>,
+    pub hibernation_options: Option<LaunchTemplateHibernationOptionsRequest>,
+    pub iam_instance_profile: Option<LaunchTemplateIamInstanceProfileSpecificationRequest>,
+    pub image_id: Option<String>,
+    pub instance_initiated_shutdown_behavior: Option<String>,
+    pub instance_market_options: Option<LaunchTemplateInstanceMarketOptionsRequest>,
+    pub instance_requirements: Option<InstanceRequirementsRequest>,
+    pub instance_type: Option<String>,
+    pub kernel_id: Option<String>,
+    pub key_name: Option<String>,
+    pub license_specifications: Option<Vec<LaunchTemplateLicenseConfigurationRequest>>,
+    pub maintenance_options: Option<LaunchTemplateInstanceMaintenanceOptionsRequest>,
+    pub metadata_options: Option<LaunchTemplateInstanceMetadataOptionsRequest>,
+    pub monitoring: Option<LaunchTemplatesMonitoringRequest>,
+    pub network_interfaces: Option<Vec<LaunchTemplateInstanceNetworkInterfaceSpecificationRequest>>,
+    pub network_performance_options: Option<LaunchTemplateNetworkPerformanceOptionsRequest>,
+    pub operator: Option<OperatorRequest>,
+    pub placement: Option<LaunchTemplatePlacementRequest>,
+    pub private_dns_name_options: Option<LaunchTemplatePrivateDnsNameOptionsRequest>,
+    pub ram_disk_id: Option<String>,
+    pub secondary_interfaces: Option<Vec<LaunchTemplateInstanceSecondaryInterfaceSpecificationRequest>>,
+    pub security_group_ids: Option<Vec<String>>,
+    pub security_groups: Option<Vec<String>>,
+    pub tag_specifications: Option<Vec<LaunchTemplateTagSpecificationRequest>>,
+    pub user_data: Option<String>,
+}
+
+structure! { RequestLaunchTemplateData {
+    block_device_mappings = "BlockDeviceMappings",
+    capacity_reservation_specification = "CapacityReservationSpecification",
+    cpu_options = "CpuOptions",
+    credit_specification = "CreditSpecification",
+    disable_api_stop = "DisableApiStop",
+    disable_api_termination = "DisableApiTermination",
+    ebs_optimized = "EbsOptimized",
+    elastic_gpu_specifications = "ElasticGpuSpecifications",
+    elastic_inference_accelerators = "ElasticInferenceAccelerators",
+    enclave_options = "EnclaveOptions",
+    hibernation_options = "HibernationOptions",
+    iam_instance_profile = "IamInstanceProfile",
+    image_id = "ImageId",
+    instance_initiated_shutdown_behavior = "InstanceInitiatedShutdownBehavior",
+    instance_market_options = "InstanceMarketOptions",
+    instance_requirements = "InstanceRequirements",
+    instance_type = "InstanceType",
+    kernel_id = "KernelId",
+    key_name = "KeyName",
+    license_specifications = "LicenseSpecifications",
+    maintenance_options = "MaintenanceOptions",
+    metadata_options = "MetadataOptions",
+    monitoring = "Monitoring",
+    network_interfaces = "NetworkInterfaces",
+    network_performance_options = "NetworkPerformanceOptions",
+    operator = "Operator",
+    placement = "Placement",
+    private_dns_name_options = "PrivateDnsNameOptions",
+    ram_disk_id = "RamDiskId",
+    secondary_interfaces = "SecondaryInterfaces",
+    security_group_ids = "SecurityGroupIds",
+    security_groups = "SecurityGroups",
+    tag_specifications = "TagSpecifications",
+    user_data = "UserData",
+} }
+
 /// `Reservation`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Reservation {
@@ -4031,6 +5435,82 @@ structure! { Reservation {
     owner_id = "OwnerId",
     requester_id = "RequesterId",
     reservation_id = "ReservationId",
+} }
+
+/// `ResponseLaunchTemplateData`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ResponseLaunchTemplateData {
+    pub block_device_mappings: Option<Vec<LaunchTemplateBlockDeviceMapping>>,
+    pub capacity_reservation_specification: Option<LaunchTemplateCapacityReservationSpecificationResponse>,
+    pub cpu_options: Option<LaunchTemplateCpuOptions>,
+    pub credit_specification: Option<CreditSpecification>,
+    pub disable_api_stop: Option<bool>,
+    pub disable_api_termination: Option<bool>,
+    pub ebs_optimized: Option<bool>,
+    pub elastic_gpu_specifications: Option<Vec<ElasticGpuSpecificationResponse>>,
+    pub elastic_inference_accelerators: Option<Vec<LaunchTemplateElasticInferenceAcceleratorResponse>>,
+    pub enclave_options: Option<LaunchTemplateEnclaveOptions>,
+    pub hibernation_options: Option<LaunchTemplateHibernationOptions>,
+    pub iam_instance_profile: Option<LaunchTemplateIamInstanceProfileSpecification>,
+    pub image_id: Option<String>,
+    pub instance_initiated_shutdown_behavior: Option<String>,
+    pub instance_market_options: Option<LaunchTemplateInstanceMarketOptions>,
+    pub instance_requirements: Option<InstanceRequirements>,
+    pub instance_type: Option<String>,
+    pub kernel_id: Option<String>,
+    pub key_name: Option<String>,
+    pub license_specifications: Option<Vec<LaunchTemplateLicenseConfiguration>>,
+    pub maintenance_options: Option<LaunchTemplateInstanceMaintenanceOptions>,
+    pub metadata_options: Option<LaunchTemplateInstanceMetadataOptions>,
+    pub monitoring: Option<LaunchTemplatesMonitoring>,
+    pub network_interfaces: Option<Vec<LaunchTemplateInstanceNetworkInterfaceSpecification>>,
+    pub network_performance_options: Option<LaunchTemplateNetworkPerformanceOptions>,
+    pub operator: Option<OperatorResponse>,
+    pub placement: Option<LaunchTemplatePlacement>,
+    pub private_dns_name_options: Option<LaunchTemplatePrivateDnsNameOptions>,
+    pub ram_disk_id: Option<String>,
+    pub secondary_interfaces: Option<Vec<LaunchTemplateInstanceSecondaryInterfaceSpecification>>,
+    pub security_group_ids: Option<Vec<String>>,
+    pub security_groups: Option<Vec<String>>,
+    pub tag_specifications: Option<Vec<LaunchTemplateTagSpecification>>,
+    pub user_data: Option<String>,
+}
+
+structure! { ResponseLaunchTemplateData {
+    block_device_mappings = "BlockDeviceMappings",
+    capacity_reservation_specification = "CapacityReservationSpecification",
+    cpu_options = "CpuOptions",
+    credit_specification = "CreditSpecification",
+    disable_api_stop = "DisableApiStop",
+    disable_api_termination = "DisableApiTermination",
+    ebs_optimized = "EbsOptimized",
+    elastic_gpu_specifications = "ElasticGpuSpecifications",
+    elastic_inference_accelerators = "ElasticInferenceAccelerators",
+    enclave_options = "EnclaveOptions",
+    hibernation_options = "HibernationOptions",
+    iam_instance_profile = "IamInstanceProfile",
+    image_id = "ImageId",
+    instance_initiated_shutdown_behavior = "InstanceInitiatedShutdownBehavior",
+    instance_market_options = "InstanceMarketOptions",
+    instance_requirements = "InstanceRequirements",
+    instance_type = "InstanceType",
+    kernel_id = "KernelId",
+    key_name = "KeyName",
+    license_specifications = "LicenseSpecifications",
+    maintenance_options = "MaintenanceOptions",
+    metadata_options = "MetadataOptions",
+    monitoring = "Monitoring",
+    network_interfaces = "NetworkInterfaces",
+    network_performance_options = "NetworkPerformanceOptions",
+    operator = "Operator",
+    placement = "Placement",
+    private_dns_name_options = "PrivateDnsNameOptions",
+    ram_disk_id = "RamDiskId",
+    secondary_interfaces = "SecondaryInterfaces",
+    security_group_ids = "SecurityGroupIds",
+    security_groups = "SecurityGroups",
+    tag_specifications = "TagSpecifications",
+    user_data = "UserData",
 } }
 
 /// `RevokeSecurityGroupEgressRequest`
@@ -4355,6 +5835,26 @@ structure! { RunInstancesRequest {
     subnet_id = "SubnetId",
     tag_specifications = "TagSpecifications",
     user_data = "UserData",
+} }
+
+/// `SecondaryInterfacePrivateIpAddressSpecification`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SecondaryInterfacePrivateIpAddressSpecification {
+    pub private_ip_address: Option<String>,
+}
+
+structure! { SecondaryInterfacePrivateIpAddressSpecification {
+    private_ip_address = "PrivateIpAddress",
+} }
+
+/// `SecondaryInterfacePrivateIpAddressSpecificationRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SecondaryInterfacePrivateIpAddressSpecificationRequest {
+    pub private_ip_address: Option<String>,
+}
+
+structure! { SecondaryInterfacePrivateIpAddressSpecificationRequest {
+    private_ip_address = "PrivateIpAddress",
 } }
 
 /// `SecurityGroup`
@@ -4699,6 +6199,30 @@ structure! { TerminateInstancesResult {
     terminating_instances = "TerminatingInstances",
 } }
 
+/// `TotalLocalStorageGB`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TotalLocalStorageGB {
+    pub max: Option<f64>,
+    pub min: Option<f64>,
+}
+
+structure! { TotalLocalStorageGB {
+    max = "Max",
+    min = "Min",
+} }
+
+/// `TotalLocalStorageGBRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TotalLocalStorageGBRequest {
+    pub max: Option<f64>,
+    pub min: Option<f64>,
+}
+
+structure! { TotalLocalStorageGBRequest {
+    max = "Max",
+    min = "Min",
+} }
+
 /// `UpdateSecurityGroupRuleDescriptionsEgressRequest`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpdateSecurityGroupRuleDescriptionsEgressRequest {
@@ -4777,6 +6301,30 @@ structure! { UserIdGroupPair {
     vpc_peering_connection_id = "VpcPeeringConnectionId",
 } }
 
+/// `VCpuCountRange`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct VCpuCountRange {
+    pub max: Option<i32>,
+    pub min: Option<i32>,
+}
+
+structure! { VCpuCountRange {
+    max = "Max",
+    min = "Min",
+} }
+
+/// `VCpuCountRangeRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct VCpuCountRangeRequest {
+    pub max: Option<i32>,
+    pub min: Option<i32>,
+}
+
+structure! { VCpuCountRangeRequest {
+    max = "Max",
+    min = "Min",
+} }
+
 /// `VCpuInfo`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct VCpuInfo {
@@ -4793,6 +6341,28 @@ structure! { VCpuInfo {
     default_v_cpus = "DefaultVCpus",
     valid_cores = "ValidCores",
     valid_threads_per_core = "ValidThreadsPerCore",
+} }
+
+/// `ValidationError`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ValidationError {
+    pub code: Option<String>,
+    pub message: Option<String>,
+}
+
+structure! { ValidationError {
+    code = "Code",
+    message = "Message",
+} }
+
+/// `ValidationWarning`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ValidationWarning {
+    pub errors: Option<Vec<ValidationError>>,
+}
+
+structure! { ValidationWarning {
+    errors = "Errors",
 } }
 
 /// `Vpc`
@@ -5039,6 +6609,22 @@ impl Request for CreateInternetGatewayRequest {
     }
 }
 
+impl Request for CreateLaunchTemplateRequest {
+    type Response = CreateLaunchTemplateResult;
+    const OPERATION: &'static str = "CreateLaunchTemplate";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for CreateLaunchTemplateVersionRequest {
+    type Response = CreateLaunchTemplateVersionResult;
+    const OPERATION: &'static str = "CreateLaunchTemplateVersion";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
 impl Request for CreateNatGatewayRequest {
     type Response = CreateNatGatewayResult;
     const OPERATION: &'static str = "CreateNatGateway";
@@ -5106,6 +6692,14 @@ impl Request for CreateVpcRequest {
 impl Request for DeleteInternetGatewayRequest {
     type Response = wire::NoOutput;
     const OPERATION: &'static str = "DeleteInternetGateway";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DeleteLaunchTemplateRequest {
+    type Response = DeleteLaunchTemplateResult;
+    const OPERATION: &'static str = "DeleteLaunchTemplate";
     fn service() -> &'static wire::schema::Service {
         &SERVICE
     }
@@ -5234,6 +6828,22 @@ impl Request for DescribeInstancesRequest {
 impl Request for DescribeInternetGatewaysRequest {
     type Response = DescribeInternetGatewaysResult;
     const OPERATION: &'static str = "DescribeInternetGateways";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DescribeLaunchTemplateVersionsRequest {
+    type Response = DescribeLaunchTemplateVersionsResult;
+    const OPERATION: &'static str = "DescribeLaunchTemplateVersions";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for DescribeLaunchTemplatesRequest {
+    type Response = DescribeLaunchTemplatesResult;
+    const OPERATION: &'static str = "DescribeLaunchTemplates";
     fn service() -> &'static wire::schema::Service {
         &SERVICE
     }

@@ -6,6 +6,7 @@
 // Generated code speaks for AWS's model: its documentation is AWS's, and its names are too.
 #![allow(missing_docs, clippy::large_enum_variant, clippy::doc_markdown)]
 
+pub mod autoscaling;
 pub mod ce;
 pub mod ec2;
 pub mod ecs;
@@ -16,7 +17,8 @@ pub mod ssm;
 pub mod sts;
 
 /// Every service we have shapes for.
-pub static SERVICES: [&wire::schema::Service; 8] = [
+pub static SERVICES: [&wire::schema::Service; 9] = [
+    &autoscaling::SERVICE,
     &ce::SERVICE,
     &ec2::SERVICE,
     &ecs::SERVICE,

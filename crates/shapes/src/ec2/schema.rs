@@ -68,6 +68,18 @@ static OPERATIONS: &[Operation] = &[
         errors: &[],
     },
     Operation {
+        name: "CreateLaunchTemplate",
+        input: &CREATE_LAUNCH_TEMPLATE_REQUEST,
+        output: Some(&CREATE_LAUNCH_TEMPLATE_RESULT),
+        errors: &[],
+    },
+    Operation {
+        name: "CreateLaunchTemplateVersion",
+        input: &CREATE_LAUNCH_TEMPLATE_VERSION_REQUEST,
+        output: Some(&CREATE_LAUNCH_TEMPLATE_VERSION_RESULT),
+        errors: &[],
+    },
+    Operation {
         name: "CreateNatGateway",
         input: &CREATE_NAT_GATEWAY_REQUEST,
         output: Some(&CREATE_NAT_GATEWAY_RESULT),
@@ -96,6 +108,12 @@ static OPERATIONS: &[Operation] = &[
     Operation { name: "CreateTags", input: &CREATE_TAGS_REQUEST, output: None, errors: &[] },
     Operation { name: "CreateVpc", input: &CREATE_VPC_REQUEST, output: Some(&CREATE_VPC_RESULT), errors: &[] },
     Operation { name: "DeleteInternetGateway", input: &DELETE_INTERNET_GATEWAY_REQUEST, output: None, errors: &[] },
+    Operation {
+        name: "DeleteLaunchTemplate",
+        input: &DELETE_LAUNCH_TEMPLATE_REQUEST,
+        output: Some(&DELETE_LAUNCH_TEMPLATE_RESULT),
+        errors: &[],
+    },
     Operation {
         name: "DeleteNatGateway",
         input: &DELETE_NAT_GATEWAY_REQUEST,
@@ -160,6 +178,18 @@ static OPERATIONS: &[Operation] = &[
         name: "DescribeInternetGateways",
         input: &DESCRIBE_INTERNET_GATEWAYS_REQUEST,
         output: Some(&DESCRIBE_INTERNET_GATEWAYS_RESULT),
+        errors: &[],
+    },
+    Operation {
+        name: "DescribeLaunchTemplateVersions",
+        input: &DESCRIBE_LAUNCH_TEMPLATE_VERSIONS_REQUEST,
+        output: Some(&DESCRIBE_LAUNCH_TEMPLATE_VERSIONS_RESULT),
+        errors: &[],
+    },
+    Operation {
+        name: "DescribeLaunchTemplates",
+        input: &DESCRIBE_LAUNCH_TEMPLATES_REQUEST,
+        output: Some(&DESCRIBE_LAUNCH_TEMPLATES_RESULT),
         errors: &[],
     },
     Operation {
@@ -297,6 +327,74 @@ static OPERATIONS: &[Operation] = &[
 
 static ERRORS: &[&ErrorShape] = &[];
 
+static ACCELERATOR_COUNT: Struct = Struct {
+    name: "AcceleratorCount",
+    members: &[
+        opt_as("Max", "Max", "max", Shape::Integer(&ANY_RANGE)),
+        opt_as("Min", "Min", "min", Shape::Integer(&ANY_RANGE)),
+    ],
+};
+
+static ACCELERATOR_COUNT_REQUEST: Struct = Struct {
+    name: "AcceleratorCountRequest",
+    members: &[opt("Max", Shape::Integer(&ANY_RANGE)), opt("Min", Shape::Integer(&ANY_RANGE))],
+};
+
+static ACCELERATOR_MANUFACTURER: Text =
+    Text { min: None, max: None, pattern: None, values: &["amazon-web-services", "amd", "nvidia", "xilinx", "habana"] };
+
+static ACCELERATOR_MANUFACTURER_SET: List =
+    List { item: Shape::String(&ACCELERATOR_MANUFACTURER), item_name: "item", flattened: false, min: None, max: None };
+
+static ACCELERATOR_NAME: Text = Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &[
+        "a100",
+        "inferentia",
+        "k520",
+        "k80",
+        "m60",
+        "radeon-pro-v520",
+        "t4",
+        "vu9p",
+        "v100",
+        "a10g",
+        "h100",
+        "t4g",
+        "l40s",
+        "l4",
+        "gaudi-hl-205",
+        "inferentia2",
+        "trainium",
+        "trainium2",
+        "u30",
+    ],
+};
+
+static ACCELERATOR_NAME_SET: List =
+    List { item: Shape::String(&ACCELERATOR_NAME), item_name: "item", flattened: false, min: None, max: None };
+
+static ACCELERATOR_TOTAL_MEMORY_MI_B: Struct = Struct {
+    name: "AcceleratorTotalMemoryMiB",
+    members: &[
+        opt_as("Max", "Max", "max", Shape::Integer(&ANY_RANGE)),
+        opt_as("Min", "Min", "min", Shape::Integer(&ANY_RANGE)),
+    ],
+};
+
+static ACCELERATOR_TOTAL_MEMORY_MI_B_REQUEST: Struct = Struct {
+    name: "AcceleratorTotalMemoryMiBRequest",
+    members: &[opt("Max", Shape::Integer(&ANY_RANGE)), opt("Min", Shape::Integer(&ANY_RANGE))],
+};
+
+static ACCELERATOR_TYPE: Text =
+    Text { min: None, max: None, pattern: None, values: &["gpu", "fpga", "inference", "media"] };
+
+static ACCELERATOR_TYPE_SET: List =
+    List { item: Shape::String(&ACCELERATOR_TYPE), item_name: "item", flattened: false, min: None, max: None };
+
 static ACCOUNT_ATTRIBUTE: Struct = Struct {
     name: "AccountAttribute",
     members: &[
@@ -412,6 +510,17 @@ static ALLOCATION_ID_LIST: List =
 
 static ALLOCATION_IDS: List =
     List { item: Shape::String(&ANY_TEXT), item_name: "item", flattened: false, min: None, max: None };
+
+static ALLOWED_INSTANCE_TYPE: Text =
+    Text { min: Some(1), max: Some(30), pattern: Some(Pattern::new("[a-zA-Z0-9\\.\\*\\-]+")), values: &[] };
+
+static ALLOWED_INSTANCE_TYPE_SET: List = List {
+    item: Shape::String(&ALLOWED_INSTANCE_TYPE),
+    item_name: "item",
+    flattened: false,
+    min: Some(0),
+    max: Some(400),
+};
 
 static AMD_SEV_SNP_SPECIFICATION: Text = Text { min: None, max: None, pattern: None, values: &["enabled", "disabled"] };
 
@@ -702,6 +811,31 @@ static BANDWIDTH_WEIGHTING_TYPE: Text =
 static BANDWIDTH_WEIGHTING_TYPE_LIST: List =
     List { item: Shape::String(&BANDWIDTH_WEIGHTING_TYPE), item_name: "item", flattened: false, min: None, max: None };
 
+static BARE_METAL: Text = Text { min: None, max: None, pattern: None, values: &["included", "required", "excluded"] };
+
+static BASELINE_EBS_BANDWIDTH_MBPS: Struct = Struct {
+    name: "BaselineEbsBandwidthMbps",
+    members: &[
+        opt_as("Max", "Max", "max", Shape::Integer(&ANY_RANGE)),
+        opt_as("Min", "Min", "min", Shape::Integer(&ANY_RANGE)),
+    ],
+};
+
+static BASELINE_EBS_BANDWIDTH_MBPS_REQUEST: Struct = Struct {
+    name: "BaselineEbsBandwidthMbpsRequest",
+    members: &[opt("Max", Shape::Integer(&ANY_RANGE)), opt("Min", Shape::Integer(&ANY_RANGE))],
+};
+
+static BASELINE_PERFORMANCE_FACTORS: Struct = Struct {
+    name: "BaselinePerformanceFactors",
+    members: &[opt_as("Cpu", "Cpu", "cpu", Shape::Structure(&CPU_PERFORMANCE_FACTOR))],
+};
+
+static BASELINE_PERFORMANCE_FACTORS_REQUEST: Struct = Struct {
+    name: "BaselinePerformanceFactorsRequest",
+    members: &[opt("Cpu", Shape::Structure(&CPU_PERFORMANCE_FACTOR_REQUEST))],
+};
+
 static BLOCK_DEVICE_MAPPING: Struct = Struct {
     name: "BlockDeviceMapping",
     members: &[
@@ -740,6 +874,9 @@ static BOOT_MODE_TYPE_LIST: List =
 
 static BOOT_MODE_VALUES: Text =
     Text { min: None, max: None, pattern: None, values: &["legacy-bios", "uefi", "uefi-preferred"] };
+
+static BURSTABLE_PERFORMANCE: Text =
+    Text { min: None, max: None, pattern: None, values: &["included", "required", "excluded"] };
 
 static CAPACITY_RESERVATION_PREFERENCE: Text =
     Text { min: None, max: None, pattern: None, values: &["capacity-reservations-only", "open", "none"] };
@@ -800,6 +937,15 @@ static CONNECTION_TRACKING_CONFIGURATION: Struct = Struct {
     ],
 };
 
+static CONNECTION_TRACKING_SPECIFICATION: Struct = Struct {
+    name: "ConnectionTrackingSpecification",
+    members: &[
+        opt_as("TcpEstablishedTimeout", "TcpEstablishedTimeout", "tcpEstablishedTimeout", Shape::Integer(&ANY_RANGE)),
+        opt_as("UdpStreamTimeout", "UdpStreamTimeout", "udpStreamTimeout", Shape::Integer(&ANY_RANGE)),
+        opt_as("UdpTimeout", "UdpTimeout", "udpTimeout", Shape::Integer(&ANY_RANGE)),
+    ],
+};
+
 static CONNECTION_TRACKING_SPECIFICATION_REQUEST: Struct = Struct {
     name: "ConnectionTrackingSpecificationRequest",
     members: &[
@@ -822,6 +968,12 @@ static CONNECTIVITY_TYPE: Text = Text { min: None, max: None, pattern: None, val
 
 static CORE_COUNT_LIST: List =
     List { item: Shape::Integer(&ANY_RANGE), item_name: "item", flattened: false, min: None, max: None };
+
+static CPU_MANUFACTURER: Text =
+    Text { min: None, max: None, pattern: None, values: &["intel", "amd", "amazon-web-services", "apple"] };
+
+static CPU_MANUFACTURER_SET: List =
+    List { item: Shape::String(&CPU_MANUFACTURER), item_name: "item", flattened: false, min: None, max: None };
 
 static CPU_OPTIONS: Struct = Struct {
     name: "CpuOptions",
@@ -848,6 +1000,16 @@ static CPU_OPTIONS_REQUEST: Struct = Struct {
     ],
 };
 
+static CPU_PERFORMANCE_FACTOR: Struct = Struct {
+    name: "CpuPerformanceFactor",
+    members: &[opt_as("References", "ReferenceSet", "referenceSet", Shape::List(&PERFORMANCE_FACTOR_REFERENCE_SET))],
+};
+
+static CPU_PERFORMANCE_FACTOR_REQUEST: Struct = Struct {
+    name: "CpuPerformanceFactorRequest",
+    members: &[opt_as("References", "Reference", "Reference", Shape::List(&PERFORMANCE_FACTOR_REFERENCE_SET_REQUEST))],
+};
+
 static CREATE_DEFAULT_VPC_REQUEST: Struct =
     Struct { name: "CreateDefaultVpcRequest", members: &[opt("DryRun", Shape::Boolean)] };
 
@@ -865,6 +1027,54 @@ static CREATE_INTERNET_GATEWAY_REQUEST: Struct = Struct {
 static CREATE_INTERNET_GATEWAY_RESULT: Struct = Struct {
     name: "CreateInternetGatewayResult",
     members: &[opt_as("InternetGateway", "InternetGateway", "internetGateway", Shape::Structure(&INTERNET_GATEWAY))],
+};
+
+static CREATE_LAUNCH_TEMPLATE_REQUEST: Struct = Struct {
+    name: "CreateLaunchTemplateRequest",
+    members: &[
+        opt("ClientToken", Shape::String(&ANY_TEXT)),
+        opt("DryRun", Shape::Boolean),
+        req("LaunchTemplateData", Shape::Structure(&REQUEST_LAUNCH_TEMPLATE_DATA)),
+        req("LaunchTemplateName", Shape::String(&ANY_TEXT)),
+        opt("Operator", Shape::Structure(&OPERATOR_REQUEST)),
+        opt_as("TagSpecifications", "TagSpecification", "TagSpecification", Shape::List(&TAG_SPECIFICATION_LIST)),
+        opt("VersionDescription", Shape::String(&VERSION_DESCRIPTION)),
+    ],
+};
+
+static CREATE_LAUNCH_TEMPLATE_RESULT: Struct = Struct {
+    name: "CreateLaunchTemplateResult",
+    members: &[
+        opt_as("LaunchTemplate", "LaunchTemplate", "launchTemplate", Shape::Structure(&LAUNCH_TEMPLATE)),
+        opt_as("Warning", "Warning", "warning", Shape::Structure(&VALIDATION_WARNING)),
+    ],
+};
+
+static CREATE_LAUNCH_TEMPLATE_VERSION_REQUEST: Struct = Struct {
+    name: "CreateLaunchTemplateVersionRequest",
+    members: &[
+        opt("ClientToken", Shape::String(&ANY_TEXT)),
+        opt("DryRun", Shape::Boolean),
+        req("LaunchTemplateData", Shape::Structure(&REQUEST_LAUNCH_TEMPLATE_DATA)),
+        opt("LaunchTemplateId", Shape::String(&ANY_TEXT)),
+        opt("LaunchTemplateName", Shape::String(&LAUNCH_TEMPLATE_NAME)),
+        opt("ResolveAlias", Shape::Boolean),
+        opt("SourceVersion", Shape::String(&ANY_TEXT)),
+        opt("VersionDescription", Shape::String(&VERSION_DESCRIPTION)),
+    ],
+};
+
+static CREATE_LAUNCH_TEMPLATE_VERSION_RESULT: Struct = Struct {
+    name: "CreateLaunchTemplateVersionResult",
+    members: &[
+        opt_as(
+            "LaunchTemplateVersion",
+            "LaunchTemplateVersion",
+            "launchTemplateVersion",
+            Shape::Structure(&LAUNCH_TEMPLATE_VERSION),
+        ),
+        opt_as("Warning", "Warning", "warning", Shape::Structure(&VALIDATION_WARNING)),
+    ],
 };
 
 static CREATE_NAT_GATEWAY_REQUEST: Struct = Struct {
@@ -1084,6 +1294,11 @@ static CREATE_VPC_REQUEST: Struct = Struct {
 static CREATE_VPC_RESULT: Struct =
     Struct { name: "CreateVpcResult", members: &[opt_as("Vpc", "Vpc", "vpc", Shape::Structure(&VPC))] };
 
+static CREDIT_SPECIFICATION: Struct = Struct {
+    name: "CreditSpecification",
+    members: &[opt_as("CpuCredits", "CpuCredits", "cpuCredits", Shape::String(&ANY_TEXT))],
+};
+
 static CREDIT_SPECIFICATION_REQUEST: Struct =
     Struct { name: "CreditSpecificationRequest", members: &[req("CpuCredits", Shape::String(&ANY_TEXT))] };
 
@@ -1116,6 +1331,20 @@ static DELETE_INTERNET_GATEWAY_REQUEST: Struct = Struct {
         opt_as("DryRun", "DryRun", "dryRun", Shape::Boolean),
         req_as("InternetGatewayId", "InternetGatewayId", "internetGatewayId", Shape::String(&ANY_TEXT)),
     ],
+};
+
+static DELETE_LAUNCH_TEMPLATE_REQUEST: Struct = Struct {
+    name: "DeleteLaunchTemplateRequest",
+    members: &[
+        opt("DryRun", Shape::Boolean),
+        opt("LaunchTemplateId", Shape::String(&ANY_TEXT)),
+        opt("LaunchTemplateName", Shape::String(&LAUNCH_TEMPLATE_NAME)),
+    ],
+};
+
+static DELETE_LAUNCH_TEMPLATE_RESULT: Struct = Struct {
+    name: "DeleteLaunchTemplateResult",
+    members: &[opt_as("LaunchTemplate", "LaunchTemplate", "launchTemplate", Shape::Structure(&LAUNCH_TEMPLATE))],
 };
 
 static DELETE_NAT_GATEWAY_REQUEST: Struct = Struct {
@@ -1350,6 +1579,69 @@ static DESCRIBE_INTERNET_GATEWAYS_RESULT: Struct = Struct {
     name: "DescribeInternetGatewaysResult",
     members: &[
         opt_as("InternetGateways", "InternetGatewaySet", "internetGatewaySet", Shape::List(&INTERNET_GATEWAY_LIST)),
+        opt_as("NextToken", "NextToken", "nextToken", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static DESCRIBE_LAUNCH_TEMPLATE_VERSIONS_REQUEST: Struct = Struct {
+    name: "DescribeLaunchTemplateVersionsRequest",
+    members: &[
+        opt("DryRun", Shape::Boolean),
+        opt_as("Filters", "Filter", "Filter", Shape::List(&FILTER_LIST)),
+        opt("IncludeManagedResources", Shape::Boolean),
+        opt("LaunchTemplateId", Shape::String(&ANY_TEXT)),
+        opt("LaunchTemplateName", Shape::String(&LAUNCH_TEMPLATE_NAME)),
+        opt("MaxResults", Shape::Integer(&ANY_RANGE)),
+        opt("MaxVersion", Shape::String(&ANY_TEXT)),
+        opt("MinVersion", Shape::String(&ANY_TEXT)),
+        opt("NextToken", Shape::String(&ANY_TEXT)),
+        opt("ResolveAlias", Shape::Boolean),
+        opt_as("Versions", "LaunchTemplateVersion", "LaunchTemplateVersion", Shape::List(&VERSION_STRING_LIST)),
+    ],
+};
+
+static DESCRIBE_LAUNCH_TEMPLATE_VERSIONS_RESULT: Struct = Struct {
+    name: "DescribeLaunchTemplateVersionsResult",
+    members: &[
+        opt_as(
+            "LaunchTemplateVersions",
+            "LaunchTemplateVersionSet",
+            "launchTemplateVersionSet",
+            Shape::List(&LAUNCH_TEMPLATE_VERSION_SET),
+        ),
+        opt_as("NextToken", "NextToken", "nextToken", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static DESCRIBE_LAUNCH_TEMPLATES_MAX_RESULTS: Range = Range { min: Some(1), max: Some(200) };
+
+static DESCRIBE_LAUNCH_TEMPLATES_REQUEST: Struct = Struct {
+    name: "DescribeLaunchTemplatesRequest",
+    members: &[
+        opt("DryRun", Shape::Boolean),
+        opt_as("Filters", "Filter", "Filter", Shape::List(&FILTER_LIST)),
+        opt("IncludeManagedResources", Shape::Boolean),
+        opt_as(
+            "LaunchTemplateIds",
+            "LaunchTemplateId",
+            "LaunchTemplateId",
+            Shape::List(&LAUNCH_TEMPLATE_ID_STRING_LIST),
+        ),
+        opt_as(
+            "LaunchTemplateNames",
+            "LaunchTemplateName",
+            "LaunchTemplateName",
+            Shape::List(&LAUNCH_TEMPLATE_NAME_STRING_LIST),
+        ),
+        opt("MaxResults", Shape::Integer(&DESCRIBE_LAUNCH_TEMPLATES_MAX_RESULTS)),
+        opt("NextToken", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static DESCRIBE_LAUNCH_TEMPLATES_RESULT: Struct = Struct {
+    name: "DescribeLaunchTemplatesResult",
+    members: &[
+        opt_as("LaunchTemplates", "LaunchTemplates", "launchTemplates", Shape::List(&LAUNCH_TEMPLATE_SET)),
         opt_as("NextToken", "NextToken", "nextToken", Shape::String(&ANY_TEXT)),
     ],
 };
@@ -1855,6 +2147,27 @@ static ELASTIC_GPU_ASSOCIATION_LIST: List = List {
 static ELASTIC_GPU_SPECIFICATION: Struct =
     Struct { name: "ElasticGpuSpecification", members: &[req("Type", Shape::String(&ANY_TEXT))] };
 
+static ELASTIC_GPU_SPECIFICATION_LIST: List = List {
+    item: Shape::Structure(&ELASTIC_GPU_SPECIFICATION),
+    item_name: "ElasticGpuSpecification",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static ELASTIC_GPU_SPECIFICATION_RESPONSE: Struct = Struct {
+    name: "ElasticGpuSpecificationResponse",
+    members: &[opt_as("Type", "Type", "type", Shape::String(&ANY_TEXT))],
+};
+
+static ELASTIC_GPU_SPECIFICATION_RESPONSE_LIST: List = List {
+    item: Shape::Structure(&ELASTIC_GPU_SPECIFICATION_RESPONSE),
+    item_name: "item",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
 static ELASTIC_GPU_SPECIFICATIONS: List = List {
     item: Shape::Structure(&ELASTIC_GPU_SPECIFICATION),
     item_name: "item",
@@ -1952,6 +2265,20 @@ static ENCLAVE_OPTIONS_REQUEST: Struct =
 
 static EPHEMERAL_NVME_SUPPORT: Text =
     Text { min: None, max: None, pattern: None, values: &["unsupported", "supported", "required"] };
+
+static ERROR_SET: List =
+    List { item: Shape::Structure(&VALIDATION_ERROR), item_name: "item", flattened: false, min: None, max: None };
+
+static EXCLUDED_INSTANCE_TYPE: Text =
+    Text { min: Some(1), max: Some(30), pattern: Some(Pattern::new("[a-zA-Z0-9\\.\\*\\-]+")), values: &[] };
+
+static EXCLUDED_INSTANCE_TYPE_SET: List = List {
+    item: Shape::String(&EXCLUDED_INSTANCE_TYPE),
+    item_name: "item",
+    flattened: false,
+    min: Some(0),
+    max: Some(400),
+};
 
 static FILTER: Struct = Struct {
     name: "Filter",
@@ -2290,6 +2617,11 @@ static INSTANCE_BLOCK_DEVICE_MAPPING_LIST: List = List {
 
 static INSTANCE_BOOT_MODE_VALUES: Text = Text { min: None, max: None, pattern: None, values: &["legacy-bios", "uefi"] };
 
+static INSTANCE_GENERATION: Text = Text { min: None, max: None, pattern: None, values: &["current", "previous"] };
+
+static INSTANCE_GENERATION_SET: List =
+    List { item: Shape::String(&INSTANCE_GENERATION), item_name: "item", flattened: false, min: None, max: None };
+
 static INSTANCE_ID_STRING_LIST: List =
     List { item: Shape::String(&ANY_TEXT), item_name: "InstanceId", flattened: false, min: None, max: None };
 
@@ -2314,6 +2646,17 @@ static INSTANCE_IPV6_ADDRESS: Struct = Struct {
 
 static INSTANCE_IPV6_ADDRESS_LIST: List =
     List { item: Shape::Structure(&INSTANCE_IPV6_ADDRESS), item_name: "item", flattened: false, min: None, max: None };
+
+static INSTANCE_IPV6_ADDRESS_LIST_REQUEST: List = List {
+    item: Shape::Structure(&INSTANCE_IPV6_ADDRESS_REQUEST),
+    item_name: "InstanceIpv6Address",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static INSTANCE_IPV6_ADDRESS_REQUEST: Struct =
+    Struct { name: "InstanceIpv6AddressRequest", members: &[opt("Ipv6Address", Shape::String(&ANY_TEXT))] };
 
 static INSTANCE_IPV6_PREFIX: Struct = Struct {
     name: "InstanceIpv6Prefix",
@@ -2565,6 +2908,165 @@ static INSTANCE_PRIVATE_IP_ADDRESS_LIST: List = List {
 
 static INSTANCE_REBOOT_MIGRATION_STATE: Text =
     Text { min: None, max: None, pattern: None, values: &["disabled", "default"] };
+
+static INSTANCE_REQUIREMENTS: Struct = Struct {
+    name: "InstanceRequirements",
+    members: &[
+        opt_as("AcceleratorCount", "AcceleratorCount", "acceleratorCount", Shape::Structure(&ACCELERATOR_COUNT)),
+        opt_as(
+            "AcceleratorManufacturers",
+            "AcceleratorManufacturerSet",
+            "acceleratorManufacturerSet",
+            Shape::List(&ACCELERATOR_MANUFACTURER_SET),
+        ),
+        opt_as("AcceleratorNames", "AcceleratorNameSet", "acceleratorNameSet", Shape::List(&ACCELERATOR_NAME_SET)),
+        opt_as(
+            "AcceleratorTotalMemoryMiB",
+            "AcceleratorTotalMemoryMiB",
+            "acceleratorTotalMemoryMiB",
+            Shape::Structure(&ACCELERATOR_TOTAL_MEMORY_MI_B),
+        ),
+        opt_as("AcceleratorTypes", "AcceleratorTypeSet", "acceleratorTypeSet", Shape::List(&ACCELERATOR_TYPE_SET)),
+        opt_as(
+            "AllowedInstanceTypes",
+            "AllowedInstanceTypeSet",
+            "allowedInstanceTypeSet",
+            Shape::List(&ALLOWED_INSTANCE_TYPE_SET),
+        ),
+        opt_as("BareMetal", "BareMetal", "bareMetal", Shape::String(&BARE_METAL)),
+        opt_as(
+            "BaselineEbsBandwidthMbps",
+            "BaselineEbsBandwidthMbps",
+            "baselineEbsBandwidthMbps",
+            Shape::Structure(&BASELINE_EBS_BANDWIDTH_MBPS),
+        ),
+        opt_as(
+            "BaselinePerformanceFactors",
+            "BaselinePerformanceFactors",
+            "baselinePerformanceFactors",
+            Shape::Structure(&BASELINE_PERFORMANCE_FACTORS),
+        ),
+        opt_as(
+            "BurstablePerformance",
+            "BurstablePerformance",
+            "burstablePerformance",
+            Shape::String(&BURSTABLE_PERFORMANCE),
+        ),
+        opt_as("CpuManufacturers", "CpuManufacturerSet", "cpuManufacturerSet", Shape::List(&CPU_MANUFACTURER_SET)),
+        opt_as(
+            "ExcludedInstanceTypes",
+            "ExcludedInstanceTypeSet",
+            "excludedInstanceTypeSet",
+            Shape::List(&EXCLUDED_INSTANCE_TYPE_SET),
+        ),
+        opt_as(
+            "InstanceGenerations",
+            "InstanceGenerationSet",
+            "instanceGenerationSet",
+            Shape::List(&INSTANCE_GENERATION_SET),
+        ),
+        opt_as("LocalStorage", "LocalStorage", "localStorage", Shape::String(&LOCAL_STORAGE)),
+        opt_as("LocalStorageTypes", "LocalStorageTypeSet", "localStorageTypeSet", Shape::List(&LOCAL_STORAGE_TYPE_SET)),
+        opt_as(
+            "MaxSpotPriceAsPercentageOfOptimalOnDemandPrice",
+            "MaxSpotPriceAsPercentageOfOptimalOnDemandPrice",
+            "maxSpotPriceAsPercentageOfOptimalOnDemandPrice",
+            Shape::Integer(&ANY_RANGE),
+        ),
+        opt_as("MemoryGiBPerVCpu", "MemoryGiBPerVCpu", "memoryGiBPerVCpu", Shape::Structure(&MEMORY_GI_B_PER_V_CPU)),
+        opt_as("MemoryMiB", "MemoryMiB", "memoryMiB", Shape::Structure(&MEMORY_MI_B)),
+        opt_as(
+            "NetworkBandwidthGbps",
+            "NetworkBandwidthGbps",
+            "networkBandwidthGbps",
+            Shape::Structure(&NETWORK_BANDWIDTH_GBPS),
+        ),
+        opt_as(
+            "NetworkInterfaceCount",
+            "NetworkInterfaceCount",
+            "networkInterfaceCount",
+            Shape::Structure(&NETWORK_INTERFACE_COUNT),
+        ),
+        opt_as(
+            "OnDemandMaxPricePercentageOverLowestPrice",
+            "OnDemandMaxPricePercentageOverLowestPrice",
+            "onDemandMaxPricePercentageOverLowestPrice",
+            Shape::Integer(&ANY_RANGE),
+        ),
+        opt_as(
+            "RequireEncryptionInTransit",
+            "RequireEncryptionInTransit",
+            "requireEncryptionInTransit",
+            Shape::Boolean,
+        ),
+        opt_as("RequireHibernateSupport", "RequireHibernateSupport", "requireHibernateSupport", Shape::Boolean),
+        opt_as(
+            "SpotMaxPricePercentageOverLowestPrice",
+            "SpotMaxPricePercentageOverLowestPrice",
+            "spotMaxPricePercentageOverLowestPrice",
+            Shape::Integer(&ANY_RANGE),
+        ),
+        opt_as(
+            "TotalLocalStorageGB",
+            "TotalLocalStorageGB",
+            "totalLocalStorageGB",
+            Shape::Structure(&TOTAL_LOCAL_STORAGE_GB),
+        ),
+        opt_as("VCpuCount", "VCpuCount", "vCpuCount", Shape::Structure(&V_CPU_COUNT_RANGE)),
+    ],
+};
+
+static INSTANCE_REQUIREMENTS_REQUEST: Struct = Struct {
+    name: "InstanceRequirementsRequest",
+    members: &[
+        opt("AcceleratorCount", Shape::Structure(&ACCELERATOR_COUNT_REQUEST)),
+        opt_as(
+            "AcceleratorManufacturers",
+            "AcceleratorManufacturer",
+            "AcceleratorManufacturer",
+            Shape::List(&ACCELERATOR_MANUFACTURER_SET),
+        ),
+        opt_as("AcceleratorNames", "AcceleratorName", "AcceleratorName", Shape::List(&ACCELERATOR_NAME_SET)),
+        opt("AcceleratorTotalMemoryMiB", Shape::Structure(&ACCELERATOR_TOTAL_MEMORY_MI_B_REQUEST)),
+        opt_as("AcceleratorTypes", "AcceleratorType", "AcceleratorType", Shape::List(&ACCELERATOR_TYPE_SET)),
+        opt_as(
+            "AllowedInstanceTypes",
+            "AllowedInstanceType",
+            "AllowedInstanceType",
+            Shape::List(&ALLOWED_INSTANCE_TYPE_SET),
+        ),
+        opt("BareMetal", Shape::String(&BARE_METAL)),
+        opt("BaselineEbsBandwidthMbps", Shape::Structure(&BASELINE_EBS_BANDWIDTH_MBPS_REQUEST)),
+        opt("BaselinePerformanceFactors", Shape::Structure(&BASELINE_PERFORMANCE_FACTORS_REQUEST)),
+        opt("BurstablePerformance", Shape::String(&BURSTABLE_PERFORMANCE)),
+        opt_as("CpuManufacturers", "CpuManufacturer", "CpuManufacturer", Shape::List(&CPU_MANUFACTURER_SET)),
+        opt_as(
+            "ExcludedInstanceTypes",
+            "ExcludedInstanceType",
+            "ExcludedInstanceType",
+            Shape::List(&EXCLUDED_INSTANCE_TYPE_SET),
+        ),
+        opt_as(
+            "InstanceGenerations",
+            "InstanceGeneration",
+            "InstanceGeneration",
+            Shape::List(&INSTANCE_GENERATION_SET),
+        ),
+        opt("LocalStorage", Shape::String(&LOCAL_STORAGE)),
+        opt_as("LocalStorageTypes", "LocalStorageType", "LocalStorageType", Shape::List(&LOCAL_STORAGE_TYPE_SET)),
+        opt("MaxSpotPriceAsPercentageOfOptimalOnDemandPrice", Shape::Integer(&ANY_RANGE)),
+        opt("MemoryGiBPerVCpu", Shape::Structure(&MEMORY_GI_B_PER_V_CPU_REQUEST)),
+        req("MemoryMiB", Shape::Structure(&MEMORY_MI_B_REQUEST)),
+        opt("NetworkBandwidthGbps", Shape::Structure(&NETWORK_BANDWIDTH_GBPS_REQUEST)),
+        opt("NetworkInterfaceCount", Shape::Structure(&NETWORK_INTERFACE_COUNT_REQUEST)),
+        opt("OnDemandMaxPricePercentageOverLowestPrice", Shape::Integer(&ANY_RANGE)),
+        opt("RequireEncryptionInTransit", Shape::Boolean),
+        opt("RequireHibernateSupport", Shape::Boolean),
+        opt("SpotMaxPricePercentageOverLowestPrice", Shape::Integer(&ANY_RANGE)),
+        opt("TotalLocalStorageGB", Shape::Structure(&TOTAL_LOCAL_STORAGE_GB_REQUEST)),
+        req("VCpuCount", Shape::Structure(&V_CPU_COUNT_RANGE_REQUEST)),
+    ],
+};
 
 static INSTANCE_SECONDARY_INTERFACE: Struct = Struct {
     name: "InstanceSecondaryInterface",
@@ -4326,6 +4828,14 @@ static IPV4_PREFIX_LIST: List = List {
     max: None,
 };
 
+static IPV4_PREFIX_LIST_RESPONSE: List = List {
+    item: Shape::Structure(&IPV4_PREFIX_SPECIFICATION_RESPONSE),
+    item_name: "item",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
 static IPV4_PREFIX_SPECIFICATION: Struct = Struct {
     name: "Ipv4PrefixSpecification",
     members: &[opt_as("Ipv4Prefix", "Ipv4Prefix", "ipv4Prefix", Shape::String(&ANY_TEXT))],
@@ -4333,6 +4843,11 @@ static IPV4_PREFIX_SPECIFICATION: Struct = Struct {
 
 static IPV4_PREFIX_SPECIFICATION_REQUEST: Struct =
     Struct { name: "Ipv4PrefixSpecificationRequest", members: &[opt("Ipv4Prefix", Shape::String(&ANY_TEXT))] };
+
+static IPV4_PREFIX_SPECIFICATION_RESPONSE: Struct = Struct {
+    name: "Ipv4PrefixSpecificationResponse",
+    members: &[opt_as("Ipv4Prefix", "Ipv4Prefix", "ipv4Prefix", Shape::String(&ANY_TEXT))],
+};
 
 static IPV4_PREFIXES_LIST: List = List {
     item: Shape::Structure(&IPV4_PREFIX_SPECIFICATION),
@@ -4352,6 +4867,14 @@ static IPV6_PREFIX_LIST: List = List {
     max: None,
 };
 
+static IPV6_PREFIX_LIST_RESPONSE: List = List {
+    item: Shape::Structure(&IPV6_PREFIX_SPECIFICATION_RESPONSE),
+    item_name: "item",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
 static IPV6_PREFIX_SPECIFICATION: Struct = Struct {
     name: "Ipv6PrefixSpecification",
     members: &[opt_as("Ipv6Prefix", "Ipv6Prefix", "ipv6Prefix", Shape::String(&ANY_TEXT))],
@@ -4359,6 +4882,11 @@ static IPV6_PREFIX_SPECIFICATION: Struct = Struct {
 
 static IPV6_PREFIX_SPECIFICATION_REQUEST: Struct =
     Struct { name: "Ipv6PrefixSpecificationRequest", members: &[opt("Ipv6Prefix", Shape::String(&ANY_TEXT))] };
+
+static IPV6_PREFIX_SPECIFICATION_RESPONSE: Struct = Struct {
+    name: "Ipv6PrefixSpecificationResponse",
+    members: &[opt_as("Ipv6Prefix", "Ipv6Prefix", "ipv6Prefix", Shape::String(&ANY_TEXT))],
+};
 
 static IPV6_PREFIXES_LIST: List = List {
     item: Shape::Structure(&IPV6_PREFIX_SPECIFICATION),
@@ -4379,12 +4907,695 @@ static IPV6_RANGE: Struct = Struct {
 static IPV6_RANGE_LIST: List =
     List { item: Shape::Structure(&IPV6_RANGE), item_name: "item", flattened: false, min: None, max: None };
 
+static LAUNCH_TEMPLATE: Struct = Struct {
+    name: "LaunchTemplate",
+    members: &[
+        opt_as("CreateTime", "CreateTime", "createTime", Shape::Timestamp(TimestampFormat::Iso8601)),
+        opt_as("CreatedBy", "CreatedBy", "createdBy", Shape::String(&ANY_TEXT)),
+        opt_as("DefaultVersionNumber", "DefaultVersionNumber", "defaultVersionNumber", Shape::Long(&ANY_RANGE)),
+        opt_as("LatestVersionNumber", "LatestVersionNumber", "latestVersionNumber", Shape::Long(&ANY_RANGE)),
+        opt_as("LaunchTemplateId", "LaunchTemplateId", "launchTemplateId", Shape::String(&ANY_TEXT)),
+        opt_as("LaunchTemplateName", "LaunchTemplateName", "launchTemplateName", Shape::String(&LAUNCH_TEMPLATE_NAME)),
+        opt_as("Operator", "Operator", "operator", Shape::Structure(&OPERATOR_RESPONSE)),
+        opt_as("Tags", "TagSet", "tagSet", Shape::List(&TAG_LIST)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_AUTO_RECOVERY_STATE: Text =
+    Text { min: None, max: None, pattern: None, values: &["default", "disabled"] };
+
+static LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING: Struct = Struct {
+    name: "LaunchTemplateBlockDeviceMapping",
+    members: &[
+        opt_as("DeviceName", "DeviceName", "deviceName", Shape::String(&ANY_TEXT)),
+        opt_as("Ebs", "Ebs", "ebs", Shape::Structure(&LAUNCH_TEMPLATE_EBS_BLOCK_DEVICE)),
+        opt_as("NoDevice", "NoDevice", "noDevice", Shape::String(&ANY_TEXT)),
+        opt_as("VirtualName", "VirtualName", "virtualName", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING_LIST: List = List {
+    item: Shape::Structure(&LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING),
+    item_name: "item",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING_REQUEST: Struct = Struct {
+    name: "LaunchTemplateBlockDeviceMappingRequest",
+    members: &[
+        opt("DeviceName", Shape::String(&ANY_TEXT)),
+        opt("Ebs", Shape::Structure(&LAUNCH_TEMPLATE_EBS_BLOCK_DEVICE_REQUEST)),
+        opt("NoDevice", Shape::String(&ANY_TEXT)),
+        opt("VirtualName", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING_REQUEST_LIST: List = List {
+    item: Shape::Structure(&LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING_REQUEST),
+    item_name: "BlockDeviceMapping",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static LAUNCH_TEMPLATE_CAPACITY_RESERVATION_SPECIFICATION_REQUEST: Struct = Struct {
+    name: "LaunchTemplateCapacityReservationSpecificationRequest",
+    members: &[
+        opt("CapacityReservationPreference", Shape::String(&CAPACITY_RESERVATION_PREFERENCE)),
+        opt("CapacityReservationTarget", Shape::Structure(&CAPACITY_RESERVATION_TARGET)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_CAPACITY_RESERVATION_SPECIFICATION_RESPONSE: Struct = Struct {
+    name: "LaunchTemplateCapacityReservationSpecificationResponse",
+    members: &[
+        opt_as(
+            "CapacityReservationPreference",
+            "CapacityReservationPreference",
+            "capacityReservationPreference",
+            Shape::String(&CAPACITY_RESERVATION_PREFERENCE),
+        ),
+        opt_as(
+            "CapacityReservationTarget",
+            "CapacityReservationTarget",
+            "capacityReservationTarget",
+            Shape::Structure(&CAPACITY_RESERVATION_TARGET_RESPONSE),
+        ),
+    ],
+};
+
+static LAUNCH_TEMPLATE_CPU_OPTIONS: Struct = Struct {
+    name: "LaunchTemplateCpuOptions",
+    members: &[
+        opt_as("AmdSevSnp", "AmdSevSnp", "amdSevSnp", Shape::String(&AMD_SEV_SNP_SPECIFICATION)),
+        opt_as("CoreCount", "CoreCount", "coreCount", Shape::Integer(&ANY_RANGE)),
+        opt_as(
+            "NestedVirtualization",
+            "NestedVirtualization",
+            "nestedVirtualization",
+            Shape::String(&NESTED_VIRTUALIZATION_SPECIFICATION),
+        ),
+        opt_as("ThreadsPerCore", "ThreadsPerCore", "threadsPerCore", Shape::Integer(&ANY_RANGE)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_CPU_OPTIONS_REQUEST: Struct = Struct {
+    name: "LaunchTemplateCpuOptionsRequest",
+    members: &[
+        opt("AmdSevSnp", Shape::String(&AMD_SEV_SNP_SPECIFICATION)),
+        opt("CoreCount", Shape::Integer(&ANY_RANGE)),
+        opt("NestedVirtualization", Shape::String(&NESTED_VIRTUALIZATION_SPECIFICATION)),
+        opt("ThreadsPerCore", Shape::Integer(&ANY_RANGE)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_EBS_BLOCK_DEVICE: Struct = Struct {
+    name: "LaunchTemplateEbsBlockDevice",
+    members: &[
+        opt_as("DeleteOnTermination", "DeleteOnTermination", "deleteOnTermination", Shape::Boolean),
+        opt_as("EbsCardIndex", "EbsCardIndex", "ebsCardIndex", Shape::Integer(&ANY_RANGE)),
+        opt_as("Encrypted", "Encrypted", "encrypted", Shape::Boolean),
+        opt_as("Iops", "Iops", "iops", Shape::Integer(&ANY_RANGE)),
+        opt_as("KmsKeyId", "KmsKeyId", "kmsKeyId", Shape::String(&ANY_TEXT)),
+        opt_as("SnapshotId", "SnapshotId", "snapshotId", Shape::String(&ANY_TEXT)),
+        opt_as("Throughput", "Throughput", "throughput", Shape::Integer(&ANY_RANGE)),
+        opt_as(
+            "VolumeInitializationRate",
+            "VolumeInitializationRate",
+            "volumeInitializationRate",
+            Shape::Integer(&ANY_RANGE),
+        ),
+        opt_as("VolumeSize", "VolumeSize", "volumeSize", Shape::Integer(&ANY_RANGE)),
+        opt_as("VolumeType", "VolumeType", "volumeType", Shape::String(&VOLUME_TYPE)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_EBS_BLOCK_DEVICE_REQUEST: Struct = Struct {
+    name: "LaunchTemplateEbsBlockDeviceRequest",
+    members: &[
+        opt("DeleteOnTermination", Shape::Boolean),
+        opt("EbsCardIndex", Shape::Integer(&ANY_RANGE)),
+        opt("Encrypted", Shape::Boolean),
+        opt("Iops", Shape::Integer(&ANY_RANGE)),
+        opt("KmsKeyId", Shape::String(&ANY_TEXT)),
+        opt("SnapshotId", Shape::String(&ANY_TEXT)),
+        opt("Throughput", Shape::Integer(&ANY_RANGE)),
+        opt("VolumeInitializationRate", Shape::Integer(&ANY_RANGE)),
+        opt("VolumeSize", Shape::Integer(&ANY_RANGE)),
+        opt("VolumeType", Shape::String(&VOLUME_TYPE)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_ELASTIC_INFERENCE_ACCELERATOR: Struct = Struct {
+    name: "LaunchTemplateElasticInferenceAccelerator",
+    members: &[
+        opt("Count", Shape::Integer(&LAUNCH_TEMPLATE_ELASTIC_INFERENCE_ACCELERATOR_COUNT)),
+        req("Type", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_ELASTIC_INFERENCE_ACCELERATOR_COUNT: Range = Range { min: Some(1), max: None };
+
+static LAUNCH_TEMPLATE_ELASTIC_INFERENCE_ACCELERATOR_LIST: List = List {
+    item: Shape::Structure(&LAUNCH_TEMPLATE_ELASTIC_INFERENCE_ACCELERATOR),
+    item_name: "item",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static LAUNCH_TEMPLATE_ELASTIC_INFERENCE_ACCELERATOR_RESPONSE: Struct = Struct {
+    name: "LaunchTemplateElasticInferenceAcceleratorResponse",
+    members: &[
+        opt_as("Count", "Count", "count", Shape::Integer(&ANY_RANGE)),
+        opt_as("Type", "Type", "type", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_ELASTIC_INFERENCE_ACCELERATOR_RESPONSE_LIST: List = List {
+    item: Shape::Structure(&LAUNCH_TEMPLATE_ELASTIC_INFERENCE_ACCELERATOR_RESPONSE),
+    item_name: "item",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static LAUNCH_TEMPLATE_ENA_SRD_SPECIFICATION: Struct = Struct {
+    name: "LaunchTemplateEnaSrdSpecification",
+    members: &[
+        opt_as("EnaSrdEnabled", "EnaSrdEnabled", "enaSrdEnabled", Shape::Boolean),
+        opt_as(
+            "EnaSrdUdpSpecification",
+            "EnaSrdUdpSpecification",
+            "enaSrdUdpSpecification",
+            Shape::Structure(&LAUNCH_TEMPLATE_ENA_SRD_UDP_SPECIFICATION),
+        ),
+    ],
+};
+
+static LAUNCH_TEMPLATE_ENA_SRD_UDP_SPECIFICATION: Struct = Struct {
+    name: "LaunchTemplateEnaSrdUdpSpecification",
+    members: &[opt_as("EnaSrdUdpEnabled", "EnaSrdUdpEnabled", "enaSrdUdpEnabled", Shape::Boolean)],
+};
+
+static LAUNCH_TEMPLATE_ENCLAVE_OPTIONS: Struct = Struct {
+    name: "LaunchTemplateEnclaveOptions",
+    members: &[opt_as("Enabled", "Enabled", "enabled", Shape::Boolean)],
+};
+
+static LAUNCH_TEMPLATE_ENCLAVE_OPTIONS_REQUEST: Struct =
+    Struct { name: "LaunchTemplateEnclaveOptionsRequest", members: &[opt("Enabled", Shape::Boolean)] };
+
+static LAUNCH_TEMPLATE_HIBERNATION_OPTIONS: Struct = Struct {
+    name: "LaunchTemplateHibernationOptions",
+    members: &[opt_as("Configured", "Configured", "configured", Shape::Boolean)],
+};
+
+static LAUNCH_TEMPLATE_HIBERNATION_OPTIONS_REQUEST: Struct =
+    Struct { name: "LaunchTemplateHibernationOptionsRequest", members: &[opt("Configured", Shape::Boolean)] };
+
+static LAUNCH_TEMPLATE_HTTP_TOKENS_STATE: Text =
+    Text { min: None, max: None, pattern: None, values: &["optional", "required"] };
+
+static LAUNCH_TEMPLATE_IAM_INSTANCE_PROFILE_SPECIFICATION: Struct = Struct {
+    name: "LaunchTemplateIamInstanceProfileSpecification",
+    members: &[
+        opt_as("Arn", "Arn", "arn", Shape::String(&ANY_TEXT)),
+        opt_as("Name", "Name", "name", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_IAM_INSTANCE_PROFILE_SPECIFICATION_REQUEST: Struct = Struct {
+    name: "LaunchTemplateIamInstanceProfileSpecificationRequest",
+    members: &[opt("Arn", Shape::String(&ANY_TEXT)), opt("Name", Shape::String(&ANY_TEXT))],
+};
+
+static LAUNCH_TEMPLATE_ID_STRING_LIST: List =
+    List { item: Shape::String(&ANY_TEXT), item_name: "item", flattened: false, min: None, max: None };
+
+static LAUNCH_TEMPLATE_INSTANCE_MAINTENANCE_OPTIONS: Struct = Struct {
+    name: "LaunchTemplateInstanceMaintenanceOptions",
+    members: &[opt_as(
+        "AutoRecovery",
+        "AutoRecovery",
+        "autoRecovery",
+        Shape::String(&LAUNCH_TEMPLATE_AUTO_RECOVERY_STATE),
+    )],
+};
+
+static LAUNCH_TEMPLATE_INSTANCE_MAINTENANCE_OPTIONS_REQUEST: Struct = Struct {
+    name: "LaunchTemplateInstanceMaintenanceOptionsRequest",
+    members: &[opt("AutoRecovery", Shape::String(&LAUNCH_TEMPLATE_AUTO_RECOVERY_STATE))],
+};
+
+static LAUNCH_TEMPLATE_INSTANCE_MARKET_OPTIONS: Struct = Struct {
+    name: "LaunchTemplateInstanceMarketOptions",
+    members: &[
+        opt_as("MarketType", "MarketType", "marketType", Shape::String(&MARKET_TYPE)),
+        opt_as("SpotOptions", "SpotOptions", "spotOptions", Shape::Structure(&LAUNCH_TEMPLATE_SPOT_MARKET_OPTIONS)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_INSTANCE_MARKET_OPTIONS_REQUEST: Struct = Struct {
+    name: "LaunchTemplateInstanceMarketOptionsRequest",
+    members: &[
+        opt("MarketType", Shape::String(&MARKET_TYPE)),
+        opt("SpotOptions", Shape::Structure(&LAUNCH_TEMPLATE_SPOT_MARKET_OPTIONS_REQUEST)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_INSTANCE_METADATA_ENDPOINT_STATE: Text =
+    Text { min: None, max: None, pattern: None, values: &["disabled", "enabled"] };
+
+static LAUNCH_TEMPLATE_INSTANCE_METADATA_OPTIONS: Struct = Struct {
+    name: "LaunchTemplateInstanceMetadataOptions",
+    members: &[
+        opt_as(
+            "HttpEndpoint",
+            "HttpEndpoint",
+            "httpEndpoint",
+            Shape::String(&LAUNCH_TEMPLATE_INSTANCE_METADATA_ENDPOINT_STATE),
+        ),
+        opt_as(
+            "HttpProtocolIpv6",
+            "HttpProtocolIpv6",
+            "httpProtocolIpv6",
+            Shape::String(&LAUNCH_TEMPLATE_INSTANCE_METADATA_PROTOCOL_IPV6),
+        ),
+        opt_as(
+            "HttpPutResponseHopLimit",
+            "HttpPutResponseHopLimit",
+            "httpPutResponseHopLimit",
+            Shape::Integer(&ANY_RANGE),
+        ),
+        opt_as("HttpTokens", "HttpTokens", "httpTokens", Shape::String(&LAUNCH_TEMPLATE_HTTP_TOKENS_STATE)),
+        opt_as(
+            "InstanceMetadataTags",
+            "InstanceMetadataTags",
+            "instanceMetadataTags",
+            Shape::String(&LAUNCH_TEMPLATE_INSTANCE_METADATA_TAGS_STATE),
+        ),
+        opt_as("State", "State", "state", Shape::String(&LAUNCH_TEMPLATE_INSTANCE_METADATA_OPTIONS_STATE)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_INSTANCE_METADATA_OPTIONS_REQUEST: Struct = Struct {
+    name: "LaunchTemplateInstanceMetadataOptionsRequest",
+    members: &[
+        opt("HttpEndpoint", Shape::String(&LAUNCH_TEMPLATE_INSTANCE_METADATA_ENDPOINT_STATE)),
+        opt("HttpProtocolIpv6", Shape::String(&LAUNCH_TEMPLATE_INSTANCE_METADATA_PROTOCOL_IPV6)),
+        opt("HttpPutResponseHopLimit", Shape::Integer(&ANY_RANGE)),
+        opt("HttpTokens", Shape::String(&LAUNCH_TEMPLATE_HTTP_TOKENS_STATE)),
+        opt("InstanceMetadataTags", Shape::String(&LAUNCH_TEMPLATE_INSTANCE_METADATA_TAGS_STATE)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_INSTANCE_METADATA_OPTIONS_STATE: Text =
+    Text { min: None, max: None, pattern: None, values: &["pending", "applied"] };
+
+static LAUNCH_TEMPLATE_INSTANCE_METADATA_PROTOCOL_IPV6: Text =
+    Text { min: None, max: None, pattern: None, values: &["disabled", "enabled"] };
+
+static LAUNCH_TEMPLATE_INSTANCE_METADATA_TAGS_STATE: Text =
+    Text { min: None, max: None, pattern: None, values: &["disabled", "enabled"] };
+
+static LAUNCH_TEMPLATE_INSTANCE_NETWORK_INTERFACE_SPECIFICATION: Struct = Struct {
+    name: "LaunchTemplateInstanceNetworkInterfaceSpecification",
+    members: &[
+        opt_as("AssociateCarrierIpAddress", "AssociateCarrierIpAddress", "associateCarrierIpAddress", Shape::Boolean),
+        opt_as("AssociatePublicIpAddress", "AssociatePublicIpAddress", "associatePublicIpAddress", Shape::Boolean),
+        opt_as(
+            "ConnectionTrackingSpecification",
+            "ConnectionTrackingSpecification",
+            "connectionTrackingSpecification",
+            Shape::Structure(&CONNECTION_TRACKING_SPECIFICATION),
+        ),
+        opt_as("DeleteOnTermination", "DeleteOnTermination", "deleteOnTermination", Shape::Boolean),
+        opt_as("Description", "Description", "description", Shape::String(&ANY_TEXT)),
+        opt_as("DeviceIndex", "DeviceIndex", "deviceIndex", Shape::Integer(&ANY_RANGE)),
+        opt_as("EnaQueueCount", "EnaQueueCount", "enaQueueCount", Shape::Integer(&ANY_RANGE)),
+        opt_as(
+            "EnaSrdSpecification",
+            "EnaSrdSpecification",
+            "enaSrdSpecification",
+            Shape::Structure(&LAUNCH_TEMPLATE_ENA_SRD_SPECIFICATION),
+        ),
+        opt_as("Groups", "GroupSet", "groupSet", Shape::List(&GROUP_ID_STRING_LIST)),
+        opt_as("InterfaceType", "InterfaceType", "interfaceType", Shape::String(&ANY_TEXT)),
+        opt_as("Ipv4PrefixCount", "Ipv4PrefixCount", "ipv4PrefixCount", Shape::Integer(&ANY_RANGE)),
+        opt_as("Ipv4Prefixes", "Ipv4PrefixSet", "ipv4PrefixSet", Shape::List(&IPV4_PREFIX_LIST_RESPONSE)),
+        opt_as("Ipv6AddressCount", "Ipv6AddressCount", "ipv6AddressCount", Shape::Integer(&ANY_RANGE)),
+        opt_as("Ipv6Addresses", "Ipv6AddressesSet", "ipv6AddressesSet", Shape::List(&INSTANCE_IPV6_ADDRESS_LIST)),
+        opt_as("Ipv6PrefixCount", "Ipv6PrefixCount", "ipv6PrefixCount", Shape::Integer(&ANY_RANGE)),
+        opt_as("Ipv6Prefixes", "Ipv6PrefixSet", "ipv6PrefixSet", Shape::List(&IPV6_PREFIX_LIST_RESPONSE)),
+        opt_as("NetworkCardIndex", "NetworkCardIndex", "networkCardIndex", Shape::Integer(&ANY_RANGE)),
+        opt_as("NetworkInterfaceId", "NetworkInterfaceId", "networkInterfaceId", Shape::String(&ANY_TEXT)),
+        opt_as("PrimaryIpv6", "PrimaryIpv6", "primaryIpv6", Shape::Boolean),
+        opt_as("PrivateIpAddress", "PrivateIpAddress", "privateIpAddress", Shape::String(&ANY_TEXT)),
+        opt_as(
+            "PrivateIpAddresses",
+            "PrivateIpAddressesSet",
+            "privateIpAddressesSet",
+            Shape::List(&PRIVATE_IP_ADDRESS_SPECIFICATION_LIST),
+        ),
+        opt_as(
+            "SecondaryPrivateIpAddressCount",
+            "SecondaryPrivateIpAddressCount",
+            "secondaryPrivateIpAddressCount",
+            Shape::Integer(&ANY_RANGE),
+        ),
+        opt_as("SubnetId", "SubnetId", "subnetId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_INSTANCE_NETWORK_INTERFACE_SPECIFICATION_LIST: List = List {
+    item: Shape::Structure(&LAUNCH_TEMPLATE_INSTANCE_NETWORK_INTERFACE_SPECIFICATION),
+    item_name: "item",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static LAUNCH_TEMPLATE_INSTANCE_NETWORK_INTERFACE_SPECIFICATION_REQUEST: Struct = Struct {
+    name: "LaunchTemplateInstanceNetworkInterfaceSpecificationRequest",
+    members: &[
+        opt("AssociateCarrierIpAddress", Shape::Boolean),
+        opt("AssociatePublicIpAddress", Shape::Boolean),
+        opt("ConnectionTrackingSpecification", Shape::Structure(&CONNECTION_TRACKING_SPECIFICATION_REQUEST)),
+        opt("DeleteOnTermination", Shape::Boolean),
+        opt("Description", Shape::String(&ANY_TEXT)),
+        opt("DeviceIndex", Shape::Integer(&ANY_RANGE)),
+        opt("EnaQueueCount", Shape::Integer(&ANY_RANGE)),
+        opt("EnaSrdSpecification", Shape::Structure(&ENA_SRD_SPECIFICATION_REQUEST)),
+        opt_as("Groups", "SecurityGroupId", "SecurityGroupId", Shape::List(&SECURITY_GROUP_ID_STRING_LIST)),
+        opt("InterfaceType", Shape::String(&ANY_TEXT)),
+        opt("Ipv4PrefixCount", Shape::Integer(&ANY_RANGE)),
+        opt_as("Ipv4Prefixes", "Ipv4Prefix", "Ipv4Prefix", Shape::List(&IPV4_PREFIX_LIST)),
+        opt("Ipv6AddressCount", Shape::Integer(&ANY_RANGE)),
+        opt("Ipv6Addresses", Shape::List(&INSTANCE_IPV6_ADDRESS_LIST_REQUEST)),
+        opt("Ipv6PrefixCount", Shape::Integer(&ANY_RANGE)),
+        opt_as("Ipv6Prefixes", "Ipv6Prefix", "Ipv6Prefix", Shape::List(&IPV6_PREFIX_LIST)),
+        opt("NetworkCardIndex", Shape::Integer(&ANY_RANGE)),
+        opt("NetworkInterfaceId", Shape::String(&ANY_TEXT)),
+        opt("PrimaryIpv6", Shape::Boolean),
+        opt("PrivateIpAddress", Shape::String(&ANY_TEXT)),
+        opt("PrivateIpAddresses", Shape::List(&PRIVATE_IP_ADDRESS_SPECIFICATION_LIST)),
+        opt("SecondaryPrivateIpAddressCount", Shape::Integer(&ANY_RANGE)),
+        opt("SubnetId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_INSTANCE_NETWORK_INTERFACE_SPECIFICATION_REQUEST_LIST: List = List {
+    item: Shape::Structure(&LAUNCH_TEMPLATE_INSTANCE_NETWORK_INTERFACE_SPECIFICATION_REQUEST),
+    item_name: "InstanceNetworkInterfaceSpecification",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static LAUNCH_TEMPLATE_INSTANCE_SECONDARY_INTERFACE_SPECIFICATION: Struct = Struct {
+    name: "LaunchTemplateInstanceSecondaryInterfaceSpecification",
+    members: &[
+        opt_as("DeleteOnTermination", "DeleteOnTermination", "deleteOnTermination", Shape::Boolean),
+        opt_as("DeviceIndex", "DeviceIndex", "deviceIndex", Shape::Integer(&ANY_RANGE)),
+        opt_as("InterfaceType", "InterfaceType", "interfaceType", Shape::String(&SECONDARY_INTERFACE_TYPE)),
+        opt_as("NetworkCardIndex", "NetworkCardIndex", "networkCardIndex", Shape::Integer(&ANY_RANGE)),
+        opt_as("PrivateIpAddressCount", "PrivateIpAddressCount", "privateIpAddressCount", Shape::Integer(&ANY_RANGE)),
+        opt_as(
+            "PrivateIpAddresses",
+            "PrivateIpAddressesSet",
+            "privateIpAddressesSet",
+            Shape::List(&SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS_SPECIFICATION_LIST),
+        ),
+        opt_as("SecondarySubnetId", "SecondarySubnetId", "secondarySubnetId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_INSTANCE_SECONDARY_INTERFACE_SPECIFICATION_LIST: List = List {
+    item: Shape::Structure(&LAUNCH_TEMPLATE_INSTANCE_SECONDARY_INTERFACE_SPECIFICATION),
+    item_name: "item",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static LAUNCH_TEMPLATE_INSTANCE_SECONDARY_INTERFACE_SPECIFICATION_REQUEST: Struct = Struct {
+    name: "LaunchTemplateInstanceSecondaryInterfaceSpecificationRequest",
+    members: &[
+        opt("DeleteOnTermination", Shape::Boolean),
+        opt("DeviceIndex", Shape::Integer(&ANY_RANGE)),
+        opt("InterfaceType", Shape::String(&SECONDARY_INTERFACE_TYPE)),
+        opt("NetworkCardIndex", Shape::Integer(&ANY_RANGE)),
+        opt("PrivateIpAddressCount", Shape::Integer(&ANY_RANGE)),
+        opt_as(
+            "PrivateIpAddresses",
+            "PrivateIpAddress",
+            "PrivateIpAddress",
+            Shape::List(&SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS_SPECIFICATION_LIST_REQUEST),
+        ),
+        opt("SecondarySubnetId", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_INSTANCE_SECONDARY_INTERFACE_SPECIFICATION_REQUEST_LIST: List = List {
+    item: Shape::Structure(&LAUNCH_TEMPLATE_INSTANCE_SECONDARY_INTERFACE_SPECIFICATION_REQUEST),
+    item_name: "InstanceSecondaryInterfaceSpecification",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static LAUNCH_TEMPLATE_LICENSE_CONFIGURATION: Struct = Struct {
+    name: "LaunchTemplateLicenseConfiguration",
+    members: &[opt_as(
+        "LicenseConfigurationArn",
+        "LicenseConfigurationArn",
+        "licenseConfigurationArn",
+        Shape::String(&ANY_TEXT),
+    )],
+};
+
+static LAUNCH_TEMPLATE_LICENSE_CONFIGURATION_REQUEST: Struct = Struct {
+    name: "LaunchTemplateLicenseConfigurationRequest",
+    members: &[opt("LicenseConfigurationArn", Shape::String(&ANY_TEXT))],
+};
+
+static LAUNCH_TEMPLATE_LICENSE_LIST: List = List {
+    item: Shape::Structure(&LAUNCH_TEMPLATE_LICENSE_CONFIGURATION),
+    item_name: "item",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static LAUNCH_TEMPLATE_LICENSE_SPECIFICATION_LIST_REQUEST: List = List {
+    item: Shape::Structure(&LAUNCH_TEMPLATE_LICENSE_CONFIGURATION_REQUEST),
+    item_name: "item",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static LAUNCH_TEMPLATE_NAME: Text =
+    Text { min: Some(3), max: Some(128), pattern: Some(Pattern::new("[a-zA-Z0-9\\(\\)\\.\\-/_]+")), values: &[] };
+
+static LAUNCH_TEMPLATE_NAME_STRING_LIST: List =
+    List { item: Shape::String(&LAUNCH_TEMPLATE_NAME), item_name: "item", flattened: false, min: None, max: None };
+
+static LAUNCH_TEMPLATE_NETWORK_PERFORMANCE_OPTIONS: Struct = Struct {
+    name: "LaunchTemplateNetworkPerformanceOptions",
+    members: &[opt_as(
+        "BandwidthWeighting",
+        "BandwidthWeighting",
+        "bandwidthWeighting",
+        Shape::String(&INSTANCE_BANDWIDTH_WEIGHTING),
+    )],
+};
+
+static LAUNCH_TEMPLATE_NETWORK_PERFORMANCE_OPTIONS_REQUEST: Struct = Struct {
+    name: "LaunchTemplateNetworkPerformanceOptionsRequest",
+    members: &[opt("BandwidthWeighting", Shape::String(&INSTANCE_BANDWIDTH_WEIGHTING))],
+};
+
+static LAUNCH_TEMPLATE_PLACEMENT: Struct = Struct {
+    name: "LaunchTemplatePlacement",
+    members: &[
+        opt_as("Affinity", "Affinity", "affinity", Shape::String(&ANY_TEXT)),
+        opt_as("AvailabilityZone", "AvailabilityZone", "availabilityZone", Shape::String(&ANY_TEXT)),
+        opt_as("AvailabilityZoneId", "AvailabilityZoneId", "availabilityZoneId", Shape::String(&ANY_TEXT)),
+        opt_as("GroupId", "GroupId", "groupId", Shape::String(&ANY_TEXT)),
+        opt_as("GroupName", "GroupName", "groupName", Shape::String(&ANY_TEXT)),
+        opt_as("HostId", "HostId", "hostId", Shape::String(&ANY_TEXT)),
+        opt_as("HostResourceGroupArn", "HostResourceGroupArn", "hostResourceGroupArn", Shape::String(&ANY_TEXT)),
+        opt_as("PartitionNumber", "PartitionNumber", "partitionNumber", Shape::Integer(&ANY_RANGE)),
+        opt_as("SpreadDomain", "SpreadDomain", "spreadDomain", Shape::String(&ANY_TEXT)),
+        opt_as("Tenancy", "Tenancy", "tenancy", Shape::String(&TENANCY)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_PLACEMENT_REQUEST: Struct = Struct {
+    name: "LaunchTemplatePlacementRequest",
+    members: &[
+        opt("Affinity", Shape::String(&ANY_TEXT)),
+        opt("AvailabilityZone", Shape::String(&ANY_TEXT)),
+        opt("AvailabilityZoneId", Shape::String(&ANY_TEXT)),
+        opt("GroupId", Shape::String(&ANY_TEXT)),
+        opt("GroupName", Shape::String(&ANY_TEXT)),
+        opt("HostId", Shape::String(&ANY_TEXT)),
+        opt("HostResourceGroupArn", Shape::String(&ANY_TEXT)),
+        opt("PartitionNumber", Shape::Integer(&ANY_RANGE)),
+        opt("SpreadDomain", Shape::String(&ANY_TEXT)),
+        opt("Tenancy", Shape::String(&TENANCY)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_PRIVATE_DNS_NAME_OPTIONS: Struct = Struct {
+    name: "LaunchTemplatePrivateDnsNameOptions",
+    members: &[
+        opt_as(
+            "EnableResourceNameDnsAAAARecord",
+            "EnableResourceNameDnsAAAARecord",
+            "enableResourceNameDnsAAAARecord",
+            Shape::Boolean,
+        ),
+        opt_as(
+            "EnableResourceNameDnsARecord",
+            "EnableResourceNameDnsARecord",
+            "enableResourceNameDnsARecord",
+            Shape::Boolean,
+        ),
+        opt_as("HostnameType", "HostnameType", "hostnameType", Shape::String(&HOSTNAME_TYPE)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_PRIVATE_DNS_NAME_OPTIONS_REQUEST: Struct = Struct {
+    name: "LaunchTemplatePrivateDnsNameOptionsRequest",
+    members: &[
+        opt("EnableResourceNameDnsAAAARecord", Shape::Boolean),
+        opt("EnableResourceNameDnsARecord", Shape::Boolean),
+        opt("HostnameType", Shape::String(&HOSTNAME_TYPE)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_SET: List =
+    List { item: Shape::Structure(&LAUNCH_TEMPLATE), item_name: "item", flattened: false, min: None, max: None };
+
 static LAUNCH_TEMPLATE_SPECIFICATION: Struct = Struct {
     name: "LaunchTemplateSpecification",
     members: &[
         opt("LaunchTemplateId", Shape::String(&ANY_TEXT)),
         opt("LaunchTemplateName", Shape::String(&ANY_TEXT)),
         opt("Version", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_SPOT_MARKET_OPTIONS: Struct = Struct {
+    name: "LaunchTemplateSpotMarketOptions",
+    members: &[
+        opt_as("BlockDurationMinutes", "BlockDurationMinutes", "blockDurationMinutes", Shape::Integer(&ANY_RANGE)),
+        opt_as(
+            "InstanceInterruptionBehavior",
+            "InstanceInterruptionBehavior",
+            "instanceInterruptionBehavior",
+            Shape::String(&INSTANCE_INTERRUPTION_BEHAVIOR),
+        ),
+        opt_as("MaxPrice", "MaxPrice", "maxPrice", Shape::String(&ANY_TEXT)),
+        opt_as("SpotInstanceType", "SpotInstanceType", "spotInstanceType", Shape::String(&SPOT_INSTANCE_TYPE)),
+        opt_as("ValidUntil", "ValidUntil", "validUntil", Shape::Timestamp(TimestampFormat::Iso8601)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_SPOT_MARKET_OPTIONS_REQUEST: Struct = Struct {
+    name: "LaunchTemplateSpotMarketOptionsRequest",
+    members: &[
+        opt("BlockDurationMinutes", Shape::Integer(&ANY_RANGE)),
+        opt("InstanceInterruptionBehavior", Shape::String(&INSTANCE_INTERRUPTION_BEHAVIOR)),
+        opt("MaxPrice", Shape::String(&ANY_TEXT)),
+        opt("SpotInstanceType", Shape::String(&SPOT_INSTANCE_TYPE)),
+        opt("ValidUntil", Shape::Timestamp(TimestampFormat::Iso8601)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_TAG_SPECIFICATION: Struct = Struct {
+    name: "LaunchTemplateTagSpecification",
+    members: &[
+        opt_as("ResourceType", "ResourceType", "resourceType", Shape::String(&RESOURCE_TYPE)),
+        opt_as("Tags", "TagSet", "tagSet", Shape::List(&TAG_LIST)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_TAG_SPECIFICATION_LIST: List = List {
+    item: Shape::Structure(&LAUNCH_TEMPLATE_TAG_SPECIFICATION),
+    item_name: "item",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static LAUNCH_TEMPLATE_TAG_SPECIFICATION_REQUEST: Struct = Struct {
+    name: "LaunchTemplateTagSpecificationRequest",
+    members: &[
+        opt("ResourceType", Shape::String(&RESOURCE_TYPE)),
+        opt_as("Tags", "Tag", "Tag", Shape::List(&TAG_LIST)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_TAG_SPECIFICATION_REQUEST_LIST: List = List {
+    item: Shape::Structure(&LAUNCH_TEMPLATE_TAG_SPECIFICATION_REQUEST),
+    item_name: "LaunchTemplateTagSpecificationRequest",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static LAUNCH_TEMPLATE_VERSION: Struct = Struct {
+    name: "LaunchTemplateVersion",
+    members: &[
+        opt_as("CreateTime", "CreateTime", "createTime", Shape::Timestamp(TimestampFormat::Iso8601)),
+        opt_as("CreatedBy", "CreatedBy", "createdBy", Shape::String(&ANY_TEXT)),
+        opt_as("DefaultVersion", "DefaultVersion", "defaultVersion", Shape::Boolean),
+        opt_as(
+            "LaunchTemplateData",
+            "LaunchTemplateData",
+            "launchTemplateData",
+            Shape::Structure(&RESPONSE_LAUNCH_TEMPLATE_DATA),
+        ),
+        opt_as("LaunchTemplateId", "LaunchTemplateId", "launchTemplateId", Shape::String(&ANY_TEXT)),
+        opt_as("LaunchTemplateName", "LaunchTemplateName", "launchTemplateName", Shape::String(&LAUNCH_TEMPLATE_NAME)),
+        opt_as("Operator", "Operator", "operator", Shape::Structure(&OPERATOR_RESPONSE)),
+        opt_as("VersionDescription", "VersionDescription", "versionDescription", Shape::String(&VERSION_DESCRIPTION)),
+        opt_as("VersionNumber", "VersionNumber", "versionNumber", Shape::Long(&ANY_RANGE)),
+    ],
+};
+
+static LAUNCH_TEMPLATE_VERSION_SET: List = List {
+    item: Shape::Structure(&LAUNCH_TEMPLATE_VERSION),
+    item_name: "item",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static LAUNCH_TEMPLATES_MONITORING: Struct = Struct {
+    name: "LaunchTemplatesMonitoring",
+    members: &[
+        opt_as("Enabled", "Enabled", "enabled", Shape::Boolean),
+        opt_as(
+            "MetricCategoryIds",
+            "MetricCategoryIdSet",
+            "metricCategoryIdSet",
+            Shape::List(&METRIC_CATEGORY_ID_LIST),
+        ),
+    ],
+};
+
+static LAUNCH_TEMPLATES_MONITORING_REQUEST: Struct = Struct {
+    name: "LaunchTemplatesMonitoringRequest",
+    members: &[
+        opt("Enabled", Shape::Boolean),
+        opt_as("MetricCategoryIds", "MetricCategoryId", "MetricCategoryId", Shape::List(&METRIC_CATEGORY_ID_LIST)),
     ],
 };
 
@@ -4413,6 +5624,14 @@ static LICENSE_SPECIFICATION_LIST_REQUEST: List = List {
     min: None,
     max: None,
 };
+
+static LOCAL_STORAGE: Text =
+    Text { min: None, max: None, pattern: None, values: &["included", "required", "excluded"] };
+
+static LOCAL_STORAGE_TYPE: Text = Text { min: None, max: None, pattern: None, values: &["hdd", "ssd"] };
+
+static LOCAL_STORAGE_TYPE_SET: List =
+    List { item: Shape::String(&LOCAL_STORAGE_TYPE), item_name: "item", flattened: false, min: None, max: None };
 
 static LOCATION_TYPE: Text = Text {
     min: None,
@@ -4454,8 +5673,34 @@ static MEDIA_DEVICE_MEMORY_INFO: Struct = Struct {
     members: &[opt_as("SizeInMiB", "SizeInMiB", "sizeInMiB", Shape::Integer(&ANY_RANGE))],
 };
 
+static MEMORY_GI_B_PER_V_CPU: Struct = Struct {
+    name: "MemoryGiBPerVCpu",
+    members: &[
+        opt_as("Max", "Max", "max", Shape::Double(&ANY_FLOAT)),
+        opt_as("Min", "Min", "min", Shape::Double(&ANY_FLOAT)),
+    ],
+};
+
+static MEMORY_GI_B_PER_V_CPU_REQUEST: Struct = Struct {
+    name: "MemoryGiBPerVCpuRequest",
+    members: &[opt("Max", Shape::Double(&ANY_FLOAT)), opt("Min", Shape::Double(&ANY_FLOAT))],
+};
+
 static MEMORY_INFO: Struct =
     Struct { name: "MemoryInfo", members: &[opt_as("SizeInMiB", "SizeInMiB", "sizeInMiB", Shape::Long(&ANY_RANGE))] };
+
+static MEMORY_MI_B: Struct = Struct {
+    name: "MemoryMiB",
+    members: &[
+        opt_as("Max", "Max", "max", Shape::Integer(&ANY_RANGE)),
+        opt_as("Min", "Min", "min", Shape::Integer(&ANY_RANGE)),
+    ],
+};
+
+static MEMORY_MI_B_REQUEST: Struct = Struct {
+    name: "MemoryMiBRequest",
+    members: &[opt("Max", Shape::Integer(&ANY_RANGE)), req("Min", Shape::Integer(&ANY_RANGE))],
+};
 
 static METRIC_CATEGORY_ID_LIST: List =
     List { item: Shape::String(&ANY_TEXT), item_name: "item", flattened: false, min: None, max: None };
@@ -4715,6 +5960,19 @@ static NETWORK_ACL_ID_STRING_LIST: List =
 static NETWORK_ACL_LIST: List =
     List { item: Shape::Structure(&NETWORK_ACL), item_name: "item", flattened: false, min: None, max: None };
 
+static NETWORK_BANDWIDTH_GBPS: Struct = Struct {
+    name: "NetworkBandwidthGbps",
+    members: &[
+        opt_as("Max", "Max", "max", Shape::Double(&ANY_FLOAT)),
+        opt_as("Min", "Min", "min", Shape::Double(&ANY_FLOAT)),
+    ],
+};
+
+static NETWORK_BANDWIDTH_GBPS_REQUEST: Struct = Struct {
+    name: "NetworkBandwidthGbpsRequest",
+    members: &[opt("Max", Shape::Double(&ANY_FLOAT)), opt("Min", Shape::Double(&ANY_FLOAT))],
+};
+
 static NETWORK_CARD_INFO: Struct = Struct {
     name: "NetworkCardInfo",
     members: &[
@@ -4959,6 +6217,19 @@ static NETWORK_INTERFACE_ATTRIBUTE: Text = Text {
     values: &["description", "groupSet", "sourceDestCheck", "attachment", "associatePublicIpAddress"],
 };
 
+static NETWORK_INTERFACE_COUNT: Struct = Struct {
+    name: "NetworkInterfaceCount",
+    members: &[
+        opt_as("Max", "Max", "max", Shape::Integer(&ANY_RANGE)),
+        opt_as("Min", "Min", "min", Shape::Integer(&ANY_RANGE)),
+    ],
+};
+
+static NETWORK_INTERFACE_COUNT_REQUEST: Struct = Struct {
+    name: "NetworkInterfaceCountRequest",
+    members: &[opt("Max", Shape::Integer(&ANY_RANGE)), opt("Min", Shape::Integer(&ANY_RANGE))],
+};
+
 static NETWORK_INTERFACE_CREATION_TYPE: Text =
     Text { min: None, max: None, pattern: None, values: &["efa", "efa-only", "branch", "trunk"] };
 
@@ -5103,6 +6374,30 @@ static OPERATOR_RESPONSE: Struct = Struct {
         opt_as("Managed", "Managed", "managed", Shape::Boolean),
         opt_as("Principal", "Principal", "principal", Shape::String(&ANY_TEXT)),
     ],
+};
+
+static PERFORMANCE_FACTOR_REFERENCE: Struct = Struct {
+    name: "PerformanceFactorReference",
+    members: &[opt_as("InstanceFamily", "InstanceFamily", "instanceFamily", Shape::String(&ANY_TEXT))],
+};
+
+static PERFORMANCE_FACTOR_REFERENCE_REQUEST: Struct =
+    Struct { name: "PerformanceFactorReferenceRequest", members: &[opt("InstanceFamily", Shape::String(&ANY_TEXT))] };
+
+static PERFORMANCE_FACTOR_REFERENCE_SET: List = List {
+    item: Shape::Structure(&PERFORMANCE_FACTOR_REFERENCE),
+    item_name: "item",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static PERFORMANCE_FACTOR_REFERENCE_SET_REQUEST: List = List {
+    item: Shape::Structure(&PERFORMANCE_FACTOR_REFERENCE_REQUEST),
+    item_name: "item",
+    flattened: false,
+    min: None,
+    max: None,
 };
 
 static PHC_SUPPORT: Text = Text { min: None, max: None, pattern: None, values: &["unsupported", "supported"] };
@@ -5409,6 +6704,84 @@ static REPLACE_ROUTE_TABLE_ASSOCIATION_RESULT: Struct = Struct {
 static REQUEST_INSTANCE_TYPE_LIST: List =
     List { item: Shape::String(&INSTANCE_TYPE), item_name: "member", flattened: false, min: Some(0), max: Some(100) };
 
+static REQUEST_LAUNCH_TEMPLATE_DATA: Struct = Struct {
+    name: "RequestLaunchTemplateData",
+    members: &[
+        opt_as(
+            "BlockDeviceMappings",
+            "BlockDeviceMapping",
+            "BlockDeviceMapping",
+            Shape::List(&LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING_REQUEST_LIST),
+        ),
+        opt(
+            "CapacityReservationSpecification",
+            Shape::Structure(&LAUNCH_TEMPLATE_CAPACITY_RESERVATION_SPECIFICATION_REQUEST),
+        ),
+        opt("CpuOptions", Shape::Structure(&LAUNCH_TEMPLATE_CPU_OPTIONS_REQUEST)),
+        opt("CreditSpecification", Shape::Structure(&CREDIT_SPECIFICATION_REQUEST)),
+        opt("DisableApiStop", Shape::Boolean),
+        opt("DisableApiTermination", Shape::Boolean),
+        opt("EbsOptimized", Shape::Boolean),
+        opt_as(
+            "ElasticGpuSpecifications",
+            "ElasticGpuSpecification",
+            "ElasticGpuSpecification",
+            Shape::List(&ELASTIC_GPU_SPECIFICATION_LIST),
+        ),
+        opt_as(
+            "ElasticInferenceAccelerators",
+            "ElasticInferenceAccelerator",
+            "ElasticInferenceAccelerator",
+            Shape::List(&LAUNCH_TEMPLATE_ELASTIC_INFERENCE_ACCELERATOR_LIST),
+        ),
+        opt("EnclaveOptions", Shape::Structure(&LAUNCH_TEMPLATE_ENCLAVE_OPTIONS_REQUEST)),
+        opt("HibernationOptions", Shape::Structure(&LAUNCH_TEMPLATE_HIBERNATION_OPTIONS_REQUEST)),
+        opt("IamInstanceProfile", Shape::Structure(&LAUNCH_TEMPLATE_IAM_INSTANCE_PROFILE_SPECIFICATION_REQUEST)),
+        opt("ImageId", Shape::String(&ANY_TEXT)),
+        opt("InstanceInitiatedShutdownBehavior", Shape::String(&SHUTDOWN_BEHAVIOR)),
+        opt("InstanceMarketOptions", Shape::Structure(&LAUNCH_TEMPLATE_INSTANCE_MARKET_OPTIONS_REQUEST)),
+        opt("InstanceRequirements", Shape::Structure(&INSTANCE_REQUIREMENTS_REQUEST)),
+        opt("InstanceType", Shape::String(&INSTANCE_TYPE)),
+        opt("KernelId", Shape::String(&ANY_TEXT)),
+        opt("KeyName", Shape::String(&ANY_TEXT)),
+        opt_as(
+            "LicenseSpecifications",
+            "LicenseSpecification",
+            "LicenseSpecification",
+            Shape::List(&LAUNCH_TEMPLATE_LICENSE_SPECIFICATION_LIST_REQUEST),
+        ),
+        opt("MaintenanceOptions", Shape::Structure(&LAUNCH_TEMPLATE_INSTANCE_MAINTENANCE_OPTIONS_REQUEST)),
+        opt("MetadataOptions", Shape::Structure(&LAUNCH_TEMPLATE_INSTANCE_METADATA_OPTIONS_REQUEST)),
+        opt("Monitoring", Shape::Structure(&LAUNCH_TEMPLATES_MONITORING_REQUEST)),
+        opt_as(
+            "NetworkInterfaces",
+            "NetworkInterface",
+            "NetworkInterface",
+            Shape::List(&LAUNCH_TEMPLATE_INSTANCE_NETWORK_INTERFACE_SPECIFICATION_REQUEST_LIST),
+        ),
+        opt("NetworkPerformanceOptions", Shape::Structure(&LAUNCH_TEMPLATE_NETWORK_PERFORMANCE_OPTIONS_REQUEST)),
+        opt("Operator", Shape::Structure(&OPERATOR_REQUEST)),
+        opt("Placement", Shape::Structure(&LAUNCH_TEMPLATE_PLACEMENT_REQUEST)),
+        opt("PrivateDnsNameOptions", Shape::Structure(&LAUNCH_TEMPLATE_PRIVATE_DNS_NAME_OPTIONS_REQUEST)),
+        opt("RamDiskId", Shape::String(&ANY_TEXT)),
+        opt_as(
+            "SecondaryInterfaces",
+            "SecondaryInterface",
+            "SecondaryInterface",
+            Shape::List(&LAUNCH_TEMPLATE_INSTANCE_SECONDARY_INTERFACE_SPECIFICATION_REQUEST_LIST),
+        ),
+        opt_as("SecurityGroupIds", "SecurityGroupId", "SecurityGroupId", Shape::List(&SECURITY_GROUP_ID_STRING_LIST)),
+        opt_as("SecurityGroups", "SecurityGroup", "SecurityGroup", Shape::List(&SECURITY_GROUP_STRING_LIST)),
+        opt_as(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            Shape::List(&LAUNCH_TEMPLATE_TAG_SPECIFICATION_REQUEST_LIST),
+        ),
+        opt("UserData", Shape::String(&ANY_TEXT)),
+    ],
+};
+
 static RESERVATION: Struct = Struct {
     name: "Reservation",
     members: &[
@@ -5545,6 +6918,136 @@ static RESOURCE_TYPE: Text = Text {
         "application-status-check",
         "capacity-reservation-modification-quote",
         "metric-category",
+    ],
+};
+
+static RESPONSE_LAUNCH_TEMPLATE_DATA: Struct = Struct {
+    name: "ResponseLaunchTemplateData",
+    members: &[
+        opt_as(
+            "BlockDeviceMappings",
+            "BlockDeviceMappingSet",
+            "blockDeviceMappingSet",
+            Shape::List(&LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING_LIST),
+        ),
+        opt_as(
+            "CapacityReservationSpecification",
+            "CapacityReservationSpecification",
+            "capacityReservationSpecification",
+            Shape::Structure(&LAUNCH_TEMPLATE_CAPACITY_RESERVATION_SPECIFICATION_RESPONSE),
+        ),
+        opt_as("CpuOptions", "CpuOptions", "cpuOptions", Shape::Structure(&LAUNCH_TEMPLATE_CPU_OPTIONS)),
+        opt_as(
+            "CreditSpecification",
+            "CreditSpecification",
+            "creditSpecification",
+            Shape::Structure(&CREDIT_SPECIFICATION),
+        ),
+        opt_as("DisableApiStop", "DisableApiStop", "disableApiStop", Shape::Boolean),
+        opt_as("DisableApiTermination", "DisableApiTermination", "disableApiTermination", Shape::Boolean),
+        opt_as("EbsOptimized", "EbsOptimized", "ebsOptimized", Shape::Boolean),
+        opt_as(
+            "ElasticGpuSpecifications",
+            "ElasticGpuSpecificationSet",
+            "elasticGpuSpecificationSet",
+            Shape::List(&ELASTIC_GPU_SPECIFICATION_RESPONSE_LIST),
+        ),
+        opt_as(
+            "ElasticInferenceAccelerators",
+            "ElasticInferenceAcceleratorSet",
+            "elasticInferenceAcceleratorSet",
+            Shape::List(&LAUNCH_TEMPLATE_ELASTIC_INFERENCE_ACCELERATOR_RESPONSE_LIST),
+        ),
+        opt_as(
+            "EnclaveOptions",
+            "EnclaveOptions",
+            "enclaveOptions",
+            Shape::Structure(&LAUNCH_TEMPLATE_ENCLAVE_OPTIONS),
+        ),
+        opt_as(
+            "HibernationOptions",
+            "HibernationOptions",
+            "hibernationOptions",
+            Shape::Structure(&LAUNCH_TEMPLATE_HIBERNATION_OPTIONS),
+        ),
+        opt_as(
+            "IamInstanceProfile",
+            "IamInstanceProfile",
+            "iamInstanceProfile",
+            Shape::Structure(&LAUNCH_TEMPLATE_IAM_INSTANCE_PROFILE_SPECIFICATION),
+        ),
+        opt_as("ImageId", "ImageId", "imageId", Shape::String(&ANY_TEXT)),
+        opt_as(
+            "InstanceInitiatedShutdownBehavior",
+            "InstanceInitiatedShutdownBehavior",
+            "instanceInitiatedShutdownBehavior",
+            Shape::String(&SHUTDOWN_BEHAVIOR),
+        ),
+        opt_as(
+            "InstanceMarketOptions",
+            "InstanceMarketOptions",
+            "instanceMarketOptions",
+            Shape::Structure(&LAUNCH_TEMPLATE_INSTANCE_MARKET_OPTIONS),
+        ),
+        opt_as(
+            "InstanceRequirements",
+            "InstanceRequirements",
+            "instanceRequirements",
+            Shape::Structure(&INSTANCE_REQUIREMENTS),
+        ),
+        opt_as("InstanceType", "InstanceType", "instanceType", Shape::String(&INSTANCE_TYPE)),
+        opt_as("KernelId", "KernelId", "kernelId", Shape::String(&ANY_TEXT)),
+        opt_as("KeyName", "KeyName", "keyName", Shape::String(&ANY_TEXT)),
+        opt_as("LicenseSpecifications", "LicenseSet", "licenseSet", Shape::List(&LAUNCH_TEMPLATE_LICENSE_LIST)),
+        opt_as(
+            "MaintenanceOptions",
+            "MaintenanceOptions",
+            "maintenanceOptions",
+            Shape::Structure(&LAUNCH_TEMPLATE_INSTANCE_MAINTENANCE_OPTIONS),
+        ),
+        opt_as(
+            "MetadataOptions",
+            "MetadataOptions",
+            "metadataOptions",
+            Shape::Structure(&LAUNCH_TEMPLATE_INSTANCE_METADATA_OPTIONS),
+        ),
+        opt_as("Monitoring", "Monitoring", "monitoring", Shape::Structure(&LAUNCH_TEMPLATES_MONITORING)),
+        opt_as(
+            "NetworkInterfaces",
+            "NetworkInterfaceSet",
+            "networkInterfaceSet",
+            Shape::List(&LAUNCH_TEMPLATE_INSTANCE_NETWORK_INTERFACE_SPECIFICATION_LIST),
+        ),
+        opt_as(
+            "NetworkPerformanceOptions",
+            "NetworkPerformanceOptions",
+            "networkPerformanceOptions",
+            Shape::Structure(&LAUNCH_TEMPLATE_NETWORK_PERFORMANCE_OPTIONS),
+        ),
+        opt_as("Operator", "Operator", "operator", Shape::Structure(&OPERATOR_RESPONSE)),
+        opt_as("Placement", "Placement", "placement", Shape::Structure(&LAUNCH_TEMPLATE_PLACEMENT)),
+        opt_as(
+            "PrivateDnsNameOptions",
+            "PrivateDnsNameOptions",
+            "privateDnsNameOptions",
+            Shape::Structure(&LAUNCH_TEMPLATE_PRIVATE_DNS_NAME_OPTIONS),
+        ),
+        opt_as("RamDiskId", "RamDiskId", "ramDiskId", Shape::String(&ANY_TEXT)),
+        opt_as(
+            "SecondaryInterfaces",
+            "SecondaryInterfaceSet",
+            "secondaryInterfaceSet",
+            Shape::List(&LAUNCH_TEMPLATE_INSTANCE_SECONDARY_INTERFACE_SPECIFICATION_LIST),
+        ),
+        opt_as("SecurityGroupIds", "SecurityGroupIdSet", "securityGroupIdSet", Shape::List(&VALUE_STRING_LIST)),
+        opt_as("SecurityGroups", "SecurityGroupSet", "securityGroupSet", Shape::List(&VALUE_STRING_LIST)),
+        opt_as(
+            "TagSpecifications",
+            "TagSpecificationSet",
+            "tagSpecificationSet",
+            Shape::List(&LAUNCH_TEMPLATE_TAG_SPECIFICATION_LIST),
+        ),
+        opt_as("UserData", "UserData", "userData", Shape::String(&ANY_TEXT)),
     ],
 };
 
@@ -5878,6 +7381,32 @@ static RUN_INSTANCES_REQUEST: Struct = Struct {
         opt_as("TagSpecifications", "TagSpecification", "TagSpecification", Shape::List(&TAG_SPECIFICATION_LIST)),
         opt("UserData", Shape::String(&ANY_TEXT)).secret(),
     ],
+};
+
+static SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS_SPECIFICATION: Struct = Struct {
+    name: "SecondaryInterfacePrivateIpAddressSpecification",
+    members: &[opt_as("PrivateIpAddress", "PrivateIpAddress", "privateIpAddress", Shape::String(&ANY_TEXT))],
+};
+
+static SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS_SPECIFICATION_LIST: List = List {
+    item: Shape::Structure(&SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS_SPECIFICATION),
+    item_name: "item",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS_SPECIFICATION_LIST_REQUEST: List = List {
+    item: Shape::Structure(&SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS_SPECIFICATION_REQUEST),
+    item_name: "SecondaryInterfacePrivateIpAddressSpecification",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static SECONDARY_INTERFACE_PRIVATE_IP_ADDRESS_SPECIFICATION_REQUEST: Struct = Struct {
+    name: "SecondaryInterfacePrivateIpAddressSpecificationRequest",
+    members: &[opt("PrivateIpAddress", Shape::String(&ANY_TEXT))],
 };
 
 static SECONDARY_INTERFACE_STATUS: Text =
@@ -6233,6 +7762,19 @@ static TERMINATE_INSTANCES_RESULT: Struct = Struct {
 static THREADS_PER_CORE_LIST: List =
     List { item: Shape::Integer(&ANY_RANGE), item_name: "item", flattened: false, min: None, max: None };
 
+static TOTAL_LOCAL_STORAGE_GB: Struct = Struct {
+    name: "TotalLocalStorageGB",
+    members: &[
+        opt_as("Max", "Max", "max", Shape::Double(&ANY_FLOAT)),
+        opt_as("Min", "Min", "min", Shape::Double(&ANY_FLOAT)),
+    ],
+};
+
+static TOTAL_LOCAL_STORAGE_GB_REQUEST: Struct = Struct {
+    name: "TotalLocalStorageGBRequest",
+    members: &[opt("Max", Shape::Double(&ANY_FLOAT)), opt("Min", Shape::Double(&ANY_FLOAT))],
+};
+
 static UPDATE_SECURITY_GROUP_RULE_DESCRIPTIONS_EGRESS_REQUEST: Struct = Struct {
     name: "UpdateSecurityGroupRuleDescriptionsEgressRequest",
     members: &[
@@ -6297,6 +7839,19 @@ static USER_ID_GROUP_PAIR: Struct = Struct {
 static USER_ID_GROUP_PAIR_LIST: List =
     List { item: Shape::Structure(&USER_ID_GROUP_PAIR), item_name: "item", flattened: false, min: None, max: None };
 
+static V_CPU_COUNT_RANGE: Struct = Struct {
+    name: "VCpuCountRange",
+    members: &[
+        opt_as("Max", "Max", "max", Shape::Integer(&ANY_RANGE)),
+        opt_as("Min", "Min", "min", Shape::Integer(&ANY_RANGE)),
+    ],
+};
+
+static V_CPU_COUNT_RANGE_REQUEST: Struct = Struct {
+    name: "VCpuCountRangeRequest",
+    members: &[opt("Max", Shape::Integer(&ANY_RANGE)), req("Min", Shape::Integer(&ANY_RANGE))],
+};
+
 static V_CPU_INFO: Struct = Struct {
     name: "VCpuInfo",
     members: &[
@@ -6313,7 +7868,23 @@ static V_CPU_INFO: Struct = Struct {
     ],
 };
 
+static VALIDATION_ERROR: Struct = Struct {
+    name: "ValidationError",
+    members: &[
+        opt_as("Code", "Code", "code", Shape::String(&ANY_TEXT)),
+        opt_as("Message", "Message", "message", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static VALIDATION_WARNING: Struct =
+    Struct { name: "ValidationWarning", members: &[opt_as("Errors", "ErrorSet", "errorSet", Shape::List(&ERROR_SET))] };
+
 static VALUE_STRING_LIST: List =
+    List { item: Shape::String(&ANY_TEXT), item_name: "item", flattened: false, min: None, max: None };
+
+static VERSION_DESCRIPTION: Text = Text { min: Some(0), max: Some(255), pattern: None, values: &[] };
+
+static VERSION_STRING_LIST: List =
     List { item: Shape::String(&ANY_TEXT), item_name: "item", flattened: false, min: None, max: None };
 
 static VIRTUALIZATION_TYPE: Text = Text { min: None, max: None, pattern: None, values: &["hvm", "paravirtual"] };

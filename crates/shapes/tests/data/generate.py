@@ -22,7 +22,7 @@ from botocore.credentials import Credentials
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[3]
-SERVICES = ["ce", "ec2", "ecs", "logs", "secretsmanager", "servicediscovery", "ssm", "sts"]
+SERVICES = ["autoscaling", "ce", "ec2", "ecs", "logs", "secretsmanager", "servicediscovery", "ssm", "sts"]
 WHEN = datetime.datetime(2026, 11, 17, 19, 10, 0, tzinfo=datetime.timezone.utc)
 # Deep and wide enough to meet every kind of shape; the whole of RunInstances would be a megabyte.
 MAX_DEPTH = 5
@@ -47,7 +47,8 @@ def sample(shape, name, depth=0, seen=()):
                 pairs[key] = (one, canonical)
                 if getattr(shape, "is_tagged_union", False):
                     break
-        if not pairs and getattr(shape, "is_tagged_union", False):
+        # Nothing of it is written where all that it holds lies too deep.
+        if not pairs and (shape.members or getattr(shape, "is_tagged_union", False)):
             return None, None
         return {k: v[0] for k, v in pairs.items()}, {k: v[1] for k, v in pairs.items()}
     if kind == "list":
