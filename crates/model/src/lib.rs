@@ -10,6 +10,8 @@ pub mod activation;
 pub mod arn;
 pub mod attachment;
 pub mod attribute;
+pub mod auto_scaling_group;
+pub mod auto_scaling_provider;
 pub mod capacity_provider;
 pub mod cluster;
 pub mod connect;
@@ -22,6 +24,7 @@ pub mod discovery;
 pub mod fargate;
 pub mod health;
 pub mod instance_type;
+pub mod launch_template;
 pub mod lifecycle;
 pub mod machine;
 pub mod measured;
@@ -47,9 +50,13 @@ pub use arn::{
 };
 pub use attachment::{Attachment, AttachmentState, AwsvpcConfiguration};
 pub use attribute::{Attribute, Attributes};
+pub use auto_scaling_group::{
+    Activity, ActivityKind, AutoScalingGroup, GroupMember, GroupTag, MAX_ACTIVITIES, TerminationPolicy,
+};
+pub use auto_scaling_provider::{AutoScalingProvider, MAX_TARGET_CAPACITY, ManagedScaling};
 pub use capacity_provider::{
     CapacityProvider, CapacityProviderStrategy, CapacityProviderStrategyItem, InvalidCapacityStrategy,
-    MAX_CAPACITY_PROVIDERS,
+    MAX_CAPACITY_PROVIDERS, provider_name,
 };
 pub use cluster::{Cluster, ClusterStatus};
 pub use connect::{ClientAlias, ConnectPort, ServiceConnect, Unconnectable};
@@ -60,6 +67,10 @@ pub use container_secrets::ContainerSecret;
 pub use definition_rules::InvalidDefinition;
 pub use fargate::{CpuArchitecture, Platform, PlatformVersion, Pool};
 pub use health::{Health, HealthCheck, HealthStatus};
+pub use launch_template::{
+    InstanceProfile, LaunchTemplate, LaunchTemplateData, LaunchTemplateVersion, TemplateChoice, TemplateMetadata,
+    TemplateTags, VersionChoice,
+};
 pub use lifecycle::{ContainerObservation, ObservedStatus, TaskObservation};
 pub use machine::{Machine, MachineState, MetadataOptions, Run};
 pub use measured::Measured;
@@ -83,7 +94,7 @@ pub use strategy::{
 pub use tags::Tags;
 pub use task::{
     Container, ContainerOverride, ContainerStatus, Desired, LaunchType, NetworkBinding, Phase, Stop, StopCode, Task,
-    TaskOverrides, TaskStatus, TaskTimes,
+    TaskOverrides, TaskStatus, TaskTimes, Waiting,
 };
 pub use task_definition::{
     Compatibility, ContainerDefinition, LinuxParameters, LogConfiguration, LogDriver, LogMode, NetworkMode,

@@ -187,6 +187,7 @@ impl Task {
         if let Some(attachment) = &mut self.attachment {
             attachment.state = AttachmentState::Deleted;
         }
+        self.waiting = None;
         self.phase = Phase::Stopped { at, why };
     }
 }

@@ -22,7 +22,8 @@ fn task() -> Task {
     };
     Task {
         definition: "arn:aws:ecs:us-east-1:123456789012:task-definition/web:1".parse().unwrap(),
-        container_instance: ContainerInstanceId::parse("fedcba9876543210fedcba9876543210").unwrap(),
+        container_instance: Some(ContainerInstanceId::parse("fedcba9876543210fedcba9876543210").unwrap()),
+        waiting: None,
         availability_zone: None,
         launch_type: LaunchType::Ec2,
         capacity_provider: None,

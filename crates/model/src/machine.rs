@@ -1,7 +1,7 @@
 //! A local instance: what `RunInstances` makes on the server's own host. EC2 calls it an instance; inside the house that
 //! word belongs to container instances, so it is a machine here.
 
-use crate::{ClusterName, Scope, Tags, Timestamp};
+use crate::{ClusterName, GroupMember, Scope, Tags, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 
@@ -135,6 +135,9 @@ pub struct Machine {
     /// Position within its launch.
     #[serde(default)]
     pub launch_index: u32,
+    /// Of which Auto Scaling group it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Box<GroupMember>>,
     /// Tags.
     #[serde(default)]
     pub tags: Tags,

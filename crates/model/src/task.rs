@@ -4,8 +4,9 @@
 //! shows as `desiredStatus` is derived from both, because an essential container's exit also ends a task's desire to run.
 
 use crate::{
-    Attachment, AttachmentState, CapacityProvider, ContainerArn, ContainerInstanceArn, ContainerInstanceId, CpuUnits,
-    Health, MemoryMib, Protocol, Reservation, Tags, TaskArn, TaskDefinitionArn, Timestamp,
+    Attachment, AttachmentState, AwsvpcConfiguration, CapacityProvider, ContainerArn, ContainerInstanceArn,
+    ContainerInstanceId, CpuUnits, Health, MemoryMib, PlacementConstraint, PlacementStrategy, Protocol, Reservation,
+    Tags, TaskArn, TaskDefinitionArn, Timestamp,
     fargate::{self, Platform, Size},
 };
 use serde::{Deserialize, Serialize};
@@ -18,8 +19,12 @@ pub struct Task {
     pub arn: TaskArn,
     /// The revision it runs.
     pub definition: TaskDefinitionArn,
-    /// Where it was placed.
-    pub container_instance: ContainerInstanceId,
+    /// Where it was placed; nowhere while it waits for room, and if it stopped then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container_instance: Option<ContainerInstanceId>,
+    /// By what it is to be placed when there is room, as long as it waits for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Box<Waiting>>,
     /// The zone of that instance.
     #[serde(default)]
     pub availability_zone: Option<Arc<str>>,
@@ -63,6 +68,22 @@ pub struct Task {
     /// Tags.
     #[serde(default)]
     pub tags: Tags,
+}
+
+/// Tasks that may wait for room in one cluster. Source: the quotas of ECS.
+pub const MAX_WAITING: usize = 300;
+
+/// By what a task is to be placed that waits for room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct Waiting {
+    /// What binds, besides its definition's constraints.
+    pub constraints: Vec<PlacementConstraint>,
+    /// What is wished.
+    pub strategy: Vec<PlacementStrategy>,
+    /// Where its interface shall be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<Arc<AwsvpcConfiguration>>,
 }
 
 /// How a task was launched.
@@ -310,13 +331,18 @@ pub struct NetworkBinding {
 }
 
 impl Task {
-    /// The instance it is on: of its own cluster, or of the Fargate pool of its region.
-    pub fn instance_arn(&self) -> ContainerInstanceArn {
+    /// The instance it is on: of its own cluster, or of the Fargate pool of its region. None as long as it waits for room.
+    pub fn instance_arn(&self) -> Option<ContainerInstanceArn> {
         let cluster = match self.launch_type {
             LaunchType::Ec2 | LaunchType::External => self.arn.cluster.clone(),
             LaunchType::Fargate => fargate::pool(&self.arn.cluster.scope),
         };
-        ContainerInstanceArn { cluster, id: self.container_instance.clone() }
+        Some(ContainerInstanceArn { cluster, id: self.container_instance.clone()? })
+    }
+
+    /// Whether it waits for an instance that has room.
+    pub fn waits(&self) -> bool {
+        self.waiting.is_some() && self.holds_resources()
     }
 
     /// Whether Fargate may take its room back.
@@ -334,7 +360,9 @@ impl Task {
     pub fn last_status(&self) -> TaskStatus {
         let attached = |state| self.attachment.as_ref().is_some_and(|attachment| attachment.state == state);
         match self.phase {
-            Phase::Pending if attached(AttachmentState::Precreated) => TaskStatus::Provisioning,
+            Phase::Pending if self.waiting.is_some() || attached(AttachmentState::Precreated) => {
+                TaskStatus::Provisioning
+            }
             Phase::Pending => TaskStatus::Pending,
             Phase::Running => TaskStatus::Running,
             Phase::Stopping { .. } if attached(AttachmentState::Detaching) => TaskStatus::Deprovisioning,

@@ -8,7 +8,7 @@
 use model::{CapacityProvider, CapacityProviderStrategy, CapacityProviderStrategyItem};
 
 /// Room that tasks can take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Room {
     /// On the cluster's own instances.
     Instances,
@@ -25,9 +25,9 @@ impl Room {
 
 /// The cheapest room that is open and holds the tasks; where none does, the dearest that is open, which others make way for.
 /// `None` if none is open.
-pub fn cheapest(is_open: impl Fn(Room) -> bool, holds: impl Fn(Room) -> bool) -> Option<Room> {
-    let open = || Room::BY_COST.into_iter().filter(|room| is_open(*room));
-    open().find(|room| holds(*room)).or_else(|| open().last())
+pub fn cheapest(is_open: impl Fn(&Room) -> bool, holds: impl Fn(&Room) -> bool) -> Option<Room> {
+    let open = || Room::BY_COST.into_iter().filter(|room| is_open(room));
+    open().find(|room| holds(room)).or_else(|| open().last())
 }
 
 /// How many of `total` tasks are each provider's, in the strategy's order.
@@ -38,18 +38,21 @@ pub fn shares(strategy: &CapacityProviderStrategy, total: u32) -> Vec<(CapacityP
     if let Some(at) = items.iter().position(|item| item.base > 0) {
         weighed[at] += base;
     }
-    items.iter().map(|item| item.provider).zip(weighed).collect()
+    items.iter().map(|item| item.provider.clone()).zip(weighed).collect()
 }
 
 /// How many of `count` more tasks are each provider's, beside those that it has; providers that get none are left out, and
 /// the one whose tasks keep their room comes first. Empty without a strategy.
 pub fn starts(
     strategy: &CapacityProviderStrategy,
-    has: impl Fn(CapacityProvider) -> u32,
+    has: impl Fn(&CapacityProvider) -> u32,
     count: u32,
 ) -> Vec<(CapacityProvider, u32)> {
     let total = held(strategy, &has).saturating_add(count);
-    let lacking = |(provider, share): (CapacityProvider, u32)| (provider, share.saturating_sub(has(provider)));
+    let lacking = |(provider, share): (CapacityProvider, u32)| {
+        let count = share.saturating_sub(has(&provider));
+        (provider, count)
+    };
     let mut lacking: Vec<_> = shares(strategy, total).into_iter().map(lacking).collect();
     lacking.sort();
     at_most(lacking, count)
@@ -58,18 +61,21 @@ pub fn starts(
 /// How many of `count` tasks that are too many are each provider's to give, of those that it has. Empty without a strategy.
 pub fn stops(
     strategy: &CapacityProviderStrategy,
-    has: impl Fn(CapacityProvider) -> u32,
+    has: impl Fn(&CapacityProvider) -> u32,
     count: u32,
 ) -> Vec<(CapacityProvider, u32)> {
     let total = held(strategy, &has).saturating_sub(count);
-    let surplus = |(provider, share): (CapacityProvider, u32)| (provider, has(provider).saturating_sub(share));
+    let surplus = |(provider, share): (CapacityProvider, u32)| {
+        let count = has(&provider).saturating_sub(share);
+        (provider, count)
+    };
     let mut surplus: Vec<_> = shares(strategy, total).into_iter().map(surplus).collect();
     surplus.sort();
     at_most(surplus, count)
 }
 
-fn held(strategy: &CapacityProviderStrategy, has: &impl Fn(CapacityProvider) -> u32) -> u32 {
-    strategy.items().iter().fold(0_u32, |sum, item| sum.saturating_add(has(item.provider)))
+fn held(strategy: &CapacityProviderStrategy, has: &impl Fn(&CapacityProvider) -> u32) -> u32 {
+    strategy.items().iter().fold(0_u32, |sum, item| sum.saturating_add(has(&item.provider)))
 }
 
 fn at_most(wanted: Vec<(CapacityProvider, u32)>, count: u32) -> Vec<(CapacityProvider, u32)> {
@@ -111,23 +117,27 @@ mod tests {
     use proptest::prelude::*;
 
     fn strategy(items: &[(CapacityProvider, u32, u32)]) -> CapacityProviderStrategy {
-        let item = |&(provider, base, weight): &_| CapacityProviderStrategyItem { provider, base, weight };
+        let item = |(provider, base, weight): &(CapacityProvider, u32, u32)| CapacityProviderStrategyItem {
+            provider: provider.clone(),
+            base: *base,
+            weight: *weight,
+        };
         CapacityProviderStrategy::new(items.iter().map(item).collect()).unwrap()
     }
 
-    fn of(shares: &[(CapacityProvider, u32)], provider: CapacityProvider) -> u32 {
-        shares.iter().find(|(one, _)| *one == provider).map_or(0, |(_, count)| *count)
+    fn of(shares: &[(CapacityProvider, u32)], provider: &CapacityProvider) -> u32 {
+        shares.iter().find(|(one, _)| one == provider).map_or(0, |(_, count)| *count)
     }
 
     #[test]
     fn the_base_comes_first_and_the_rest_goes_by_weight() {
         let check = |items: &[_], total: u32, want: (u32, u32)| {
             let shares = shares(&strategy(items), total);
-            assert_eq!((of(&shares, Fargate), of(&shares, FargateSpot)), want, "{total} of {items:?}");
+            assert_eq!((of(&shares, &Fargate), of(&shares, &FargateSpot)), want, "{total} of {items:?}");
         };
         let (one, four) = ((Fargate, 0, 1), (FargateSpot, 0, 4));
         for (total, want) in [(0, (0, 0)), (1, (0, 1)), (2, (0, 2)), (3, (1, 2)), (5, (1, 4)), (10, (2, 8))] {
-            check(&[one, four], total, want);
+            check(&[one.clone(), four.clone()], total, want);
         }
         for (total, want) in [(1, (1, 0)), (2, (2, 0)), (3, (2, 1)), (4, (3, 1)), (5, (3, 2)), (7, (4, 3)), (8, (4, 4))]
         {
@@ -143,18 +153,19 @@ mod tests {
     #[test]
     fn what_is_paid_for_anyway_comes_first_and_what_is_kept_last() {
         use Room::{Instances, Of};
-        let (spot, fargate) = (Of(FargateSpot), Of(Fargate));
+        const SPOT: Room = Of(FargateSpot);
+        const FARGATE: Room = Of(Fargate);
         for (open, holding, want) in [
-            (vec![Instances, spot, fargate], vec![Instances, spot, fargate], Some(Instances)),
-            (vec![Instances, spot, fargate], vec![spot, fargate], Some(spot)),
-            (vec![Instances, fargate], vec![spot, fargate], Some(fargate)),
-            (vec![Instances, spot, fargate], vec![], Some(fargate)),
-            (vec![Instances, spot], vec![], Some(spot)),
-            (vec![spot, fargate], vec![Instances], Some(fargate)),
+            (vec![Instances, SPOT, FARGATE], vec![Instances, SPOT, FARGATE], Some(Instances)),
+            (vec![Instances, SPOT, FARGATE], vec![SPOT, FARGATE], Some(SPOT)),
+            (vec![Instances, FARGATE], vec![SPOT, FARGATE], Some(FARGATE)),
+            (vec![Instances, SPOT, FARGATE], vec![], Some(FARGATE)),
+            (vec![Instances, SPOT], vec![], Some(SPOT)),
+            (vec![SPOT, FARGATE], vec![Instances], Some(FARGATE)),
             (vec![Instances], vec![], Some(Instances)),
-            (vec![], vec![Instances, spot, fargate], None),
+            (vec![], vec![Instances, SPOT, FARGATE], None),
         ] {
-            let chosen = cheapest(|room| open.contains(&room), |room| holding.contains(&room));
+            let chosen = cheapest(|room| open.contains(room), |room| holding.contains(room));
             assert_eq!(chosen, want, "{open:?} {holding:?}");
         }
     }
@@ -199,23 +210,23 @@ mod tests {
             steps in prop::collection::vec(-60..60_i32, 1..20),
         ) {
             let mut has = [0_u32; 2];
-            let at = |provider: CapacityProvider| usize::from(provider == FargateSpot);
+            let at = |provider: &CapacityProvider| usize::from(*provider == FargateSpot);
             for step in steps {
                 let total: u32 = has.iter().sum();
                 let count = step.unsigned_abs().min(if step < 0 { total } else { 60 });
                 let now = has;
                 if step < 0 {
                     for (provider, count) in stops(&strategy, |p| now[at(p)], count) {
-                        has[at(provider)] -= count;
+                        has[at(&provider)] -= count;
                     }
                 } else {
                     for (provider, count) in starts(&strategy, |p| now[at(p)], count) {
-                        has[at(provider)] += count;
+                        has[at(&provider)] += count;
                     }
                 }
                 let total = if step < 0 { total - count } else { total + count };
                 for (provider, share) in shares(&strategy, total) {
-                    prop_assert_eq!(has[at(provider)], share, "{:?} of {}", provider, total);
+                    prop_assert_eq!(has[at(&provider)], share, "{:?} of {}", provider, total);
                 }
             }
         }
@@ -225,14 +236,14 @@ mod tests {
             strategy in strategies(), total in 1..500_u32, lost in any::<[u32; 2]>(),
         ) {
             let whole = shares(&strategy, total);
-            let left = |provider| {
+            let left = |provider: &CapacityProvider| {
                 let share = of(&whole, provider);
-                share - lost[usize::from(provider == FargateSpot)] % (share + 1)
+                share - lost[usize::from(*provider == FargateSpot)] % (share + 1)
             };
-            let missing = total - left(Fargate) - left(FargateSpot);
+            let missing = total - left(&Fargate) - left(&FargateSpot);
             let again = starts(&strategy, left, missing);
             for (provider, share) in &whole {
-                prop_assert_eq!(left(*provider) + of(&again, *provider), *share);
+                prop_assert_eq!(left(provider) + of(&again, provider), *share);
             }
         }
 
@@ -240,13 +251,13 @@ mod tests {
         fn exactly_so_many_start_or_stop_whatever_there_is(
             strategy in strategies(), has in (0..300_u32, 0..300_u32), count in 0..300_u32,
         ) {
-            let there = |provider| if provider == Fargate { has.0 } else { has.1 };
+            let there = |provider: &CapacityProvider| if *provider == Fargate { has.0 } else { has.1 };
             let started: u32 = starts(&strategy, there, count).iter().map(|(_, count)| count).sum();
             prop_assert_eq!(started, count);
             let most = count.min(has.0 + has.1);
             let stopped = stops(&strategy, there, most);
             prop_assert_eq!(stopped.iter().map(|(_, count)| count).sum::<u32>(), most);
-            prop_assert!(stopped.iter().all(|(provider, count)| *count <= there(*provider)));
+            prop_assert!(stopped.iter().all(|(provider, count)| *count <= there(provider)));
         }
     }
 }

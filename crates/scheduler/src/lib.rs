@@ -4,10 +4,12 @@
 //! what it wants (`PlacementRequest`) and a seed, and gets a `Plan` that also says what was held back and why. The
 //! same `query::Expression` serves `memberOf` constraints and the filter of ListContainerInstances. `service` decides what a
 //! service does next in the same way; it asks for tasks, and does not place them. `fleet` turns the question round: which instances
-//! would do for the tasks there are.
+//! would do for the tasks there are. `group` keeps an Auto Scaling group at its size, and `managed` says which size that is.
 
 pub mod capacity;
 pub mod fleet;
+pub mod group;
+pub mod managed;
 pub mod place;
 pub mod query;
 pub mod reclaim;

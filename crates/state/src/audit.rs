@@ -31,7 +31,11 @@ pub fn audit(snapshot: &Snapshot) -> Vec<String> {
                 if !task.holds_resources() {
                     wrong.push(format!("{} has stopped but counts as live", task.arn));
                 }
-                placed.entry(task.instance_arn()).or_default().push(task);
+                if let Some(instance) = task.instance_arn() {
+                    placed.entry(instance).or_default().push(task);
+                } else if !task.waits() {
+                    wrong.push(format!("{} is on no instance, and waits for none", task.arn));
+                }
                 *uses.entry(&task.definition).or_default() += 1;
             }
             for spec in cluster.services().flat_map(|row| row.service.specs()) {

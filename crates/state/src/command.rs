@@ -4,13 +4,14 @@
 //! anything changes, apply looks again at what the decision stood on, because between snapshot and commit another
 //! command may have come first.
 
-use crate::snapshot::Seen;
+pub use crate::change::{Basis, DiscoveryChange, NetworkChange, ScalingChange, ServiceChange, VaultChange};
+
 use model::{
-    AccountSetting, Activation, Attribute, CapacityProvider, CapacityProviderStrategy, Cluster, ClusterArn,
-    ClusterName, ContainerInstance, ContainerInstanceArn, ContainerInstanceId, InstanceStatus, Machine, MachineState,
-    Registration, Scope, Service, ServiceArn, ServiceDeployment, ServiceEvent, ServiceRevision, SettingName, Stop,
-    Tags, Task, TaskArn, TaskDefinition, TaskDefinitionArn, TaskDefinitionSpec, TaskObservation, Timestamp, discovery,
-    discovery::NamespaceId, network, resources::Lacking, tags::InvalidTags, vault,
+    AccountSetting, Activation, Attribute, AutoScalingProvider, CapacityProvider, CapacityProviderStrategy, Cluster,
+    ClusterArn, ClusterName, ContainerInstance, ContainerInstanceArn, ContainerInstanceId, InstanceStatus,
+    LaunchTemplate, LaunchTemplateVersion, Machine, MachineState, ManagedScaling, Registration, Scope, Service,
+    ServiceArn, SettingName, Stop, Tags, Task, TaskArn, TaskDefinition, TaskDefinitionArn, TaskDefinitionSpec,
+    TaskObservation, Timestamp, discovery::NamespaceId, resources::Lacking, tags::InvalidTags,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
@@ -134,6 +135,11 @@ pub enum Command {
         tasks: Vec<Task>,
         /// Under which repeated requests are recognised.
         token: Option<IdempotencyToken>,
+    },
+    /// Places tasks that waited for room, each in its next form: all or none. Answers [`Outcome::Tasks`].
+    PlaceTasks {
+        /// The tasks, on their instances.
+        tasks: Vec<Task>,
     },
     /// Asks a task to stop; the first cause stays. Answers [`Outcome::Task`].
     StopTask {
@@ -260,6 +266,51 @@ pub enum Command {
         ids: Vec<String>,
     },
 
+    /// Makes a launch template. Answers [`Outcome::LaunchTemplate`].
+    CreateLaunchTemplate(LaunchTemplate),
+    /// Adds a version to a launch template, unless there is one of the same client token; its number is counted by apply. Answers [`Outcome::LaunchTemplate`].
+    AddLaunchTemplateVersion {
+        /// Where.
+        scope: Scope,
+        /// Of which template.
+        id: String,
+        /// What it says.
+        version: LaunchTemplateVersion,
+    },
+    /// Removes a launch template with all its versions; the machines that came of it stay. Answers
+    /// [`Outcome::LaunchTemplate`] with what it was.
+    DeleteLaunchTemplate {
+        /// Where.
+        scope: Scope,
+        /// Which.
+        id: String,
+    },
+    /// Makes, changes or removes an Auto Scaling group: all that belongs to one decision about it.
+    ChangeScalingGroup(Box<ScalingChange>),
+    /// Makes a capacity provider of an Auto Scaling group; one that was deleted begins anew. Answers
+    /// [`Outcome::CapacityProvider`].
+    CreateCapacityProvider(AutoScalingProvider),
+    /// Changes a capacity provider; what is `None` stays. Answers [`Outcome::CapacityProvider`].
+    UpdateCapacityProvider {
+        /// Where.
+        scope: Scope,
+        /// Which.
+        name: Arc<str>,
+        /// How its group is scaled.
+        managed_scaling: Option<ManagedScaling>,
+        /// Whether scaling in leaves instances alone that have tasks.
+        protects_tasks: Option<bool>,
+        /// Whether tasks move before their instance is terminated.
+        drains: Option<bool>,
+    },
+    /// Makes a capacity provider INACTIVE that no cluster has. Answers [`Outcome::CapacityProvider`].
+    DeleteCapacityProvider {
+        /// Where.
+        scope: Scope,
+        /// Which.
+        name: Arc<str>,
+    },
+
     /// Changes a scope's network: all that belongs to one decision about it.
     ChangeNetwork(Box<NetworkChange>),
     /// Changes a scope's service discovery: all that belongs to one decision about it.
@@ -294,81 +345,6 @@ pub enum Command {
     },
 }
 
-/// One decision about a service, with all that follows from it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ServiceChange {
-    /// What it was decided on.
-    pub on: Basis,
-    /// The service as it shall be. Its version is counted by apply.
-    pub service: Service,
-    /// Revisions, new or with more known of them.
-    pub revisions: Vec<ServiceRevision>,
-    /// Service deployments, new or moved on.
-    pub deployments: Vec<ServiceDeployment>,
-    /// Events, the oldest first.
-    pub events: Vec<ServiceEvent>,
-    /// Tasks to start where they were placed: of this service's group.
-    pub start: Vec<Task>,
-    /// Tasks to stop.
-    pub stop: Vec<(TaskArn, Stop)>,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// One decision about a scope's network, with all that follows from it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NetworkChange {
-    /// Whose.
-    pub scope: Scope,
-    /// The version it was decided on; 0 for a network that nobody had changed, which this stores as a whole.
-    pub on: u64,
-    /// Records, new or changed.
-    pub put: Vec<network::Record>,
-    /// Records that are no more.
-    pub remove: Vec<network::Key>,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// One decision about a scope's service discovery, with all that follows from it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DiscoveryChange {
-    /// Whose.
-    pub scope: Scope,
-    /// The version it was decided on; 0 where nobody had made anything.
-    pub on: u64,
-    /// Records, new or changed.
-    pub put: Vec<discovery::Record>,
-    /// Records that are no more.
-    pub remove: Vec<discovery::Key>,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// One decision about a scope's secrets and parameters, with all that follows from it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct VaultChange {
-    /// Whose.
-    pub scope: Scope,
-    /// The version it was decided on; 0 where nobody had made anything.
-    pub on: u64,
-    /// Records, new or changed.
-    pub put: Vec<vault::Record>,
-    /// Records that are no more.
-    pub remove: Vec<vault::Key>,
-}
-
-/// What a decision about a service stands on.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Basis {
-    /// That there is none of that name, or an INACTIVE one.
-    New,
-    /// The service's record of that version, whatever its tasks do.
-    Version(u64),
-    /// The service's record and its tasks.
-    Seen(Seen),
-}
-
 /// A resource that carries tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)] // The ARN says it.
@@ -379,6 +355,8 @@ pub enum Resource {
     Task(TaskArn),
     Service(ServiceArn),
     Machine { scope: Scope, id: String },
+    LaunchTemplate { scope: Scope, id: String },
+    CapacityProvider { scope: Scope, name: Arc<str> },
 }
 
 /// What makes a repeated request recognisable.
@@ -429,6 +407,10 @@ pub enum Outcome {
     },
     /// The machine as it is now.
     Machine(Arc<Machine>),
+    /// The launch template as it is now, or was last.
+    LaunchTemplate(Arc<LaunchTemplate>),
+    /// The capacity provider as it is now.
+    CapacityProvider(Arc<AutoScalingProvider>),
     /// The place that the key has.
     Registration {
         /// The place.
@@ -487,6 +469,8 @@ pub enum Rejected {
     #[error("attribute {0} belongs to the system")]
     AttributeReserved(String),
 
+    #[error("as many tasks wait for room in cluster {0} as may")]
+    TooManyWaiting(ClusterArn),
     /// `index` is the task's position in the command.
     #[error("no room for task {index} on {instance}: {}", lacking.reason())]
     NoRoom { index: usize, instance: ContainerInstanceArn, lacking: Lacking },
@@ -539,6 +523,28 @@ pub enum Rejected {
     MachineState { id: String, from: MachineState, to: MachineState },
     #[error("machines of one command must share scope and client token")]
     MachinesDiffer,
+
+    #[error("launch template {0} does not exist")]
+    LaunchTemplateNotFound(String),
+    #[error("launch template {0} exists already")]
+    LaunchTemplateExists(String),
+    #[error("launch template {0} has as many versions as it can have")]
+    TooManyVersions(String),
+    #[error("Auto Scaling group {0} does not exist")]
+    ScalingGroupNotFound(String),
+    #[error("Auto Scaling group {0} exists already")]
+    ScalingGroupExists(String),
+    /// Look again: the decision was made on what is no longer so.
+    #[error("Auto Scaling group {0} has changed since it was looked at")]
+    ScalingGroupChanged(String),
+    #[error("capacity provider {0} does not exist")]
+    CapacityProviderNotFound(Arc<str>),
+    #[error("capacity provider {0} exists already")]
+    CapacityProviderExists(Arc<str>),
+    #[error("Auto Scaling group {0} has a capacity provider already")]
+    ScalingGroupTaken(String),
+    #[error("capacity provider {provider} is associated with cluster {cluster}")]
+    CapacityProviderAssociated { cluster: ClusterArn, provider: Arc<str> },
 
     #[error("activation {0} does not exist")]
     ActivationNotFound(String),

@@ -14,9 +14,10 @@ use crate::{
     snapshot::{Orphan, Snapshot, TokenRecord},
 };
 use model::{
-    AccountSetting, Activation, Cluster, ContainerInstance, ContainerInstanceArn, DeploymentId, Family, Machine, Scope,
-    Service, ServiceArn, ServiceDeployment, ServiceDeploymentId, ServiceEvent, ServiceEventRecord, ServiceRevision,
-    SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionArn, Timestamp, discovery, network, vault,
+    AccountSetting, Activation, AutoScalingGroup, AutoScalingProvider, Cluster, ContainerInstance,
+    ContainerInstanceArn, DeploymentId, Family, LaunchTemplate, Machine, Scope, Service, ServiceArn, ServiceDeployment,
+    ServiceDeploymentId, ServiceEvent, ServiceEventRecord, ServiceRevision, SettingName, Task, TaskArn, TaskDefinition,
+    TaskDefinitionArn, Timestamp, discovery, network, vault,
 };
 use std::{
     collections::{BTreeMap, HashSet},
@@ -111,18 +112,19 @@ impl<'a> Draft<'a> {
         let task = Arc::new(self.interner.task(task));
         let wanted = |task: &Task| task.holds_resources().then(|| task.desired.clone());
         let known = self.next.task(&task.arn);
-        let news = known.and_then(|known| wanted(known)) != wanted(&task);
+        let is_placed = known.is_none_or(|known| known.container_instance != task.container_instance);
+        let news = is_placed || known.and_then(|known| wanted(known)) != wanted(&task);
         let lived = known.is_some_and(|known| known.holds_resources());
         let is_found = |task: &Task| (task.last_status(), task.is_to_stop(), task.health());
         let renamed = self.next.discovery(&task.arn.cluster.scope).is_some()
             && ServiceArn::of_group(&task.arn.cluster, &task.group).is_some()
             && known.is_none_or(|known| is_found(known) != is_found(&task));
-        if renamed || (task.attachment.is_some() && lived != task.holds_resources()) {
+        if renamed || (task.attachment.is_some() && (is_placed || lived != task.holds_resources())) {
             self.touched.insert(Topic::Network(task.arn.cluster.scope.clone()));
         }
         owned(self.next.put_task(task.clone()));
-        if news {
-            self.touched.insert(Topic::Instance(task.instance_arn()));
+        if let Some(instance) = task.instance_arn().filter(|_| news) {
+            self.touched.insert(Topic::Instance(instance));
         }
         self.touched.insert(Topic::Tasks);
         self.write(Record::Task(task.clone()));
@@ -227,6 +229,40 @@ impl<'a> Draft<'a> {
         self.next.remove_machine(scope, id);
         self.touched.insert(Topic::Machines);
         self.erase(Kind::Machine, scoped(scope, id));
+    }
+
+    pub(crate) fn put_launch_template(&mut self, template: LaunchTemplate) -> Arc<LaunchTemplate> {
+        let template = Arc::new(template);
+        self.next.put_launch_template(template.clone());
+        self.write(Record::LaunchTemplate(template.clone()));
+        template
+    }
+
+    pub(crate) fn remove_launch_template(&mut self, scope: &Scope, id: &str) {
+        self.next.remove_launch_template(scope, id);
+        self.erase(Kind::LaunchTemplate, scoped(scope, id));
+    }
+
+    pub(crate) fn put_scaling_group(&mut self, group: AutoScalingGroup) -> Arc<AutoScalingGroup> {
+        let group = Arc::new(group);
+        self.next.put_scaling_group(group.clone());
+        // What there shall be of machines is said here.
+        self.touched.insert(Topic::Machines);
+        self.write(Record::AutoScalingGroup(group.clone()));
+        group
+    }
+
+    pub(crate) fn remove_scaling_group(&mut self, scope: &Scope, name: &str) {
+        self.next.remove_scaling_group(scope, name);
+        self.touched.insert(Topic::Machines);
+        self.erase(Kind::AutoScalingGroup, scoped(scope, name));
+    }
+
+    pub(crate) fn put_capacity_provider(&mut self, provider: AutoScalingProvider) -> Arc<AutoScalingProvider> {
+        let provider = Arc::new(provider);
+        self.next.put_capacity_provider(provider.clone());
+        self.write(Record::CapacityProvider(provider.clone()));
+        provider
     }
 
     pub(crate) fn put_activation(&mut self, activation: Activation) {

@@ -37,7 +37,9 @@ impl Interner {
     pub(crate) fn task(&mut self, mut task: Task) -> Task {
         share(&mut self.clusters, &mut task.arn.cluster);
         share(&mut self.definitions, &mut task.definition);
-        share(&mut self.instances, &mut task.container_instance);
+        if let Some(instance) = &mut task.container_instance {
+            share(&mut self.instances, instance);
+        }
         share(&mut self.texts, &mut task.group);
         for text in task.availability_zone.iter_mut().chain(&mut task.started_by) {
             share(&mut self.texts, text);

@@ -25,6 +25,7 @@ pub mod sqlite;
 pub mod store;
 
 mod apply;
+mod change;
 mod draft;
 mod intern;
 mod load;
@@ -34,8 +35,8 @@ mod writer;
 
 pub use backend::{Backend, BackendError};
 pub use command::{
-    Basis, Command, DiscoveryChange, IdempotencyToken, NetworkChange, Outcome, Rejected, Resource, ServiceChange,
-    VaultChange,
+    Basis, Command, DiscoveryChange, IdempotencyToken, NetworkChange, Outcome, Rejected, Resource, ScalingChange,
+    ServiceChange, VaultChange,
 };
 pub use feed::{Closed, Subscription, Topic};
 pub use maintain::{MaintainError, Report, backup, check, is_in_use, restore};

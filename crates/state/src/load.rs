@@ -116,7 +116,10 @@ impl Loading {
             | Record::Discovery(_)
             | Record::DiscoveryPart(_)
             | Record::Vault(_)
-            | Record::VaultPart(_) => self.others.push(record),
+            | Record::VaultPart(_)
+            | Record::LaunchTemplate(_)
+            | Record::AutoScalingGroup(_)
+            | Record::CapacityProvider(_) => self.others.push(record),
         }
     }
 
@@ -154,6 +157,9 @@ impl Loading {
                 Record::DiscoveryPart(part) => snapshot.put_discovery_part(part),
                 Record::Vault(r) => snapshot.put_vault(&r.scope, r.version),
                 Record::VaultPart(part) => snapshot.put_vault_part(part),
+                Record::LaunchTemplate(template) => snapshot.put_launch_template(template),
+                Record::AutoScalingGroup(group) => snapshot.put_scaling_group(group),
+                Record::CapacityProvider(provider) => snapshot.put_capacity_provider(provider),
             }
         }
         snapshot.put_loaded_tasks(self.tasks)?;

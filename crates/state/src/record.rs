@@ -5,8 +5,9 @@
 
 use crate::snapshot::TokenRecord;
 use model::{
-    AccountSetting, Activation, Cluster, ContainerInstance, Family, Machine, Scope, Service, ServiceArn,
-    ServiceDeployment, ServiceEventRecord, ServiceRevision, SettingName, Task, TaskDefinition, Timestamp, discovery,
+    AccountSetting, Activation, AutoScalingGroup, AutoScalingProvider, Cluster, ContainerInstance, Family,
+    LaunchTemplate, Machine, Scope, Service, ServiceArn, ServiceDeployment, ServiceEventRecord, ServiceRevision,
+    SettingName, Task, TaskDefinition, Timestamp, discovery,
     network::{self, Key},
     vault,
 };
@@ -48,11 +49,14 @@ pub enum Kind {
     Secret,
     Parameter,
     SealedValue,
+    LaunchTemplate,
+    AutoScalingGroup,
+    CapacityProvider,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 34] = [
         Self::Cluster,
         Self::Family,
         Self::TaskDefinition,
@@ -84,6 +88,9 @@ impl Kind {
         Self::Secret,
         Self::Parameter,
         Self::SealedValue,
+        Self::LaunchTemplate,
+        Self::AutoScalingGroup,
+        Self::CapacityProvider,
     ];
 
     /// Its name in the store.
@@ -120,6 +127,9 @@ impl Kind {
             Self::Secret => "secret",
             Self::Parameter => "parameter",
             Self::SealedValue => "sealed_value",
+            Self::LaunchTemplate => "launch_template",
+            Self::AutoScalingGroup => "auto_scaling_group",
+            Self::CapacityProvider => "capacity_provider",
         }
     }
 
@@ -195,6 +205,9 @@ pub(crate) enum Record {
     DiscoveryPart(discovery::Record),
     Vault(VaultRecord),
     VaultPart(vault::Record),
+    LaunchTemplate(Arc<LaunchTemplate>),
+    AutoScalingGroup(Arc<AutoScalingGroup>),
+    CapacityProvider(Arc<AutoScalingProvider>),
 }
 
 /// The last number a family gave: kept by itself, so that deleting revisions can not bring a number back.
@@ -305,6 +318,9 @@ impl Record {
             Self::DiscoveryPart(r) => Kind::of_discovery(&r.key()),
             Self::Vault(_) => Kind::Vault,
             Self::VaultPart(r) => Kind::of_vault(&r.key()),
+            Self::LaunchTemplate(_) => Kind::LaunchTemplate,
+            Self::AutoScalingGroup(_) => Kind::AutoScalingGroup,
+            Self::CapacityProvider(_) => Kind::CapacityProvider,
         }
     }
 
@@ -330,6 +346,9 @@ impl Record {
             Self::DiscoveryPart(r) => scoped(r.scope(), &r.key().to_string()),
             Self::Vault(r) => scoped(&r.scope, "vault"),
             Self::VaultPart(r) => scoped(r.scope(), &r.key().to_string()),
+            Self::LaunchTemplate(r) => scoped(&r.scope, &r.id),
+            Self::AutoScalingGroup(r) => scoped(&r.scope, &r.name),
+            Self::CapacityProvider(r) => scoped(&r.scope, &r.name),
         }
     }
 
@@ -356,6 +375,9 @@ impl Record {
             Self::DiscoveryPart(r) => encode_discovery(version, r),
             Self::Vault(r) => envelope(version, r),
             Self::VaultPart(r) => encode_vault(version, r),
+            Self::LaunchTemplate(r) => envelope(version, &**r),
+            Self::AutoScalingGroup(r) => envelope(version, &**r),
+            Self::CapacityProvider(r) => envelope(version, &**r),
         }
     }
 
@@ -409,6 +431,9 @@ impl Record {
             Kind::Secret => Self::VaultPart(vault::Record::Secret(of(data)?)),
             Kind::Parameter => Self::VaultPart(vault::Record::Parameter(of(data)?)),
             Kind::SealedValue => Self::VaultPart(vault::Record::Value(of(data)?)),
+            Kind::LaunchTemplate => Self::LaunchTemplate(of(data)?),
+            Kind::AutoScalingGroup => Self::AutoScalingGroup(of(data)?),
+            Kind::CapacityProvider => Self::CapacityProvider(of(data)?),
         })
     }
 }

@@ -17,7 +17,7 @@ fn shares() -> CapacityProviderStrategy {
 pub(super) fn shared_cluster() -> Record {
     let Record::Cluster(mut cluster) = cluster() else { unreachable!() };
     let known = std::sync::Arc::make_mut(&mut cluster);
-    known.capacity_providers = CapacityProvider::ALL.into();
+    known.capacity_providers = CapacityProvider::FARGATE.into();
     known.default_capacity_provider_strategy = shares();
     Record::Cluster(cluster)
 }

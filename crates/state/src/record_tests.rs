@@ -27,6 +27,8 @@ mod capacity;
 mod discovery;
 #[path = "record_network_tests.rs"]
 mod network;
+#[path = "record_scaling_tests.rs"]
+mod scaling;
 #[path = "record_vault_tests.rs"]
 mod vault;
 
@@ -180,7 +182,8 @@ fn task() -> Record {
         Task {
             arn: task_arn(),
             definition: definition_arn(),
-            container_instance: instance_id(),
+            container_instance: Some(instance_id()),
+            waiting: None,
             availability_zone: Some("eu-central-1a".into()),
             launch_type: LaunchType::Ec2,
             capacity_provider: None,
@@ -238,6 +241,7 @@ fn machine() -> Record {
             launched_at: Timestamp(4),
             client_token: Some("abc".to_owned()),
             launch_index: 1,
+            group: None,
             tags: tags(),
         }
         .into(),
@@ -481,6 +485,7 @@ fn examples() -> Vec<Record> {
     all.extend(network::examples());
     all.extend(discovery::examples());
     all.extend(vault::examples());
+    all.extend(scaling::examples());
     all
 }
 
@@ -514,6 +519,8 @@ fn other_forms() -> Vec<(Record, &'static str)> {
         (capacity::shared_revision(), "capacity"),
         (capacity::shared_service(), "capacity"),
         (capacity::reclaimed_instance(), "spot"),
+        (scaling::grouped_machine(), "group"),
+        (scaling::waiting_task(), "waiting"),
     ]
 }
 

@@ -9,7 +9,8 @@ use model::*;
 use state::{Command, CommitError, Memory, Outcome, Rejected, Store};
 
 fn strategy(providers: &[CapacityProvider]) -> CapacityProviderStrategy {
-    let item = |provider: &_| CapacityProviderStrategyItem { provider: *provider, base: 0, weight: 1 };
+    let item =
+        |provider: &CapacityProvider| CapacityProviderStrategyItem { provider: provider.clone(), base: 0, weight: 1 };
     CapacityProviderStrategy::new(providers.iter().map(item).collect()).unwrap()
 }
 
@@ -85,11 +86,11 @@ async fn only_spot_tasks_are_interrupted_and_their_instance_remembers_it() {
     store.commit(register("web")).await.unwrap();
     let instance = instance(pool, 1, 1024, 1024);
     store.commit(Command::RegisterContainerInstance { instance: instance.clone() }).await.unwrap();
-    store.commit(put(&CapacityProvider::ALL, &[])).await.unwrap();
+    store.commit(put(&CapacityProvider::FARGATE, &[])).await.unwrap();
     let providers = [None, Some(CapacityProvider::Fargate), Some(CapacityProvider::FargateSpot)];
     let tasks = providers.iter().zip(1..).map(|(provider, number)| {
         let mut task = task("one", number, 1, definition_arn("web", 1), 10, 10);
-        (task.launch_type, task.capacity_provider) = (LaunchType::Fargate, *provider);
+        (task.launch_type, task.capacity_provider) = (LaunchType::Fargate, provider.clone());
         task
     });
     let tasks: Vec<Task> = tasks.collect();

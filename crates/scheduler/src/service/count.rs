@@ -75,8 +75,8 @@ impl Member<'_> {
         self.stage == Stage::Healthy
     }
     /// Whether it takes that provider's room.
-    pub(super) fn is_of(&self, provider: CapacityProvider) -> bool {
-        self.task.capacity_provider == Some(provider)
+    pub(super) fn is_of(&self, provider: &CapacityProvider) -> bool {
+        self.task.capacity_provider.as_ref() == Some(provider)
     }
     /// Until when it may not be stopped.
     pub(super) fn protected(&self, now: Timestamp) -> Option<Timestamp> {
@@ -108,7 +108,11 @@ impl<'a> Roll<'a> {
             if task.stopped_at().is_some() {
                 continue;
             }
-            let state = view.field.instance(&task.container_instance);
+            // One that waits for room is on no instance that could be lost.
+            let state = match &task.container_instance {
+                Some(instance) => view.field.instance(instance),
+                None => Some(InstanceState::Active),
+            };
             let lost = is_lost(state, view.now);
             match (task.is_to_stop(), lost) {
                 (true, true) => {}

@@ -26,8 +26,8 @@ pub(super) struct Homes {
 
 impl Homes {
     fn has(&self, member: &Member<'_>) -> bool {
-        let instance = &member.task.container_instance;
-        !member.displaced && (self.eligible.contains(instance) || self.away.contains(instance))
+        let there = |instance| self.eligible.contains(instance) || self.away.contains(instance);
+        !member.displaced && member.task.container_instance.as_ref().is_some_and(there)
     }
 }
 
@@ -36,7 +36,7 @@ pub(super) fn look(pass: &mut Pass<'_>) -> Homes {
     let eligible: BTreeSet<_> = pass.view.field.eligible(pass.primary()).into_iter().map(|(id, _)| id).collect();
     let here = pass.roll.members.iter().map(|m| m.task).chain(pass.roll.leaving.iter().copied());
     let away: BTreeSet<_> = here
-        .map(|task| &task.container_instance)
+        .filter_map(|task| task.container_instance.as_ref())
         .filter(|id| !eligible.contains(*id) && is_away(pass.view.field.instance(id)))
         .cloned()
         .collect();
@@ -74,7 +74,7 @@ pub(super) fn plan(pass: &mut Pass<'_>, homes: &Homes) {
 fn leave(pass: &mut Pass<'_>, homes: &Homes) {
     let (mut stopped, mut told): (Vec<&Task>, Vec<_>) = (Vec::new(), Vec::new());
     for member in pass.roll.members.iter().filter(|m| !homes.has(m)) {
-        let instance = &member.task.container_instance;
+        let Some(instance) = &member.task.container_instance else { continue };
         if !member.displaced {
             if member.primary {
                 told.push(events::daemon_constraint_violated(pass.name(), &member.task.arn, instance.as_str()));
@@ -113,7 +113,7 @@ fn start(pass: &mut Pass<'_>, homes: &Homes) {
         .iter()
         .map(|m| m.task)
         .chain(pass.roll.leaving.iter().copied())
-        .map(|task| &task.container_instance)
+        .filter_map(|task| task.container_instance.as_ref())
         .collect();
     let free: Vec<_> = homes.eligible.iter().filter(|id| !taken.contains(id)).cloned().collect();
     if free.is_empty() || backs_off(pass) || rollout::has_failed(pass.service()) {

@@ -124,7 +124,7 @@ fn begin(pass: &mut Pass<'_>) {
     while room > 0 {
         let Some((least, fullest)) = next_move(&zones) else { break };
         // The one that will go: what comes for it takes the room of the same provider.
-        let provider = free.get_mut(&*fullest).and_then(Vec::pop).and_then(|task| task.capacity_provider);
+        let provider = free.get_mut(&*fullest).and_then(Vec::pop).and_then(|task| task.capacity_provider.clone());
         if let Some(share) = zones.get_mut(&fullest) {
             share.tasks -= 1;
             share.movable -= 1;

@@ -15,7 +15,7 @@ use super::{
     view::{Hold, Place, Start},
 };
 use crate::capacity;
-use model::{Rollout, Task};
+use model::{CapacityProvider, Rollout, Task};
 use std::collections::HashSet;
 
 pub(super) fn plan(pass: &mut Pass<'_>) {
@@ -89,7 +89,7 @@ fn shrink<'a>(pass: &mut Pass<'a>, surplus: u32, which: impl Fn(&Member<'a>) -> 
     by_age(&mut candidates);
     let (protected, free): (Vec<_>, Vec<_>) = candidates.iter().copied().partition(|m| m.protected(now).is_some());
     let spare = pass.roll.count(Member::healthy).saturating_sub(minimum(pass));
-    let of = |provider| number(candidates.iter().filter(|m| m.is_of(provider)).count());
+    let of = |provider: &CapacityProvider| number(candidates.iter().filter(|m| m.is_of(provider)).count());
     let shares = capacity::stops(pass.capacity(), of, surplus).into_iter();
     let shares = shares.map(|(provider, count)| (Some(provider), count));
     let (mut left, mut spare, mut stopped) = (surplus, spare, Vec::<&Task>::new());
@@ -99,7 +99,9 @@ fn shrink<'a>(pass: &mut Pass<'a>, surplus: u32, which: impl Fn(&Member<'a>) -> 
         for class in [Class::Useless, Class::Warming, Class::Healthy] {
             let gone: HashSet<_> = stopped.iter().map(|task| &task.arn).collect();
             let is_meant = |m: &&Member<'_>| {
-                class_of(m) == class && provider.is_none_or(|provider| m.is_of(provider)) && !gone.contains(&m.task.arn)
+                class_of(m) == class
+                    && provider.as_ref().is_none_or(|provider| m.is_of(provider))
+                    && !gone.contains(&m.task.arn)
             };
             let these: Vec<_> = free.iter().filter(is_meant).copied().collect();
             let limit = if class == Class::Healthy { spare } else { u32::MAX };

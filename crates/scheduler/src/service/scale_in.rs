@@ -66,8 +66,13 @@ pub(super) fn choose<'a>(
     if count == 0 {
         return Vec::new();
     }
+    // Those that wait for room hold none, and are the first to go.
+    let (waiting, free): (Vec<_>, Vec<_>) = free.iter().map(|m| m.task).partition(|task| task.waits());
+    let mut chosen: Vec<&'a Task> = waiting.into_iter().take(usize::try_from(count).unwrap_or(usize::MAX)).collect();
+    let count = count - number(chosen.len());
     if number(free.len()) <= count {
-        return free.iter().map(|m| m.task).collect();
+        chosen.extend(free);
+        return chosen;
     }
     let order = Order::of(pass.strategy());
     let zone_of = |task: &'a Task| match order {
@@ -78,12 +83,13 @@ pub(super) fn choose<'a>(
     let mut buckets: HashMap<Option<&str>, Bucket<'a>> = HashMap::new();
     let mut crowd: HashMap<&ContainerInstanceId, u64> = HashMap::new();
     for task in all.iter().map(|m| m.task).filter(|task| !gone.contains(&task.arn)) {
+        let Some(instance) = &task.container_instance else { continue };
         buckets.entry(zone_of(task)).or_default().tasks += 1;
-        *crowd.entry(&task.container_instance).or_default() += 1;
+        *crowd.entry(instance).or_default() += 1;
     }
     let mut homes: HashMap<&ContainerInstanceId, Home<'a>> = HashMap::new();
-    for task in free.iter().map(|m| m.task) {
-        let instance = &task.container_instance;
+    for task in free {
+        let Some(instance) = &task.container_instance else { continue };
         let home = homes.entry(instance).or_insert_with(|| Home {
             zone: zone_of(task),
             candidates: Vec::new(),
@@ -94,7 +100,8 @@ pub(super) fn choose<'a>(
     for (instance, home) in &homes {
         buckets.entry(home.zone).or_default().instances.insert((home.willing, instance));
     }
-    (0..count).filter_map(|_| take(order, &mut buckets, &mut homes)).collect()
+    chosen.extend((0..count).filter_map(|_| take(order, &mut buckets, &mut homes)));
+    chosen
 }
 
 /// How willing an instance is to give a task: the greatest gives first.

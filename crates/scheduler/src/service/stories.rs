@@ -207,7 +207,8 @@ impl Teller {
         let at = self.seconds();
         for task in &self.world.tasks[self.tasks..] {
             let deployment = short(task.started_by.as_deref().unwrap());
-            let (id, instance) = (short(task.arn.id.as_str()), number(task.container_instance.as_str()));
+            let (id, instance) =
+                (short(task.arn.id.as_str()), number(task.container_instance.as_ref().unwrap().as_str()));
             let zone = task.availability_zone.as_deref().unwrap();
             let _ = writeln!(self.text, "{at}  start t{id} of {deployment} on i{instance} in {zone}");
         }

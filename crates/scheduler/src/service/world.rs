@@ -311,7 +311,7 @@ impl World {
     }
 
     fn is_lost(&self, task: &Task) -> bool {
-        match self.ground.instance(&task.container_instance) {
+        match self.ground.instance(task.container_instance.as_ref().unwrap()) {
             None => true,
             Some(InstanceState::Active | InstanceState::Draining) => false,
             Some(InstanceState::Unreachable { since }) => self.now.millis_since(since) >= super::LOST_AFTER_MILLIS,
@@ -360,7 +360,10 @@ impl World {
                     unplaced = true;
                     break;
                 };
-                let alone = self.tasks.iter().all(|t| t.stopped_at().is_some() || t.container_instance != instance);
+                let alone = self
+                    .tasks
+                    .iter()
+                    .all(|t| t.stopped_at().is_some() || t.container_instance.as_ref() != Some(&instance));
                 assert!(alone || self.service.scheduling == SchedulingStrategy::Replica, "two daemons on one instance");
                 self.make_task(start, instance);
                 self.service.rebalancing += u32::from(matches!(start.place, Place::InZone(_)));
@@ -392,7 +395,7 @@ impl World {
     /// Spreads over zones, then instances.
     fn place(&self, place: &Place) -> Option<ContainerInstanceId> {
         let held = |id: &ContainerInstanceId| {
-            self.tasks.iter().filter(|t| t.stopped_at().is_none() && t.container_instance == *id).count()
+            self.tasks.iter().filter(|t| t.stopped_at().is_none() && t.container_instance.as_ref() == Some(id)).count()
         };
         let live = |zone: &str| self.live().filter(|task| task.availability_zone.as_deref() == Some(zone)).count();
         let able = self.ground.0.iter().filter(|(id, instance)| {
@@ -414,9 +417,10 @@ impl World {
             arn,
             definition: self.service.specs().next().unwrap().task_definition.clone(),
             availability_zone: Some(self.ground.0[&instance].zone.clone()),
-            container_instance: instance,
+            container_instance: Some(instance),
+            waiting: None,
             launch_type: LaunchType::Ec2,
-            capacity_provider: start.provider,
+            capacity_provider: start.provider.clone(),
             platform: None,
             ephemeral_storage_gib: None,
             group: self.service.group(),
@@ -485,7 +489,7 @@ impl World {
     }
 
     fn is_heard(&self, task: usize) -> bool {
-        match self.ground.instance(&self.tasks[task].container_instance) {
+        match self.ground.instance(self.tasks[task].container_instance.as_ref().unwrap()) {
             Some(InstanceState::Active | InstanceState::Draining) => true,
             None | Some(InstanceState::Unreachable { .. }) => false,
         }

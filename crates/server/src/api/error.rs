@@ -153,6 +153,9 @@ impl From<Rejected> for ApiError {
             Rejected::TaskDefinitionStillActive(_) => Self::invalid(
                 "The specified task definition is still in ACTIVE status. Please deregister the target and try again.",
             ),
+            Rejected::TooManyWaiting(_) => Self::client(
+                "The maximum number of tasks in the PROVISIONING state of this cluster has been reached: 300.",
+            ),
             Rejected::NoRevisionsLeft => Self::new("LimitExceededException", text),
             Rejected::InstanceNotFound(arn) => {
                 Self::invalid(format!("Referenced container instance {} not found.", arn.id))
@@ -187,6 +190,44 @@ impl From<Rejected> for ApiError {
                 "IncorrectInstanceState",
                 format!("The instance '{id}' is not in a state from which it can be started or stopped."),
             ),
+            Rejected::LaunchTemplateNotFound(_) => Self::new(
+                "InvalidLaunchTemplateId.NotFound",
+                "The specified launch template, with template ID, does not exist.",
+            ),
+            Rejected::LaunchTemplateExists(_) => {
+                Self::new("InvalidLaunchTemplateName.AlreadyExistsException", "Launch template name already in use.")
+            }
+            Rejected::TooManyVersions(_) => {
+                Self::new("VersionLimitExceeded", "You have reached the limit of versions of a launch template.")
+            }
+            Rejected::ScalingGroupNotFound(name) => Self::new(
+                "ValidationError",
+                format!("AutoScalingGroup name not found - AutoScalingGroup '{name}' not found"),
+            ),
+            Rejected::ScalingGroupExists(_) => Self::new(
+                "AlreadyExists",
+                "AutoScalingGroup by this name already exists - A group with this name already exists",
+            ),
+            Rejected::ScalingGroupChanged(_) => Self::new(
+                "ResourceContention",
+                "The Auto Scaling group is changing too fast to be changed now; try again.",
+            ),
+            Rejected::CapacityProviderNotFound(_) => Self::invalid(
+                "The specified capacity provider was not found. Specify a valid capacity provider and try again.",
+            ),
+            Rejected::CapacityProviderExists(_) => Self::invalid(
+                "The specified capacity provider already exists. To change the configuration of an existing capacity \
+                 provider, update the capacity provider.",
+            ),
+            Rejected::ScalingGroupTaken(_) => Self::invalid(
+                "The specified Auto Scaling group ARN is already being used by another capacity provider. Specify a unique \
+                 Auto Scaling group ARN and try again.",
+            ),
+            Rejected::CapacityProviderAssociated { cluster, .. } => Self::client(format!(
+                "The capacity provider cannot be deleted because it is associated with cluster: {}. Remove the capacity \
+                 provider from the cluster and try again.",
+                cluster.name
+            )),
             Rejected::ActivationNotFound(_) => Self::new("InvalidActivationId", text),
             Rejected::ActivationExpired(_)
             | Rejected::ActivationUsedUp(_)

@@ -4,6 +4,7 @@
 //! Adding an operation: an `async fn` in its room, an arm in the room's `dispatch`, a [`Row`](honoured::Row) that says which
 //! members it honours. A test compares rows with arms.
 
+pub mod autoscaling;
 pub mod ce;
 pub mod ec2;
 pub mod ecs;
@@ -28,11 +29,13 @@ use wire::schema::{Operation, Service};
 /// The operations that are served, room by room: `(service, rows)`.
 pub(crate) fn rooms() -> &'static [(&'static str, &'static [honoured::Row])] {
     &[
+        ("autoscaling", autoscaling::HONOURED),
         ("ce", ce::HONOURED),
         ("ec2", ec2::HONOURED),
         ("ec2", ec2::addresses::HONOURED),
         ("ec2", ec2::gateways::HONOURED),
         ("ec2", ec2::interfaces::HONOURED),
+        ("ec2", ec2::launch_templates::HONOURED),
         ("ec2", ec2::route_tables::HONOURED),
         ("ec2", ec2::rules::HONOURED),
         ("ec2", ec2::security_groups::HONOURED),
@@ -42,6 +45,7 @@ pub(crate) fn rooms() -> &'static [(&'static str, &'static [honoured::Row])] {
         ("ecs", ecs::account_settings::HONOURED),
         ("ecs", ecs::agent_api::HONOURED),
         ("ecs", ecs::attributes::HONOURED),
+        ("ecs", ecs::auto_scaling_providers::HONOURED),
         ("ecs", ecs::capacity_providers::HONOURED),
         ("ecs", ecs::clusters::HONOURED),
         ("ecs", ecs::container_instances::HONOURED),
@@ -72,6 +76,7 @@ pub async fn dispatch(
 ) -> Result<Value, ApiError> {
     honoured::check(service, operation, &input)?;
     match service.name {
+        "autoscaling" => autoscaling::dispatch(ctx, caller, operation.name, input).await,
         "ce" => ce::dispatch(ctx, caller, operation.name, input).await,
         "ec2" => ec2::dispatch(ctx, caller, operation.name, input).await,
         "ecs" => ecs::dispatch(ctx, caller, operation.name, input).await,

@@ -176,7 +176,7 @@ fn of_task(snapshot: &Snapshot, service: &Service, row: &ServiceRow, named: Name
         (Some(HealthStatus::Healthy | HealthStatus::Unknown) | None, true) => Some(CustomHealth::Healthy),
         (Some(HealthStatus::Healthy | HealthStatus::Unknown) | None, false) => None,
     };
-    let instance = &snapshot.instance(&task.instance_arn())?.instance;
+    let instance = &snapshot.instance(&task.instance_arn()?)?.instance;
     let definition = snapshot.task_definition(&task.definition)?;
     let address = task_address(task, instance)?;
     let scope = &task.arn.cluster.scope;

@@ -188,7 +188,7 @@ async fn set(
 }
 
 /// The container instance that the machine's agent registered, if it is still one.
-fn container_instance(snapshot: &Snapshot, machine: &Machine) -> Option<ContainerInstanceArn> {
+pub(super) fn container_instance(snapshot: &Snapshot, machine: &Machine) -> Option<ContainerInstanceArn> {
     let clusters = snapshot.clusters(&machine.scope, None);
     let mut rows = clusters.flat_map(|c| c.instances()).filter(|row| row.is_registered());
     rows.find(|row| row.instance.ec2_instance_id.as_deref() == Some(&machine.id)).map(|row| row.instance.arn.clone())

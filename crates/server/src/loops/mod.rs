@@ -9,8 +9,10 @@ mod liveness;
 mod machines;
 pub(crate) mod metering;
 mod retention;
+pub(crate) mod scaling;
 mod services;
 pub(crate) mod vault;
+mod waiting;
 pub(crate) mod webhook;
 
 pub(crate) use aging::Aging;
@@ -25,6 +27,8 @@ pub(crate) fn start(ctx: &Context, sessions: Arc<Sessions>, local: Option<(Arc<d
     effects.spawn("retention", retention::run(ctx.clone()));
     effects.spawn("services", services::run(ctx.clone()));
     effects.spawn("hooks", hooks::run(ctx.clone()));
+    effects.spawn("waiting", waiting::run(ctx.clone()));
+    effects.spawn("scaling", scaling::run(ctx.clone()));
     if let Some((host, link)) = local {
         effects.spawn("machines", machines::run(ctx.clone(), host, link));
     }

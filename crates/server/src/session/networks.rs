@@ -45,7 +45,7 @@ pub(super) fn of(snapshot: &Snapshot, instance: &ContainerInstanceArn, encrypted
     }
     for interface in network.interfaces().filter(|interface| carried.contains(&interface.vpc)) {
         let Some(task) = interface.task.as_ref().and_then(|arn| snapshot.task(arn)) else { continue };
-        let on = task.instance_arn();
+        let Some(on) = task.instance_arn() else { continue };
         let (Some(host), Some(address)) =
             (snapshot.instance(&on).and_then(|row| host(row)), interface.addresses.first())
         else {

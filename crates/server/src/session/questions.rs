@@ -7,7 +7,7 @@ use model::ContainerInstanceArn;
 /// Answers a question of an instance about one of its tasks; of others it learns nothing.
 pub(super) async fn answer(ctx: &Context, instance: &ContainerInstanceArn, question: Question) -> Answer {
     let snapshot = ctx.store.snapshot();
-    let task = snapshot.task(question.task()).filter(|task| task.instance_arn() == *instance);
+    let task = snapshot.task(question.task()).filter(|task| task.instance_arn().as_ref() == Some(instance));
     let Some(task) = task.cloned() else {
         let message = "The task is not one of this container instance.".to_owned();
         return Answer::Refused { status: 404, code: "ResourceNotFoundException".into(), message };

@@ -21,7 +21,7 @@ impl Measures {
 
     /// Takes what an instance says. Only its own tasks are its to speak of, so there are no more than the state has.
     pub(crate) fn take(&self, snapshot: &Snapshot, by: &ContainerInstanceArn, told: Vec<(TaskArn, Measured)>) {
-        let is_its = |task: &TaskArn| snapshot.task(task).is_some_and(|task| task.instance_arn() == *by);
+        let is_its = |task: &TaskArn| snapshot.task(task).is_some_and(|task| task.instance_arn().as_ref() == Some(by));
         let own: Vec<_> = told.into_iter().filter(|(task, _)| is_its(task)).collect();
         self.with(|all| {
             for (task, measured) in own {

@@ -44,8 +44,9 @@ fn of_task(snapshot: &Snapshot, task: &Task, now: Timestamp) -> Option<Usage> {
     let (cpu, memory) = (task.reservation.cpu.0, task.reservation.memory.0);
     let times = &task.times;
     let held = |external| {
-        let on = Some(metered_as(snapshot, &task.instance_arn()));
-        (Some(times.created), Resource::OnInstance { cpu, memory, external, on })
+        // One that waits for room has none.
+        let on = task.instance_arn().map(|arn| metered_as(snapshot, &arn));
+        (on.as_ref().map(|_| times.created), Resource::OnInstance { cpu, memory, external, on })
     };
     let (from, what) = match task.launch_type {
         LaunchType::Ec2 => held(false),
@@ -83,7 +84,7 @@ fn of_task(snapshot: &Snapshot, task: &Task, now: Timestamp) -> Option<Usage> {
 /// AWS: a Fargate task without a strategy is of the provider FARGATE on bills, though its description names none.
 fn capacity_provider(task: &Task) -> Option<Arc<str>> {
     let fargate = (task.launch_type == LaunchType::Fargate).then_some(CapacityProvider::Fargate);
-    task.capacity_provider.or(fargate).map(|provider| provider.as_str().into())
+    task.capacity_provider.clone().or(fargate).map(Arc::from)
 }
 
 /// What an instance uses that is no local one. One that is in use again after it was deregistered has another ARN.

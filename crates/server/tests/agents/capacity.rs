@@ -275,7 +275,7 @@ async fn the_two_providers_are_always_there() {
     assert_eq!(list(&of_cluster["capacityProviders"]).len(), 1);
     for operation in ["CreateCapacityProvider", "UpdateCapacityProvider", "DeleteCapacityProvider"] {
         let input = json!({"name": "mine", "capacityProvider": "FARGATE"});
-        assert_eq!(crate::code(&harness, "ecs", operation, input).await, "UnsupportedFeatureException");
+        assert_eq!(crate::code(&harness, "ecs", operation, input).await, "InvalidParameterException");
     }
 }
 

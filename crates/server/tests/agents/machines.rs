@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 /// A host that only writes down. Its fabric is the loopback network, where any address can be listened on.
 #[derive(Default)]
-struct Recorder(Mutex<Notes>);
+pub(crate) struct Recorder(Mutex<Notes>);
 
 #[derive(Default)]
 struct Notes {
@@ -27,8 +27,13 @@ impl Recorder {
         self.0.lock().unwrap()
     }
 
-    fn spec(&self, id: &str) -> MachineSpec {
+    pub(crate) fn spec(&self, id: &str) -> MachineSpec {
         self.notes().machines[id].clone().unwrap()
+    }
+
+    /// The machines that have left a trace.
+    pub(crate) fn left(&self) -> Vec<String> {
+        self.notes().machines.keys().cloned().collect()
     }
 }
 
@@ -75,6 +80,13 @@ async fn start(host: &Arc<Recorder>) -> Harness {
         config.vpc_cidr = "127.80.0.0/16".parse().unwrap();
     };
     Harness::start_on(configure, host.clone()).await
+}
+
+/// A server on such a host, and the host.
+pub(crate) async fn start_recorded() -> (Arc<Recorder>, Harness) {
+    let host = Arc::new(Recorder::default());
+    let harness = start(&host).await;
+    (host, harness)
 }
 
 /// A server on such a host, for tests of what else hangs on machines.

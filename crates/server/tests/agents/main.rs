@@ -20,6 +20,7 @@ mod joining;
 mod machines;
 mod placement;
 mod restart;
+mod scaling;
 mod secrets;
 mod services;
 mod sessions;

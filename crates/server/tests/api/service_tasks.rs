@@ -56,7 +56,8 @@ fn task(harness: &Harness, service: &Service, group: Arc<str>, instance: &str, d
     Task {
         arn: TaskArn { cluster: service.arn.cluster.clone(), id },
         definition: service.specs().next().unwrap().task_definition.clone(),
-        container_instance: on.id,
+        container_instance: Some(on.id),
+        waiting: None,
         availability_zone: None,
         launch_type: LaunchType::Ec2,
         capacity_provider: None,

@@ -7,7 +7,7 @@ use crate::{
     snapshot::{ClusterRow, ServiceRow},
 };
 use model::{
-    CapacityProvider, CapacityProviderStrategy, Cluster, ClusterArn, ClusterStatus, ServiceStatus,
+    CapacityProvider, CapacityProviderStrategy, Cluster, ClusterArn, ClusterStatus, Scope, ServiceStatus,
     discovery::NamespaceId,
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -27,6 +27,7 @@ impl Draft<'_> {
                 ClusterStatus::Inactive => {}
             }
         }
+        self.check_providers(&cluster.arn.scope, &cluster.capacity_providers)?;
         Ok(Outcome::Cluster(self.put_cluster(Cluster { status: ClusterStatus::Active, ..cluster })))
     }
 
@@ -49,15 +50,15 @@ impl Draft<'_> {
         default_strategy: CapacityProviderStrategy,
     ) -> Applied {
         let row = self.active_cluster(arn)?;
-        let of_cluster = |provider, all: &[CapacityProvider]| match all.contains(&provider) {
-            true => Ok(()),
-            false => Err(Rejected::CapacityProviderNotAssociated { cluster: arn.clone(), provider }),
-        };
-        default_strategy.items().iter().try_for_each(|item| of_cluster(item.provider, &providers))?;
+        if let Some(item) = default_strategy.items().iter().find(|item| !providers.contains(&item.provider)) {
+            let provider = item.provider.clone();
+            return Err(Rejected::CapacityProviderNotAssociated { cluster: arn.clone(), provider });
+        }
+        self.check_providers(&arn.scope, &providers)?;
         let dropped = row.cluster.capacity_providers.iter().filter(|known| !providers.contains(known));
-        for provider in dropped.copied() {
+        for provider in dropped {
             if uses(row, provider) {
-                return Err(Rejected::CapacityProviderInUse { cluster: arn.clone(), provider });
+                return Err(Rejected::CapacityProviderInUse { cluster: arn.clone(), provider: provider.clone() });
             }
         }
         let mut cluster = Cluster::clone(&row.cluster);
@@ -65,15 +66,25 @@ impl Draft<'_> {
         Ok(Outcome::Cluster(self.put_cluster(cluster)))
     }
 
+    /// Whether all of them are there.
+    fn check_providers(&self, scope: &Scope, providers: &[CapacityProvider]) -> Result<(), Rejected> {
+        providers.iter().try_for_each(|provider| match provider {
+            CapacityProvider::Fargate | CapacityProvider::FargateSpot => Ok(()),
+            CapacityProvider::AutoScaling(name) => self.active_provider(scope, name).map(drop),
+        })
+    }
+
     /// Whether tasks in a cluster may ask for that provider.
     pub(super) fn check_capacity_provider(
         &self,
         arn: &ClusterArn,
-        provider: Option<CapacityProvider>,
+        provider: Option<&CapacityProvider>,
     ) -> Result<(), Rejected> {
         let row = self.active_cluster(arn)?;
         match provider.filter(|provider| !row.cluster.capacity_providers.contains(provider)) {
-            Some(provider) => Err(Rejected::CapacityProviderNotAssociated { cluster: arn.clone(), provider }),
+            Some(provider) => {
+                Err(Rejected::CapacityProviderNotAssociated { cluster: arn.clone(), provider: provider.clone() })
+            }
             None => Ok(()),
         }
     }
@@ -110,9 +121,9 @@ impl Draft<'_> {
 }
 
 /// Whether tasks that have not stopped, or services that are not INACTIVE, take a provider's room.
-fn uses(row: &ClusterRow, provider: CapacityProvider) -> bool {
+fn uses(row: &ClusterRow, provider: &CapacityProvider) -> bool {
     let lives = |row: &&Arc<ServiceRow>| row.service.status != ServiceStatus::Inactive;
     let mut specs = row.services().filter(lives).flat_map(|row| row.service.specs());
     specs.any(|spec| spec.capacity_provider_strategy.names(provider))
-        || row.live().any(|task| task.capacity_provider == Some(provider))
+        || row.live().any(|task| task.capacity_provider.as_ref() == Some(provider))
 }

@@ -24,8 +24,15 @@ impl Draft<'_> {
                 return Ok(Outcome::Machines { machines: known, replayed: true });
             }
         }
+        self.check_new_machines(&machines)?;
+        let machines = machines.into_iter().map(|machine| self.put_machine(machine)).collect();
+        Ok(Outcome::Machines { machines, replayed: false })
+    }
+
+    /// Whether all of them can be made.
+    pub(super) fn check_new_machines(&self, machines: &[Machine]) -> Result<(), Rejected> {
         let (mut ids, mut addresses) = (BTreeSet::new(), BTreeSet::new());
-        for machine in &machines {
+        for machine in machines {
             if !ids.insert(&machine.id) || self.next.machine(&machine.scope, &machine.id).is_some() {
                 return Err(Rejected::MachineExists(machine.id.clone()));
             }
@@ -34,8 +41,7 @@ impl Draft<'_> {
             }
             self.check_subnet(machine)?;
         }
-        let machines = machines.into_iter().map(|machine| self.put_machine(machine)).collect();
-        Ok(Outcome::Machines { machines, replayed: false })
+        Ok(())
     }
 
     /// Its subnet may have gone since it was chosen, or an interface of the network may have come to have its address.
@@ -86,7 +92,7 @@ impl Draft<'_> {
 }
 
 /// EC2's instance lifecycle. A machine can fall from any state to the end of its way; only STOPPED leads back.
-fn may_follow(from: MachineState, to: MachineState) -> bool {
+pub(super) fn may_follow(from: MachineState, to: MachineState) -> bool {
     use MachineState::{Pending, Running, ShuttingDown, Stopped, Stopping, Terminated};
     match from {
         Pending => matches!(to, Running | Stopping | Stopped | ShuttingDown | Terminated),

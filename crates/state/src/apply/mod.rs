@@ -10,6 +10,7 @@ mod discovery;
 mod instances;
 mod machines;
 mod network;
+mod scaling;
 mod services;
 mod settings;
 mod tags;
@@ -52,6 +53,7 @@ impl Draft<'_> {
             Command::DeleteAttributes { attributes } => self.delete_attributes(&attributes),
 
             Command::StartTasks { tasks, token } => self.start_tasks(tasks, token),
+            Command::PlaceTasks { tasks } => self.place_tasks(tasks),
             Command::StopTask { arn, why, at } => self.stop_task(&arn, why, at),
             Command::ReclaimSpot { tasks, why, at } => Ok(self.reclaim_spot(&tasks, &why, at)),
             Command::Observe { instance, seen, at } => self.observe(&instance, &seen, at),
@@ -75,6 +77,18 @@ impl Draft<'_> {
                 self.set_machine_state(&scope, &id, state, reason, at)
             }
             Command::ForgetMachines { scope, ids } => self.forget_machines(&scope, &ids),
+
+            Command::CreateLaunchTemplate(template) => self.create_launch_template(template),
+            Command::AddLaunchTemplateVersion { scope, id, version } => {
+                self.add_launch_template_version(&scope, &id, version)
+            }
+            Command::DeleteLaunchTemplate { scope, id } => self.delete_launch_template(&scope, &id),
+            Command::ChangeScalingGroup(change) => self.change_scaling_group(*change),
+            Command::CreateCapacityProvider(provider) => self.create_capacity_provider(provider),
+            Command::UpdateCapacityProvider { scope, name, managed_scaling, protects_tasks, drains } => {
+                self.update_capacity_provider(&scope, &name, managed_scaling, protects_tasks, drains)
+            }
+            Command::DeleteCapacityProvider { scope, name } => self.delete_capacity_provider(&scope, &name),
 
             Command::ChangeNetwork(change) => self.change_network(*change),
             Command::ChangeDiscovery(change) => self.change_discovery(*change),

@@ -113,7 +113,7 @@ impl Draft<'_> {
             Basis::Seen(_) => false,
         };
         let items = change.service.specs().flat_map(|spec| spec.capacity_provider_strategy.items());
-        let mut providers = items.filter(|_| asked).map(|item| item.provider);
+        let mut providers = items.filter(|_| asked).map(|item| &item.provider);
         providers.try_for_each(|provider| self.check_capacity_provider(&change.service.arn.cluster, Some(provider)))
     }
 

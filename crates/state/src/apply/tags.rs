@@ -5,7 +5,9 @@ use crate::{
     command::{Outcome, Rejected, Resource},
     draft::Draft,
 };
-use model::{Cluster, ContainerInstance, Machine, Service, Tags, Task, TaskDefinition};
+use model::{
+    AutoScalingProvider, Cluster, ContainerInstance, LaunchTemplate, Machine, Service, Tags, Task, TaskDefinition,
+};
 
 impl Draft<'_> {
     pub(super) fn tag_resource(&mut self, resource: Resource, more: &Tags) -> Applied {
@@ -49,6 +51,16 @@ impl Draft<'_> {
                 let mut machine = Machine::clone(known);
                 change(&mut machine.tags)?;
                 self.put_machine(machine);
+            }
+            Resource::LaunchTemplate { scope, id } => {
+                let mut template = LaunchTemplate::clone(self.known_template(&scope, &id)?);
+                change(&mut template.tags)?;
+                self.put_launch_template(template);
+            }
+            Resource::CapacityProvider { scope, name } => {
+                let mut provider = AutoScalingProvider::clone(self.active_provider(&scope, &name)?);
+                change(&mut provider.tags)?;
+                self.put_capacity_provider(provider);
             }
             Resource::Task(arn) => {
                 let known = self.next.task(&arn).ok_or_else(|| Rejected::TaskNotFound(arn.clone()))?;

@@ -8,7 +8,7 @@ use crate::{
 };
 use model::{
     Attachment, ContainerInstance, ContainerInstanceArn, Desired, InstanceStatus, Phase, Resources, Scope, ServiceArn,
-    Stop, Task, TaskArn, TaskDefinitionStatus, TaskObservation, Timestamp, attachment,
+    Stop, Task, TaskArn, TaskDefinitionStatus, TaskObservation, Timestamp, attachment, task::MAX_WAITING,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,6 +21,11 @@ use std::{
 pub(super) enum Inactive {
     Refused,
     Used,
+}
+
+/// Whether a task is the next form of one that waits.
+fn is_next_of(task: &Task, known: &Task) -> bool {
+    known.waits() && !known.is_to_stop() && task.version == known.version + 1
 }
 
 impl Draft<'_> {
@@ -52,8 +57,9 @@ impl Draft<'_> {
         let mut left: BTreeMap<ContainerInstanceArn, Resources> = BTreeMap::new();
         let mut ids = BTreeSet::new();
         let mut addresses = BTreeSet::new();
+        let mut waiting = 0;
         for (index, task) in tasks.iter().enumerate() {
-            if !ids.insert(&task.arn) || self.next.task(&task.arn).is_some() {
+            if !ids.insert(&task.arn) || self.next.task(&task.arn).is_some_and(|known| !is_next_of(task, known)) {
                 return Err(Rejected::TaskExists(task.arn.clone()));
             }
             if task.stopped_at().is_some() {
@@ -75,7 +81,11 @@ impl Draft<'_> {
             if task.phase != Phase::Pending || task.desired != Desired::Running {
                 return Err(Rejected::TaskNotNew(task.arn.clone()));
             }
-            self.check_capacity_provider(&task.arn.cluster, task.capacity_provider)?;
+            self.check_capacity_provider(&task.arn.cluster, task.capacity_provider.as_ref())?;
+            if task.waits() {
+                waiting += 1;
+                self.check_waiting(task, waiting)?;
+            }
             match self.definition(&task.definition)?.status {
                 TaskDefinitionStatus::Active => {}
                 TaskDefinitionStatus::Inactive | TaskDefinitionStatus::DeleteInProgress
@@ -84,7 +94,12 @@ impl Draft<'_> {
                     return Err(Rejected::TaskDefinitionNotActive(task.definition.clone()));
                 }
             }
-            let instance = task.instance_arn();
+            let Some(instance) = task.instance_arn() else {
+                match task.waits() {
+                    true => continue,
+                    false => return Err(Rejected::TaskNotNew(task.arn.clone())),
+                }
+            };
             let row = self.known_instance(&instance)?;
             match row.instance.status {
                 InstanceStatus::Active => {}
@@ -98,6 +113,41 @@ impl Draft<'_> {
             left.take(&task.reservation);
         }
         Ok(())
+    }
+
+    /// Whether one more task may wait for room in its cluster, and somebody makes that.
+    fn check_waiting(&self, task: &Task, more: usize) -> Result<(), Rejected> {
+        let row = self.active_cluster(&task.arn.cluster)?;
+        if row.waiting().count() + more > MAX_WAITING {
+            return Err(Rejected::TooManyWaiting(task.arn.cluster.clone()));
+        }
+        match task.container_instance.is_none() && task.attachment.is_none() && task.capacity_provider.is_some() {
+            true => Ok(()),
+            false => Err(Rejected::TaskNotNew(task.arn.clone())),
+        }
+    }
+
+    /// Places tasks that waited for room: all or none.
+    pub(super) fn place_tasks(&mut self, tasks: Vec<Task>) -> Applied {
+        for task in &tasks {
+            let known = self.next.task(&task.arn).ok_or_else(|| Rejected::TaskNotFound(task.arn.clone()))?;
+            if !is_next_of(task, known) || task.waits() {
+                return Err(Rejected::TaskNotNew(task.arn.clone()));
+            }
+        }
+        // They were started when their definition was ACTIVE.
+        self.check_start(&tasks, Inactive::Used)?;
+        Ok(Outcome::Tasks(tasks.into_iter().map(|task| self.put_task(task)).collect()))
+    }
+
+    /// Asks a task to stop; one that no agent knows of has stopped with that. True if anything changed.
+    pub(super) fn ask_to_stop(task: &mut Task, why: Stop, at: Timestamp) -> bool {
+        let waits = task.waits();
+        let asked = task.request_stop(why.clone(), at);
+        if asked && waits {
+            task.end_without_node(why, at);
+        }
+        asked
     }
 
     /// Whether a task's interface can be what it says: starting tasks does not move their network's version.
@@ -122,8 +172,15 @@ impl Draft<'_> {
     pub(super) fn stop_task(&mut self, arn: &TaskArn, why: Stop, at: Timestamp) -> Applied {
         let known = self.next.task(arn).ok_or_else(|| Rejected::TaskNotFound(arn.clone()))?;
         let mut task = Task::clone(known);
-        let task = if task.request_stop(why, at) { self.put_task(task) } else { known.clone() };
-        Ok(Outcome::Task(task))
+        let before = known.clone();
+        if !Self::ask_to_stop(&mut task, why, at) {
+            return Ok(Outcome::Task(before));
+        }
+        let after = self.put_task(task);
+        if after.stopped_at().is_some() {
+            self.note_progress(&before, &after, at);
+        }
+        Ok(Outcome::Task(after))
     }
 
     pub(super) fn reclaim_spot(&mut self, tasks: &[TaskArn], why: &Stop, at: Timestamp) -> Outcome {
@@ -133,7 +190,7 @@ impl Draft<'_> {
             if !task.is_spot() || task.is_to_stop() || !task.request_stop(why.clone(), at) {
                 continue;
             }
-            if let Some(row) = self.next.instance(&task.instance_arn()) {
+            if let Some(row) = task.instance_arn().and_then(|arn| self.next.instance(&arn)) {
                 // Nobody is shown this, so its version stays.
                 let instance = ContainerInstance { reclaimed_at: Some(at), ..ContainerInstance::clone(&row.instance) };
                 self.put_instance(instance);
@@ -153,7 +210,7 @@ impl Draft<'_> {
         let mut unknown = Vec::new();
         for observation in seen {
             let task = self.next.task(&observation.task);
-            let Some(known) = task.filter(|task| task.instance_arn() == *instance) else {
+            let Some(known) = task.filter(|task| task.instance_arn().as_ref() == Some(instance)) else {
                 unknown.push(observation.task.clone());
                 continue;
             };

@@ -46,6 +46,10 @@ impl Share {
         };
         Self { live: task.holds_resources(), running, pending }
     }
+
+    fn on_instance(task: &Task) -> Self {
+        if task.container_instance.is_some() { Self::of(task) } else { Self::default() }
+    }
 }
 
 impl Snapshot {
@@ -107,16 +111,22 @@ impl Snapshot {
         let Some(cluster) = self.cluster_mut(&task.arn.cluster) else {
             return Err(orphan(&task.arn, &task.arn.cluster));
         };
-        let was = cluster.live.get(id).map_or(Share::default(), |before| Share::of(before));
+        let before = cluster.live.get(id);
+        let was = before.map_or(Share::default(), |before| Share::of(before));
+        // What it is to its instance: nothing as long as it waits for one.
+        let (was_on, is_on) =
+            (before.map_or(Share::default(), |before| Share::on_instance(before)), Share::on_instance(&task));
         if was != is {
             cluster.running = cluster.running + is.running - was.running;
             cluster.pending = cluster.pending + is.pending - was.pending;
-            let Some(row) = self.instance_mut(&task.instance_arn()) else {
-                return Err(orphan(&task.arn, &format!("container instance {}", task.container_instance)));
+        }
+        if let Some(arn) = task.instance_arn().filter(|_| was_on != is_on) {
+            let Some(row) = self.instance_mut(&arn) else {
+                return Err(orphan(&task.arn, &format!("container instance {}", arn.id)));
             };
-            row.running = row.running + is.running - was.running;
-            row.pending = row.pending + is.pending - was.pending;
-            match (was.live, is.live) {
+            row.running = row.running + is_on.running - was_on.running;
+            row.pending = row.pending + is_on.pending - was_on.pending;
+            match (was_on.live, is_on.live) {
                 (false, true) => row.hold(&task.reservation, &task.group),
                 (true, false) => row.release(&task.reservation, &task.group),
                 (true, true) | (false, false) => {}

@@ -8,6 +8,7 @@ mod derive;
 mod discovery;
 mod network;
 mod rows;
+mod scaling;
 mod services;
 mod tasks;
 mod vault;

@@ -4,9 +4,10 @@ use super::{Id, Order, ServiceRow, TaskFilter, TaskTable};
 use crate::command::IdempotencyToken;
 use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
 use model::{
-    AccountSetting, Activation, Cluster, ClusterName, ContainerInstance, ContainerInstanceId, Family, InstanceStatus,
-    Machine, Port, Reservation, Resources, ServiceName, SettingName, Task, TaskArn, TaskDefinition,
-    TaskDefinitionStatus, Timestamp, discovery::Discovery, network::Network, vault::Vault,
+    AccountSetting, Activation, AutoScalingGroup, AutoScalingProvider, Cluster, ClusterName, ContainerInstance,
+    ContainerInstanceId, Family, InstanceStatus, LaunchTemplate, Machine, Port, Reservation, Resources, ServiceName,
+    SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionStatus, Timestamp, discovery::Discovery,
+    network::Network, vault::Vault,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -22,6 +23,12 @@ pub struct ScopeRow {
     pub(crate) families: OrdMap<Family, Arc<FamilyRow>>,
     pub(crate) machines: OrdMap<String, Arc<Machine>>,
     pub(crate) activations: OrdMap<String, Arc<Activation>>,
+    /// By id.
+    pub(crate) launch_templates: OrdMap<String, Arc<LaunchTemplate>>,
+    /// By name.
+    pub(crate) scaling_groups: OrdMap<String, Arc<AutoScalingGroup>>,
+    /// By name; of Auto Scaling groups, deleted ones too.
+    pub(crate) capacity_providers: OrdMap<Arc<str>, Arc<AutoScalingProvider>>,
     pub(crate) settings: OrdMap<(SettingName, Option<String>), Arc<AccountSetting>>,
     /// By operation and token.
     pub(crate) tokens: OrdMap<(String, String), Arc<TokenRecord>>,
@@ -124,6 +131,11 @@ impl ClusterRow {
     /// Its tasks that hold something, by id.
     pub fn live(&self) -> impl Iterator<Item = &Arc<Task>> {
         self.live.iter()
+    }
+
+    /// Its tasks that wait until an instance has room for them, by id.
+    pub fn waiting(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.live.waiting()
     }
 
     /// How many tasks of the cluster hold something.

@@ -68,7 +68,7 @@ impl TaskFilter {
         };
         desired
             && self.family.as_ref().is_none_or(|f| *f == task.definition.family)
-            && self.container_instance.as_ref().is_none_or(|i| *i == task.container_instance)
+            && (self.container_instance.is_none() || self.container_instance == task.container_instance)
             && self.started_by.as_ref().is_none_or(|s| task.started_by.as_deref() == Some(s))
             && self.group.as_ref().is_none_or(|g| **g == *task.group)
             && self.launch_type.is_none_or(|l| l == task.launch_type)
@@ -103,9 +103,14 @@ fn fingerprint(facet: Facet, text: &str) -> u64 {
     text.bytes().fold(step(0xcbf2_9ce4_8422_2325, facet as u8), step)
 }
 
+/// Of tasks that wait for room all the same, by which they are found.
+fn of_instance(task: &Task) -> u64 {
+    fingerprint(Facet::Instance, task.container_instance.as_ref().map_or("", |id| id.as_str()))
+}
+
 fn facets(task: &Task) -> impl Iterator<Item = u64> {
     let family = fingerprint(Facet::Family, task.definition.family.as_str());
-    let instance = fingerprint(Facet::Instance, task.container_instance.as_str());
+    let instance = of_instance(task);
     let group = fingerprint(Facet::Group, &task.group);
     let started_by = task.started_by.as_deref().map(|s| fingerprint(Facet::StartedBy, s));
     [family, instance, group].into_iter().chain(started_by)
@@ -149,7 +154,8 @@ impl TaskTable {
         self.tasks.values()
     }
 
-    /// Adds a task, or replaces one by a later form of itself: what it can be filtered by never changes.
+    /// Adds a task, or replaces one by a later form of itself: what it can be filtered by never changes, but for the instance of
+    /// one that waited for room.
     pub(crate) fn put(&mut self, id: Id, task: Arc<Task>) {
         if is_stopping(&task) {
             self.stopping.insert(id);
@@ -157,7 +163,12 @@ impl TaskTable {
             self.stopping.remove(&id);
         }
         if let Some(slot) = self.tasks.get_mut(&id) {
+            let (was, is) = (of_instance(slot), of_instance(&task));
             *slot = task;
+            if was != is {
+                self.facets.remove(&(was, id));
+                self.facets.insert((is, id));
+            }
             return;
         }
         for facet in facets(&task) {
@@ -191,7 +202,13 @@ impl TaskTable {
     pub(crate) fn on_instance(&self, instance: &ContainerInstanceId) -> impl Iterator<Item = &Arc<Task>> + use<'_> {
         let instance = instance.clone();
         let all = self.under(fingerprint(Facet::Instance, instance.as_str()), None);
-        all.map(|(_, task)| task).filter(move |task| task.container_instance == instance)
+        all.map(|(_, task)| task).filter(move |task| task.container_instance.as_ref() == Some(&instance))
+    }
+
+    /// The tasks that wait for an instance, by id.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Arc<Task>> {
+        let all = self.under(fingerprint(Facet::Instance, ""), None);
+        all.map(|(_, task)| task).filter(|task| task.waits())
     }
 
     fn under(&self, facet: u64, after: Option<Id>) -> impl Iterator<Item = (Id, &Arc<Task>)> {

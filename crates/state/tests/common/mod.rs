@@ -117,7 +117,8 @@ pub fn task(cluster: &str, number: u64, on: u64, definition: TaskDefinitionArn, 
         arn,
         group: format!("family:{}", definition.family).into(),
         definition,
-        container_instance: instance_arn(cluster, on).id,
+        container_instance: Some(instance_arn(cluster, on).id),
+        waiting: None,
         availability_zone: Some("eu-central-1a".into()),
         launch_type: LaunchType::Ec2,
         capacity_provider: None,
@@ -186,6 +187,7 @@ pub fn machine(number: u64, last_octet: u8) -> Machine {
         launched_at: Timestamp(1),
         client_token: None,
         launch_index: 0,
+        group: None,
         tags: Tags::default(),
     }
 }

@@ -127,7 +127,7 @@ impl World {
         let service = plan.service.as_ref().unwrap_or(&self.service);
         let stopped = |task: &Task| plan.stops.iter().any(|stop| stop.task == task.arn);
         let home = |task: &Task| {
-            let instance = &self.ground.0[&task.container_instance];
+            let instance = &self.ground.0[task.container_instance.as_ref().unwrap()];
             match instance.state {
                 Some(InstanceState::Active) => instance.fits,
                 Some(InstanceState::Unreachable { .. }) => true,

@@ -314,7 +314,7 @@ fn render(caller: &Caller, snapshot: &Snapshot, all: &Network, interface: &Inter
     let account = interface.scope.account.to_string();
     // AWS: of Fargate's instances nothing is shown.
     let instance = task.filter(|task| task.launch_type != LaunchType::Fargate).and_then(|task| {
-        let arn = task.instance_arn();
+        let arn = task.instance_arn()?;
         snapshot.instance(&arn)?.instance.ec2_instance_id.clone()
     });
     let attachment = interface.is_managed().then(|| aws::NetworkInterfaceAttachment {

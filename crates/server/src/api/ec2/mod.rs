@@ -6,6 +6,7 @@ mod filter;
 pub(crate) mod gateways;
 mod instances;
 pub(crate) mod interfaces;
+pub(crate) mod launch_templates;
 pub(super) mod network;
 mod regions;
 pub(crate) mod route_tables;
@@ -19,7 +20,8 @@ mod types;
 mod user_data;
 pub(crate) mod vpcs;
 
-pub(crate) use network::change as change_network;
+pub(crate) use network::{change as change_network, of_scope as network_of};
+pub(crate) use run::{DEFAULT_TYPE, MAX_LAUNCH};
 
 use super::{
     ApiError, answer,
@@ -84,6 +86,7 @@ pub(crate) async fn dispatch(ctx: &Context, caller: &Caller, operation: &str, in
         "CreateTags" => answer(tags::create(ctx, caller, read(input)?).await),
         "DeleteTags" => answer(tags::delete(ctx, caller, read(input)?).await),
         "DescribeTags" => answer(tags::describe(ctx, caller, &read(input)?)),
+        other if is_of(launch_templates::HONOURED, other) => templates(ctx, caller, other, input).await,
         other if is_of_groups(other) => groups(ctx, caller, other, input).await,
         other if is_of_gateways(other) => ways(ctx, caller, other, input).await,
         other => places(ctx, caller, other, input).await,
@@ -151,6 +154,18 @@ async fn ways(ctx: &Context, caller: &Caller, operation: &str, input: Value) -> 
         "CreateNatGateway" => answer(gateways::create_nat(ctx, caller, read(input)?).await),
         "DeleteNatGateway" => answer(gateways::delete_nat(ctx, caller, read(input)?).await),
         "DescribeNatGateways" => answer(gateways::describe_nat(ctx, caller, &read(input)?)),
+        other => Err(no_arm(other)),
+    }
+}
+
+/// Launch templates.
+async fn templates(ctx: &Context, caller: &Caller, operation: &str, input: Value) -> Result<Value, ApiError> {
+    match operation {
+        "CreateLaunchTemplate" => answer(launch_templates::create(ctx, caller, read(input)?).await),
+        "CreateLaunchTemplateVersion" => answer(launch_templates::create_version(ctx, caller, read(input)?).await),
+        "DeleteLaunchTemplate" => answer(launch_templates::delete(ctx, caller, read(input)?).await),
+        "DescribeLaunchTemplates" => answer(launch_templates::describe(ctx, caller, &read(input)?)),
+        "DescribeLaunchTemplateVersions" => answer(launch_templates::describe_versions(ctx, caller, &read(input)?)),
         other => Err(no_arm(other)),
     }
 }

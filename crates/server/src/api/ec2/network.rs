@@ -3,14 +3,15 @@
 //! A change is decided on a snapshot and committed as one command, which the store refuses if the network has moved meanwhile;
 //! then it is decided anew, a bounded number of times.
 
-use super::{default_vpc, invalid};
+use super::invalid;
 use crate::{
     api::{ApiError, paging::Pages},
     context::{Caller, Context},
 };
 use model::{
-    MachineState,
+    MachineState, Scope,
     network::{Edit, Network, Refusal, SubnetId},
+    vpc::DefaultVpc,
 };
 use state::{Command, CommitError, NetworkChange, Rejected, Snapshot};
 use std::sync::Arc;
@@ -23,9 +24,14 @@ pub(super) const MAX_PAGE: usize = 1000;
 
 /// The caller's network: as it is stored, or the default VPC alone while nobody has changed anything.
 pub(crate) fn seen(ctx: &Context, caller: &Caller, snapshot: &Snapshot) -> Network {
-    match snapshot.network(&caller.scope) {
+    of_scope(ctx, &caller.scope, snapshot)
+}
+
+/// The same of a scope.
+pub(crate) fn of_scope(ctx: &Context, scope: &Scope, snapshot: &Snapshot) -> Network {
+    match snapshot.network(scope) {
         Some(network) => Network::clone(network),
-        None => default_vpc(ctx, caller).network(&caller.scope),
+        None => DefaultVpc::of(scope, ctx.config.vpc_cidr).network(scope),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     context::{Caller, Context},
 };
 use model::{
-    Machine, MachineState, MetadataOptions, Tags, instance_type,
+    Machine, MachineState, MetadataOptions, Scope, Tags, instance_type,
     network::{Network, Refusal, SecurityGroupId, Subnet, SubnetId, cidr},
 };
 use shapes::ec2 as aws;
@@ -22,23 +22,23 @@ use std::{
 };
 
 /// Local instances of one call: more than any one host holds, and few enough for one command.
-pub(super) const MAX_LAUNCH: usize = 100;
+pub(crate) const MAX_LAUNCH: usize = 100;
 /// Source: `InstanceMetadataOptionsRequest$HttpPutResponseHopLimit`.
 const MOST_HOPS: u8 = 64;
 /// How often addresses are chosen anew when another call took one of them.
 const TRIES: usize = 8;
 /// The type of a request that names none. AWS's is m1.small, which is no longer to be had.
-const DEFAULT_TYPE: &str = "t3.micro";
+pub(crate) const DEFAULT_TYPE: &str = "t3.micro";
 /// The image of a request that names none. Every local instance runs on the host's own system.
 const DEFAULT_IMAGE: &str = "ami-0ec50000000000000";
 
 /// A request, parsed.
-struct Launch {
+pub(super) struct Launch {
     count: usize,
     /// Its subnets are taken in turn, the emptiest first.
     subnets: Vec<Arc<Subnet>>,
     /// What all of its instances have in common; id, place and address are still to be chosen.
-    like: Machine,
+    pub(super) like: Machine,
 }
 
 pub(super) async fn run(
@@ -51,7 +51,7 @@ pub(super) async fn run(
                     attach machines with `longshore agent`.";
         return Err(ApiError::new("UnsupportedOperation", text));
     }
-    let launch = Launch::parse(ctx, caller, request)?;
+    let launch = Launch::parse(ctx, &caller.scope, &network::now(ctx, caller), request)?;
     for _ in 0..TRIES {
         let snapshot = ctx.store.snapshot();
         let machines = launch.machines(ctx, &snapshot, &network::seen(ctx, caller, &snapshot))?;
@@ -77,22 +77,26 @@ pub(super) async fn run(
 }
 
 impl Launch {
-    fn parse(ctx: &Context, caller: &Caller, request: aws::RunInstancesRequest) -> Result<Self, ApiError> {
+    pub(super) fn parse(
+        ctx: &Context,
+        scope: &Scope,
+        all: &Network,
+        request: aws::RunInstancesRequest,
+    ) -> Result<Self, ApiError> {
         let count = count(request.min_count, request.max_count)?;
         let set = |text: Option<String>| text.filter(|text| !text.is_empty());
         let instance_type = set(request.instance_type).unwrap_or_else(|| DEFAULT_TYPE.to_owned());
         if instance_type::find(&instance_type).is_none() {
             return Err(invalid(format!("Invalid value '{instance_type}' for InstanceType.")));
         }
-        let all = network::now(ctx, caller);
-        check_groups(&all, request.security_group_ids.as_deref(), request.security_groups.as_deref())?;
+        check_groups(all, request.security_group_ids.as_deref(), request.security_groups.as_deref())?;
         let zone = set(request.placement.and_then(|placement| placement.availability_zone));
-        let subnets = subnets(&all, ctx.config.vpc_cidr, set(request.subnet_id), zone)?;
+        let subnets = subnets(all, ctx.config.vpc_cidr, set(request.subnet_id), zone)?;
         let data = user_data::decode(request.user_data.as_deref())?;
         let hex = ctx.effects.hex32();
         let now = ctx.effects.now();
         let like = Machine {
-            scope: caller.scope.clone(),
+            scope: scope.clone(),
             id: String::new(),
             reservation_id: format!("r-{}", &hex[..17]),
             instance_type,
@@ -113,13 +117,14 @@ impl Launch {
             launched_at: now,
             client_token: set(request.client_token),
             launch_index: 0,
+            group: None,
             tags: own_tags(request.tag_specifications.unwrap_or_default())?,
         };
         Ok(Self { count, subnets, like })
     }
 
     /// The machines, each with a place and an address that are free in `snapshot`.
-    fn machines(&self, ctx: &Context, snapshot: &Snapshot, all: &Network) -> Result<Vec<Machine>, ApiError> {
+    pub(super) fn machines(&self, ctx: &Context, snapshot: &Snapshot, all: &Network) -> Result<Vec<Machine>, ApiError> {
         let mut in_zone: BTreeMap<&str, usize> = BTreeMap::new();
         for subnet in &self.subnets {
             let here = snapshot.machines(&self.like.scope, None);

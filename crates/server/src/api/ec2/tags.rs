@@ -1,6 +1,6 @@
 //! Tags of everything that EC2 knows: instances, and all of the network.
 
-use super::{filter, instances, invalid, network};
+use super::{filter, instances, invalid, launch_templates, network};
 use crate::{
     api::{
         ApiError,
@@ -14,7 +14,7 @@ use model::{
     tags::InvalidTags,
 };
 use shapes::ec2 as aws;
-use state::{Command, Resource};
+use state::{Command, Resource, Snapshot};
 use wire::NoOutput;
 
 pub(crate) const HONOURED: &[Row] = &[
@@ -85,15 +85,29 @@ pub(super) async fn delete(
     };
     let machines = apply(ctx, caller, request.resources, &change).await?;
     for resource in machines {
-        let Resource::Machine { scope, id } = &resource else { continue };
-        let known = ctx.store.snapshot().machine(scope, id).map(|machine| machine.tags.clone()).unwrap_or_default();
+        let snapshot = ctx.store.snapshot();
+        let known = tags_of(&snapshot, &resource).cloned().unwrap_or_default();
         let keys = known.0.into_iter().filter(|(key, value)| goes(key, value)).map(|(key, _)| key).collect();
         ctx.store.commit(Command::UntagResource { resource, keys }).await?;
     }
     Ok(NoOutput {})
 }
 
-/// Changes the tags of what is the network's; answers the instances, of which each is changed by itself.
+/// The tags of what is no part of the network.
+fn tags_of<'a>(snapshot: &'a Snapshot, resource: &Resource) -> Option<&'a Tags> {
+    match resource {
+        Resource::Machine { scope, id } => snapshot.machine(scope, id).map(|machine| &machine.tags),
+        Resource::LaunchTemplate { scope, id } => snapshot.launch_template(scope, id).map(|template| &template.tags),
+        Resource::Cluster(_)
+        | Resource::TaskDefinition(_)
+        | Resource::ContainerInstance(_)
+        | Resource::Task(_)
+        | Resource::Service(_)
+        | Resource::CapacityProvider { .. } => None,
+    }
+}
+
+/// Changes the tags of what is the network's; answers instances and launch templates, of which each is changed by itself.
 async fn apply(
     ctx: &Context,
     caller: &Caller,
@@ -107,19 +121,27 @@ async fn apply(
     if resources.len() > MAX_RESOURCES {
         return Err(invalid(format!("One call changes the tags of up to {MAX_RESOURCES} resources.")));
     }
-    let (instances, parts): (Vec<_>, Vec<_>) = resources.into_iter().partition(|id| id.starts_with("i-"));
+    let (instances, others): (Vec<_>, Vec<_>) = resources.into_iter().partition(|id| id.starts_with("i-"));
+    let (templates, parts): (Vec<_>, Vec<_>) = others.into_iter().partition(|id| id.starts_with("lt-"));
     if let Some(id) = parts.iter().find(|id| !is_network_id(id)) {
         return Err(ApiError::new("InvalidID", format!("The ID '{id}' is not valid")));
     }
-    let machines = instances::find(&ctx.store.snapshot(), caller, &instances)?;
-    for machine in &machines {
-        change(&mut machine.tags.clone()).map_err(Refusal::Tags)?;
+    let snapshot = ctx.store.snapshot();
+    instances::find(&snapshot, caller, &instances)?;
+    for id in &templates {
+        launch_templates::find(&snapshot, &caller.scope, Some(id), None)?;
+    }
+    let scope = || caller.scope.clone();
+    let instances = instances.into_iter().map(|id| Resource::Machine { scope: scope(), id });
+    let templates = templates.into_iter().map(|id| Resource::LaunchTemplate { scope: scope(), id });
+    let own: Vec<Resource> = instances.chain(templates).collect();
+    for resource in &own {
+        change(&mut tags_of(&snapshot, resource).cloned().unwrap_or_default()).map_err(Refusal::Tags)?;
     }
     if !parts.is_empty() {
         network::change(ctx, caller, |edit| parts.iter().try_for_each(|id| edit.change_tags(id, change))).await?;
     }
-    let resource = |id| Resource::Machine { scope: caller.scope.clone(), id };
-    Ok(instances.into_iter().map(resource).collect())
+    Ok(own)
 }
 
 /// One tag of one resource.
@@ -148,15 +170,19 @@ pub(super) fn describe(
     };
     let machines = snapshot.machines(&caller.scope, None).flat_map(|m| of(&m.id, "instance", &m.tags));
     let parts = all.tagged().flat_map(|tagged| of(tagged.id, tagged.kind, tagged.tags));
+    let templates = snapshot.launch_templates(&caller.scope).flat_map(|lt| of(&lt.id, "launch-template", &lt.tags));
     let names = &["key", "value", "resource-id", "resource-type", "tag:*"];
-    let kept = filter::select(machines.chain(parts), request.filters.as_deref(), names, |tag, filter| match filter {
-        "key" => vec![tag.key.clone()],
-        "value" => vec![tag.value.clone()],
-        "resource-id" => vec![tag.id.clone()],
-        "resource-type" => vec![tag.kind.to_owned()],
-        named if named.strip_prefix("tag:") == Some(&tag.key) => vec![tag.value.clone()],
-        _ => Vec::new(),
-    })?;
+    let kept =
+        filter::select(machines.chain(parts).chain(templates), request.filters.as_deref(), names, |tag, filter| {
+            match filter {
+                "key" => vec![tag.key.clone()],
+                "value" => vec![tag.value.clone()],
+                "resource-id" => vec![tag.id.clone()],
+                "resource-type" => vec![tag.kind.to_owned()],
+                named if named.strip_prefix("tag:") == Some(&tag.key) => vec![tag.value.clone()],
+                _ => Vec::new(),
+            }
+        })?;
     let place = |tag: &Shown| format!("{}/{}", tag.id, tag.key);
     let token = request.next_token.as_deref();
     let (shown, next_token) = network::page("DescribeTags", caller, request.max_results, token, kept, place)?;

@@ -145,6 +145,7 @@ fn find<'a>(
 
 async fn observe(ctx: &Context, task: &Task, seen: TaskObservation) -> Result<(), ApiError> {
     let instance = task.instance_arn();
+    let instance = instance.ok_or_else(|| ApiError::invalid("The referenced task is on no container instance."))?;
     ctx.store.commit(Command::Observe { instance, seen: vec![seen], at: ctx.effects.now() }).await?;
     Ok(())
 }

@@ -1,14 +1,12 @@
-//! Capacity providers: FARGATE and FARGATE_SPOT, which are always there, and the strategies that requests make of them.
-//!
-//! Those of Auto Scaling groups and of managed instances would need services that we lack; the operations that make, change and
-//! delete them are refused by name.
+//! Capacity providers as they are described, and the strategies that requests make of them. FARGATE and FARGATE_SPOT are always
+//! there; those of Auto Scaling groups are made by `auto_scaling_providers`.
 
-use super::{fargate, include, missing, resolve};
+use super::{auto_scaling_providers, fargate, include, missing, resolve};
 use crate::api::{
     ApiError,
     error::NOT_ASSOCIATED,
     honoured::{Row, row},
-    paging::{Pages, invalid_token, limit},
+    paging::{Pages, limit},
 };
 use crate::context::{Caller, Context};
 use model::{
@@ -16,7 +14,7 @@ use model::{
     MAX_CAPACITY_PROVIDERS, RevisionSpec, Scope,
 };
 use shapes::ecs as aws;
-use state::Snapshot;
+use state::{InstanceRow, Snapshot};
 
 pub(crate) const HONOURED: &[Row] =
     &[row("DescribeCapacityProviders", &["capacityProviders", "cluster", "include", "maxResults", "nextToken"])];
@@ -26,7 +24,7 @@ const MAX_LISTED: usize = 10;
 /// Providers of one request. Source: the model's documentation.
 const MAX_DESCRIBED: usize = 100;
 
-const NOT_FOUND: &str =
+pub(super) const NOT_FOUND: &str =
     "The specified capacity provider was not found. Specify a valid capacity provider and try again.";
 const BOTH: &str =
     "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.";
@@ -45,9 +43,7 @@ pub(crate) fn describe(
     }
     let pages = Pages::of("DescribeCapacityProviders", &caller.scope);
     let after = pages.cursor(request.next_token.as_deref())?;
-    let after = after.map(|name| CapacityProvider::parse(&name).ok_or_else(invalid_token)).transpose()?;
-    // AWS: the two carry no tags of their own.
-    let _ = include(request.include);
+    let with_tags = include(request.include).iter().any(|one| one == "TAGS");
     let snapshot = ctx.store.snapshot();
     let of_cluster = match request.cluster.as_deref().filter(|cluster| !cluster.is_empty()) {
         None => None,
@@ -59,31 +55,39 @@ pub(crate) fn describe(
         |provider: &CapacityProvider| of_cluster.is_none_or(|cluster| cluster.capacity_providers.contains(provider));
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for name in &named {
-        match by_name(&caller.scope, name).filter(is_meant) {
+        // AWS: one that was deleted is still described by its name.
+        match by_name(&snapshot, &caller.scope, name).filter(is_meant) {
             Some(provider) => found.push(provider),
             None if name.starts_with("arn:") => failures.push(missing(name)),
             None => failures.push(missing(arn(&caller.scope, name))),
         }
     }
     if named.is_empty() {
-        found.extend(CapacityProvider::ALL.into_iter().filter(is_meant));
+        let active = snapshot.capacity_providers(&caller.scope).filter(|one| !one.deleted);
+        let all = CapacityProvider::FARGATE.into_iter().chain(active.map(|one| one.provider()));
+        found.extend(all.filter(is_meant));
     }
     found.sort();
     found.dedup();
-    let rest = found.into_iter().filter(|provider| after.is_none_or(|after| *provider > after));
+    let after = after.as_deref().map(CapacityProvider::named);
+    let rest = found.into_iter().filter(|provider| after.as_ref().is_none_or(|after| provider > after));
     let (page, next_token) = pages.cut(rest, limit, |provider| provider.as_str().to_owned());
-    let page = page.into_iter().map(|provider| render(&caller.scope, provider)).collect();
+    let page = page.iter().map(|provider| render(&snapshot, &caller.scope, provider, with_tags)).collect();
     Ok(aws::DescribeCapacityProvidersResponse { capacity_providers: Some(page), failures: Some(failures), next_token })
 }
 
-fn render(scope: &Scope, provider: CapacityProvider) -> aws::CapacityProvider {
-    aws::CapacityProvider {
-        capacity_provider_arn: Some(arn(scope, provider.as_str())),
-        name: Some(provider.as_str().to_owned()),
-        status: Some("ACTIVE".to_owned()),
-        r#type: Some(provider.as_str().to_owned()),
-        tags: Some(Vec::new()),
-        ..aws::CapacityProvider::default()
+fn render(snapshot: &Snapshot, scope: &Scope, provider: &CapacityProvider, with_tags: bool) -> aws::CapacityProvider {
+    match snapshot.capacity_provider(scope, provider.as_str()) {
+        Some(known) => auto_scaling_providers::render(known, with_tags),
+        // AWS: Fargate's carry no tags of their own.
+        None => aws::CapacityProvider {
+            capacity_provider_arn: Some(arn(scope, provider.as_str())),
+            name: Some(provider.as_str().to_owned()),
+            status: Some("ACTIVE".to_owned()),
+            r#type: Some(provider.as_str().to_owned()),
+            tags: Some(Vec::new()),
+            ..aws::CapacityProvider::default()
+        },
     }
 }
 
@@ -91,9 +95,15 @@ fn arn(scope: &Scope, name: &str) -> String {
     format!("arn:aws:ecs:{}:{}:capacity-provider/{name}", scope.region, scope.account)
 }
 
-/// The provider of a name or an ARN of that scope.
-fn by_name(scope: &Scope, name: &str) -> Option<CapacityProvider> {
-    CapacityProvider::ALL.into_iter().find(|known| known.as_str() == name || arn(scope, known.as_str()) == name)
+/// The name that a name or an ARN of that scope says.
+pub(super) fn bare_name<'a>(scope: &Scope, given: &'a str) -> &'a str {
+    given.strip_prefix(arn(scope, "").as_str()).unwrap_or(given)
+}
+
+/// The provider of a name or an ARN of that scope, deleted ones too.
+fn by_name(snapshot: &Snapshot, scope: &Scope, given: &str) -> Option<CapacityProvider> {
+    let provider = CapacityProvider::named(bare_name(scope, given));
+    (provider.is_fargate() || snapshot.capacity_provider(scope, provider.as_str()).is_some()).then_some(provider)
 }
 
 fn row_of<'a>(snapshot: &'a Snapshot, cluster: &ClusterArn) -> Result<&'a std::sync::Arc<Cluster>, ApiError> {
@@ -101,13 +111,17 @@ fn row_of<'a>(snapshot: &'a Snapshot, cluster: &ClusterArn) -> Result<&'a std::s
 }
 
 /// The providers that a cluster is to have.
-pub(super) fn providers(scope: &Scope, given: &[String]) -> Result<Vec<CapacityProvider>, ApiError> {
+pub(super) fn providers(
+    snapshot: &Snapshot,
+    scope: &Scope,
+    given: &[String],
+) -> Result<Vec<CapacityProvider>, ApiError> {
     if given.len() > MAX_CAPACITY_PROVIDERS {
         return Err(ApiError::invalid("A cluster can have a maximum of 20 capacity providers."));
     }
     let mut providers = Vec::new();
     for name in given {
-        let provider = by_name(scope, name).ok_or_else(|| ApiError::invalid(NOT_FOUND))?;
+        let provider = by_name(snapshot, scope, name).ok_or_else(|| ApiError::invalid(NOT_FOUND))?;
         if !providers.contains(&provider) {
             providers.push(provider);
         }
@@ -120,12 +134,11 @@ pub(super) fn strategy(given: &[aws::CapacityProviderStrategyItem]) -> Result<Ca
     // The model's own ranges have been looked at; an absent number is 0.
     let number = |given: Option<i32>| given.and_then(|given| u32::try_from(given).ok()).unwrap_or(0);
     let items = given.iter().map(|item| {
-        let provider = CapacityProvider::parse(item.capacity_provider.as_deref().unwrap_or_default());
-        let provider = provider.ok_or_else(|| ApiError::invalid(NOT_ASSOCIATED))?;
-        Ok(CapacityProviderStrategyItem { provider, base: number(item.base), weight: number(item.weight) })
+        // Whether there is one of that name, the cluster says that it is asked of.
+        let provider = CapacityProvider::named(item.capacity_provider.as_deref().unwrap_or_default());
+        CapacityProviderStrategyItem { provider, base: number(item.base), weight: number(item.weight) }
     });
-    let items = items.collect::<Result<Vec<_>, ApiError>>()?;
-    CapacityProviderStrategy::new(items).map_err(|error| ApiError::invalid(error.to_string()))
+    CapacityProviderStrategy::new(items.collect()).map_err(|error| ApiError::invalid(error.to_string()))
 }
 
 pub(super) fn rendered(strategy: &CapacityProviderStrategy) -> Vec<aws::CapacityProviderStrategyItem> {
@@ -136,6 +149,20 @@ pub(super) fn rendered(strategy: &CapacityProviderStrategy) -> Vec<aws::Capacity
         base: number(item.base),
     };
     strategy.items().iter().map(item).collect()
+}
+
+/// Whether an instance is one whose room a provider's tasks take. Which of Fargate's are, the pool says.
+pub(crate) fn is_of(snapshot: &Snapshot, row: &InstanceRow, provider: Option<&CapacityProvider>) -> bool {
+    match provider {
+        Some(CapacityProvider::AutoScaling(_)) => snapshot.provider_of(&row.instance).as_ref() == provider,
+        Some(CapacityProvider::Fargate | CapacityProvider::FargateSpot) | None => true,
+    }
+}
+
+/// Whether tasks of a provider wait where it has no room, because more instances come for them.
+pub(crate) fn makes_room(snapshot: &Snapshot, scope: &Scope, provider: Option<&CapacityProvider>) -> bool {
+    let known = provider.and_then(|provider| snapshot.capacity_provider(scope, provider.as_str()));
+    known.is_some_and(|known| known.scaling().is_some())
 }
 
 /// What is shown of where tasks go: AWS shows a strategy or a launch type, as one of them was asked for.
@@ -198,6 +225,7 @@ impl Asked {
         if strategy.items().iter().any(|item| !cluster.capacity_providers.contains(&item.provider)) {
             return Err(ApiError::invalid(NOT_ASSOCIATED));
         }
-        Ok((LaunchType::Fargate, strategy.clone()))
+        let launch = if strategy.is_fargate() { LaunchType::Fargate } else { LaunchType::Ec2 };
+        Ok((launch, strategy.clone()))
     }
 }

@@ -1,6 +1,6 @@
 //! Clusters: create, describe, list, update, delete.
 
-use super::{capacity_providers, include, preference, resolve, tags};
+use super::{auto_scaling_providers, capacity_providers, include, preference, resolve, tags};
 use crate::api::ApiError;
 use crate::api::error::NOT_ASSOCIATED;
 use crate::api::honoured::{Row, row};
@@ -56,7 +56,8 @@ pub(crate) async fn create(
     let chosen = super::account_settings::effective(&ctx.store.snapshot(), caller, SettingName::ContainerInsights);
     settings.entry(CONTAINER_INSIGHTS.to_owned()).or_insert(chosen);
     let given = (request.capacity_providers, request.default_capacity_provider_strategy);
-    let (providers, default_strategy) = capacity(caller, given.0.as_deref(), given.1.as_deref())?;
+    let (providers, default_strategy) =
+        capacity(&ctx.store.snapshot(), caller, given.0.as_deref(), given.1.as_deref())?;
     let cluster = Cluster {
         arn,
         status: ClusterStatus::Active,
@@ -163,7 +164,8 @@ pub(crate) async fn put_capacity_providers(
 ) -> Result<aws::PutClusterCapacityProvidersResponse, ApiError> {
     let arn = resolve::cluster_arn(&caller.scope, request.cluster.as_deref())?;
     let given = (request.capacity_providers, request.default_capacity_provider_strategy);
-    let (providers, default_strategy) = capacity(caller, given.0.as_deref(), given.1.as_deref())?;
+    let (providers, default_strategy) =
+        capacity(&ctx.store.snapshot(), caller, given.0.as_deref(), given.1.as_deref())?;
     let command = Command::PutClusterCapacityProviders { arn, providers, default_strategy };
     let committed = ctx.store.commit(command).await?;
     Ok(aws::PutClusterCapacityProvidersResponse { cluster: Some(answer(&committed)?) })
@@ -171,11 +173,12 @@ pub(crate) async fn put_capacity_providers(
 
 /// The providers of a cluster, and its default strategy, which is of no others.
 fn capacity(
+    snapshot: &Snapshot,
     caller: &Caller,
     providers: Option<&[String]>,
     strategy: Option<&[aws::CapacityProviderStrategyItem]>,
 ) -> Result<(Vec<CapacityProvider>, CapacityProviderStrategy), ApiError> {
-    let providers = capacity_providers::providers(&caller.scope, providers.unwrap_or_default())?;
+    let providers = capacity_providers::providers(snapshot, &caller.scope, providers.unwrap_or_default())?;
     let strategy = capacity_providers::strategy(strategy.unwrap_or_default())?;
     if strategy.items().iter().any(|item| !providers.contains(&item.provider)) {
         return Err(ApiError::invalid(NOT_ASSOCIATED));
@@ -277,6 +280,7 @@ fn render(snapshot: &Snapshot, row: &ClusterRow, shown: Shown) -> aws::Cluster {
         ClusterStatus::Active => "ACTIVE",
         ClusterStatus::Inactive => "INACTIVE",
     };
+    let attached = auto_scaling_providers::attachments(snapshot, cluster);
     aws::Cluster {
         cluster_arn: Some(cluster.arn.to_string()),
         cluster_name: Some(cluster.arn.name.to_string()),
@@ -292,9 +296,8 @@ fn render(snapshot: &Snapshot, row: &ClusterRow, shown: Shown) -> aws::Cluster {
         default_capacity_provider_strategy: Some(capacity_providers::rendered(
             &cluster.default_capacity_provider_strategy,
         )),
-        // What is attached to a cluster for its providers is of Auto Scaling groups; these two need nothing.
-        attachments: shown.attachments.then(Vec::new),
-        attachments_status: None,
+        attachments_status: (!attached.is_empty()).then(|| "UPDATE_COMPLETE".to_owned()),
+        attachments: shown.attachments.then_some(attached),
         configuration: None,
         service_connect_defaults: cluster
             .connect_namespace

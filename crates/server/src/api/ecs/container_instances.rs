@@ -64,7 +64,7 @@ pub(super) fn answer(committed: &Committed) -> Result<aws::ContainerInstance, Ap
         return Err(ApiError::server("the state answered with something else than the container instance"));
     };
     let row = committed.snapshot.instance(&instance.arn);
-    row.map(|row| render(row, Shown { tags: true, health: false })).ok_or_else(|| ApiError::server("a lost instance"))
+    row.map(|row| rendered(&committed.snapshot, row)).ok_or_else(|| ApiError::server("a lost instance"))
 }
 
 pub(crate) fn describe(
@@ -89,7 +89,7 @@ pub(crate) fn describe(
     let (mut instances, mut failures) = (Vec::new(), Vec::new());
     for name in named {
         match resolve::container_instance_arn(&cluster, &name).and_then(|arn| snapshot.instance(&arn)) {
-            Some(row) => instances.push(render(row, shown)),
+            Some(row) => instances.push(render(&snapshot, row, shown)),
             None => failures.push(missing_named(&cluster, "container-instance", &name)),
         }
     }
@@ -189,11 +189,11 @@ pub(super) struct Shown {
 }
 
 /// An instance with all that a description can show of it.
-pub(crate) fn rendered(row: &InstanceRow) -> aws::ContainerInstance {
-    render(row, Shown { tags: true, health: false })
+pub(crate) fn rendered(snapshot: &Snapshot, row: &InstanceRow) -> aws::ContainerInstance {
+    render(snapshot, row, Shown { tags: true, health: false })
 }
 
-pub(super) fn render(row: &InstanceRow, shown: Shown) -> aws::ContainerInstance {
+pub(super) fn render(snapshot: &Snapshot, row: &InstanceRow, shown: Shown) -> aws::ContainerInstance {
     let instance = &row.instance;
     let count = |n: u32| i32::try_from(n).ok();
     let attributes = instance.attributes.iter().map(|(name, value)| aws::Attribute {
@@ -205,6 +205,7 @@ pub(super) fn render(row: &InstanceRow, shown: Shown) -> aws::ContainerInstance 
     aws::ContainerInstance {
         container_instance_arn: Some(instance.arn.to_string()),
         ec2_instance_id: instance.ec2_instance_id.clone(),
+        capacity_provider_name: snapshot.provider_of(instance).map(|provider| provider.as_str().to_owned()),
         version: i64::try_from(instance.version).ok(),
         version_info: Some(aws::VersionInfo {
             agent_version: text(&instance.agent.version),

@@ -3,6 +3,7 @@
 pub(crate) mod account_settings;
 pub(crate) mod agent_api;
 pub(crate) mod attributes;
+pub(crate) mod auto_scaling_providers;
 pub(crate) mod awsvpc;
 pub(crate) mod capacity_providers;
 pub(crate) mod clusters;
@@ -36,6 +37,9 @@ pub(crate) async fn dispatch(ctx: &Context, caller: &Caller, operation: &str, in
         "UpdateCluster" => answer(clusters::update(ctx, caller, read(input)?).await),
         "UpdateClusterSettings" => answer(clusters::update_settings(ctx, caller, read(input)?).await),
         "PutClusterCapacityProviders" => answer(clusters::put_capacity_providers(ctx, caller, read(input)?).await),
+        "CreateCapacityProvider" => answer(auto_scaling_providers::create(ctx, caller, read(input)?).await),
+        "UpdateCapacityProvider" => answer(auto_scaling_providers::update(ctx, caller, read(input)?).await),
+        "DeleteCapacityProvider" => answer(auto_scaling_providers::delete(ctx, caller, read(input)?).await),
         "DescribeCapacityProviders" => answer(capacity_providers::describe(ctx, caller, read(input)?)),
         "DeleteCluster" => answer(clusters::delete(ctx, caller, read(input)?).await),
 

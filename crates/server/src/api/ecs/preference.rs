@@ -56,14 +56,14 @@ pub(super) fn launch(
     wanted: &Wanted<'_>,
     (now, seed): (Timestamp, u64),
 ) -> (LaunchType, CapacityProviderStrategy) {
-    let is_open = |room| match room {
+    let is_open = |room: &Room| match room {
         Room::Instances => wanted.platform_version.is_none() && !wanted.has_storage,
         Room::Of(provider) => {
             let can = !wanted.has_rules && wanted.spec.check_fargate().is_ok();
-            can && cluster.capacity_providers.contains(&provider)
+            can && cluster.capacity_providers.contains(provider)
         }
     };
-    let holds = |room| wanted.is_held_by(snapshot, cluster, room, (now, seed));
+    let holds = |room: &Room| wanted.is_held_by(snapshot, cluster, room, (now, seed));
     match cheapest(is_open, holds) {
         Some(Room::Of(provider)) => {
             let item = CapacityProviderStrategyItem { provider, base: 0, weight: 1 };
@@ -76,7 +76,7 @@ pub(super) fn launch(
 
 impl Wanted<'_> {
     /// Whether there is room for all of them.
-    fn is_held_by(&self, snapshot: &Snapshot, cluster: &Cluster, room: Room, (now, seed): (Timestamp, u64)) -> bool {
+    fn is_held_by(&self, snapshot: &Snapshot, cluster: &Cluster, room: &Room, (now, seed): (Timestamp, u64)) -> bool {
         let mut required = self.spec.requires_attributes();
         let (launch, strategy) = match room {
             Room::Instances => (LaunchType::Ec2, self.strategy.to_vec()),
@@ -90,7 +90,7 @@ impl Wanted<'_> {
             }
         };
         let mut rows = candidates(snapshot, &cluster.arn, launch);
-        if room == Room::Of(CapacityProvider::FargateSpot) {
+        if *room == Room::Of(CapacityProvider::FargateSpot) {
             rows.retain(|row| !spot::is_kept(row, now));
         }
         let views: Vec<_> = rows.iter().map(|row| view(row)).collect();

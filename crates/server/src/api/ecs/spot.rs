@@ -32,11 +32,11 @@ pub(crate) fn is_kept(row: &InstanceRow, now: Timestamp) -> bool {
 /// Leaves out instances that take no task of that provider now; until when the first of them does not.
 pub(crate) fn keep_room(
     rows: &mut Vec<&Arc<InstanceRow>>,
-    provider: Option<CapacityProvider>,
+    provider: Option<&CapacityProvider>,
     now: Timestamp,
 ) -> Option<Timestamp> {
     match provider {
-        None | Some(CapacityProvider::Fargate) => None,
+        None | Some(CapacityProvider::Fargate | CapacityProvider::AutoScaling(_)) => None,
         Some(CapacityProvider::FargateSpot) => {
             let first = rows.iter().filter_map(|row| kept_until(row, now)).min();
             rows.retain(|row| !is_kept(row, now));

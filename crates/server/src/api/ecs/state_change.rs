@@ -69,7 +69,7 @@ pub(crate) fn event(snapshot: &Snapshot, change: &Change, now: Timestamp) -> Str
         }
         Change::Instance(row) => {
             let arn = row.instance.arn.to_string();
-            let detail = wire::to_value(&container_instances::rendered(row));
+            let detail = wire::to_value(&container_instances::rendered(snapshot, row));
             let cluster = ("clusterArn", row.instance.arn.cluster.to_string());
             (id(&[&arn, &row.instance.version.to_string()]), arn, now, described(detail, &[cluster], now))
         }
@@ -192,7 +192,7 @@ fn deployment(step: &Step) -> Value {
 }
 
 /// A UUID (version 8: of one's own making) that is the same whenever it is made.
-fn id(parts: &[&str]) -> String {
+pub(super) fn id(parts: &[&str]) -> String {
     let digest = Sha256::digest(parts.join("\n"));
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
@@ -209,7 +209,7 @@ fn iso(at: Timestamp) -> String {
 }
 
 /// To the second, as EventBridge's envelope is.
-fn seconds(at: Timestamp) -> String {
+pub(crate) fn seconds(at: Timestamp) -> String {
     let text = iso(at);
     text.split_once('.').map_or_else(|| text.clone(), |(whole, _)| format!("{whole}Z"))
 }

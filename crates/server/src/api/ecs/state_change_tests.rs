@@ -90,7 +90,8 @@ fn task() -> Task {
     let why = Stop { code: StopCode::EssentialContainerExited, reason: "Essential container in task exited".into() };
     Task {
         definition: self::arn("task-definition/web:1").parse().unwrap(),
-        container_instance: model::ContainerInstanceId::parse(ID).unwrap(),
+        container_instance: Some(model::ContainerInstanceId::parse(ID).unwrap()),
+        waiting: None,
         availability_zone: Some("us-east-1a".into()),
         launch_type: LaunchType::Ec2,
         capacity_provider: None,

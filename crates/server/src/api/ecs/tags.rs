@@ -1,6 +1,6 @@
 //! Tags: on clusters, services, task definitions, container instances and tasks.
 
-use super::preference;
+use super::{auto_scaling_providers, preference};
 use crate::api::ApiError;
 use crate::api::honoured::{Row, row};
 use crate::context::{Caller, Context};
@@ -35,6 +35,8 @@ pub(crate) async fn tag(
     let tags = match &resource {
         Resource::Cluster(_) => preference::tags_in(request.tags)?,
         Resource::Service(_)
+        | Resource::CapacityProvider { .. }
+        | Resource::LaunchTemplate { .. }
         | Resource::TaskDefinition(_)
         | Resource::ContainerInstance(_)
         | Resource::Task(_)
@@ -115,6 +117,11 @@ fn find(snapshot: &Snapshot, caller: &Caller, arn: Option<&str>) -> Result<(Reso
             let found = snapshot.task(&arn).filter(|_| arn.cluster.scope == caller.scope);
             let tags = found.ok_or_else(|| not_found("task"))?.tags.clone();
             Ok((Resource::Task(arn), tags))
+        }
+        "capacity-provider" => {
+            let known = auto_scaling_providers::find(snapshot, caller, text)?;
+            let resource = Resource::CapacityProvider { scope: caller.scope.clone(), name: known.name.clone() };
+            Ok((resource, known.tags.clone()))
         }
         "" => Err(invalid()),
         other => Err(ApiError::invalid(format!("Longshore has no resources of the kind '{other}' yet: {text}"))),

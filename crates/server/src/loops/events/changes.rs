@@ -161,6 +161,9 @@ fn of_record(snapshot: &Snapshot, record: &ChangedRecord) -> Vec<Change> {
         | Kind::Setting
         | Kind::Machine
         | Kind::Activation
+        | Kind::LaunchTemplate
+        | Kind::AutoScalingGroup
+        | Kind::CapacityProvider
         | Kind::ServiceRevision
         | Kind::Network
         | Kind::Vpc

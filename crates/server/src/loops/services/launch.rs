@@ -3,14 +3,16 @@
 use crate::{
     api::ecs::{
         awsvpc::{self, Interfaces},
+        capacity_providers::{is_of, makes_room},
         fargate, spot,
         tasks::{Intent, Launch, candidates, view},
     },
     context::Context,
 };
 use model::{
-    ClusterArn, ContainerInstanceArn, ContainerInstanceId, Deployment, DeploymentId, LaunchType, PropagateTags,
-    Reservation, RevisionSpec, Service, Tags, Task, TaskArn, TaskDefinition, TaskId, Timestamp,
+    ClusterArn, ContainerInstanceArn, ContainerInstanceId, Deployment, DeploymentId, LaunchType, PlacementStrategy,
+    PropagateTags, Reservation, RevisionSpec, Service, Tags, Task, TaskArn, TaskDefinition, TaskId, Timestamp, Waiting,
+    task::MAX_WAITING,
 };
 use scheduler::{
     Constraint, PlacementRequest, Strategy, obstacle,
@@ -47,8 +49,8 @@ pub(super) fn launch(ctx: &Context, snapshot: &Snapshot, row: &ServiceRow, plan:
     for start in &plan.starts {
         // Two deployments, task sets or capacity providers must not be given the same room twice: what one has taken shows in
         // the next look.
-        let who = (start.deployment, start.provider);
-        if !launched.tasks.is_empty() && of != Some(who) {
+        let who = (start.deployment, start.provider.clone());
+        if !launched.tasks.is_empty() && of.as_ref() != Some(&who) {
             break;
         }
         of = Some(who);
@@ -124,7 +126,7 @@ impl<'a> Recipe<'a> {
     }
 
     fn start(&self, ctx: &Context, snapshot: &Snapshot, start: &Start, most: usize, launched: &mut Launched) {
-        let launch = Launch { provider: start.provider, ..self.launch };
+        let launch = Launch { provider: start.provider.clone(), ..self.launch.clone() };
         let mut rows = match &start.place {
             Place::On(id) => {
                 let instance = ContainerInstanceArn { cluster: self.service.arn.cluster.clone(), id: id.clone() };
@@ -136,7 +138,8 @@ impl<'a> Recipe<'a> {
             rows.retain(|row| row.zone.as_deref() == Some(zone));
         }
         let now = ctx.effects.now();
-        let kept_until = spot::keep_room(&mut rows, start.provider, now);
+        rows.retain(|row| is_of(snapshot, row, start.provider.as_ref()));
+        let kept_until = spot::keep_room(&mut rows, start.provider.as_ref(), now);
         let wanted = usize::try_from(start.count).unwrap_or(usize::MAX).min(most);
         let request = PlacementRequest {
             count: wanted,
@@ -148,7 +151,7 @@ impl<'a> Recipe<'a> {
             zones: &awsvpc::zones(snapshot, &self.service.arn.cluster.scope, self.spec.network.as_ref()),
         };
         let views: Vec<_> = rows.iter().map(|row| view(row)).collect();
-        let plan = scheduler::place(&views, &request, ctx.effects.random());
+        let mut plan = scheduler::place(&views, &request, ctx.effects.random());
         if plan.unplaced > 0 {
             launched.look_again = launched.look_again.into_iter().chain(kept_until).min();
             // For a better place than the one it has, nobody else has to go.
@@ -162,7 +165,7 @@ impl<'a> Recipe<'a> {
         let mut interfaces = Interfaces::new(ctx, snapshot, scope, self.spec.network.as_deref());
         let mut tasks = Vec::with_capacity(plan.placed.len());
         for instance in placed {
-            let mut task = self.pin(self.intent.task(ctx, instance, launch, now));
+            let mut task = self.pin(self.intent.task(ctx, instance, launch.clone(), now));
             match interfaces.attach(&mut task) {
                 Ok(()) => tasks.push(task),
                 Err(reason) => {
@@ -176,8 +179,33 @@ impl<'a> Recipe<'a> {
                 }
             }
         }
+        let waiting = self.waiting(snapshot, start).min(plan.unplaced);
+        plan.unplaced -= waiting;
+        let wait = || self.pin(self.intent.waiting(ctx, self.by(), launch.clone(), now));
+        tasks.extend((0..waiting).map(|_| wait()));
         self.tell(start, &tasks, &plan, &rows, launched);
         launched.tasks.extend(tasks);
+    }
+
+    /// How many of those that find no room may wait for it: none where nobody makes any, or for a better place than they have.
+    fn waiting(&self, snapshot: &Snapshot, start: &Start) -> usize {
+        let cluster = &self.service.arn.cluster;
+        if start.place != Place::Anywhere || !makes_room(snapshot, &cluster.scope, start.provider.as_ref()) {
+            return 0;
+        }
+        let waiting = snapshot.cluster(cluster).map_or(0, |row| row.waiting().count());
+        MAX_WAITING.saturating_sub(waiting)
+    }
+
+    /// By what they are placed later.
+    fn by(&self) -> Waiting {
+        let mut strategy = self.spec.placement_strategy.clone();
+        if strategy.is_empty() {
+            let by = |field: &str| PlacementStrategy { kind: "spread".into(), field: Some(field.into()) };
+            strategy = DEFAULT_SPREAD.map(by).into();
+        }
+        let constraints = self.spec.placement_constraints.clone();
+        Waiting { constraints, strategy, network: self.spec.network.clone() }
     }
 
     /// What is told of tasks that were moved to another zone, and of those that found no place.
@@ -241,10 +269,12 @@ fn rules(definition: &TaskDefinition, spec: &RevisionSpec) -> (Vec<Constraint>, 
     (constraints, strategy)
 }
 
+/// AWS names the zones alone; within one, instances take turns, so that the loss of one costs least.
+const DEFAULT_SPREAD: [&str; 2] = ["attribute:ecs.availability-zone", "instanceId"];
+
 fn default_strategy() -> Vec<Strategy> {
     let by = |field: &str| Strategy::parse("spread", Some(field)).expect("both fields can be spread over");
-    // AWS names the zones alone; within one, instances take turns, so that the loss of one costs least.
-    vec![by("attribute:ecs.availability-zone"), by("instanceId")]
+    DEFAULT_SPREAD.map(by).into()
 }
 
 fn tags(definition: &TaskDefinition, service: &Service, spec: &RevisionSpec) -> Tags {

@@ -331,5 +331,9 @@ pub(super) fn check_fargate(
     if spec.launch_type == LaunchType::Fargate && scheduling == SchedulingStrategy::Daemon {
         return Err(ApiError::invalid("The daemon scheduling strategy is not supported with FARGATE launch type."));
     }
+    if !spec.capacity_provider_strategy.is_empty() && scheduling == SchedulingStrategy::Daemon {
+        let text = "A capacity provider strategy is not supported with the daemon scheduling strategy.";
+        return Err(ApiError::invalid(text));
+    }
     Ok(())
 }

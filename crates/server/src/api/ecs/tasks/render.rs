@@ -14,9 +14,9 @@ pub(crate) fn task(snapshot: &Snapshot, task: &Task, with_tags: bool) -> wire::T
     let definition = snapshot.task_definition(&task.definition);
     let spec = definition.map(|d| &*d.spec);
     let instance = task.instance_arn();
-    let connected = snapshot.instance(&instance).is_some_and(|row| row.instance.agent_connected);
-    let attribute =
-        |name: &str| snapshot.instance(&instance).and_then(|r| r.instance.attribute(name)).map(str::to_owned);
+    let row = instance.as_ref().and_then(|instance| snapshot.instance(instance));
+    let connected = row.is_some_and(|row| row.instance.agent_connected);
+    let attribute = |name: &str| row.and_then(|r| r.instance.attribute(name)).map(str::to_owned);
     let architecture = attribute("ecs.cpu-architecture").map(|value| wire::Attribute {
         name: Some("ecs.cpu-architecture".to_owned()),
         value: Some(value),
@@ -33,8 +33,8 @@ pub(crate) fn task(snapshot: &Snapshot, task: &Task, with_tags: bool) -> wire::T
         connectivity: times.connectivity.map(|_| if connected { "CONNECTED" } else { "DISCONNECTED" }.to_owned()),
         connectivity_at: times.connectivity.map(time),
         // AWS: of Fargate's instances nothing is shown.
-        container_instance_arn: (task.launch_type != LaunchType::Fargate).then(|| instance.to_string()),
-        capacity_provider_name: task.capacity_provider.map(|provider| provider.as_str().to_owned()),
+        container_instance_arn: instance.filter(|_| task.launch_type != LaunchType::Fargate).map(|arn| arn.to_string()),
+        capacity_provider_name: task.capacity_provider.as_ref().map(|provider| provider.as_str().to_owned()),
         ephemeral_storage: task.ephemeral_storage_gib.map(storage),
         fargate_ephemeral_storage: task
             .ephemeral_storage_gib

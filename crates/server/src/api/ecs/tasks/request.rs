@@ -15,7 +15,7 @@ use model::{
     Attribute, AwsvpcConfiguration, CapacityProvider, ClusterArn, Container, ContainerArn, ContainerInstance,
     ContainerOverride, ContainerStatus, CpuUnits, Desired, Health, LaunchType, MemoryMib, Phase, Platform, Reservation,
     Stop, StopCode, Tags, Task, TaskArn, TaskDefinition, TaskDefinitionSpec, TaskId, TaskOverrides, TaskTimes,
-    Timestamp,
+    Timestamp, Waiting,
 };
 use shapes::ecs as wire;
 use state::Snapshot;
@@ -41,7 +41,7 @@ pub(super) struct Common {
 }
 
 /// How tasks are launched.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Launch {
     /// On what.
     pub(crate) kind: LaunchType,
@@ -53,7 +53,7 @@ pub(crate) struct Launch {
 
 impl Launch {
     /// Whether it is on Fargate and is not interrupted there.
-    pub(crate) fn keeps_its_room(self) -> bool {
+    pub(crate) fn keeps_its_room(&self) -> bool {
         self.kind == LaunchType::Fargate && self.provider != Some(CapacityProvider::FargateSpot)
     }
 
@@ -143,6 +143,15 @@ impl Intent {
 
     /// One task of it on that instance. Ids and time come from outside the decision.
     pub(crate) fn task(&self, ctx: &Context, instance: &ContainerInstance, launch: Launch, now: Timestamp) -> Task {
+        self.made(ctx, Some(instance), launch, now)
+    }
+
+    /// One task of it that waits until an instance has room for it.
+    pub(crate) fn waiting(&self, ctx: &Context, waiting: Waiting, launch: Launch, now: Timestamp) -> Task {
+        Task { waiting: Some(Box::new(waiting)), ..self.made(ctx, None, launch, now) }
+    }
+
+    fn made(&self, ctx: &Context, instance: Option<&ContainerInstance>, launch: Launch, now: Timestamp) -> Task {
         let id = TaskId::parse(ctx.effects.hex32()).expect("32 hexadecimal digits");
         let arn = TaskArn { cluster: self.cluster.clone(), id };
         let containers = self.definition.spec.containers.iter().map(|container| Container {
@@ -160,8 +169,9 @@ impl Intent {
         });
         Task {
             definition: self.definition.arn.clone(),
-            container_instance: instance.arn.id.clone(),
-            availability_zone: instance.availability_zone().map(Arc::from),
+            container_instance: instance.map(|instance| instance.arn.id.clone()),
+            waiting: None,
+            availability_zone: instance.and_then(ContainerInstance::availability_zone).map(Arc::from),
             launch_type: launch.kind,
             capacity_provider: launch.provider,
             platform: launch.platform,

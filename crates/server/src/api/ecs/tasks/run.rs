@@ -6,7 +6,7 @@ use crate::{
         ApiError,
         ecs::{
             awsvpc::{self, Interfaces},
-            capacity_providers::Asked,
+            capacity_providers::{Asked, is_of, makes_room},
             fargate, preference, resolve, spot,
         },
     },
@@ -14,7 +14,7 @@ use crate::{
 };
 use model::{
     Attribute, CapacityProvider, CapacityProviderStrategy, Cluster, ClusterArn, LaunchType, Resources, Task, TaskArn,
-    Timestamp,
+    Timestamp, Waiting,
 };
 use scheduler::{Constraint, InstanceView, MAX_CONSTRAINTS, MAX_STRATEGIES, PlacementRequest, Plan, Reason, Strategy};
 use sha2::{Digest, Sha256};
@@ -63,19 +63,20 @@ pub(crate) async fn run_task(
         let now = ctx.effects.now();
         let chance = (now, ctx.effects.random());
         let placement = wish.of(&snapshot, &intent, chance)?;
-        let launch = placement.launch;
-        let Placed { placed, failures, victims } = tracing::trace_span!(target: "timeline", "place")
+        let launch = placement.launch.clone();
+        let Placed { placed, waiting, failures, victims } = tracing::trace_span!(target: "timeline", "place")
             .in_scope(|| placement.place(&intent, &snapshot, chance))?;
-        if placed.is_empty() {
+        if placed.is_empty() && waiting.is_empty() {
             spot::interrupt(ctx, victims).await;
             return Ok(answer(Vec::new(), failures));
         }
         let placed = placed.into_iter().map(|(row, provider)| (&*row.instance, provider));
         let mut interfaces = Interfaces::new(ctx, &snapshot, &intent.cluster.scope, intent.network.as_deref());
         let born = |(instance, provider): (&model::ContainerInstance, _)| {
-            intent.born(ctx, instance, Launch { provider, ..launch }, now, &mut interfaces)
+            intent.born(ctx, instance, Launch { provider, ..launch.clone() }, now, &mut interfaces)
         };
-        let tasks = placed.map(born).collect();
+        let mut tasks: Vec<_> = placed.map(born).collect();
+        tasks.extend(waiting.into_iter().map(|provider| wish.wait(ctx, &intent, provider, &launch, now)));
         match ctx.store.commit(Command::StartTasks { tasks, token: token.clone() }).await {
             Ok(committed) => {
                 if let Outcome::Tasks(tasks) = &committed.outcome {
@@ -114,6 +115,8 @@ struct Wish {
     rules: (bool, bool),
     constraints: Vec<Constraint>,
     strategy: Vec<Strategy>,
+    /// The same two for tasks that have to wait, without the interface that they shall have.
+    waiting: Waiting,
 }
 
 impl Wish {
@@ -142,7 +145,20 @@ impl Wish {
             return Err(ApiError::invalid("A task can have at most 5 placement strategies."));
         }
         let platform_version = request.platform_version.clone();
-        Ok(Self { count, asked, platform_version, rules, constraints, strategy })
+        Ok(Self { count, asked, platform_version, rules, constraints, strategy, waiting: waiting(request) })
+    }
+
+    /// A task that waits for a provider's instances.
+    fn wait(
+        &self,
+        ctx: &Context,
+        intent: &Intent,
+        provider: CapacityProvider,
+        launch: &Launch,
+        now: Timestamp,
+    ) -> Task {
+        let by = Waiting { network: intent.network.clone(), ..self.waiting.clone() };
+        intent.waiting(ctx, by, Launch { provider: Some(provider), ..launch.clone() }, now)
     }
 
     /// What it comes to in that cluster, as it is now.
@@ -200,11 +216,31 @@ impl Wish {
     }
 }
 
+/// What was asked for, as a task that waits keeps it.
+fn waiting(request: &wire::RunTaskRequest) -> Waiting {
+    let set = |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(Arc::from);
+    let constraint = |one: &wire::PlacementConstraint| model::PlacementConstraint {
+        kind: one.r#type.as_deref().unwrap_or_default().into(),
+        expression: set(&one.expression),
+    };
+    let strategy = |one: &wire::PlacementStrategy| model::PlacementStrategy {
+        kind: one.r#type.as_deref().unwrap_or_default().into(),
+        field: set(&one.field),
+    };
+    Waiting {
+        constraints: request.placement_constraints.iter().flatten().map(constraint).collect(),
+        strategy: request.placement_strategy.iter().flatten().map(strategy).collect(),
+        network: None,
+    }
+}
+
 /// What came of looking for places.
 #[derive(Default)]
 struct Placed<'a> {
     /// The instance of each task that found one, and whose room it takes there.
     placed: Vec<(&'a Arc<InstanceRow>, Option<CapacityProvider>)>,
+    /// The providers of those that wait until more instances have come.
+    waiting: Vec<CapacityProvider>,
     /// What is to be said of the others.
     failures: Vec<wire::Failure>,
     /// Spot tasks whose room those need.
@@ -263,8 +299,8 @@ impl Placement {
             return Ok(Placed { placed, ..Placed::default() });
         }
         let rows = candidates(snapshot, &intent.cluster, self.launch.kind);
-        if self.launch.kind == LaunchType::Fargate {
-            return Ok(self.place_by_share(snapshot, &rows, &request, (now, seed)));
+        if self.launch.kind == LaunchType::Fargate || !self.capacity.is_empty() {
+            return Ok(self.place_by_share(&intent.cluster.scope, snapshot, &rows, &request, (now, seed)));
         }
         let views: Vec<_> = rows.iter().map(|row| view(row)).collect();
         let plan = scheduler::place(&views, &request, seed);
@@ -275,9 +311,10 @@ impl Placement {
         Ok(Placed { placed, failures: failures(&plan, &rows), ..Placed::default() })
     }
 
-    /// In the pool, each provider's tasks beside those of the one before.
+    /// In the pool, or on the instances of groups, each provider's tasks beside those of the one before.
     fn place_by_share<'a>(
         &self,
+        scope: &model::Scope,
         snapshot: &'a Snapshot,
         rows: &[&'a Arc<InstanceRow>],
         request: &PlacementRequest<'_>,
@@ -286,18 +323,32 @@ impl Placement {
         let mut placed = Placed::default();
         let mut left: Vec<Resources> = rows.iter().map(|row| row.remaining.clone()).collect();
         for (provider, count) in self.shares() {
-            let open = |at: &usize| provider != Some(CapacityProvider::FargateSpot) || !spot::is_kept(rows[*at], now);
+            let is_spot = provider == Some(CapacityProvider::FargateSpot);
+            let open = |at: &usize| {
+                is_of(snapshot, rows[*at], provider.as_ref()) && !(is_spot && spot::is_kept(rows[*at], now))
+            };
             let open: Vec<usize> = (0..rows.len()).filter(open).collect();
             let views = open.iter().map(|at| InstanceView { remaining: &left[*at], ..view(rows[*at]) });
             let request = PlacementRequest { count: count as usize, ..*request };
             let plan = scheduler::place(&views.collect::<Vec<_>>(), &request, seed);
             let chosen: Vec<usize> = plan.placed.iter().map(|at| open[*at]).collect();
-            if plan.unplaced > 0 && provider != Some(CapacityProvider::FargateSpot) {
+            if plan.unplaced > 0 && self.launch.keeps_its_room() && !is_spot {
                 placed.victims = spot::victims(snapshot, rows, &request, &chosen, plan.unplaced);
             }
             chosen.iter().for_each(|at| left[*at].take(request.reservation));
-            placed.placed.extend(chosen.into_iter().map(|at| (rows[at], provider)));
-            placed.failures.extend((0..plan.unplaced).map(|_| no_capacity()));
+            placed.placed.extend(chosen.into_iter().map(|at| (rows[at], provider.clone())));
+            match (self.launch.kind, &provider) {
+                (LaunchType::Fargate, _) => placed.failures.extend((0..plan.unplaced).map(|_| no_capacity())),
+                (LaunchType::Ec2 | LaunchType::External, Some(provider))
+                    if makes_room(snapshot, scope, Some(provider)) =>
+                {
+                    placed.waiting.extend((0..plan.unplaced).map(|_| provider.clone()));
+                }
+                (LaunchType::Ec2 | LaunchType::External, _) => {
+                    let open: Vec<_> = open.iter().map(|at| rows[*at]).collect();
+                    placed.failures.extend(failures(&plan, &open));
+                }
+            }
         }
         placed
     }
@@ -310,7 +361,7 @@ impl Placement {
         request: &PlacementRequest<'_>,
         seed: u64,
     ) -> Option<Vec<&'a Arc<InstanceRow>>> {
-        if self.launch.kind == LaunchType::Fargate {
+        if self.launch.kind == LaunchType::Fargate || !self.capacity.is_empty() {
             return None;
         }
         let cluster = snapshot.cluster(&intent.cluster)?;
@@ -479,7 +530,7 @@ async fn start_on(
     for _ in 0..TRIES {
         let snapshot = ctx.store.snapshot();
         let mut interfaces = Interfaces::new(ctx, &snapshot, &intent.cluster.scope, intent.network.as_deref());
-        let task = intent.born(ctx, &row.instance, launch, ctx.effects.now(), &mut interfaces);
+        let task = intent.born(ctx, &row.instance, launch.clone(), ctx.effects.now(), &mut interfaces);
         return match ctx.store.commit(Command::StartTasks { tasks: vec![task], token: None }).await {
             Ok(committed) => {
                 let Outcome::Tasks(tasks) = &committed.outcome else {
