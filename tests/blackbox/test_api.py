@@ -239,7 +239,7 @@ class Neighbours(Case):
 
     def test_an_unserved_operation_says_so(self):
         # Not one of the operation's modelled errors, so the walk along the model is told to forget it.
-        self.refused("UnsupportedFeatureException", self.ecs.delete_capacity_provider, capacityProvider="x", saying="DeleteCapacityProvider")
+        self.refused("UnsupportedFeatureException", self.ecs.delete_express_gateway_service, serviceArn="x", saying="DeleteExpressGatewayService")
         problems.clear()
 
     def test_logs(self):

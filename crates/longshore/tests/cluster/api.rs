@@ -89,6 +89,11 @@ impl Api {
         self.surely(&shapes::ssm::SERVICE, operation, input)
     }
 
+    /// The same of Auto Scaling.
+    pub(crate) fn scaling(&self, operation: &str, input: &Value) -> Value {
+        self.surely(&shapes::autoscaling::SERVICE, operation, input)
+    }
+
     /// The same of Cost Explorer.
     pub(crate) fn costs(&self, operation: &str, input: &Value) -> Value {
         self.surely(&shapes::ce::SERVICE, operation, input)

@@ -20,6 +20,7 @@ mod fargate;
 mod fargate_walkthrough;
 mod faults;
 mod given;
+mod grown;
 mod harness;
 mod health;
 mod host;

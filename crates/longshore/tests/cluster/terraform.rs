@@ -148,3 +148,20 @@ fn terraform_keeps_secrets_and_parameters_and_takes_them_down() {
         assert_eq!(left["Parameters"], serde_json::json!([]), "{left}");
     });
 }
+
+#[test]
+fn terraform_makes_a_capacity_provider_of_a_group_and_takes_it_down() {
+    let seen = [
+        ("group", serde_json::json!("grown")),
+        ("zones", serde_json::json!(3)),
+        ("provider", serde_json::json!(2)),
+        ("draining", serde_json::json!("ENABLED")),
+        ("versions", serde_json::json!(1)),
+    ];
+    lives("providers", &seen, |cluster| {
+        let groups = shown(cluster, &["autoscaling", "describe-auto-scaling-groups"]);
+        assert_eq!(groups["AutoScalingGroups"], serde_json::json!([]), "{groups}");
+        let templates = shown(cluster, &["ec2", "describe-launch-templates"]);
+        assert_eq!(templates["LaunchTemplates"], serde_json::json!([]), "{templates}");
+    });
+}

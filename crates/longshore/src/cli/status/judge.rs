@@ -76,10 +76,9 @@ pub(super) fn cluster(cluster: &Cluster, looked: &Looked, now: Timestamp) -> Vec
         found.extend(self::instance(cluster, instance, now));
         found.extend(over_capacity(cluster, instance, looked));
     }
-    // Tasks of Fargate need none.
-    let on_fargate = cluster.tasks.pending + cluster.tasks.running > 0
-        || cluster.capacity_providers.iter().any(|provider| matches!(provider.as_str(), "FARGATE" | "FARGATE_SPOT"));
-    if cluster.instances.is_empty() && cluster.status == "ACTIVE" && !on_fargate {
+    // Tasks of Fargate need none, and those of a group's provider bring theirs.
+    let can_be_placed = cluster.tasks.pending + cluster.tasks.running > 0 || !cluster.capacity_providers.is_empty();
+    if cluster.instances.is_empty() && cluster.status == "ACTIVE" && !can_be_placed {
         found.push(Attention {
             level: Level::Notice,
             kind: Kind::ClusterWithoutInstances,

@@ -113,8 +113,8 @@ fn instances_in_trouble_are_told_with_a_way_out() {
     let busy = |pending, running| Counts { pending, running, ..Counts::default() };
     for (tasks, provider, told) in [
         (Counts::default(), None, &told[..]),
-        (Counts::default(), Some("mine"), &told[..]),
-        // Tasks of Fargate are placed all the same.
+        // Tasks of Fargate are placed all the same, and others bring their instances.
+        (Counts::default(), Some("mine"), &[]),
         (Counts::default(), Some("FARGATE"), &[]),
         (Counts::default(), Some("FARGATE_SPOT"), &[]),
         (busy(0, 2), None, &[]),
