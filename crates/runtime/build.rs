@@ -30,6 +30,7 @@ const FILES: [&str; 14] = [
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     println!("cargo::rerun-if-changed=src/init");
+    println!("cargo::rerun-if-changed=src/terminal");
     println!("cargo::rerun-if-changed=src/front");
     let files = FILES.map(|f| PathBuf::from(API).join(f));
     let descriptors = protox::compile(files, ["proto"])?;
@@ -39,6 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .disable_comments(["."])
         .compile_fds(descriptors)?;
     build_static("init", "container-init")?;
+    build_static("terminal", "terminal-log")?;
     build_static("front", "runc-front")
 }
 

@@ -9,6 +9,8 @@ fn limits() -> Resources {
         cpu_period_us: None,
         memory_limit: Some(1 << 26),
         memory_reservation: Some(1 << 25),
+        memory_swap: None,
+        swappiness: None,
         pids_limit: Some(100),
     }
 }

@@ -37,6 +37,16 @@ pub struct ContainerSpec {
     /// A folder for what it writes, made anew with it; it counts on whatever disk that is on. Whoever named it removes it. The
     /// runtime's own place if `None`.
     pub layer: Option<PathBuf>,
+    /// A folder that is its whole file system, in place of an image's.
+    pub rootfs: Option<PathBuf>,
+    /// Which processes it sees.
+    pub pid: Namespace,
+    /// Whose System V and POSIX IPC it has.
+    pub ipc: Namespace,
+    /// It has a terminal, from which it reads and to which it writes.
+    pub terminal: bool,
+    /// A named pipe, made if absent, that is its standard input: there is something to read once somebody has written to it.
+    pub stdin: Option<PathBuf>,
     /// All capabilities this machine has, all devices, nothing masked.
     pub privileged: bool,
     /// Added to Docker's default set; with or without `CAP_`, `ALL` is allowed.
@@ -53,7 +63,7 @@ pub struct ContainerSpec {
     pub mounts: Vec<BindMount>,
     /// In-memory filesystems.
     pub tmpfs: Vec<Tmpfs>,
-    /// Size of `/dev/shm` in bytes; 64 MiB if `None`.
+    /// Size of `/dev/shm` in bytes; 64 MiB if `None`, and there is none if 0.
     pub shm_size: Option<u64>,
     /// Run a small init as pid 1 that reaps zombies and forwards signals.
     pub init: bool,
@@ -91,6 +101,11 @@ impl ContainerSpec {
             hostname: id.clone(),
             readonly_rootfs: false,
             layer: None,
+            rootfs: None,
+            pid: Namespace::Own,
+            ipc: Namespace::Own,
+            terminal: false,
+            stdin: None,
             privileged: false,
             cap_add: Vec::new(),
             cap_drop: Vec::new(),
@@ -111,6 +126,25 @@ impl ContainerSpec {
             id,
         }
     }
+
+    /// One that does nothing but hold its namespaces, in a folder in which nothing need be.
+    #[must_use]
+    pub fn holder(id: impl Into<String>, rootfs: PathBuf) -> Self {
+        let args = vec![crate::oci::INIT_TARGET.to_owned()];
+        Self { rootfs: Some(rootfs), init: true, shm_size: Some(0), ..Self::new(id, "", args) }
+    }
+}
+
+/// Whose a namespace is that is not the network's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Namespace {
+    /// The container's own.
+    #[default]
+    Own,
+    /// The machine's.
+    Host,
+    /// An existing one.
+    Path(PathBuf),
 }
 
 /// Variables, each `NAME=value`, that nothing shows.
@@ -153,6 +187,9 @@ pub struct BindMount {
     pub target: String,
     /// Not writable from inside.
     pub read_only: bool,
+    /// If it is a folder in which nothing is, it is filled with what the image has at the target, as Docker does it. While that is
+    /// done, a file of this name says so; one that was left by a killed process has it done anew.
+    pub fill: Option<PathBuf>,
 }
 
 /// A device of the host shown inside.
@@ -190,6 +227,10 @@ pub struct Resources {
     pub memory_limit: Option<u64>,
     /// Soft limit in bytes (ECS `memoryReservation`).
     pub memory_reservation: Option<u64>,
+    /// Hard limit of memory and swap together, in bytes.
+    pub memory_swap: Option<u64>,
+    /// How readily memory is swapped out, from 0 to 100.
+    pub swappiness: Option<u64>,
     /// Most processes and threads.
     pub pids_limit: Option<i64>,
 }

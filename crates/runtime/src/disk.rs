@@ -197,7 +197,7 @@ impl Disks {
 }
 
 /// Whether something is mounted there: a mount is another device than the folder it is in.
-fn is_mounted(at: &Path) -> io::Result<bool> {
+pub(crate) fn is_mounted(at: &Path) -> io::Result<bool> {
     match (fs::metadata(at), at.parent().map(fs::metadata)) {
         (Ok(this), Some(Ok(above))) => Ok(this.dev() != above.dev()),
         (Err(error), _) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -206,7 +206,7 @@ fn is_mounted(at: &Path) -> io::Result<bool> {
     }
 }
 
-fn absent(removed: io::Result<()>) -> io::Result<()> {
+pub(crate) fn absent(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => Ok(()),

@@ -13,9 +13,11 @@ pub mod daemon;
 pub mod disk;
 pub mod error;
 pub mod image;
+pub mod mounts;
 mod oci;
 pub mod oci_runtime;
 mod programs;
+pub mod tree;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,12 +28,13 @@ use futures::stream::BoxStream;
 pub use auth::RegistryAuth;
 pub use container::{
     BindMount, ContainerSpec, ContainerState, ContainerStats, ContainerStatus, ContainerSummary, DeviceMount, ExecEnd,
-    Network, Resources, RuntimeEvent, SecretEnv, Tmpfs, Ulimit,
+    Namespace, Network, Resources, RuntimeEvent, SecretEnv, Tmpfs, Ulimit,
 };
 pub use containerd::{Containerd, ContainerdConfig};
 pub use disk::{DiskError, DiskUsage, Disks};
 pub use error::{CreateError, PullError, RuntimeError};
 pub use image::{Image, ImageConfig, Platform, PullPolicy, PullProgress, PullRequest};
+pub use mounts::{MountSource, Mounts};
 pub use oci_runtime::{OciRuntime, OciRuntimeError};
 
 /// Who answers: for introspection and for container-instance `versionInfo`.
@@ -69,6 +72,10 @@ pub trait Runtime: Send + Sync + 'static {
     /// Prepares everything up to, but not including, running the process. Idempotent by `spec.id`: a container whose
     /// process exists (created, running or stopped) is left as it is; a half-made one is made anew.
     fn create(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<(), CreateError>>;
+
+    /// Prepares what was created, and has ended, to be run again over what it has written. Idempotent: a container whose process
+    /// waits to be started, or runs, is left as it is.
+    fn renew(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<(), CreateError>>;
 
     /// Runs the process of a created container; answers its pid. No error if it is already running.
     fn start<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<u32, CreateError>>;

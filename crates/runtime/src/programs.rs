@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// Pid 1 of containers that ask for one.
 pub(crate) const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/container-init"));
+/// What writes down what is said on a terminal.
+pub(crate) const TERMINAL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/terminal-log"));
 /// What stands before runc and its shim.
 pub(crate) const FRONT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/runc-front"));
 

@@ -57,6 +57,31 @@ async fn a_container_lives_logs_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn what_has_ended_is_run_again_over_what_it_has_written() {
+    let (bench, _daemon, runtime) = Bench::ready().await;
+    let mut events = runtime.watch();
+    event(&mut events, |e| (e == RuntimeEvent::Connected).then_some(())).await;
+    let spec = bench.spec("one", "echo x >> /runs; wc -l < /runs; exit 7");
+    runtime.create(spec.clone()).await.unwrap();
+    for run in 1..4 {
+        // Until it was started, nothing is to be done, and none that runs is disturbed.
+        runtime.renew(spec.clone()).await.unwrap();
+        let pid = runtime.start("one").await.unwrap();
+        runtime.renew(spec.clone()).await.unwrap();
+        let (code, _) = exit_of(&mut events, "one").await;
+        assert_eq!(code, 7);
+        bench.wait_log("one", &run.to_string()).await;
+        runtime.renew(spec.clone()).await.unwrap();
+        let status = runtime.status("one").await.unwrap().unwrap();
+        assert_eq!((status.state, status.exit_code), (ContainerState::Created, None));
+        assert_ne!(status.pid, pid);
+    }
+    runtime.remove("one").await.unwrap();
+    assert!(runtime.renew(spec).await.is_err(), "what was never made is not made by it");
+    bench.nothing_left().await;
+}
+
+#[tokio::test]
 async fn removal_works_from_every_state() {
     let (bench, _daemon, runtime) = Bench::ready().await;
     // Created, running, and running with a deaf process.
@@ -171,7 +196,7 @@ async fn what_was_asked_for_is_seen_inside() {
         cap_add: vec!["NET_ADMIN".into()],
         cap_drop: vec!["ALL".into()],
         ulimits: vec![Ulimit { name: "nofile".into(), soft: 123, hard: 456 }],
-        mounts: vec![BindMount { source: hosts, target: "/etc/hosts".into(), read_only: true }],
+        mounts: vec![BindMount { source: hosts, target: "/etc/hosts".into(), read_only: true, fill: None }],
         tmpfs: vec![Tmpfs { target: "/scratch".into(), size: Some(2 << 20), options: vec!["mode=1777".into()] }],
         shm_size: Some(3 << 20),
         resources: Resources { pids_limit: Some(77), ..Resources::default() },

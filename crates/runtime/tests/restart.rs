@@ -21,7 +21,12 @@ async fn containerd_killed_and_restarted_loses_nothing() {
     let wait = "while [ ! -e /gate/go ]; do sleep 0.05; done; echo gone; exit 42";
     for (id, script) in [("gap", wait), ("stays", "while true; do echo tick; sleep 0.1; done")] {
         let mut spec = bench.spec(id, script);
-        spec.mounts.push(runtime::BindMount { source: gate.clone(), target: "/gate".into(), read_only: true });
+        spec.mounts.push(runtime::BindMount {
+            source: gate.clone(),
+            target: "/gate".into(),
+            read_only: true,
+            fill: None,
+        });
         runtime.create(spec).await.unwrap();
         runtime.start(id).await.unwrap();
     }

@@ -14,12 +14,13 @@ use super::api::containerd::services::tasks::v1 as tasks;
 use super::api::containerd::types::Mount;
 use super::api::containerd::v1::types::{Process, Status as TaskState};
 use super::client::{Client, ask, ask_if, raw, trouble};
-use super::{Containerd, RUNTIME, SNAPSHOTTER, bundles, environment, layer, machine, runsc, shims, store};
+use super::{Containerd, RUNTIME, SNAPSHOTTER, bundles, environment, fill, layer, machine, runsc, shims, store};
 use crate::container::{ContainerSpec, ContainerState, ContainerStats, ContainerStatus, ContainerSummary};
 use crate::error::{CreateError, RuntimeError};
 use crate::image::{self, Image, Platform};
 use crate::oci::{self, Facts, ULIMITS, users};
 use crate::oci_runtime::OciRuntime;
+use crate::tree;
 
 /// Our own label: where its control group is, to ask it about memory and to clear it.
 pub(super) const CGROUP_LABEL: &str = "longshore.io/cgroup";
@@ -41,6 +42,9 @@ impl Containerd {
             OciRuntime::Runc => {}
             OciRuntime::Runsc => runsc::check(spec)?,
         }
+        if let Some(folder) = &spec.rootfs {
+            return self.create_of_folder(spec, folder).await;
+        }
         let image = match &spec.pulled {
             Some(image) => image.clone(),
             None => {
@@ -60,7 +64,23 @@ impl Containerd {
                 again.ok_or_else(|| CreateError::Oci(format!("{} is being made by somebody else", spec.id)))?
             }
         };
-        let made = self.make(spec, &image, mounts).await;
+        self.make_or_clear(spec, &image.name, mounts).await
+    }
+
+    /// One without an image, and so without a filesystem that would tell whether it was made before.
+    async fn create_of_folder(&self, spec: &ContainerSpec, folder: &std::path::Path) -> Result<(), CreateError> {
+        if self.process(&spec.id).await?.is_some() {
+            return Ok(());
+        }
+        self.remove_container(&spec.id).await?;
+        let options = ["rbind", "rw"].map(str::to_owned).to_vec();
+        let source = folder.display().to_string();
+        let mount = Mount { r#type: "bind".into(), source, options, ..Mount::default() };
+        self.make_or_clear(spec, "", vec![mount]).await
+    }
+
+    async fn make_or_clear(&self, spec: &ContainerSpec, image: &str, mounts: Vec<Mount>) -> Result<(), CreateError> {
+        let made = self.make(spec, image, mounts).await;
         if made.is_err()
             && let Err(error) = self.remove_container(&spec.id).await
         {
@@ -91,11 +111,17 @@ impl Containerd {
         }
     }
 
-    async fn make(&self, spec: &ContainerSpec, image: &Image, mounts: Vec<Mount>) -> Result<(), CreateError> {
+    async fn make(&self, spec: &ContainerSpec, image: &str, mounts: Vec<Mount>) -> Result<(), CreateError> {
         let mounts = match &spec.layer {
             None => mounts,
             Some(folder) => layer::on(folder, &mounts).map_err(|e| layer::failed(folder, &e))?,
         };
+        if spec.mounts.iter().any(|mount| mount.fill.is_some()) {
+            let _one = self.filling.lock().await;
+            let (image, wanted) = (mounts.clone(), spec.mounts.clone());
+            let filled = tokio::task::spawn_blocking(move || fill::fill(&image, &wanted)).await;
+            filled.expect("filling folders does not panic")?;
+        }
         let file = |name: &str| machine::file_of(&mounts, "etc", name);
         let mut facts = Facts {
             secret_env: Vec::new(),
@@ -121,21 +147,15 @@ impl Containerd {
         if spec.oci_runtime != OciRuntime::default() {
             labels.insert(RUNTIME_LABEL.to_owned(), spec.oci_runtime.name().to_owned());
         }
-        let text = |path: Option<&std::path::Path>| path.map(|p| p.display().to_string()).unwrap_or_default();
-        let options = Options {
-            binary_name: text(self.program(spec.oci_runtime).as_deref()),
-            root: text(spec.oci_runtime.root()),
-            ..Options::default()
-        };
-        let options = any("containerd.runc.v1.Options", prost::Message::encode_to_vec(&options));
+        let options = self.options(spec.oci_runtime);
         let record = containers::Container {
             id: spec.id.clone(),
             labels,
-            image: image.name.clone(),
+            image: image.to_owned(),
             runtime: Some(containers::container::Runtime { name: RUNTIME.into(), options: Some(options.clone()) }),
             spec: Some(any("types.containerd.io/opencontainers/runtime-spec/1/Spec", document.into_bytes())),
-            snapshotter: SNAPSHOTTER.into(),
-            snapshot_key: spec.id.clone(),
+            snapshotter: if spec.rootfs.is_none() { SNAPSHOTTER.into() } else { String::new() },
+            snapshot_key: if spec.rootfs.is_none() { spec.id.clone() } else { String::new() },
             ..Default::default()
         };
         let request = containers::CreateContainerRequest { container: Some(record) };
@@ -143,13 +163,28 @@ impl Containerd {
         raw(what, self.client.containers().create(request)).await.map_err(|s| oci_error(what, &s))?;
 
         self.keeper.keep(&self.client, &spec.id).await?;
+        self.make_task(spec, mounts, options).await
+    }
 
-        let log = spec.log_file.as_ref().map(|path| format!("file://{}", path.display())).unwrap_or_default();
+    fn options(&self, runtime: OciRuntime) -> Any {
+        let text = |path: Option<&std::path::Path>| path.map(|p| p.display().to_string()).unwrap_or_default();
+        let options = Options {
+            binary_name: text(self.program(runtime).as_deref()),
+            root: text(runtime.root()),
+            ..Options::default()
+        };
+        any("containerd.runc.v1.Options", prost::Message::encode_to_vec(&options))
+    }
+
+    async fn make_task(&self, spec: &ContainerSpec, mounts: Vec<Mount>, options: Any) -> Result<(), CreateError> {
+        let (stdout, stderr) = self.output(spec);
         let request = tasks::CreateTaskRequest {
             container_id: spec.id.clone(),
             rootfs: if self.volatile_overlay { volatile(mounts) } else { mounts },
-            stdout: log.clone(),
-            stderr: log,
+            stdin: spec.stdin.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+            stdout,
+            stderr,
+            terminal: spec.terminal,
             options: Some(options),
             ..Default::default()
         };
@@ -158,7 +193,46 @@ impl Containerd {
         Ok(())
     }
 
-    /// What must be on the host before: the log's directory, and a folder for the OCI runtime's records.
+    /// Where containerd's shim is to put what is said. On a terminal all of it is one stream, for which it has no files.
+    fn output(&self, spec: &ContainerSpec) -> (String, String) {
+        let Some(path) = &spec.log_file else { return Default::default() };
+        if spec.terminal {
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            query.append_pair("file", &path.display().to_string());
+            return (format!("binary://{}?{}", self.terminal.display(), query.finish()), String::new());
+        }
+        let log = format!("file://{}", path.display());
+        (log.clone(), log)
+    }
+
+    /// Another process in place of one that has ended, over what the container has written. One that waits to be started, or
+    /// runs, stays.
+    pub(super) async fn renew_container(&self, spec: &ContainerSpec) -> Result<(), CreateError> {
+        let id = spec.id.as_str();
+        if self.process(id).await?.is_some_and(|process| state(&process) != ContainerState::Stopped) {
+            return Ok(());
+        }
+        let record = self.record(id).await?.ok_or_else(|| CreateError::Oci(format!("{id} is there no more")))?;
+        let cgroup = record.labels.get(CGROUP_LABEL).cloned();
+        let had_task = self.remove_task(id, cgroup.as_deref()).await?;
+        self.clear_rest(id, had_task, cgroup.as_deref()).await?;
+        let request = snapshots::MountsRequest { snapshotter: SNAPSHOTTER.into(), key: id.to_owned() };
+        let what = "mount filesystem";
+        let answer = raw(what, self.client.snapshots().mounts(request)).await.map_err(|s| oci_error(what, &s))?;
+        let mounts = match &spec.layer {
+            None => answer.mounts,
+            Some(folder) => layer::again(folder, &answer.mounts),
+        };
+        mounts.iter().try_for_each(forget_volatile).map_err(|e| CreateError::Oci(format!("mount filesystem: {e}")))?;
+        let mark = environment::mark_of(&record);
+        let handed = mark.map(|mark| environment::hand(&self.socket, id, &spec.secret_env, &mark)).transpose();
+        // Until the task is made.
+        let _handed = handed.map_err(|e| CreateError::InvalidSpec(format!("its secrets: {e}")))?;
+        // By what made it, whatever the machine is set to by now.
+        self.make_task(spec, mounts, self.options(made_by(&record))).await
+    }
+
+    /// What must be on the host before: the log's directory, what is read from, and a folder for the OCI runtime's records.
     fn prepare_host(&self, spec: &ContainerSpec) -> Result<(), CreateError> {
         if let Some(log) = &spec.log_file {
             let directory = log.parent().filter(|_| log.is_absolute());
@@ -172,6 +246,13 @@ impl Containerd {
             let private = std::fs::create_dir_all(root)
                 .and_then(|()| std::fs::set_permissions(root, std::os::unix::fs::PermissionsExt::from_mode(0o700)));
             private.map_err(|e| CreateError::InvalidSpec(format!("{}: {e}", root.display())))?;
+        }
+        if let Some(stdin) = &spec.stdin {
+            use rustix::fs::{CWD, FileType, Mode, mknodat};
+            match mknodat(CWD, stdin, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0) {
+                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                Err(e) => return Err(CreateError::InvalidSpec(format!("standard input {}: {e}", stdin.display()))),
+            }
         }
         Ok(())
     }
@@ -230,6 +311,11 @@ impl Containerd {
         self.keeper.forget(&self.client, id).await?;
         let request = snapshots::RemoveSnapshotRequest { snapshotter: SNAPSHOTTER.into(), key: id.to_owned() };
         ask_if("remove filesystem", Code::NotFound, self.client.snapshots().remove(request)).await?;
+        self.clear_rest(id, had_task, cgroup.as_deref()).await
+    }
+
+    /// What a task leaves besides its record and its filesystem.
+    async fn clear_rest(&self, id: &str, had_task: bool, cgroup: Option<&str>) -> Result<(), RuntimeError> {
         // A shim with a task was ended with it. Looked for only otherwise, because it takes reading all of /proc.
         if let (false, Some(address)) = (had_task, self.socket.to_str()) {
             shims::end(&shims::Owner { namespace: &self.namespace, id, address });
@@ -237,10 +323,10 @@ impl Containerd {
             removed.map_err(|e| RuntimeError::Other(format!("remove bundle: {e}")))?;
         }
         if let Some(cgroup) = cgroup
-            && self.cgroups.exists(&cgroup)
+            && self.cgroups.exists(cgroup)
         {
             // The OCI runtime clears its own; it could not if its shim was killed.
-            let removed = self.cgroups.remove(&cgroup, &self.effects).await;
+            let removed = self.cgroups.remove(cgroup, &self.effects).await;
             removed.map_err(|e| RuntimeError::Other(format!("remove cgroup: {e}")))?;
         }
         // After its sandbox, which the control group ended if nobody else did. Also where no record tells who made it.
@@ -363,6 +449,14 @@ fn volatile(mut mounts: Vec<Mount>) -> Vec<Mount> {
         mount.options.push("volatile".to_owned());
     }
     mounts
+}
+
+/// The kernel mounts no layer again that was not synced, lest the machine has failed since. It has not: a container does not
+/// outlive that.
+fn forget_volatile(mount: &Mount) -> std::io::Result<()> {
+    let work = mount.options.iter().find_map(|option| option.strip_prefix("workdir="));
+    let Some(work) = work else { return Ok(()) };
+    tree::remove(&std::path::Path::new(work).join("work/incompat/volatile"))
 }
 
 fn check_id(id: &str) -> Result<(), CreateError> {

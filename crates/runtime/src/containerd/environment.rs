@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::api::containerd::services::containers::v1::Container;
 use super::bundles;
 use crate::container::SecretEnv;
 use crate::daemon;
@@ -32,16 +33,21 @@ impl Drop for Handed {
 pub(super) async fn hand_over(
     socket: &Path,
     id: &str,
-    SecretEnv(variables): &SecretEnv,
+    given: &SecretEnv,
     token: u128,
 ) -> io::Result<(Vec<String>, Option<Handed>)> {
-    let Some(folder) = socket.parent().filter(|_| !variables.is_empty()).map(|run| run.join(FOLDER)) else {
-        return Ok((variables.clone(), None));
-    };
-    if !daemon::has_front(socket).await {
+    let SecretEnv(variables) = given;
+    if variables.is_empty() || !daemon::has_front(socket).await {
         return Ok((variables.clone(), None));
     }
     let mark = format!("{MARK}{token:032x}");
+    let handed = hand(socket, id, given, &mark)?;
+    Ok((vec![mark], Some(handed)))
+}
+
+/// Has the variables ready for the front, in whose place that mark stands in the document.
+pub(super) fn hand(socket: &Path, id: &str, SecretEnv(variables): &SecretEnv, mark: &str) -> io::Result<Handed> {
+    let folder = socket.parent().ok_or(io::ErrorKind::InvalidInput)?.join(FOLDER);
     let quoted = variables.iter().map(|variable| serde_json::Value::from(variable.as_str()).to_string());
     let quoted: Vec<String> = quoted.collect();
     DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
@@ -49,7 +55,14 @@ pub(super) async fn hand_over(
     let _ = fs::remove_file(&handed.0);
     let mut written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&handed.0)?;
     written.write_all(format!("{mark}\n{}", quoted.join(",")).as_bytes())?;
-    Ok((vec![mark], Some(handed)))
+    Ok(handed)
+}
+
+/// The mark in the document of a container that was made before.
+pub(super) fn mark_of(record: &Container) -> Option<String> {
+    let document: serde_json::Value = serde_json::from_slice(&record.spec.as_ref()?.value).ok()?;
+    let mut variables = document["process"]["env"].as_array()?.iter().filter_map(serde_json::Value::as_str);
+    variables.find(|variable| variable.starts_with(MARK)).map(str::to_owned)
 }
 
 /// Removes what somebody who was killed has left of it.

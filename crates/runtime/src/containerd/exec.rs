@@ -164,6 +164,10 @@ fn process(record: &containers::Container, args: &[String]) -> Result<serde_json
     let mut spec: serde_json::Value = serde_json::from_slice(&spec.value).map_err(|_| unreadable())?;
     let mut process = spec.get_mut("process").map(serde_json::Value::take).ok_or_else(unreadable)?;
     process["args"] = args.into();
+    // It has none of its own, and nobody to read from it.
+    if process["terminal"] == true {
+        process["terminal"] = false.into();
+    }
     Ok(process)
 }
 
@@ -193,6 +197,11 @@ mod tests {
         let record = containers::Container { spec: Some(spec), ..Default::default() };
         let made = process(&record, &["true".to_owned(), "-x".to_owned()]).unwrap();
         assert_eq!(made, serde_json::json!({"args": ["true", "-x"], "cwd": "/srv", "user": {"uid": 7}}));
+        let spec = serde_json::json!({"process": {"args": ["sh"], "terminal": true}});
+        let spec = Any { type_url: String::new(), value: spec.to_string().into_bytes() };
+        let record = containers::Container { spec: Some(spec), ..Default::default() };
+        let made = process(&record, &[]).unwrap();
+        assert_eq!(made, serde_json::json!({"args": [], "terminal": false}));
         assert!(process(&containers::Container::default(), &[]).is_err());
     }
 }

@@ -19,11 +19,16 @@ pub(super) fn on(folder: &Path, shown: &[Mount]) -> io::Result<Vec<Mount>> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let (upper, work) = (folder.join("upper"), folder.join("work"));
     // Not the disk itself: it is there, or nothing is written elsewhere in its place.
     fs::create_dir(folder)?;
-    fs::create_dir(&upper)?;
-    fs::create_dir(&work)?;
+    fs::create_dir(folder.join("upper"))?;
+    fs::create_dir(folder.join("work"))?;
+    Ok(again(folder, shown))
+}
+
+/// The same over what the folder holds.
+pub(super) fn again(folder: &Path, shown: &[Mount]) -> Vec<Mount> {
+    let (upper, work) = (folder.join("upper"), folder.join("work"));
     let mut options = Vec::new();
     if Path::new(INDEX).exists() {
         options.push("index=off".to_owned());
@@ -31,7 +36,7 @@ pub(super) fn on(folder: &Path, shown: &[Mount]) -> io::Result<Vec<Mount>> {
     options.push(format!("workdir={}", work.display()));
     options.push(format!("upperdir={}", upper.display()));
     options.push(format!("lowerdir={}", machine::layers(shown).join(":")));
-    Ok(vec![Mount { r#type: "overlay".into(), source: "overlay".into(), target: String::new(), options }])
+    vec![Mount { r#type: "overlay".into(), source: "overlay".into(), target: String::new(), options }]
 }
 
 pub(super) fn failed(folder: &Path, error: &io::Error) -> CreateError {
@@ -57,11 +62,14 @@ mod tests {
         let one = mount("bind", "/a", &["ro", "rbind"]);
         let several = mount("overlay", "overlay", &["index=off", "lowerdir=/b:/a"]);
         for (shown, lower) in [(one, "lowerdir=/a"), (several, "lowerdir=/b:/a")] {
-            let mounts = on(&folder, &[shown]).unwrap();
+            let shown = [shown];
+            let mounts = on(&folder, &shown).unwrap();
             assert_eq!(mounts.len(), 1);
             assert_eq!(mounts[0].options.last().map(String::as_str), Some(lower));
             assert_eq!(fs::read_dir(folder.join("upper")).unwrap().count(), 0);
             fs::write(folder.join("upper/left"), "").unwrap();
+            assert_eq!(again(&folder, &shown), mounts);
+            assert!(folder.join("upper/left").exists());
         }
         let nowhere = on(&dir.path().join("no/disk"), &[]).unwrap_err();
         assert!(matches!(failed(&folder, &nowhere), CreateError::InvalidSpec(_)));

@@ -8,6 +8,7 @@ mod documents;
 mod environment;
 mod events;
 mod exec;
+mod fill;
 mod identity;
 mod images;
 mod keep;
@@ -103,6 +104,10 @@ pub struct Containerd {
     cgroups: Cgroups,
     capabilities: CapabilitySet,
     init: PathBuf,
+    /// What writes down what is said on a terminal.
+    terminal: PathBuf,
+    /// Folders are filled from images one after the other: two containers may want the same.
+    filling: tokio::sync::Mutex<()>,
     /// What stands before runsc.
     runsc: PathBuf,
     volatile_overlay: bool,
@@ -128,6 +133,8 @@ impl Containerd {
         let cgroups = Cgroups::detect().map_err(|e| RuntimeError::Other(format!("control groups: {e}")))?;
         let init = programs::install(&config.dir, "container-init", programs::INIT)
             .map_err(|e| RuntimeError::Other(format!("container init: {e}")))?;
+        let terminal = programs::install(&config.dir, "terminal-log", programs::TERMINAL)
+            .map_err(|e| RuntimeError::Other(format!("log of terminals: {e}")))?;
         let runsc = runsc::install(&config.dir).map_err(|e| RuntimeError::Other(format!("front of runsc: {e}")))?;
         let images = images::Images::default();
         let pulls = pull::start(
@@ -154,6 +161,8 @@ impl Containerd {
             cgroups,
             capabilities,
             init,
+            terminal,
+            filling: tokio::sync::Mutex::default(),
             runsc,
             volatile_overlay,
             keeper: keep::Keeper::default(),
@@ -245,6 +254,10 @@ impl Runtime for Containerd {
 
     fn create(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<(), CreateError>> {
         async move { self.create_container(&spec).await }.boxed()
+    }
+
+    fn renew(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<(), CreateError>> {
+        async move { self.renew_container(&spec).await }.boxed()
     }
 
     fn start<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<u32, CreateError>> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::Containerd;
-use crate::container::ContainerSpec;
+use crate::container::{ContainerSpec, Namespace};
 use crate::error::{CreateError, RuntimeError};
 use crate::oci_runtime::{OciRuntime, program_path};
 use crate::programs;
@@ -123,6 +123,12 @@ pub(super) fn check(spec: &ContainerSpec) -> Result<(), CreateError> {
     if !spec.sysctls.is_empty() {
         return refused("kernel parameters of its own");
     }
+    if spec.pid != Namespace::Own || spec.ipc != Namespace::Own {
+        return refused("processes or IPC of other containers or the machine");
+    }
+    if spec.resources.memory_swap.is_some() || spec.resources.swappiness.is_some() {
+        return refused("a limit of what is swapped out");
+    }
     Ok(())
 }
 
@@ -186,6 +192,8 @@ mod tests {
         check(&spec).unwrap();
         let privileged = check(&ContainerSpec { privileged: true, ..spec.clone() }).unwrap_err();
         assert!(privileged.to_string().contains("privileged"), "{privileged}");
+        let shared = check(&ContainerSpec { ipc: Namespace::Host, ..spec.clone() }).unwrap_err();
+        assert!(shared.to_string().contains("IPC of other containers"), "{shared}");
         let sysctls = std::collections::BTreeMap::from([("net.core.somaxconn".to_owned(), "9".to_owned())]);
         assert!(check(&ContainerSpec { sysctls, ..spec }).is_err());
     }

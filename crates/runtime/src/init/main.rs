@@ -1,5 +1,6 @@
 //! Pid 1 of containers that ask for `initProcessEnabled`: starts the real program, forwards signals to it, reaps
-//! whatever is orphaned onto it, and ends with the program's own code (128+n for signal n).
+//! whatever is orphaned onto it, and ends with the program's own code (128+n for signal n). Without a program it only holds the
+//! namespaces it is in, for the containers of a task that share them.
 //!
 //! Compiled by build.rs as a static program of its own, because an image may have no libc to link with; so it uses
 //! nothing but std and the few C functions declared here.
@@ -14,6 +15,7 @@ type SignalSet = [u64; 16];
 
 const SIG_BLOCK: c_int = 0;
 const SIG_SETMASK: c_int = 2;
+const SIGTERM: c_int = 15;
 const SIGCHLD: c_int = 17;
 const WNOHANG: c_int = 1;
 /// Faults of this program itself; blocking them would hide its own bugs.
@@ -33,10 +35,6 @@ unsafe extern "C" {
 
 fn main() {
     let mut args = std::env::args_os().skip(1);
-    let Some(program) = args.next() else {
-        eprintln!("init: no program given");
-        exit(NOT_FOUND);
-    };
     let mut signals: SignalSet = [0; 16];
     let mut before: SignalSet = [0; 16];
     // SAFETY: the sets are live local arrays of the size the C library expects.
@@ -48,6 +46,7 @@ fn main() {
         // Blocked from here on, so that none arrives between two waits.
         sigprocmask(SIG_BLOCK, &signals, &mut before);
     }
+    let Some(program) = args.next() else { hold(&signals) };
     let mut command = Command::new(&program);
     command.args(args);
     // SAFETY: sigprocmask is async-signal-safe and touches only the copied set.
@@ -72,6 +71,19 @@ fn main() {
         } else if signal > 0 {
             // SAFETY: no memory is involved.
             unsafe { kill(child, signal) };
+        }
+    }
+}
+
+/// Until somebody ends it.
+fn hold(signals: &SignalSet) -> ! {
+    loop {
+        // SAFETY: a null info is allowed; the set is live.
+        match unsafe { sigwaitinfo(signals, std::ptr::null_mut()) } {
+            SIGTERM => exit(0),
+            // No process has that number.
+            SIGCHLD => reap(-1),
+            _ => {}
         }
     }
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::container::{ContainerSpec, Network, Ulimit};
+use crate::container::{ContainerSpec, Namespace, Network, Ulimit};
 use crate::error::CreateError;
 use crate::oci_runtime::OciRuntime;
 use capabilities::CapabilitySet;
@@ -57,7 +57,7 @@ pub(crate) struct Device {
 
 /// The document `config.json` for runc.
 pub(crate) fn document(spec: &ContainerSpec, facts: &Facts) -> Result<Value, CreateError> {
-    check(spec)?;
+    check(spec, facts)?;
     let mut document = json!({
         "ociVersion": "1.0.2",
         "process": process(spec, facts)?,
@@ -73,7 +73,7 @@ pub(crate) fn document(spec: &ContainerSpec, facts: &Facts) -> Result<Value, Cre
     Ok(document)
 }
 
-fn check(spec: &ContainerSpec) -> Result<(), CreateError> {
+fn check(spec: &ContainerSpec, facts: &Facts) -> Result<(), CreateError> {
     let invalid = |text: String| Err(CreateError::InvalidSpec(text));
     if spec.args.first().is_none_or(String::is_empty) {
         return invalid("no command specified".into());
@@ -83,6 +83,12 @@ fn check(spec: &ContainerSpec) -> Result<(), CreateError> {
     }
     if spec.oci_runtime == OciRuntime::Runsc && !(spec.sysctls.is_empty() && spec.devices.is_empty()) {
         return invalid("gVisor has neither kernel parameters nor devices of the host".into());
+    }
+    // runc would say nothing.
+    if spec.resources.swappiness.is_some() && facts.cgroup_v2 {
+        return invalid(
+            "swappiness cannot be set on this machine: control groups of version 2 have no such limit".into(),
+        );
     }
     if spec.env.iter().chain(&spec.args).any(|s| s.contains('\0')) {
         return invalid("a NUL byte in command or environment".into());
@@ -99,7 +105,8 @@ fn effective_capabilities(spec: &ContainerSpec, facts: &Facts) -> Result<Capabil
 
 fn process(spec: &ContainerSpec, facts: &Facts) -> Result<Value, CreateError> {
     let mut args = spec.args.clone();
-    if facts.init.is_some() {
+    // One that is the init alone holds namespaces.
+    if facts.init.is_some() && args[0] != INIT_TARGET {
         args.insert(0, INIT_TARGET.into());
     }
     let mut env = spec.env.clone();
@@ -111,11 +118,14 @@ fn process(spec: &ContainerSpec, facts: &Facts) -> Result<Value, CreateError> {
     if !named("HOME=") {
         env.push(format!("HOME={}", facts.identity.home));
     }
+    if spec.terminal && !env.iter().any(|e| e.starts_with("TERM=")) {
+        env.push("TERM=xterm".into());
+    }
     let capabilities = effective_capabilities(spec, facts)?;
     let names = capabilities.names();
     let cwd = if spec.cwd.is_empty() { "/" } else { &spec.cwd };
     Ok(json!({
-        "terminal": false,
+        "terminal": spec.terminal,
         "user": {
             "uid": facts.identity.uid,
             "gid": facts.identity.gid,
@@ -166,8 +176,15 @@ fn rlimit(ulimit: &Ulimit) -> Result<Value, CreateError> {
 }
 
 fn linux(spec: &ContainerSpec, facts: &Facts) -> Result<Value, CreateError> {
-    let mut namespaces = vec![json!({"type": "pid"}), json!({"type": "ipc"}), json!({"type": "uts"})];
-    namespaces.push(json!({"type": "mount"}));
+    let mut namespaces = Vec::new();
+    for (kind, whose) in [("pid", &spec.pid), ("ipc", &spec.ipc)] {
+        match whose {
+            Namespace::Own => namespaces.push(json!({"type": kind})),
+            Namespace::Host => {}
+            Namespace::Path(path) => namespaces.push(json!({"type": kind, "path": path})),
+        }
+    }
+    namespaces.extend([json!({"type": "uts"}), json!({"type": "mount"})]);
     namespaces.push(match &spec.network {
         Network::None => json!({"type": "network"}),
         Network::Path(path) => json!({"type": "network", "path": path}),
@@ -235,6 +252,12 @@ fn resources(spec: &ContainerSpec, facts: &Facts) -> Value {
     }
     if let Some(reservation) = limits.memory_reservation {
         memory.insert("reservation".into(), reservation.into());
+    }
+    if let Some(both) = limits.memory_swap {
+        memory.insert("swap".into(), both.into());
+    }
+    if let Some(swappiness) = limits.swappiness {
+        memory.insert("swappiness".into(), swappiness.into());
     }
     if !memory.is_empty() {
         resources["memory"] = memory.into();

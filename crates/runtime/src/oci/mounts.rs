@@ -10,19 +10,24 @@ use crate::error::CreateError;
 const DEFAULT_SHM: u64 = 64 << 20;
 
 pub(super) fn all(spec: &ContainerSpec, facts: &Facts) -> Result<Vec<Value>, CreateError> {
+    let tmpfs = spec.tmpfs.iter().map(in_memory);
+    let mut own = tmpfs.chain(spec.mounts.iter().map(bind)).collect::<Result<Vec<_>, _>>()?;
+    // Docker: the outer ones first, in whatever order they are named, so that none hides another.
+    own.sort_by_key(|mount| parts(mount).count());
     let mut mounts = standard(spec, facts);
-    for tmpfs in &spec.tmpfs {
-        mounts.push(in_memory(tmpfs)?);
-    }
+    mounts.retain(|standard| own.iter().all(|mount| !parts(mount).eq(parts(standard))));
+    mounts.append(&mut own);
     if let Some(init) = &facts.init {
         mounts.push(json!({
             "destination": INIT_TARGET, "type": "bind", "source": init, "options": ["bind", "ro", "nosuid", "nodev"],
         }));
     }
-    for mount in &spec.mounts {
-        mounts.push(bind(mount)?);
-    }
     Ok(mounts)
+}
+
+/// The names on the way to where it is mounted.
+fn parts(mount: &Value) -> impl Iterator<Item = &str> {
+    mount["destination"].as_str().unwrap_or_default().split('/').filter(|part| !part.is_empty())
 }
 
 fn standard(spec: &ContainerSpec, facts: &Facts) -> Vec<Value> {
@@ -30,7 +35,7 @@ fn standard(spec: &ContainerSpec, facts: &Facts) -> Vec<Value> {
     let sys_mode = if spec.privileged { "rw" } else { "ro" };
     let cgroup = if facts.cgroup_v2 { "cgroup2" } else { "cgroup" };
     let quiet = ["nosuid", "noexec", "nodev"];
-    vec![
+    let mut mounts = vec![
         json!({ "destination": "/proc", "type": "proc", "source": "proc", "options": quiet }),
         json!({ "destination": "/dev", "type": "tmpfs", "source": "tmpfs",
                 "options": ["nosuid", "strictatime", "mode=755", "size=65536k"] }),
@@ -43,7 +48,11 @@ fn standard(spec: &ContainerSpec, facts: &Facts) -> Vec<Value> {
         json!({ "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": quiet }),
         json!({ "destination": "/dev/shm", "type": "tmpfs", "source": "shm",
                 "options": ["nosuid", "noexec", "nodev", "mode=1777", format!("size={shm}")] }),
-    ]
+    ];
+    if shm == 0 {
+        mounts.pop();
+    }
+    mounts
 }
 
 /// Options Docker accepts for `--tmpfs`, apart from `size=` and `mode=` and their kin.

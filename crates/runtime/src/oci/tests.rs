@@ -1,7 +1,7 @@
 //! What the document says for specs that matter.
 
 use super::*;
-use crate::container::{BindMount, Resources, Tmpfs};
+use crate::container::{BindMount, Namespace, Resources, Tmpfs};
 
 fn facts() -> Facts {
     Facts {
@@ -64,9 +64,11 @@ fn limits_mounts_and_init_are_carried_over() {
             cpu_period_us: None,
             memory_limit: Some(1 << 25),
             memory_reservation: Some(1 << 24),
+            memory_swap: Some(1 << 26),
+            swappiness: None,
             pids_limit: Some(64),
         },
-        mounts: vec![BindMount { source: "/h/hosts".into(), target: "/etc/hosts".into(), read_only: true }],
+        mounts: vec![BindMount { source: "/h/hosts".into(), target: "/etc/hosts".into(), read_only: true, fill: None }],
         tmpfs: vec![Tmpfs { target: "/scratch".into(), size: Some(4096), options: vec!["exec".into()] }],
         ulimits: vec![Ulimit { name: "nofile".into(), soft: 10, hard: 20 }],
         network: Network::Path("/run/netns/x".into()),
@@ -82,7 +84,7 @@ fn limits_mounts_and_init_are_carried_over() {
     assert_eq!(document["process"]["rlimits"], json!([{"type": "RLIMIT_NOFILE", "soft": 10, "hard": 20}]));
     let resources = &document["linux"]["resources"];
     assert_eq!(resources["cpu"], json!({"shares": 512, "quota": 50_000, "period": 100_000}));
-    assert_eq!(resources["memory"], json!({"limit": 1 << 25, "reservation": 1 << 24}));
+    assert_eq!(resources["memory"], json!({"limit": 1 << 25, "reservation": 1 << 24, "swap": 1 << 26}));
     assert_eq!(resources["pids"], json!({"limit": 64}));
     let namespaces = document["linux"]["namespaces"].as_array().unwrap();
     assert!(namespaces.contains(&json!({"type": "network", "path": "/run/netns/x"})));
@@ -90,9 +92,52 @@ fn limits_mounts_and_init_are_carried_over() {
 }
 
 #[test]
+fn mounts_come_from_the_outside_in_and_take_the_place_of_the_standard_ones() {
+    let bind = |target: &str| BindMount { source: "/h".into(), target: target.into(), read_only: false, fill: None };
+    let mounts = ["/a/b/c", "/a/", "/dev/shm/", "/a/b"].map(bind).to_vec();
+    let tmpfs = vec![Tmpfs { target: "/a/b/c/d".into(), size: None, options: vec![] }];
+    let document = document(&ContainerSpec { mounts, tmpfs, ..spec() }, &facts()).unwrap();
+    let all = document["mounts"].as_array().unwrap();
+    let own: Vec<_> = all.iter().filter_map(|m| m["destination"].as_str()).skip(6).collect();
+    assert_eq!(own, ["/a/", "/dev/shm/", "/a/b", "/a/b/c", "/a/b/c/d"]);
+    assert!(all.iter().all(|m| m["destination"] != "/dev/shm"));
+}
+
+#[test]
+fn namespaces_are_shared_or_the_machines() {
+    let kinds = |pid: Namespace, ipc: Namespace| {
+        let document = document(&ContainerSpec { pid, ipc, shm_size: Some(0), ..spec() }, &facts()).unwrap();
+        assert!(document["mounts"].as_array().unwrap().iter().all(|m| m["destination"] != "/dev/shm"));
+        let mut all = document["linux"]["namespaces"].as_array().unwrap().clone();
+        all.retain(|n| n["type"] == "pid" || n["type"] == "ipc");
+        all
+    };
+    assert!(kinds(Namespace::Host, Namespace::Host).is_empty());
+    let shared = kinds(Namespace::Path("/proc/7/ns/pid".into()), Namespace::Own);
+    assert_eq!(shared, [json!({"type": "pid", "path": "/proc/7/ns/pid"}), json!({"type": "ipc"})]);
+    let held = ContainerSpec { init: true, args: vec![INIT_TARGET.into()], terminal: true, ..spec() };
+    let document = document(&held, &Facts { init: Some("/opt/init".into()), ..facts() }).unwrap();
+    assert_eq!(document["process"]["args"], json!([INIT_TARGET]));
+    assert_eq!(
+        (&document["process"]["terminal"], &document["process"]["env"][2]),
+        (&json!(true), &json!("TERM=xterm"))
+    );
+}
+
+#[test]
+fn how_readily_memory_is_swapped_out_only_one_kind_of_control_groups_can_be_told() {
+    let swappiness = Some(7);
+    let spec = ContainerSpec { resources: Resources { swappiness, ..Resources::default() }, ..spec() };
+    let made = document(&spec, &facts()).unwrap();
+    assert_eq!(made["linux"]["resources"]["memory"], json!({"swappiness": 7}));
+    assert!(document(&spec, &Facts { cgroup_v2: true, ..facts() }).is_err());
+}
+
+#[test]
 fn impossible_specs_are_refused() {
     let ulimit = |name: &str, soft, hard| vec![Ulimit { name: name.into(), soft, hard }];
-    let bind = |target: &str| vec![BindMount { source: "/x".into(), target: target.into(), read_only: false }];
+    let bind =
+        |target: &str| vec![BindMount { source: "/x".into(), target: target.into(), read_only: false, fill: None }];
     let rows = [
         ContainerSpec { args: vec![], ..spec() },
         ContainerSpec { args: vec![String::new()], ..spec() },
