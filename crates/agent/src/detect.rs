@@ -11,7 +11,7 @@ use std::{fs, net::IpAddr};
 const API_VERSIONS: [&str; 13] =
     ["1.17", "1.18", "1.19", "1.20", "1.21", "1.22", "1.23", "1.24", "1.25", "1.28", "1.29", "1.30", "1.32"];
 /// Everything else that a definition may require and that is honoured.
-const CAPABILITIES: [&str; 11] = [
+const CAPABILITIES: [&str; 13] = [
     "com.amazonaws.ecs.capability.logging-driver.awslogs",
     "com.amazonaws.ecs.capability.logging-driver.json-file",
     "ecs.capability.task-cpu-mem-limit",
@@ -23,10 +23,13 @@ const CAPABILITIES: [&str; 11] = [
     "ecs.capability.secrets.ssm.environment-variables",
     "ecs.capability.env-files.s3",
     "ecs.capability.private-registry-authentication.secretsmanager",
+    "ecs.capability.container-restart-policy",
+    "ecs.capability.docker-plugin.local",
 ];
 
 /// What only containers that share the machine's kernel can have.
-const PRIVILEGED: &str = "com.amazonaws.ecs.capability.privileged-container";
+const SHARING: [&str; 2] =
+    ["com.amazonaws.ecs.capability.privileged-container", "ecs.capability.pid-ipc-namespace-sharing"];
 /// Which OCI runtime makes the instance's containers.
 const RUNTIME: &str = "longshore.runtime";
 
@@ -71,7 +74,7 @@ pub fn attributes(own: &Attributes, address: Option<IpAddr>, runtime: OciRuntime
     all.insert("ecs.os-family".into(), Some("LINUX".into()));
     all.insert("ecs.cpu-architecture".into(), Some(architecture().into()));
     match runtime {
-        OciRuntime::Runc => drop(all.insert(PRIVILEGED.to_owned(), None)),
+        OciRuntime::Runc => all.extend(SHARING.map(|name| (name.to_owned(), None))),
         OciRuntime::Runsc => {}
     }
     all.extend(own.clone());
@@ -92,7 +95,10 @@ fn architecture() -> &'static str {
 mod tests {
     use super::*;
     use crate::testing;
-    use model::{ContainerSecret, LogConfiguration, LogDriver, PortMapping, PortSpec, RuntimePlatform};
+    use model::{
+        ContainerSecret, DockerVolume, LogConfiguration, LogDriver, PidMode, PortMapping, PortSpec, RestartPolicy,
+        RuntimePlatform, Volume, VolumeSource,
+    };
 
     #[test]
     fn everything_a_definition_can_ask_for_is_advertised() {
@@ -116,6 +122,11 @@ mod tests {
             let spec = PortSpec::Range { first: 1, last: 2 };
             container.port_mappings = vec![PortMapping { spec, protocol: None, name: None, app_protocol: None }];
         }
+        definition.containers[0].restart_policy =
+            Some(RestartPolicy { enabled: true, ignored_exit_codes: vec![], restart_attempt_period: None });
+        definition.pid_mode = Some(PidMode::Task);
+        let source = VolumeSource::Docker(DockerVolume::default());
+        definition.volumes = vec![Volume { name: "v".into(), source }];
         let own = Attributes::from([("stack".into(), Some("prod".into())), (RUNTIME.into(), Some("best".into()))]);
         let address = Some([172, 31, 0, 9].into());
         let offered = attributes(&own, address, OciRuntime::Runc);
@@ -123,10 +134,12 @@ mod tests {
             assert_eq!(offered.get(&wanted.name), Some(&wanted.value), "{}", wanted.name);
         }
         assert_eq!((offered["stack"].as_deref(), offered[RUNTIME].as_deref()), (Some("prod"), Some("runc")));
-        // gVisor has all of it but privileged containers.
+        // gVisor has all of it but what needs the machine's kernel.
         let mut sandboxed = attributes(&own, address, OciRuntime::Runsc);
         assert_eq!(sandboxed.insert(RUNTIME.into(), Some("runc".into())), Some(Some("runsc".into())));
-        assert_eq!(sandboxed.insert(PRIVILEGED.into(), None), None);
+        for name in SHARING {
+            assert_eq!(sandboxed.insert(name.into(), None), None);
+        }
         assert_eq!(sandboxed, offered);
     }
 

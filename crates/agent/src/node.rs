@@ -65,7 +65,7 @@ pub trait Node: Send + Sync + 'static {
     /// Makes its network: a namespace, an address, published ports; what its mode asks for.
     fn connect(&self, job: Job) -> BoxFuture<'_, Result<Endpoint, Failure>>;
 
-    /// Creates it.
+    /// Creates it. For a run after the first it is there, has ended, and is made ready to be started again over what it has written.
     fn create(&self, job: Job) -> BoxFuture<'_, Result<(), Failure>>;
 
     /// Starts it. No error if it runs already; if its process has ended by now, that is what the event stream tells.

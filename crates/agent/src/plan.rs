@@ -3,9 +3,9 @@
 
 use crate::task::{ContainerState, Endpoint, Provisioning, Pulled, TaskState};
 use link::Assignment;
-use model::{ContainerDefinition, LogDriver, NetworkMode, TaskDefinitionSpec};
+use model::{ContainerDefinition, Link, LogDriver, NetworkMode, TaskDefinitionSpec};
 use regex::bytes::Regex;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
 use telemetry::driver;
 
 /// Label of every container: the container instance it belongs to. The agent's own containers are found by it.
@@ -35,10 +35,25 @@ pub struct Job {
     pub task: Arc<TaskPlan>,
     /// Its position.
     pub at: usize,
+    /// Which of its runs.
+    pub run: u32,
     /// What its image said.
     pub pulled: Option<Pulled>,
     /// Its place in the network.
     pub endpoint: Option<Endpoint>,
+    /// Where its links lead, as far as that is known.
+    pub links: Vec<Linked>,
+}
+
+/// A container that another one has a link to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Linked {
+    /// Its position.
+    pub at: usize,
+    /// What the other one calls it.
+    pub alias: String,
+    /// Its address.
+    pub address: Ipv4Addr,
 }
 
 /// What becomes of a container's output.
@@ -113,7 +128,20 @@ impl TaskPlan {
 
     /// What is to be done to one container.
     pub fn job(self: &Arc<Self>, at: usize, state: &ContainerState) -> Job {
-        Job { task: self.clone(), at, pulled: state.pulled.clone(), endpoint: state.endpoint.clone() }
+        let (pulled, endpoint) = (state.pulled.clone(), state.endpoint.clone());
+        Job { task: self.clone(), at, run: state.run(), pulled, endpoint, links: Vec::new() }
+    }
+
+    /// The same, with what is known of the containers that it has links to.
+    pub fn job_in(self: &Arc<Self>, at: usize, state: &TaskState) -> Job {
+        let linked = |text: &String| {
+            let link = Link::parse(text)?;
+            let at = self.containers.iter().position(|c| c.name == link.container)?;
+            let address = state.containers[at].endpoint.as_ref()?.address?;
+            Some(Linked { at, alias: link.alias.to_owned(), address })
+        };
+        let links = self.containers[at].links.iter().filter_map(linked).collect();
+        Job { links, ..self.job(at, &state.containers[at]) }
     }
 
     /// What becomes of the output of a container.
@@ -151,6 +179,11 @@ impl Job {
     /// The container's definition.
     pub fn container(&self) -> &ContainerDefinition {
         &self.task.containers[self.at]
+    }
+
+    /// The network mode that holds for it.
+    pub fn mode(&self) -> NetworkMode {
+        self.container().network_mode(self.task.mode())
     }
 
     /// The runtime's id.

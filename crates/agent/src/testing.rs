@@ -37,6 +37,9 @@ pub(crate) fn assignment(n: u32, containers: &[&str]) -> (Assignment, Arc<TaskDe
         execution_role_arn: None,
         runtime_platform: None,
         ephemeral_storage_gib: None,
+        pid_mode: None,
+        ipc_mode: None,
+        volumes: Vec::new(),
         placement_constraints: Vec::new(),
         containers: containers.iter().map(container).collect(),
     };

@@ -116,6 +116,9 @@ fn assignments() -> Assignments {
         execution_role_arn: None,
         runtime_platform: None,
         ephemeral_storage_gib: None,
+        pid_mode: None,
+        ipc_mode: None,
+        volumes: Vec::new(),
         placement_constraints: Vec::new(),
         containers: vec![container],
     };

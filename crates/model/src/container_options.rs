@@ -1,7 +1,7 @@
 //! What a container definition says of names, kernel parameters, devices and security beyond the basics, and the rules for it.
 //! Texts that AWS does not publish follow those it has for `hostname`.
 
-use crate::{ContainerDefinition, InvalidDefinition, NetworkMode, definition_rules::refuse};
+use crate::{ContainerDefinition, InvalidDefinition, LinuxParameters, NetworkMode, definition_rules::refuse};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -12,6 +12,24 @@ pub struct ExtraHost {
     pub hostname: String,
     /// What it leads to.
     pub ip_address: String,
+}
+
+/// Another container of the task under a name that one gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link<'a> {
+    /// The other container.
+    pub container: &'a str,
+    /// The name.
+    pub alias: &'a str,
+}
+
+impl<'a> Link<'a> {
+    /// Docker: a name, or a name, a colon and an alias. `None` if it is neither.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let (container, alias) = text.split_once(':').unwrap_or((text, text));
+        let named = is_word(alias) && alias.is_ascii() && !alias.contains(':') && alias.len() <= MAX_NAME;
+        (named && !container.is_empty()).then_some(Self { container, alias })
+    }
 }
 
 /// A kernel parameter of the container's namespaces.
@@ -58,6 +76,35 @@ pub enum DevicePermission {
 impl DevicePermission {
     /// All, by AWS's words.
     pub const ALL: [(&'static str, Self); 3] = [("read", Self::Read), ("write", Self::Write), ("mknod", Self::Mknod)];
+}
+
+/// Whether a container that has ended is started again. Source: `ContainerRestartPolicy`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartPolicy {
+    /// Whether it is at all.
+    pub enabled: bool,
+    /// Not after these.
+    #[serde(default)]
+    pub ignored_exit_codes: Vec<i32>,
+    /// Seconds that it has to have run, as given.
+    #[serde(default)]
+    pub restart_attempt_period: Option<u32>,
+}
+
+impl RestartPolicy {
+    /// The seconds that it has to have run.
+    pub fn period(&self) -> u32 {
+        self.restart_attempt_period.unwrap_or(300)
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        let limits = (self.ignored_exit_codes.len() <= 50, (60..=1800).contains(&self.period()));
+        match limits {
+            (false, _) => Err("'restartPolicy.ignoredExitCodes' can have at most 50 exit codes."),
+            (_, false) => Err("'restartPolicy.restartAttemptPeriod' must be between 60 and 1800."),
+            (true, true) => Ok(()),
+        }
+    }
 }
 
 /// One of Docker's security options, as far as there is something that it changes here.
@@ -109,6 +156,7 @@ pub(crate) fn check(c: &ContainerDefinition, mode: NetworkMode) -> Result<(), In
     {
         return refuse(format!("{what} is not supported on container when networkMode=awsvpc."));
     }
+    check_networking(c, mode)?;
     if c.hostname.as_deref().is_some_and(|name| !is_hostname(name)) {
         return setting("'hostname' needs letters, digits, hyphens and dots as RFC 1123 has them, 64 at most.");
     }
@@ -124,8 +172,14 @@ pub(crate) fn check(c: &ContainerDefinition, mode: NetworkMode) -> Result<(), In
             return setting(&format!("'extraHosts' needs a name and an IP address, not '{}'.", host.hostname));
         }
     }
+    if let Some(Err(what)) = c.restart_policy.as_ref().map(RestartPolicy::check) {
+        return setting(what);
+    }
     for control in &c.system_controls {
         check_control(control, mode).or_else(|what| setting(&what))?;
+    }
+    if let Some(Err(what)) = c.linux_parameters.as_ref().map(|linux| check_swap(c, linux)) {
+        return setting(what);
     }
     for device in c.linux_parameters.iter().flat_map(|linux| &linux.devices) {
         // With a way up it would be made anywhere.
@@ -135,6 +189,41 @@ pub(crate) fn check(c: &ContainerDefinition, mode: NetworkMode) -> Result<(), In
         }
     }
     Ok(())
+}
+
+/// Whether it has a network, and whom it knows there.
+fn check_networking(c: &ContainerDefinition, mode: NetworkMode) -> Result<(), InvalidDefinition> {
+    let setting = |what: &str| refuse(format!("Invalid setting for container '{}'. {what}", c.name));
+    // AWS's words.
+    if !c.links.is_empty() && mode != NetworkMode::Bridge {
+        return refuse(format!("Links are not supported when networkMode={}.", mode.as_str()));
+    }
+    if let Some(bad) = c.links.iter().find(|link| Link::parse(link).is_none()) {
+        return setting(&format!("'{bad}' in 'links' is neither a container's name nor that and an alias."));
+    }
+    if c.disable_networking != Some(true) {
+        return Ok(());
+    }
+    match mode {
+        NetworkMode::Host | NetworkMode::Awsvpc => {
+            let mode = mode.as_str();
+            refuse(format!("disableNetworking is not supported on container when networkMode={mode}."))
+        }
+        NetworkMode::Bridge | NetworkMode::None if !c.port_mappings.is_empty() || !c.links.is_empty() => {
+            setting("'disableNetworking' leaves no network for 'portMappings' and 'links'.")
+        }
+        NetworkMode::Bridge | NetworkMode::None => Ok(()),
+    }
+}
+
+/// What of its memory may be swapped out. AWS: `swappiness` says nothing without `maxSwap`, nor does that without a limit.
+fn check_swap(c: &ContainerDefinition, linux: &LinuxParameters) -> Result<(), &'static str> {
+    match (linux.max_swap, linux.swappiness) {
+        (Some(_), _) if c.memory.is_none() => Err("'maxSwap' needs 'memory'."),
+        (None, Some(_)) => Err("'swappiness' needs 'maxSwap'."),
+        (Some(_), Some(101..)) => Err("'swappiness' must be between 0 and 100."),
+        (Some(_) | None, _) => Ok(()),
+    }
 }
 
 /// The error says what is wrong.
@@ -179,7 +268,7 @@ fn is_word(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::LinuxParameters;
+    use crate::MemoryMib;
 
     #[test]
     fn what_cannot_be_is_refused_by_its_name() {
@@ -225,6 +314,46 @@ mod tests {
             refused(Bridge, "is not a container's own", &|c| c.system_controls = vec![control(name, "1")]);
         }
         refused(Bridge, "needs a value", &|c| c.system_controls = vec![control("net.a", "")]);
+        for mode in [Awsvpc, Host] {
+            let words = format!("Links are not supported when networkMode={}.", mode.as_str());
+            refused(mode, &words, &|c| c.links = vec!["db".into()]);
+            refused(mode, "disableNetworking is not supported", &|c| c.disable_networking = Some(true));
+        }
+        refused(Bridge, "", &|c| c.links = vec!["db".into(), "db:data_base".into()]);
+        for link in ["", ":x", "db:", "db:a:b", "db:a b", "db:a\n6.6.6.6 evil"] {
+            refused(Bridge, "in 'links' is neither", &|c| c.links = vec![link.into()]);
+        }
+        refused(Bridge, "leaves no network", &|c| {
+            (c.disable_networking, c.links) = (Some(true), vec!["db".into()]);
+        });
+        let swap = |max: Option<u32>, swappiness: Option<u32>| {
+            Some(LinuxParameters { max_swap: max.map(MemoryMib), swappiness, ..LinuxParameters::default() })
+        };
+        for (memory, max, swappiness, words) in [
+            (Some(9), Some(0), None, ""),
+            (Some(9), Some(7), Some(100), ""),
+            (Some(9), Some(7), Some(101), "between 0 and 100"),
+            (Some(9), None, Some(0), "'swappiness' needs 'maxSwap'"),
+            (None, Some(7), None, "'maxSwap' needs 'memory'"),
+        ] {
+            refused(Bridge, words, &|c| {
+                (c.memory, c.linux_parameters) = (memory.map(MemoryMib), swap(max, swappiness));
+            });
+        }
+        let restarts = |codes: i32, period: Option<u32>| RestartPolicy {
+            enabled: true,
+            ignored_exit_codes: (0..codes).collect(),
+            restart_attempt_period: period,
+        };
+        for (codes, period, words) in [
+            (50, None, ""),
+            (0, Some(60), ""),
+            (51, None, "at most 50"),
+            (0, Some(59), "between 60 and 1800"),
+            (0, Some(1801), "between 60 and 1800"),
+        ] {
+            refused(Bridge, words, &|c| c.restart_policy = Some(restarts(codes, period)));
+        }
         let with = |d: Device| LinuxParameters { devices: vec![d], ..LinuxParameters::default() };
         refused(Bridge, "", &|c| c.linux_parameters = Some(with(device("/dev/null", None))));
         refused(Bridge, "absolute paths", &|c| c.linux_parameters = Some(with(device("/dev/null", Some("x")))));

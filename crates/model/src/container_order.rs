@@ -52,6 +52,17 @@ pub(crate) fn check(containers: &[ContainerDefinition]) -> Result<(), InvalidDef
     let by_name: BTreeMap<&str, &ContainerDefinition> = containers.iter().map(|c| (c.name.as_str(), c)).collect();
     for c in containers {
         let setting = |what: String| refuse(format!("Invalid 'dependsOn' setting for container '{}'. {what}", c.name));
+        for (what, name) in c.used() {
+            let found = by_name.get(name);
+            let linked = found.filter(|on| what == "links" && on.disable_networking == Some(true));
+            if found.is_none() || linked.is_some() {
+                let but = if linked.is_some() { " with a network" } else { "" };
+                return refuse(format!(
+                    "Invalid '{what}' setting for container '{}'. There is no container '{name}'{but}.",
+                    c.name
+                ));
+            }
+        }
         for (name, condition) in c.dependencies() {
             let Some(on) = by_name.get(name) else {
                 return setting(format!("There is no container '{name}'."));
@@ -127,6 +138,27 @@ mod tests {
         check(&[(0, "init", Healthy)], "no health check");
         check(&[(0, "app", Start)], "container 'app'. It depends on itself");
         check(&[(0, "db", Start), (1, "init", Start), (2, "app", Start)], "It depends on itself");
+    }
+
+    #[test]
+    fn links_and_volumes_of_others_are_dependencies() {
+        let check = |links: &[&str], from: &str, words: &str| {
+            let container = |name: &str| ContainerDefinition { name: name.into(), ..ContainerDefinition::default() };
+            let mut all = [container("app"), container("db"), container("deaf")];
+            all[0].links = links.iter().map(|link| (*link).to_owned()).collect();
+            all[1].volumes_from = vec![crate::VolumeFrom { source_container: from.into(), read_only: None }];
+            all[2].disable_networking = Some(true);
+            match super::check(&all) {
+                Ok(()) => assert_eq!(words, "", "{links:?}"),
+                Err(InvalidDefinition(text)) => assert!(!words.is_empty() && text.contains(words), "{text}"),
+            }
+        };
+        check(&["db", "db:store"], "deaf", "");
+        check(&["db"], "app", "It depends on itself");
+        check(&["app"], "deaf", "container 'app'. It depends on itself");
+        check(&["nobody:db"], "deaf", "Invalid 'links' setting for container 'app'. There is no container 'nobody'.");
+        check(&["deaf"], "deaf", "There is no container 'deaf' with a network.");
+        check(&[], "nobody", "Invalid 'volumesFrom' setting for container 'db'. There is no container 'nobody'.");
     }
 
     #[test]

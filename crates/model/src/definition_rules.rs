@@ -92,6 +92,8 @@ impl TaskDefinitionSpec {
             self.check_container(container)?;
         }
         crate::container_order::check(&self.containers)?;
+        self.check_sharing()?;
+        self.check_volumes()?;
         self.check_sums()?;
         self.check_ports()?;
         let on_fargate = self.requires_compatibilities.contains(&Compatibility::Fargate);

@@ -33,6 +33,7 @@ pub mod network;
 pub mod resources;
 pub mod service;
 pub mod service_record;
+pub mod sharing;
 pub mod strategy;
 pub mod tags;
 pub mod task;
@@ -40,6 +41,7 @@ pub mod task_definition;
 pub mod task_set;
 pub mod time;
 pub mod vault;
+pub mod volumes;
 pub mod vpc;
 
 pub use account::{AccountSetting, SettingName};
@@ -61,7 +63,7 @@ pub use capacity_provider::{
 pub use cluster::{Cluster, ClusterStatus};
 pub use connect::{ClientAlias, ConnectPort, ServiceConnect, Unconnectable};
 pub use container_instance::{AgentInfo, ContainerInstance, InstanceStatus, WireguardKey};
-pub use container_options::{Device, DevicePermission, ExtraHost, SecurityOption, SystemControl};
+pub use container_options::{Device, DevicePermission, ExtraHost, Link, RestartPolicy, SecurityOption, SystemControl};
 pub use container_order::{ContainerDependency, DependencyCondition};
 pub use container_secrets::ContainerSecret;
 pub use definition_rules::InvalidDefinition;
@@ -87,6 +89,7 @@ pub use service_record::{
     BreakerState, BreakerStatus, MAX_SERVICE_EVENTS, RevisionImage, RevisionShare, Rollback, ServiceDeployment,
     ServiceDeploymentStatus, ServiceEvent, ServiceEventName, ServiceEventRecord, ServiceRevision,
 };
+pub use sharing::{IpcMode, PidMode};
 pub use strategy::{
     BlueGreen, DeploymentStrategy, HookAction, HookRun, HookStatus, HookTarget, Lifecycle, LifecycleHook,
     LifecycleStage,
@@ -102,3 +105,4 @@ pub use task_definition::{
 };
 pub use task_set::{External, MAX_TASK_SETS, Scale, TaskSet, TaskSetStatus};
 pub use time::Timestamp;
+pub use volumes::{DockerVolume, MountPoint, Volume, VolumeFrom, VolumeScope, VolumeSource};

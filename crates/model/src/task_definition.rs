@@ -5,7 +5,8 @@
 
 use crate::{
     ContainerDependency, ContainerSecret, CpuUnits, DependencyCondition, Device, ExtraHost, Family, HealthCheck,
-    MemoryMib, Port, Protocol, Reservation, SystemControl, Tags, TaskDefinitionArn, TaskOverrides, Timestamp,
+    IpcMode, Link, MemoryMib, MountPoint, PidMode, Port, Protocol, Reservation, RestartPolicy, SystemControl, Tags,
+    TaskDefinitionArn, TaskOverrides, Timestamp, Volume, VolumeFrom, VolumeSource,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -108,6 +109,15 @@ pub struct TaskDefinitionSpec {
     /// The disk of its tasks on Fargate, in GiB, if another than everybody's is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ephemeral_storage_gib: Option<u32>,
+    /// Which processes its containers see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_mode: Option<PidMode>,
+    /// Whose IPC its containers have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipc_mode: Option<IpcMode>,
+    /// In the order given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Volume>,
     /// `memberOf` expressions.
     #[serde(default)]
     pub placement_constraints: Vec<String>,
@@ -170,6 +180,21 @@ pub struct ContainerDefinition {
     /// The secret that its image is pulled with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository_credentials: Option<String>,
+    /// As given; what they mean says [`Link`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mount_points: Vec<MountPoint>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes_from: Vec<VolumeFrom>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interactive: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pseudo_terminal: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disable_networking: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_policy: Option<RestartPolicy>,
 }
 
 /// A published port or range.
@@ -236,6 +261,12 @@ pub struct LinuxParameters {
     /// Devices of the instance.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<Device>,
+    /// Memory that may be swapped out besides that of `memory`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_swap: Option<MemoryMib>,
+    /// How readily, from 0 to 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swappiness: Option<u32>,
 }
 
 /// A tmpfs mount.
@@ -289,6 +320,18 @@ impl LogMode {
             "blocking" => Some(Self::Blocking),
             "non-blocking" => Some(Self::NonBlocking),
             _ => None,
+        }
+    }
+}
+
+impl NetworkMode {
+    /// AWS's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bridge => "bridge",
+            Self::Host => "host",
+            Self::None => "none",
+            Self::Awsvpc => "awsvpc",
         }
     }
 }
@@ -364,6 +407,12 @@ impl TaskDefinitionSpec {
         if self.effective_network_mode() == NetworkMode::Awsvpc {
             names.insert("ecs.capability.task-eni");
         }
+        if self.pid_mode.is_some() || self.ipc_mode.is_some() {
+            names.insert("ecs.capability.pid-ipc-namespace-sharing");
+        }
+        if self.volumes.iter().any(|volume| matches!(volume.source, VolumeSource::Docker(_))) {
+            names.insert("ecs.capability.docker-plugin.local");
+        }
         for container in &self.containers {
             if container.privileged == Some(true) {
                 names.insert("com.amazonaws.ecs.capability.privileged-container");
@@ -380,6 +429,9 @@ impl TaskDefinitionSpec {
                 names.insert("ecs.capability.container-ordering");
             }
             names.extend(container.provision_attributes());
+            if container.restart_policy.as_ref().is_some_and(|policy| policy.enabled) {
+                names.insert("ecs.capability.container-restart-policy");
+            }
             if container.is_checked() {
                 names.insert("ecs.capability.container-health-check");
             }
@@ -399,9 +451,21 @@ impl TaskDefinitionSpec {
 }
 
 impl ContainerDefinition {
-    /// The containers it waits for, by name.
+    /// The containers it waits for, by name. AWS: also those that it has a link to or volumes from.
     pub fn dependencies(&self) -> impl Iterator<Item = (&str, DependencyCondition)> {
-        self.depends_on.iter().map(|on| (on.container_name.as_str(), on.condition))
+        let named = self.depends_on.iter().map(|on| (on.container_name.as_str(), on.condition));
+        named.chain(self.used().map(|(_, name)| (name, DependencyCondition::Start)))
+    }
+
+    /// The containers it has a link to or volumes from, by name, and which of both.
+    pub(crate) fn used(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let links = self.links.iter().filter_map(|link| Link::parse(link)).map(|link| ("links", link.container));
+        links.chain(self.volumes_from.iter().map(|from| ("volumesFrom", from.source_container.as_str())))
+    }
+
+    /// The network that holds for it in a task of that mode.
+    pub fn network_mode(&self, of_task: NetworkMode) -> NetworkMode {
+        if self.disable_networking == Some(true) { NetworkMode::None } else { of_task }
     }
 
     /// Whether its health is asked for.

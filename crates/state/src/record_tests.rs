@@ -103,6 +103,9 @@ fn definition() -> Record {
         execution_role_arn: None,
         runtime_platform: None,
         ephemeral_storage_gib: None,
+        pid_mode: None,
+        ipc_mode: None,
+        volumes: Vec::new(),
         placement_constraints: vec!["attribute:x == y".to_owned()],
         containers: vec![container],
     };

@@ -105,7 +105,20 @@ impl Registry {
     pub fn busybox_image(&self) -> Result<String> {
         let layout = self.busybox_layout()?;
         let reference = format!("{}/busybox:1", self.address());
-        self.push(&layout, &reference)?;
+        self.push(&layout, "busybox", &reference)?;
+        Ok(reference)
+    }
+
+    /// The same with a further layer, in which this folder's content is at `/more`, as `127.0.0.1:port/busybox:more`.
+    ///
+    /// # Errors
+    /// If a build step fails, with that program's words.
+    pub fn busybox_with(&self, folder: &Path) -> Result<String> {
+        let layout = self.busybox_layout()?;
+        let image = format!("{}:busybox", layout.display());
+        run("umoci", &["insert", "--image", &image, "--tag", "more", path(folder)?, "/more"])?;
+        let reference = format!("{}/busybox:more", self.address());
+        self.push(&layout, "more", &reference)?;
         Ok(reference)
     }
 
@@ -174,7 +187,7 @@ impl Registry {
     pub fn busybox_index(&self, tag: &str, platforms: &[&str]) -> Result<String> {
         let layout = self.busybox_layout()?;
         let single = format!("{}/busybox:1", self.address());
-        self.push(&layout, &single)?;
+        self.push(&layout, "busybox", &single)?;
         let (headers, body) = self.http("GET", "/v2/busybox/manifests/1", &[ACCEPT_MANIFEST], b"")?;
         let media_type = header(&headers, "content-type").context("the manifest has no media type")?;
         let digest = header(&headers, "docker-content-digest").context("the manifest has no digest")?;
@@ -236,8 +249,8 @@ impl Registry {
         Ok(layout)
     }
 
-    fn push(&self, layout: &Path, reference: &str) -> Result<()> {
-        let source = format!("oci:{}:busybox", layout.display());
+    fn push(&self, layout: &Path, tag: &str, reference: &str) -> Result<()> {
+        let source = format!("oci:{}:{tag}", layout.display());
         let target = format!("docker://{reference}");
         let credentials = format!("{USER}:{PASSWORD}");
         let mut arguments = vec!["copy", "--insecure-policy", "--dest-tls-verify=false", "--quiet"];

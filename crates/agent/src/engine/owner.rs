@@ -99,7 +99,8 @@ impl Owner {
             | Event::NotProvided(_)
             | Event::Cleared
             | Event::Measured(_)
-            | Event::Container(..) => News::Nothing,
+            | Event::Container(..)
+            | Event::Answered(..) => News::Nothing,
         };
         let news = news.max(News::of(&before.observe(task), &self.state.observe(task)));
         self.inner.board.publish(View { plan: self.plan.clone(), state: Arc::new(self.state.clone()) }, news);
@@ -167,7 +168,7 @@ impl Owner {
     }
 
     fn job(&self, at: usize) -> Job {
-        self.plan.job(at, &self.state.containers[at])
+        self.plan.job_in(at, &self.state)
     }
 
     async fn carry_out(&mut self, effect: Effect) -> bool {
@@ -198,6 +199,7 @@ impl Owner {
 
     fn begin(&mut self, at: usize, operation: Operation) {
         let job = self.job(at);
+        let run = job.run;
         let lane = &mut self.lanes[at];
         if operation == Operation::Remove {
             lane.cancel.cancel();
@@ -211,13 +213,14 @@ impl Owner {
             }
             let step = tracing::trace_span!(target: "timeline", "step", ?operation);
             if let Some(happened) = operate(&inner, job, operation, &cancel, resumed).instrument(step).await {
-                let _ = mailbox.send(Event::Container(at, happened)).await;
+                let _ = mailbox.send(Event::Answered(at, run, happened)).await;
             }
         }));
     }
 
     fn aside(&self, at: usize, what: Aside) {
         let (job, inner, mailbox) = (self.job(at), self.inner.clone(), self.mailbox.clone());
+        let run = job.run;
         self.inner.effects.spawn("container signal", async move {
             let found = match what {
                 Aside::Signal { kill } => match inner.node.signal(job, kill).await {
@@ -232,7 +235,7 @@ impl Owner {
                 Aside::Probe => Some(Happened::Probed(inner.node.probe(job).await)),
             };
             if let Some(happened) = found {
-                let _ = mailbox.send(Event::Container(at, happened)).await;
+                let _ = mailbox.send(Event::Answered(at, run, happened)).await;
             }
         });
     }

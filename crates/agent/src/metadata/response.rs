@@ -8,7 +8,8 @@ use crate::{
     task::{ContainerState, Phase},
 };
 use model::{
-    ContainerArn, ContainerInstanceArn, Desired, NetworkBinding, NetworkMode, ObservedStatus, ServiceArn, Tags, TaskArn,
+    ContainerArn, ContainerInstanceArn, ContainerStatus, Desired, NetworkBinding, NetworkMode, ObservedStatus,
+    ServiceArn, Tags, TaskArn,
 };
 use runtime::DiskUsage;
 use serde::Serialize;
@@ -145,6 +146,9 @@ pub(super) struct ContainerResponse {
     #[serde(rename = "ContainerARN", skip_serializing_if = "Option::is_none")]
     container_arn: Option<String>,
     networks: Vec<Network>,
+    /// Of a container with a policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart_count: Option<u32>,
 }
 
 #[derive(Debug, Serialize)]
@@ -310,6 +314,7 @@ impl ContainerResponse {
             log_options: log.map(|log| log.options.clone()).unwrap_or_default(),
             container_arn: arn,
             networks: vec![network(view, state)],
+            restart_count: state.restarts.as_ref().map(|restarts| restarts.count).filter(|_| fourth),
         }
     }
 }
@@ -336,6 +341,7 @@ fn known(view: &View) -> &'static str {
 /// The original's container statuses.
 fn progress(state: &ContainerState) -> &'static str {
     match state.phase {
+        Phase::Creating { .. } | Phase::Starting { .. } if state.status() == ContainerStatus::Running => "RUNNING",
         Phase::Waiting | Phase::Pulling { .. } => "NONE",
         Phase::Held { .. } | Phase::Connecting { .. } | Phase::Creating { .. } => "PULLED",
         Phase::Starting { .. } => "CREATED",

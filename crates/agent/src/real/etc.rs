@@ -2,7 +2,7 @@
 
 use crate::{
     files::{self, Durable, Mode},
-    plan::Job,
+    plan::{Job, TaskPlan},
 };
 use model::{ExtraHost, NetworkMode};
 use runtime::BindMount;
@@ -27,9 +27,9 @@ pub(super) struct Files {
 /// Writes the files into `dir`, made if absent.
 pub(super) fn write(dir: &Path, job: &Job) -> io::Result<Files> {
     fs::create_dir_all(dir)?;
-    let hostname = hostname(job);
+    let hostname = hostname(&job.task, job.at);
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let (hosts, resolv) = match job.task.mode() {
+    let (hosts, resolv) = match job.mode() {
         NetworkMode::Host => (read("/etc/hosts"), read("/etc/resolv.conf")),
         NetworkMode::Bridge | NetworkMode::None => {
             let address = job.endpoint.as_ref().and_then(|e| e.address);
@@ -44,7 +44,7 @@ pub(super) fn write(dir: &Path, job: &Job) -> io::Result<Files> {
         }
     };
     let definition = job.container();
-    let hosts = with_extra(hosts, &definition.extra_hosts);
+    let hosts = with_extra(with_links(hosts, job), &definition.extra_hosts);
     let resolv = with_servers(&resolv, &definition.dns_servers, &definition.dns_search_domains);
     let mut mounts = Vec::new();
     for (name, text) in [("hosts", hosts), ("hostname", format!("{hostname}\n")), ("resolv.conf", resolv)] {
@@ -53,6 +53,15 @@ pub(super) fn write(dir: &Path, job: &Job) -> io::Result<Files> {
         mounts.push(BindMount { source, target: format!("/etc/{name}"), read_only: false, fill: None });
     }
     Ok(Files { hostname, mounts })
+}
+
+/// With the containers that it has links to, by the names that Docker gives them: the alias, the host name, the container's own.
+fn with_links(mut hosts: String, job: &Job) -> String {
+    for link in &job.links {
+        let (name, id) = (hostname(&job.task, link.at), &job.task.ids[link.at]);
+        hosts.push_str(&format!("{}\t{} {name} {id}\n", link.address, link.alias));
+    }
+    hosts
 }
 
 /// With the lines that the definition adds.
@@ -85,20 +94,22 @@ pub(super) fn remove(dir: &Path) -> io::Result<()> {
     }
 }
 
-fn hostname(job: &Job) -> String {
-    if let Some(given) = &job.container().hostname {
+fn hostname(task: &TaskPlan, at: usize) -> String {
+    let container = &task.containers[at];
+    if let Some(given) = &container.hostname {
         return given.clone();
     }
-    match job.task.mode() {
+    match container.network_mode(task.mode()) {
         NetworkMode::Host => rustix::system::uname().nodename().to_string_lossy().into_owned(),
         // Docker: the first twelve of the id's digits; ours has its digits at the end.
         NetworkMode::Bridge | NetworkMode::None => {
-            let digits = job.id().rsplit('-').next().unwrap_or(job.id());
+            let id = &*task.ids[at];
+            let digits = id.rsplit('-').next().unwrap_or(id);
             digits[..digits.len().min(12)].to_owned()
         }
         // AWS: all of a task's containers are called as its interface is.
         NetworkMode::Awsvpc => {
-            let assignment = &job.task.assignment;
+            let assignment = &task.assignment;
             let region = assignment.task.cluster.scope.region.as_str();
             let name = |i: &link::AssignedInterface| model::attachment::private_dns_name(i.address, region);
             assignment.interface.as_ref().map(name).unwrap_or_default()

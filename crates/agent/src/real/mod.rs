@@ -12,12 +12,18 @@ mod fetch;
 mod images;
 mod network;
 mod provisions;
+mod shared;
 mod spec;
+mod trouble;
+mod volumes;
 mod vpc;
 
 pub(crate) use doors::Doors;
 pub use images::{ImageCleanup, clean_images};
+pub(crate) use trouble::chain;
 pub(crate) use vpc::Vpcs;
+
+use trouble::{Troubled, create_failure};
 
 use crate::{
     logs::{LogHub, put_aside},
@@ -33,7 +39,7 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use link::Networks;
 use model::{NetworkMode, Pool};
 use runtime::{
-    ContainerState, CreateError, Disks, ExecEnd, Image, OciRuntime, PullError, Runtime, RuntimeError, RuntimeEvent,
+    ContainerState, CreateError, Disks, ExecEnd, Image, Mounts, OciRuntime, Runtime, RuntimeError, RuntimeEvent,
     cgroup::Cgroups,
 };
 use std::{
@@ -107,6 +113,12 @@ pub fn disks_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("disks")
 }
 
+/// Where an agent with that folder has what it mounts for tasks.
+#[must_use]
+pub fn mounts_dir(run_dir: &Path) -> PathBuf {
+    run_dir.join("mounts")
+}
+
 /// Whether a registry is asked for an image that is here: the original agent's `ECS_IMAGE_PULL_BEHAVIOR`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PullBehavior {
@@ -129,6 +141,10 @@ pub struct RealNode {
     network: Arc<network::TaskNetwork>,
     ahead: ahead::Ahead,
     disks: disks::TaskDisks,
+    mounts: Mounts,
+    /// Held while what a task's containers share is made.
+    holding: tokio::sync::Mutex<()>,
+    volumes: volumes::Volumes,
     fetcher: fetch::Fetcher,
     vpcs: vpc::Vpcs,
     provisions: provisions::Provisions,
@@ -151,6 +167,8 @@ impl RealNode {
         let vpcs = vpc::Vpcs::new(config.netns_dir.clone(), config.address, config.wireguard.clone(), effects.clone());
         let disks = disks::TaskDisks::new(Disks::new(config.disks_dir()), effects.clone());
         let provisions = provisions::Provisions::new(questions, effects.clone());
+        let mounts = Mounts::new(mounts_dir(&config.run_dir));
+        let volumes = volumes::Volumes::new(config.data_dir.join("volumes"), mounts.clone());
         let pulled = Mutex::default();
         Ok(Self {
             runtime,
@@ -160,6 +178,9 @@ impl RealNode {
             network,
             ahead: ahead::Ahead::default(),
             disks,
+            mounts,
+            holding: tokio::sync::Mutex::default(),
+            volumes,
             fetcher: fetch::Fetcher::new(),
             vpcs,
             provisions,
@@ -204,7 +225,7 @@ impl RealNode {
 
     /// What does not hang on the image is made while the registry is asked. Whether that worked is told when its turn comes.
     async fn pull_and_connect(&self, job: &Job) -> Result<Pulled, Failure> {
-        if job.task.mode() == NetworkMode::Bridge {
+        if job.mode() == NetworkMode::Bridge {
             self.ahead.begin(&self.network, job, &self.effects);
         }
         let image = self.pull_image(job).await?;
@@ -265,6 +286,8 @@ impl RealNode {
         let fail = |e: &dyn std::fmt::Display| Failure::new("CannotCreateContainerError", e);
         let disk = self.disks.of(&job.task).await?;
         let provided = self.provisions.of_container(&job.task, job.at).await?;
+        let sharing = self.share(&job.task).await?;
+        let volumes = self.volumes.of(job, disk.as_deref()).await?;
         // Files and groups take as long as asking for the image does: side by side.
         let made = {
             let (cgroups, group, limits) =
@@ -288,6 +311,9 @@ impl RealNode {
             netns: self.network.netns_of(job).map_err(|e| fail(&e))?,
             log_file: LogHub::file(&self.config.data_dir.join("logs"), job.id()),
             files: &files,
+            volumes: &volumes,
+            sharing: &sharing,
+            stdin: self.container_dir(job.id(), disk.as_deref()).join("stdin"),
             layer: disk.map(|disk| disk.join(job.id())),
             metadata_id: self.config.metadata.id(job.id()),
             provided: &provided,
@@ -295,13 +321,18 @@ impl RealNode {
         let mut tries = 1;
         loop {
             let spec = spec::build(job, &image, &places);
-            let (created, _) = self.persist(|| self.runtime.create(spec.clone())).await;
+            let (created, _) = match job.run {
+                0 => self.persist(|| self.runtime.create(spec.clone())).await,
+                _ => self.persist(|| self.runtime.renew(spec.clone())).await,
+            };
             match created {
                 Err(CreateError::Oci(text)) if tries < SHIM_TRIES && SHIM_FAILED.iter().any(|w| text.contains(w)) => {
                     tracing::warn!(container = spec.id, error = text, "its shim did not start; making it anew");
                     tries += 1;
                     self.effects.sleep(SHIM_PAUSE).await;
-                    self.runtime.remove(&spec.id).await.map_err(|e| fail(&e))?;
+                    if job.run == 0 {
+                        self.runtime.remove(&spec.id).await.map_err(|e| fail(&e))?;
+                    }
                 }
                 Err(CreateError::NoSuchImage(_)) if tries == 1 => {
                     // Thought unused since it was pulled.
@@ -371,71 +402,31 @@ impl RealNode {
         let fail = |e: &dyn std::fmt::Display| Failure::new("CannotListContainersError", e);
         let mine = BTreeMap::from([(INSTANCE_LABEL.to_owned(), self.config.instance.clone())]);
         let (there, _) = self.persist(|| self.runtime.list(&mine)).await;
-        let ids: HashSet<&str> = known.iter().map(Job::id).collect();
+        let tasks = || known.iter().map(|job| &job.task).chain(&attached);
+        let mut ids: HashSet<String> = known.iter().map(|job| job.id().to_owned()).collect();
+        ids.extend(tasks().map(|task| shared::holder(task)));
         for container in there.map_err(|e| fail(&e))? {
-            if !ids.contains(container.id.as_str()) {
+            if !ids.contains(&container.id) {
                 tracing::warn!(container = container.id, "a container that the ledger does not know is removed");
                 self.runtime.remove(&container.id).await.map_err(|e| fail(&e))?;
             }
         }
         let kept = self.vpcs.kept(&attached).await.map_err(|e| fail(&chain(&e)))?;
         self.vpcs.adopt(&attached);
-        self.disks.adopt(known.iter().map(|job| &job.task).chain(&attached)).await.map_err(|e| fail(&e))?;
+        self.volumes.adopt(tasks()).await.map_err(|e| fail(&e))?;
+        self.disks.adopt(tasks()).await.map_err(|e| fail(&e))?;
         self.network.adopt(&known, kept).await.map_err(|e| fail(&chain(&e)))
     }
 
-    async fn clear_task(&self, task: &TaskPlan) -> Result<(), Failure> {
+    async fn clear_task(&self, task: &Arc<TaskPlan>) -> Result<(), Failure> {
         self.provisions.forget(task);
         self.vpcs.detach(task).await?;
+        self.unshare(task).await?;
+        self.volumes.remove(task).await?;
         self.disks.remove(task).await?;
         let removed = self.cgroups.remove(&self.task_cgroup(task), &self.effects).await;
         removed.map_err(|e| Failure::new("CannotRemoveContainerError", format_args!("the task's cgroup: {e}")))
     }
-}
-
-/// Whether an error may be gone when the runtime is back.
-trait Troubled: std::fmt::Display {
-    fn passes(&self) -> bool;
-}
-impl Troubled for RuntimeError {
-    fn passes(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
-    }
-}
-impl Troubled for PullError {
-    fn passes(&self) -> bool {
-        matches!(self, Self::Runtime(e) if e.passes())
-    }
-}
-impl Troubled for CreateError {
-    fn passes(&self) -> bool {
-        matches!(self, Self::Runtime(e) if e.passes())
-    }
-}
-
-/// Docker creates without asking runc, so what runc refuses is a failure to start there, and here.
-fn create_failure(error: &CreateError) -> Failure {
-    match error {
-        CreateError::NoSuchImage(_) | CreateError::InvalidSpec(_) | CreateError::NoSpace(_) => {
-            Failure::new("CannotCreateContainerError", error)
-        }
-        CreateError::CommandNotFound(_) | CreateError::Ulimit { .. } | CreateError::Oci(_) => {
-            Failure::new("CannotStartContainerError", error)
-        }
-        CreateError::Runtime(RuntimeError::Timeout(text)) => Failure::new("DockerTimeoutError", text),
-        CreateError::Runtime(_) => Failure::new("CannotCreateContainerError", error),
-    }
-}
-
-/// An error with all its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 impl Node for RealNode {

@@ -49,7 +49,7 @@ impl TaskNetwork {
 
     /// The namespace a container lives in; `None` is one of its own without any network.
     pub(super) fn netns_of(&self, job: &Job) -> net::Result<Option<PathBuf>> {
-        Ok(match job.task.mode() {
+        Ok(match job.mode() {
             NetworkMode::None => None,
             // By our number, because in the runtime's eyes `self` would be somebody else.
             NetworkMode::Host => Some(format!("/proc/{}/ns/net", std::process::id()).into()),
@@ -63,7 +63,7 @@ impl TaskNetwork {
     }
 
     pub(super) async fn connect(&self, job: &Job) -> Result<Endpoint, Failure> {
-        match job.task.mode() {
+        match job.mode() {
             // The interface of mode awsvpc is the task's: it is there already, and no port needs to be published.
             NetworkMode::None | NetworkMode::Awsvpc => Ok(Endpoint::default()),
             NetworkMode::Host => {
@@ -232,7 +232,7 @@ impl TaskNetwork {
 
     /// Takes away what `connect` made, whole or half.
     pub(super) async fn remove(&self, job: &Job) -> net::Result<()> {
-        match job.task.mode() {
+        match job.mode() {
             NetworkMode::None | NetworkMode::Host | NetworkMode::Awsvpc => return Ok(()),
             NetworkMode::Bridge => {}
         }
@@ -253,7 +253,7 @@ impl TaskNetwork {
     pub(super) async fn adopt(&self, known: &[Job], kept: HashSet<String>) -> net::Result<()> {
         let bridged: Vec<_> = known
             .iter()
-            .filter(|job| job.task.mode() == NetworkMode::Bridge)
+            .filter(|job| job.mode() == NetworkMode::Bridge)
             .filter_map(|job| Some((job, job.endpoint.as_ref()?, job.endpoint.as_ref()?.address?)))
             .collect();
         let keep = bridged.iter().map(|(job, ..)| job.id().to_owned()).chain(kept).collect();

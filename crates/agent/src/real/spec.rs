@@ -1,10 +1,10 @@
 //! A container definition and its image, merged into what the runtime is asked for. Pure.
 
-use super::{IMAGE_LABEL, etc::Files};
+use super::{IMAGE_LABEL, etc::Files, shared::Sharing};
 use crate::plan::{Job, TaskPlan};
 use link::Provided;
 use model::{ContainerDefinition, DevicePermission, LinuxParameters, MemoryMib, Pool, SecurityOption, vault::Plain};
-use runtime::{ContainerSpec, DeviceMount, Image, Network, OciRuntime, Resources, Tmpfs, Ulimit};
+use runtime::{BindMount, ContainerSpec, DeviceMount, Image, Network, OciRuntime, Resources, Tmpfs, Ulimit};
 use std::{collections::HashSet, path::PathBuf};
 
 /// The fewest and the most cpu shares the kernel takes. AWS: `cpu` 0, 1 and null mean 2.
@@ -22,6 +22,10 @@ pub(super) struct Places<'a> {
     pub(super) netns: Option<PathBuf>,
     pub(super) log_file: PathBuf,
     pub(super) files: &'a Files,
+    pub(super) volumes: &'a [BindMount],
+    pub(super) sharing: &'a Sharing,
+    /// Where it reads from, if it may read at all.
+    pub(super) stdin: PathBuf,
     /// Where what it writes is kept, if not where the runtime keeps it.
     pub(super) layer: Option<PathBuf>,
     /// The container's id at the task metadata endpoint.
@@ -61,7 +65,9 @@ pub(super) fn build(job: &Job, image: &Image, places: &Places<'_>) -> ContainerS
     spec.readonly_rootfs = definition.readonly_root_filesystem.unwrap_or(false);
     spec.privileged = definition.privileged.unwrap_or(false);
     spec.ulimits = definition.ulimits.iter().map(ulimit).collect();
-    spec.mounts.clone_from(&places.files.mounts);
+    spec.mounts = mounts(places);
+    spec.terminal = definition.pseudo_terminal.unwrap_or(false);
+    spec.stdin = definition.interactive.unwrap_or(false).then(|| places.stdin.clone());
     spec.layer.clone_from(&places.layer);
     spec.network = places.netns.clone().map_or(Network::None, Network::Path);
     spec.cgroup_path = format!("{}/{}", places.cgroup, job.id());
@@ -79,7 +85,19 @@ pub(super) fn build(job: &Job, image: &Image, places: &Places<'_>) -> ContainerS
     if let Some(linux) = &definition.linux_parameters {
         apply(&mut spec, linux);
     }
+    spec.pid.clone_from(&places.sharing.pid);
+    spec.ipc.clone_from(&places.sharing.ipc);
+    if places.sharing.no_shm {
+        spec.shm_size = Some(0);
+    }
     spec
+}
+
+/// What it is shown. Docker: a volume takes the place of what there is otherwise.
+fn mounts(places: &Places<'_>) -> Vec<BindMount> {
+    let usual = places.files.mounts.iter().chain(&places.sharing.shm);
+    let hidden = |mount: &BindMount| places.volumes.iter().any(|v| v.target.trim_end_matches('/') == mount.target);
+    usual.filter(|mount| !hidden(mount)).chain(places.volumes).cloned().collect()
 }
 
 /// What the definition says, between what ECS adds for want of it and what nobody may change; of two with one name the last
@@ -123,10 +141,16 @@ fn execution_environment(pool: Pool) -> &'static str {
 }
 
 fn container_limits(definition: &ContainerDefinition) -> Resources {
+    let swap = definition.linux_parameters.as_ref();
     Resources {
         cpu_shares: Some(u64::from(definition.cpu.0).clamp(*SHARES.start(), *SHARES.end())),
         memory_limit: definition.memory.map(MemoryMib::bytes),
         memory_reservation: definition.memory_reservation.map(MemoryMib::bytes),
+        memory_swap: definition
+            .memory
+            .zip(swap.and_then(|linux| linux.max_swap))
+            .map(|(m, swap)| m.bytes() + swap.bytes()),
+        swappiness: swap.and_then(|linux| linux.swappiness).map(u64::from),
         ..Resources::default()
     }
 }
@@ -196,7 +220,15 @@ mod tests {
             config,
             size: 0,
         };
-        let files = Files { hostname: "h".into(), mounts: Vec::new() };
+        let mount = |source: &str, target: &str| BindMount {
+            source: source.into(),
+            target: target.into(),
+            read_only: false,
+            fill: None,
+        };
+        let mounts = ["/etc/hosts", "/etc/hostname"].map(|target| mount("/own", target)).into();
+        let files = Files { hostname: "h".into(), mounts };
+        let volumes = [mount("/volume", "/etc/hosts/")];
         let places = Places {
             instance: "i-1",
             cgroup: "/longshore/i-1/t",
@@ -205,6 +237,9 @@ mod tests {
             netns: Some("/run/n".into()),
             log_file: "/l".into(),
             files: &files,
+            volumes: &volumes,
+            sharing: &Sharing::default(),
+            stdin: "/run/stdin".into(),
             layer: None,
             metadata_id: "u-u-i-d".into(),
             provided,
@@ -277,6 +312,27 @@ mod tests {
         }
         assert_eq!(spec.secret_env.0, ["A=file", "C=secret"]);
         assert!(!format!("{spec:?}").contains("C=secret"));
+    }
+
+    #[test]
+    fn a_volume_takes_the_place_of_a_file() {
+        let spec = built(|_| ());
+        let shown: Vec<_> = spec.mounts.iter().map(|m| (m.source.to_str().unwrap(), m.target.as_str())).collect();
+        assert_eq!(shown, [("/own", "/etc/hostname"), ("/volume", "/etc/hosts/")]);
+    }
+
+    #[test]
+    fn swap_is_told_with_memory_and_input_is_where_it_is_wanted() {
+        let spec = built(|c| {
+            c.memory = Some(MemoryMib(8));
+            let swap = Some(MemoryMib(4));
+            c.linux_parameters = Some(LinuxParameters { max_swap: swap, swappiness: Some(0), ..Default::default() });
+            (c.interactive, c.pseudo_terminal) = (Some(true), Some(true));
+        });
+        assert_eq!((spec.resources.memory_swap, spec.resources.swappiness), (Some(12 << 20), Some(0)));
+        assert_eq!((spec.stdin, spec.terminal), (Some("/run/stdin".into()), true));
+        let plain = built(|_| ());
+        assert_eq!((plain.stdin, plain.terminal, plain.resources.memory_swap), (None, false, None));
     }
 
     #[test]

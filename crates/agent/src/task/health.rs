@@ -102,6 +102,12 @@ impl Watch {
         }
     }
 
+    /// Its container is started again: nothing of what was known is true of it. Docker does the same.
+    pub(super) fn begin_anew(&mut self, now: Timestamp) {
+        (self.failures, self.since, self.probe) = (0, None, Probe::Off);
+        self.becomes(HealthStatus::Unknown, now);
+    }
+
     /// Another agent goes on. It knows nothing of a probe under way, and its clock may be another one.
     pub(super) fn resume(&mut self, now: Timestamp) {
         self.since = self.since.map(|since| since.min(now));

@@ -8,6 +8,7 @@ mod health;
 mod measure;
 mod observe;
 mod order;
+mod restart;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ mod tests;
 pub use health::{Probed, Watch};
 pub use measure::{Reading, Use};
 pub use order::Dependency;
+pub use restart::Restarts;
 pub use step::step;
 pub(crate) use step::timed_out;
 
@@ -185,9 +187,13 @@ pub struct ContainerState {
     /// Its health check, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch: Option<Watch>,
+    /// Its restarts, if it has a policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<Restarts>,
 }
 
-/// How far a container has come. It only moves down this list; each wait carries its deadline.
+/// How far a container has come. It only moves down this list, but for a restart, which leads from a run to the creation of the
+/// next; each wait carries its deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)] // `by`: the deadline of the wait; `since`: when it began.
@@ -267,6 +273,8 @@ pub enum Event {
     Measured(Reading),
     /// Something about the container at this position.
     Container(usize, Happened),
+    /// What came of something that was asked of that run of the container at this position.
+    Answered(usize, u32, Happened),
 }
 
 /// What happened to a container.
@@ -365,6 +373,7 @@ impl TaskState {
             reason: None,
             logs_open: *ships,
             watch: definition.health_check.as_ref().and_then(Watch::new),
+            restarts: definition.restart_policy.as_ref().and_then(Restarts::new),
         };
         Self {
             stop: None,

@@ -67,6 +67,7 @@ impl ContainerState {
     /// ECS's status of it.
     pub fn status(&self) -> ContainerStatus {
         match self.phase {
+            Phase::Creating { .. } | Phase::Starting { .. } if self.is_restarting() => ContainerStatus::Running,
             Phase::Waiting
             | Phase::Pulling { .. }
             | Phase::Held { .. }

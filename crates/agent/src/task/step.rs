@@ -53,7 +53,12 @@ pub fn step(state: &mut TaskState, event: &Event, now: Timestamp) -> Vec<Effect>
         Event::Container(at, happened) => {
             if *at < state.containers.len() {
                 let mut one = One { state, at: *at, now, effects: &mut effects };
-                one.take(happened);
+                one.hear(happened);
+            }
+        }
+        Event::Answered(at, run, happened) => {
+            if state.containers.get(*at).is_some_and(|container| container.run() == *run) {
+                One { state, at: *at, now, effects: &mut effects }.take(happened);
             }
         }
     }
@@ -76,6 +81,19 @@ impl One<'_> {
 
     fn phase(&self) -> Phase {
         self.state.containers[self.at].phase
+    }
+
+    /// Takes what was told unasked. Of a container that was started again it may be told of a run before, so it is looked at; what
+    /// is found is an answer.
+    fn hear(&mut self, happened: &Happened) {
+        let may_be_old =
+            matches!(happened, Happened::Exited { .. } | Happened::OutOfMemory) && self.container().run() > 0;
+        if !may_be_old {
+            return self.take(happened);
+        }
+        if let Phase::Running { .. } | Phase::Stopping { .. } | Phase::Killing { .. } = self.phase() {
+            self.effects.push(Effect::Inspect(self.at));
+        }
     }
 
     fn take(&mut self, happened: &Happened) {
@@ -102,8 +120,12 @@ impl One<'_> {
             Happened::Started => {
                 if let Phase::Starting { .. } = self.phase() {
                     let now = self.now;
-                    self.container().started.get_or_insert(now);
+                    self.began();
                     self.container().phase = Phase::Running { by: now.plus_millis(limits::INSPECT) };
+                    if self.container().run() > 0 {
+                        // Its end may have been told already, and not believed.
+                        self.effects.push(Effect::Inspect(self.at));
+                    }
                 }
             }
             Happened::Failed(operation, reason) => self.failed(*operation, reason),
@@ -175,9 +197,20 @@ impl One<'_> {
         }
     }
 
-    /// It never came to run.
+    fn began(&mut self) {
+        let now = self.now;
+        self.container().started.get_or_insert(now);
+        if let Some(restarts) = &mut self.container().restarts {
+            restarts.started(now);
+        }
+    }
+
+    /// It never came to run, or not again.
     fn give_up(&mut self, reason: Arc<str>) {
         self.container().reason.get_or_insert(reason);
+        if self.container().is_restarting() {
+            return self.stay_ended();
+        }
         if self.container().essential {
             self.state.stop.get_or_insert_with(Stop::failed_to_start);
         }
@@ -189,7 +222,10 @@ impl One<'_> {
         match self.phase() {
             Phase::Starting { .. } | Phase::Running { .. } | Phase::Stopping { .. } | Phase::Killing { .. } => {
                 // A short life may be over before its beginning was told.
-                self.container().started.get_or_insert(now);
+                self.began();
+                if self.state.stop.is_none() && self.container().restarts.as_mut().is_some_and(|r| r.again(code, now)) {
+                    return self.start_again();
+                }
                 self.container().exit_code = code;
                 if code.is_none() {
                     self.container().reason.get_or_insert_with(|| CODE_LOST.into());
@@ -231,6 +267,22 @@ impl One<'_> {
             | Phase::Removing { .. }
             | Phase::Gone => {}
         }
+    }
+
+    /// AWS: the task does not end with an essential container that is started again.
+    fn start_again(&mut self) {
+        let now = self.now;
+        self.container().oom = false;
+        if let Some(watch) = &mut self.container().watch {
+            watch.begin_anew(now);
+        }
+        self.begin(Operation::Create);
+    }
+
+    /// Whatever was to follow, its last run was the last.
+    fn stay_ended(&mut self) {
+        self.container().exit_code = self.container().code_before();
+        self.ended();
     }
 
     fn ended(&mut self) {
@@ -290,6 +342,9 @@ impl One<'_> {
             Phase::Connecting { .. } => self.begin(Operation::Connect),
             Phase::Creating { .. } => self.begin(Operation::Create),
             // Whether it had started is unknown, and nothing may start once the task is to stop.
+            Phase::Starting { .. } if self.state.stop.is_some() && self.container().is_restarting() => {
+                self.stay_ended()
+            }
             Phase::Starting { .. } if self.state.stop.is_some() => self.begin(Operation::Remove),
             Phase::Starting { .. } => self.begin(Operation::Start),
             Phase::Running { .. } => self.look(),
@@ -321,6 +376,7 @@ impl One<'_> {
     fn stop(&mut self) {
         match self.phase() {
             Phase::Waiting | Phase::Held { .. } => self.container().phase = Phase::Gone,
+            Phase::Creating { .. } if self.container().is_restarting() => self.stay_ended(),
             Phase::Pulling { .. } | Phase::Connecting { .. } | Phase::Creating { .. } => self.begin(Operation::Remove),
             // What needs it ends first.
             Phase::Running { .. } if self.state.is_needed(self.at) => {}
@@ -367,6 +423,9 @@ fn resume(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
         One { state, at, now, effects }.resume();
         if let Some(watch) = &mut state.containers[at].watch {
             watch.resume(now);
+        }
+        if let Some(restarts) = &mut state.containers[at].restarts {
+            restarts.resume(now);
         }
     }
     match state.end {

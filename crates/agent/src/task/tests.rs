@@ -1,6 +1,7 @@
 //! The laws of a task, as properties over random histories, and the stories people ask about, as tables.
 
 mod order;
+mod restart;
 
 use super::*;
 use model::{ContainerStatus, DependencyCondition, HealthStatus, Measured, ObservedStatus, TaskArn};
@@ -402,6 +403,7 @@ fn event() -> impl Strategy<Value = (Event, i64)> {
         1 => Just(Event::NotAttached("CannotX: y".into())),
         1 => (0..10_000u64, 0..10_000u64).prop_map(|(cpu_millis, memory)| Event::Measured(Reading { cpu_millis, memory })),
         12 => (0..3usize, happened()).prop_map(|(index, what)| Event::Container(index, what)),
+        4 => (0..3usize, 0..3u32, happened()).prop_map(|(index, run, what)| Event::Answered(index, run, what)),
     ];
     let pause = prop_oneof![6 => Just(0i64), 2 => 0..60_000i64, 1 => 0..limits::LOGS];
     (event, pause)
@@ -411,6 +413,8 @@ fn event() -> impl Strategy<Value = (Event, i64)> {
 fn repeats(event: &Event) -> bool {
     match event {
         Event::Resumed | Event::Reconnected => true,
+        // Of a container that was started again it has that looked into, each time.
+        Event::Container(_, happened) => matches!(happened, Happened::Exited { .. } | Happened::OutOfMemory),
         Event::Assigned
         | Event::DesiredStopped(_)
         | Event::Dropped
@@ -421,7 +425,7 @@ fn repeats(event: &Event) -> bool {
         | Event::Provided
         | Event::NotProvided(_)
         | Event::Measured(_)
-        | Event::Container(..) => false,
+        | Event::Answered(..) => false,
     }
 }
 
@@ -449,10 +453,13 @@ proptest! {
         essential in prop::collection::vec(any::<bool>(), 0..2),
         has_interface in any::<bool>(),
         is_given in any::<bool>(),
+        restarted in any::<bool>(),
         order in prop::collection::vec((0..3usize, 0..3usize, prop::sample::select(&DependencyCondition::ALL[..])), 0..4),
         events in prop::collection::vec(event(), 0..80),
     ) {
         let mut state = checked_task(&[essential, vec![true]].concat());
+        let policy = model::RestartPolicy { enabled: restarted, ignored_exit_codes: vec![3], restart_attempt_period: Some(60) };
+        state.containers[0].restarts = Restarts::new(&policy);
         state.interface = has_interface.then_some(Interface::Waiting);
         state.provision = is_given.then_some(Provisioning::Waiting);
         depend(&mut state, &order);
@@ -467,9 +474,11 @@ proptest! {
             prop_assert!(!pulls || matches!(state.provision, None | Some(Provisioning::Here)), "pulled before it was given");
             prop_assert!(before.observe(&arn()).attachment <= state.observe(&arn()).attachment, "an attachment went back");
             for (old, new) in before.containers.iter().zip(&state.containers) {
-                prop_assert!(rank(old.phase) <= rank(new.phase), "{:?} went back to {:?}", old.phase, new.phase);
+                prop_assert!(old.run() < new.run() || rank(old.phase) <= rank(new.phase), "{:?} went back to {:?}", old.phase, new.phase);
                 prop_assert!(old.exit_code.is_none() || old.exit_code == new.exit_code, "an exit code changed");
             }
+            let runs = |state: &TaskState| state.containers.iter().map(ContainerState::run).sum::<u32>();
+            prop_assert!(before.stop.is_none() || runs(&before) == runs(&state), "started again though it is to stop");
             if before.stop.is_some() {
                 prop_assert_eq!(&before.stop, &state.stop);
                 let starts = |e: &Effect| match e {

@@ -17,9 +17,10 @@ use futures::future::BoxFuture;
 use model::fargate::POOL_CLUSTER;
 use network::{FabricSpec, IfName, InstanceNetSpec, Ipv4Net, Mac, NetContext, NetnsPath, TableName};
 use runtime::{
-    Containerd, ContainerdConfig, Disks, Resources, Runtime,
+    Containerd, ContainerdConfig, Disks, Mounts, Resources, Runtime,
     cgroup::Cgroups,
     daemon::{Daemon, DaemonConfig, ensure_containerd},
+    tree,
 };
 use server::machines::{MachineError, MachineHost, MachineSpec};
 use std::{
@@ -316,6 +317,9 @@ impl LocalHost {
         let disks = Disks::new(agent::disks_dir(&self.paths.instance(id)));
         let swept = tokio::task::spawn_blocking(move || disks.sweep(&HashSet::new())).await;
         swept.expect("removing disks does not panic").map_err(|e| failed("disks of tasks")(&e))?;
+        let mounts = Mounts::new(agent::mounts_dir(&self.paths.run_instance(id)));
+        let swept = tokio::task::spawn_blocking(move || mounts.sweep(&HashSet::new())).await;
+        swept.expect("unmounting does not panic").map_err(|e| failed("mounts of tasks")(&e))?;
         let inside = self.paths.run_instance(id).join("netns");
         network::sweep(&inside, &HashSet::new()).await.map_err(|e| failed("network")(&chain(&e)))?;
         let net = self.netns(id)?;
@@ -382,11 +386,11 @@ impl MachineHost for LocalHost {
             let _one = self.change.lock().await;
             self.end_all(id).await?;
             for dir in [self.paths.instance(id), self.paths.run_instance(id)] {
-                match fs::remove_dir_all(&dir) {
-                    Ok(()) => {}
-                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                    Err(e) => return Err(MachineError(format!("cannot remove {}: {e}", dir.display()))),
-                }
+                // Tasks may have left anything in it.
+                let at = dir.clone();
+                let removed = tokio::task::spawn_blocking(move || tree::remove(&at)).await;
+                let removed = removed.expect("removing files does not panic");
+                removed.map_err(|e| MachineError(format!("cannot remove {}: {e}", dir.display())))?;
             }
             Ok(())
         })

@@ -78,6 +78,42 @@ fn a_container_is_given_names_parameters_and_devices() {
 }
 
 #[test]
+fn a_container_runs_as_whom_where_and_with_what_it_says() {
+    let cluster = Cluster::start(1);
+    let api = cluster.api();
+    let script = "echo id=$(id); echo pwd=$(pwd); echo host=$(hostname) mine=$MINE; echo files=$(ulimit -n) $(ulimit -Hn)
+        echo shm=$(df -k /dev/shm | tail -n 1); echo scratch=$(df -k /scratch | tail -n 1); echo one=$(cat /proc/1/comm)
+        (: > /scratch/x) 2> /dev/null && echo wrote=scratch; (: > /x) 2> /dev/null && echo wrote=root
+        while read k v; do case $k in CapBnd:) echo chown=$((0x$v & 1)) net_admin=$(((0x$v >> 12) & 1));; esac; done < /proc/self/status
+        group=/sys/fs/cgroup; cat $group/cpu/cpu.shares $group/cpu.weight 2> /dev/null | while read n; do echo cpu=$n; done
+        cat $group/memory/memory.limit_in_bytes $group/memory.max 2> /dev/null | while read n; do echo limit=$n; done
+        cat $group/memory/memory.soft_limit_in_bytes $group/memory.low 2> /dev/null | while read n; do echo soft=$n; done";
+    let more = json!({
+        "entryPoint": ["sh", "-c"], "command": [format!("{script}\necho done=yes")], "environment": [{"name": "MINE", "value": "a b"}],
+        "user": "app", "workingDirectory": "/home/app", "hostname": "inside", "readonlyRootFilesystem": true,
+        "cpu": 128, "memory": 24, "memoryReservation": 12, "ulimits": [{"name": "nofile", "softLimit": 123, "hardLimit": 456}],
+        "linuxParameters": {
+            "initProcessEnabled": true, "sharedMemorySize": 3, "capabilities": {"add": ["NET_ADMIN"], "drop": ["CHOWN"]},
+            "tmpfs": [{"containerPath": "/scratch", "size": 2, "mountOptions": ["mode=1777"]}],
+        },
+    });
+    let told = said(&cluster, &api, "told", &more, "");
+    assert_eq!(told.of("id"), ["uid=1000(app) gid=1001(app) groups=27(video),1001(app)"], "{}", told.0);
+    assert_eq!((told.of("pwd"), told.of("host")), (vec!["/home/app"], vec!["inside mine=a b"]));
+    assert_eq!((told.of("files"), told.of("one")), (vec!["123 456"], vec!["init"]));
+    assert!(told.of("shm")[0].contains(" 3072 ") && told.of("scratch")[0].contains(" 2048 "), "{}", told.0);
+    assert_eq!((told.of("wrote"), told.of("chown")), (vec!["scratch"], vec!["0 net_admin=1"]), "{}", told.0);
+    assert!(matches!(told.of("cpu")[..], ["128" | "5"]), "shares, or the weight that they are: {}", told.0);
+    let mib = |n: u64| (n << 20).to_string();
+    assert_eq!((told.of("limit"), told.of("soft")), (vec![&*mib(24)], vec![&*mib(12)]));
+
+    // A privileged container has all the machine has.
+    let script = "mkdir /m && mount -t tmpfs none /m && echo mounted=yes; [ -e /dev/kmsg ] && echo kmsg=yes";
+    let told = said(&cluster, &api, "privileged", &json!({"privileged": true}), script);
+    assert_eq!((told.of("mounted"), told.of("kmsg")), (vec!["yes"], vec!["yes"]), "{}", told.0);
+}
+
+#[test]
 fn a_device_that_is_not_there_is_said() {
     let cluster = Cluster::start(1);
     let api = cluster.api();

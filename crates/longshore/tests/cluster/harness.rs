@@ -126,6 +126,11 @@ impl Cluster {
         self.server.as_mut().is_none_or(|server| server.try_wait().unwrap().is_some())
     }
 
+    /// The usual image with this folder's content at `/more`.
+    pub(crate) fn image_with(&self, folder: &Path) -> String {
+        self.registry.as_ref().unwrap().busybox_with(folder).unwrap()
+    }
+
     /// The registry's address.
     pub(crate) fn registry(&self) -> String {
         self.registry.as_ref().unwrap().address()
@@ -366,7 +371,7 @@ pub(crate) fn processes() -> Vec<(u32, Vec<String>)> {
 }
 
 /// By this a test's own containers are known among the machine's processes: each test is a process.
-fn told() -> String {
+pub(crate) fn told() -> String {
     format!("ends-when-told-by-{}", std::process::id())
 }
 

@@ -6,7 +6,7 @@ use super::{
     CpuArchitecture, Platform, PlatformVersion, Size,
     sizes::{DEFAULT_EPHEMERAL_STORAGE, EPHEMERAL_STORAGE, SINCE_1_4},
 };
-use crate::{ContainerDefinition, InvalidDefinition, LogDriver, NetworkMode, TaskDefinitionSpec};
+use crate::{ContainerDefinition, InvalidDefinition, LogDriver, NetworkMode, TaskDefinitionSpec, Volume, VolumeSource};
 
 /// Longest start and stop of a container, in seconds. Source: `ContainerDefinition$stopTimeout`.
 const LONGEST_TIMEOUT: u32 = 120;
@@ -33,6 +33,15 @@ impl TaskDefinitionSpec {
             return refuse("No Fargate configuration exists for given values.");
         }
         self.check_storage()?;
+        self.check_sharing_on_fargate()?;
+        let of_instance = |volume: &Volume| match volume.source {
+            VolumeSource::Empty => None,
+            VolumeSource::Host { .. } => Some("sourcePath"),
+            VolumeSource::Docker(_) => Some("dockerVolumeConfiguration"),
+        };
+        if let Some(what) = self.volumes.iter().find_map(of_instance) {
+            return refuse(format!("Fargate compatible task definitions do not support {what}"));
+        }
         if !self.placement_constraints.is_empty() {
             return refuse("Fargate compatible task definitions do not support placementConstraints.");
         }
@@ -75,6 +84,9 @@ impl TaskDefinitionSpec {
             }
             if let Some(other) = linux.capabilities_add.iter().find(|added| *added != CAPABILITY) {
                 return not(&format!("adding the Linux capability {other}: only {CAPABILITY} can be added"));
+            }
+            if linux.max_swap.is_some() || linux.swappiness.is_some() {
+                return not("maxSwap and swappiness");
             }
             if linux.shared_memory_size.is_some() {
                 return not("sharedMemorySize");

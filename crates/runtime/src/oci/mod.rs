@@ -118,7 +118,7 @@ fn process(spec: &ContainerSpec, facts: &Facts) -> Result<Value, CreateError> {
     if !named("HOME=") {
         env.push(format!("HOME={}", facts.identity.home));
     }
-    if spec.terminal && !env.iter().any(|e| e.starts_with("TERM=")) {
+    if spec.terminal && !named("TERM=") {
         env.push("TERM=xterm".into());
     }
     let capabilities = effective_capabilities(spec, facts)?;

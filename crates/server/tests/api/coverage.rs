@@ -35,7 +35,8 @@ fn the_table_names_members_that_are_refused() {
     for (member, refused) in [
         ("containerDefinitions.mountPoints", true),
         ("containerDefinitions.linuxParameters.devices", false),
-        ("volumes", true),
+        ("volumes.efsVolumeConfiguration", true),
+        ("volumes.host", false),
         ("taskRoleArn", true),
         ("containerDefinitions.image", false),
         ("containerDefinitions", false),

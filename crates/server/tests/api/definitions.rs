@@ -104,8 +104,26 @@ async fn everything_honoured_comes_back() {
     let unlimited = with("ulimits", json!([{"name": "core", "softLimit": 5, "hardLimit": -1}]));
     let check = json!({"command": ["CMD", "true"], "interval": 5, "timeout": 60, "retries": 10, "startPeriod": 0});
     let checked = with("healthCheck", check);
+    let policy = json!({"enabled": true, "ignoredExitCodes": [0, 3], "restartAttemptPeriod": 60});
+    let restarted = with("restartPolicy", policy);
+    let together = json!({
+        "family": "together", "pidMode": "task", "ipcMode": "none",
+        "volumes": [
+            {"name": "empty", "host": {}}, {"name": "host", "host": {"sourcePath": "/srv"}},
+            {"name": "docker", "dockerVolumeConfiguration": {"scope": "shared", "autoprovision": true, "driver": "local",
+                "driverOpts": {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}, "labels": {"l": "v"}}},
+        ],
+        "containerDefinitions": [
+            {"name": "app", "image": "busybox", "memory": 64, "links": ["db:store"], "interactive": true, "pseudoTerminal": true,
+                "mountPoints": [{"sourceVolume": "empty", "containerPath": "/e", "readOnly": true}, {"sourceVolume": "docker", "containerPath": "/d"}],
+                "volumesFrom": [{"sourceContainer": "db", "readOnly": true}],
+                "linuxParameters": {"maxSwap": 7, "swappiness": 0}},
+            {"name": "db", "image": "busybox", "memory": 64, "mountPoints": [{"sourceVolume": "host", "containerPath": "/h"}]},
+            {"name": "deaf", "image": "busybox", "memory": 64, "disableNetworking": true},
+        ],
+    });
     let unchecked = with("healthCheck", json!({"command": ["NONE"]}));
-    let rows = vec![body, unlimited, file, checked, unchecked]
+    let rows = vec![body, unlimited, file, checked, unchecked, restarted, together]
         .into_iter()
         .map(|body| ("RegisterTaskDefinition", body.clone(), Want::Ok(json!({"taskDefinition": body}))))
         .collect();
@@ -121,6 +139,22 @@ async fn what_is_wrong_is_told() {
         let mut check = json!({"command": ["CMD-SHELL", "true"]});
         check[member] = value;
         with("healthCheck", check)
+    };
+    let docker = |volume: Value| top("volumes", json!([{"name": "v", "dockerVolumeConfiguration": volume}]));
+    let accepted = |body: Value| ("RegisterTaskDefinition", body, Want::Ok(json!({})));
+    let merged = |mut body: Value, more: Value| {
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let shared = |ipc: &str, more: Value| {
+        let mut body = top("ipcMode", json!(ipc));
+        body["containerDefinitions"][0] = merged(body["containerDefinitions"][0].clone(), more);
+        body
+    };
+    let fargate = |more: Value| {
+        let size =
+            json!({"requiresCompatibilities": ["FARGATE"], "networkMode": "awsvpc", "cpu": "256", "memory": "512"});
+        merged(merged(minimal("web"), size), more)
     };
     let log = |driver: &str, options: Value| with("logConfiguration", json!({"logDriver": driver, "options": options}));
     run(
@@ -152,7 +186,38 @@ async fn what_is_wrong_is_told() {
             ),
             refused(top("requiresCompatibilities", json!(["FARGATE"])), "Fargate only supports network mode 'awsvpc'."),
             refused(top("taskRoleArn", json!("arn:aws:iam::0:role/r")), "does not honour taskRoleArn yet"),
-            refused(top("volumes", json!([{"name": "v"}])), "does not honour volumes yet"),
+            refused(top("volumes", json!([{"name": "v", "configuredAtLaunch": true}])), "does not honour volumes.configuredAtLaunch yet"),
+            refused(
+                top("volumes", json!([{"name": "v", "efsVolumeConfiguration": {"fileSystemId": "fs-1"}}])),
+                "does not honour volumes.efsVolumeConfiguration yet",
+            ),
+            refused(docker(json!({"driver": "rexray/ebs"})), "volumes.dockerVolumeConfiguration.driver rexray/ebs yet"),
+            refused(docker(json!({"driverOpts": {"size": "1g"}})), "dockerVolumeConfiguration.driverOpts.size yet"),
+            refused(docker(json!({"driverOpts": {"type": "tmpfs"}})), "missing required option: \"device\""),
+            refused(docker(json!({"autoprovision": true})), "'autoprovision' of volume 'v' is only supported with scope 'shared'."),
+            ("RegisterTaskDefinition", docker(json!({"scope": "all"})), Want::Err("InvalidParameterException", "failed to satisfy constraint")),
+            refused(
+                top("volumes", json!([{"name": "v", "host": {"sourcePath": "/x"}, "dockerVolumeConfiguration": {}}])),
+                "can have 'host.sourcePath' or 'dockerVolumeConfiguration', not both.",
+            ),
+            refused(top("volumes", json!([{"name": "../v"}])), "Volume name '../v' is not valid"),
+            refused(with("mountPoints", json!([{"sourceVolume": "v", "containerPath": "/v"}])), "Unknown volume 'v'."),
+            refused(with("volumesFrom", json!([{"sourceContainer": "app"}])), "It depends on itself in the end."),
+            refused(with("links", json!(["db"])), "Invalid 'links' setting for container 'app'. There is no container 'db'."),
+            ("RegisterTaskDefinition", top("pidMode", json!("all")), Want::Err("InvalidParameterException", "failed to satisfy constraint")),
+            ("RegisterTaskDefinition", top("ipcMode", json!("all")), Want::Err("InvalidParameterException", "failed to satisfy constraint")),
+            refused(shared("host", json!({"systemControls": [{"namespace": "kernel.sem", "value": "1"}]})), "'kernel.sem' is not supported when ipcMode=host."),
+            refused(shared("none", json!({"linuxParameters": {"sharedMemorySize": 9}})), "'sharedMemorySize' is not supported when ipcMode=none."),
+            refused(with("linuxParameters", json!({"swappiness": 5})), "'swappiness' needs 'maxSwap'."),
+            refused(with("linuxParameters", json!({"maxSwap": -1})), "'maxSwap' must not be negative."),
+            refused(fargate(json!({"pidMode": "host"})), "The supported value for pidMode is 'task'."),
+            refused(fargate(json!({"ipcMode": "task"})), "Tasks using the Fargate launch type do not support ipcMode."),
+            refused(fargate(json!({"volumes": [{"name": "v", "host": {"sourcePath": "/x"}}]})), "do not support sourcePath"),
+            refused(
+                fargate(json!({"volumes": [{"name": "v", "dockerVolumeConfiguration": {"scope": "task"}}]})),
+                "do not support dockerVolumeConfiguration",
+            ),
+            accepted(fargate(json!({"family": "fine", "pidMode": "task", "volumes": [{"name": "v"}]}))),
             refused(top("cpu", json!("lots")), "Invalid 'cpu' setting for task."),
             refused(top("cpu", json!("64")), "Invalid 'cpu' setting for task."),
             refused(
@@ -182,6 +247,8 @@ async fn what_is_wrong_is_told() {
                 with("healthCheck", json!({"interval": 5})),
                 Want::Err("InvalidParameterException", "healthCheck"),
             ),
+            refused(with("restartPolicy", json!({"enabled": true, "restartAttemptPeriod": 59})), "between 60 and 1800"),
+            refused(with("restartPolicy", json!({"enabled": true, "restartAttemptPeriod": -1})), "must not be negative"),
             refused(log("awslogs", json!({})), "awslogs-group"),
             refused(
                 log("awslogs", json!({"awslogs-group": "g", "awslogs-multiline-pattern": "x", "awslogs-datetime-format": "%Y"})),
@@ -292,27 +359,10 @@ async fn revisions_come_and_go_and_are_never_used_again() {
 
 /// Bodies as the original ECS CLI sends them for compose files of version 1 and 3, empty members and all.
 #[tokio::test]
-async fn old_clients_bodies_pass_but_for_what_is_not_honoured() {
+async fn old_clients_bodies_pass_but_for_their_log_driver() {
     let harness = Harness::start().await;
-    let bodies = [include_str!("bodies/ecs-cli-v1.json"), include_str!("bodies/ecs-cli-v3.json")];
-    for (body, names) in bodies.into_iter().zip([
-        vec!["containerDefinitions.links", "containerDefinitions.mountPoints", "volumes"],
-        vec!["containerDefinitions.mountPoints", "containerDefinitions.pseudoTerminal", "volumes"],
-    ]) {
+    for body in [include_str!("bodies/ecs-cli-v1.json"), include_str!("bodies/ecs-cli-v3.json")] {
         let mut body: Value = serde_json::from_str(body).unwrap();
-        for name in names {
-            let refused = harness.call("ecs", "RegisterTaskDefinition", &body).await.unwrap_err();
-            assert_eq!(refused.code, "ClientException");
-            assert!(refused.message.contains(&format!("does not honour {name} yet")), "{name}: {}", refused.message);
-            let member = name.rsplit('.').next().unwrap();
-            match name.contains('.') {
-                true => {
-                    let containers = body["containerDefinitions"].as_array_mut().unwrap();
-                    containers.iter_mut().for_each(|c| drop(c.as_object_mut().unwrap().remove(member)));
-                }
-                false => drop(body.as_object_mut().unwrap().remove(member)),
-            }
-        }
         let containers = body["containerDefinitions"].as_array_mut().unwrap();
         for container in containers {
             if container["logConfiguration"]["logDriver"] == "syslog" {
@@ -322,6 +372,7 @@ async fn old_clients_bodies_pass_but_for_what_is_not_honoured() {
         let answer = harness.call("ecs", "RegisterTaskDefinition", &body).await.unwrap();
         let shown = &answer["taskDefinition"];
         assert_eq!(shown["requiresCompatibilities"], json!(["EC2"]));
+        assert_eq!(shown["volumes"].as_array().map(Vec::len), body["volumes"].as_array().map(Vec::len));
         assert!(shown["containerDefinitions"][0].get("command").is_none_or(|c| c != &json!([])));
         assert!(shown.get("executionRoleArn").is_none(), "an empty text is unset");
     }

@@ -83,6 +83,9 @@ pub fn spec(name: &str) -> Arc<TaskDefinitionSpec> {
         execution_role_arn: None,
         runtime_platform: None,
         ephemeral_storage_gib: None,
+        pid_mode: None,
+        ipc_mode: None,
+        volumes: Vec::new(),
         placement_constraints: Vec::new(),
         containers: vec![container],
     })

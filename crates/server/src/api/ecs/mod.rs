@@ -9,6 +9,7 @@ pub(crate) mod capacity_providers;
 pub(crate) mod clusters;
 pub(crate) mod container_instances;
 pub(crate) mod fargate;
+mod linux_convert;
 mod preference;
 pub(crate) mod registration;
 pub(crate) mod resolve;
@@ -21,6 +22,7 @@ pub(crate) mod task_definition_convert;
 mod task_definition_secrets;
 pub(crate) mod task_definitions;
 pub(crate) mod tasks;
+mod volume_convert;
 
 use super::{ApiError, answer, no_arm, read};
 use crate::context::{Caller, Context};

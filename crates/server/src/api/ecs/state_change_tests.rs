@@ -57,6 +57,9 @@ async fn snapshot() -> Arc<Snapshot> {
         execution_role_arn: None,
         runtime_platform: None,
         ephemeral_storage_gib: None,
+        pid_mode: None,
+        ipc_mode: None,
+        volumes: Vec::new(),
         placement_constraints: Vec::new(),
         containers: vec![container],
     };

@@ -1,13 +1,13 @@
 //! Task definitions between AWS's form and the model's: parsed with everything that can be wrong told by name, rendered
 //! with the members that AWS adds.
 
-use super::{size, task_definition_secrets as provided};
+use super::{linux_convert, size, task_definition_secrets as provided, volume_convert};
 use crate::api::ApiError;
 use model::{
-    Compatibility, ContainerDefinition, ContainerDependency, CpuUnits, DependencyCondition, Device, DevicePermission,
-    ExtraHost, Family, HealthCheck, LinuxParameters, LogConfiguration, LogDriver, MemoryMib, NetworkMode, PortMapping,
-    PortSpec, Protocol, RuntimePlatform, SecurityOption, SystemControl, TaskDefinition, TaskDefinitionSpec,
-    TaskDefinitionStatus, Tmpfs, Ulimit,
+    Compatibility, ContainerDefinition, ContainerDependency, CpuUnits, DependencyCondition, ExtraHost, Family,
+    HealthCheck, IpcMode, LogConfiguration, LogDriver, MemoryMib, NetworkMode, PidMode, PortMapping, PortSpec,
+    Protocol, RestartPolicy, RuntimePlatform, SecurityOption, SystemControl, TaskDefinition, TaskDefinitionSpec,
+    TaskDefinitionStatus, Ulimit,
 };
 use scheduler::Expression;
 use shapes::ecs as aws;
@@ -18,57 +18,11 @@ const MAX_BYTES: usize = 64 << 10;
 /// Placement constraints of one definition. Source: the model's documentation.
 const MAX_CONSTRAINTS: usize = 10;
 
-/// Linux capabilities by AWS's names. Source: `KernelCapabilities` in the model's documentation.
-const CAPABILITIES: &[&str] = &[
-    "ALL",
-    "AUDIT_CONTROL",
-    "AUDIT_READ",
-    "AUDIT_WRITE",
-    "BLOCK_SUSPEND",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "KILL",
-    "LEASE",
-    "LINUX_IMMUTABLE",
-    "MAC_ADMIN",
-    "MAC_OVERRIDE",
-    "MKNOD",
-    "NET_ADMIN",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_RAW",
-    "PERFMON",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYSLOG",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_CHROOT",
-    "SYS_MODULE",
-    "SYS_NICE",
-    "SYS_PACCT",
-    "SYS_PTRACE",
-    "SYS_RAWIO",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "WAKE_ALARM",
-];
-
-fn set(text: Option<String>) -> Option<String> {
+pub(super) fn set(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
-fn not_honoured(what: impl std::fmt::Display) -> ApiError {
+pub(super) fn not_honoured(what: impl std::fmt::Display) -> ApiError {
     ApiError::client(format!("Longshore does not honour {what} yet; remove it or see docs/coverage.md."))
 }
 
@@ -94,6 +48,9 @@ pub(crate) fn parse(request: aws::RegisterTaskDefinitionRequest) -> Result<TaskD
         execution_role_arn: set(request.execution_role_arn),
         runtime_platform: platform(request.runtime_platform)?,
         ephemeral_storage_gib: request.ephemeral_storage.map(|storage| storage_size(&storage)),
+        pid_mode: mode("pidMode", set(request.pid_mode), &PidMode::ALL)?,
+        ipc_mode: mode("ipcMode", set(request.ipc_mode), &IpcMode::ALL)?,
+        volumes: volume_convert::parse(request.volumes)?,
         placement_constraints: constraints(request.placement_constraints)?,
         containers: containers.into_iter().map(container).collect::<Result<_, _>>()?,
     };
@@ -110,6 +67,15 @@ fn network_mode(given: Option<&str>) -> Result<Option<NetworkMode>, ApiError> {
         Some("awsvpc") => Ok(Some(NetworkMode::Awsvpc)),
         Some(other) => Err(not_honoured(format_args!("networkMode {other}"))),
     }
+}
+
+/// AWS's words for what is none of these.
+pub(super) fn mode<T: Copy>(what: &str, given: Option<String>, all: &[(&str, T)]) -> Result<Option<T>, ApiError> {
+    let Some(given) = given else { return Ok(None) };
+    let words = || all.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(",");
+    let unknown =
+        || ApiError::client(format!("{given} is not a valid value for {what}. The value must be one of [{}]", words()));
+    all.iter().find(|(word, _)| *word == given).map(|(_, mode)| Some(*mode)).ok_or_else(unknown)
 }
 
 fn compatibilities(given: Option<Vec<String>>) -> Result<Vec<Compatibility>, ApiError> {
@@ -195,7 +161,8 @@ fn container(mut given: aws::ContainerDefinition) -> Result<ContainerDefinition,
         readonly_root_filesystem: given.readonly_root_filesystem,
         privileged: given.privileged,
         ulimits: ulimits.map(ulimit).collect(),
-        linux_parameters: linux(given.linux_parameters.unwrap_or_default()).map_err(|what| invalid(&what))?,
+        linux_parameters: linux_convert::parse(given.linux_parameters.unwrap_or_default())
+            .map_err(|what| invalid(&what))?,
         docker_labels: given.docker_labels.unwrap_or_default(),
         log_configuration: given.log_configuration.map(|log| logging(&name, log)).transpose()?,
         depends_on: dependencies.map(dependency).collect::<Result<_, _>>().map_err(|what| invalid(&what))?,
@@ -207,6 +174,13 @@ fn container(mut given: aws::ContainerDefinition) -> Result<ContainerDefinition,
         secrets,
         environment_files,
         repository_credentials,
+        links: given.links.unwrap_or_default(),
+        mount_points: volume_convert::mount_points(given.mount_points),
+        volumes_from: volume_convert::volumes_from(given.volumes_from),
+        interactive: given.interactive,
+        pseudo_terminal: given.pseudo_terminal,
+        disable_networking: given.disable_networking,
+        restart_policy: given.restart_policy.map(restarts).transpose().map_err(|what| invalid(&what))?,
         health_check: given.health_check.map(health).transpose().map_err(|what| invalid(&what))?,
         name,
     })
@@ -259,47 +233,13 @@ fn system_control(given: aws::SystemControl) -> SystemControl {
     SystemControl { namespace: given.namespace.unwrap_or_default(), value: given.value.unwrap_or_default() }
 }
 
-fn device(given: aws::Device) -> Result<Device, String> {
-    let permission = |word: &String| {
-        let found = DevicePermission::ALL.iter().find(|(name, _)| name == word);
-        found.map(|(_, permission)| *permission).ok_or_else(|| format!("'{word}' is no permission of a device."))
-    };
-    Ok(Device {
-        permissions: given.permissions.iter().flatten().map(permission).collect::<Result<_, _>>()?,
-        host_path: given.host_path.unwrap_or_default(),
-        container_path: set(given.container_path),
+fn restarts(given: aws::ContainerRestartPolicy) -> Result<RestartPolicy, String> {
+    let period = given.restart_attempt_period.map(u32::try_from).transpose();
+    Ok(RestartPolicy {
+        enabled: given.enabled.unwrap_or(false),
+        ignored_exit_codes: given.ignored_exit_codes.unwrap_or_default(),
+        restart_attempt_period: period.map_err(|_| "'restartPolicy.restartAttemptPeriod' must not be negative.")?,
     })
-}
-
-fn linux(given: aws::LinuxParameters) -> Result<Option<LinuxParameters>, String> {
-    let capabilities = given.capabilities.unwrap_or_default();
-    let known = |names: Option<Vec<String>>| {
-        let names = names.unwrap_or_default();
-        match names.iter().find(|name| !CAPABILITIES.contains(&name.as_str())) {
-            Some(name) => Err(format!("'{name}' is not a Linux capability.")),
-            None => Ok(names),
-        }
-    };
-    let mib = |what: &str, size: i32| {
-        u32::try_from(size).map(MemoryMib).map_err(|_| format!("'{what}' must not be negative."))
-    };
-    let shared = given.shared_memory_size.filter(|size| *size != 0);
-    let mount = |tmpfs: aws::Tmpfs| {
-        Ok(Tmpfs {
-            container_path: tmpfs.container_path.unwrap_or_default(),
-            size: mib("tmpfs.size", tmpfs.size.unwrap_or(0))?,
-            mount_options: tmpfs.mount_options.unwrap_or_default(),
-        })
-    };
-    let parameters = LinuxParameters {
-        capabilities_add: known(capabilities.add)?,
-        capabilities_drop: known(capabilities.drop)?,
-        init_process_enabled: given.init_process_enabled,
-        shared_memory_size: shared.map(|size| mib("sharedMemorySize", size)).transpose()?,
-        tmpfs: given.tmpfs.unwrap_or_default().into_iter().map(mount).collect::<Result<_, String>>()?,
-        devices: given.devices.unwrap_or_default().into_iter().map(device).collect::<Result<_, String>>()?,
-    };
-    Ok((parameters != LinuxParameters::default()).then_some(parameters))
 }
 
 /// AWS: what is left out is filled in at once, and shown so.
@@ -364,13 +304,15 @@ pub(crate) fn render(definition: &TaskDefinition) -> aws::TaskDefinition {
         revision: i32::try_from(definition.arn.revision).ok(),
         status: Some(status(definition.status).to_owned()),
         container_definitions: Some(spec.containers.iter().map(|c| shown(c, mode)).collect()),
-        volumes: Some(Vec::new()),
+        volumes: Some(spec.volumes.iter().map(volume_convert::shown).collect()),
+        pid_mode: spec.pid_mode.map(|mode| mode.as_str().to_owned()),
+        ipc_mode: spec.ipc_mode.map(|mode| mode.as_str().to_owned()),
         placement_constraints: Some(spec.placement_constraints.iter().map(constraint).collect()),
         compatibilities: Some(spec.compatibilities().iter().map(compatibility).collect()),
         ephemeral_storage: spec.ephemeral_storage_gib.map(storage),
         requires_compatibilities: (!requires.is_empty()).then_some(requires),
         requires_attributes: Some(spec.requires_attributes().into_iter().map(attribute).collect()),
-        network_mode: spec.network_mode.map(|mode| mode_name(mode).to_owned()),
+        network_mode: spec.network_mode.map(|mode| mode.as_str().to_owned()),
         cpu: spec.cpu.map(|cpu| cpu.0.to_string()),
         memory: spec.memory.map(|memory| memory.0.to_string()),
         execution_role_arn: spec.execution_role_arn.clone(),
@@ -388,15 +330,6 @@ pub(crate) fn storage(gib: u32) -> aws::EphemeralStorage {
     aws::EphemeralStorage { size_in_gi_b: i32::try_from(gib).ok() }
 }
 
-fn mode_name(mode: NetworkMode) -> &'static str {
-    match mode {
-        NetworkMode::Bridge => "bridge",
-        NetworkMode::Host => "host",
-        NetworkMode::None => "none",
-        NetworkMode::Awsvpc => "awsvpc",
-    }
-}
-
 /// AWS's word.
 pub(crate) fn status(status: TaskDefinitionStatus) -> &'static str {
     match status {
@@ -406,7 +339,7 @@ pub(crate) fn status(status: TaskDefinitionStatus) -> &'static str {
     }
 }
 
-fn signed(number: u32) -> i32 {
+pub(super) fn signed(number: u32) -> i32 {
     // Every number came in as one of 32 bits with a sign.
     i32::try_from(number).unwrap_or(i32::MAX)
 }
@@ -437,17 +370,26 @@ fn shown(container: &ContainerDefinition, mode: NetworkMode) -> aws::ContainerDe
         user: container.user.clone(),
         working_directory: container.working_directory.clone(),
         port_mappings: Some(container.port_mappings.iter().map(|m| shown_mapping(m, mode)).collect()),
-        mount_points: Some(Vec::new()),
-        volumes_from: Some(Vec::new()),
+        mount_points: Some(container.mount_points.iter().map(volume_convert::shown_mount_point).collect()),
+        volumes_from: Some(container.volumes_from.iter().map(volume_convert::shown_volume_from).collect()),
+        links: some(&container.links),
+        interactive: container.interactive,
+        pseudo_terminal: container.pseudo_terminal,
+        disable_networking: container.disable_networking,
         stop_timeout: container.stop_timeout.map(signed),
         start_timeout: container.start_timeout.map(signed),
         hostname: container.hostname.clone(),
         readonly_root_filesystem: container.readonly_root_filesystem,
         privileged: container.privileged,
         ulimits: listed(&container.ulimits, ulimit),
-        linux_parameters: container.linux_parameters.as_ref().map(shown_linux),
+        linux_parameters: container.linux_parameters.as_ref().map(linux_convert::shown),
         docker_labels: (!container.docker_labels.is_empty()).then(|| container.docker_labels.clone()),
         log_configuration: log,
+        restart_policy: container.restart_policy.as_ref().map(|policy| aws::ContainerRestartPolicy {
+            enabled: Some(policy.enabled),
+            ignored_exit_codes: listed(&policy.ignored_exit_codes, |code| *code),
+            restart_attempt_period: policy.restart_attempt_period.map(signed),
+        }),
         health_check: container.health_check.as_ref().map(shown_health),
         depends_on: listed(&container.depends_on, |on| aws::ContainerDependency {
             container_name: Some(on.container_name.clone()),
@@ -471,24 +413,12 @@ fn shown(container: &ContainerDefinition, mode: NetworkMode) -> aws::ContainerDe
 }
 
 /// Lists that say nothing are not shown.
-fn some(words: &[String]) -> Option<Vec<String>> {
+pub(super) fn some(words: &[String]) -> Option<Vec<String>> {
     (!words.is_empty()).then(|| words.to_vec())
 }
 
 pub(super) fn listed<T, R>(all: &[T], one: impl Fn(&T) -> R) -> Option<Vec<R>> {
     (!all.is_empty()).then(|| all.iter().map(one).collect())
-}
-
-fn shown_device(device: &Device) -> aws::Device {
-    let word = |permission: &DevicePermission| {
-        let found = DevicePermission::ALL.iter().find(|(_, known)| known == permission);
-        found.map(|(name, _)| (*name).to_owned()).expect("every permission has a word")
-    };
-    aws::Device {
-        host_path: Some(device.host_path.clone()),
-        container_path: device.container_path.clone(),
-        permissions: listed(&device.permissions, word),
-    }
 }
 
 fn shown_health(check: &HealthCheck) -> aws::HealthCheck {
@@ -520,22 +450,5 @@ fn shown_mapping(mapping: &PortMapping, mode: NetworkMode) -> aws::PortMapping {
         protocol: Some(mapping.effective_protocol().as_str().to_owned()),
         name: mapping.name.clone(),
         app_protocol: mapping.app_protocol.clone(),
-    }
-}
-
-fn shown_linux(linux: &LinuxParameters) -> aws::LinuxParameters {
-    let (add, drop) = (some(&linux.capabilities_add), some(&linux.capabilities_drop));
-    let mount = |tmpfs: &Tmpfs| aws::Tmpfs {
-        container_path: Some(tmpfs.container_path.clone()),
-        size: Some(signed(tmpfs.size.0)),
-        mount_options: some(&tmpfs.mount_options),
-    };
-    aws::LinuxParameters {
-        capabilities: (add.is_some() || drop.is_some()).then_some(aws::KernelCapabilities { add, drop }),
-        init_process_enabled: linux.init_process_enabled,
-        shared_memory_size: linux.shared_memory_size.map(|size| signed(size.0)),
-        tmpfs: listed(&linux.tmpfs, mount),
-        devices: listed(&linux.devices, shown_device),
-        ..aws::LinuxParameters::default()
     }
 }

@@ -1,0 +1,293 @@
+//! The volumes of tasks: folders below the agent's own, what is mounted for their options, and paths of the instance.
+//!
+//! What lives as long as a task is below `tasks/<task id>`, or on the task's disk if it has one; shared volumes are below `shared`,
+//! each with what it was made with, which holds for whoever uses it later. Names come from definitions and were checked when these
+//! were registered; they are checked again, because a folder is made and removed by them.
+
+use super::shared::shm;
+use crate::{
+    files::{self, Durable, Mode},
+    node::Failure,
+    plan::{Job, TaskPlan},
+};
+use ::runtime::{BindMount, MountSource, Mounts, tree};
+use model::{DockerVolume, MountPoint, Volume, VolumeSource, names::is_ecs_name};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    fmt::Display,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// What a volume was made with.
+const MADE_WITH: &str = "volume.json";
+/// Stands in a volume's folder while it is filled from an image.
+const FILLING: &str = "filling";
+
+/// An instance's volumes.
+pub(super) struct Volumes {
+    places: Places,
+    /// Which tasks use which shared volume. Held while volumes are made or removed: two containers may want the same.
+    users: tokio::sync::Mutex<BTreeMap<String, BTreeSet<String>>>,
+}
+
+/// Where they are.
+#[derive(Clone)]
+struct Places {
+    dir: PathBuf,
+    mounts: Mounts,
+}
+
+/// A volume that can be shown to containers.
+struct Shown {
+    source: PathBuf,
+    read_only: bool,
+    fill: Option<PathBuf>,
+}
+
+fn failed(volume: &str, error: impl Display) -> Failure {
+    Failure::new("CannotCreateVolumeError", format_args!("volume '{volume}': {error}"))
+}
+
+/// The names of the shared volumes that a task's containers use.
+fn shared(task: &TaskPlan) -> impl Iterator<Item = &str> {
+    let is_shared = |volume: &&Volume| matches!(&volume.source, VolumeSource::Docker(docker) if docker.is_shared());
+    task.definition.volumes.iter().filter(is_shared).map(|volume| volume.name.as_str())
+}
+
+fn mounted_shared(volume: &str) -> String {
+    format!("shared-{volume}")
+}
+
+fn mounted_of(task: &TaskPlan, volume: &str) -> String {
+    format!("task-{}-{volume}", task.id())
+}
+
+impl Volumes {
+    pub(super) fn new(dir: PathBuf, mounts: Mounts) -> Self {
+        Self { places: Places { dir, mounts }, users: tokio::sync::Mutex::default() }
+    }
+
+    /// What a container is to be shown, made if it is not there.
+    pub(super) async fn of(&self, job: &Job, disk: Option<&Path>) -> Result<Vec<BindMount>, Failure> {
+        let points = job.task.definition.mount_points_of(&job.container().name);
+        if points.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut users = self.users.lock().await;
+        for name in shared(&job.task) {
+            users.entry(name.to_owned()).or_default().insert(job.task.id().to_owned());
+        }
+        let (places, task, disk) = (self.places.clone(), job.task.clone(), disk.map(Path::to_owned));
+        let made = move || points.iter().map(|point| places.bind(&task, point, disk.as_deref())).collect();
+        tokio::task::spawn_blocking(made).await.expect("making volumes does not panic")
+    }
+
+    /// Removes what lives as long as a task, and lets go of the rest. Its containers are gone.
+    pub(super) async fn remove(&self, task: &Arc<TaskPlan>) -> Result<(), Failure> {
+        if task.definition.volumes.is_empty() {
+            return Ok(());
+        }
+        let mut users = self.users.lock().await;
+        for of_volume in users.values_mut() {
+            of_volume.remove(task.id());
+        }
+        users.retain(|_, of_volume| !of_volume.is_empty());
+        let unused: Vec<_> = shared(task).filter(|name| !users.contains_key(*name)).map(mounted_shared).collect();
+        let own = task.definition.volumes.iter().map(|volume| mounted_of(task, &volume.name));
+        let names: Vec<_> = own.chain(unused).collect();
+        let (places, folder) = (self.places.clone(), self.places.of_task(task, None));
+        let work = move || {
+            names.iter().try_for_each(|name| places.mounts.remove(name))?;
+            tree::remove(&folder)
+        };
+        let removed = tokio::task::spawn_blocking(work).await.expect("removing volumes does not panic");
+        removed.map_err(|e| Failure::new("CannotRemoveContainerError", format_args!("the task's volumes: {e}")))
+    }
+
+    /// Removes what former runs have left of tasks that are none of these, and their mounts of whatever kind.
+    pub(super) async fn adopt(&self, tasks: impl Iterator<Item = &Arc<TaskPlan>>) -> io::Result<()> {
+        let (mut keep, mut mounts) = (HashSet::new(), HashSet::new());
+        let mut users = self.users.lock().await;
+        for task in tasks {
+            keep.insert(task.id().to_owned());
+            mounts.insert(shm(task));
+            mounts.extend(task.definition.volumes.iter().map(|volume| mounted_of(task, &volume.name)));
+            for name in shared(task) {
+                mounts.insert(mounted_shared(name));
+                users.entry(name.to_owned()).or_default().insert(task.id().to_owned());
+            }
+        }
+        let places = self.places.clone();
+        let work = move || {
+            places.mounts.sweep(&mounts)?;
+            clear(&places.dir.join("tasks"), |name| !keep.contains(name))?;
+            clear(&places.dir.join("shared"), |name| name.starts_with('.'))
+        };
+        tokio::task::spawn_blocking(work).await.expect("removing volumes does not panic")
+    }
+}
+
+/// Removes the folders in one that are not wanted.
+fn clear(dir: &Path, unwanted: impl Fn(&str) -> bool) -> io::Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        if unwanted(&entry.file_name().to_string_lossy()) {
+            tree::remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+impl Places {
+    /// Where what lives as long as a task is.
+    fn of_task(&self, task: &TaskPlan, disk: Option<&Path>) -> PathBuf {
+        match disk {
+            Some(disk) => disk.join("volumes"),
+            None => self.dir.join("tasks").join(task.id()),
+        }
+    }
+
+    fn bind(&self, task: &TaskPlan, point: &MountPoint, disk: Option<&Path>) -> Result<BindMount, Failure> {
+        let name = point.source_volume.as_str();
+        let volume = task.definition.volumes.iter().find(|volume| volume.name == name);
+        let volume = volume.filter(|_| is_ecs_name(name)).ok_or_else(|| failed(name, "there is no such volume"))?;
+        let own =
+            |docker: &DockerVolume| self.folder(&self.of_task(task, disk).join(name), docker, &mounted_of(task, name));
+        let shown = match &volume.source {
+            VolumeSource::Host { source_path } => of_instance(source_path),
+            VolumeSource::Empty => own(&DockerVolume::default()),
+            VolumeSource::Docker(docker) if docker.is_shared() => self.shared(name, docker),
+            VolumeSource::Docker(docker) => own(docker),
+        };
+        let Shown { source, read_only, fill } = shown.map_err(|error| failed(name, error))?;
+        let read_only = read_only || point.read_only == Some(true);
+        Ok(BindMount { source, target: point.container_path.clone(), read_only, fill })
+    }
+
+    /// One that outlives its tasks. AWS: what it was made with holds, whatever a later definition says.
+    fn shared(&self, name: &str, docker: &DockerVolume) -> io::Result<Shown> {
+        let all = self.dir.join("shared");
+        let place = all.join(name);
+        if !place.exists() {
+            if docker.autoprovision != Some(true) {
+                return Err(io::Error::other("it is not on this instance, and it says nothing of autoprovision"));
+            }
+            // Whole or not there.
+            let fresh = all.join(format!(".{name}"));
+            tree::remove(&fresh)?;
+            files::folder(&fresh)?;
+            files::write_json(&fresh.join(MADE_WITH), docker, Mode::Private, Durable::PowerFailure)?;
+            fs::rename(&fresh, &place)?;
+        }
+        let made_with: DockerVolume = files::read_json(&place.join(MADE_WITH))?.unwrap_or_default();
+        self.folder(&place, &made_with, &mounted_shared(name))
+    }
+
+    /// What is in a volume's own folder, or what its options say instead.
+    fn folder(&self, place: &Path, docker: &DockerVolume, mounted: &str) -> io::Result<Shown> {
+        files::folder(place)?;
+        let fill = Some(place.join(FILLING));
+        let option = |name: &str| docker.driver_opts.get(name).cloned().unwrap_or_default();
+        if docker.driver_opts.is_empty() {
+            let source = place.join("data");
+            fs::create_dir_all(&source)?;
+            return Ok(Shown { source, read_only: false, fill });
+        }
+        let source = MountSource { kind: option("type"), device: option("device"), options: option("o") };
+        let has = |wanted: &str| source.options.split(',').any(|option| option == wanted);
+        if has("bind") || has("rbind") {
+            let path = PathBuf::from(&source.device);
+            let fill = fill.filter(|_| fs::symlink_metadata(&path).is_ok_and(|about| about.is_dir()));
+            return Ok(Shown { read_only: has("ro"), source: path, fill });
+        }
+        Ok(Shown { source: self.mounts.ensure(mounted, &source)?, read_only: false, fill })
+    }
+}
+
+/// Docker: a folder of root's is made where there is nothing.
+fn of_instance(path: &str) -> io::Result<Shown> {
+    let source = PathBuf::from(path);
+    if !source.try_exists()? {
+        fs::create_dir_all(&source)?;
+    }
+    Ok(Shown { source, read_only: false, fill: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use model::{TaskDefinitionSpec, VolumeScope};
+
+    fn plan(n: u32, volumes: &[(&str, VolumeSource)]) -> Arc<TaskPlan> {
+        let (assignment, definition) = testing::assignment(n, &["web"]);
+        let mut definition: TaskDefinitionSpec = (*definition).clone();
+        for (name, source) in volumes {
+            definition.volumes.push(Volume { name: (*name).into(), source: source.clone() });
+            let container_path = format!("/{name}");
+            let point = MountPoint { source_volume: (*name).into(), container_path, read_only: None };
+            definition.containers[0].mount_points.push(point);
+        }
+        Arc::new(TaskPlan::new(assignment, Arc::new(definition)))
+    }
+
+    fn docker(scope: VolumeScope, autoprovision: Option<bool>) -> VolumeSource {
+        VolumeSource::Docker(DockerVolume { scope: Some(scope), autoprovision, ..DockerVolume::default() })
+    }
+
+    async fn made(volumes: &Volumes, plan: &Arc<TaskPlan>) -> Result<Vec<BindMount>, Failure> {
+        volumes.of(&plan.job(0, &plan.fresh().containers[0]), None).await
+    }
+
+    #[tokio::test]
+    async fn tasks_volumes_go_with_them_and_shared_ones_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let new = || Volumes::new(dir.path().join("volumes"), Mounts::new(dir.path().join("mounts")));
+        let (volumes, host) = (new(), dir.path().join("host/made"));
+        let source = VolumeSource::Host { source_path: host.display().to_string() };
+        let shared = docker(VolumeScope::Shared, Some(true));
+        let all = [("empty", VolumeSource::Empty), ("host", source), ("shared", shared.clone())];
+        let (one, two) = (plan(1, &all), plan(2, &all));
+        let first = made(&volumes, &one).await.unwrap();
+        assert_eq!(first[1].source, host);
+        let second = made(&volumes, &two).await.unwrap();
+        assert_eq!((first[2].source == second[2].source, first[0].source == second[0].source), (true, false));
+        for mount in &first {
+            fs::write(mount.source.join("file"), "text").unwrap();
+        }
+        assert_eq!(made(&volumes, &one).await.unwrap(), first, "the same again");
+        // Another agent comes back to the first task only.
+        let volumes = new();
+        fs::create_dir_all(dir.path().join("volumes/shared/.half")).unwrap();
+        volumes.adopt([&one].into_iter()).await.unwrap();
+        assert!(!second[0].source.exists() && first[0].source.join("file").exists());
+        assert!(!dir.path().join("volumes/shared/.half").exists());
+        volumes.remove(&one).await.unwrap();
+        volumes.remove(&one).await.unwrap();
+        assert!(!first[0].source.exists() && host.join("file").exists());
+        assert_eq!(fs::read_to_string(first[2].source.join("file")).unwrap(), "text");
+        let again = plan(3, &[("shared", docker(VolumeScope::Shared, None))]);
+        assert_eq!(made(&volumes, &again).await.unwrap()[0].source, first[2].source);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_had_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let volumes = Volumes::new(dir.path().join("volumes"), Mounts::new(dir.path().join("mounts")));
+        let refused = made(&volumes, &plan(1, &[("v", docker(VolumeScope::Shared, None))])).await.unwrap_err();
+        assert!(refused.0.starts_with("CannotCreateVolumeError: volume 'v': it is not on this instance"), "{refused}");
+        // No server lets such names in.
+        for name in ["..", "a/../../b"] {
+            let refused = made(&volumes, &plan(1, &[(name, VolumeSource::Empty)])).await.unwrap_err();
+            assert!(refused.0.contains("there is no such volume"), "{refused}");
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was made");
+    }
+}

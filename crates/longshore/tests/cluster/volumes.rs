@@ -1,0 +1,140 @@
+//! Volumes, seen from inside the containers that have them, and what is left of them on the instance.
+
+use crate::{
+    harness::{Cluster, until},
+    sharing::{container, of, run, said},
+};
+use serde_json::json;
+use std::{fs, path::Path};
+
+const STAYS: &str = "trap 'exit 0' TERM; while :; do sleep 0.1; done";
+
+/// Below the agent's folder.
+fn volumes(cluster: &Cluster) -> std::path::PathBuf {
+    let instance = cluster.agents().into_keys().next().unwrap();
+    cluster.data().join("instances").join(instance).join("volumes")
+}
+
+fn kill_agent(cluster: &Cluster) {
+    let (_, pid) = cluster.agents().into_iter().next().unwrap();
+    Cluster::kill(pid);
+    until("another agent", || cluster.agents().into_values().find(|now| *now != pid));
+    cluster.until_connected(&cluster.api(), 1);
+}
+
+#[test]
+fn volumes_are_shown_filled_and_removed_as_the_definition_says() {
+    let mut cluster = Cluster::start(1);
+    let api = cluster.api();
+    let (more, host) = (cluster.path("more"), cluster.path("host/made"));
+    fs::create_dir_all(more.join("data")).unwrap();
+    fs::write(more.join("data/of-image"), "image").unwrap();
+    std::os::unix::fs::chown(more.join("data"), Some(1000), Some(1001)).unwrap();
+    // An image may say that a mount point is somewhere on the machine.
+    let outside = cluster.path("outside");
+    fs::create_dir_all(&outside).unwrap();
+    std::os::unix::fs::symlink(&outside, more.join("trap")).unwrap();
+    let image = cluster.image_with(&more);
+    let all = json!([
+        {"name": "empty"}, {"name": "host", "host": {"sourcePath": host}}, {"name": "filled", "dockerVolumeConfiguration": {"scope": "task"}},
+        {"name": "memory", "dockerVolumeConfiguration": {"scope": "task", "driver": "local",
+            "driverOpts": {"type": "tmpfs", "device": "tmpfs", "o": "size=1m,mode=1777,noexec"}}},
+        {"name": "shared", "dockerVolumeConfiguration": {"scope": "shared", "autoprovision": true, "labels": {"l": "v"}}},
+    ]);
+    let mount = |volume: &str, path: &str, read_only: bool| json!({"sourceVolume": volume, "containerPath": path, "readOnly": read_only});
+    // The inner one first: it is seen all the same. What is below a link of the image stays within the image.
+    let points = json!([
+        mount("empty", "/out/in", false),
+        mount("host", "/out", false),
+        mount("filled", "/more/data", false),
+        mount("memory", "/memory", false),
+        mount("shared", "/shared", false),
+        mount("empty", "/more/trap/inner", false)
+    ]);
+    let writer = "touch /out/in/inner /out/outer /shared/kept /memory/file; \
+                  echo owner=$(stat -c %u:%g /more/data) data=$(ls /more/data); echo memory=$(df -k /memory | tail -n 1); \
+                  busybox ln -s /etc /out/in/link; echo trap=$(ls /more/trap/inner/); echo done=1";
+    let main =
+        container(&cluster, "main", &format!("{writer}; {STAYS}"), &json!({"image": image, "mountPoints": points}));
+    let reader = "until [ -e /shared/kept ] && [ -e /memory/file ]; do sleep 0.1; done; \
+                  echo in=$(ls /out/in/) out=$(ls /out); (echo x > /out/in/mine) 2> /dev/null && echo wrote=1; \
+                  (echo x > /own/mine) 2> /dev/null && echo own=1; echo done=1";
+    let from = json!({"volumesFrom": [{"sourceContainer": "main", "readOnly": true}], "mountPoints": [mount("filled", "/own", false)]});
+    let reader = container(&cluster, "reader", reader, &from);
+    let task = run(&cluster, &api, "volumes", &[main, reader], &json!({"volumes": all}));
+    let wrote = said(&cluster, &api, &task, "main", "done=");
+    assert_eq!(of(&wrote, "owner"), ["1000:1001 data=of-image"], "{wrote:?}");
+    assert!(of(&wrote, "memory")[0].contains(" 1024 "), "{wrote:?}");
+    assert_eq!(of(&wrote, "trap"), ["inner link"], "{wrote:?}");
+    let read = said(&cluster, &api, &task, "reader", "done=");
+    assert_eq!(
+        (of(&read, "in"), of(&read, "wrote"), of(&read, "own")),
+        (vec!["inner link out=in outer"], vec![], vec!["1"]),
+        "{read:?}"
+    );
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "a link of the image led out of it");
+    assert!(host.join("outer").exists() && !host.join("in/inner").exists());
+
+    let id = task.rsplit('/').next().unwrap();
+    let own = volumes(&cluster).join("tasks").join(id);
+    assert!(own.join("empty/data/inner").exists());
+    kill_agent(&cluster);
+    assert!(own.join("empty/data/inner").exists(), "another agent knows whose it is");
+    api.ecs("StopTask", &json!({"task": task}));
+    cluster.wait(&task, "STOPPED");
+    assert!(!own.exists() && host.join("outer").exists());
+    assert!(!fs::read_to_string("/proc/thread-self/mounts").unwrap().contains(&format!("task-{id}-memory")));
+    assert!(fs::read_to_string("/etc/passwd").is_ok(), "what a link in a volume leads to is not removed with it");
+    let shared = volumes(&cluster).join("shared/shared");
+    assert!(
+        shared.join("data/kept").exists() && fs::read_to_string(shared.join("volume.json")).unwrap().contains("\"l\"")
+    );
+
+    // Another task finds the shared one, and one that nobody made is not made for who does not ask for it.
+    let known = |name: &str| json!({"volumes": [{"name": name, "dockerVolumeConfiguration": {"scope": "shared"}}]});
+    let looks = |name: &str| json!({"mountPoints": [mount(name, "/s", false)]});
+    let main = container(&cluster, "main", "echo found=$(ls /s); echo done=1", &looks("shared"));
+    let task = run(&cluster, &api, "again", &[main], &known("shared"));
+    assert_eq!(of(&said(&cluster, &api, &task, "main", "done="), "found"), ["kept"]);
+    let main = container(&cluster, "main", "true", &looks("nowhere"));
+    let stopped = cluster.wait(&run(&cluster, &api, "nowhere", &[main], &known("nowhere")), "STOPPED");
+    let reason = stopped["containers"][0]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("CannotCreateVolumeError: volume 'nowhere': it is not on this instance"), "{reason}");
+    assert!(cluster.stop_server());
+    assert_eq!(cluster.traces(), Vec::<String>::new());
+}
+
+/// Whatever a task has in a volume, no other agent keeps it once the task is gone: killed at any moment.
+#[test]
+fn an_agent_killed_again_and_again_leaves_no_volume_behind() {
+    let mut cluster = Cluster::start(1);
+    let api = cluster.api();
+    let volume = json!({"volumes": [{"name": "v"}, {"name": "m", "dockerVolumeConfiguration": {
+        "driverOpts": {"type": "tmpfs", "device": "tmpfs"}}}], "pidMode": "task", "ipcMode": "task"});
+    let points = json!([{"sourceVolume": "v", "containerPath": "/v"}, {"sourceVolume": "m", "containerPath": "/m"}]);
+    // Deeper than a path may be long.
+    let deep = "cd /v; i=0; while [ $i -lt 40 ]; do d=$(printf %0200d $i); mkdir $d && cd $d; i=$((i+1)); done";
+    let script = format!("{deep}; touch /m/file; {STAYS}");
+    let main = container(&cluster, "main", &script, &json!({"mountPoints": points}));
+    let mut tasks = Vec::new();
+    for round in 0..3 {
+        tasks.push(run(&cluster, &api, &format!("round{round}"), std::slice::from_ref(&main), &volume));
+        if round == 1 {
+            cluster.wait(&tasks[0], "RUNNING");
+            api.ecs("StopTask", &json!({"task": tasks[0]}));
+        }
+        kill_agent(&cluster);
+    }
+    for task in &tasks {
+        api.ecs("StopTask", &json!({"task": task}));
+        cluster.wait(task, "STOPPED");
+    }
+    let left = |dir: &Path| fs::read_dir(dir).map(|entries| entries.count()).unwrap_or(0);
+    assert_eq!(left(&volumes(&cluster).join("tasks")), 0);
+    let mounts = fs::read_to_string("/proc/thread-self/mounts").unwrap();
+    for id in tasks.iter().map(|task| task.rsplit('/').next().unwrap()) {
+        assert!(!mounts.contains(id), "{mounts}");
+    }
+    assert!(cluster.stop_server());
+    assert_eq!(cluster.traces(), Vec::<String>::new());
+}
