@@ -83,11 +83,17 @@ fn runs_under(runtime: &str, flags: &[&str], kernel: impl Fn(&str) -> bool) {
     log_group(&api);
     let script = "echo kernel=$(busybox uname -r); echo $AWS_EXECUTION_ENV; \
         until test \"$(busybox nc -w 5 127.0.0.1 8000 < /dev/null)\" = beside; do busybox sleep 0.2; done; \
+        until test -e /shared/file; do busybox sleep 0.2; done; echo shared=$(cat /shared/file) $(ls /shared); \
         echo met; exit 7";
-    let aside = "exec busybox nc -ll -p 8000 -e echo beside";
+    let aside = "echo beside > /shared/file; exec busybox nc -ll -p 8000 -e echo beside";
     let mut aside = container(&cluster, "aside", aside);
     aside["essential"] = json!(false);
-    define(&api, "job", &[container(&cluster, "main", script), aside]);
+    // A volume on the task's disk.
+    let mut main = container(&cluster, "main", script);
+    for container in [&mut main, &mut aside] {
+        container["mountPoints"] = json!([{"sourceVolume": "shared", "containerPath": "/shared"}]);
+    }
+    define_more(&api, "job", &[main, aside], &json!({"volumes": [{"name": "shared"}]}));
     let vpc = Vpc::new(&api, "10.7");
     let group = vpc.group("all");
     let task = run(&api, &vpc, "job", &[&group], &[]);
@@ -103,7 +109,7 @@ fn runs_under(runtime: &str, flags: &[&str], kernel: impl Fn(&str) -> bool) {
     let told = printed(&api, &task, "main", "met");
     let of_kernel = told.lines().find_map(|line| line.strip_prefix("kernel=")).unwrap_or_default();
     assert!(kernel(of_kernel), "{told}");
-    assert!(told.contains("\nAWS_ECS_FARGATE\n"), "{told}");
+    assert!(told.contains("\nAWS_ECS_FARGATE\n") && told.contains("\nshared=beside file\n"), "{told}");
     nothing_left(&machine, &[task]);
     machine.let_go();
 }
