@@ -61,7 +61,8 @@ async fn what_has_ended_is_run_again_over_what_it_has_written() {
     let (bench, _daemon, runtime) = Bench::ready().await;
     let mut events = runtime.watch();
     event(&mut events, |e| (e == RuntimeEvent::Connected).then_some(())).await;
-    let spec = bench.spec("one", "echo x >> /runs; wc -l < /runs; exit 7");
+    let mut spec = bench.spec("one", "echo x >> /runs; echo run=$(wc -l < /runs) $HIDDEN; exit 7");
+    spec.secret_env.0.push("HIDDEN=given".into());
     runtime.create(spec.clone()).await.unwrap();
     for run in 1..4 {
         // Until it was started, nothing is to be done, and none that runs is disturbed.
@@ -70,7 +71,7 @@ async fn what_has_ended_is_run_again_over_what_it_has_written() {
         runtime.renew(spec.clone()).await.unwrap();
         let (code, _) = exit_of(&mut events, "one").await;
         assert_eq!(code, 7);
-        bench.wait_log("one", &run.to_string()).await;
+        bench.wait_log("one", &format!("run={run} given")).await;
         runtime.renew(spec.clone()).await.unwrap();
         let status = runtime.status("one").await.unwrap().unwrap();
         assert_eq!((status.state, status.exit_code), (ContainerState::Created, None));
