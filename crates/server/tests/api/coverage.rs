@@ -33,7 +33,7 @@ fn the_table_names_members_that_are_refused() {
     assert_eq!(rows.iter().filter(|row| row.service == "ecs").count(), 88, "every operation of the model is listed");
     let register = row("RegisterTaskDefinition");
     for (member, refused) in [
-        ("containerDefinitions.mountPoints", true),
+        ("containerDefinitions.firelensConfiguration", true),
         ("containerDefinitions.linuxParameters.devices", false),
         ("volumes.efsVolumeConfiguration", true),
         ("volumes.host", false),
