@@ -1,4 +1,4 @@
-//! What the containers of a task share besides its network: processes, and IPC with its `/dev/shm` (docs/decisions/0026).
+//! What the containers of a task share besides its network: processes, and IPC with its `/dev/shm` (docs/decisions/0028).
 //!
 //! As with AWS a process of the agent's own holds the namespaces, so that they outlive any container: the init alone, in a
 //! container without an image, made before the first of the task's containers that needs it and removed with what the task itself
