@@ -13,7 +13,7 @@ use crate::{
     node::Node,
     real::{Doors, ImageCleanup, NodeConfig, PullBehavior, RealNode, Vpcs, chain, clean_images, disks_dir},
     resolver::Upstreams,
-    session::{self, Dial, End, InvalidToken, JoinError, JoinToken, Questions, Session},
+    session::{self, Dial, End, InvalidToken, JoinError, JoinToken, Questions, Session, Terminals},
 };
 use effects::Effects;
 use link::{Hello, Identity};
@@ -282,6 +282,11 @@ pub async fn run_on(
     let logs = LogHub::new(logs_dir, effects.clone());
     let ledger = Ledger::open(&config.data_dir)?;
     let engine = Engine::open(machine.node, ledger, logs.clone(), effects.clone()).await?;
+    let terminals = images.clone().map(|runtime| Terminals::new(runtime, effects.clone()));
+    let mut attributes = attributes(config);
+    if terminals.is_some() {
+        attributes.insert("ecs.capability.execute-command".to_owned(), None);
+    }
     if let Some(runtime) = images {
         effects.spawn(
             "image clean-up",
@@ -314,6 +319,7 @@ pub async fn run_on(
         engine: engine.clone(),
         logs,
         questions,
+        terminals,
         effects: effects.clone(),
         hello: Hello {
             protocol: link::PROTOCOL,
@@ -323,7 +329,7 @@ pub async fn run_on(
                 runtime: machine.runtime,
             },
             resources: detect::resources(&config.resources),
-            attributes: attributes(config),
+            attributes,
             address: config.address,
             wireguard: machine.wireguard,
             tasks: Vec::new(),

@@ -11,8 +11,8 @@ use tokio_util::codec::LengthDelimitedCodec;
 /// Longest frame either side takes: room for 500 tasks of different definitions of 64 KiB, ECS's limit for one.
 pub const MAX_FRAME: usize = 32 << 20;
 /// Longest frame while a machine joins: a token, a signing request or two certificates are a few KiB. Whoever reaches the port
-/// may send one, so it must not cost the server a session's memory.
-pub const MAX_JOIN_FRAME: usize = 64 << 10;
+/// may send one, so it must not cost the server a session's memory. A terminal needs no longer ones either.
+pub const MAX_SMALL_FRAME: usize = 64 << 10;
 
 /// Why a frame could not be exchanged.
 #[derive(Debug, thiserror::Error)]
@@ -36,9 +36,9 @@ pub fn framed<T: AsyncRead + AsyncWrite + Unpin>(io: T) -> Framed<T> {
     framed_within(io, MAX_FRAME)
 }
 
-/// Wraps the connection of a machine that joins, of whom nothing is known yet.
-pub fn framed_to_join<T: AsyncRead + AsyncWrite + Unpin>(io: T) -> Framed<T> {
-    framed_within(io, MAX_JOIN_FRAME)
+/// Wraps the connection of a machine that joins, of whom nothing is known yet, or of a terminal.
+pub fn framed_small<T: AsyncRead + AsyncWrite + Unpin>(io: T) -> Framed<T> {
+    framed_within(io, MAX_SMALL_FRAME)
 }
 
 fn framed_within<T: AsyncRead + AsyncWrite + Unpin>(io: T, bytes: usize) -> Framed<T> {
@@ -92,9 +92,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_stranger_cannot_send_more_than_a_join_takes() {
-        let long = "x".repeat(MAX_JOIN_FRAME);
-        let (ours, theirs) = tokio::io::duplex(2 * MAX_JOIN_FRAME);
-        let (mut door, mut stranger) = (framed_to_join(ours), framed(theirs));
+        let long = "x".repeat(MAX_SMALL_FRAME);
+        let (ours, theirs) = tokio::io::duplex(2 * MAX_SMALL_FRAME);
+        let (mut door, mut stranger) = (framed_small(ours), framed(theirs));
         stranger.send(&"short").await.unwrap();
         assert_eq!(door.receive::<String>().await.unwrap(), "short");
         stranger.send(&long).await.unwrap();

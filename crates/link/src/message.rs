@@ -3,6 +3,7 @@
 
 use crate::network::Networks;
 use crate::question::{Answer, Question};
+use crate::terminal::OpenTerminal;
 use ipnet::Ipv4Net;
 use model::network::{InterfaceId, VpcId};
 use model::{
@@ -146,6 +147,8 @@ pub enum ServerMessage {
         /// What.
         answer: Answer,
     },
+    /// Dial for a terminal. Sent only to agents with the capability `execute-command`, which know it.
+    Open(OpenTerminal),
     /// The session ends.
     Goodbye(Goodbye),
 }

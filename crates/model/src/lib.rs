@@ -43,6 +43,7 @@ pub mod time;
 pub mod vault;
 pub mod volumes;
 pub mod vpc;
+pub mod words;
 
 pub use account::{AccountSetting, SettingName};
 pub use activation::{Activation, Registration};

@@ -38,6 +38,7 @@ fn task() -> Task {
         version: 1,
         containers: vec![container],
         times: TaskTimes::default(),
+        execute_command: false,
         protected_until: None,
         attachment: None,
         tags: Tags::default(),

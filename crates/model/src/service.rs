@@ -32,6 +32,9 @@ pub struct Service {
     pub rules: DeploymentRules,
     /// Whether its tasks are moved to where their zone has too few of them.
     pub az_rebalancing: bool,
+    /// Whether commands may be run in the containers of tasks that start from now on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub execute_command: bool,
     /// Seconds from a task's start in which nobody minds that it is unhealthy, as given: `healthCheckGracePeriodSeconds`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_check_grace_seconds: Option<u32>,

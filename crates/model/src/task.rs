@@ -62,6 +62,9 @@ pub struct Task {
     /// Its network interface, in mode `awsvpc`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attachment: Option<Box<Attachment>>,
+    /// Whether commands may be run in its containers from outside.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub execute_command: bool,
     /// Until when neither a deployment nor scaling in may stop it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protected_until: Option<Timestamp>,

@@ -316,6 +316,24 @@ pub enum ExecEnd {
     NotStarted(String),
 }
 
+/// How large a terminal is, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TerminalSize {
+    /// Across.
+    pub columns: u16,
+    /// Down.
+    pub rows: u16,
+}
+
+/// The two ends of a process' terminal. The output never ends by itself: that the process has ended is told elsewhere.
+#[derive(Debug)]
+pub struct Terminal {
+    /// What is typed.
+    pub input: tokio::net::unix::pipe::Sender,
+    /// What is shown.
+    pub output: tokio::net::unix::pipe::Receiver,
+}
+
 /// What a container uses now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContainerStats {

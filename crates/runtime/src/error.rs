@@ -149,3 +149,14 @@ pub enum CreateError {
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
 }
+
+/// Why nobody can sit at a terminal in a container.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TerminalError {
+    /// The command could not be started; the OCI runtime's words.
+    #[error("{0}")]
+    NotStarted(String),
+    /// The runtime itself is in trouble, or there is no such container.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+}

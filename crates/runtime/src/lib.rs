@@ -28,11 +28,11 @@ use futures::stream::BoxStream;
 pub use auth::RegistryAuth;
 pub use container::{
     BindMount, ContainerSpec, ContainerState, ContainerStats, ContainerStatus, ContainerSummary, DeviceMount, ExecEnd,
-    Namespace, Network, Resources, RuntimeEvent, SecretEnv, Tmpfs, Ulimit,
+    Namespace, Network, Resources, RuntimeEvent, SecretEnv, Terminal, TerminalSize, Tmpfs, Ulimit,
 };
 pub use containerd::{Containerd, ContainerdConfig};
 pub use disk::{DiskError, DiskUsage, Disks};
-pub use error::{CreateError, PullError, RuntimeError};
+pub use error::{CreateError, PullError, RuntimeError, TerminalError};
 pub use image::{Image, ImageConfig, Platform, PullPolicy, PullProgress, PullRequest};
 pub use mounts::{MountSource, Mounts};
 pub use oci_runtime::{OciRuntime, OciRuntimeError};
@@ -91,6 +91,30 @@ pub trait Runtime: Send + Sync + 'static {
         args: &'a [String],
         limit: Duration,
     ) -> BoxFuture<'a, Result<ExecEnd, RuntimeError>>;
+
+    /// Runs a further process in a container at a terminal of its own, as root and with the container's environment. `name` tells
+    /// it from others in that container: letters, digits and `-`.
+    fn open_terminal<'a>(
+        &'a self,
+        id: &'a str,
+        name: &'a str,
+        args: &'a [String],
+        size: TerminalSize,
+    ) -> BoxFuture<'a, Result<Terminal, TerminalError>>;
+
+    /// Tells the process how large its terminal is by now.
+    fn resize_terminal<'a>(
+        &'a self,
+        id: &'a str,
+        name: &'a str,
+        size: TerminalSize,
+    ) -> BoxFuture<'a, Result<(), RuntimeError>>;
+
+    /// Waits for the end of the process: 0..=255, 128+n for signal n.
+    fn terminal_ended<'a>(&'a self, id: &'a str, name: &'a str) -> BoxFuture<'a, Result<u32, RuntimeError>>;
+
+    /// Ends the process, if it has not ended, and clears it away. Whoever reads its output meanwhile gets all of it. Idempotent.
+    fn close_terminal<'a>(&'a self, id: &'a str, name: &'a str) -> BoxFuture<'a, Result<(), RuntimeError>>;
 
     /// What happens to containers from now on. Never ends; reconnects by itself. Each (re)connection starts with
     /// [`RuntimeEvent::Connected`]: events may have been missed before it, so reconcile with [`Runtime::list`] then.

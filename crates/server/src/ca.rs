@@ -161,7 +161,7 @@ impl CertificateAuthority {
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain, key)?;
-        config.alpn_protocols = vec![link::ALPN_SESSION.to_vec(), link::ALPN_JOIN.to_vec()];
+        config.alpn_protocols = [link::ALPN_SESSION, link::ALPN_JOIN, link::ALPN_TERMINAL].map(<[u8]>::to_vec).to_vec();
         Ok(config)
     }
 }

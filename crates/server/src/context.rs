@@ -3,6 +3,7 @@
 use crate::{
     config::Config,
     credentials::Credentials,
+    terminals::Terminals,
     usage::{Measures, Metered},
     vault::Vault,
 };
@@ -36,6 +37,8 @@ pub struct Context {
     pub measures: Arc<Measures>,
     /// What seals and opens secrets.
     pub vault: Arc<Vault>,
+    /// Commands that are run in containers.
+    pub terminals: Arc<Terminals>,
 }
 
 /// Who calls, proved by the signature.
@@ -47,6 +50,8 @@ pub struct Caller {
     pub principal: String,
     /// The access key that signed.
     pub access_key: String,
+    /// By which name and port it reached us, as its signed `Host` header says.
+    pub host: String,
 }
 
 impl Context {

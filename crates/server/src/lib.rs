@@ -26,6 +26,7 @@ mod loops;
 mod prices;
 mod serve;
 mod session;
+mod terminals;
 mod usage;
 
 pub use api::{ApiError, CoverageRow, coverage};

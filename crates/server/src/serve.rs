@@ -8,7 +8,7 @@ use crate::loops::{
 };
 use crate::session::{self, LinkError};
 use crate::vault::{Keeper, KeysError, Vault};
-use crate::{Config, Context, credentials, machines::MachineHost};
+use crate::{Config, Context, credentials, machines::MachineHost, terminals::Terminals};
 use credentials::{Credentials, CredentialsError};
 use effects::Effects;
 use std::fs::{self, Permissions};
@@ -116,6 +116,7 @@ fn open(config: Config, effects: Effects) -> Result<Context, ServerError> {
     Ok(Context {
         store,
         logs,
+        terminals: Arc::new(Terminals::new(effects.clone())),
         effects,
         credentials: Arc::new(credentials),
         config: Arc::new(config),

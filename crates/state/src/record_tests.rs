@@ -333,6 +333,7 @@ fn service() -> Record {
             desired_count: 4,
             rules: rules(),
             az_rebalancing: true,
+            execute_command: false,
             health_check_grace_seconds: None,
             spec: Some(revision_spec().into()),
             deployments: vec![deployment],

@@ -6,6 +6,7 @@
 //! Absent on purpose: any knowledge of a particular service, any I/O, any clock (time is an argument).
 
 pub mod client;
+pub mod data_channel;
 mod error;
 mod form;
 mod json;

@@ -263,6 +263,14 @@ impl Engine {
         self.0.owners.lock().expect("no code panics with it").keys().cloned().collect()
     }
 
+    /// The runtime's id of a container of one of its tasks.
+    pub fn container(&self, task: &TaskArn, name: &str) -> Option<Arc<str>> {
+        let owners = self.0.owners.lock().expect("no code panics with it");
+        let plan = &owners.get(task)?.plan;
+        let at = plan.containers.iter().position(|container| container.name == name)?;
+        plan.ids.get(at).cloned()
+    }
+
     /// What the owners publish.
     pub fn board(&self) -> &Arc<Board> {
         &self.0.board

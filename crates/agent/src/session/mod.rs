@@ -6,6 +6,7 @@
 mod join;
 mod questions;
 mod talk;
+mod terminal;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -13,6 +14,7 @@ mod tls;
 pub(crate) use join::join;
 pub use join::{InvalidToken, JoinError, JoinToken};
 pub(crate) use questions::Questions;
+pub(crate) use terminal::Terminals;
 
 use crate::{
     engine::{Engine, EngineError},
@@ -92,6 +94,8 @@ pub(crate) struct Session {
     pub(crate) engine: Engine,
     pub(crate) logs: LogHub,
     pub(crate) questions: Questions,
+    /// What containers' terminals are opened with, if this machine can.
+    pub(crate) terminals: Option<Terminals>,
     pub(crate) effects: Effects,
     /// What every session begins with; the tasks are filled in.
     pub(crate) hello: Hello,
@@ -161,7 +165,8 @@ impl Session {
                 "the machine's certificate ran out; a server that still knows the machine takes it and renews it"
             );
         }
-        let stream = tls::dial(&self.server, tls::session_config(&self.store, &credentials)?, &self.effects).await?;
+        let config = tls::joined_config(&self.store, &credentials, link::ALPN_SESSION)?;
+        let stream = tls::dial(&self.server, config, &self.effects).await?;
         talk::talk(self, link::framed(stream), credentials.half_life()).await
     }
 }

@@ -51,7 +51,8 @@ pub(super) async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
         | ServerMessage::ReportAck { .. }
         | ServerMessage::LogsAck { .. }
         | ServerMessage::Renewed(_)
-        | ServerMessage::Answered { .. } => return Err(LinkTrouble::OutOfTurn),
+        | ServerMessage::Answered { .. }
+        | ServerMessage::Open(_) => return Err(LinkTrouble::OutOfTurn),
     };
     tracing::info!(server = session.server, "a session with the server began");
     let apart = welcome.server_time.millis_since(session.effects.now());
@@ -193,6 +194,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
                 // Who asked may have given up.
                 drop(self.asked.remove(&id).map(|told| told.send(answer)));
             }
+            ServerMessage::Open(open) => self.session.open_terminal(open)?,
             ServerMessage::Goodbye(goodbye) => return self.part(goodbye),
         }
         Ok(None)

@@ -100,8 +100,12 @@ pub(super) fn join_config(fingerprint: [u8; 32]) -> Result<ClientConfig, LinkTro
     Ok(config)
 }
 
-/// A configuration for sessions.
-pub(super) fn session_config(store: &IdentityStore, credentials: &Credentials) -> Result<ClientConfig, LinkTrouble> {
+/// A configuration for what only who has joined may do: sessions and terminals.
+pub(super) fn joined_config(
+    store: &IdentityStore,
+    credentials: &Credentials,
+    alpn: &[u8],
+) -> Result<ClientConfig, LinkTrouble> {
     let (builder, provider) = start()?;
     let trust = Trust::Ca(credentials.ca.clone());
     let verifier = Pinned { trust, algorithms: provider.signature_verification_algorithms };
@@ -109,7 +113,7 @@ pub(super) fn session_config(store: &IdentityStore, credentials: &Credentials) -
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_auth_cert(vec![credentials.certificate.clone(), credentials.ca.clone()], store.private_key()?)?;
-    config.alpn_protocols = vec![link::ALPN_SESSION.to_vec()];
+    config.alpn_protocols = vec![alpn.to_vec()];
     Ok(config)
 }
 

@@ -2,7 +2,6 @@
 
 use super::{
     Where,
-    compose::split,
     config::{self, Settings},
     definition,
     logs::{How, Stream, place},
@@ -117,7 +116,7 @@ fn overrides(definition: &ecs::TaskDefinition, args: &RunArgs) -> Result<Option<
     }
     let at = definition::container(definition, args.container.as_deref()).context("--container NAME")?;
     let container = definition.container_definitions.as_ref().and_then(|all| all.get(at));
-    let words = |line: &String| split(line).with_context(|| format!("unbalanced quotes in '{line}'"));
+    let words = |line: &String| model::words::split(line).with_context(|| format!("unbalanced quotes in '{line}'"));
     let variable =
         |(name, value): &(String, String)| ecs::KeyValuePair { name: Some(name.clone()), value: Some(value.clone()) };
     let container = ecs::ContainerOverride {

@@ -29,12 +29,12 @@ pub(super) const STARTS: usize = 2;
 /// After SIGKILL; longer means the process hangs in the kernel, and the next one finds it.
 const DEATH_TIMEOUT: Duration = Duration::from_secs(5);
 /// What containerd calls the document of a process.
-const PROCESS: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
+pub(super) const PROCESS: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
 
 impl Containerd {
     pub(super) async fn run_in(&self, id: &str, args: &[String], limit: Duration) -> Result<ExecEnd, RuntimeError> {
         let record = self.record(id).await?.ok_or_else(|| RuntimeError::NotFound(id.to_owned()))?;
-        let document = self.document(&record, args)?;
+        let document = self.further(&record, args)?.to_string().into_bytes();
         let started = {
             let _turn = self.execs.acquire().await.expect("the semaphore is never closed");
             self.begin(&record, &document).await?
@@ -58,14 +58,18 @@ impl Containerd {
         Ok(end)
     }
 
-    /// The document of a further process. What secrets the container has is told by its bundle, not by its record.
-    fn document(&self, record: &containers::Container, args: &[String]) -> Result<Vec<u8>, RuntimeError> {
+    /// A further process, as OCI describes it. What secrets the container has is told by its bundle, not by its record.
+    pub(super) fn further(
+        &self,
+        record: &containers::Container,
+        args: &[String],
+    ) -> Result<serde_json::Value, RuntimeError> {
         let mut process = process(record, args)?;
         if let Some(environment) = environment::of_bundle(&process, &self.socket, &self.namespace, &record.id) {
             let gone = |e| RuntimeError::NotFound(format!("the environment of {}: {e}", record.id));
             process["env"] = environment.map_err(gone)?;
         }
-        Ok(process.to_string().into_bytes())
+        Ok(process)
     }
 
     /// The pid of the process that runs now, or why it cannot.
@@ -123,7 +127,7 @@ impl Containerd {
         if !made_by(record).shares_processes() {
             self.kill_inside(&record.id).await?;
         }
-        self.signal_exec(&record.id).await
+        self.signal_exec(&record.id, NAME).await
     }
 
     /// False if it was not sent: the process is not there or not the container's.
@@ -134,10 +138,10 @@ impl Containerd {
         self.cgroups.holds(cgroup, leader) && kill_process_group(leader, Signal::KILL).is_ok()
     }
 
-    async fn signal_exec(&self, id: &str) -> Result<(), RuntimeError> {
+    pub(super) async fn signal_exec(&self, id: &str, name: &str) -> Result<(), RuntimeError> {
         let request = tasks::KillRequest {
             container_id: id.to_owned(),
-            exec_id: NAME.to_owned(),
+            exec_id: name.to_owned(),
             signal: libc::SIGKILL.unsigned_abs(),
             all: false,
         };
@@ -172,12 +176,12 @@ fn process(record: &containers::Container, args: &[String]) -> Result<serde_json
 }
 
 /// Whether the OCI runtime itself said no, rather than containerd or the connection to it.
-fn is_refusal(status: &Status) -> bool {
+pub(super) fn is_refusal(status: &Status) -> bool {
     status.code() == Code::Unknown && std::error::Error::source(status).is_none()
 }
 
 /// A container whose process has ended, or is ending, takes in no other.
-fn not_running(what: &str, status: &Status) -> RuntimeError {
+pub(super) fn not_running(what: &str, status: &Status) -> RuntimeError {
     // What containerd's shim says of a container that has ended, under the code for everything it has no code for.
     let stopped = status.message().contains("cannot exec in a");
     match stopped || status.code() == Code::FailedPrecondition {

@@ -20,6 +20,7 @@ mod runsc;
 mod shims;
 mod signals;
 mod store;
+mod terminal;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -34,8 +35,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tonic::Code;
 
 use crate::cgroup::Cgroups;
-use crate::container::{ContainerSpec, ContainerStats, ContainerStatus, ContainerSummary, ExecEnd, RuntimeEvent};
-use crate::error::{CreateError, PullError, RuntimeError};
+use crate::container::{
+    ContainerSpec, ContainerStats, ContainerStatus, ContainerSummary, ExecEnd, RuntimeEvent, Terminal, TerminalSize,
+};
+use crate::error::{CreateError, PullError, RuntimeError, TerminalError};
 use crate::image::{self, Image, Platform, PullProgress, PullRequest};
 use crate::oci::capabilities::CapabilitySet;
 use crate::{ProgressSink, Runtime, RuntimeInfo, programs};
@@ -113,6 +116,8 @@ pub struct Containerd {
     volatile_overlay: bool,
     keeper: keep::Keeper,
     execs: Semaphore,
+    /// Where the pipes of terminals are.
+    terminals: PathBuf,
     /// By these its shims are known among the machine's processes.
     socket: PathBuf,
     namespace: String,
@@ -152,7 +157,7 @@ impl Containerd {
         )?;
         let capabilities = machine::capabilities("CapBnd");
         let volatile_overlay = machine::kernel_is_at_least(VOLATILE_OVERLAY);
-        Ok(Self {
+        let made = Self {
             client,
             effects,
             images,
@@ -167,9 +172,12 @@ impl Containerd {
             volatile_overlay,
             keeper: keep::Keeper::default(),
             execs: Semaphore::new(exec::STARTS),
+            terminals: config.dir.join(terminal::DIR),
             socket: config.socket,
             namespace: config.namespace,
-        })
+        };
+        made.close_left().await?;
+        Ok(made)
     }
 
     /// Joins an equal pull in flight, or starts one.
@@ -275,6 +283,33 @@ impl Runtime for Containerd {
         limit: Duration,
     ) -> BoxFuture<'a, Result<ExecEnd, RuntimeError>> {
         self.run_in(id, args, limit).boxed()
+    }
+
+    fn open_terminal<'a>(
+        &'a self,
+        id: &'a str,
+        name: &'a str,
+        args: &'a [String],
+        size: TerminalSize,
+    ) -> BoxFuture<'a, Result<Terminal, TerminalError>> {
+        self.open_in(id, name, args, size).boxed()
+    }
+
+    fn resize_terminal<'a>(
+        &'a self,
+        id: &'a str,
+        name: &'a str,
+        size: TerminalSize,
+    ) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        self.resize(id, name, size).boxed()
+    }
+
+    fn terminal_ended<'a>(&'a self, id: &'a str, name: &'a str) -> BoxFuture<'a, Result<u32, RuntimeError>> {
+        self.end_of(id, name).boxed()
+    }
+
+    fn close_terminal<'a>(&'a self, id: &'a str, name: &'a str) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        self.close(id, name).boxed()
     }
 
     fn watch(&self) -> BoxStream<'static, RuntimeEvent> {

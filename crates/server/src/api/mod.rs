@@ -54,6 +54,7 @@ pub(crate) fn rooms() -> &'static [(&'static str, &'static [honoured::Row])] {
         ("ecs", ecs::tags::HONOURED),
         ("ecs", ecs::task_definitions::HONOURED),
         ("ecs", ecs::tasks::HONOURED),
+        ("ecs", ecs::execute::HONOURED),
         ("logs", logs::HONOURED),
         ("secretsmanager", secretsmanager::HONOURED),
         ("servicediscovery", servicediscovery::HONOURED),

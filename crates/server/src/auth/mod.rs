@@ -35,9 +35,11 @@ fn prove(ctx: &Context, parts: &Parts, body: &[u8], service: &Service) -> Result
     let region = Region::parse(presented.scope.region.as_str()).map_err(|_| {
         Refusal::NotCurrent(format!("Credential should be scoped to a valid region, not '{}'.", presented.scope.region))
     })?;
+    let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
     Ok(Caller {
         scope: Scope { account: holder.account.clone(), region },
         principal: holder.principal.clone(),
         access_key: presented.scope.access_key,
+        host,
     })
 }

@@ -1,7 +1,7 @@
 //! The AWS endpoint: bytes to a routed, proved and decoded request, and its answer back to bytes.
 //!
-//! One `POST /` for every service and, beside it, two pages of our own under `/.longshore/`. What a service means is not
-//! known here; `crate::api` has the rooms.
+//! One `POST /` for every service and, beside it, two pages of our own under `/.longshore/` and the websockets of ECS Exec. What a
+//! service means is not known here; `crate::api` has the rooms.
 
 mod body;
 mod listener;
@@ -9,7 +9,7 @@ mod listener;
 pub use listener::TlsError;
 pub(crate) use listener::{Door, Listener, acceptor, bind};
 
-use crate::{api, auth, context::Context, lobby::Guest};
+use crate::{api, auth, context::Context, lobby::Guest, terminals};
 use bytes::Bytes;
 use futures::FutureExt;
 use http_body_util::Full;
@@ -60,6 +60,9 @@ async fn respond(
 ) -> Response<Full<Bytes>> {
     if let Some(page) = own_page(ctx, &request) {
         return page;
+    }
+    if request.uri().path().starts_with(terminals::PATH) {
+        return terminals::upgrade(ctx, request);
     }
     let (parts, body) = request.into_parts();
     let held = match room.read(body, ctx.config.limits.body_bytes, guest, &ctx.effects).await {

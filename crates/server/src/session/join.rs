@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 pub(super) async fn answer(link: &Link, stream: TlsStream<TcpStream>, peer: SocketAddr, guest: &Guest) {
-    let mut framed = link::framed_to_join(stream);
+    let mut framed = link::framed_small(stream);
     let asked = tokio::select! {
         asked = framed.receive::<JoinRequest>() => asked,
         () = guest.has_to_go(PATIENCE) => {

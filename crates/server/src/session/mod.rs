@@ -129,6 +129,15 @@ async fn connection(
             }
             None => tracing::warn!(%peer, "a session without a certificate of ours was refused"),
         },
+        Some(link::ALPN_TERMINAL) => match identity(&stream, link.ctx.effects.now()) {
+            Some((identity, Standing::InDate)) => {
+                drop(guest);
+                link.ctx.terminals.arrive(stream, &identity.container_instance, PATIENCE).await;
+            }
+            Some((_, Standing::Expired)) | None => {
+                tracing::warn!(%peer, "a terminal without a certificate of ours that holds was refused");
+            }
+        },
         _ => tracing::debug!(%peer, "a link connection named no protocol of ours"),
     }
 }

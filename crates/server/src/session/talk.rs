@@ -4,7 +4,7 @@ use super::{
     Link, PATIENCE, ahead, assignments, logs, networks, questions,
     registry::{Begun, Sessions},
 };
-use crate::context::Context;
+use crate::{context::Context, terminals::Attendance};
 use link::{
     AgentMessage, FrameError, Framed, Goodbye, GoodbyeCode, Hello, Identity, JoinAnswer, JoinRefusal, Networks,
     Question, Sender, ServerMessage, Views, Welcome,
@@ -243,6 +243,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     let changes = Changes::of(&link.ctx.store, instance);
     let (answers, waiting) = mpsc::channel(ANSWERS);
     let asked = Arc::new(Semaphore::new(QUESTIONS));
+    let terminals = link.ctx.terminals.attend(instance);
     let listen = async {
         loop {
             let message = match tokio::time::timeout(SILENCE, receiver.receive::<AgentMessage>()).await {
@@ -267,7 +268,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let end = tokio::select! {
         end = listen => end,
-        end = speak(link, instance, &mut sender, changes, waiting) => end,
+        end = speak(link, instance, &mut sender, changes, (waiting, terminals)) => end,
         () = superseded.cancelled() => End::Superseded,
         () = link.ctx.effects.shutdown().cancelled() => End::Stopping,
     };
@@ -288,7 +289,7 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
     instance: &ContainerInstanceArn,
     sender: &mut Sender<S>,
     mut changes: Changes,
-    mut answers: mpsc::Receiver<ServerMessage>,
+    (mut answers, mut terminals): (mpsc::Receiver<ServerMessage>, Attendance),
 ) -> End {
     let ctx = &link.ctx;
     let welcome = Welcome { heartbeat_seconds: HEARTBEAT_SECONDS, server_time: ctx.effects.now(), answers: true };
@@ -341,6 +342,7 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
                     changed.map(|_| None)
                 }
                 Some(answer) = answers.recv() => Ok(Some(answer)),
+                Some(open) = terminals.next() => Ok(Some(ServerMessage::Open(open))),
             };
             let answer = match news {
                 Ok(Some(answer)) => answer,

@@ -33,6 +33,7 @@ fn task(launch_type: LaunchType) -> Task {
         containers: Vec::new(),
         times: TaskTimes { created: Timestamp(1_000), ..TaskTimes::default() },
         attachment: None,
+        execute_command: false,
         protected_until: None,
         tags: Tags::default(),
         arn,

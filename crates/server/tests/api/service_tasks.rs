@@ -72,6 +72,7 @@ fn task(harness: &Harness, service: &Service, group: Arc<str>, instance: &str, d
         version: 1,
         containers: Vec::new(),
         times: TaskTimes { created: harness.effects.now(), ..TaskTimes::default() },
+        execute_command: false,
         protected_until: None,
         attachment: None,
         tags: Tags::default(),

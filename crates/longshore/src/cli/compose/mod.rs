@@ -17,8 +17,6 @@ mod tasks;
 mod value;
 mod volumes;
 
-pub(super) use value::split;
-
 use super::{Where, config, say, tags};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
@@ -232,7 +230,7 @@ pub(super) async fn run(args: ComposeArgs, endpoint: Option<String>) -> Result<(
 fn overrides(commands: &[String]) -> Result<Vec<(String, Vec<String>)>> {
     let pair = |pair: &[String]| match pair {
         [container, command] => {
-            let words = value::split(command).with_context(|| format!("unbalanced quotes in '{command}'"))?;
+            let words = model::words::split(command).with_context(|| format!("unbalanced quotes in '{command}'"))?;
             Ok((container.clone(), words))
         }
         _ => bail!("Please pass arguments in the form: CONTAINER COMMAND [CONTAINER COMMAND]..."),

@@ -40,59 +40,11 @@ pub(super) fn texts(what: &str, value: &Value) -> Result<Vec<String>> {
 /// A command: a list, or a line that is split as a shell would.
 pub(super) fn words(what: &str, value: &Value) -> Result<Vec<String>> {
     match value {
-        Value::String(line) => split(line).with_context(|| format!("{what}: unbalanced quotes in '{line}'")),
+        Value::String(line) => {
+            model::words::split(line).with_context(|| format!("{what}: unbalanced quotes in '{line}'"))
+        }
         other => texts(what, other),
     }
-}
-
-/// Splits as a shell does, knowing quotes and backslashes and nothing else; `None` if a quote stays open.
-pub(in crate::cli) fn split(line: &str) -> Option<Vec<String>> {
-    let (mut words, mut word, mut started) = (Vec::new(), String::new(), false);
-    let mut chars = line.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\'' => {
-                started = true;
-                loop {
-                    match chars.next()? {
-                        '\'' => break,
-                        other => word.push(other),
-                    }
-                }
-            }
-            '"' => {
-                started = true;
-                loop {
-                    match chars.next()? {
-                        '"' => break,
-                        '\\' => match chars.next()? {
-                            escaped @ ('"' | '\\' | '$' | '`') => word.push(escaped),
-                            other => word.extend(['\\', other]),
-                        },
-                        other => word.push(other),
-                    }
-                }
-            }
-            '\\' => {
-                started = true;
-                word.push(chars.next()?);
-            }
-            c if c.is_whitespace() => {
-                if started {
-                    words.push(std::mem::take(&mut word));
-                }
-                started = false;
-            }
-            other => {
-                started = true;
-                word.push(other);
-            }
-        }
-    }
-    if started {
-        words.push(word);
-    }
-    Some(words)
 }
 
 /// A mapping or a list of `key=value`, in order. A key without a value has `None`.
@@ -165,20 +117,6 @@ pub(super) fn seconds(what: &str, value: &Value) -> Result<i32> {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn a_line_splits_as_a_shell_splits_it() {
-        for (line, words) in [
-            ("echo hi", Some(vec!["echo", "hi"])),
-            ("sh -c 'a b; c \"d\"'", Some(vec!["sh", "-c", "a b; c \"d\""])),
-            (r#"a "b \"c\" \n" d\ e"#, Some(vec!["a", "b \"c\" \\n", "d e"])),
-            ("  ", Some(vec![])),
-            ("''", Some(vec![""])),
-            ("a 'b", None),
-        ] {
-            assert_eq!(split(line), words.map(|w| w.into_iter().map(str::to_owned).collect::<Vec<_>>()), "{line}");
-        }
-    }
 
     #[test]
     fn sizes_and_durations_have_units() {

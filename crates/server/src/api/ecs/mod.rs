@@ -8,6 +8,7 @@ pub(crate) mod awsvpc;
 pub(crate) mod capacity_providers;
 pub(crate) mod clusters;
 pub(crate) mod container_instances;
+pub(crate) mod execute;
 pub(crate) mod fargate;
 mod linux_convert;
 mod preference;
@@ -76,6 +77,7 @@ pub(crate) async fn dispatch(ctx: &Context, caller: &Caller, operation: &str, in
         "StartTask" => answer(tasks::start_task(ctx, caller, read(input)?).await),
         "StopTask" => answer(tasks::stop(ctx, caller, read(input)?).await),
         "DescribeTasks" => answer(tasks::describe(ctx, caller, read(input)?)),
+        "ExecuteCommand" => answer(execute::execute(ctx, caller, read(input)?)),
         "ListTasks" => answer(tasks::list(ctx, caller, &read(input)?)),
 
         "CreateService" => answer(services::create(ctx, caller, read(input)?).await),

@@ -118,7 +118,8 @@ impl<'a> Recipe<'a> {
         let who = Who { service: &service.arn.name, set: service.external.as_ref().map(|_| id) };
         let cluster = service.arn.cluster.clone();
         let network = spec.network.clone();
-        let mut intent = Intent::of_service(cluster, definition, service.group(), started_by, tags, network);
+        let (group, exec) = (service.group(), service.execute_command);
+        let mut intent = Intent::of_service(cluster, definition, group, started_by, tags, exec, network);
         if let Some(platform) = platform {
             intent.required = fargate::required(platform, intent.required);
         }

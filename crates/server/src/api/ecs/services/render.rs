@@ -60,7 +60,7 @@ pub(super) fn service(row: &ServiceRow, with_tags: bool) -> aws::Service {
         scheduling_strategy: Some(service.scheduling.as_str().to_owned()),
         propagate_tags: Some(how.propagate_tags.as_str().to_owned()),
         enable_ecs_managed_tags: Some(how.managed_tags),
-        enable_execute_command: Some(false),
+        enable_execute_command: Some(service.execute_command),
         availability_zone_rebalancing: Some(if service.az_rebalancing { "ENABLED" } else { "DISABLED" }.to_owned()),
         network_configuration: spec.and_then(|spec| spec.network.as_deref()).map(awsvpc::render),
         health_check_grace_period_seconds: service

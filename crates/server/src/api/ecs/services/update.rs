@@ -109,6 +109,7 @@ fn decide(
     // What was never asked for by name must not stand in the way of old clients, which know no name for it.
     let otherwise = before.az_rebalancing && obstacle.is_none();
     service.az_rebalancing = parse::az_rebalancing(asked, otherwise, obstacle)?;
+    service.execute_command = request.enable_execute_command.unwrap_or(before.execute_command);
     let deploys = spec != *own || request.force_new_deployment == Some(true);
     if !deploys && service == *before {
         return Ok(None);
@@ -158,11 +159,12 @@ fn decide_external(
     let before = &*row.service;
     let count = parse::desired(request.desired_count, before.scheduling)?.unwrap_or(before.desired_count);
     let grace = parse::grace(request.health_check_grace_period_seconds)?.or(before.health_check_grace_seconds);
-    if (count, grace) == (before.desired_count, before.health_check_grace_seconds) {
+    let execute_command = request.enable_execute_command.unwrap_or(before.execute_command);
+    let after = Service { health_check_grace_seconds: grace, execute_command, ..before.clone() };
+    if count == before.desired_count && after == *before {
         return Ok(None);
     }
     let now = ctx.effects.now();
-    let after = Service { health_check_grace_seconds: grace, ..before.clone() };
     Ok(Some(change::changed(ctx, Basis::Version(before.version), task_sets::resize(&after, count, now), now)))
 }
 

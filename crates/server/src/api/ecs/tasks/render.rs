@@ -1,7 +1,7 @@
 //! A task as clients see it. What is unset is absent; lists and counts stand where AWS shows them.
 
 use crate::api::ecs::{tags, task_definition_convert::storage};
-use model::{Attachment, Container, HealthStatus, LaunchType, Platform, Task, TaskOverrides};
+use model::{Attachment, Container, ContainerStatus, HealthStatus, LaunchType, Platform, Task, TaskOverrides};
 use shapes::ecs as wire;
 use state::Snapshot;
 
@@ -46,7 +46,7 @@ pub(crate) fn task(snapshot: &Snapshot, task: &Task, with_tags: bool) -> wire::T
         memory: Some(sum(task.reservation.memory.0)),
         created_at: Some(time(times.created)),
         desired_status: Some(if task.is_to_stop() { "STOPPED" } else { "RUNNING" }.to_owned()),
-        enable_execute_command: Some(false),
+        enable_execute_command: Some(task.execute_command),
         execution_stopped_at: times.execution_stopped.map(time),
         group: Some(task.group.to_string()),
         health_status: Some(health(task.health())),
@@ -130,7 +130,18 @@ fn container(task: &Task, container: &Container, spec: Option<&model::TaskDefini
         cpu: Some(cpu.unwrap_or_default().0.to_string()),
         memory: memory.map(|m| m.0.to_string()),
         memory_reservation: reservation.map(|m| m.0.to_string()),
+        managed_agents: task.execute_command.then(|| vec![managed_agent(task, container)]),
         ..wire::Container::default()
+    }
+}
+
+/// What runs commands in it. AWS: an agent in each container; here the instance's own does it, as soon as the container runs.
+fn managed_agent(task: &Task, container: &Container) -> wire::ManagedAgent {
+    wire::ManagedAgent {
+        name: Some("ExecuteCommandAgent".to_owned()),
+        last_status: Some(container.status.as_str().to_owned()),
+        last_started_at: task.times.started.filter(|_| container.status == ContainerStatus::Running).map(time),
+        reason: None,
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) struct Common {
     pub(super) propagate_tags: Option<String>,
     pub(super) tags: Option<Vec<wire::Tag>>,
     pub(super) managed_tags: bool,
+    pub(super) execute_command: bool,
     /// Where its tasks' interfaces are, parsed.
     pub(super) network: Option<Arc<AwsvpcConfiguration>>,
 }
@@ -76,6 +77,8 @@ pub(crate) struct Intent {
     pub(crate) group: Arc<str>,
     started_by: Option<Arc<str>>,
     tags: Tags,
+    /// Whether commands may be run in its containers from outside.
+    execute_command: bool,
     /// Where the tasks' interfaces are.
     pub(crate) network: Option<Arc<AwsvpcConfiguration>>,
 }
@@ -104,9 +107,22 @@ impl Intent {
         }
         let tags = tags(&definition, &cluster, common.propagate_tags, common.tags, common.managed_tags)?;
         let reservation = definition.spec.reservation(&overrides);
-        let required = definition.spec.requires_attributes();
+        let execute_command = common.execute_command;
+        let required = required(&definition, execute_command);
         let network = common.network;
-        Ok(Self { cluster, definition, overrides, reservation, required, group, started_by, tags, network })
+        let made = Self {
+            cluster,
+            definition,
+            overrides,
+            reservation,
+            required,
+            group,
+            started_by,
+            tags,
+            execute_command,
+            network,
+        };
+        Ok(made)
     }
 
     /// What a service's tasks are.
@@ -116,12 +132,24 @@ impl Intent {
         group: Arc<str>,
         started_by: Option<Arc<str>>,
         tags: Tags,
+        execute_command: bool,
         network: Option<Arc<AwsvpcConfiguration>>,
     ) -> Self {
         let overrides = TaskOverrides::default();
         let reservation = definition.spec.reservation(&overrides);
-        let required = definition.spec.requires_attributes();
-        Self { cluster, definition, overrides, reservation, required, group, started_by, tags, network }
+        let required = required(&definition, execute_command);
+        Self {
+            cluster,
+            definition,
+            overrides,
+            reservation,
+            required,
+            group,
+            started_by,
+            tags,
+            execute_command,
+            network,
+        }
     }
 
     /// One task of it on that instance, with its interface. AWS: one that can get none has stopped before it began.
@@ -187,12 +215,22 @@ impl Intent {
             version: 1,
             containers: containers.collect(),
             times: TaskTimes { created: now, ..TaskTimes::default() },
+            execute_command: self.execute_command,
             protected_until: None,
             attachment: None,
             tags: self.tags.clone(),
             arn,
         }
     }
+}
+
+/// What an instance must have for it.
+fn required(definition: &TaskDefinition, execute_command: bool) -> Vec<Attribute> {
+    let mut all = definition.spec.requires_attributes();
+    if execute_command {
+        all.push(Attribute { name: "ecs.capability.execute-command".to_owned(), value: None });
+    }
+    all
 }
 
 fn group(definition: &TaskDefinition, given: Option<String>) -> Result<Arc<str>, ApiError> {

@@ -50,6 +50,7 @@ pub(crate) async fn run_task(
         propagate_tags: request.propagate_tags,
         tags: request.tags,
         managed_tags: request.enable_ecs_managed_tags == Some(true),
+        execute_command: request.enable_execute_command == Some(true),
         network: awsvpc::parse(ctx, caller, request.network_configuration).await?,
     };
     let snapshot = ctx.store.snapshot();
@@ -482,6 +483,7 @@ pub(crate) async fn start_task(
         propagate_tags: request.propagate_tags,
         tags: request.tags,
         managed_tags: request.enable_ecs_managed_tags == Some(true),
+        execute_command: request.enable_execute_command == Some(true),
         network: awsvpc::parse(ctx, caller, request.network_configuration).await?,
     };
     let intent = Intent::parse(&ctx.store.snapshot(), caller, common)?;
