@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Deploy(Box<crate::cli::DeployArgs>),
     /// Run a task definition once; with --wait show its output and exit with its code.
     Run(Box<crate::cli::RunArgs>),
+    /// Run a command in a container that runs, at this terminal; a shell if none is given.
+    Exec(crate::cli::ExecArgs),
     /// Show what happened in a cluster: tasks, instances, services and deployments as they change.
     Events(crate::cli::EventsArgs),
     /// Tell what was used and what it costs, by cluster, service, tag or day.

@@ -130,6 +130,16 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "exec",
+        &[
+            ("A shell in a task's only container", "longshore exec 0123456789abcdef0123456789abcdef"),
+            (
+                "A command in one container of several, as `ps` names it; exec ends with its exit code",
+                "longshore exec 0123456789abcdef0123456789abcdef/web -- cat /etc/hosts",
+            ),
+        ],
+    ),
+    (
         "deploy",
         &[
             (

@@ -50,6 +50,15 @@ pub fn split(line: &str) -> Option<Vec<String>> {
     Some(words)
 }
 
+/// A word as it must be written to be split off again.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "@%+=:,./_-".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +75,12 @@ mod tests {
         ] {
             assert_eq!(split(line), words.map(|w| w.into_iter().map(str::to_owned).collect::<Vec<_>>()), "{line}");
         }
+    }
+    #[test]
+    fn what_is_quoted_is_split_into_the_same() {
+        for word in ["ls", "", "a b", "it's", r#""\$"#, "-l"] {
+            assert_eq!(split(&quoted(word)), Some(vec![word.to_owned()]), "{word}");
+        }
+        assert_eq!((quoted("/bin/sh"), quoted("a b")), ("/bin/sh".to_owned(), "'a b'".to_owned()));
     }
 }

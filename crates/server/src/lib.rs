@@ -37,6 +37,7 @@ pub use loops::webhook::{SIGNATURE_HEADER, WebhookError};
 pub use provision::Bucket;
 pub use serve::{Server, ServerError, serve};
 pub use session::{LinkError, PlainLink};
+pub use terminals::Terminals;
 
 /// How `agentHash` of instances begins whose agent has a session with us. Others were registered through the API, and
 /// nobody here knows whether their agents live.

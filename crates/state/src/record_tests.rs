@@ -212,6 +212,7 @@ fn task() -> Record {
                 stopping: Some(Timestamp(8)),
                 ..TaskTimes::default()
             },
+            execute_command: false,
             protected_until: Some(Timestamp(10)),
             attachment: None,
             tags: tags(),

@@ -68,6 +68,7 @@ fn service(name: &str, number: u64) -> Service {
         scheduling: SchedulingStrategy::Replica,
         desired_count: 2,
         rules: rules(),
+        execute_command: false,
         az_rebalancing: false,
         health_check_grace_seconds: None,
         spec: Some(spec_of(1)),

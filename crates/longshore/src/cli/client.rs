@@ -65,6 +65,11 @@ impl Client {
         &self.target.endpoint
     }
 
+    /// Connects to a websocket's address.
+    pub(super) async fn dial(&self, url: &str) -> Result<Box<dyn super::exec::Stream>> {
+        super::exec::dial(url, server::trust::client_tls(self.target.ca_bundle.as_deref())?).await
+    }
+
     /// Calls one operation. The error of a refusal is a [`WireError`] and can be downcast.
     pub(crate) async fn call<R: Request>(&self, input: &R) -> Result<R::Response> {
         match self.exchange(input).await {

@@ -35,6 +35,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Service(command) => asking(cli::service(command)),
         Command::Net(args) => asking(cli::net(args)),
         Command::Deploy(args) => asking(cli::deploy(*args)),
+        Command::Exec(args) => asking(cli::exec(args)),
         Command::Run(args) => asking(cli::run_task(*args)),
         Command::Events(args) => asking(async { cli::events(args).await.map(|()| ExitCode::SUCCESS) }),
         Command::Cost(args) => asking(cli::cost(args)),

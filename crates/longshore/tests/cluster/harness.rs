@@ -232,6 +232,7 @@ impl Cluster {
     pub(crate) fn client(&self, program: &str, arguments: &[&str]) -> Output {
         let mut command = Command::new(program);
         command.args(arguments).envs(self.environment()).env("HOME", self.dir.path()).env("TEST_IMAGE", &self.image);
+        command.env("TEST_LONGSHORE", longshore());
         command.current_dir(self.dir.path()).output().unwrap()
     }
 

@@ -16,6 +16,7 @@ mod cost;
 mod definition;
 mod disk;
 mod encryption;
+mod exec;
 mod fargate;
 mod fargate_walkthrough;
 mod faults;

@@ -28,6 +28,7 @@ impl World {
             scope: Scope { account: ctx.config.account.clone(), region: ctx.config.region.clone() },
             principal: "arn:aws:iam::000000000000:root".into(),
             access_key: "AKIASIMULATED0000000".into(),
+            host: String::new(),
         };
         let known = service.operation(operation).expect("the service has it");
         let answer = server::api::dispatch(&ctx, &caller, service, known, input);

@@ -239,6 +239,7 @@ impl World {
             addresses: Arc::new(OnceLock::new()),
             metered: Arc::default(),
             measures: Arc::default(),
+            terminals: Arc::new(server::Terminals::new(effects.clone())),
         };
         let link = PlainLink::open(ctx.clone()).unwrap();
         for agent in &self.agents {

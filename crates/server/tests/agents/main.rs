@@ -24,6 +24,7 @@ mod scaling;
 mod secrets;
 mod services;
 mod sessions;
+mod terminals;
 mod usage;
 
 use client::Harness;

@@ -16,6 +16,7 @@ async fn every_operation_that_is_said_to_work_has_a_handler_and_no_other_has() {
             },
             principal: "arn:aws:iam::000000000000:root".to_owned(),
             access_key: "x".to_owned(),
+            host: String::new(),
         };
         let service = crate::client::service(row.service);
         let operation = service.operation(row.operation).unwrap();
