@@ -11,7 +11,6 @@ import struct
 import sys
 import tempfile
 import termios
-import time
 
 from botocore.exceptions import ClientError
 from checked import Case
@@ -87,8 +86,8 @@ class Exec(Case):
         words = ["ecs", "execute-command", "--task", task["taskArn"], "--interactive", "--command", command, *more]
         return Terminal([sys.executable, "-m", "awscli", *words], self.env)
 
-    def longshore(self, task, *words):
-        return Terminal([os.environ["TEST_LONGSHORE"], "exec", *words[:1] and [f"{task['taskArn'].rsplit('/')[-1]}{words[0]}"], *words[1:]], self.env)
+    def longshore(self, task, container, *words):
+        return Terminal([os.environ["TEST_LONGSHORE"], "exec", task["taskArn"].rsplit("/")[-1] + container, *words], self.env)
 
     def refused(self, code, words, **request):
         with self.assertRaises(ClientError) as raised:
@@ -107,9 +106,10 @@ class Exec(Case):
         terminal.type("echo size=$(stty size) user=$(id -u) colour=$COLOUR term=$TERM\r")
         terminal.until(r"size=45 123 user=0 colour=blue term=xterm-256color\r\n")
         # Ctrl-C ends what runs there, not the session.
-        terminal.type("sleep 1000\r")
-        terminal.until(r"sleep 1000\r\n")
+        terminal.type("sh -c 'echo be\"\"gan; exec sleep 1000'\r")
+        terminal.until(r"began\r\n")
         terminal.type("\x03")
+        terminal.until("[#$] ")
         terminal.type("echo code=$?\r")
         terminal.until(r"code=130")
         terminal.type("exit 7\r")
@@ -164,7 +164,7 @@ class Exec(Case):
             self.assertTrue(record["principal"].endswith(":root") and record["accessKeyId"], record)
 
     def test_what_cannot_be_run(self):
-        task, two = self.start(), None
+        task = self.start()
         arn = task["taskArn"]
         invalid = "InvalidParameterException"
         self.refused(invalid, "only mode supported", task=arn, interactive=False)
@@ -189,7 +189,6 @@ class Exec(Case):
     def test_a_service_has_it_for_its_tasks(self):
         self.ecs.register_task_definition(family="exec-service", containerDefinitions=[shell("main", "sleep 1000", stopTimeout=2)])
         made = self.ecs.create_service(serviceName="exec", taskDefinition="exec-service", desiredCount=1)["service"]
-        self.addCleanup(self.ecs.delete_service, service="exec", force=True)
         self.assertFalse(made["enableExecuteCommand"])
         changed = self.ecs.update_service(service="exec", enableExecuteCommand=True)["service"]
         self.assertTrue(changed["enableExecuteCommand"])
@@ -200,3 +199,4 @@ class Exec(Case):
         (task,) = able(self.until("a task that takes commands", tasks, able))
         shown, code = self.longshore(task, "", "true").end()
         self.assertEqual(0, code, shown)
+        self.ecs.delete_service(service="exec", force=True)

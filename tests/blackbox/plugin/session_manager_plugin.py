@@ -40,8 +40,10 @@ def unpack(message):
 
 class Session:
     def __init__(self, session):
-        self.socket = websocket.create_connection(session["StreamUrl"], timeout=60)
-        opening = {"MessageSchemaVersion": "1.0", "RequestId": str(uuid.uuid4()), "TokenValue": session["TokenValue"],
+        # The plugin is written in Go, where the names of members have no case.
+        session = {name.lower(): value for name, value in session.items()}
+        self.socket = websocket.create_connection(session["streamurl"], timeout=60)
+        opening = {"MessageSchemaVersion": "1.0", "RequestId": str(uuid.uuid4()), "TokenValue": session["tokenvalue"],
                    "ClientId": str(uuid.uuid4()), "ClientVersion": "1.2.707.0"}
         self.socket.send(json.dumps(opening))
         self.expected, self.sequence, self.unready, self.ready = 0, 0, True, False

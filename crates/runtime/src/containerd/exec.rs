@@ -149,7 +149,11 @@ impl Containerd {
         match raw(what, self.client.tasks().kill(request)).await {
             Ok(()) => Ok(()),
             // It has ended, or never began: what is left of it is cleared away all the same.
-            Err(status) if status.code() == Code::NotFound || is_refusal(&status) => Ok(()),
+            Err(status)
+                if matches!(status.code(), Code::NotFound | Code::FailedPrecondition) || is_refusal(&status) =>
+            {
+                Ok(())
+            }
             Err(status) => Err(trouble(what, &status)),
         }
     }
