@@ -203,7 +203,7 @@ impl Terminals {
     /// Takes an agent's connection to who waits for it; false if nobody waits for one of this instance.
     fn meet(&self, session: &str, instance: &ContainerInstanceArn, line: Line) -> bool {
         let mut inner = self.inner();
-        if !inner.waiting.get(session).is_some_and(|(wanted, _)| wanted == instance) {
+        if inner.waiting.get(session).is_none_or(|(wanted, _)| wanted != instance) {
             return false;
         }
         inner.waiting.remove(session).is_some_and(|(_, tell)| tell.send(line).is_ok())

@@ -47,6 +47,12 @@ enum Over {
     Malformed(#[from] Malformed),
 }
 
+impl Over {
+    fn exit_code(&self) -> Option<u32> {
+        if let Self::Ended(code) = self { Some(*code) } else { None }
+    }
+}
+
 /// What happens on the person's side.
 enum Event {
     /// A message, or the end of them.
@@ -79,10 +85,7 @@ pub(super) async fn session(ctx: &Context, socket: Socket, session: &str, wanted
         },
     };
     let why = over.to_string();
-    let exit_code = match over {
-        Over::Ended(code) => Some(code),
-        _ => None,
-    };
+    let exit_code = over.exit_code();
     tracing::info!(session, %task, %container, why, exit_code, "a session is over");
     person.part(session, &over).await;
     if let Err(error) = audit::record(ctx, session, wanted, &State::Ended { why: &why, exit_code }).await {
@@ -278,10 +281,8 @@ impl Person<'_> {
             () = heard => {}
             () = effects.sleep(FAREWELL) => {}
         }
-        let (output, code) = match over {
-            Over::Ended(code) => (String::new(), Some(*code)),
-            other => (other.to_string(), None),
-        };
+        let code = over.exit_code();
+        let output = if code.is_some() { String::new() } else { over.to_string() };
         let date = super::audit::time(effects.now());
         let last = data_channel::close(session, &output, code, self.stamp(), &date);
         let closing = async {

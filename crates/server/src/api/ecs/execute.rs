@@ -40,10 +40,8 @@ pub(crate) fn execute(
     if !task.execute_command || task.is_to_stop() || container.status != ContainerStatus::Running {
         return Err(ApiError::invalid(NOT_ENABLED));
     }
-    let instance = task.instance_arn();
-    if !ctx.terminals.can_reach(&instance) {
-        return Err(ApiError::new("TargetNotConnectedException", NOT_CONNECTED));
-    }
+    let instance = task.instance_arn().filter(|instance| ctx.terminals.can_reach(instance));
+    let instance = instance.ok_or_else(|| ApiError::new("TargetNotConnectedException", NOT_CONNECTED))?;
     let wanted = Wanted {
         instance,
         task: task.arn.clone(),
