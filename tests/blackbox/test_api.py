@@ -130,9 +130,9 @@ class Definitions(Case):
     def test_what_is_not_honoured_is_refused_by_name(self):
         for member in (
             {"firelensConfiguration": {"type": "fluentbit"}},
-            {"restartPolicy": {"enabled": True}},
+            {"resourceRequirements": [{"type": "GPU", "value": "1"}]},
             {"dependsOn": [{"containerName": "web", "condition": "START"}]},
-            {"mountPoints": [{"sourceVolume": "v", "containerPath": "/v"}]},
+            {"credentialSpecs": ["credentialspec:file://x.json"]},
         ):
             name = next(iter(member))
             with self.subTest(name):

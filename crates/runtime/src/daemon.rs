@@ -213,6 +213,8 @@ fn start(config: &DaemonConfig, known: bool) -> Result<Child, RuntimeError> {
         .current_dir("/")
         .env("PATH", format!("{}:{}", fronts.display(), program_path()))
         .env(FRONT.0, FRONT.1)
+        // Where shims write the description of a further process for runc, with the environment of its container in it.
+        .env("XDG_RUNTIME_DIR", &config.run)
         .stdin(Stdio::null())
         .stdout(log.try_clone().map_err(failed)?)
         .stderr(log)

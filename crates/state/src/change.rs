@@ -45,6 +45,8 @@ pub struct ScalingChange {
     pub members: Vec<(String, GroupMember)>,
     /// Container instances that take no more tasks.
     pub drain: Vec<ContainerInstanceArn>,
+    /// Container instances that were found without tasks beside those of daemons: with one by now, nothing of this is done.
+    pub idle: Vec<ContainerInstanceArn>,
     /// Machines to terminate; those that are on their way out already are left alone.
     pub terminate: Vec<String>,
     /// EC2's reason of that.
@@ -64,6 +66,7 @@ impl ScalingChange {
             start: Vec::new(),
             members: Vec::new(),
             drain: Vec::new(),
+            idle: Vec::new(),
             terminate: Vec::new(),
             reason: None,
             at,

@@ -197,6 +197,19 @@ fn a_machine_that_leaves_drains_or_goes_and_its_group_after_it() {
     assert_eq!((gone.state, gone.state_reason.as_deref()), (MachineState::ShuttingDown, Some("why")));
     assert_eq!(snapshot.members(&scope(), "web").count(), 1, "the one that drains is still of the group");
 
+    // One that was found idle and has a task by now stays, and nothing else of the decision is done.
+    must(&store, register("web"));
+    let other = instance("one", 2, 1024, 1024);
+    must(&store, Command::RegisterContainerInstance { instance: other.clone() });
+    let idle = |store: &Store| ScalingChange {
+        idle: vec![other.arn.clone()],
+        terminate: vec![first.clone()],
+        ..ScalingChange::of(&known(store, "web"), Timestamp(5))
+    };
+    must(&store, common::start(vec![task("one", 1, 2, definition_arn("web", 1), 1, 1)]));
+    assert_eq!(refused(&store, scaling(idle(&store))), Rejected::ScalingGroupChanged("web".into()));
+    assert_eq!(store.snapshot().machine(&scope(), &first).unwrap().state, MachineState::Pending);
+
     // What is on its way out is left there.
     let again = ScalingChange { terminate: vec![second], ..ScalingChange::of(&known(&store, "web"), Timestamp(5)) };
     must(&store, scaling(again));

@@ -16,8 +16,8 @@ const KIND: usize = 32;
 const SCHEMA: u32 = 1;
 /// What the plugin marks an acknowledgement with: the first and the last message of a stream at once.
 const ONLY: u64 = 3;
-/// Longest payload that is taken. The plugin sends a KiB at a time.
-pub const MAX_PAYLOAD: usize = 64 << 10;
+/// Longest payload that is taken. The plugin sends a KiB at a time; in base64 it still has to fit a frame of the link.
+pub const MAX_PAYLOAD: usize = 32 << 10;
 /// Messages on their way that nobody has acknowledged: more are not sent before.
 const WINDOW: usize = 32;
 /// How long an acknowledgement is waited for at first, and at last.
@@ -228,7 +228,7 @@ fn decode(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
     let (length, payload) = rest.split_at_checked(4).ok_or(Malformed("it is too short"))?;
     let length = u32::from_be_bytes(length.try_into().expect("four bytes")) as usize;
     if length != payload.len() || length > MAX_PAYLOAD {
-        return Err(Malformed("its payload has another length, or one of more than 64 KiB"));
+        return Err(Malformed("its payload has another length, or one of more than 32 KiB"));
     }
     if Sha256::digest(payload).as_slice() != &header[80..112] {
         return Err(Malformed("its payload is not what its digest says"));

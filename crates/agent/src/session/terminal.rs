@@ -19,6 +19,11 @@ use tokio_rustls::client::TlsStream;
 const TERMINALS: usize = 200;
 /// How long what is typed may wait for a process that does not read: what a terminal and its pipe hold is some 70 KiB.
 const STUCK: Duration = Duration::from_secs(30);
+/// How often a terminal is closed that cannot be, and the pause before each further try.
+const CLOSINGS: usize = 30;
+const CLOSE_AGAIN: Duration = Duration::from_secs(2);
+/// Longest reason that is told: runc's words can be as long as a command.
+const REASON: usize = 4000;
 /// What is shown, in one message.
 const OUTPUT: usize = 16 << 10;
 
@@ -70,7 +75,7 @@ impl Terminals {
         };
         let last = match over {
             Over::Ended(code) => FromTerminal::Ended(code),
-            Over::Failed(why) => FromTerminal::Failed(why),
+            Over::Failed(why) => FromTerminal::Failed(why.chars().take(REASON).collect()),
             Over::Left(error) => return tracing::debug!(session = open.session, %error, "a terminal was left"),
         };
         if let Err(error) = line.to.send(&last).await {
@@ -209,11 +214,17 @@ impl Drop for Closer {
         }
         let Terminals { runtime, effects, .. } = self.terminals.clone();
         let (id, name) = (std::mem::take(&mut self.id), std::mem::take(&mut self.name));
-        effects.spawn("terminal", async move {
-            match runtime.close_terminal(&id, &name).await {
-                Ok(()) | Err(RuntimeError::NotFound(_)) => {}
-                // The next agent's start finds it.
-                Err(error) => tracing::warn!(container = id, %error, "a terminal could not be closed"),
+        let own = effects.clone();
+        own.spawn("terminal", async move {
+            for _ in 0..CLOSINGS {
+                match runtime.close_terminal(&id, &name).await {
+                    Ok(()) | Err(RuntimeError::NotFound(_)) => return,
+                    // containerd may just be restarting; what is left in the end, the next agent's start finds.
+                    Err(error) => tracing::warn!(container = id, %error, "a terminal could not be closed"),
+                }
+                if !effects.sleep_unless_stopped(CLOSE_AGAIN).await {
+                    return;
+                }
             }
         });
     }

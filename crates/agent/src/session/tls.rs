@@ -5,6 +5,7 @@
 use super::{LinkTrouble, PATIENCE};
 use crate::identity::{Credentials, IdentityStore};
 use effects::Effects;
+use rustix::net::sockopt;
 use rustls::{
     CertificateError::{ExpiredContext, NotValidYetContext},
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -20,6 +21,10 @@ use sha2::{Digest, Sha256};
 use std::{sync::Arc, time::Duration};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
+
+/// How long a connection is silent before the kernel asks whether the other side is there, and between two askings. It asks nine
+/// times.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// Which CA is trusted.
 #[derive(Debug, Clone)]
@@ -140,6 +145,10 @@ pub(super) async fn dial(
         let tcp = TcpStream::connect(server).await?;
         // Reports are small and somebody waits for each.
         tcp.set_nodelay(true)?;
+        // A terminal may be silent for as long as the server lets it; a server's machine that is gone says nothing either.
+        sockopt::set_socket_keepalive(&tcp, true)?;
+        sockopt::set_tcp_keepidle(&tcp, KEEPALIVE)?;
+        sockopt::set_tcp_keepintvl(&tcp, KEEPALIVE)?;
         TlsConnector::from(Arc::new(config)).connect(name, tcp).await
     };
     let stream = within(effects, PATIENCE, work).await??;

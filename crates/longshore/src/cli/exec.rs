@@ -229,8 +229,8 @@ fn keyboard() -> mpsc::Receiver<Vec<u8>> {
         let mut buffer = [0; TYPED];
         let mut stdin = stdin().lock();
         while let Ok(read) = stdin.read(&mut buffer) {
-            // A pipe's end is for a program what Ctrl-D is at a terminal.
-            let bytes = if read == 0 { vec![END_OF_INPUT] } else { buffer[..read].to_vec() };
+            // A pipe's end is for a program what Ctrl-D is at a terminal; in the middle of a line it takes two.
+            let bytes = if read == 0 { vec![END_OF_INPUT; 2] } else { buffer[..read].to_vec() };
             if send.blocking_send(bytes).is_err() || read == 0 {
                 return;
             }

@@ -176,7 +176,7 @@ impl Containerd {
             socket: config.socket,
             namespace: config.namespace,
         };
-        made.close_left().await?;
+        made.close_left().await;
         Ok(made)
     }
 

@@ -81,9 +81,9 @@ impl Containerd {
 
     pub(super) async fn end_of(&self, id: &str, name: &str) -> Result<u32, RuntimeError> {
         let request = tasks::WaitRequest { container_id: id.to_owned(), exec_id: name.to_owned() };
-        let what = "wait for a process";
-        let answer = raw(what, self.client.tasks().wait(request)).await.map_err(|status| not_running(what, &status))?;
-        Ok(answer.exit_status)
+        // Not as other calls, which are answered within minutes: somebody may sit there all day.
+        let answer = Box::pin(async { self.client.tasks().wait(request).await }).await;
+        Ok(answer.map_err(|status| not_running("wait for a process", &status))?.into_inner().exit_status)
     }
 
     /// Ends the process, if it has not ended, and clears it away with its pipes. What it has printed is in the pipe by then, as far as
@@ -99,22 +99,25 @@ impl Containerd {
         ask_if("clear a process away", Code::NotFound, self.client.tasks().delete_process(request)).await?;
         match std::fs::remove_dir_all(self.terminal_dir(id, name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(RuntimeError::Other(format!("the terminal's pipes: {error}")))
+                return Err(RuntimeError::Other(format!("the terminal's pipes: {error}")));
             }
-            _ => Ok(()),
+            _ => {}
         }
+        // That of the container goes with its last terminal.
+        let _ = std::fs::remove_dir(self.terminals.join(id));
+        Ok(())
     }
 
-    /// Ends what an agent that was killed has left.
-    pub(super) async fn close_left(&self) -> Result<(), RuntimeError> {
+    /// Ends what an agent that was killed has left. What cannot be ended is left to the end of its container, or to the next start.
+    pub(super) async fn close_left(&self) {
         for container in entries(&self.terminals) {
             for terminal in entries(&self.terminals.join(&container)) {
                 tracing::info!(container, terminal, "a terminal that nobody sits at any more is closed");
-                self.close(&container, &terminal).await?;
+                if let Err(error) = self.close(&container, &terminal).await {
+                    tracing::warn!(container, terminal, %error, "a terminal could not be closed");
+                }
             }
-            let _ = std::fs::remove_dir(self.terminals.join(&container));
         }
-        Ok(())
     }
 
     fn terminal_dir(&self, id: &str, name: &str) -> PathBuf {

@@ -14,9 +14,9 @@ use state::Snapshot;
 
 pub use files::Bucket;
 
-/// Values of all containers of a task together: what a process can be given as its environment is a tenth of that, and so is what
-/// a frame of the link leaves room for.
-const MAX_BYTES: usize = 8 << 20;
+/// Names and values of all containers of a task together: what a process can be given as its environment is half of that, and in JSON,
+/// where a control character takes six bytes, it still fits a frame of the link.
+const MAX_BYTES: usize = 4 << 20;
 
 /// What the containers of a task are given.
 ///
@@ -28,8 +28,8 @@ pub(crate) async fn of(ctx: &Context, snapshot: &Snapshot, task: &Task) -> Resul
     let mut bytes = 0;
     for container in definition.spec.containers.iter().filter(|container| container.needs_provision()) {
         let provided = one(ctx, snapshot, &task.arn.cluster.scope, container).await?;
-        let values = provided.files.values().chain(provided.secrets.iter().map(|(_, value)| value));
-        bytes += values.map(|value| value.reveal().len()).sum::<usize>();
+        let given = provided.files.iter().chain(provided.secrets.iter().map(|(name, value)| (name, value)));
+        bytes += given.map(|(name, value)| name.len() + value.reveal().len()).sum::<usize>();
         if bytes > MAX_BYTES {
             let text = "the values of the task's secrets and environment files are too long together";
             return Err(format!("ResourceInitializationError: {text}"));

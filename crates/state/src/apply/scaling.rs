@@ -58,7 +58,7 @@ impl Draft<'_> {
     }
 
     pub(super) fn change_scaling_group(&mut self, change: ScalingChange) -> Applied {
-        let ScalingChange { scope, name, on, group, start, members, drain, terminate, reason, at } = change;
+        let ScalingChange { scope, name, on, group, start, members, drain, idle, terminate, reason, at } = change;
         let known = self.next.scaling_group(&scope, &name).map(|known| known.version);
         match (known, on) {
             (Some(_), None) => return Err(Rejected::ScalingGroupExists(name)),
@@ -78,6 +78,9 @@ impl Draft<'_> {
             }
         }
         drain.iter().try_for_each(|arn| self.known_instance(arn).map(drop))?;
+        if idle.iter().any(|instance| self.next.has_tasks_beside_daemons(instance)) {
+            return Err(Rejected::ScalingGroupChanged(name));
+        }
 
         match group {
             Some(group) => drop(self.put_scaling_group(AutoScalingGroup { version: known.unwrap_or(0) + 1, ..group })),

@@ -23,8 +23,8 @@ pub(crate) use tasks::{Id, TaskTable};
 use imbl::OrdMap;
 use model::{
     AccountSetting, Activation, ClusterArn, ClusterName, ContainerInstanceArn, ContainerInstanceId, Family, Machine,
-    Pool, Scope, ServiceArn, ServiceConnect, ServiceName, SettingName, Task, TaskArn, TaskDefinition,
-    TaskDefinitionArn, TaskDefinitionStatus, Timestamp,
+    Pool, SchedulingStrategy, Scope, ServiceArn, ServiceConnect, ServiceName, SettingName, Task, TaskArn,
+    TaskDefinition, TaskDefinitionArn, TaskDefinitionStatus, Timestamp,
 };
 use std::{
     net::Ipv4Addr,
@@ -115,6 +115,16 @@ impl Snapshot {
     pub fn live_tasks_on(&self, instance: &ContainerInstanceArn) -> impl Iterator<Item = &Arc<Task>> {
         let id = instance.id.clone();
         self.served_by(&instance.cluster).flat_map(move |row| row.live.on_instance(&id))
+    }
+
+    /// Whether an instance has tasks that are no daemon's.
+    pub fn has_tasks_beside_daemons(&self, instance: &ContainerInstanceArn) -> bool {
+        let is_daemon = |task: &Arc<Task>| {
+            let service = ServiceArn::of_group(&task.arn.cluster, &task.group);
+            let row = service.and_then(|arn| self.service(&arn));
+            row.is_some_and(|row| row.service.scheduling == SchedulingStrategy::Daemon)
+        };
+        self.live_tasks_on(instance).any(|task| !is_daemon(task))
     }
 
     /// The clusters whose tasks may be on a cluster's instances: itself, or all of its region if they are Fargate's.

@@ -20,7 +20,7 @@ pub(crate) const HONOURED: &[Row] =
 
 /// AWS's, for a task that was started without and for one whose agent is not there yet.
 const NOT_ENABLED: &str = "The execute command failed because execute command was not enabled when the task was run or the execute \
-    command agent isn't running. Wait and try again or run a new task with execute command enabled and try again.";
+    command agent isn’t running. Wait and try again or run a new task with execute command enabled and try again.";
 const NOT_CONNECTED: &str = "The execute command failed due to an internal error. Try again later.";
 
 pub(crate) fn execute(

@@ -15,12 +15,12 @@ use crate::{
 };
 use managed::Minutes;
 use model::{
-    Activity, ActivityKind, AutoScalingGroup, GroupMember, Machine, MachineState, SchedulingStrategy, Scope,
-    ServiceArn, Timestamp, auto_scaling_group::GROUP_TAG, network::SubnetId,
+    Activity, ActivityKind, AutoScalingGroup, GroupMember, Machine, MachineState, Scope, Timestamp,
+    auto_scaling_group::GROUP_TAG, network::SubnetId,
 };
 use scheduler::group::{Cause, GroupPlan, GroupView};
 use state::{Command, ScalingChange, Snapshot, Topic};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 /// How often groups are looked at when nothing changes: tasks that end let a machine go, and time passes.
 const EVERY: Duration = Duration::from_secs(1);
@@ -90,6 +90,9 @@ fn change(
     let drained = plan.drain.iter().map(|(id, cause)| (id, *cause, true));
     for (id, cause, drains) in plan.terminate.iter().map(|(id, cause)| (id, *cause, false)).chain(drained) {
         let Some(machine) = snapshot.machine(&group.scope, id) else { continue };
+        if !drains && matches!(cause, Cause::TooMany) && drains_first(snapshot, machine) {
+            change.idle.extend(container_instance(snapshot, machine));
+        }
         let left = there.saturating_sub(change.terminate.len() + change.drain.len() + 1);
         let how = why(cause, left + 1, left);
         leave(ctx, snapshot, &mut next, &mut change, &Leaving { machine, how: &how, drains });
@@ -177,7 +180,8 @@ fn start(
         // The next look starts what is more than one launch may.
         match launched(ctx, snapshot, group, subnet, count.min(ec2::MAX_LAUNCH)) {
             Ok(machines) => change.start.extend(machines),
-            Err(error) => return note_failure(ctx, group, change.at, &error),
+            // AWS goes on in the other zones; a zone that failed is tried again at the next look.
+            Err(error) => note_failure(ctx, group, change.at, &error),
         }
     }
     for (index, machine) in change.start.iter().enumerate() {
@@ -262,20 +266,19 @@ fn settle(snapshot: &Snapshot, group: &mut AutoScalingGroup, now: Timestamp) {
 
 /// Whether a machine has tasks that move before it goes, as its group's capacity provider wants it.
 pub(crate) fn is_busy(snapshot: &Snapshot, machine: &Machine) -> bool {
+    drains_first(snapshot, machine) && has_tasks(snapshot, machine)
+}
+
+/// Whether its group's capacity provider wants tasks to move before a machine goes.
+fn drains_first(snapshot: &Snapshot, machine: &Machine) -> bool {
     let group = machine.group.as_ref().map(|member| member.name.as_str());
     let provider = group.and_then(|group| snapshot.provider_of_group(&machine.scope, group));
-    provider.is_some_and(|provider| provider.drains) && has_tasks(snapshot, machine)
+    provider.is_some_and(|provider| provider.drains)
 }
 
 /// Whether tasks that are no daemons' are on a machine.
 fn has_tasks(snapshot: &Snapshot, machine: &Machine) -> bool {
-    let Some(instance) = container_instance(snapshot, machine) else { return false };
-    let is_daemon = |task: &Arc<model::Task>| {
-        let service = ServiceArn::of_group(&task.arn.cluster, &task.group);
-        let row = service.and_then(|arn| snapshot.service(&arn));
-        row.is_some_and(|row| row.service.scheduling == SchedulingStrategy::Daemon)
-    };
-    snapshot.live_tasks_on(&instance).any(|task| !is_daemon(task))
+    container_instance(snapshot, machine).is_some_and(|instance| snapshot.has_tasks_beside_daemons(&instance))
 }
 
 /// The zone of a subnet.
