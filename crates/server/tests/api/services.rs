@@ -184,7 +184,6 @@ async fn wrong_requests_for_a_service_are_refused() {
         ),
         (create("a", &json!({"deploymentController": {"type": "CODE_DEPLOY"}})), INVALID, "controller CODE_DEPLOY"),
         (create("a", &json!({"role": "r"})), INVALID, "does not honour role"),
-        (create("a", &json!({"enableExecuteCommand": true})), INVALID, "does not honour enableExecuteCommand"),
         (create("a", &json!({"loadBalancers": [{"containerPort": 1}]})), INVALID, "does not honour loadBalancers"),
         (create("a", &json!({"loadBalancers": [{}]})), INVALID, "does not honour loadBalancers"),
         (create("a", &json!({"serviceRegistries": [{"port": 0}]})), INVALID, "registry  does not exist"),
