@@ -47,6 +47,7 @@ def start(one, count):
 
 def weigh(one, count, quiet):
     """Memory without and with so many replicas, and the CPU of keeping them."""
+    idle_machine()  # A task is told to have stopped before its shim has gone.
     idle = one.memory()
     one.up(count)
     settled(one)
