@@ -9,7 +9,8 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use common::{Bench, event, exit_of};
 use runtime::daemon::{DaemonConfig, ensure_containerd};
-use runtime::{ContainerState, CreateError, Runtime, RuntimeError, RuntimeEvent};
+use runtime::{ContainerState, CreateError, Runtime, RuntimeError, RuntimeEvent, TerminalSize};
+use rustix::process::{Pid, Signal, kill_process};
 
 #[tokio::test]
 async fn containerd_killed_and_restarted_loses_nothing() {
@@ -169,4 +170,39 @@ async fn a_shim_that_lost_its_task_goes_with_its_container_and_no_other() {
     runtime.remove("lost-2").await.unwrap();
     bench.nothing_left().await;
     drop(daemon);
+}
+
+/// Whether there is a process whose words, each with a zero after it, are such.
+fn there_is(such: impl Fn(&str) -> bool) -> bool {
+    let words = |entry: std::fs::DirEntry| std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+    std::fs::read_dir("/proc").unwrap().flatten().any(|entry| such(&String::from_utf8_lossy(&words(entry))))
+}
+
+#[tokio::test]
+async fn a_terminal_whose_holder_dies_while_it_opens_is_ended_by_the_next_one() {
+    let (bench, _daemon, runtime) = Bench::ready().await;
+    runtime.create(bench.spec("one", "sleep 1000")).await.unwrap();
+    runtime.start("one").await.unwrap();
+    let shim = Pid::from_raw(i32::try_from(bench.shims()[0]).unwrap()).unwrap();
+    let words = ["sleep".to_owned(), (1_000_000 + std::process::id()).to_string()];
+    let runs = || there_is(|line| line == format!("{}\0{}\0", words[0], words[1]));
+
+    // The shim is held where it has called runc, so that the process runs and its terminal is not joined to the pipes yet.
+    let called = || there_is(|line| line.contains(&bench.config.namespace) && line.contains("\0exec\0"));
+    tokio::select! {
+        _ = runtime.open_terminal("one", "window", &words, TerminalSize { columns: 80, rows: 24 }) => panic!("it opened"),
+        () = async {
+            bench.until("the call", called).await;
+            kill_process(shim, Signal::STOP).unwrap();
+            bench.until("the command", runs).await;
+        } => {}
+    }
+    kill_process(shim, Signal::CONT).unwrap();
+
+    let next = runtime::Containerd::connect(bench.config.clone(), bench.effects.clone()).await.unwrap();
+    assert!(!runs());
+    next.signal("one", libc::SIGKILL, true).await.unwrap();
+    bench.stopped(&next, "one").await;
+    next.remove("one").await.unwrap();
+    bench.nothing_left().await;
 }

@@ -89,6 +89,10 @@ impl Containerd {
     /// Ends the process, if it has not ended, and clears it away with its pipes. What it has printed is in the pipe by then, as far as
     /// somebody reads it.
     pub(super) async fn close(&self, id: &str, name: &str) -> Result<(), RuntimeError> {
+        let dir = self.terminal_dir(id, name);
+        // A shim whose start of the process is under way waits for somebody to read. Where that one has died it would give up after
+        // half a minute, forget the process, and leave it running.
+        let _held = opened(&dir);
         self.signal_exec(id, name).await?;
         let request = tasks::WaitRequest { container_id: id.to_owned(), exec_id: name.to_owned() };
         let mut client = self.client.tasks();
@@ -97,7 +101,7 @@ impl Containerd {
         let _ = tokio::time::timeout(DRAIN, gone).await;
         let request = tasks::DeleteProcessRequest { container_id: id.to_owned(), exec_id: name.to_owned() };
         ask_if("clear a process away", Code::NotFound, self.client.tasks().delete_process(request)).await?;
-        match std::fs::remove_dir_all(self.terminal_dir(id, name)) {
+        match std::fs::remove_dir_all(dir) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(RuntimeError::Other(format!("the terminal's pipes: {error}")));
             }
@@ -131,12 +135,17 @@ fn entries(dir: &Path) -> Vec<String> {
     read.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
-/// Makes both pipes and opens our ends. Each is opened for both directions, so that neither end needs the other one to be there.
+/// Makes both pipes and opens our ends.
 fn pipes(dir: &Path) -> std::io::Result<Terminal> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     for name in ["in", "out"] {
         mknodat(CWD, dir.join(name), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
     }
+    opened(dir)
+}
+
+/// Our ends of pipes that are there. Each is opened for both directions, so that neither end needs the other one to be there.
+fn opened(dir: &Path) -> std::io::Result<Terminal> {
     let open = || {
         let mut options = pipe::OpenOptions::new();
         options.read_write(true);
