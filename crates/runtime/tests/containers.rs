@@ -34,7 +34,7 @@ async fn a_container_lives_logs_and_leaves_nothing() {
     let status = runtime.status("one").await.unwrap().unwrap();
     assert_eq!((status.state, status.exit_code, status.oom_killed), (ContainerState::Stopped, Some(7), false));
     assert_eq!(status.exited_at, at);
-    let mut lines: Vec<String> = bench.logged("one").lines().map(String::from).collect();
+    let mut lines: Vec<String> = bench.all_logged("one").await.lines().map(String::from).collect();
     lines.sort();
     assert_eq!(lines, ["to stderr", "to stdout"]);
 

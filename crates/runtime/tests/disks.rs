@@ -112,7 +112,7 @@ async fn fills(runtime_kind: OciRuntime) {
     runtime.create(spec).await.unwrap();
     runtime.start("fills").await.unwrap();
     let status = bench.stopped(&runtime, "fills").await;
-    let log = bench.logged("fills");
+    let log = bench.all_logged("fills").await;
     assert_eq!(status.exit_code, Some(0), "{log}");
     for want in ["No space left on device", "nothing-more", "again\n", "image-is-there"] {
         assert!(log.contains(want), "no {want:?} in:\n{log}");
@@ -124,7 +124,7 @@ async fn fills(runtime_kind: OciRuntime) {
         runtime.exec("neighbour", &["/bin/sh".into(), "-c".into(), "echo 1 > /go".into()], common::PATIENCE).await;
     assert_eq!(exec, Ok(runtime::ExecEnd::Exited(0)));
     assert_eq!(bench.stopped(&runtime, "neighbour").await.exit_code, Some(0));
-    assert_eq!(bench.logged("neighbour"), "still\n");
+    assert_eq!(bench.all_logged("neighbour").await, "still\n");
 
     // One of a name that was there before finds nothing of it.
     runtime.remove("fills").await.unwrap();

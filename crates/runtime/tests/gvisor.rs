@@ -63,7 +63,7 @@ async fn a_sandbox_is_asked_as_any_container_and_leaves_nothing() {
     runtime.create(spec).await.unwrap();
     runtime.start("look").await.unwrap();
     assert_eq!(exit_of(&mut events, "look").await.0, 7);
-    let log = bench.logged("look");
+    let log = bench.all_logged("look").await;
     for want in [
         "uid=1000(app) gid=1001(app) groups=",
         "27(video)",

@@ -102,6 +102,13 @@ impl Bench {
         std::fs::read_to_string(self.log(id)).unwrap_or_default()
     }
 
+    /// What a container has written that has ended. Its shim tells of the end first and may still be writing then.
+    pub(crate) async fn all_logged(&self, id: &str) -> String {
+        let log = self.log(id);
+        self.until(&format!("all of {id}'s output"), || !is_open(&log)).await;
+        self.logged(id)
+    }
+
     pub(crate) async fn wait_log(&self, id: &str, text: &str) {
         self.until(&format!("{text:?} in the log of {id}"), || self.logged(id).contains(text)).await;
     }
@@ -132,7 +139,7 @@ impl Bench {
         runtime.create(spec).await.unwrap();
         runtime.start(&id).await.unwrap();
         let status = self.stopped(runtime, &id).await;
-        (status.exit_code, self.logged(&id))
+        (status.exit_code, self.all_logged(&id).await)
     }
 
     /// Mounts of this bench, small disks aside.
@@ -209,6 +216,14 @@ pub(crate) async fn exit_of(
         (id == wanted).then_some((exit_code, exited_at))
     })
     .await
+}
+
+/// Whether any process has this file open.
+fn is_open(file: &Path) -> bool {
+    let open = |fd: std::fs::DirEntry| std::fs::read_link(fd.path()).is_ok_and(|target| target == file);
+    let of = |process: std::fs::DirEntry| std::fs::read_dir(process.path().join("fd"));
+    let mut processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes.any(|process| of(process).is_ok_and(|fds| fds.flatten().any(open)))
 }
 
 fn mounts_below(dir: &Path, wanted: impl Fn(&str) -> bool) -> Vec<String> {
