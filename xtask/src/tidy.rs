@@ -47,6 +47,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("testkit", &["effects", "model", "wire", "shapes"]),
+    ("hostile", &["wire", "shapes", "server", "scheduler", "telemetry", "link"]),
     ("xtask", &[]),
 ];
 

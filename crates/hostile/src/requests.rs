@@ -1,9 +1,9 @@
 //! Requests of AWS clients: the envelope, the signature, the body.
 
 use http::request::{Parts, Request};
+use wire::Timestamp;
 use wire::schema::{Operation, Protocol, Service};
 use wire::sigv4::{Presented, SigningKey};
-use wire::{Structure, Timestamp};
 
 /// The first two bytes say which operation, of those whose protocol is such.
 fn chosen(bytes: &[u8], json: bool) -> Option<(&'static Service, &'static Operation, &[u8])> {

@@ -90,6 +90,21 @@ pub async fn dispatch(
     }
 }
 
+/// How DescribeTaskDefinition would show what RegisterTaskDefinition makes of a body, without registering it: for those who try what
+/// bodies it takes.
+///
+/// # Errors
+/// AWS's, with its code.
+pub fn read_task_definition(body: &[u8]) -> Result<Value, wire::WireError> {
+    let service = &shapes::ecs::SERVICE;
+    let operation = service.operation("RegisterTaskDefinition").expect("ECS has it");
+    let input = wire::decode(service, operation, body)?;
+    let violations = wire::validate(&input, operation.input);
+    wire::validation_error(service, &violations).map_or(Ok(()), Err)?;
+    honoured::check(service, operation, &input)?;
+    Ok(ecs::task_definitions::shown(read(input)?)?)
+}
+
 /// A request in its generated form. Decoding by the operation's own table came before, so this cannot fail for a client's fault.
 pub(crate) fn read<T: Structure>(input: Value) -> Result<T, ApiError> {
     wire::from_value(input).map_err(|error| ApiError::new("SerializationException", error.message))

@@ -7,7 +7,8 @@ use crate::api::ApiError;
 use crate::api::honoured::{Row, row};
 use crate::api::paging::{Pages, invalid_token, limit};
 use crate::context::{Caller, Context};
-use model::{Family, TaskDefinition, TaskDefinitionArn, TaskDefinitionStatus};
+use model::{AccountId, Family, Region, Scope, Tags, TaskDefinition, TaskDefinitionArn, TaskDefinitionStatus};
+use serde_json::Value;
 use shapes::ecs as aws;
 use state::{Command, CommitError, Committed, Order, Outcome, Rejected};
 use std::sync::Arc;
@@ -73,6 +74,7 @@ pub(crate) const HONOURED: &[Row] = &[
             "requiresCompatibilities",
             "runtimePlatform.*",
             "tags.*",
+            "volumes.configuredAtLaunch",
             "volumes.dockerVolumeConfiguration.*",
             "volumes.host.*",
             "volumes.name",
@@ -118,6 +120,27 @@ pub(crate) async fn register(
         task_definition: Some(render(definition)),
         tags: (!tags.is_empty()).then_some(tags),
     })
+}
+
+/// How what `register` commits would be shown, but for its tags.
+pub(crate) fn shown(mut request: aws::RegisterTaskDefinitionRequest) -> Result<Value, ApiError> {
+    tags::parse(request.tags.take())?;
+    let spec = parse(request)?;
+    let scope = Scope {
+        account: AccountId::parse("000000000000").expect("twelve digits"),
+        region: Region::parse("us-east-1").expect("a region"),
+    };
+    let shown = render(&TaskDefinition {
+        arn: TaskDefinitionArn { scope, family: spec.family.clone(), revision: 1 },
+        spec: Arc::new(spec),
+        status: TaskDefinitionStatus::Active,
+        registered_at: model::Timestamp(0),
+        registered_by: String::new(),
+        deregistered_at: None,
+        delete_requested_at: None,
+        tags: Tags::default(),
+    });
+    Ok(wire::to_value(&shown))
 }
 
 fn definition(committed: &Committed) -> Result<&TaskDefinition, ApiError> {
