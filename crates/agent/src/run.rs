@@ -284,6 +284,9 @@ pub async fn run_on(
     let engine = Engine::open(machine.node, ledger, logs.clone(), effects.clone()).await?;
     let terminals = images.clone().map(|runtime| Terminals::new(runtime, effects.clone()));
     let mut attributes = attributes(config);
+    if Disks::check().is_ok() {
+        attributes.insert("ecs.capability.storage.ebs-task-volume-attach".to_owned(), None);
+    }
     if terminals.is_some() {
         attributes.insert("ecs.capability.execute-command".to_owned(), None);
     }

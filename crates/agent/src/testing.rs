@@ -54,6 +54,7 @@ pub(crate) fn assignment(n: u32, containers: &[&str]) -> (Assignment, Arc<TaskDe
         log_mode: model::LogMode::default(),
         interface: None,
         ephemeral_storage_gib: None,
+        volume: None,
         image_digests: std::collections::BTreeMap::new(),
     };
     (assignment, Arc::new(definition))

@@ -20,8 +20,8 @@ mod terminal;
 pub use frame::{FrameError, Framed, MAX_FRAME, MAX_SMALL_FRAME, Receiver, Sender, framed, framed_small};
 pub use identity::{Identity, InvalidIdentity};
 pub use message::{
-    AgentMessage, AssignedInterface, Assignment, Assignments, Goodbye, GoodbyeCode, Hello, JoinAnswer, JoinRefusal,
-    JoinRequest, LogBatch, LogEvent, LogOutcome, ServerMessage, Welcome,
+    AgentMessage, AssignedInterface, AssignedVolume, Assignment, Assignments, Goodbye, GoodbyeCode, Hello, JoinAnswer,
+    JoinRefusal, JoinRequest, LogBatch, LogEvent, LogOutcome, ServerMessage, Welcome,
 };
 pub use network::{
     AliasView, Aliases, InterfaceView, Keys, NameView, Names, Networks, SrvView, SubnetView, Views, VpcFacts, VpcNews,

@@ -217,6 +217,18 @@ pub struct Assignment {
     /// The disk, in GiB, that its containers share and may not write beyond. Of tasks of Fargate; others share the machine's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ephemeral_storage_gib: Option<u32>,
+    /// The disk of its own that one of the definition's volumes is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<AssignedVolume>,
+}
+
+/// A volume that was configured at launch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignedVolume {
+    /// The definition's name of it.
+    pub name: Arc<str>,
+    /// Its size, in GiB.
+    pub size_gib: u32,
 }
 
 /// The network interface of a task; who may talk to it is told with its VPC.

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // All of it is tests; the variable is the tester's.
 
 use link::{
-    AgentMessage, AliasView, Answer, AssignedInterface, Assignment, Assignments, Goodbye, GoodbyeCode, Hello,
-    InterfaceView, JoinAnswer, JoinRefusal, JoinRequest, LogBatch, LogEvent, LogOutcome, Login, NameView, Names,
+    AgentMessage, AliasView, Answer, AssignedInterface, AssignedVolume, Assignment, Assignments, Goodbye, GoodbyeCode,
+    Hello, InterfaceView, JoinAnswer, JoinRefusal, JoinRequest, LogBatch, LogEvent, LogOutcome, Login, NameView, Names,
     Networks, PROTOCOL, Provided, Provision, Question, ServerMessage, SrvView, SubnetView, VpcFacts, VpcNews, Way,
     Welcome,
 };
@@ -134,6 +134,7 @@ fn assignments() -> Assignments {
         image_digests: std::collections::BTreeMap::new(),
         interface: None,
         ephemeral_storage_gib: None,
+        volume: None,
     };
     Assignments {
         epoch: 4,
@@ -279,6 +280,9 @@ fn what_a_server_says() {
     let mut stored = assignments();
     stored.tasks[0].ephemeral_storage_gib = Some(21);
     check("server.assignments.storage", &ServerMessage::Assignments(stored));
+    let mut with_volume = assignments();
+    with_volume.tasks[0].volume = Some(AssignedVolume { name: "data".into(), size_gib: 5 });
+    check("server.assignments.volume", &ServerMessage::Assignments(with_volume));
     let ahead = Assignments { images: vec!["nginx:1.28".into()], ..assignments() };
     check("server.assignments.images", &ServerMessage::Assignments(ahead));
     let changed = Assignments { since: Some(899), gone: vec![TASK.parse().unwrap()], ..assignments() };

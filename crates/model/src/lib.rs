@@ -27,6 +27,7 @@ pub mod instance_type;
 pub mod launch_template;
 pub mod lifecycle;
 pub mod machine;
+pub mod managed_volume;
 pub mod measured;
 pub mod names;
 pub mod network;
@@ -76,6 +77,7 @@ pub use launch_template::{
 };
 pub use lifecycle::{ContainerObservation, ObservedStatus, TaskObservation};
 pub use machine::{Machine, MachineState, MetadataOptions, Run};
+pub use managed_volume::{Filesystem, MANAGED_GIB, ManagedVolume, UnfitVolume, VolumeConfiguration, VolumeType};
 pub use measured::Measured;
 pub use names::{
     AccountId, ClusterName, ContainerInstanceId, Family, InvalidName, Region, ServiceDeploymentId, ServiceName, TaskId,

@@ -40,6 +40,7 @@ fn task() -> Task {
         times: TaskTimes::default(),
         execute_command: false,
         protected_until: None,
+        volume: None,
         attachment: None,
         tags: Tags::default(),
         arn,

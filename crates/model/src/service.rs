@@ -6,7 +6,8 @@
 
 use crate::{
     AwsvpcConfiguration, CapacityProviderStrategy, DeploymentId, DeploymentStrategy, External, LaunchType,
-    PlatformVersion, ServiceArn, ServiceConnect, ServiceDeploymentId, Tags, TaskDefinitionArn, Timestamp, discovery,
+    PlatformVersion, ServiceArn, ServiceConnect, ServiceDeploymentId, Tags, TaskDefinitionArn, Timestamp,
+    VolumeConfiguration, discovery,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -149,6 +150,9 @@ pub struct RevisionSpec {
     /// The names they know and are known by, where Service Connect is enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect: Option<Arc<ServiceConnect>>,
+    /// The volume each of them is given at launch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<Arc<VolumeConfiguration>>,
 }
 
 /// The service of Cloud Map under whose name tasks are found, and by which port. `serviceRegistries`, valid.

@@ -5,8 +5,8 @@
 
 use crate::{
     Attachment, AttachmentState, AwsvpcConfiguration, CapacityProvider, ContainerArn, ContainerInstanceArn,
-    ContainerInstanceId, CpuUnits, Health, MemoryMib, PlacementConstraint, PlacementStrategy, Protocol, Reservation,
-    Tags, TaskArn, TaskDefinitionArn, Timestamp,
+    ContainerInstanceId, CpuUnits, Health, ManagedVolume, MemoryMib, PlacementConstraint, PlacementStrategy, Protocol,
+    Reservation, Tags, TaskArn, TaskDefinitionArn, Timestamp,
     fargate::{self, Platform, Size},
 };
 use serde::{Deserialize, Serialize};
@@ -62,6 +62,9 @@ pub struct Task {
     /// Its network interface, in mode `awsvpc`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attachment: Option<Box<Attachment>>,
+    /// The volume it was given at launch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<Box<ManagedVolume>>,
     /// Whether commands may be run in its containers from outside.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub execute_command: bool,

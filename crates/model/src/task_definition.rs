@@ -413,6 +413,9 @@ impl TaskDefinitionSpec {
         if self.volumes.iter().any(|volume| matches!(volume.source, VolumeSource::Docker(_))) {
             names.insert("ecs.capability.docker-plugin.local");
         }
+        if self.volumes.iter().any(|volume| volume.source == VolumeSource::AtLaunch) {
+            names.insert("ecs.capability.storage.ebs-task-volume-attach");
+        }
         for container in &self.containers {
             if container.privileged == Some(true) {
                 names.insert("com.amazonaws.ecs.capability.privileged-container");

@@ -28,6 +28,8 @@ pub enum VolumeSource {
     },
     /// One as Docker has them.
     Docker(DockerVolume),
+    /// What it is is said when a task is launched: a disk of its own.
+    AtLaunch,
 }
 
 /// Source: `DockerVolumeConfiguration`.
@@ -145,6 +147,9 @@ impl TaskDefinitionSpec {
             }
             volume.check()?;
         }
+        if self.volumes.iter().filter(|volume| volume.source == VolumeSource::AtLaunch).count() > 1 {
+            return refuse("Only one volume of a task definition can be configured at launch.");
+        }
         for c in &self.containers {
             let setting = |what: String| refuse(format!("Invalid setting for container '{}'. {what}", c.name));
             let tmpfs = c.linux_parameters.iter().flat_map(|linux| &linux.tmpfs);
@@ -171,7 +176,7 @@ impl Volume {
     fn check(&self) -> Result<(), InvalidDefinition> {
         let name = &self.name;
         match &self.source {
-            VolumeSource::Empty => Ok(()),
+            VolumeSource::Empty | VolumeSource::AtLaunch => Ok(()),
             VolumeSource::Host { source_path } if !is_plain(source_path) => {
                 refuse(format!("'host.sourcePath' of volume '{name}' needs an absolute path without '..'."))
             }

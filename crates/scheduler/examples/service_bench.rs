@@ -70,6 +70,7 @@ fn spec(revision: u32) -> Arc<RevisionSpec> {
         network: None,
         registries: Vec::new(),
         connect: None,
+        volume: None,
     })
 }
 
@@ -135,6 +136,7 @@ fn task(number: usize, service: &Service) -> Task {
         times: TaskTimes { created: START, started: Some(START), ..TaskTimes::default() },
         execute_command: false,
         protected_until: None,
+        volume: None,
         attachment: None,
         tags: Tags::default(),
     }

@@ -3,8 +3,9 @@
 use super::{cluster, definition, instance, network, service, service_revision};
 use crate::record::Record;
 use model::{
-    CapacityProvider, CapacityProviderStrategy, CapacityProviderStrategyItem, CpuArchitecture, Desired, LaunchType,
-    Phase, Platform, PlatformVersion, RevisionSpec, Stop, Timestamp,
+    CapacityProvider, CapacityProviderStrategy, CapacityProviderStrategyItem, CpuArchitecture, Desired, Filesystem,
+    LaunchType, ManagedVolume, Phase, Platform, PlatformVersion, RevisionSpec, Stop, Timestamp, Volume,
+    VolumeConfiguration, VolumeSource, VolumeType,
 };
 
 /// One for sure on FARGATE, of the others four of five on FARGATE_SPOT.
@@ -67,4 +68,38 @@ pub(super) fn stored_definition() -> Record {
     let own = std::sync::Arc::make_mut(&mut definition);
     std::sync::Arc::make_mut(&mut own.spec).ephemeral_storage_gib = Some(21);
     Record::TaskDefinition(definition)
+}
+
+fn volume() -> std::sync::Arc<VolumeConfiguration> {
+    std::sync::Arc::new(VolumeConfiguration {
+        name: "data".into(),
+        size_gib: 5,
+        role_arn: "arn:aws:iam::000000000000:role/volumes".into(),
+        volume_type: Some(VolumeType::Gp3),
+        filesystem: Some(Filesystem::Ext4),
+    })
+}
+
+/// Given a volume when it was launched.
+pub(super) fn task_with_volume() -> Record {
+    let Record::Task(mut task) = spot_task() else { unreachable!() };
+    let (id, attachment) = ("vol-0123456789abcdef0".into(), "0a1b2c3d-0000-4000-8000-00000000000e".into());
+    std::sync::Arc::make_mut(&mut task).volume =
+        Some(Box::new(ManagedVolume { configuration: volume(), id, attachment }));
+    Record::Task(task)
+}
+
+pub(super) fn definition_with_volume() -> Record {
+    let Record::TaskDefinition(mut definition) = definition() else { unreachable!() };
+    let own = std::sync::Arc::make_mut(&mut definition);
+    let volume = Volume { name: "data".into(), source: VolumeSource::AtLaunch };
+    std::sync::Arc::make_mut(&mut own.spec).volumes.push(volume);
+    Record::TaskDefinition(definition)
+}
+
+pub(super) fn revision_with_volume() -> Record {
+    let Record::ServiceRevision(mut revision) = service_revision() else { unreachable!() };
+    let own = std::sync::Arc::make_mut(&mut revision);
+    own.spec = RevisionSpec { volume: Some(volume()), ..RevisionSpec::clone(&own.spec) }.into();
+    Record::ServiceRevision(revision)
 }

@@ -214,6 +214,7 @@ fn task() -> Record {
             },
             execute_command: false,
             protected_until: Some(Timestamp(10)),
+            volume: None,
             attachment: None,
             tags: tags(),
         }
@@ -298,6 +299,7 @@ fn revision_spec() -> RevisionSpec {
         network: None,
         registries: Vec::new(),
         connect: None,
+        volume: None,
     }
 }
 fn rules() -> DeploymentRules {
@@ -511,6 +513,9 @@ fn other_forms() -> Vec<(Record, &'static str)> {
         (capacity::spot_task(), "fargate"),
         (capacity::stored_task(), "storage"),
         (capacity::stored_definition(), "storage"),
+        (capacity::task_with_volume(), "volume"),
+        (capacity::definition_with_volume(), "volume"),
+        (capacity::revision_with_volume(), "volume"),
         (run_machine(), "runs"),
         (network::attached_task(), "attachment"),
         (network::attached_revision(), "network"),

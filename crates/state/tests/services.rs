@@ -28,6 +28,7 @@ fn spec_of(revision: u32) -> Arc<RevisionSpec> {
         network: None,
         registries: Vec::new(),
         connect: None,
+        volume: None,
     })
 }
 

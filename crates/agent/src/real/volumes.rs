@@ -10,7 +10,7 @@ use crate::{
     node::Failure,
     plan::{Job, TaskPlan},
 };
-use ::runtime::{BindMount, MountSource, Mounts, tree};
+use ::runtime::{BindMount, Disks, MountSource, Mounts, tree};
 use model::{DockerVolume, MountPoint, Volume, VolumeSource, names::is_ecs_name};
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -25,6 +25,9 @@ const MADE_WITH: &str = "volume.json";
 /// Stands in a volume's folder while it is filled from an image.
 const FILLING: &str = "filling";
 
+/// A size is given in these.
+const GIB: u64 = 1 << 30;
+
 /// An instance's volumes.
 pub(super) struct Volumes {
     places: Places,
@@ -37,6 +40,8 @@ pub(super) struct Volumes {
 struct Places {
     dir: PathBuf,
     mounts: Mounts,
+    /// Those that are disks of their own.
+    disks: Disks,
 }
 
 /// A volume that can be shown to containers.
@@ -64,9 +69,15 @@ fn mounted_of(task: &TaskPlan, volume: &str) -> String {
     format!("task-{}-{volume}", task.id())
 }
 
+/// The name of the disk that one of a task's volumes is, if one is. A task has one such volume at most.
+fn disk_of(task: &TaskPlan) -> Option<String> {
+    task.assignment.volume.as_ref().map(|_| task.id().to_owned())
+}
+
 impl Volumes {
     pub(super) fn new(dir: PathBuf, mounts: Mounts) -> Self {
-        Self { places: Places { dir, mounts }, users: tokio::sync::Mutex::default() }
+        let disks = Disks::new(dir.join("disks"));
+        Self { places: Places { dir, mounts, disks }, users: tokio::sync::Mutex::default() }
     }
 
     /// What a container is to be shown, made if it is not there.
@@ -97,9 +108,10 @@ impl Volumes {
         let unused: Vec<_> = shared(task).filter(|name| !users.contains_key(*name)).map(mounted_shared).collect();
         let own = task.definition.volumes.iter().map(|volume| mounted_of(task, &volume.name));
         let names: Vec<_> = own.chain(unused).collect();
-        let (places, folder) = (self.places.clone(), self.places.of_task(task, None));
+        let (places, folder, disk) = (self.places.clone(), self.places.of_task(task, None), disk_of(task));
         let work = move || {
             names.iter().try_for_each(|name| places.mounts.remove(name))?;
+            disk.iter().try_for_each(|disk| places.disks.remove(disk))?;
             tree::remove(&folder)
         };
         let removed = tokio::task::spawn_blocking(work).await.expect("removing volumes does not panic");
@@ -108,10 +120,11 @@ impl Volumes {
 
     /// Removes what former runs have left of tasks that are none of these, and their mounts of whatever kind.
     pub(super) async fn adopt(&self, tasks: impl Iterator<Item = &Arc<TaskPlan>>) -> io::Result<()> {
-        let (mut keep, mut mounts) = (HashSet::new(), HashSet::new());
+        let (mut keep, mut mounts, mut disks) = (HashSet::new(), HashSet::new(), HashSet::new());
         let mut users = self.users.lock().await;
         for task in tasks {
             keep.insert(task.id().to_owned());
+            disks.extend(disk_of(task));
             mounts.insert(shm(task));
             mounts.extend(task.definition.volumes.iter().map(|volume| mounted_of(task, &volume.name)));
             for name in shared(task) {
@@ -122,6 +135,7 @@ impl Volumes {
         let places = self.places.clone();
         let work = move || {
             places.mounts.sweep(&mounts)?;
+            places.disks.sweep(&disks)?;
             clear(&places.dir.join("tasks"), |name| !keep.contains(name))?;
             clear(&places.dir.join("shared"), |name| name.starts_with('.'))
         };
@@ -165,10 +179,21 @@ impl Places {
             VolumeSource::Empty => own(&DockerVolume::default()),
             VolumeSource::Docker(docker) if docker.is_shared() => self.shared(name, docker),
             VolumeSource::Docker(docker) => own(docker),
+            VolumeSource::AtLaunch => self.disk(task, name),
         };
         let Shown { source, read_only, fill } = shown.map_err(|error| failed(name, error))?;
         let read_only = read_only || point.read_only == Some(true);
         Ok(BindMount { source, target: point.container_path.clone(), read_only, fill })
+    }
+
+    /// A disk of its own.
+    fn disk(&self, task: &TaskPlan, name: &str) -> io::Result<Shown> {
+        let size = task.assignment.volume.as_ref().filter(|volume| *volume.name == *name);
+        let size = size.ok_or_else(|| io::Error::other("nobody has said how large it is"))?.size_gib;
+        Disks::check().map_err(io::Error::other)?;
+        // By its task's name: a task has one.
+        let source = self.disks.ensure(task.id(), u64::from(size) * GIB)?;
+        Ok(Shown { source, read_only: false, fill: None })
     }
 
     /// One that outlives its tasks. AWS: what it was made with holds, whatever a later definition says.

@@ -138,3 +138,68 @@ fn an_agent_killed_again_and_again_leaves_no_volume_behind() {
     assert!(cluster.stop_server());
     assert_eq!(cluster.traces(), Vec::<String>::new());
 }
+
+/// A volume that is configured at launch is a disk of its size: it holds that much and no more, outlives its agent, and goes with its
+/// task. Those of a service are each another one.
+#[test]
+fn a_volume_configured_at_launch_is_a_disk_of_its_size() {
+    let mut cluster = Cluster::start(1);
+    let api = cluster.api();
+    let said_of = |name: &str, gib: u32| {
+        json!([{"name": name, "managedEBSVolume": {"sizeInGiB": gib, "filesystemType": "ext4", "volumeType": "gp3",
+        "roleArn": "arn:aws:iam::000000000000:role/ecsInfrastructure"}}])
+    };
+    let fills = "busybox fallocate -l 900M /data/fits && echo fits=1; busybox fallocate -l 400M /data/more 2> /dev/null || echo full=1; \
+                 echo device=$(df -k /data | tail -n 1); echo done=1";
+    let points = json!({"mountPoints": [{"sourceVolume": "data", "containerPath": "/data"}]});
+    let main = container(&cluster, "main", &format!("{fills}; {STAYS}"), &points);
+    let definition = json!({"family": "database", "containerDefinitions": [main], "volumes": [{"name": "data", "configuredAtLaunch": true}]});
+    let definition = api.ecs("RegisterTaskDefinition", &definition);
+    assert_eq!(definition["taskDefinition"]["volumes"], json!([{"name": "data", "configuredAtLaunch": true}]));
+    let refused = |more: &serde_json::Value| {
+        let mut request = json!({"taskDefinition": "database"});
+        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        format!("{:?}", api.try_ecs("RunTask", &request).unwrap_err())
+    };
+    let missing = refused(&json!({}));
+    assert!(missing.contains("'data' is configured at launch"), "{missing}");
+    let unknown = refused(&json!({"volumeConfigurations": said_of("other", 1)}));
+    assert!(unknown.contains("no volume 'other'"), "{unknown}");
+    let large = refused(&json!({"volumeConfigurations": said_of("data", 16_385)}));
+    assert!(large.contains("between 1 and 16384"), "{large}");
+
+    let run = api.ecs("RunTask", &json!({"taskDefinition": "database", "volumeConfigurations": said_of("data", 1)}));
+    let task = run["tasks"][0]["taskArn"].as_str().unwrap().to_owned();
+    let said = said(&cluster, &api, &task, "main", "done=");
+    assert_eq!((of(&said, "fits"), of(&said, "full")), (vec!["1"], vec!["1"]), "{said:?}");
+    assert!(of(&said, "device")[0].starts_with("/dev/loop"), "{said:?}");
+    let shown = cluster.task(&task)["attachments"][0].clone();
+    assert_eq!(
+        (&shown["type"], &shown["status"]),
+        (&json!("AmazonElasticBlockStorage"), &json!("ATTACHED")),
+        "{shown}"
+    );
+    assert!(shown["details"].as_array().unwrap().contains(&json!({"name": "sizeInGiB", "value": "1"})), "{shown}");
+
+    let disks = volumes(&cluster).join("disks");
+    let id = task.rsplit('/').next().unwrap();
+    kill_agent(&cluster);
+    assert!(disks.join(id).join("fits").exists(), "another agent knows whose it is");
+    api.ecs("StopTask", &json!({"task": task}));
+    cluster.wait(&task, "STOPPED");
+    assert_eq!(fs::read_dir(&disks).unwrap().count(), 0);
+    assert_eq!(cluster.task(&task)["attachments"][0]["status"], "DELETED");
+
+    let service = json!({"serviceName": "databases", "taskDefinition": "database", "desiredCount": 2, "volumeConfigurations": said_of("data", 1)});
+    let made = api.ecs("CreateService", &service);
+    let shown = &made["service"]["deployments"][0]["volumeConfigurations"];
+    assert_eq!(*shown, said_of("data", 1));
+    until("a disk for each task", || (fs::read_dir(&disks).unwrap().count() == 4).then_some(()));
+    let update = json!({"service": "databases", "volumeConfigurations": []});
+    let refused = format!("{:?}", api.try_ecs("UpdateService", &update).unwrap_err());
+    assert!(refused.contains("'data' is configured at launch"), "{refused}");
+    api.ecs("DeleteService", &json!({"service": "databases", "force": true}));
+    until("the disks to go", || (fs::read_dir(&disks).unwrap().count() == 0).then_some(()));
+    assert!(cluster.stop_server());
+    assert_eq!(cluster.traces(), Vec::<String>::new());
+}

@@ -35,7 +35,7 @@ impl TaskDefinitionSpec {
         self.check_storage()?;
         self.check_sharing_on_fargate()?;
         let of_instance = |volume: &Volume| match volume.source {
-            VolumeSource::Empty => None,
+            VolumeSource::Empty | VolumeSource::AtLaunch => None,
             VolumeSource::Host { .. } => Some("sourcePath"),
             VolumeSource::Docker(_) => Some("dockerVolumeConfiguration"),
         };

@@ -138,6 +138,7 @@ fn spec(revision: u64, strategy: &[PlacementStrategy], capacity: &CapacityProvid
         network: None,
         registries: Vec::new(),
         connect: None,
+        volume: None,
     })
 }
 
@@ -435,6 +436,7 @@ impl World {
             times: TaskTimes { created: self.now, ..TaskTimes::default() },
             execute_command: false,
             protected_until: None,
+            volume: None,
             attachment: None,
             tags: Tags::default(),
         });

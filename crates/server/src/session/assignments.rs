@@ -1,6 +1,6 @@
 //! What an instance shall hold, as messages: all of it first, then what has changed.
 
-use link::{AssignedInterface, Assignment, Assignments};
+use link::{AssignedInterface, AssignedVolume, Assignment, Assignments};
 use model::{ContainerInstanceArn, LogMode, Phase, SettingName, Task, TaskArn, TaskDefinitionArn, TaskDefinitionSpec};
 use state::Snapshot;
 use std::{
@@ -21,6 +21,10 @@ fn assignment(snapshot: &Snapshot, task: &Task, log_mode: LogMode) -> Assignment
         image_digests: pinned(task),
         interface: interface(snapshot, task),
         ephemeral_storage_gib: task.ephemeral_storage_gib,
+        volume: task.volume.as_ref().map(|volume| AssignedVolume {
+            name: volume.configuration.name.clone(),
+            size_gib: volume.configuration.size_gib,
+        }),
     }
 }
 

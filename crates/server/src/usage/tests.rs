@@ -35,6 +35,7 @@ fn task(launch_type: LaunchType) -> Task {
         attachment: None,
         execute_command: false,
         protected_until: None,
+        volume: None,
         tags: Tags::default(),
         arn,
     }

@@ -186,7 +186,8 @@ async fn what_is_wrong_is_told() {
             ),
             refused(top("requiresCompatibilities", json!(["FARGATE"])), "Fargate only supports network mode 'awsvpc'."),
             refused(top("taskRoleArn", json!("arn:aws:iam::0:role/r")), "does not honour taskRoleArn yet"),
-            refused(top("volumes", json!([{"name": "v", "configuredAtLaunch": true}])), "does not honour volumes.configuredAtLaunch yet"),
+            refused(top("volumes", json!([{"name": "v", "configuredAtLaunch": true}, {"name": "w", "configuredAtLaunch": true}])), "Only one volume of a task definition can be configured at launch."),
+            refused(top("volumes", json!([{"name": "v", "configuredAtLaunch": true, "host": {}}])), "can be configured at launch or have another configuration, not both"),
             refused(
                 top("volumes", json!([{"name": "v", "efsVolumeConfiguration": {"fileSystemId": "fs-1"}}])),
                 "does not honour volumes.efsVolumeConfiguration yet",

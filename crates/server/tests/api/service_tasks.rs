@@ -74,6 +74,7 @@ fn task(harness: &Harness, service: &Service, group: Arc<str>, instance: &str, d
         times: TaskTimes { created: harness.effects.now(), ..TaskTimes::default() },
         execute_command: false,
         protected_until: None,
+        volume: None,
         attachment: None,
         tags: Tags::default(),
     }

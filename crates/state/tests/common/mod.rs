@@ -137,6 +137,7 @@ pub fn task(cluster: &str, number: u64, on: u64, definition: TaskDefinitionArn, 
         times: TaskTimes { created: Timestamp(number.cast_signed()), ..TaskTimes::default() },
         execute_command: false,
         protected_until: None,
+        volume: None,
         attachment: None,
         tags: Tags::default(),
     }

@@ -130,6 +130,7 @@ fn task() -> Task {
         times: TaskTimes { created: AT.plus_millis(-60_000), stopping: Some(AT), ..TaskTimes::default() },
         execute_command: false,
         protected_until: None,
+        volume: None,
         attachment: None,
         tags: Tags(BTreeMap::from([("team".to_owned(), "blue".to_owned())])),
         arn,

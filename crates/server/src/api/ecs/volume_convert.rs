@@ -11,6 +11,13 @@ pub(super) fn parse(given: Option<Vec<aws::Volume>>) -> Result<Vec<Volume>, ApiE
 
 fn volume(given: aws::Volume) -> Result<Volume, ApiError> {
     let name = given.name.unwrap_or_default();
+    if given.configured_at_launch == Some(true) {
+        if given.host.is_some() || given.docker_volume_configuration.is_some() {
+            let text = format!("Volume '{name}' can be configured at launch or have another configuration, not both.");
+            return Err(ApiError::client(text));
+        }
+        return Ok(Volume { name, source: VolumeSource::AtLaunch });
+    }
     let path = given.host.and_then(|host| set(host.source_path));
     let source = match (path, given.docker_volume_configuration) {
         (Some(_), Some(_)) => {
@@ -59,6 +66,7 @@ pub(super) fn volumes_from(given: Option<Vec<aws::VolumeFrom>>) -> Vec<VolumeFro
 pub(super) fn shown(volume: &Volume) -> aws::Volume {
     let mut shown = aws::Volume { name: Some(volume.name.clone()), ..aws::Volume::default() };
     match &volume.source {
+        VolumeSource::AtLaunch => shown.configured_at_launch = Some(true),
         VolumeSource::Empty => shown.host = Some(aws::HostVolumeProperties::default()),
         VolumeSource::Host { source_path } => {
             shown.host = Some(aws::HostVolumeProperties { source_path: Some(source_path.clone()) });

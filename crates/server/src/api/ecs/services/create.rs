@@ -8,7 +8,7 @@ use super::{
 use crate::{
     api::{
         ApiError,
-        ecs::{awsvpc, capacity_providers::Asked, fargate, preference, resolve, tags},
+        ecs::{awsvpc, capacity_providers::Asked, fargate, managed_volumes, preference, resolve, tags},
     },
     context::{Caller, Context},
 };
@@ -16,6 +16,7 @@ use model::{
     AwsvpcConfiguration, CapacityProviderStrategy, Cluster, ClusterArn, Creation, DeploymentRules, External,
     LaunchType, PlacementConstraint, PlacementStrategy, PropagateTags, RevisionSpec, SchedulingStrategy, Service,
     ServiceArn, ServiceName, ServiceRegistry, ServiceStatus, Tags, TaskDefinitionSpec, TaskOverrides, Timestamp,
+    VolumeConfiguration,
 };
 use scheduler::{Constraint, service::deploy};
 use shapes::ecs as aws;
@@ -68,6 +69,7 @@ struct Wish {
     managed_tags: bool,
     execute_command: bool,
     network: Option<Arc<AwsvpcConfiguration>>,
+    volume: Option<Arc<VolumeConfiguration>>,
     registries: Vec<ServiceRegistry>,
     connect: connect::Asked,
     tags: Tags,
@@ -116,6 +118,9 @@ impl Wish {
                 if !registries.is_empty() {
                     return Err(ApiError::invalid("ServiceRegistries must be blank"));
                 }
+                if request.volume_configurations.as_ref().is_some_and(|given| !given.is_empty()) {
+                    return Err(ApiError::invalid("VolumeConfigurations must be blank"));
+                }
                 if matches!(connect, Some(connect::Asked::Enabled { .. })) {
                     let text = "Service Connect is supported only with the ECS deployment controller.";
                     return Err(ApiError::invalid(text));
@@ -138,6 +143,7 @@ impl Wish {
             managed_tags: request.enable_ecs_managed_tags == Some(true),
             execute_command: request.enable_execute_command == Some(true),
             network: None,
+            volume: managed_volumes::of_service(request.volume_configurations)?,
             registries,
             connect: connect.unwrap_or(connect::Asked::Disabled),
             tags: tags::parse(request.tags)?,
@@ -220,7 +226,9 @@ impl Wish {
             network: self.network.clone(),
             registries: self.registries.clone(),
             connect: connect::decide(ctx, snapshot, &self.connect, &subject)?,
+            volume: self.volume.clone(),
         };
+        managed_volumes::fits(spec.volume.as_ref(), &definition.spec)?;
         parse::check_fargate(self.scheduling, &spec, definition)?;
         awsvpc::fits(spec.network.as_ref(), &definition.spec)?;
         registries::fits(snapshot, &caller.scope, &spec.registries, &definition.spec)?;

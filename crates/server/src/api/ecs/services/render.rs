@@ -1,7 +1,7 @@
 //! Services and their deployments as clients see them. What is unset is absent; lists and counts stand where AWS shows them.
 
 use super::{connect, int, registries, task_sets};
-use crate::api::ecs::{awsvpc, capacity_providers, fargate, tags};
+use crate::api::ecs::{awsvpc, capacity_providers, fargate, managed_volumes, tags};
 use model::{
     BreakerStatus, Cleanup, Deployment, DeploymentId, DeploymentRules, PropagateTags, RevisionShare, Service,
     ServiceDeployment, ServiceRevisionArn, ServiceStatus, Threshold,
@@ -133,6 +133,7 @@ fn deployment(row: &ServiceRow, deployment: &Deployment) -> aws::Deployment {
         platform_version: fargate::shown_version(&deployment.spec),
         platform_family: fargate::family(&deployment.spec),
         network_configuration: deployment.spec.network.as_deref().map(awsvpc::render),
+        volume_configurations: deployment.spec.volume.as_deref().map(managed_volumes::of_deployment),
         rollout_state: Some(deployment.rollout.as_str().to_owned()),
         rollout_state_reason: Some(deployment.reason.to_string()),
         service_connect_configuration: connect.map(|connect| connect::render(scope, connect)),

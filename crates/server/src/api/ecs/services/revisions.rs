@@ -5,7 +5,7 @@ use crate::api::ecs::{capacity_providers, fargate};
 use crate::{
     api::{
         ApiError,
-        ecs::{awsvpc, missing},
+        ecs::{awsvpc, managed_volumes, missing},
     },
     context::{Caller, Context},
 };
@@ -59,6 +59,7 @@ fn render(revision: &ServiceRevision) -> aws::ServiceRevision {
         platform_version: fargate::shown_version(&revision.spec),
         platform_family: fargate::family(&revision.spec),
         network_configuration: revision.spec.network.as_deref().map(awsvpc::render),
+        volume_configurations: revision.spec.volume.as_deref().map(managed_volumes::of_deployment),
         container_images: Some(revision.images.iter().map(image).collect()),
         guard_duty_enabled: Some(false),
         load_balancers: Some(Vec::new()),

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     api::{
         ApiError,
-        ecs::{awsvpc, capacity_providers::Asked, fargate, resolve},
+        ecs::{awsvpc, capacity_providers::Asked, fargate, managed_volumes, resolve},
     },
     context::{Caller, Context},
 };
@@ -144,6 +144,7 @@ fn decide_external(
         ("platform version", set(&request.platform_version)),
         ("propagate tags", set(&request.propagate_tags)),
         ("network configuration", request.network_configuration.is_some()),
+        ("volume configurations", request.volume_configurations.is_some()),
         ("service registries", request.service_registries.is_some()),
         ("Service Connect", request.service_connect_configuration.is_some()),
         ("ECS managed tags", request.enable_ecs_managed_tags.is_some()),
@@ -233,6 +234,9 @@ fn spec(
     if let Some(network) = &wish.network {
         spec.network = Some(network.clone());
     }
+    if let Some(given) = &request.volume_configurations {
+        spec.volume = managed_volumes::of_service(Some(given.clone()))?;
+    }
     if let Some(definition) = snapshot.task_definition(&spec.task_definition) {
         // AWS: a service that changes to another mode leaves behind what only the old one had.
         if definition.spec.effective_network_mode() != NetworkMode::Awsvpc && wish.network.is_none() {
@@ -240,6 +244,7 @@ fn spec(
         }
         parse::check_fargate(service.scheduling, &spec, definition)?;
         awsvpc::fits(spec.network.as_ref(), &definition.spec)?;
+        managed_volumes::fits(spec.volume.as_ref(), &definition.spec)?;
         // One that is as it was is not looked at again: its registry may be gone, and the service must still be scaled.
         if spec.registries != own.registries || spec.task_definition != own.task_definition {
             registries::fits(snapshot, scope, &spec.registries, &definition.spec)?;

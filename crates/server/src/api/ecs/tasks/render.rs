@@ -1,6 +1,6 @@
 //! A task as clients see it. What is unset is absent; lists and counts stand where AWS shows them.
 
-use crate::api::ecs::{tags, task_definition_convert::storage};
+use crate::api::ecs::{managed_volumes, tags, task_definition_convert::storage};
 use model::{Attachment, Container, ContainerStatus, HealthStatus, LaunchType, Platform, Task, TaskOverrides};
 use shapes::ecs as wire;
 use state::Snapshot;
@@ -26,7 +26,7 @@ pub(crate) fn task(snapshot: &Snapshot, task: &Task, with_tags: bool) -> wire::T
     let times = &task.times;
     let sum = |cpu: u32| cpu.to_string();
     wire::Task {
-        attachments: Some(task.attachment.iter().map(|attachment| self::attachment(task, attachment)).collect()),
+        attachments: Some(attachments(task)),
         attributes: Some(architecture.into_iter().collect()),
         availability_zone: task.availability_zone.as_deref().map(str::to_owned),
         cluster_arn: Some(task.arn.cluster.to_string()),
@@ -67,6 +67,11 @@ pub(crate) fn task(snapshot: &Snapshot, task: &Task, with_tags: bool) -> wire::T
         version: i64::try_from(task.version).ok(),
         ..wire::Task::default()
     }
+}
+
+fn attachments(task: &Task) -> Vec<wire::Attachment> {
+    let interface = task.attachment.iter().map(|attachment| self::attachment(task, attachment));
+    interface.chain(task.volume.iter().map(|volume| managed_volumes::attachment(task, volume))).collect()
 }
 
 fn attachment(task: &Task, attachment: &Attachment) -> wire::Attachment {

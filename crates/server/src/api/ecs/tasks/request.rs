@@ -5,7 +5,7 @@ use crate::{
         ApiError,
         ecs::{
             awsvpc::{self, Interfaces},
-            resolve,
+            managed_volumes, resolve,
             task_definition_convert::storage_size,
         },
     },
@@ -15,7 +15,7 @@ use model::{
     Attribute, AwsvpcConfiguration, CapacityProvider, ClusterArn, Container, ContainerArn, ContainerInstance,
     ContainerOverride, ContainerStatus, CpuUnits, Desired, Health, LaunchType, MemoryMib, Phase, Platform, Reservation,
     Stop, StopCode, Tags, Task, TaskArn, TaskDefinition, TaskDefinitionSpec, TaskId, TaskOverrides, TaskTimes,
-    Timestamp, Waiting,
+    Timestamp, VolumeConfiguration, Waiting,
 };
 use shapes::ecs as wire;
 use state::Snapshot;
@@ -39,6 +39,7 @@ pub(super) struct Common {
     pub(super) execute_command: bool,
     /// Where its tasks' interfaces are, parsed.
     pub(super) network: Option<Arc<AwsvpcConfiguration>>,
+    pub(super) volumes: Option<Vec<wire::TaskVolumeConfiguration>>,
 }
 
 /// How tasks are launched.
@@ -81,6 +82,8 @@ pub(crate) struct Intent {
     execute_command: bool,
     /// Where the tasks' interfaces are.
     pub(crate) network: Option<Arc<AwsvpcConfiguration>>,
+    /// The volume each task is given.
+    volume: Option<Arc<VolumeConfiguration>>,
 }
 
 fn set(text: Option<String>) -> Option<String> {
@@ -98,6 +101,8 @@ impl Intent {
             return Err(ApiError::client("TaskDefinition is inactive"));
         }
         awsvpc::fits(common.network.as_ref(), &definition.spec)?;
+        let volume = managed_volumes::of_task(common.volumes)?;
+        managed_volumes::fits(volume.as_ref(), &definition.spec)?;
         let overrides = overrides(&definition, common.overrides.unwrap_or_default())?;
         let group = group(&definition, set(common.group))?;
         let started_by = set(common.started_by).map(Arc::from);
@@ -121,6 +126,7 @@ impl Intent {
             tags,
             execute_command,
             network,
+            volume,
         };
         Ok(made)
     }
@@ -134,6 +140,7 @@ impl Intent {
         tags: Tags,
         execute_command: bool,
         network: Option<Arc<AwsvpcConfiguration>>,
+        volume: Option<Arc<VolumeConfiguration>>,
     ) -> Self {
         let overrides = TaskOverrides::default();
         let reservation = definition.spec.reservation(&overrides);
@@ -149,6 +156,7 @@ impl Intent {
             tags,
             execute_command,
             network,
+            volume,
         }
     }
 
@@ -218,6 +226,7 @@ impl Intent {
             execute_command: self.execute_command,
             protected_until: None,
             attachment: None,
+            volume: self.volume.as_ref().map(|volume| managed_volumes::made(ctx, volume)),
             tags: self.tags.clone(),
             arn,
         }

@@ -52,6 +52,7 @@ pub(crate) async fn run_task(
         managed_tags: request.enable_ecs_managed_tags == Some(true),
         execute_command: request.enable_execute_command == Some(true),
         network: awsvpc::parse(ctx, caller, request.network_configuration).await?,
+        volumes: request.volume_configurations,
     };
     let snapshot = ctx.store.snapshot();
     if let Some(answer) = replay(&snapshot, token.as_ref())? {
@@ -485,6 +486,7 @@ pub(crate) async fn start_task(
         managed_tags: request.enable_ecs_managed_tags == Some(true),
         execute_command: request.enable_execute_command == Some(true),
         network: awsvpc::parse(ctx, caller, request.network_configuration).await?,
+        volumes: request.volume_configurations,
     };
     let intent = Intent::parse(&ctx.store.snapshot(), caller, common)?;
     let (mut tasks, mut failures) = (Vec::new(), Vec::new());

@@ -7,7 +7,7 @@ use crate::{
         ecs::{
             awsvpc,
             capacity_providers::Asked,
-            fargate, resolve,
+            fargate, managed_volumes, resolve,
             services::{TRIES, change, commit_row, find, parse, too_busy},
             tags,
         },
@@ -133,9 +133,12 @@ impl Wish {
             network: self.network.clone(),
             registries: Vec::new(),
             connect: None,
+            volume: None,
         };
         parse::check_fargate(SchedulingStrategy::Replica, &spec, definition)?;
         awsvpc::fits(spec.network.as_ref(), &definition.spec)?;
+        // AWS: a task set cannot say anything of volumes.
+        managed_volumes::fits(None, &definition.spec)?;
         Ok(TaskSet {
             id,
             spec: Arc::new(spec),
