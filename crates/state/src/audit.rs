@@ -4,6 +4,7 @@
 
 use crate::{
     audit_discovery::audit_discoveries,
+    audit_iam::audit_directories,
     audit_network::audit_networks,
     audit_services::audit_services,
     audit_tasks::{audit_ports, audit_tasks},
@@ -68,6 +69,7 @@ pub fn audit(snapshot: &Snapshot) -> Vec<String> {
     audit_networks(snapshot, &mut wrong);
     audit_discoveries(snapshot, &mut wrong);
     audit_vaults(snapshot, &mut wrong);
+    audit_directories(snapshot, &mut wrong);
     audit_tokens(snapshot, &mut wrong);
     for activation in snapshot.scopes.values().flat_map(|s| s.activations.values()) {
         if activation.registrations.len() > activation.registration_limit as usize {

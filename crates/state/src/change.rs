@@ -1,10 +1,10 @@
-//! Decisions that belong together: what a service, a group, a network or service discovery becomes, with all that follows from it, as
+//! Decisions that belong together: what a service, a group, a network, service discovery or IAM becomes, with all that follows from it, as
 //! one command.
 
 use crate::snapshot::Seen;
 use model::{
-    AutoScalingGroup, ContainerInstanceArn, GroupMember, Machine, Scope, Service, ServiceDeployment, ServiceEvent,
-    ServiceRevision, Stop, Task, TaskArn, Timestamp, discovery, network, vault,
+    AccountId, AutoScalingGroup, ContainerInstanceArn, GroupMember, Machine, Scope, Service, ServiceDeployment,
+    ServiceEvent, ServiceRevision, Stop, Task, TaskArn, Timestamp, discovery, iam, network, vault,
 };
 
 /// One decision about a service, with all that follows from it.
@@ -115,6 +115,19 @@ pub struct VaultChange {
     pub put: Vec<vault::Record>,
     /// Records that are no more.
     pub remove: Vec<vault::Key>,
+}
+
+/// One decision about an account's users, roles and policies, with all that follows from it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IamChange {
+    /// Whose.
+    pub account: AccountId,
+    /// The version it was decided on; 0 where nobody had made anything.
+    pub on: u64,
+    /// Records, new or changed.
+    pub put: Vec<iam::Record>,
+    /// Records that are no more.
+    pub remove: Vec<iam::Key>,
 }
 
 /// What a decision about a service stands on.

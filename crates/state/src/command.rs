@@ -4,11 +4,11 @@
 //! anything changes, apply looks again at what the decision stood on, because between snapshot and commit another
 //! command may have come first.
 
-pub use crate::change::{Basis, DiscoveryChange, NetworkChange, ScalingChange, ServiceChange, VaultChange};
+pub use crate::change::{Basis, DiscoveryChange, IamChange, NetworkChange, ScalingChange, ServiceChange, VaultChange};
 
 use model::{
-    AccountSetting, Activation, Attribute, AutoScalingProvider, CapacityProvider, CapacityProviderStrategy, Cluster,
-    ClusterArn, ClusterName, ContainerInstance, ContainerInstanceArn, ContainerInstanceId, InstanceStatus,
+    AccountId, AccountSetting, Activation, Attribute, AutoScalingProvider, CapacityProvider, CapacityProviderStrategy,
+    Cluster, ClusterArn, ClusterName, ContainerInstance, ContainerInstanceArn, ContainerInstanceId, InstanceStatus,
     LaunchTemplate, LaunchTemplateVersion, Machine, MachineState, ManagedScaling, Registration, Scope, Service,
     ServiceArn, SettingName, Stop, Tags, Task, TaskArn, TaskDefinition, TaskDefinitionArn, TaskDefinitionSpec,
     TaskObservation, Timestamp, discovery::NamespaceId, resources::Lacking, tags::InvalidTags,
@@ -317,6 +317,8 @@ pub enum Command {
     ChangeDiscovery(Box<DiscoveryChange>),
     /// Changes a scope's secrets and parameters: all that belongs to one decision about them.
     ChangeVault(Box<VaultChange>),
+    /// Changes an account's users, roles and policies: all that belongs to one decision about them.
+    ChangeIam(Box<IamChange>),
 
     /// Records a join token.
     CreateActivation(Activation),
@@ -512,6 +514,9 @@ pub enum Rejected {
     /// Look again: the decision was made on what is no longer so.
     #[error("the secrets and parameters of {} have changed since they were looked at", .0.region)]
     VaultChanged(Scope),
+    /// Look again: the decision was made on what is no longer so.
+    #[error("the users, roles and policies of {0} have changed since they were looked at")]
+    IamChanged(AccountId),
     #[error("subnet {0} does not exist")]
     SubnetNotFound(String),
 

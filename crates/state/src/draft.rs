@@ -8,16 +8,16 @@ use crate::{
     feed::Topic,
     intern::Interner,
     record::{
-        DiscoveryRecord, FamilyRecord, Kind, NetworkRecord, Record, SettingRecord, VaultRecord, scoped,
-        service_event_key, setting_key, token_key,
+        DiscoveryRecord, FamilyRecord, IamRecord, Kind, NetworkRecord, Record, SettingRecord, VaultRecord, of_account,
+        scoped, service_event_key, setting_key, token_key,
     },
     snapshot::{Orphan, Snapshot, TokenRecord},
 };
 use model::{
-    AccountSetting, Activation, AutoScalingGroup, AutoScalingProvider, Cluster, ContainerInstance,
+    AccountId, AccountSetting, Activation, AutoScalingGroup, AutoScalingProvider, Cluster, ContainerInstance,
     ContainerInstanceArn, DeploymentId, Family, LaunchTemplate, Machine, Scope, Service, ServiceArn, ServiceDeployment,
     ServiceDeploymentId, ServiceEvent, ServiceEventRecord, ServiceRevision, SettingName, Task, TaskArn, TaskDefinition,
-    TaskDefinitionArn, Timestamp, discovery, network, vault,
+    TaskDefinitionArn, Timestamp, discovery, iam, network, vault,
 };
 use std::{
     collections::{BTreeMap, HashSet},
@@ -336,6 +336,21 @@ impl<'a> Draft<'a> {
     pub(crate) fn remove_vault_part(&mut self, scope: &Scope, key: &vault::Key) {
         self.next.remove_vault_part(scope, key);
         self.erase(Kind::of_vault(key), scoped(scope, &key.to_string()));
+    }
+
+    pub(crate) fn put_directory(&mut self, account: AccountId, version: u64) {
+        self.next.put_directory(&account, version);
+        self.write(Record::Iam(IamRecord { account, version }));
+    }
+
+    pub(crate) fn put_directory_part(&mut self, part: iam::Record) {
+        self.next.put_directory_part(part.clone());
+        self.write(Record::IamPart(part));
+    }
+
+    pub(crate) fn remove_directory_part(&mut self, account: &AccountId, key: &iam::Key) {
+        self.next.remove_directory_part(account, key);
+        self.erase(Kind::of_iam(key), of_account(account, &key.to_string()));
     }
 
     pub(crate) fn put_token(&mut self, record: TokenRecord) {

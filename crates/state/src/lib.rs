@@ -11,6 +11,7 @@
 
 pub mod audit;
 mod audit_discovery;
+mod audit_iam;
 mod audit_network;
 mod audit_services;
 mod audit_tasks;
@@ -35,8 +36,8 @@ mod writer;
 
 pub use backend::{Backend, BackendError};
 pub use command::{
-    Basis, Command, DiscoveryChange, IdempotencyToken, NetworkChange, Outcome, Rejected, Resource, ScalingChange,
-    ServiceChange, VaultChange,
+    Basis, Command, DiscoveryChange, IamChange, IdempotencyToken, NetworkChange, Outcome, Rejected, Resource,
+    ScalingChange, ServiceChange, VaultChange,
 };
 pub use feed::{Closed, Subscription, Topic};
 pub use maintain::{MaintainError, Report, backup, check, is_in_use, restore};

@@ -119,7 +119,9 @@ impl Loading {
             | Record::VaultPart(_)
             | Record::LaunchTemplate(_)
             | Record::AutoScalingGroup(_)
-            | Record::CapacityProvider(_) => self.others.push(record),
+            | Record::CapacityProvider(_)
+            | Record::Iam(_)
+            | Record::IamPart(_) => self.others.push(record),
         }
     }
 
@@ -160,6 +162,8 @@ impl Loading {
                 Record::LaunchTemplate(template) => snapshot.put_launch_template(template),
                 Record::AutoScalingGroup(group) => snapshot.put_scaling_group(group),
                 Record::CapacityProvider(provider) => snapshot.put_capacity_provider(provider),
+                Record::Iam(r) => snapshot.put_directory(&r.account, r.version),
+                Record::IamPart(part) => snapshot.put_directory_part(part),
             }
         }
         snapshot.put_loaded_tasks(self.tasks)?;

@@ -5,9 +5,9 @@
 
 use crate::snapshot::TokenRecord;
 use model::{
-    AccountSetting, Activation, AutoScalingGroup, AutoScalingProvider, Cluster, ContainerInstance, Family,
+    AccountId, AccountSetting, Activation, AutoScalingGroup, AutoScalingProvider, Cluster, ContainerInstance, Family,
     LaunchTemplate, Machine, Scope, Service, ServiceArn, ServiceDeployment, ServiceEventRecord, ServiceRevision,
-    SettingName, Task, TaskDefinition, Timestamp, discovery,
+    SettingName, Task, TaskDefinition, Timestamp, discovery, iam,
     network::{self, Key},
     vault,
 };
@@ -52,11 +52,17 @@ pub enum Kind {
     LaunchTemplate,
     AutoScalingGroup,
     CapacityProvider,
+    Iam,
+    User,
+    AccessKey,
+    Role,
+    Policy,
+    InstanceProfile,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 40] = [
         Self::Cluster,
         Self::Family,
         Self::TaskDefinition,
@@ -91,6 +97,12 @@ impl Kind {
         Self::LaunchTemplate,
         Self::AutoScalingGroup,
         Self::CapacityProvider,
+        Self::Iam,
+        Self::User,
+        Self::AccessKey,
+        Self::Role,
+        Self::Policy,
+        Self::InstanceProfile,
     ];
 
     /// Its name in the store.
@@ -130,6 +142,12 @@ impl Kind {
             Self::LaunchTemplate => "launch_template",
             Self::AutoScalingGroup => "auto_scaling_group",
             Self::CapacityProvider => "capacity_provider",
+            Self::Iam => "iam",
+            Self::User => "user",
+            Self::AccessKey => "access_key",
+            Self::Role => "role",
+            Self::Policy => "policy",
+            Self::InstanceProfile => "instance_profile",
         }
     }
 
@@ -171,6 +189,17 @@ impl Kind {
         }
     }
 
+    /// The table of a part of IAM.
+    pub(crate) fn of_iam(key: &iam::Key) -> Self {
+        match key {
+            iam::Key::User(_) => Self::User,
+            iam::Key::AccessKey(_) => Self::AccessKey,
+            iam::Key::Role(_) => Self::Role,
+            iam::Key::Policy(_) => Self::Policy,
+            iam::Key::InstanceProfile(_) => Self::InstanceProfile,
+        }
+    }
+
     /// The version in which it is written today.
     fn version(self) -> u32 {
         1
@@ -208,6 +237,8 @@ pub(crate) enum Record {
     LaunchTemplate(Arc<LaunchTemplate>),
     AutoScalingGroup(Arc<AutoScalingGroup>),
     CapacityProvider(Arc<AutoScalingProvider>),
+    Iam(IamRecord),
+    IamPart(iam::Record),
 }
 
 /// The last number a family gave: kept by itself, so that deleting revisions can not bring a number back.
@@ -238,6 +269,13 @@ pub(crate) struct DiscoveryRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct VaultRecord {
     pub(crate) scope: Scope,
+    pub(crate) version: u64,
+}
+
+/// How often an account's users, roles and policies have changed: what a decision about them names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct IamRecord {
+    pub(crate) account: AccountId,
     pub(crate) version: u64,
 }
 
@@ -281,6 +319,11 @@ pub(crate) fn scoped(scope: &Scope, rest: &str) -> String {
     format!("{}/{}/{rest}", scope.account, scope.region)
 }
 
+/// The key of something that an account has once for all regions.
+pub(crate) fn of_account(account: &AccountId, rest: &str) -> String {
+    format!("{account}/{rest}")
+}
+
 pub(crate) fn setting_key(scope: &Scope, name: SettingName, principal: Option<&str>) -> String {
     match principal {
         None => scoped(scope, name.as_str()),
@@ -321,6 +364,8 @@ impl Record {
             Self::LaunchTemplate(_) => Kind::LaunchTemplate,
             Self::AutoScalingGroup(_) => Kind::AutoScalingGroup,
             Self::CapacityProvider(_) => Kind::CapacityProvider,
+            Self::Iam(_) => Kind::Iam,
+            Self::IamPart(r) => Kind::of_iam(&r.key()),
         }
     }
 
@@ -349,6 +394,8 @@ impl Record {
             Self::LaunchTemplate(r) => scoped(&r.scope, &r.id),
             Self::AutoScalingGroup(r) => scoped(&r.scope, &r.name),
             Self::CapacityProvider(r) => scoped(&r.scope, &r.name),
+            Self::Iam(r) => of_account(&r.account, "iam"),
+            Self::IamPart(r) => of_account(r.account(), &r.key().to_string()),
         }
     }
 
@@ -378,6 +425,8 @@ impl Record {
             Self::LaunchTemplate(r) => envelope(version, &**r),
             Self::AutoScalingGroup(r) => envelope(version, &**r),
             Self::CapacityProvider(r) => envelope(version, &**r),
+            Self::Iam(r) => envelope(version, r),
+            Self::IamPart(r) => encode_iam(version, r),
         }
     }
 
@@ -434,6 +483,12 @@ impl Record {
             Kind::LaunchTemplate => Self::LaunchTemplate(of(data)?),
             Kind::AutoScalingGroup => Self::AutoScalingGroup(of(data)?),
             Kind::CapacityProvider => Self::CapacityProvider(of(data)?),
+            Kind::Iam => Self::Iam(of(data)?),
+            Kind::User => Self::IamPart(iam::Record::User(of(data)?)),
+            Kind::AccessKey => Self::IamPart(iam::Record::AccessKey(of(data)?)),
+            Kind::Role => Self::IamPart(iam::Record::Role(of(data)?)),
+            Kind::Policy => Self::IamPart(iam::Record::Policy(of(data)?)),
+            Kind::InstanceProfile => Self::IamPart(iam::Record::InstanceProfile(of(data)?)),
         })
     }
 }
@@ -465,6 +520,16 @@ fn encode_vault(version: u32, part: &vault::Record) -> String {
         vault::Record::Secret(r) => envelope(version, &**r),
         vault::Record::Parameter(r) => envelope(version, &**r),
         vault::Record::Value(r) => envelope(version, &**r),
+    }
+}
+
+fn encode_iam(version: u32, part: &iam::Record) -> String {
+    match part {
+        iam::Record::User(r) => envelope(version, &**r),
+        iam::Record::AccessKey(r) => envelope(version, &**r),
+        iam::Record::Role(r) => envelope(version, &**r),
+        iam::Record::Policy(r) => envelope(version, &**r),
+        iam::Record::InstanceProfile(r) => envelope(version, &**r),
     }
 }
 

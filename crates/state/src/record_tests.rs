@@ -25,6 +25,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 mod capacity;
 #[path = "record_discovery_tests.rs"]
 mod discovery;
+#[path = "record_iam_tests.rs"]
+mod iam;
 #[path = "record_network_tests.rs"]
 mod network;
 #[path = "record_scaling_tests.rs"]
@@ -493,6 +495,7 @@ fn examples() -> Vec<Record> {
     all.extend(discovery::examples());
     all.extend(vault::examples());
     all.extend(scaling::examples());
+    all.extend(iam::examples());
     all
 }
 

@@ -244,6 +244,7 @@ impl From<Rejected> for ApiError {
             | Rejected::NetworkChanged(_)
             | Rejected::DiscoveryChanged(_)
             | Rejected::VaultChanged(_)
+            | Rejected::IamChanged(_)
             | Rejected::AddressTaken(_)
             | Rejected::MachinesDiffer
             | Rejected::ActivationExists(_) => Self::server(text),

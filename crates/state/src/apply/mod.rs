@@ -7,6 +7,7 @@ mod activations;
 mod clusters;
 mod definitions;
 mod discovery;
+mod iam;
 mod instances;
 mod machines;
 mod network;
@@ -93,6 +94,7 @@ impl Draft<'_> {
             Command::ChangeNetwork(change) => self.change_network(*change),
             Command::ChangeDiscovery(change) => self.change_discovery(*change),
             Command::ChangeVault(change) => self.change_vault(*change),
+            Command::ChangeIam(change) => self.change_iam(*change),
 
             Command::CreateActivation(activation) => self.create_activation(activation),
             Command::RegisterWithActivation { scope, id, key_sha256, cluster, container_instance, at } => {

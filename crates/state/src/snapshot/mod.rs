@@ -6,6 +6,7 @@
 
 mod derive;
 mod discovery;
+mod iam;
 mod network;
 mod rows;
 mod scaling;
@@ -22,9 +23,9 @@ pub(crate) use tasks::{Id, TaskTable};
 
 use imbl::OrdMap;
 use model::{
-    AccountSetting, Activation, ClusterArn, ClusterName, ContainerInstanceArn, ContainerInstanceId, Family, Machine,
-    Pool, SchedulingStrategy, Scope, ServiceArn, ServiceConnect, ServiceName, SettingName, Task, TaskArn,
-    TaskDefinition, TaskDefinitionArn, TaskDefinitionStatus, Timestamp,
+    AccountId, AccountSetting, Activation, ClusterArn, ClusterName, ContainerInstanceArn, ContainerInstanceId, Family,
+    Machine, Pool, SchedulingStrategy, Scope, ServiceArn, ServiceConnect, ServiceName, SettingName, Task, TaskArn,
+    TaskDefinition, TaskDefinitionArn, TaskDefinitionStatus, Timestamp, iam::Directory,
 };
 use std::{
     net::Ipv4Addr,
@@ -37,6 +38,8 @@ use std::{
 pub struct Snapshot {
     pub(crate) revision: u64,
     pub(crate) scopes: OrdMap<Scope, Arc<ScopeRow>>,
+    /// Of version 0 and empty while nobody has made anything of it.
+    pub(crate) directories: OrdMap<AccountId, Arc<Directory>>,
     /// Derived: the addresses of all machines that are not terminated; they share one host.
     pub(crate) addresses: OrdMap<Ipv4Addr, Arc<Machine>>,
     /// Derived: whose the public addresses are that are allocated; all scopes share one pool.

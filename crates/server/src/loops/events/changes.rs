@@ -182,7 +182,13 @@ fn of_record(snapshot: &Snapshot, record: &ChangedRecord) -> Vec<Change> {
         | Kind::Vault
         | Kind::Secret
         | Kind::Parameter
-        | Kind::SealedValue => Vec::new(),
+        | Kind::SealedValue
+        | Kind::Iam
+        | Kind::User
+        | Kind::AccessKey
+        | Kind::Role
+        | Kind::Policy
+        | Kind::InstanceProfile => Vec::new(),
     }
 }
 
