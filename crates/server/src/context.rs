@@ -3,6 +3,7 @@
 use crate::{
     config::Config,
     credentials::Credentials,
+    identity::Identity,
     terminals::Terminals,
     usage::{Measures, Metered},
     vault::Vault,
@@ -11,7 +12,7 @@ use effects::Effects;
 use model::{AccountId, Scope};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use sha2::{Digest, Sha256};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 /// The server's parts, cheap to clone.
@@ -46,12 +47,25 @@ pub struct Context {
 pub struct Caller {
     /// The account of the credentials and the region of the signature: where names are looked up.
     pub scope: Scope,
-    /// The principal's ARN, such as `arn:aws:iam::000000000000:root`.
+    /// Who it is.
+    pub identity: Identity,
+    /// His ARN, such as `arn:aws:iam::000000000000:root`.
     pub principal: String,
     /// The access key that signed.
     pub access_key: String,
     /// By which name and port it reached us, as its signed `Host` header says.
     pub host: String,
+    /// From where it came; `None` for calls that came over no connection.
+    pub peer: Option<Peer>,
+}
+
+/// The other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address.
+    pub address: IpAddr,
+    /// Whether nobody between can read what it says.
+    pub secure: bool,
 }
 
 impl Context {
@@ -69,6 +83,13 @@ impl Context {
 }
 
 impl Caller {
+    /// The root of an account, with that key.
+    pub fn root(scope: Scope, access_key: &str) -> Self {
+        let principal = Identity::Root.arn(&scope.account);
+        let (access_key, host) = (access_key.to_owned(), String::new());
+        Self { scope, identity: Identity::Root, principal, access_key, host, peer: None }
+    }
+
     /// The caller's account.
     pub fn account(&self) -> &AccountId {
         &self.scope.account

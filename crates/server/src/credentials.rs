@@ -1,15 +1,22 @@
-//! Access keys and whose they are. For now there is one: the root credentials of the server's account, made at first start.
+//! Access keys and whose they are: the root credentials of the server's account, made at first start and kept in a file, and
+//! the keys of IAM's users, which are part of the state and whose secrets are sealed there.
 
+use crate::access::Documents;
 use crate::config::{Config, KeyPair};
+use crate::identity::Identity;
+use crate::vault::{Unopened, Vault};
 use effects::Effects;
-use model::AccountId;
+use model::iam::{AccessKey, KeyStatus};
+use model::vault::Plain;
+use model::{AccountId, Timestamp};
 use serde::{Deserialize, Serialize};
+use state::Snapshot;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use wire::sigv4::{Scope as SigningScope, SigningKey};
 
 /// Where the root credentials are kept, below the data directory; `longshore env` reads it.
@@ -57,20 +64,40 @@ pub enum CredentialsError {
 pub struct Holder {
     /// The account it belongs to.
     pub account: AccountId,
-    /// The principal it speaks for.
-    pub principal: String,
-    /// What it signs with.
-    pub secret: String,
+    /// Whom it speaks for.
+    pub identity: Identity,
+    secret: Secret,
+}
+
+/// What a key signs with, opened only where nothing derived from it is kept.
+#[derive(Clone)]
+enum Secret {
+    Root(Plain),
+    User(Arc<AccessKey>),
+}
+
+/// When and for what an access key was last used.
+#[derive(Clone)]
+pub(crate) struct LastUse {
+    pub(crate) at: Timestamp,
+    pub(crate) region: String,
+    pub(crate) service: String,
 }
 
 /// Derived signing keys that are kept. Each is one key's day, region and service; more than this many at once are a scan,
 /// not a client, and cost it only the four hashes that deriving takes.
 const SIGNING_KEYS: usize = 1_024;
+/// Access keys of which is known when they were last used: as many as an account may have.
+const LAST_USES: usize = 10_000;
 
 /// The keys that are known.
 pub struct Credentials {
     root: KeyPair,
     holder: Holder,
+    /// In memory only: a write for each request would be dear, and who asks wants to know whether a key still is in use.
+    last_uses: Mutex<HashMap<String, LastUse>>,
+    /// What those may do who have keys.
+    pub(crate) documents: Documents,
     signing_keys: Mutex<HashMap<SigningScope, SigningKey>>,
 }
 
@@ -89,21 +116,59 @@ impl Credentials {
         };
         let holder = Holder {
             account: config.account.clone(),
-            principal: format!("arn:aws:iam::{}:root", config.account),
-            secret: root.secret_access_key.clone(),
+            identity: Identity::Root,
+            secret: Secret::Root(root.secret_access_key.clone().into()),
         };
-        Ok(Self { root, holder, signing_keys: Mutex::default() })
+        Ok(Self {
+            root,
+            holder,
+            last_uses: Mutex::default(),
+            documents: Documents::default(),
+            signing_keys: Mutex::default(),
+        })
     }
 
-    /// Whose key it is.
-    pub fn find(&self, access_key: &str) -> Option<&Holder> {
-        (self.root.access_key_id == access_key).then_some(&self.holder)
+    /// Whose key it is. AWS: one that may not be used is told apart from one that does not exist by nobody but its owner.
+    pub fn find(&self, snapshot: &Snapshot, access_key: &str) -> Option<Holder> {
+        if self.root.access_key_id == access_key {
+            return Some(self.holder.clone());
+        }
+        let key = snapshot.access_key(access_key).filter(|key| key.status == KeyStatus::Active)?;
+        let user = snapshot.directory(&key.account)?.user(&key.user)?;
+        let identity = Identity::User(user.clone());
+        Some(Holder { account: key.account.clone(), identity, secret: Secret::User(key.clone()) })
     }
 
-    /// The key that a holder signs with in a scope.
-    pub(crate) fn signing_key(&self, holder: &Holder, scope: &SigningScope) -> SigningKey {
-        let kept = self.signing_keys().get(scope).cloned();
-        kept.unwrap_or_else(|| SigningKey::derive(&holder.secret, scope))
+    /// The key that a holder signs with in a scope. An access key's id is never given twice, so what was derived for it holds as
+    /// long as it is found.
+    pub(crate) fn signing_key(
+        &self,
+        vault: &Vault,
+        holder: &Holder,
+        scope: &SigningScope,
+    ) -> Result<SigningKey, Unopened> {
+        if let Some(kept) = self.signing_keys().get(scope) {
+            return Ok(kept.clone());
+        }
+        Ok(match &holder.secret {
+            Secret::Root(secret) => SigningKey::derive(secret.reveal(), scope),
+            Secret::User(key) => SigningKey::derive(vault.reveal_key(key)?.reveal(), scope),
+        })
+    }
+
+    /// Notes that a user's key has proved a signature.
+    pub(crate) fn used(&self, scope: &SigningScope, at: Timestamp) {
+        let mut uses = self.last_uses.lock().expect(CALM);
+        if uses.len() >= LAST_USES && !uses.contains_key(&scope.access_key) {
+            uses.clear();
+        }
+        let last = LastUse { at, region: scope.region.clone(), service: scope.service.clone() };
+        uses.insert(scope.access_key.clone(), last);
+    }
+
+    /// When an access key was last used, since this server started.
+    pub(crate) fn last_use(&self, access_key: &str) -> Option<LastUse> {
+        self.last_uses.lock().expect(CALM).get(access_key).cloned()
     }
 
     /// Keeps a key that has proved a signature, so that only true callers fill the cache.
@@ -119,7 +184,7 @@ impl Credentials {
     }
 
     fn signing_keys(&self) -> MutexGuard<'_, HashMap<SigningScope, SigningKey>> {
-        self.signing_keys.lock().expect("nothing panics while it holds the lock")
+        self.signing_keys.lock().expect(CALM)
     }
 
     /// The root key, for tests and for the `dev` command's own calls.
@@ -127,6 +192,8 @@ impl Credentials {
         &self.root
     }
 }
+
+const CALM: &str = "nothing panics while it holds the lock";
 
 /// The kept root credentials; `None` if the server never started on this directory.
 ///
@@ -146,18 +213,30 @@ pub fn read_root(data_dir: &Path) -> Result<Option<RootFile>, CredentialsError> 
     }
 }
 
+// Both alphabets have a power of two letters, so that taking a byte's low bits is fair.
+const CAPITALS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+fn draw(bytes: &[u8], letters: &[u8]) -> String {
+    bytes.iter().map(|b| char::from(letters[usize::from(*b) % letters.len()])).collect()
+}
+
+/// The prefix and so many capitals and digits: the id of an access key, or of something in IAM.
+pub(crate) fn make_id<const LENGTH: usize>(prefix: &str, effects: &Effects) -> String {
+    format!("{prefix}{}", draw(&effects.bytes::<LENGTH>(), CAPITALS))
+}
+
+/// What an access key signs with: 40 characters.
+pub(crate) fn make_secret(effects: &Effects) -> Plain {
+    draw(&effects.bytes::<40>(), BASE64).into()
+}
+
 fn make_root(config: &Config, effects: &Effects) -> Result<RootFile, CredentialsError> {
-    const CAPITALS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    const BASE64: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    // Both alphabets have a power of two letters, so that taking a byte's low bits is fair.
-    let draw = |bytes: &[u8], letters: &[u8]| -> String {
-        bytes.iter().map(|b| char::from(letters[usize::from(*b) % letters.len()])).collect()
-    };
     let file = RootFile {
         version: VERSION,
         account_id: config.account.clone(),
-        access_key_id: format!("AKIA{}", draw(&effects.bytes::<16>(), CAPITALS)),
-        secret_access_key: draw(&effects.bytes::<40>(), BASE64),
+        access_key_id: make_id::<16>("AKIA", effects),
+        secret_access_key: make_secret(effects).reveal().to_owned(),
     };
     let path = config.data_dir.join(ROOT_FILE);
     write_private(&path, &serde_json::to_vec_pretty(&file).expect("strings and numbers become JSON"))
@@ -200,9 +279,10 @@ mod tests {
         assert_eq!((first.root().access_key_id.len(), first.root().secret_access_key.len()), (20, 40));
         let mode = fs::metadata(dir.path().join(ROOT_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let holder = first.find(&first.root().access_key_id).unwrap();
-        assert_eq!(holder.principal, "arn:aws:iam::000000000000:root");
-        assert!(first.find("AKIAUNKNOWN").is_none());
+        let nobody = Snapshot::default();
+        let holder = first.find(&nobody, &first.root().access_key_id).unwrap();
+        assert!(holder.identity.is_root());
+        assert!(first.find(&nobody, "AKIAUNKNOWN").is_none());
     }
 
     #[tokio::test]
@@ -211,7 +291,7 @@ mod tests {
         config.root_credentials =
             Some(KeyPair { access_key_id: "test".to_owned(), secret_access_key: "test".to_owned() });
         let credentials = Credentials::open(&config, &Effects::real()).unwrap();
-        assert_eq!(credentials.find("test").unwrap().secret, "test");
+        assert!(credentials.find(&Snapshot::default(), "test").is_some());
         assert!(!dir.path().join(ROOT_FILE).exists());
     }
 

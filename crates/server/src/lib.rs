@@ -6,6 +6,7 @@
 //! A request handler never calls a node, and nothing here starts a process or touches the network but through the
 //! [`machines::MachineHost`] that the binary hands in.
 
+mod access;
 pub mod api;
 pub mod auth;
 pub mod config;
@@ -13,6 +14,7 @@ pub mod credentials;
 pub mod discovery;
 pub mod event_log;
 pub mod http;
+pub mod identity;
 pub mod machines;
 mod outgoing;
 mod provision;
@@ -32,7 +34,8 @@ mod usage;
 pub use api::{ApiError, CoverageRow, coverage};
 pub use ca::CaError;
 pub use config::{Config, KeyPair, Limits, TlsFiles, WebhookConfig};
-pub use context::{Caller, Context};
+pub use context::{Caller, Context, Peer};
+pub use identity::Identity;
 pub use loops::webhook::{SIGNATURE_HEADER, WebhookError};
 pub use provision::Bucket;
 pub use serve::{Server, ServerError, serve};

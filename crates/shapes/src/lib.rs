@@ -10,6 +10,7 @@ pub mod autoscaling;
 pub mod ce;
 pub mod ec2;
 pub mod ecs;
+pub mod iam;
 pub mod logs;
 pub mod secretsmanager;
 pub mod servicediscovery;
@@ -17,11 +18,12 @@ pub mod ssm;
 pub mod sts;
 
 /// Every service we have shapes for.
-pub static SERVICES: [&wire::schema::Service; 9] = [
+pub static SERVICES: [&wire::schema::Service; 10] = [
     &autoscaling::SERVICE,
     &ce::SERVICE,
     &ec2::SERVICE,
     &ecs::SERVICE,
+    &iam::SERVICE,
     &logs::SERVICE,
     &secretsmanager::SERVICE,
     &servicediscovery::SERVICE,

@@ -165,3 +165,21 @@ fn terraform_makes_a_capacity_provider_of_a_group_and_takes_it_down() {
         assert_eq!(templates["LaunchTemplates"], serde_json::json!([]), "{templates}");
     });
 }
+
+#[test]
+fn terraform_makes_roles_policies_and_users_and_takes_them_down() {
+    let seen = [
+        ("role", serde_json::json!("arn:aws:iam::000000000000:role/web/execution")),
+        ("policy", serde_json::json!("arn:aws:iam::000000000000:policy/deploy")),
+        ("profile", serde_json::json!("arn:aws:iam::000000000000:instance-profile/machine")),
+        ("key", serde_json::json!(20)),
+    ];
+    lives("iam", &seen, |cluster| {
+        for (list, name) in
+            [("list-roles", "Roles"), ("list-users", "Users"), ("list-instance-profiles", "InstanceProfiles")]
+        {
+            let left = shown(cluster, &["iam", list]);
+            assert_eq!(left[name], serde_json::json!([]), "{left}");
+        }
+    });
+}

@@ -24,12 +24,8 @@ impl World {
         input: Value,
     ) -> Option<Value> {
         let ctx = self.server()?.clone();
-        let caller = Caller {
-            scope: Scope { account: ctx.config.account.clone(), region: ctx.config.region.clone() },
-            principal: "arn:aws:iam::000000000000:root".into(),
-            access_key: "AKIASIMULATED0000000".into(),
-            host: String::new(),
-        };
+        let scope = Scope { account: ctx.config.account.clone(), region: ctx.config.region.clone() };
+        let caller = Caller::root(scope, "AKIASIMULATED0000000");
         let known = service.operation(operation).expect("the service has it");
         let answer = server::api::dispatch(&ctx, &caller, service, known, input);
         match Box::pin(answer).await {

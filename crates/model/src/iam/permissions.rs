@@ -31,7 +31,7 @@ pub enum Holder<'a> {
     Role(&'a str),
 }
 
-impl Holder<'_> {
+impl<'a> Holder<'a> {
     fn kind(self) -> &'static str {
         match self {
             Self::User(_) => "user",
@@ -39,7 +39,8 @@ impl Holder<'_> {
         }
     }
 
-    fn name(&self) -> &str {
+    /// The name.
+    pub fn name(self) -> &'a str {
         let (Self::User(name) | Self::Role(name)) = self;
         name
     }

@@ -78,10 +78,31 @@ impl<T> Listed<T> {
 pub struct Request<'a> {
     /// `service:Operation`.
     pub action: &'a str,
-    /// The resource's ARN, or `*` where the action is about none.
-    pub resource: &'a str,
+    /// What it is about.
+    pub resource: Resource<'a>,
     /// What is known of the request.
     pub keys: &'a Keys,
+}
+
+/// What an action is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource<'a> {
+    /// Something with an ARN.
+    Arn(&'a str),
+    /// Nothing: policies that allow it say `*`.
+    None,
+    /// Something of a service that is not known here more exactly. Only `*` allows it, and whatever denies something of that
+    /// service denies it.
+    Some {
+        /// The service, as ARNs name it.
+        service: &'a str,
+    },
+}
+
+impl<'a> From<&'a str> for Resource<'a> {
+    fn from(text: &'a str) -> Self {
+        if text == "*" { Self::None } else { Self::Arn(text) }
+    }
 }
 
 /// Why a request is denied.
@@ -114,8 +135,15 @@ pub fn decide<'a>(documents: impl IntoIterator<Item = &'a Document>, request: &R
 impl Statement {
     fn concerns(&self, request: &Request<'_>) -> bool {
         let Some(resources) = &self.resources else { return false };
-        self.is_about(request.action, request.keys)
-            && resources.holds(|pattern| pattern.matches(request.resource, request.keys))
+        let matches = |text: &str| resources.holds(|pattern| pattern.matches(text, request.keys));
+        let holds = match (request.resource, self.effect) {
+            (Resource::Arn(arn), _) => matches(arn),
+            (Resource::None, _) | (Resource::Some { .. }, Effect::Allow) => matches("*"),
+            (Resource::Some { service }, Effect::Deny) => {
+                resources.except || resources.items.iter().any(|pattern| pattern.may_be_of(service, request.keys))
+            }
+        };
+        holds && self.is_about(request.action, request.keys)
     }
 
     fn is_about(&self, action: &str, keys: &Keys) -> bool {

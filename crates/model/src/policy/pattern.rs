@@ -86,6 +86,17 @@ impl Pattern {
         pattern.len() == text.len() && pattern.iter().zip(&text).all(|(pattern, text)| matches(pattern, text))
     }
 
+    /// Whether an ARN of a service may be of it.
+    pub(super) fn may_be_of(&self, service: &str, keys: &Keys) -> bool {
+        let Some(places) = self.places(keys) else { return false };
+        let parts = parts(&places, Place::Char(':'));
+        // A wildcard may stand for more than its part.
+        if parts.iter().take(2).any(|part| part.contains(&Place::Any)) {
+            return true;
+        }
+        parts.get(2).is_some_and(|third| matches(third, &service.chars().collect::<Vec<_>>()))
+    }
+
     /// Whether a text is it, without regard to case.
     pub(super) fn equals_ignoring_case(&self, text: &str, keys: &Keys) -> bool {
         let Some(places) = self.places(keys) else { return false };

@@ -16,7 +16,7 @@ fn identity(statements: &str) -> Document {
 }
 
 fn asks(document: &Document, action: &str, resource: &str, keys: &Keys) -> Result<(), Denial> {
-    decide([document], &Request { action, resource, keys })
+    decide([document], &Request { action, resource: resource.into(), keys })
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn an_explicit_deny_wins_and_what_nothing_allows_is_denied() {
     let deny = identity(r#"{"Effect":"Deny","Action":"ecs:DeleteCluster","Resource":"*"}"#);
     let keys = Keys::new();
     let check = |documents: &[&Document], action: &str, expected: Result<(), Denial>| {
-        let request = Request { action, resource: "*", keys: &keys };
+        let request = Request { action, resource: Resource::None, keys: &keys };
         assert_eq!(decide(documents.iter().copied(), &request), expected, "{action}");
         assert_eq!(decide(documents.iter().rev().copied(), &request), expected, "{action}, in the other order");
     };
@@ -40,6 +40,23 @@ fn an_explicit_deny_wins_and_what_nothing_allows_is_denied() {
     let but = identity(r#"{"Effect":"Allow","NotAction":["iam:*","sts:*"],"Resource":"*"}"#);
     check(&[&but], "iam:CreateUser", Err(Denial::NotAllowed));
     check(&[&but], "ecs:RunTask", Ok(()));
+}
+
+#[test]
+fn what_is_not_known_exactly_is_denied_with_all_of_its_kind() {
+    let keys = Keys::new();
+    let some = Request { action: "ec2:StopInstances", resource: Resource::Some { service: "ec2" }, keys: &keys };
+    for (resource, allowed, denied) in [
+        (r#""Resource":"*""#, true, true),
+        (r#""Resource":"arn:aws:ec2:*:*:instance/i-1""#, false, true),
+        (r#""Resource":"arn:aws:*""#, false, true),
+        (r#""Resource":"arn:aws:ecs:*:*:cluster/x""#, false, false),
+        (r#""NotResource":"arn:aws:ec2:*:*:instance/i-1""#, true, true),
+    ] {
+        let of = |effect: &str| identity(&format!(r#"{{"Effect":"{effect}","Action":"*",{resource}}}"#));
+        assert_eq!(decide([&of("Allow")], &some).is_ok(), allowed, "{resource}");
+        assert_eq!(decide([&of("Deny")], &some) == Err(Denial::Explicit), denied, "{resource}");
+    }
 }
 
 #[test]
@@ -294,7 +311,7 @@ proptest! {
         let allow = |action: &String| identity(&format!(r#"{{"Effect":"Allow","Action":"{action}","Resource":"*"}}"#));
         let mut documents: Vec<Document> = allows.iter().map(allow).collect();
         let keys = Keys::new();
-        let request = Request { action: "ecs:A", resource: "*", keys: &keys };
+        let request = Request { action: "ecs:A", resource: Resource::None, keys: &keys };
         let before = decide(&documents, &request);
         documents.push(allow(&"ecs:A".to_owned()));
         prop_assert_eq!(decide(&documents, &request), Ok(()));

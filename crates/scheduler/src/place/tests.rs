@@ -21,7 +21,7 @@ fn tasks_on(placed: &[usize], index: usize) -> usize {
 /// The one instance refuses the one task, and says why.
 fn refused(row: &Row, wanted: &Wanted, reason: Reason, text: &str) {
     let plan = place(std::slice::from_ref(row), wanted, 1);
-    assert_eq!(plan.placed, [], "{text}");
+    assert!(plan.placed.is_empty(), "{text}");
     assert_eq!(plan.unplaced, wanted.count);
     assert_eq!(plan.held, [Held { instance: Some(0), reason }]);
     assert_eq!(reason.text(), text);

@@ -10,6 +10,7 @@ pub mod ec2;
 pub mod ecs;
 pub mod error;
 pub mod honoured;
+pub mod iam;
 pub mod logs;
 pub mod paging;
 pub mod secretsmanager;
@@ -21,6 +22,7 @@ pub(crate) mod vaults;
 pub use error::ApiError;
 pub use honoured::{CoverageRow, coverage};
 
+use crate::access;
 use crate::context::{Caller, Context};
 use serde_json::Value;
 use wire::Structure;
@@ -55,6 +57,7 @@ pub(crate) fn rooms() -> &'static [(&'static str, &'static [honoured::Row])] {
         ("ecs", ecs::task_definitions::HONOURED),
         ("ecs", ecs::tasks::HONOURED),
         ("ecs", ecs::execute::HONOURED),
+        ("iam", iam::HONOURED),
         ("logs", logs::HONOURED),
         ("secretsmanager", secretsmanager::HONOURED),
         ("servicediscovery", servicediscovery::HONOURED),
@@ -75,12 +78,14 @@ pub async fn dispatch(
     operation: &'static Operation,
     input: Value,
 ) -> Result<Value, ApiError> {
+    access::authorize(ctx, caller, service, operation, &input)?;
     honoured::check(service, operation, &input)?;
     match service.name {
         "autoscaling" => autoscaling::dispatch(ctx, caller, operation.name, input).await,
         "ce" => ce::dispatch(ctx, caller, operation.name, input).await,
         "ec2" => ec2::dispatch(ctx, caller, operation.name, input).await,
         "ecs" => ecs::dispatch(ctx, caller, operation.name, input).await,
+        "iam" => iam::dispatch(ctx, caller, operation.name, input).await,
         "logs" => logs::dispatch(ctx, caller, operation.name, input).await,
         "secretsmanager" => secretsmanager::dispatch(ctx, caller, operation.name, input).await,
         "servicediscovery" => servicediscovery::dispatch(ctx, caller, operation.name, input).await,

@@ -19,7 +19,6 @@ fn get_caller_identity(caller: &Caller) -> GetCallerIdentityResponse {
     GetCallerIdentityResponse {
         account: Some(caller.account().to_string()),
         arn: Some(caller.principal.clone()),
-        // AWS: a root user's id is its account's number.
-        user_id: Some(caller.account().to_string()),
+        user_id: Some(caller.identity.id(caller.account())),
     }
 }

@@ -3,7 +3,7 @@
 //! The access key says whose account it is, the signature's scope says which region: together they are the space in which
 //! names are looked up, so that one server answers for several regions.
 
-use crate::context::{Caller, Context};
+use crate::context::{Caller, Context, Peer};
 use http::request::Parts;
 use model::{Region, Scope};
 use wire::schema::Service;
@@ -23,23 +23,31 @@ pub fn authenticate(ctx: &Context, parts: &Parts, body: &[u8], service: &'static
 
 fn prove(ctx: &Context, parts: &Parts, body: &[u8], service: &Service) -> Result<Caller, Refusal> {
     let presented = Presented::parse(parts)?;
-    let holder = ctx.credentials.find(&presented.scope.access_key).ok_or(Refusal::UnknownKey)?;
+    let holder = ctx.credentials.find(&ctx.store.snapshot(), &presented.scope.access_key).ok_or(Refusal::UnknownKey)?;
     // No key here is temporary yet, so no session token can be one of ours.
     if presented.session_token.is_some() {
         return Err(Refusal::UnknownKey);
     }
-    let key = ctx.credentials.signing_key(holder, &presented.scope);
+    let key = ctx.credentials.signing_key(&ctx.vault, &holder, &presented.scope).map_err(|error| {
+        tracing::error!(%error, "the secret of an access key cannot be opened");
+        Refusal::UnknownKey
+    })?;
     let now = Timestamp::from_millis(ctx.effects.now().0);
     presented.verify(parts, body, &key, service.signing_name, now)?;
     ctx.credentials.remember(&presented.scope, key);
+    if !holder.identity.is_root() {
+        ctx.credentials.used(&presented.scope, ctx.effects.now());
+    }
     let region = Region::parse(presented.scope.region.as_str()).map_err(|_| {
         Refusal::NotCurrent(format!("Credential should be scoped to a valid region, not '{}'.", presented.scope.region))
     })?;
     let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
     Ok(Caller {
-        scope: Scope { account: holder.account.clone(), region },
-        principal: holder.principal.clone(),
+        principal: holder.identity.arn(&holder.account),
+        scope: Scope { account: holder.account, region },
+        identity: holder.identity,
         access_key: presented.scope.access_key,
         host,
+        peer: parts.extensions.get::<Peer>().copied(),
     })
 }

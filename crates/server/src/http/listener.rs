@@ -2,8 +2,10 @@
 
 use super::{body, handle};
 use crate::config::TlsFiles;
-use crate::context::Context;
+use crate::context::{Context, Peer};
 use crate::lobby::{Guest, Lobby};
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls_pki_types::pem::{self, PemObject};
@@ -97,13 +99,15 @@ impl Listener {
                 () = stop.cancelled() => return,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, from)) => {
                     // While there is no place for it, those behind it wait in the kernel and not in our memory.
                     let guest = tokio::select! {
                         guest = door.lobby.enter() => guest,
                         () = stop.cancelled() => return,
                     };
-                    let work = connection(ctx.clone(), door.room.clone(), stream, self.tls.clone(), guest);
+                    let peer = Peer { address: from.ip().to_canonical(), secure: self.tls.is_some() };
+                    let served = Served { ctx: ctx.clone(), room: door.room.clone(), peer };
+                    let work = connection(served, stream, self.tls.clone(), guest);
                     ctx.effects.spawn("http connection", work);
                 }
                 Err(error) => {
@@ -115,30 +119,39 @@ impl Listener {
     }
 }
 
-async fn connection(ctx: Context, room: body::Room, stream: TcpStream, tls: Option<TlsAcceptor>, guest: Arc<Guest>) {
+/// What every request of a connection is answered with.
+struct Served {
+    ctx: Context,
+    room: body::Room,
+    peer: Peer,
+}
+
+async fn connection(served: Served, stream: TcpStream, tls: Option<TlsAcceptor>, guest: Arc<Guest>) {
     // Answers are small and clients wait for each: do not hold them back for more.
     let _ = stream.set_nodelay(true);
-    let Some(tls) = tls else { return exchange(ctx, room, stream, guest).await };
+    let Some(tls) = tls else { return exchange(served, stream, guest).await };
     let shaken = tokio::select! {
         shaken = tls.accept(stream) => shaken,
-        () = guest.has_to_go(ctx.config.limits.header_timeout) => {
+        () = guest.has_to_go(served.ctx.config.limits.header_timeout) => {
             return tracing::debug!("a TLS handshake took too long, or somebody else needed its place");
         }
     };
     match shaken {
-        Ok(stream) => exchange(ctx, room, stream, guest).await,
+        Ok(stream) => exchange(served, stream, guest).await,
         Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
     }
 }
 
-async fn exchange<S>(ctx: Context, room: body::Room, stream: S, guest: Arc<Guest>)
+async fn exchange<S>(served: Served, stream: S, guest: Arc<Guest>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let Served { ctx, room, peer } = served;
     let stop = ctx.effects.shutdown().clone();
     let limits = ctx.config.limits.clone();
     let own = guest.clone();
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         let (ctx, room, guest) = (ctx.clone(), room.clone(), own.clone());
         async move { Ok::<_, Infallible>(handle(ctx, room, &guest, request).await) }
     });

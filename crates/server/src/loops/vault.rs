@@ -1,14 +1,14 @@
-//! Upkeep of secrets: wraps values by the newest key, and deletes secrets whose time to be restored is over.
+//! Upkeep of secrets: wraps values and the secrets of access keys by the newest key, and deletes secrets whose time to be restored is over.
 //!
 //! Both are commits like any other, and bounded. A server that is killed goes on where it was: the older key is in the file until
 //! nothing names it.
 
 use crate::{context::Context, vault::KeysError};
 use model::{
-    Scope,
+    AccountId, Scope, iam,
     vault::{Edit, Value},
 };
-use state::{Command, CommitError, VaultChange};
+use state::{Command, CommitError, IamChange, VaultChange};
 use std::{collections::BTreeMap, time::Duration};
 
 /// Between two looks at the file of keys: one `stat`.
@@ -45,6 +45,11 @@ fn report_unknown(ctx: &Context) {
             *unknown.entry(&value.sealed.key).or_default() += 1;
         }
     }
+    for access_key in snapshot.directories().flat_map(|(_, directory)| directory.access_keys()) {
+        if !ctx.vault.knows(&access_key.secret.key) {
+            *unknown.entry(&access_key.secret.key).or_default() += 1;
+        }
+    }
     for (key, values) in unknown {
         tracing::error!(key, values, "secrets are sealed with a key that is not in the file of keys; put that back");
     }
@@ -70,6 +75,13 @@ async fn look(ctx: &Context) -> Result<(), KeysError> {
             left |= !wrap(ctx, scope, batch).await;
         }
     }
+    for (account, directory) in snapshot.directories() {
+        let old = directory.access_keys().filter(|key| key.secret.key != ctx.vault.current());
+        let old: Vec<iam::AccessKey> = old.map(|key| iam::AccessKey::clone(key)).collect();
+        for batch in old.chunks(BATCH) {
+            left |= !wrap_keys(ctx, account, batch).await;
+        }
+    }
     if left {
         return Ok(());
     }
@@ -90,6 +102,34 @@ async fn wrap(ctx: &Context, scope: &Scope, values: &[Value]) -> bool {
         }
     });
     changed.await
+}
+
+/// The same of access keys' secrets.
+async fn wrap_keys(ctx: &Context, account: &AccountId, keys: &[iam::AccessKey]) -> bool {
+    let directory = ctx.store.snapshot().directory(account).map(|known| (**known).clone()).unwrap_or_default();
+    let on = directory.version;
+    let mut edit = iam::Edit::new(directory);
+    for key in keys {
+        if edit.directory().access_key(&key.id).is_some_and(|now| **now == *key)
+            && let Ok(Some(wrapped)) = ctx.vault.rewrap_key(key, &ctx.effects)
+        {
+            edit.put(wrapped);
+        }
+    }
+    let Some((put, remove)) = edit.finish() else { return true };
+    let change = IamChange { account: account.clone(), on, put, remove };
+    settled(ctx.store.commit(Command::ChangeIam(Box::new(change))).await)
+}
+
+fn settled<T>(result: Result<T, CommitError>) -> bool {
+    match result {
+        Ok(_) => true,
+        Err(CommitError::Rejected(_)) => false,
+        Err(error) => {
+            tracing::warn!(%error, "secrets cannot be kept up; it is tried again");
+            false
+        }
+    }
 }
 
 async fn delete(ctx: &Context) {
@@ -114,12 +154,5 @@ async fn change(ctx: &Context, scope: &Scope, decide: impl FnOnce(&mut Edit)) ->
     decide(&mut edit);
     let Some((put, remove)) = edit.finish() else { return true };
     let change = VaultChange { scope: scope.clone(), on, put, remove };
-    match ctx.store.commit(Command::ChangeVault(Box::new(change))).await {
-        Ok(_) => true,
-        Err(CommitError::Rejected(_)) => false,
-        Err(error) => {
-            tracing::warn!(%error, "secrets cannot be kept up; it is tried again");
-            false
-        }
-    }
+    settled(ctx.store.commit(Command::ChangeVault(Box::new(change))).await)
 }

@@ -13,7 +13,8 @@ pub use keys::{Keeper, KeysError};
 use effects::Effects;
 use keys::KeyRing;
 use model::{
-    Scope,
+    AccountId, Scope,
+    iam::AccessKey,
     vault::{Plain, Sealed, Value, ValueKey},
 };
 use std::{
@@ -78,7 +79,7 @@ impl Vault {
     pub(crate) fn reveal(&self, value: &Value) -> Result<Content, Unopened> {
         let opened = || {
             let context = context(&value.scope, &value.key());
-            let own = self.unwrap(value, &context)?;
+            let own = self.unwrap(&value.sealed, &context)?;
             let plain = cipher::open(&own, &context, &value.sealed.text)?;
             match plain.split_first()? {
                 (b't', text) => Some(Content::Text(Plain::from(String::from_utf8(text.to_vec()).ok()?))),
@@ -89,24 +90,47 @@ impl Vault {
         opened().ok_or_else(|| Unopened { value: value.key().to_string(), key: value.sealed.key.clone() })
     }
 
-    fn unwrap(&self, value: &Value, context: &str) -> Option<cipher::Key> {
+    fn unwrap(&self, sealed: &Sealed, context: &str) -> Option<cipher::Key> {
         let ring = self.ring();
-        let bytes = cipher::open(ring.find(&value.sealed.key)?, context, &value.sealed.wrapped)?;
+        let bytes = cipher::open(ring.find(&sealed.key)?, context, &sealed.wrapped)?;
         Some(cipher::Key::from(<[u8; 32]>::try_from(bytes).ok()?))
+    }
+
+    /// What an access key signs with.
+    pub(crate) fn reveal_key(&self, key: &AccessKey) -> Result<Plain, Unopened> {
+        let opened = || {
+            let context = AccessKey::context(&key.account, &key.id);
+            let plain = cipher::open(&self.unwrap(&key.secret, &context)?, &context, &key.secret.text)?;
+            String::from_utf8(plain).ok().map(Plain::from)
+        };
+        opened().ok_or_else(|| Unopened { value: key.id.clone(), key: key.secret.key.clone() })
+    }
+
+    /// The same access key with its secret wrapped by the current key; none if it is already.
+    pub(crate) fn rewrap_key(&self, key: &AccessKey, effects: &Effects) -> Result<Option<AccessKey>, Unopened> {
+        let context = AccessKey::context(&key.account, &key.id);
+        let secret = self.rewrapped(&key.secret, &context, effects);
+        let secret = secret.ok_or_else(|| Unopened { value: key.id.clone(), key: key.secret.key.clone() })?;
+        Ok(secret.map(|secret| AccessKey { secret, ..key.clone() }))
+    }
+
+    /// None if it cannot be opened; none in that if it is wrapped by the current key already.
+    fn rewrapped(&self, sealed: &Sealed, context: &str, effects: &Effects) -> Option<Option<Sealed>> {
+        if sealed.key == self.current() {
+            return Some(None);
+        }
+        let own = self.unwrap(sealed, context)?;
+        let ring = self.ring();
+        let wrapped = cipher::seal(ring.newest(), context, own.bytes(), effects);
+        Some(Some(Sealed { key: ring.current.clone(), wrapped, text: sealed.text.clone() }))
     }
 
     /// The same value with its key wrapped by the current key; none if it is already.
     pub(crate) fn rewrap(&self, value: &Value, effects: &Effects) -> Result<Option<Value>, Unopened> {
-        if value.sealed.key == self.current() {
-            return Ok(None);
-        }
-        let context = context(&value.scope, &value.key());
-        let own = self.unwrap(value, &context);
-        let own = own.ok_or_else(|| Unopened { value: value.key().to_string(), key: value.sealed.key.clone() })?;
-        let ring = self.ring();
-        let wrapped = cipher::seal(ring.newest(), &context, own.bytes(), effects);
-        let sealed = Sealed { key: ring.current.clone(), wrapped, text: value.sealed.text.clone() };
-        Ok(Some(Value { sealed, ..value.clone() }))
+        let sealed = self.rewrapped(&value.sealed, &context(&value.scope, &value.key()), effects);
+        let sealed =
+            sealed.ok_or_else(|| Unopened { value: value.key().to_string(), key: value.sealed.key.clone() })?;
+        Ok(sealed.map(|sealed| Value { sealed, ..value.clone() }))
     }
 
     /// The id of the key that wraps.
@@ -173,19 +197,24 @@ impl Sealer {
     /// Seals a value.
     pub(crate) fn seal(&self, scope: &Scope, key: ValueKey, content: &Content, effects: &Effects) -> Value {
         let context = context(scope, &key);
-        let own = cipher::Key::from(effects.bytes::<32>());
         let plain = match content {
             Content::Text(text) => [b"t", text.reveal().as_bytes()].concat(),
             Content::Bytes(bytes) => [b"b", &bytes[..]].concat(),
         };
-        let text = cipher::seal(&own, &context, &plain, effects);
-        let ring = &self.0;
-        let sealed = Sealed {
-            key: ring.current.clone(),
-            wrapped: cipher::seal(ring.newest(), &context, own.bytes(), effects),
-            text,
-        };
+        let sealed = self.sealed(&context, &plain, effects);
         Value { scope: scope.clone(), owner: key.owner, version: key.version, sealed }
+    }
+
+    /// Seals what an access key signs with.
+    pub(crate) fn seal_key(&self, account: &AccountId, id: &str, secret: &Plain, effects: &Effects) -> Sealed {
+        self.sealed(&AccessKey::context(account, id), secret.reveal().as_bytes(), effects)
+    }
+
+    fn sealed(&self, context: &str, plain: &[u8], effects: &Effects) -> Sealed {
+        let own = cipher::Key::from(effects.bytes::<32>());
+        let text = cipher::seal(&own, context, plain, effects);
+        let ring = &self.0;
+        Sealed { key: ring.current.clone(), wrapped: cipher::seal(ring.newest(), context, own.bytes(), effects), text }
     }
 }
 

@@ -23,7 +23,9 @@ pub(crate) const SECRET: &str = "secret/of+the/tests+secret/of+the/tests+";
 pub(crate) struct Harness {
     pub(crate) server: Server,
     pub(crate) effects: Effects,
-    _dir: tempfile::TempDir,
+    /// Not all tests that share this look into it.
+    #[allow(dead_code)]
+    pub(crate) dir: tempfile::TempDir,
 }
 
 /// An answer as it came.
@@ -65,7 +67,7 @@ impl Harness {
         change(&mut config);
         let effects = Effects::real();
         let server = server::serve(config, effects.clone(), host).await.unwrap();
-        Self { server, effects, _dir: dir }
+        Self { server, effects, dir }
     }
 
     fn address(&self) -> SocketAddr {
@@ -90,10 +92,21 @@ impl Harness {
 
     /// Makes a call in a region as the root user.
     pub(crate) async fn call_in(&self, region: &str, name: &str, op: &str, input: &Value) -> Result<Value, WireError> {
+        self.call_as(&credentials(), region, (name, op), input).await
+    }
+
+    /// Makes a call in a region with somebody's key.
+    pub(crate) async fn call_as(
+        &self,
+        credentials: &wire::sigv4::Credentials,
+        region: &str,
+        (name, op): (&str, &str),
+        input: &Value,
+    ) -> Result<Value, WireError> {
         let service = service(name);
         let (mut parts, body) = self.request(service, op, input);
         let scope = (region, service.signing_name);
-        wire::sigv4::sign(&mut parts, &body, &credentials(), scope, self.now()).unwrap();
+        wire::sigv4::sign(&mut parts, &body, credentials, scope, self.now()).unwrap();
         let answer = self.send(parts, body).await;
         assert!(answer.headers.contains_key("x-amzn-requestid"), "every answer has a request id");
         client::decode_response(service, operation(service, op), answer.status, &answer.body)

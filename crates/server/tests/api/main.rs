@@ -12,6 +12,7 @@ mod definitions;
 mod discovery;
 mod edges;
 mod half;
+mod iam;
 mod logs;
 mod service_tasks;
 mod services;

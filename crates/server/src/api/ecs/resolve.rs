@@ -28,11 +28,7 @@ pub(crate) fn cluster_arn(scope: &Scope, given: Option<&str>) -> Result<ClusterA
 
 /// As [`cluster_arn`], of operations by which the account's root looks after instances: it is shown the pool's too.
 pub(crate) fn shown_cluster_arn(caller: &Caller, given: Option<&str>) -> Result<ClusterArn, ApiError> {
-    if caller.principal.ends_with(":root") {
-        any_cluster_arn(&caller.scope, given)
-    } else {
-        cluster_arn(&caller.scope, given)
-    }
+    if caller.identity.is_root() { any_cluster_arn(&caller.scope, given) } else { cluster_arn(&caller.scope, given) }
 }
 
 /// As [`active_cluster`], of the same operations.

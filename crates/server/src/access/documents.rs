@@ -1,0 +1,49 @@
+//! Policies of identities, read once for as long as nothing in the directory changes.
+
+use crate::context::Caller;
+use model::policy::{Document, Kind};
+use state::Snapshot;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+/// Identities whose policies are kept. More than this many at once read theirs again, which takes some ten microseconds a policy.
+const KEPT: usize = 1_024;
+
+/// What identities may do.
+#[derive(Default)]
+pub(crate) struct Documents {
+    /// By the identity's ARN, with the version of the directory that they were read from.
+    kept: Mutex<HashMap<String, (u64, Option<Arc<[Document]>>)>>,
+}
+
+/// The documents; none if one of them is missing or cannot be read.
+pub(crate) fn read_policies(texts: Vec<Option<&str>>) -> Option<Vec<Document>> {
+    texts.into_iter().map(|text| Document::parse(text?, Kind::Inline).ok()).collect()
+}
+
+impl Documents {
+    /// What a caller's policies say; none if one of them cannot be read.
+    pub(super) fn of(&self, snapshot: &Snapshot, caller: &Caller) -> Option<Arc<[Document]>> {
+        let directory = snapshot.directory(caller.account())?;
+        let known = self.kept.lock().expect(CALM).get(&caller.principal).cloned();
+        if let Some((version, documents)) = known
+            && version == directory.version
+        {
+            return documents;
+        }
+        let documents = read_policies(caller.identity.policies(directory)).map(Arc::from);
+        if documents.is_none() {
+            tracing::error!(principal = caller.principal, "a policy cannot be read; everything is denied");
+        }
+        let mut kept = self.kept.lock().expect(CALM);
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert(caller.principal.clone(), (directory.version, documents.clone()));
+        documents
+    }
+}
+
+const CALM: &str = "nothing panics while it holds the lock";

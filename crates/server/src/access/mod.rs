@@ -1,0 +1,185 @@
+//! Whether a caller may do what he asks: one place, for every request of anybody but the account's root.
+//!
+//! An operation is one or more questions ([`Ask`]): an action, what it is about, and what is known of that. The tables that make
+//! questions of inputs are one file per service. Policies are read from the directory as it is at the moment; what they say is
+//! the model's to judge (`model::policy`).
+
+mod discovery;
+mod documents;
+mod ec2;
+mod ecs;
+mod iam;
+mod input;
+mod keys;
+mod logs;
+mod secrets;
+
+pub(crate) use documents::{Documents, read_policies};
+
+use crate::{
+    api::ApiError,
+    context::{Caller, Context},
+};
+use model::{
+    Tags,
+    policy::{Denial, Document, Keys, Request, Resource, decide},
+};
+use serde_json::Value;
+use state::Snapshot;
+use wire::schema::{Operation, Protocol, Service};
+
+/// One question to policies.
+#[derive(Debug, Clone, PartialEq)]
+struct Ask {
+    /// `service:Operation`.
+    action: String,
+    about: About,
+    /// The tags of what it is about.
+    tags: Option<Tags>,
+    /// What else is known of it, by condition key.
+    keys: Vec<(String, Vec<String>)>,
+}
+
+/// What an action is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum About {
+    /// Nothing, as AWS has it.
+    Nothing,
+    /// Something of a service that is not looked up here.
+    Something(&'static str),
+    /// A resource, under every ARN that policies name it by. The first is the one that refusals tell.
+    Resource(Vec<String>),
+}
+
+impl Ask {
+    fn new(action: impl Into<String>, about: About) -> Self {
+        Self { action: action.into(), about, tags: None, keys: Vec::new() }
+    }
+
+    fn of(action: &str, arn: impl Into<String>) -> Self {
+        Self::new(action, About::Resource(vec![arn.into()]))
+    }
+
+    fn tagged(self, tags: Option<&Tags>) -> Self {
+        Self { tags: tags.cloned(), ..self }
+    }
+
+    fn with(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.keys.push((key.to_owned(), vec![value.into()]));
+        self
+    }
+
+    fn told(&self) -> &str {
+        match &self.about {
+            About::Nothing | About::Something(_) => "*",
+            About::Resource(arns) => arns.first().map_or("*", String::as_str),
+        }
+    }
+}
+
+/// Refuses what the caller's policies do not allow.
+///
+/// # Errors
+/// AWS's, in its words.
+pub(crate) fn authorize(
+    ctx: &Context,
+    caller: &Caller,
+    service: &'static Service,
+    operation: &'static Operation,
+    input: &Value,
+) -> Result<(), ApiError> {
+    if caller.identity.is_root() {
+        return Ok(());
+    }
+    let snapshot = ctx.store.snapshot();
+    let asked = asks(&snapshot, caller, (service, operation), input);
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let documents = ctx.credentials.documents.of(&snapshot, caller);
+    let known = keys::of_request(caller, ctx.effects.now(), input);
+    for ask in &asked {
+        let verdict = match documents.as_deref() {
+            Some(documents) => judge(documents, ask, &known),
+            // A policy that was put and can no longer be read may have been one that denies.
+            None => Err(Denial::Explicit),
+        };
+        if let Err(denial) = verdict {
+            tracing::info!(principal = caller.principal, action = ask.action, resource = ask.told(), "not authorized");
+            return Err(refusal(caller, service.protocol, ask, denial));
+        }
+    }
+    Ok(())
+}
+
+fn judge(documents: &[Document], ask: &Ask, known: &Keys) -> Result<(), Denial> {
+    let mut keys = known.clone();
+    for (key, values) in &ask.keys {
+        match values.as_slice() {
+            [value] => keys.set(key, value.as_str()),
+            values => keys.set_all(key, values.iter().cloned()),
+        }
+    }
+    let service = ask.action.split(':').next().unwrap_or_default();
+    for (key, value) in ask.tags.iter().flat_map(|tags| &tags.0) {
+        keys.set(&format!("aws:ResourceTag/{key}"), value.as_str());
+        keys.set(&format!("{service}:ResourceTag/{key}"), value.as_str());
+    }
+    let of = |resource| decide(documents, &Request { action: &ask.action, resource, keys: &keys });
+    match &ask.about {
+        About::Nothing => of(Resource::None),
+        About::Something(service) => of(Resource::Some { service }),
+        About::Resource(arns) => {
+            let verdicts: Vec<_> = arns.iter().map(|arn| of(Resource::Arn(arn))).collect();
+            if verdicts.contains(&Err(Denial::Explicit)) {
+                return Err(Denial::Explicit);
+            }
+            if verdicts.contains(&Ok(())) { Ok(()) } else { Err(Denial::NotAllowed) }
+        }
+    }
+}
+
+/// The questions of a request; none where AWS asks nobody.
+fn asks(
+    snapshot: &Snapshot,
+    caller: &Caller,
+    (service, operation): (&'static Service, &'static Operation),
+    input: &Value,
+) -> Vec<Ask> {
+    let action = format!("{}:{}", service.signing_name, operation.name);
+    let found = match service.name {
+        "ecs" => ecs::asks(snapshot, caller, operation, &action, input),
+        "logs" => logs::asks(caller, &action, operation.name, input),
+        "secretsmanager" => secrets::of_secrets(snapshot, caller, &action, operation.name, input),
+        "ssm" => secrets::of_parameters(snapshot, caller, &action, operation.name, input),
+        "servicediscovery" => discovery::asks(snapshot, caller, &action, operation.name, input),
+        "iam" => iam::asks(snapshot, caller, &action, operation.name, input),
+        "ec2" => ec2::asks(snapshot, caller, &action, operation.name, input),
+        "autoscaling" => vec![Ask::new(&*action, About::Something("autoscaling"))],
+        // AWS: anybody may ask who he is, whatever his policies say.
+        "sts" if operation.name == "GetCallerIdentity" => return Vec::new(),
+        _ => Vec::new(),
+    };
+    if found.is_empty() { vec![Ask::new(action, About::Nothing)] } else { found }
+}
+
+fn refusal(caller: &Caller, protocol: Protocol, ask: &Ask, denial: Denial) -> ApiError {
+    let Ask { action, .. } = ask;
+    let why = match denial {
+        Denial::Explicit => "with an explicit deny in an identity-based policy".to_owned(),
+        Denial::NotAllowed => format!("because no identity-based policy allows the {action} action"),
+    };
+    let text =
+        format!("User: {} is not authorized to perform: {action} on resource: {} {why}", caller.principal, ask.told());
+    match protocol {
+        Protocol::AwsJson10 | Protocol::AwsJson11 => ApiError::new("AccessDeniedException", text),
+        Protocol::AwsQuery => ApiError::new("AccessDenied", text).with_status(403),
+        Protocol::Ec2Query => {
+            let text = format!("You are not authorized to perform this operation. {text}");
+            ApiError::new("UnauthorizedOperation", text).with_status(403)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
