@@ -3,7 +3,7 @@
 botocore drops what it does not know and shows nothing where something is missing, so a test that only reads what it expects
 would not notice a misspelt or misplaced member. Here the raw answer is walked along the model's output shape: unknown
 members, wrong types, unknown enum values, empty optional structures, and error codes that the operation does not name all fail.
-EC2's answers are XML and its model names no errors; all else is the same.
+The answers of EC2 and of the query services are XML, and EC2's model names no errors; all else is the same.
 """
 
 import json
@@ -77,7 +77,7 @@ TEXTS = {
 }
 
 
-def walk_xml(element, shape, path):
+def walk_xml(element, shape, path, item="item"):
     """The same along an XML answer, whose elements go by the members' names on the wire."""
     kind = shape.type_name
     if kind == "structure":
@@ -94,12 +94,12 @@ def walk_xml(element, shape, path):
                 inner = members[name]
                 if inner.type_name == "structure" and len(child) == 0:
                     problems.append(f"{path}.{name}: an unset structure must be absent, not empty")
-                walk_xml(child, inner, f"{path}.{name}")
+                walk_xml(child, inner, f"{path}.{name}", item)
     elif kind == "list":
         for at, child in enumerate(element):
-            if child.tag.rsplit("}", 1)[-1] != shape.member.serialization.get("name", "item"):
+            if child.tag.rsplit("}", 1)[-1] != shape.member.serialization.get("name", item):
                 problems.append(f"{path}: {child.tag} is no item")
-            walk_xml(child, shape.member, f"{path}[{at}]")
+            walk_xml(child, shape.member, f"{path}[{at}]", item)
     else:
         text = element.text or ""
         if kind in TEXTS and not re.fullmatch(TEXTS[kind], text):
@@ -127,12 +127,36 @@ def after_xml(http_response, model, where):
         walk_xml(answer, model.output_shape, where)
 
 
+def after_query(http_response, model, where):
+    root = xml.etree.ElementTree.fromstring(http_response.content)
+    local = {child.tag.rsplit("}", 1)[-1]: child for child in root}
+    name = root.tag.rsplit("}", 1)[-1]
+    if http_response.status_code >= 300:
+        found = {child.tag.rsplit("}", 1)[-1]: child.text for child in local.get("Error", ())}
+        if name != "ErrorResponse" or not found.get("Code") or not found.get("Message"):
+            problems.append(f"{where}: {http_response.content!r} is no error")
+        return
+    if name != f"{model.name}Response" or "ResponseMetadata" not in local:
+        problems.append(f"{where}: the answer is called {name}, or has no metadata")
+    if model.output_shape is not None:
+        answer = local.get(f"{model.name}Result")
+        if answer is None:
+            problems.append(f"{where}: the answer has no result")
+        else:
+            walk_xml(answer, model.output_shape, where, "member")
+            there = {child.tag.rsplit("}", 1)[-1] for child in answer}
+            for required in set(model.output_shape.required_members) - there:
+                problems.append(f"{where}.{required}: required by the model")
+
+
 def _after(http_response, parsed, model, **_):
     where = f"{model.service_model.service_name}.{model.name}"
     if "x-amzn-requestid" not in {k.lower() for k in http_response.headers}:
         problems.append(f"{where}: no request id")
     if model.service_model.metadata["protocol"] == "ec2":
         return after_xml(http_response, model, where)
+    if model.service_model.metadata["protocol"] == "query":
+        return after_query(http_response, model, where)
     if model.service_model.metadata["protocol"] != "json":
         return
     body = json.loads(http_response.content) if http_response.content else {}

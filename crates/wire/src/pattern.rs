@@ -8,6 +8,8 @@ const MAX_COMPILED_BYTES: usize = 8 << 20;
 /// Patterns that look ahead, and what they come to without.
 const REWRITTEN: &[(&str, &str)] = &[
     (r"^(?!\s*$).+", r".*\S.*"),
+    // Aliases of accounts, of which there are none: that no two dashes stand together is left out.
+    (r"^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$", r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]"),
     // Cloud Map's: that a name is no ARN, and how long it may be as a whole, is for its room to say.
     (r"^(?!arn:)[!-~]{1,1024}$", r"[!-~]{1,1024}"),
     (r"^(?!arn:)[!-~]{1,253}$", r"[!-~]{1,253}"),

@@ -94,6 +94,17 @@ impl Api {
         self.surely(&shapes::autoscaling::SERVICE, operation, input)
     }
 
+    /// The same of IAM.
+    pub(crate) fn iam(&self, operation: &str, input: &Value) -> Value {
+        self.surely(&shapes::iam::SERVICE, operation, input)
+    }
+
+    /// The same client with another key.
+    pub(crate) fn with_key(&self, access_key: &str, secret_key: &str) -> Self {
+        let (access_key, secret_key) = (access_key.to_owned(), secret_key.to_owned());
+        Self { credentials: sigv4::Credentials { access_key, secret_key, session_token: None }, ..self.clone() }
+    }
+
     /// The same of Cost Explorer.
     pub(crate) fn costs(&self, operation: &str, input: &Value) -> Value {
         self.surely(&shapes::ce::SERVICE, operation, input)

@@ -197,6 +197,12 @@ fn keys_are_rotated_while_the_server_runs_and_is_killed() {
             assert_eq!(read["SecretString"], format!("{n}-{MARK}"));
         }
     };
+    // A user's access key is sealed by the same keys.
+    api.iam("CreateUser", &json!({"UserName": "ada"}));
+    let admin = json!({"UserName": "ada", "PolicyArn": "arn:aws:iam::aws:policy/AdministratorAccess"});
+    api.iam("AttachUserPolicy", &admin);
+    let key = api.iam("CreateAccessKey", &json!({"UserName": "ada"}))["AccessKey"].clone();
+    let ada = |api: &Api| api.with_key(key["AccessKeyId"].as_str().unwrap(), key["SecretAccessKey"].as_str().unwrap());
     let rotate = |data: &Path| {
         let out = Command::new(longshore()).args(["secrets", "rotate-key", "--data-dir"]).arg(data).output().unwrap();
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
@@ -223,7 +229,7 @@ fn keys_are_rotated_while_the_server_runs_and_is_killed() {
     let keys =
         || -> Value { serde_json::from_slice(&fs::read(cluster.data().join("secrets-keys.json")).unwrap()).unwrap() };
     until("the old key's end", || (keys()["keys"]["all"].as_object()?.len() == 1).then_some(()));
-    opens(&api);
+    opens(&ada(&api));
     let sound = Command::new(longshore()).args(["state", "check", "--data-dir"]).arg(cluster.data()).output().unwrap();
     assert!(sound.status.success(), "{}", String::from_utf8_lossy(&sound.stdout));
     assert_eq!(found(&cluster), Vec::<String>::new());

@@ -74,6 +74,37 @@ async fn a_new_key_wraps_what_the_old_one_did_and_then_the_old_one_goes() {
 }
 
 #[tokio::test]
+async fn an_access_keys_secret_opens_for_that_key_alone_and_is_wrapped_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let effects = Effects::real();
+    let keeper = Keeper::new(dir.path(), None);
+    let vault = Vault::open(keeper.clone(), &effects).unwrap();
+    let account = scope("eu-west-1").account;
+    let secret = Plain::from("hunter2".to_owned());
+    let key = AccessKey {
+        secret: vault.sealer().seal_key(&account, "AKIAONE", &secret, &effects),
+        account,
+        id: "AKIAONE".into(),
+        user: "ada".into(),
+        status: model::iam::KeyStatus::Active,
+        created_at: model::Timestamp(1),
+    };
+    let opens = |vault: &Vault, key: &AccessKey| vault.reveal_key(key).is_ok_and(|found| found == secret);
+    assert!(opens(&vault, &key));
+    assert!(!(serde_json::to_string(&key).unwrap() + &format!("{key:?}")).contains("hunter2"));
+    let other = AccountId::parse("999999999999").unwrap();
+    for other in [AccessKey { id: "AKIATWO".into(), ..key.clone() }, AccessKey { account: other, ..key.clone() }] {
+        assert!(vault.reveal_key(&other).is_err(), "{other:?}");
+    }
+    assert_eq!(vault.rewrap_key(&key, &effects).unwrap(), None);
+    keeper.rotate(&effects).unwrap();
+    vault.refresh().unwrap();
+    let wrapped = vault.rewrap_key(&key, &effects).unwrap().unwrap();
+    vault.forget_old(&effects).unwrap();
+    assert!(opens(&vault, &wrapped) && !opens(&vault, &key));
+}
+
+#[tokio::test]
 async fn a_passphrase_seals_the_keys() {
     let dir = tempfile::tempdir().unwrap();
     let effects = Effects::real();

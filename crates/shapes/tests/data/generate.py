@@ -22,7 +22,7 @@ from botocore.credentials import Credentials
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[3]
-SERVICES = ["autoscaling", "ce", "ec2", "ecs", "logs", "secretsmanager", "servicediscovery", "ssm", "sts"]
+SERVICES = ["autoscaling", "ce", "ec2", "ecs", "iam", "logs", "secretsmanager", "servicediscovery", "ssm", "sts"]
 WHEN = datetime.datetime(2026, 11, 17, 19, 10, 0, tzinfo=datetime.timezone.utc)
 # Deep and wide enough to meet every kind of shape; the whole of RunInstances would be a megabyte.
 MAX_DEPTH = 5
