@@ -11,7 +11,7 @@ use std::{fs, net::IpAddr};
 const API_VERSIONS: [&str; 13] =
     ["1.17", "1.18", "1.19", "1.20", "1.21", "1.22", "1.23", "1.24", "1.25", "1.28", "1.29", "1.30", "1.32"];
 /// Everything else that a definition may require and that is honoured.
-const CAPABILITIES: [&str; 13] = [
+const CAPABILITIES: [&str; 15] = [
     "com.amazonaws.ecs.capability.logging-driver.awslogs",
     "com.amazonaws.ecs.capability.logging-driver.json-file",
     "ecs.capability.task-cpu-mem-limit",
@@ -25,6 +25,8 @@ const CAPABILITIES: [&str; 13] = [
     "ecs.capability.private-registry-authentication.secretsmanager",
     "ecs.capability.container-restart-policy",
     "ecs.capability.docker-plugin.local",
+    "com.amazonaws.ecs.capability.task-iam-role",
+    "com.amazonaws.ecs.capability.task-iam-role-network-host",
 ];
 
 /// What only containers that share the machine's kernel can have.
@@ -125,6 +127,7 @@ mod tests {
         definition.containers[0].restart_policy =
             Some(RestartPolicy { enabled: true, ignored_exit_codes: vec![], restart_attempt_period: None });
         definition.pid_mode = Some(PidMode::Task);
+        definition.task_role_arn = Some("web".into());
         let source = VolumeSource::Docker(DockerVolume::default());
         definition.volumes = vec![Volume { name: "v".into(), source }];
         let own = Attributes::from([("stack".into(), Some("prod".into())), (RUNTIME.into(), Some("best".into()))]);

@@ -3,11 +3,13 @@
 //! From the outside in: [`run`] joins a server and keeps a [`session`] with it; what the server assigns goes to the
 //! [`engine`], which gives each task one owner; the owner steps the pure state machine of [`task`], keeps the [`ledger`] and
 //! has effects done by a [`node::Node`] ([`real`] over containerd, nftables and cgroups). Output goes through [`logs`];
-//! [`introspection`] answers people on the instance; [`detect`] says what the machine has.
+//! [`introspection`] answers people on the instance; [`detect`] says what the machine has. Tasks ask [`metadata`], which has the
+//! credentials of their roles too, and reach the server through `api_door`.
 //!
 //! Deliberately absent: which task runs where (the server), and anything that makes two agents know of each other.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod api_door;
 pub mod detect;
 pub mod engine;
 mod files;
@@ -22,6 +24,7 @@ pub mod node;
 pub mod plan;
 pub mod real;
 pub mod resolver;
+mod roles;
 mod run;
 pub mod session;
 pub mod task;

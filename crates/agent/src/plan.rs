@@ -111,9 +111,24 @@ impl TaskPlan {
         TaskState { provision: self.needs_provision().then_some(Provisioning::Waiting), ..state }
     }
 
-    /// Whether the server has to be asked for something before its containers can be made.
+    /// Whether the server has to be asked before its containers can be made: for what they are given, and whether its roles may
+    /// do what they have to.
     pub fn needs_provision(&self) -> bool {
+        let logs =
+            |c: &ContainerDefinition| c.log_configuration.as_ref().is_some_and(|l| l.driver == LogDriver::Awslogs);
         self.containers.iter().any(ContainerDefinition::needs_provision)
+            || self.task_role().is_some()
+            || self.is_on_fargate() && self.containers.iter().any(logs)
+    }
+
+    /// The role whose credentials its containers have, as it was named.
+    pub fn task_role(&self) -> Option<&str> {
+        self.assignment.overrides.task_role_arn.as_deref().or(self.definition.task_role_arn.as_deref())
+    }
+
+    /// Whether it runs on Fargate: only such a task has a disk of its own size.
+    fn is_on_fargate(&self) -> bool {
+        self.assignment.ephemeral_storage_gib.is_some()
     }
 
     /// The task's id.

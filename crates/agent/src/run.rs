@@ -1,6 +1,7 @@
 //! The agent as a whole: from its configuration to its end.
 
 use crate::{
+    api_door::{self, ApiDoor},
     detect,
     engine::{Engine, EngineError},
     files,
@@ -13,6 +14,7 @@ use crate::{
     node::Node,
     real::{Doors, ImageCleanup, NodeConfig, PullBehavior, RealNode, Vpcs, chain, clean_images, disks_dir},
     resolver::Upstreams,
+    roles::Roles,
     session::{self, Dial, End, InvalidToken, JoinError, JoinToken, Questions, Session, Terminals},
 };
 use effects::Effects;
@@ -206,9 +208,10 @@ pub async fn run(config: Config, effects: Effects) -> Result<(), AgentError> {
         metadata: secret.clone(),
     };
     let questions = Questions::new(effects.clone());
-    let node =
-        RealNode::new(runtime.clone(), node_config, questions.clone(), effects.clone()).map_err(AgentError::Cgroups)?;
-    let metadata = Some((secret, places, node.vpcs()));
+    let roles = Roles::new(questions.clone(), secret.clone(), effects.clone());
+    let node = RealNode::new(runtime.clone(), node_config, questions.clone(), roles.clone(), effects.clone())
+        .map_err(AgentError::Cgroups)?;
+    let metadata = Some((secret, places, node.vpcs(), roles));
     let wireguard = wireguard.map(|(_, public)| public);
     let node = Arc::new(node);
     let questions = Some(questions);
@@ -226,7 +229,7 @@ pub struct Machine {
     /// `name: version` of the container runtime.
     runtime: String,
     /// What its tasks' metadata is made of; none where no task can ask.
-    metadata: Option<(Secret, Places, Vpcs)>,
+    metadata: Option<(Secret, Places, Vpcs, Roles)>,
     /// What others encrypt with; none where it cannot.
     wireguard: Option<WireguardKey>,
     /// The way to the server that the node has too, where it asks anything.
@@ -297,19 +300,22 @@ pub async fn run_on(
         );
     }
     let questions = machine.questions.unwrap_or_else(|| Questions::new(effects.clone()));
-    if let Some((secret, places, vpcs)) = machine.metadata {
-        let instance = instance_metadata(config, &secret, &effects)?;
+    if let Some((secret, places, vpcs, roles)) = machine.metadata {
+        let instance = instance_metadata(config, &secret, &roles, &effects)?;
         let facts = facts(config, &machine.identity);
         let rate = config.metadata_rate;
-        let what =
-            Metadata::new(engine.board().clone(), questions.clone(), facts, secret, rate, places, effects.clone());
+        let asking = (questions.clone(), roles);
+        let what = Metadata::new(engine.board().clone(), asking, facts, secret, rate, places, effects.clone());
         let resolvers = config.registry_netns.as_ref().map_or_else(NetContext::own, NetContext::at);
         let upstreams = Arc::new(Upstreams::new(resolvers, "/etc/resolv.conf", effects.clone()));
         // AWS: the setting is about tasks of mode awsvpc alone. Those of Fargate never see an instance.
         let fargate = Pool::of(&machine.identity.container_instance.cluster) == Pool::Fargate;
         let in_vpcs = instance.clone().filter(|_| !config.awsvpc_block_imds && !fargate);
-        vpcs.set_doors(Doors { metadata: what.clone(), instance: in_vpcs, upstreams, effects: effects.clone() });
-        tell_metadata(what, instance, &effects).await;
+        let api = ApiDoor::new(&config.server, machine.store.clone(), effects.clone());
+        let doors =
+            Doors { metadata: what.clone(), instance: in_vpcs, api: api.clone(), upstreams, effects: effects.clone() };
+        vpcs.set_doors(doors);
+        tell_metadata(what, instance, api, &effects).await;
     }
     if let Some(address) = config.introspection {
         introspect(address, &machine.identity, &engine, &effects).await;
@@ -478,17 +484,18 @@ fn facts(config: &Config, identity: &Identity) -> Facts {
 fn instance_metadata(
     config: &Config,
     secret: &Secret,
+    roles: &Roles,
     effects: &Effects,
 ) -> Result<Option<Arc<InstanceMetadata>>, AgentError> {
     let Some(path) = &config.instance_metadata else { return Ok(None) };
     let data = |source| AgentError::DataDir { path: path.clone(), source };
     let facts = files::read_json(path).map_err(data)?;
-    Ok(facts.map(|facts| InstanceMetadata::new(facts, secret.clone(), effects.clone())))
+    Ok(facts.map(|facts| InstanceMetadata::new(facts, secret.clone(), roles.clone(), effects.clone())))
 }
 
 /// Answers the instance's own processes and tasks of modes bridge and host. A machine on which somebody else does already
 /// keeps its tasks all the same.
-async fn tell_metadata(what: Arc<Metadata>, instance: Option<Arc<InstanceMetadata>>, effects: &Effects) {
+async fn tell_metadata(what: Arc<Metadata>, instance: Option<Arc<InstanceMetadata>>, api: ApiDoor, effects: &Effects) {
     let bridge = network::BridgeSpec::standard(network::TASK_BRIDGE_CANDIDATES[0]).bridge;
     let spec = network::LinkLocalSpec::standard(
         &bridge,
@@ -502,6 +509,10 @@ async fn tell_metadata(what: Arc<Metadata>, instance: Option<Arc<InstanceMetadat
             effects.spawn("task metadata", metadata::serve(listener, Arc::new(|_| true), what));
         }
         Err(error) => tracing::warn!(error = chain(&error), "task metadata cannot listen and is left out"),
+    }
+    match TcpListener::bind((metadata::ADDRESS, api_door::PORT)).await {
+        Ok(listener) => drop(effects.spawn("api of tasks", api.serve(listener))),
+        Err(error) => tracing::warn!(error = chain(&error), "tasks have no way to the API by their agent"),
     }
     let Some(instance) = instance else { return };
     match TcpListener::bind((imds::ADDRESS, 80)).await {

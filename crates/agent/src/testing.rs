@@ -35,6 +35,7 @@ pub(crate) fn assignment(n: u32, containers: &[&str]) -> (Assignment, Arc<TaskDe
         memory: None,
         requires_compatibilities: Vec::new(),
         execution_role_arn: None,
+        task_role_arn: None,
         runtime_platform: None,
         ephemeral_storage_gib: None,
         pid_mode: None,

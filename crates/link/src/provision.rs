@@ -1,7 +1,7 @@
 //! What the containers of a task are given beside what their definition says. It is told to the agent of the task's instance alone,
 //! when that asks; nobody writes it down.
 
-use model::vault::Plain;
+use model::{Timestamp, vault::Plain};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -24,6 +24,23 @@ pub struct Provided {
     /// Whom its registry is to take the agent for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<Login>,
+}
+
+/// Temporary credentials of a role, for the containers of a task or for an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleCredentials {
+    /// The role's ARN.
+    pub role: String,
+    /// `ASIA` and 16 capitals and digits.
+    pub access_key: String,
+    /// What requests are signed with.
+    pub secret: Plain,
+    /// What is sent along with them.
+    pub token: Plain,
+    /// When they were made, by the server's clock.
+    pub issued: Timestamp,
+    /// Until when they hold, by the server's clock.
+    pub expires: Timestamp,
 }
 
 /// User and password for a registry.

@@ -1,7 +1,7 @@
 //! What an agent asks on behalf of one of its tasks, and what the server answers. A server that answers says so in its
 //! [`Welcome`](crate::Welcome); others would not know the message.
 
-use crate::provision::Provision;
+use crate::provision::{Provision, RoleCredentials};
 use model::{Tags, TaskArn, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -34,15 +34,27 @@ pub enum Question {
         /// The task.
         task: TaskArn,
     },
+    /// The credentials of its role. Asked only for tasks whose definition or overrides name one, which a server that answers
+    /// this alone assigns.
+    Credentials {
+        /// The task.
+        task: TaskArn,
+    },
+    /// The credentials of the role in the profile of the instance that asks. Asked only where the machine's host has said that
+    /// there is one.
+    InstanceCredentials {},
 }
 
 impl Question {
-    /// Whom it is about.
-    pub fn task(&self) -> &TaskArn {
+    /// Which task it is about; none if it is about the instance itself.
+    pub fn task(&self) -> Option<&TaskArn> {
         match self {
-            Self::Tags { task } | Self::Protection { task } | Self::Protect { task, .. } | Self::Provision { task } => {
-                task
-            }
+            Self::Tags { task }
+            | Self::Protection { task }
+            | Self::Protect { task, .. }
+            | Self::Provision { task }
+            | Self::Credentials { task } => Some(task),
+            Self::InstanceCredentials {} => None,
         }
     }
 }
@@ -70,6 +82,8 @@ pub enum Answer {
         /// Its stop reason.
         reason: String,
     },
+    /// To `Credentials` and `InstanceCredentials`.
+    Credentials(RoleCredentials),
     /// The API would have told a failure.
     Failure {
         /// AWS's word.

@@ -5,8 +5,8 @@
 use link::{
     AgentMessage, AliasView, Answer, AssignedInterface, AssignedVolume, Assignment, Assignments, Goodbye, GoodbyeCode,
     Hello, InterfaceView, JoinAnswer, JoinRefusal, JoinRequest, LogBatch, LogEvent, LogOutcome, Login, NameView, Names,
-    Networks, PROTOCOL, Provided, Provision, Question, ServerMessage, SrvView, SubnetView, VpcFacts, VpcNews, Way,
-    Welcome,
+    Networks, PROTOCOL, Provided, Provision, Question, RoleCredentials, ServerMessage, SrvView, SubnetView, VpcFacts,
+    VpcNews, Way, Welcome,
 };
 use model::{
     AgentInfo, AttachmentState, Attributes, ClusterName, ContainerDefinition, ContainerObservation, ContainerOverride,
@@ -114,6 +114,7 @@ fn assignments() -> Assignments {
         memory: None,
         requires_compatibilities: Vec::new(),
         execution_role_arn: None,
+        task_role_arn: None,
         runtime_platform: None,
         ephemeral_storage_gib: None,
         pid_mode: None,
@@ -241,9 +242,22 @@ fn what_an_agent_says() {
         ("protection", Question::Protection { task: task() }),
         ("provision", Question::Provision { task: task() }),
         ("protect", Question::Protect { task: task(), enabled: true, minutes: Some(60) }),
+        ("credentials", Question::Credentials { task: task() }),
+        ("instance_credentials", Question::InstanceCredentials {}),
     ];
     for (name, question) in questions {
         check(&format!("agent.ask.{name}"), &AgentMessage::Ask { id: 9, question });
+    }
+}
+
+fn credentials() -> RoleCredentials {
+    RoleCredentials {
+        role: "arn:aws:iam::123456789012:role/web".into(),
+        access_key: "ASIAAAAAAAAAAAAAAAAA".into(),
+        secret: Plain::from("secret".to_owned()),
+        token: Plain::from("token".to_owned()),
+        issued: Timestamp(1000),
+        expires: Timestamp(9000),
     }
 }
 
@@ -283,6 +297,10 @@ fn what_a_server_says() {
     let mut with_volume = assignments();
     with_volume.tasks[0].volume = Some(AssignedVolume { name: "data".into(), size_gib: 5 });
     check("server.assignments.volume", &ServerMessage::Assignments(with_volume));
+    let mut privileged = assignments();
+    Arc::make_mut(&mut privileged.definitions[0].1).task_role_arn = Some("web".into());
+    privileged.tasks[0].overrides.task_role_arn = Some("arn:aws:iam::123456789012:role/other".into());
+    check("server.assignments.role", &ServerMessage::Assignments(privileged));
     let ahead = Assignments { images: vec!["nginx:1.28".into()], ..assignments() };
     check("server.assignments.images", &ServerMessage::Assignments(ahead));
     let changed = Assignments { since: Some(899), gone: vec![TASK.parse().unwrap()], ..assignments() };
@@ -310,6 +328,7 @@ fn what_a_server_says() {
         ("tags", Answer::Tags { task: tags, container_instance: Tags::default() }),
         ("protection", Answer::Protection { until: Some(Timestamp(7)) }),
         ("provision", Answer::Provision(provision())),
+        ("credentials", Answer::Credentials(credentials())),
         ("unprovided", Answer::Unprovided { reason: "ResourceInitializationError: no".into() }),
         ("failure", Answer::Failure { reason: "TASK_NOT_VALID".into(), detail: None }),
         ("refused", Answer::Refused { status: 400, code: "ClientException".into(), message: "no".into() }),

@@ -240,6 +240,8 @@ pub struct TaskOverrides {
     pub memory: Option<MemoryMib>,
     pub execution_role_arn: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub task_role_arn: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ephemeral_storage_gib: Option<u32>,
 }
 

@@ -100,9 +100,12 @@ pub struct TaskDefinitionSpec {
     /// As given.
     #[serde(default)]
     pub requires_compatibilities: Vec<Compatibility>,
-    /// Kept and shown; the agent pulls and logs with its own rights, so nothing has to be assumed.
+    /// Name or ARN of the role by which its tasks are given secrets, files, registry credentials, and logs on Fargate.
     #[serde(default)]
     pub execution_role_arn: Option<String>,
+    /// Name or ARN of the role whose credentials its containers have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_role_arn: Option<String>,
     /// What it must run on.
     #[serde(default)]
     pub runtime_platform: Option<RuntimePlatform>,
@@ -406,6 +409,12 @@ impl TaskDefinitionSpec {
         }
         if self.effective_network_mode() == NetworkMode::Awsvpc {
             names.insert("ecs.capability.task-eni");
+        }
+        if self.task_role_arn.is_some() {
+            names.insert("com.amazonaws.ecs.capability.task-iam-role");
+            if self.effective_network_mode() == NetworkMode::Host {
+                names.insert("com.amazonaws.ecs.capability.task-iam-role-network-host");
+            }
         }
         if self.pid_mode.is_some() || self.ipc_mode.is_some() {
             names.insert("ecs.capability.pid-ipc-namespace-sharing");

@@ -161,7 +161,8 @@ impl CertificateAuthority {
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain, key)?;
-        config.alpn_protocols = [link::ALPN_SESSION, link::ALPN_JOIN, link::ALPN_TERMINAL].map(<[u8]>::to_vec).to_vec();
+        config.alpn_protocols =
+            [link::ALPN_SESSION, link::ALPN_JOIN, link::ALPN_TERMINAL, link::ALPN_API].map(<[u8]>::to_vec).to_vec();
         Ok(config)
     }
 }

@@ -50,6 +50,8 @@ pub struct Config {
     pub buckets: BTreeMap<String, Bucket>,
     /// A file with the passphrase that seals the keys of secrets; without it they are only nobody else's to read.
     pub secrets_passphrase: Option<PathBuf>,
+    /// How long the credentials hold that tasks and instances have of their roles.
+    pub role_credentials: Duration,
     /// The price list; in the data directory unless said otherwise.
     pub prices: Option<PathBuf>,
     /// Bounds of the HTTP side.
@@ -149,6 +151,8 @@ impl Config {
             events_webhook: None,
             buckets: BTreeMap::new(),
             secrets_passphrase: None,
+            // AWS's. Agents ask for others after half of it.
+            role_credentials: Duration::from_secs(6 * 3600),
             prices: None,
             limits: Limits::default(),
         }

@@ -5,6 +5,7 @@ use crate::{
     credentials::Credentials,
     identity::Identity,
     terminals::Terminals,
+    tokens::Tokens,
     usage::{Measures, Metered},
     vault::Vault,
 };
@@ -38,6 +39,8 @@ pub struct Context {
     pub measures: Arc<Measures>,
     /// What seals and opens secrets.
     pub vault: Arc<Vault>,
+    /// What makes temporary credentials and knows them again.
+    pub tokens: Arc<Tokens>,
     /// Commands that are run in containers.
     pub terminals: Arc<Terminals>,
 }

@@ -18,6 +18,8 @@ pub mod identity;
 pub mod machines;
 mod outgoing;
 mod provision;
+mod roles;
+pub mod tokens;
 pub mod trust;
 pub mod vault;
 

@@ -8,7 +8,12 @@ use crate::loops::{
 };
 use crate::session::{self, LinkError};
 use crate::vault::{Keeper, KeysError, Vault};
-use crate::{Config, Context, credentials, machines::MachineHost, terminals::Terminals};
+use crate::{
+    Config, Context, credentials,
+    machines::MachineHost,
+    terminals::Terminals,
+    tokens::{TokenKeysError, Tokens},
+};
 use credentials::{Credentials, CredentialsError};
 use effects::Effects;
 use std::fs::{self, Permissions};
@@ -38,6 +43,9 @@ pub enum ServerError {
     /// What seals secrets cannot be had.
     #[error(transparent)]
     Keys(#[from] KeysError),
+    /// What seals session tokens cannot be had.
+    #[error(transparent)]
+    SessionKeys(#[from] TokenKeysError),
     /// The log store cannot be opened.
     #[error(transparent)]
     Logs(#[from] telemetry::logs::OpenError),
@@ -88,8 +96,8 @@ pub async fn serve(config: Config, effects: Effects, host: Arc<dyn MachineHost>)
     let links = doors.addresses.clone();
     // Only ever set here, once.
     let _ = ctx.addresses.set(endpoints.clone());
-    doors.open(&ctx, host);
     let door = http::Door::new(&ctx);
+    doors.open(&ctx, host, door.beside(&ctx));
     for listener in listeners {
         ctx.effects.spawn("http listener", listener.run(ctx.clone(), door.clone()));
     }
@@ -112,6 +120,7 @@ fn open(config: Config, effects: Effects) -> Result<Context, ServerError> {
     let backend = state::Sqlite::open(&dir.join("state")).map_err(state::OpenError::from)?;
     let store = state::Store::open(Box::new(backend), &effects)?;
     let vault = Vault::open(Keeper::new(dir, config.secrets_passphrase.as_deref()), &effects)?;
+    let tokens = Tokens::open(dir, &effects)?;
     let logs = telemetry::logs::Store::open(&dir.join("logs"), telemetry::logs::Limits::default())?;
     Ok(Context {
         store,
@@ -125,6 +134,7 @@ fn open(config: Config, effects: Effects) -> Result<Context, ServerError> {
         metered: Arc::default(),
         measures: Arc::default(),
         vault: Arc::new(vault),
+        tokens: Arc::new(tokens),
     })
 }
 

@@ -3,9 +3,111 @@
 
 mod schema;
 
-use wire::{Request, structure};
+use wire::{Request, Timestamp, structure};
 
 pub use schema::SERVICE;
+
+/// `AssumeRoleRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AssumeRoleRequest {
+    pub duration_seconds: Option<i32>,
+    pub external_id: Option<String>,
+    pub minimum_session_token_size: Option<i32>,
+    pub policy: Option<String>,
+    pub policy_arns: Option<Vec<PolicyDescriptorType>>,
+    pub provided_contexts: Option<Vec<ProvidedContext>>,
+    pub role_arn: Option<String>,
+    pub role_session_name: Option<String>,
+    pub serial_number: Option<String>,
+    pub source_identity: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+    pub token_code: Option<String>,
+    pub transitive_tag_keys: Option<Vec<String>>,
+}
+
+structure! { AssumeRoleRequest {
+    duration_seconds = "DurationSeconds",
+    external_id = "ExternalId",
+    minimum_session_token_size = "MinimumSessionTokenSize",
+    policy = "Policy",
+    policy_arns = "PolicyArns",
+    provided_contexts = "ProvidedContexts",
+    role_arn = "RoleArn",
+    role_session_name = "RoleSessionName",
+    serial_number = "SerialNumber",
+    source_identity = "SourceIdentity",
+    tags = "Tags",
+    token_code = "TokenCode",
+    transitive_tag_keys = "TransitiveTagKeys",
+} }
+
+/// `AssumeRoleResponse`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AssumeRoleResponse {
+    pub assumed_role_user: Option<AssumedRoleUser>,
+    pub credentials: Option<Credentials>,
+    pub packed_policy_size: Option<i32>,
+    pub session_token_size: Option<i32>,
+    pub session_token_utilization: Option<i32>,
+    pub source_identity: Option<String>,
+}
+
+structure! { AssumeRoleResponse {
+    assumed_role_user = "AssumedRoleUser",
+    credentials = "Credentials",
+    packed_policy_size = "PackedPolicySize",
+    session_token_size = "SessionTokenSize",
+    session_token_utilization = "SessionTokenUtilization",
+    source_identity = "SourceIdentity",
+} }
+
+/// `AssumedRoleUser`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AssumedRoleUser {
+    pub arn: Option<String>,
+    pub assumed_role_id: Option<String>,
+}
+
+structure! { AssumedRoleUser {
+    arn = "Arn",
+    assumed_role_id = "AssumedRoleId",
+} }
+
+/// `Credentials`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Credentials {
+    pub access_key_id: Option<String>,
+    pub expiration: Option<Timestamp>,
+    pub secret_access_key: Option<String>,
+    pub session_token: Option<String>,
+}
+
+structure! { Credentials {
+    access_key_id = "AccessKeyId",
+    expiration = "Expiration",
+    secret_access_key = "SecretAccessKey",
+    session_token = "SessionToken",
+} }
+
+/// `GetAccessKeyInfoRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GetAccessKeyInfoRequest {
+    pub access_key_id: Option<String>,
+}
+
+structure! { GetAccessKeyInfoRequest {
+    access_key_id = "AccessKeyId",
+} }
+
+/// `GetAccessKeyInfoResponse`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GetAccessKeyInfoResponse {
+    pub account: Option<String>,
+}
+
+structure! { GetAccessKeyInfoResponse {
+    account = "Account",
+} }
 
 /// `GetCallerIdentityRequest`
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,9 +130,97 @@ structure! { GetCallerIdentityResponse {
     user_id = "UserId",
 } }
 
+/// `GetSessionTokenRequest`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GetSessionTokenRequest {
+    pub duration_seconds: Option<i32>,
+    pub minimum_session_token_size: Option<i32>,
+    pub serial_number: Option<String>,
+    pub token_code: Option<String>,
+}
+
+structure! { GetSessionTokenRequest {
+    duration_seconds = "DurationSeconds",
+    minimum_session_token_size = "MinimumSessionTokenSize",
+    serial_number = "SerialNumber",
+    token_code = "TokenCode",
+} }
+
+/// `GetSessionTokenResponse`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GetSessionTokenResponse {
+    pub credentials: Option<Credentials>,
+    pub session_token_size: Option<i32>,
+    pub session_token_utilization: Option<i32>,
+}
+
+structure! { GetSessionTokenResponse {
+    credentials = "Credentials",
+    session_token_size = "SessionTokenSize",
+    session_token_utilization = "SessionTokenUtilization",
+} }
+
+/// `PolicyDescriptorType`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PolicyDescriptorType {
+    pub arn: Option<String>,
+}
+
+structure! { PolicyDescriptorType {
+    arn = "arn",
+} }
+
+/// `ProvidedContext`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ProvidedContext {
+    pub context_assertion: Option<String>,
+    pub provider_arn: Option<String>,
+}
+
+structure! { ProvidedContext {
+    context_assertion = "ContextAssertion",
+    provider_arn = "ProviderArn",
+} }
+
+/// `Tag`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tag {
+    pub key: Option<String>,
+    pub value: Option<String>,
+}
+
+structure! { Tag {
+    key = "Key",
+    value = "Value",
+} }
+
+impl Request for AssumeRoleRequest {
+    type Response = AssumeRoleResponse;
+    const OPERATION: &'static str = "AssumeRole";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for GetAccessKeyInfoRequest {
+    type Response = GetAccessKeyInfoResponse;
+    const OPERATION: &'static str = "GetAccessKeyInfo";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
 impl Request for GetCallerIdentityRequest {
     type Response = GetCallerIdentityResponse;
     const OPERATION: &'static str = "GetCallerIdentity";
+    fn service() -> &'static wire::schema::Service {
+        &SERVICE
+    }
+}
+
+impl Request for GetSessionTokenRequest {
+    type Response = GetSessionTokenResponse;
+    const OPERATION: &'static str = "GetSessionToken";
     fn service() -> &'static wire::schema::Service {
         &SERVICE
     }

@@ -103,6 +103,7 @@ fn definition() -> Record {
         memory: Some(MemoryMib(1024)),
         requires_compatibilities: vec![model::Compatibility::Ec2],
         execution_role_arn: None,
+        task_role_arn: None,
         runtime_platform: None,
         ephemeral_storage_gib: None,
         pid_mode: None,
@@ -534,7 +535,23 @@ fn other_forms() -> Vec<(Record, &'static str)> {
         (capacity::reclaimed_instance(), "spot"),
         (scaling::grouped_machine(), "group"),
         (scaling::waiting_task(), "waiting"),
+        (privileged_definition(), "role"),
+        (privileged_task(), "role"),
     ]
+}
+
+fn privileged_definition() -> Record {
+    let Record::TaskDefinition(mut definition) = definition() else { unreachable!() };
+    let own = std::sync::Arc::make_mut(&mut definition);
+    std::sync::Arc::make_mut(&mut own.spec).task_role_arn = Some("web".to_owned());
+    Record::TaskDefinition(definition)
+}
+
+fn privileged_task() -> Record {
+    let Record::Task(mut task) = task() else { unreachable!() };
+    std::sync::Arc::make_mut(&mut task).overrides.task_role_arn =
+        Some("arn:aws:iam::123456789012:role/other".to_owned());
+    Record::Task(task)
 }
 
 fn told_machine() -> Record {

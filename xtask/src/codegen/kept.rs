@@ -15,7 +15,12 @@ pub(crate) struct Kept {
 pub(crate) const SERVICES: &[Kept] = &[
     Kept { name: "ecs", dir: "ecs/2014-11-13", operations: &[], validation_code: "InvalidParameterException" },
     Kept { name: "logs", dir: "logs/2014-03-28", operations: &[], validation_code: "InvalidParameterException" },
-    Kept { name: "sts", dir: "sts/2011-06-15", operations: &["GetCallerIdentity"], validation_code: "ValidationError" },
+    Kept {
+        name: "sts",
+        dir: "sts/2011-06-15",
+        operations: &["AssumeRole", "GetAccessKeyInfo", "GetCallerIdentity", "GetSessionToken"],
+        validation_code: "ValidationError",
+    },
     Kept {
         name: "ec2",
         dir: "ec2/2016-11-15",

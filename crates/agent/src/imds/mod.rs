@@ -2,17 +2,18 @@
 //!
 //! Both of EC2's ways: with a token that is asked for first, and without one where the machine's options allow that. The
 //! hop limit is EC2's too: what answers a request for a token gets no further than the instance itself, unless the limit
-//! says 2, so a task of mode bridge gets none. Deliberately absent: the role's credentials (nothing assumes roles yet; the
-//! path is not there, as on an instance without a profile), signatures of the identity document, and what happens to spot
-//! instances.
+//! says 2, so a task of mode bridge gets none. The credentials of the role in the instance's profile are asked of the server.
+//! Deliberately absent: signatures of the identity document, and what happens to spot instances.
 
+mod profile;
 mod tree;
 
-pub use tree::Facts;
+pub use tree::{Facts, ProfileFacts};
 
 use crate::{
     http::{self, Answer, Bounds, respond, text},
     metadata::Secret,
+    roles::Roles,
 };
 use effects::Effects;
 use hyper::{HeaderMap, Method, Request, StatusCode, body::Incoming, header::HeaderValue};
@@ -52,14 +53,15 @@ pub struct InstanceMetadata {
     facts: Facts,
     leaves: BTreeMap<String, String>,
     secret: Secret,
+    roles: Roles,
     effects: Effects,
 }
 
 impl InstanceMetadata {
     /// Of one machine.
-    pub fn new(facts: Facts, secret: Secret, effects: Effects) -> Arc<Self> {
+    pub(crate) fn new(facts: Facts, secret: Secret, roles: Roles, effects: Effects) -> Arc<Self> {
         let leaves = facts.leaves();
-        Arc::new(Self { facts, leaves, secret, effects })
+        Arc::new(Self { facts, leaves, secret, roles, effects })
     }
 }
 
@@ -72,7 +74,7 @@ pub async fn serve(listener: TcpListener, distance: Distance, what: Arc<Instance
         async move {
             let (head, _) = request.into_parts();
             let near = distance == Distance::Beside || what.is_own(peer.ip());
-            match what.answer(&head.method, head.uri.path(), &head.headers, near) {
+            match what.answer(&head.method, head.uri.path(), &head.headers, near).await {
                 Some(answer) => answer,
                 // On its way to a task it would die at the first hop.
                 None => std::future::pending().await,
@@ -88,7 +90,7 @@ impl InstanceMetadata {
     }
 
     /// `None` where no answer arrives.
-    fn answer(&self, method: &Method, path: &str, headers: &HeaderMap, near: bool) -> Option<Answer> {
+    async fn answer(&self, method: &Method, path: &str, headers: &HeaderMap, near: bool) -> Option<Answer> {
         let options = &self.facts.options;
         if !options.enabled {
             return Some(page(StatusCode::FORBIDDEN));
@@ -97,7 +99,7 @@ impl InstanceMetadata {
         match *method {
             Method::PUT if path == "latest/api/token" => (near || options.hop_limit > 1).then(|| self.token(headers)),
             Method::GET | Method::HEAD => Some(match self.lets_in(headers) {
-                true => self.tell(path),
+                true => self.tell(path).await,
                 false => page(StatusCode::UNAUTHORIZED),
             }),
             _ => Some(page(StatusCode::METHOD_NOT_ALLOWED)),
@@ -133,7 +135,7 @@ impl InstanceMetadata {
         })
     }
 
-    fn tell(&self, path: &str) -> Answer {
+    async fn tell(&self, path: &str) -> Answer {
         let (version, rest) = path.split_once('/').unwrap_or((path, ""));
         if version.is_empty() {
             return text(StatusCode::OK, "latest");
@@ -147,7 +149,11 @@ impl InstanceMetadata {
                 None => page(StatusCode::NOT_FOUND),
             };
         }
-        match tree::find(&self.leaves, rest) {
+        let found = match (&self.facts.instance_profile, rest.strip_prefix("meta-data/iam")) {
+            (Some(known), Some(rest)) => profile::find(known, &self.roles, rest).await,
+            _ => tree::find(&self.leaves, rest),
+        };
+        match found {
             Some(found) => text(StatusCode::OK, found),
             None => page(StatusCode::NOT_FOUND),
         }

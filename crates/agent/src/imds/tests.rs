@@ -1,6 +1,8 @@
 use super::*;
+use crate::session::Questions;
 use http_body_util::BodyExt;
-use model::MetadataOptions;
+use link::{Question, RoleCredentials};
+use model::{MetadataOptions, vault::Plain};
 use serde_json::Value;
 
 fn facts(options: MetadataOptions) -> Facts {
@@ -25,26 +27,35 @@ fn facts(options: MetadataOptions) -> Facts {
         security_groups: vec![("sg-1".into(), "default".into())],
         user_data: Some("IyEvYmlu\nL3NoCg==\n".into()),
         options,
+        instance_profile: None,
     }
 }
 
 struct World {
     metadata: Arc<InstanceMetadata>,
+    questions: Questions,
     effects: Effects,
     _dir: tempfile::TempDir,
 }
 
 fn world(options: MetadataOptions) -> World {
+    world_of(facts(options))
+}
+
+fn world_of(facts: Facts) -> World {
     let (dir, effects) = (tempfile::tempdir().unwrap(), Effects::simulated(7, Timestamp(1_790_000_000_000)));
     let secret = Secret::open(dir.path(), &effects).unwrap();
-    World { metadata: InstanceMetadata::new(facts(options), secret, effects.clone()), effects, _dir: dir }
+    let questions = Questions::new(effects.clone());
+    let roles = Roles::new(questions.clone(), secret.clone(), effects.clone());
+    let metadata = InstanceMetadata::new(facts, secret, roles, effects.clone());
+    World { metadata, questions, effects, _dir: dir }
 }
 
 impl World {
     /// Status and body; 0 where there is no answer.
     async fn ask(&self, method: Method, path: &str, headers: &[(&'static str, &str)], near: bool) -> (u16, String) {
         let headers = headers.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap())).collect();
-        let Some(answer) = self.metadata.answer(&method, path, &headers, near) else { return (0, String::new()) };
+        let Some(answer) = self.metadata.answer(&method, path, &headers, near).await else { return (0, String::new()) };
         let status = answer.status().as_u16();
         (status, String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap())
     }
@@ -133,4 +144,36 @@ async fn options_decide_who_is_let_in() {
     assert_eq!(world(hops(2)).token("60", false).await.0, 200);
     let off = world(MetadataOptions { enabled: false, ..MetadataOptions::default() });
     assert_eq!((off.get("/latest/meta-data/mac").await.0, off.token("60", true).await.0), (403, 403));
+}
+
+#[tokio::test]
+async fn an_instance_with_a_profile_has_its_roles_credentials() {
+    let profile = ProfileFacts { arn: "arn:aws:iam::123456789012:instance-profile/p".into(), id: "AIPA1".into() };
+    let world = world_of(Facts { instance_profile: Some(profile), ..facts(MetadataOptions::default()) });
+    let (_, listing) = world.get("/latest/meta-data/").await;
+    assert!(listing.contains("\niam/\n"), "{listing}");
+    let credentials = RoleCredentials {
+        role: "arn:aws:iam::123456789012:role/team/web".into(),
+        access_key: "ASIA1".into(),
+        secret: Plain::from("s".to_owned()),
+        token: Plain::from("t".to_owned()),
+        issued: Timestamp(1_790_000_000_000),
+        expires: Timestamp(1_790_000_060_000),
+    };
+    let served = async {
+        let asked = world.questions.next().await;
+        assert_eq!(asked.question, Question::InstanceCredentials {});
+        drop(asked.told.send(link::Answer::Credentials(credentials)));
+    };
+    let (name, ()) = tokio::join!(world.get("/latest/meta-data/iam/security-credentials/"), served);
+    assert_eq!(name, (200, "web".to_owned()));
+    let (status, told) = world.get("/latest/meta-data/iam/security-credentials/web").await;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((status, &told["Code"], &told["AccessKeyId"]), (200, &"Success".into(), &"ASIA1".into()));
+    assert_eq!((&told["Token"], &told["Expiration"]), (&"t".into(), &"2026-09-21T14:14:20Z".into()));
+    let (_, info) = world.get("/latest/meta-data/iam/info").await;
+    assert!(info.contains("instance-profile/p") && info.contains("AIPA1"), "{info}");
+    for missing in ["iam/security-credentials/other", "iam/none", "iam/info/x"] {
+        assert_eq!(world.get(&format!("/latest/meta-data/{missing}")).await.0, 404, "{missing}");
+    }
 }

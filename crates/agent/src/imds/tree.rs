@@ -35,6 +35,16 @@ pub struct Facts {
     pub user_data: Option<String>,
     #[serde(default)]
     pub options: MetadataOptions,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_profile: Option<ProfileFacts>,
+}
+
+/// The instance's profile. Which role is in it only the server knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct ProfileFacts {
+    pub arn: String,
+    pub id: String,
 }
 
 #[derive(Serialize)]
@@ -142,6 +152,10 @@ impl Facts {
         if let Some(cidr) = &self.subnet_cidr {
             let path = format!("meta-data/network/interfaces/macs/{}/subnet-ipv4-cidr-block", self.mac);
             all.insert(path, cidr.clone());
+        }
+        if self.instance_profile.is_some() {
+            // For the list; what is below it is told by `profile`.
+            all.insert("meta-data/iam/info".to_owned(), String::new());
         }
         all.insert("dynamic/instance-identity/document".to_owned(), self.document());
         all

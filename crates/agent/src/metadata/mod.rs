@@ -6,6 +6,7 @@
 //! opened in a VPC's namespace tells nothing of tasks outside. Deliberately absent: fault injection and the endpoints of
 //! elastic inference, which are answered as an agent without them answers.
 
+mod credentials;
 mod ids;
 mod limit;
 mod protection;
@@ -20,6 +21,7 @@ pub use stats::Places;
 use crate::{
     engine::{Board, View},
     http::{self, Answer, Bounds, json, text},
+    roles::Roles,
     session::Questions,
 };
 use effects::Effects;
@@ -65,6 +67,7 @@ pub struct Metadata {
     secret: Secret,
     limits: Limits,
     meters: Meters,
+    roles: Roles,
     effects: Effects,
 }
 
@@ -72,7 +75,7 @@ impl Metadata {
     /// Of the tasks on the board.
     pub(crate) fn new(
         board: Arc<Board>,
-        questions: Questions,
+        (questions, roles): (Questions, Roles),
         facts: Facts,
         secret: Secret,
         rate: Rate,
@@ -80,7 +83,7 @@ impl Metadata {
         effects: Effects,
     ) -> Arc<Self> {
         let (limits, meters) = (Limits::new(rate), Meters::new(places, effects.clone()));
-        Arc::new(Self { board, questions, facts, secret, limits, meters, effects })
+        Arc::new(Self { board, questions, facts, secret, limits, meters, roles, effects })
     }
 }
 
@@ -127,6 +130,10 @@ impl Metadata {
         let (found, by_address) = match words[..] {
             ["v3" | "v4" | "api", id, ..] => (self.by_id(id, visible), false),
             ["v2", "metadata" | "metadataWithTags" | "stats", ..] => (self.by_address(peer, visible), true),
+            ["v2", "credentials", id] => (self.by_credentials_id(id, visible), false),
+            ["v1", "credentials"] => {
+                (self.by_credentials_id(query.strip_prefix("id=").unwrap_or_default(), visible), false)
+            }
             _ => (None, false),
         };
         let asker = match &found {
@@ -150,8 +157,10 @@ impl Metadata {
                 json(StatusCode::BAD_REQUEST, &why)
             }
             ([version @ ("v3" | "v4"), id, rest @ ..], None) => unknown(version, id, rest),
-            (["v2", "credentials", rest @ ..], _) => no_credentials(2, rest.first().copied()),
-            (["v1", "credentials"], _) => no_credentials(1, query.strip_prefix("id=")),
+            (["v2", "credentials", _], Some(found)) => credentials::tell(&self.roles, 2, &found.view).await,
+            (["v1", "credentials"], Some(found)) => credentials::tell(&self.roles, 1, &found.view).await,
+            (["v2", "credentials", rest @ ..], _) => credentials::none(2, rest.first().copied()),
+            (["v1", "credentials"], _) => credentials::none(1, query.strip_prefix("id=")),
             _ => nothing_there(),
         }
     }
@@ -163,6 +172,13 @@ impl Metadata {
             let at = view.plan.ids.iter().position(|runtime| self.secret.id(runtime) == id)?;
             Some(Found { view, at })
         })
+    }
+
+    /// The task whose role's credentials are asked for by that id. Which of its containers asks is all the same.
+    fn by_credentials_id(&self, id: &str, visible: &Visible) -> Option<Found> {
+        let mut views = self.board.views().into_iter().filter(|view| visible(view) && !view.state.is_stopped());
+        let view = views.find(|view| self.roles.id(&view.plan).is_some_and(|known| known == id))?;
+        Some(Found { view, at: 0 })
     }
 
     /// The task whose own interface has that address. AWS: tasks of mode bridge are not found that way.
@@ -213,6 +229,7 @@ impl Metadata {
                 link::Answer::Protection { .. }
                 | link::Answer::Failure { .. }
                 | link::Answer::Provision(_)
+                | link::Answer::Credentials(_)
                 | link::Answer::Unprovided { .. },
             ) => Err("Unexpected error occurred".to_owned()),
             None => Err("the server cannot be reached".to_owned()),
@@ -284,24 +301,6 @@ fn unknown(version: &str, id: &str, rest: &[&str]) -> Answer {
     // AWS: the fourth version knows 404.
     let (name, status) = if version == "v4" { ("V4", StatusCode::NOT_FOUND) } else { ("V3", StatusCode::BAD_REQUEST) };
     json(status, &format!("{name} {what} handler: {why}"))
-}
-
-#[derive(serde::Serialize)]
-struct CredentialsError {
-    code: &'static str,
-    message: String,
-    #[serde(rename = "HTTPErrorCode")]
-    status: u16,
-}
-
-/// No task has a role's credentials yet, so no id is known. Source: `tmds/handlers/v1/credentials_handler.go`.
-fn no_credentials(version: u8, id: Option<&str>) -> Answer {
-    let (code, why) = match id.filter(|id| !id.is_empty()) {
-        Some(_) => ("InvalidIdInRequest", "Credentials not found"),
-        None => ("NoIdInRequest", "No Credential ID in the request"),
-    };
-    let message = format!("CredentialsV{version}Request: {why}");
-    json(StatusCode::BAD_REQUEST, &CredentialsError { code, message, status: 400 })
 }
 
 /// AWS: the words of Go's router.

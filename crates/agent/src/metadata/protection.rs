@@ -112,9 +112,12 @@ pub(super) async fn answer(method: &Method, body: &[u8], task: Option<&TaskArn>,
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             refuse(status, Some(task), &code, &message)
         }
-        Some(link::Answer::Tags { .. } | link::Answer::Provision(_) | link::Answer::Unprovided { .. }) => {
-            refuse(StatusCode::INTERNAL_SERVER_ERROR, Some(task), "ServerException", "Unexpected error occurred")
-        }
+        Some(
+            link::Answer::Tags { .. }
+            | link::Answer::Provision(_)
+            | link::Answer::Credentials(_)
+            | link::Answer::Unprovided { .. },
+        ) => refuse(StatusCode::INTERNAL_SERVER_ERROR, Some(task), "ServerException", "Unexpected error occurred"),
         None => refuse(StatusCode::GATEWAY_TIMEOUT, Some(task), "RequestCanceled", TOO_LATE),
     }
 }

@@ -38,6 +38,7 @@ fn publish(board: &Board, n: u32, group: &str) -> Arc<TaskPlan> {
 struct World {
     board: Arc<Board>,
     metadata: Arc<Metadata>,
+    questions: Questions,
     _dir: tempfile::TempDir,
 }
 
@@ -59,9 +60,12 @@ fn world() -> World {
         disks: runtime::Disks::new("/nowhere"),
     };
     let secret = Secret::open(dir.path(), &effects).unwrap();
-    let metadata =
-        Metadata::new(board.clone(), Questions::new(effects.clone()), facts, secret, Rate::default(), places, effects);
-    World { board, metadata, _dir: dir }
+    let questions = Questions::new(effects.clone());
+    let roles = Roles::new(questions.clone(), secret.clone(), effects.clone());
+    let rate = Rate::default();
+    let asking = (questions.clone(), roles);
+    let metadata = Metadata::new(board.clone(), asking, facts, secret, rate, places, effects);
+    World { board, metadata, questions, _dir: dir }
 }
 
 impl World {
@@ -233,4 +237,61 @@ async fn one_tasks_thirst_is_not_anothers() {
     }
     assert_eq!(refused, Some(json!("You have reached maximum request limit.")));
     assert_eq!(world.ask(&format!("/v4/{}", world.id(&other, 0))).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_task_has_the_credentials_of_its_role_and_no_other() {
+    let world = world();
+    let with_role = |n: u32, role: Option<&str>| {
+        let (mut assignment, definition) = testing::assignment(n, &["web"]);
+        assignment.overrides.task_role_arn = role.map(str::to_owned);
+        let plan = Arc::new(TaskPlan::new(assignment, definition));
+        world.board.publish(View { plan: plan.clone(), state: Arc::new(plan.fresh()) }, News::Now);
+        plan
+    };
+    let (own, without) = (with_role(1, Some("web")), with_role(2, None));
+    let id = world.metadata.roles.id(&own).unwrap();
+    assert_eq!(world.metadata.roles.id(&without), None);
+    let credentials = link::RoleCredentials {
+        role: "arn:aws:iam::123456789012:role/web".into(),
+        access_key: "ASIA1".into(),
+        secret: model::vault::Plain::from("s".to_owned()),
+        token: model::vault::Plain::from("t".to_owned()),
+        issued: Timestamp(1_790_000_000_000),
+        expires: Timestamp(1_790_000_060_000),
+    };
+    let served = async {
+        let asked = world.questions.next().await;
+        assert_eq!(asked.question, Question::Credentials { task: own.assignment.task.clone() });
+        drop(asked.told.send(link::Answer::Credentials(credentials)));
+    };
+    let path = format!("/v2/credentials/{id}");
+    let ((status, told), ()) = tokio::join!(world.ask(&path), served);
+    let want = json!({
+        "RoleArn": "arn:aws:iam::123456789012:role/web", "AccessKeyId": "ASIA1", "SecretAccessKey": "s", "Token": "t",
+        "Expiration": "2026-09-21T14:14:20Z",
+    });
+    assert_eq!((status, told), (200, want.clone()));
+    assert_eq!(world.ask(&format!("/v1/credentials?id={id}")).await, (200, want));
+
+    // Neither what can be seen of a task nor another id of its containers opens them, and only who sees the task is told.
+    let foreign = world.id(&own, 0);
+    for id in [foreign.as_str(), own.id(), &own.ids[0], "none"] {
+        let (status, told) = world.ask(&format!("/v2/credentials/{id}")).await;
+        assert_eq!((status, &told["code"]), (400, &json!("InvalidIdInRequest")), "{id}");
+    }
+    let nothing: Visible = Arc::new(|_: &View| false);
+    assert_eq!(world.ask_of(&path, &nothing).await.0, 400);
+    let (status, told) = world.ask("/v2/credentials/").await;
+    assert_eq!((status, &told["code"], &told["HTTPErrorCode"]), (400, &json!("NoIdInRequest"), &json!(400)));
+
+    // One that cannot have any is told so.
+    world.metadata.roles.forget(&own);
+    let refused = async {
+        let asked = world.questions.next().await;
+        let message = "The role was deleted.".to_owned();
+        drop(asked.told.send(link::Answer::Refused { status: 400, code: "ClientException".into(), message }));
+    };
+    let ((status, told), ()) = tokio::join!(world.ask(&path), refused);
+    assert_eq!((status, &told["code"]), (503, &json!("CredentialsUninitialized")));
 }

@@ -1,9 +1,11 @@
-//! What answers tasks inside their VPC's router: the task metadata endpoint, the instance's own, and the VPC's resolver.
+//! What answers tasks inside their VPC's router: the task metadata endpoint, the instance's own, the way to the API, and the
+//! VPC's resolver.
 //!
 //! The sockets are opened in the router's namespace and are ours as long as the VPC is carried here; who asks through one is
 //! in that VPC, so that a listener tells nothing of tasks outside.
 
 use crate::{
+    api_door::{self, ApiDoor},
     imds::{self, InstanceMetadata},
     metadata::{self, Metadata},
     resolver::{self, Entry, Private, Resolver, Srv, Upstreams, Zone, Zones},
@@ -30,6 +32,7 @@ pub(crate) struct Doors {
     pub(crate) metadata: Arc<Metadata>,
     /// The instance's; none where it has none, or its tasks are kept from it.
     pub(crate) instance: Option<Arc<InstanceMetadata>>,
+    pub(crate) api: ApiDoor,
     pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) effects: Effects,
 }
@@ -75,6 +78,8 @@ impl Doors {
         let listener = tcp(router, metadata::ADDRESS, HTTP).await?;
         let metadata = metadata::serve(listener, Arc::new(of_vpc), self.metadata.clone());
         self.until(&close, "task metadata of a vpc", metadata);
+        let listener = tcp(router, metadata::ADDRESS, api_door::PORT).await?;
+        self.until(&close, "api of a vpc", self.api.clone().serve(listener));
         if let Some(instance) = &self.instance {
             let listener = tcp(router, imds::ADDRESS, HTTP).await?;
             let serving = imds::serve(listener, imds::Distance::Beside, instance.clone());

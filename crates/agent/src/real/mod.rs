@@ -30,6 +30,7 @@ use crate::{
     metadata::Secret,
     node::{Failure, Node, NodeEvent, Seen},
     plan::{INSTANCE_LABEL, Job, Output, TaskPlan},
+    roles::Roles,
     session::Questions,
     task::{Endpoint, Probed, Pulled, Reading},
 };
@@ -148,6 +149,7 @@ pub struct RealNode {
     fetcher: fetch::Fetcher,
     vpcs: vpc::Vpcs,
     provisions: provisions::Provisions,
+    roles: Roles,
     /// By container id, from its pull to its creation.
     pulled: Mutex<HashMap<String, Image>>,
 }
@@ -161,6 +163,7 @@ impl RealNode {
         runtime: Arc<dyn Runtime>,
         config: NodeConfig,
         questions: Questions,
+        roles: Roles,
         effects: Effects,
     ) -> std::io::Result<Self> {
         let network = Arc::new(network::TaskNetwork::new(config.netns_dir.clone(), config.bridge_candidates.clone()));
@@ -184,6 +187,7 @@ impl RealNode {
             fetcher: fetch::Fetcher::new(),
             vpcs,
             provisions,
+            roles,
             pulled,
         })
     }
@@ -316,6 +320,7 @@ impl RealNode {
             stdin: self.container_dir(job.id(), disk.as_deref()).join("stdin"),
             layer: disk.map(|disk| disk.join(job.id())),
             metadata_id: self.config.metadata.id(job.id()),
+            credentials_id: self.roles.id(&job.task),
             provided: &provided,
         };
         let mut tries = 1;
@@ -420,6 +425,7 @@ impl RealNode {
 
     async fn clear_task(&self, task: &Arc<TaskPlan>) -> Result<(), Failure> {
         self.provisions.forget(task);
+        self.roles.forget(task);
         self.vpcs.detach(task).await?;
         self.unshare(task).await?;
         self.volumes.remove(task).await?;

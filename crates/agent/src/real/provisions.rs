@@ -48,7 +48,9 @@ impl Provisions {
                 Some(Answer::Refused { message, .. }) => {
                     return Err(Failure::new("ResourceInitializationError", message));
                 }
-                Some(Answer::Tags { .. } | Answer::Protection { .. } | Answer::Failure { .. }) => {
+                Some(
+                    Answer::Tags { .. } | Answer::Protection { .. } | Answer::Failure { .. } | Answer::Credentials(_),
+                ) => {
                     return Err(Failure::new("ResourceInitializationError", "the server answered something else"));
                 }
                 None => self.effects.sleep(AGAIN).await,

@@ -30,6 +30,8 @@ pub(super) struct Places<'a> {
     pub(super) layer: Option<PathBuf>,
     /// The container's id at the task metadata endpoint.
     pub(super) metadata_id: String,
+    /// The id by which it asks for its role's credentials, if it has a role.
+    pub(super) credentials_id: Option<String>,
     /// What the server gives it.
     pub(super) provided: &'a Provided,
 }
@@ -56,7 +58,7 @@ pub(super) fn build(job: &Job, image: &Image, places: &Places<'_>) -> ContainerS
     spec.labels = job.labels(places.instance);
     spec.labels.insert(IMAGE_LABEL.to_owned(), image.name.clone());
     spec.oci_runtime = places.oci_runtime;
-    let given = given(places.provided);
+    let given = given(places);
     let all = image.config.environment(&environment(job, places));
     (spec.secret_env.0, spec.env) = all.into_iter().partition(|variable| given.contains(variable.as_str()));
     spec.cwd = definition.working_directory.clone().unwrap_or_else(|| image.config.working_dir.clone());
@@ -111,6 +113,10 @@ fn environment(job: &Job, places: &Places<'_>) -> Vec<(String, String)> {
         ("AWS_REGION".to_owned(), region.clone()),
         ("AWS_DEFAULT_REGION".to_owned(), region),
     ];
+    if places.credentials_id.is_some() {
+        // The credentials are good for this server alone, so that is where an SDK that finds them has to ask.
+        all.push(("AWS_ENDPOINT_URL".to_owned(), crate::api_door::url()));
+    }
     let plain = |name: &String, value: &Plain| (name.clone(), value.reveal().to_owned());
     // AWS: what the definition says wins over its files, and secrets over both.
     all.extend(places.provided.files.iter().map(|(name, value)| plain(name, value)));
@@ -122,14 +128,23 @@ fn environment(job: &Job, places: &Places<'_>) -> Vec<(String, String)> {
     {
         all.push((name.to_owned(), format!("http://{address}/{path}/{metadata_id}")));
     }
+    all.extend(credentials(places));
     all
 }
 
-/// The variables that the server gives it: of those that hold, none is written to a disk.
-fn given(provided: &Provided) -> HashSet<String> {
-    let files = provided.files.iter();
-    let all = files.chain(provided.secrets.iter().map(|(name, value)| (name, value)));
-    all.map(|(name, value)| format!("{name}={}", value.reveal())).collect()
+/// Where it finds the credentials of its role: whoever knows this path has them.
+fn credentials(places: &Places<'_>) -> Option<(String, String)> {
+    let id = places.credentials_id.as_ref()?;
+    Some(("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI".to_owned(), format!("/v2/credentials/{id}")))
+}
+
+/// The variables that are secret: what the server gives it, and where its role's credentials are. Of those that hold, none is
+/// written to a disk.
+fn given(places: &Places<'_>) -> HashSet<String> {
+    let files = places.provided.files.iter();
+    let all = files.chain(places.provided.secrets.iter().map(|(name, value)| (name, value)));
+    let all = all.map(|(name, value)| format!("{name}={}", value.reveal()));
+    all.chain(credentials(places).map(|(name, path)| format!("{name}={path}"))).collect()
 }
 
 /// What SDKs know by where they run.
@@ -200,6 +215,10 @@ mod tests {
     }
 
     fn provided(change: impl FnOnce(&mut ContainerDefinition), provided: &Provided) -> ContainerSpec {
+        made(change, provided, false)
+    }
+
+    fn made(change: impl FnOnce(&mut ContainerDefinition), provided: &Provided, has_role: bool) -> ContainerSpec {
         let (assignment, definition) = testing::assignment(1, &["web"]);
         let mut definition = (*definition).clone();
         change(&mut definition.containers[0]);
@@ -242,6 +261,7 @@ mod tests {
             stdin: "/run/stdin".into(),
             layer: None,
             metadata_id: "u-u-i-d".into(),
+            credentials_id: has_role.then(|| "c-i-d".to_owned()),
             provided,
         };
         build(&job, &image, &places)
@@ -312,6 +332,22 @@ mod tests {
         }
         assert_eq!(spec.secret_env.0, ["A=file", "C=secret"]);
         assert!(!format!("{spec:?}").contains("C=secret"));
+    }
+
+    #[test]
+    fn a_container_with_a_role_is_told_where_to_ask_and_that_is_written_nowhere() {
+        let path = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/v2/credentials/c-i-d";
+        let own = |name: &str| (name.to_owned(), "mine".to_owned());
+        let spec =
+            made(|c| c.environment = vec![own("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")], &Provided::default(), true);
+        assert_eq!(spec.secret_env.0, [path]);
+        assert!(!format!("{spec:?}").contains("c-i-d"));
+        assert!(spec.env.iter().any(|line| line == "AWS_ENDPOINT_URL=http://169.254.170.2:51680"), "{:?}", spec.env);
+        let spec = made(|c| c.environment = vec![own("AWS_ENDPOINT_URL")], &Provided::default(), true);
+        assert!(spec.env.iter().any(|line| line == "AWS_ENDPOINT_URL=mine"), "the definition's own endpoint wins");
+        let spec = made(|_| (), &Provided::default(), false);
+        let told = |name: &str| spec.env.iter().chain(&spec.secret_env.0).any(|line| line.starts_with(name));
+        assert!(!told("AWS_CONTAINER") && !told("AWS_ENDPOINT"), "{:?}", spec.env);
     }
 
     #[test]

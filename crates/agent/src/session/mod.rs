@@ -26,7 +26,11 @@ use futures::future::BoxFuture;
 use link::{FrameError, Goodbye, GoodbyeCode, Hello};
 use model::Timestamp;
 use std::{io, sync::Arc, time::Duration};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::client::TlsStream;
 
 /// How long a connection, a handshake and the first answer may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -169,6 +173,17 @@ impl Session {
         let stream = tls::dial(&self.server, config, &self.effects).await?;
         talk::talk(self, link::framed(stream), credentials.half_life()).await
     }
+}
+
+/// A connection to the AWS endpoint, for a task of this machine.
+pub(crate) async fn dial_api(
+    server: &str,
+    store: &IdentityStore,
+    effects: &Effects,
+) -> Result<TlsStream<TcpStream>, LinkTrouble> {
+    let credentials = store.credentials()?.ok_or(LinkTrouble::NotJoined)?;
+    let config = tls::joined_config(store, &credentials, link::ALPN_API)?;
+    tls::dial(server, config, effects).await
 }
 
 /// What a server's farewell means.

@@ -12,9 +12,9 @@ const WAITING: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// A question, and where its answer goes.
-pub(super) struct Asked {
-    pub(super) question: Question,
-    pub(super) told: oneshot::Sender<Answer>,
+pub(crate) struct Asked {
+    pub(crate) question: Question,
+    pub(crate) told: oneshot::Sender<Answer>,
 }
 
 /// The way to the server. Cheap to clone.
@@ -52,7 +52,7 @@ impl Questions {
     }
 
     /// The next question that somebody still waits for.
-    pub(super) async fn next(&self) -> Asked {
+    pub(crate) async fn next(&self) -> Asked {
         let mut queue = self.0.queue.lock().await;
         loop {
             let asked = queue.recv().await.expect("we hold a sender");

@@ -98,6 +98,10 @@ pub(super) fn of_start(error: ServerError) -> anyhow::Error {
         ServerError::Keys(_) => {
             Some("Put secrets-keys.json of the data directory back from your backup; see docs/secrets.md".to_owned())
         }
+        ServerError::SessionKeys(_) => Some(
+            "Move session-keys.json of the data directory away: temporary credentials end then, and nothing else"
+                .to_owned(),
+        ),
         ServerError::Webhook(_) => Some("See docs/events.md, or start without --events-webhook".to_owned()),
         ServerError::DataDir(..)
         | ServerError::Credentials(_)

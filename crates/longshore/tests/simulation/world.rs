@@ -239,6 +239,7 @@ impl World {
             addresses: Arc::new(OnceLock::new()),
             metered: Arc::default(),
             measures: Arc::default(),
+            tokens: Arc::new(server::tokens::Tokens::open(&data, &effects).unwrap()),
             terminals: Arc::new(server::Terminals::new(effects.clone())),
         };
         let link = PlainLink::open(ctx.clone()).unwrap();

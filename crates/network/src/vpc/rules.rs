@@ -24,6 +24,8 @@ pub(crate) const UPLINK: &str = "up";
 
 /// The task metadata and credentials endpoint, the resolver, the instance metadata service.
 pub(crate) const TASK_METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 170, 2);
+/// Beside the task metadata endpoint: the agent's way to the API.
+const API_PORT: u16 = 51680;
 pub(crate) const RESOLVER: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 253);
 pub(crate) const INSTANCE_METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
@@ -38,7 +40,8 @@ const TCP: u8 = 6;
 pub(crate) fn served(vpc: &Vpc) -> BTreeSet<(Ipv4Addr, Protocol, u16)> {
     let resolvers = [Some(RESOLVER), vpc.resolver()].into_iter().flatten();
     let dns = resolvers.flat_map(|address| [(address, Protocol::Udp, 53), (address, Protocol::Tcp, 53)]);
-    dns.chain([(TASK_METADATA, Protocol::Tcp, 80), (INSTANCE_METADATA, Protocol::Tcp, 80)]).collect()
+    let asked = [(TASK_METADATA, 80), (TASK_METADATA, API_PORT), (INSTANCE_METADATA, 80)];
+    dns.chain(asked.map(|(address, port)| (address, Protocol::Tcp, port))).collect()
 }
 
 /// The router's table for a VPC.

@@ -35,6 +35,21 @@ impl Door {
     pub(crate) fn new(ctx: &Context) -> Self {
         Self { lobby: Lobby::new(ctx.config.limits.connections, ctx.effects.clone()), room: body::Room::new() }
     }
+
+    /// As many places again, for tasks: what they do with theirs leaves those of people alone.
+    pub(crate) fn beside(&self, ctx: &Context) -> Self {
+        Self { lobby: Lobby::new(ctx.config.limits.connections, ctx.effects.clone()), room: self.room.clone() }
+    }
+
+    /// Answers what comes over a connection that somebody else has accepted, which nobody between can read.
+    pub(crate) async fn serve<S>(&self, ctx: &Context, stream: S, from: SocketAddr)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let guest = self.lobby.enter().await;
+        let peer = Peer { address: from.ip().to_canonical(), secure: true };
+        exchange(Served { ctx: ctx.clone(), room: self.room.clone(), peer }, stream, guest).await;
+    }
 }
 
 /// A bound endpoint that does not accept yet.

@@ -4,7 +4,7 @@ use super::{Link, LinkListener, Sessions};
 use crate::{
     ca::{CaError, CertificateAuthority},
     context::Context,
-    loops,
+    http, loops,
     machines::{MachineError, MachineHost},
 };
 use model::{Scope, vpc::DefaultVpc};
@@ -67,11 +67,11 @@ pub(crate) async fn bind(ctx: &Context, host: &dyn MachineHost) -> Result<Doors,
 
 impl Doors {
     /// Starts to accept agents, and starts the loops. From now on the CA's certificate is shown.
-    pub(crate) fn open(self, ctx: &Context, host: Arc<dyn MachineHost>) {
+    pub(crate) fn open(self, ctx: &Context, host: Arc<dyn MachineHost>, api: http::Door) {
         // Only ever set here, once.
         let _ = ctx.ca_pem.set(self.ca.pem().to_owned());
         let sessions = Arc::new(Sessions::default());
-        let link = Link { ctx: ctx.clone(), ca: self.ca, sessions: sessions.clone() };
+        let link = Link { ctx: ctx.clone(), ca: self.ca, sessions: sessions.clone(), api: Some(api) };
         for listener in self.listeners {
             ctx.effects.spawn("link listener", listener.run(link.clone(), self.tls.clone()));
         }

@@ -23,6 +23,7 @@ pub(crate) use talk::disconnected;
 use crate::{
     ca::CertificateAuthority,
     context::Context,
+    http,
     lobby::{Guest, Lobby},
 };
 use link::{AgentMessage, Goodbye, GoodbyeCode, Identity, ServerMessage};
@@ -50,6 +51,8 @@ pub(crate) struct Link {
     pub(crate) ctx: Context,
     pub(crate) ca: Arc<CertificateAuthority>,
     pub(crate) sessions: Arc<Sessions>,
+    /// The AWS endpoint, for what agents carry of their tasks; none where no task can ask.
+    pub(crate) api: Option<http::Door>,
 }
 
 /// A bound port of the link that does not accept yet.
@@ -136,6 +139,15 @@ async fn connection(
             }
             Some((_, Standing::Expired)) | None => {
                 tracing::warn!(%peer, "a terminal without a certificate of ours that holds was refused");
+            }
+        },
+        Some(link::ALPN_API) => match (identity(&stream, link.ctx.effects.now()), &link.api) {
+            (Some((_, Standing::InDate)), Some(api)) => {
+                drop(guest);
+                api.serve(&link.ctx, stream, peer).await;
+            }
+            (Some(_) | None, _) => {
+                tracing::warn!(%peer, "a task's connection without a certificate of ours that holds was refused")
             }
         },
         _ => tracing::debug!(%peer, "a link connection named no protocol of ours"),

@@ -26,7 +26,7 @@ impl PlainLink {
         let ca = Arc::new(CertificateAuthority::open(&ctx.config.data_dir.join("ca"), ctx.effects.now())?);
         let sessions = Arc::new(Sessions::default());
         loops::start(&ctx, sessions.clone(), None);
-        Ok(Self(Link { ctx, ca, sessions }))
+        Ok(Self(Link { ctx, ca, sessions, api: None }))
     }
 
     /// Has a session with an instance's agent, in the background.

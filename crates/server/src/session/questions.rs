@@ -1,13 +1,14 @@
 //! What agents ask on behalf of their tasks. Nothing here decides: a task's wish is the API's operation.
 
-use crate::{api::ecs::services, context::Context, provision};
+use crate::{api::ecs::services, context::Context, provision, roles};
 use link::{Answer, Question};
 use model::ContainerInstanceArn;
 
 /// Answers a question of an instance about one of its tasks; of others it learns nothing.
 pub(super) async fn answer(ctx: &Context, instance: &ContainerInstanceArn, question: Question) -> Answer {
     let snapshot = ctx.store.snapshot();
-    let task = snapshot.task(question.task()).filter(|task| task.instance_arn().as_ref() == Some(instance));
+    let Some(about) = question.task() else { return roles::of_instance(ctx, &snapshot, instance) };
+    let task = snapshot.task(about).filter(|task| task.instance_arn().as_ref() == Some(instance));
     let Some(task) = task.cloned() else {
         let message = "The task is not one of this container instance.".to_owned();
         return Answer::Refused { status: 404, code: "ResourceNotFoundException".into(), message };
@@ -18,6 +19,8 @@ pub(super) async fn answer(ctx: &Context, instance: &ContainerInstanceArn, quest
             container_instance: snapshot.instance(instance).map(|row| row.instance.tags.clone()).unwrap_or_default(),
         },
         Question::Protection { .. } => services::protection_of(ctx, &snapshot, &task),
+        Question::Credentials { .. } => roles::of_task(ctx, &snapshot, &task),
+        Question::InstanceCredentials {} => roles::of_instance(ctx, &snapshot, instance),
         Question::Provision { .. } if !task.holds_resources() => {
             Answer::Unprovided { reason: "ResourceInitializationError: the task has stopped".into() }
         }

@@ -3,7 +3,7 @@
 //! Each value has a key of its own, which one of the server's keys wraps; so changing that key does not touch a value. Plain
 //! text is in memory while it is asked for, and nowhere else: not in the state, its dumps and backups, nor in any log.
 
-mod cipher;
+pub(crate) mod cipher;
 pub mod keys;
 #[cfg(test)]
 mod tests;

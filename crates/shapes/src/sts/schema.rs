@@ -17,14 +17,108 @@ pub static SERVICE: Service = Service {
     errors: ERRORS,
 };
 
-static OPERATIONS: &[Operation] = &[Operation {
-    name: "GetCallerIdentity",
-    input: &GET_CALLER_IDENTITY_REQUEST,
-    output: Some(&GET_CALLER_IDENTITY_RESPONSE),
-    errors: &[],
-}];
+static OPERATIONS: &[Operation] = &[
+    Operation {
+        name: "AssumeRole",
+        input: &ASSUME_ROLE_REQUEST,
+        output: Some(&ASSUME_ROLE_RESPONSE),
+        errors: &[
+            &ERROR_MALFORMED_POLICY_DOCUMENT_EXCEPTION,
+            &ERROR_PACKED_POLICY_TOO_LARGE_EXCEPTION,
+            &ERROR_REGION_DISABLED_EXCEPTION,
+            &ERROR_EXPIRED_TOKEN_EXCEPTION,
+            &ERROR_INVALID_CONTEXT_ASSERTION_EXCEPTION,
+        ],
+    },
+    Operation {
+        name: "GetAccessKeyInfo",
+        input: &GET_ACCESS_KEY_INFO_REQUEST,
+        output: Some(&GET_ACCESS_KEY_INFO_RESPONSE),
+        errors: &[],
+    },
+    Operation {
+        name: "GetCallerIdentity",
+        input: &GET_CALLER_IDENTITY_REQUEST,
+        output: Some(&GET_CALLER_IDENTITY_RESPONSE),
+        errors: &[],
+    },
+    Operation {
+        name: "GetSessionToken",
+        input: &GET_SESSION_TOKEN_REQUEST,
+        output: Some(&GET_SESSION_TOKEN_RESPONSE),
+        errors: &[&ERROR_REGION_DISABLED_EXCEPTION],
+    },
+];
 
-static ERRORS: &[&ErrorShape] = &[];
+static ERRORS: &[&ErrorShape] = &[
+    &ERROR_EXPIRED_TOKEN_EXCEPTION,
+    &ERROR_INVALID_CONTEXT_ASSERTION_EXCEPTION,
+    &ERROR_MALFORMED_POLICY_DOCUMENT_EXCEPTION,
+    &ERROR_PACKED_POLICY_TOO_LARGE_EXCEPTION,
+    &ERROR_REGION_DISABLED_EXCEPTION,
+];
+
+static ASSUME_ROLE_REQUEST: Struct = Struct {
+    name: "AssumeRoleRequest",
+    members: &[
+        opt("DurationSeconds", Shape::Integer(&ROLE_DURATION_SECONDS_TYPE)),
+        opt("ExternalId", Shape::String(&EXTERNAL_ID_TYPE)),
+        opt("MinimumSessionTokenSize", Shape::Integer(&MINIMUM_SESSION_TOKEN_SIZE_TYPE)),
+        opt("Policy", Shape::String(&UNRESTRICTED_SESSION_POLICY_DOCUMENT_TYPE)),
+        opt("PolicyArns", Shape::List(&POLICY_DESCRIPTOR_LIST_TYPE)),
+        opt("ProvidedContexts", Shape::List(&PROVIDED_CONTEXTS_LIST_TYPE)),
+        req("RoleArn", Shape::String(&ARN_TYPE)),
+        req("RoleSessionName", Shape::String(&ROLE_SESSION_NAME_TYPE)),
+        opt("SerialNumber", Shape::String(&SERIAL_NUMBER_TYPE)),
+        opt("SourceIdentity", Shape::String(&SOURCE_IDENTITY_TYPE)),
+        opt("Tags", Shape::List(&TAG_LIST_TYPE)),
+        opt("TokenCode", Shape::String(&TOKEN_CODE_TYPE)),
+        opt("TransitiveTagKeys", Shape::List(&TAG_KEY_LIST_TYPE)),
+    ],
+};
+
+static ASSUME_ROLE_RESPONSE: Struct = Struct {
+    name: "AssumeRoleResponse",
+    members: &[
+        opt("AssumedRoleUser", Shape::Structure(&ASSUMED_ROLE_USER)),
+        opt("Credentials", Shape::Structure(&CREDENTIALS)),
+        opt("PackedPolicySize", Shape::Integer(&NON_NEGATIVE_INTEGER_TYPE)),
+        opt("SessionTokenSize", Shape::Integer(&SESSION_TOKEN_SIZE_TYPE)),
+        opt("SessionTokenUtilization", Shape::Integer(&SESSION_TOKEN_UTILIZATION_TYPE)),
+        opt("SourceIdentity", Shape::String(&SOURCE_IDENTITY_TYPE)),
+    ],
+};
+
+static ASSUMED_ROLE_USER: Struct = Struct {
+    name: "AssumedRoleUser",
+    members: &[req("Arn", Shape::String(&ARN_TYPE)), req("AssumedRoleId", Shape::String(&ASSUMED_ROLE_ID_TYPE))],
+};
+
+static CREDENTIALS: Struct = Struct {
+    name: "Credentials",
+    members: &[
+        req("AccessKeyId", Shape::String(&ACCESS_KEY_ID_TYPE)),
+        req("Expiration", Shape::Timestamp(TimestampFormat::Iso8601)),
+        req("SecretAccessKey", Shape::String(&ANY_TEXT)).secret(),
+        req("SessionToken", Shape::String(&ANY_TEXT)),
+    ],
+};
+
+static EXPIRED_TOKEN_EXCEPTION: Struct =
+    Struct { name: "ExpiredTokenException", members: &[opt("message", Shape::String(&ANY_TEXT))] };
+
+static ERROR_EXPIRED_TOKEN_EXCEPTION: ErrorShape = ErrorShape {
+    name: "ExpiredTokenException",
+    code: "ExpiredTokenException",
+    status: 400,
+    shape: &EXPIRED_TOKEN_EXCEPTION,
+};
+
+static GET_ACCESS_KEY_INFO_REQUEST: Struct =
+    Struct { name: "GetAccessKeyInfoRequest", members: &[req("AccessKeyId", Shape::String(&ACCESS_KEY_ID_TYPE))] };
+
+static GET_ACCESS_KEY_INFO_RESPONSE: Struct =
+    Struct { name: "GetAccessKeyInfoResponse", members: &[opt("Account", Shape::String(&ANY_TEXT))] };
 
 static GET_CALLER_IDENTITY_REQUEST: Struct = Struct { name: "GetCallerIdentityRequest", members: &[] };
 
@@ -37,11 +131,155 @@ static GET_CALLER_IDENTITY_RESPONSE: Struct = Struct {
     ],
 };
 
+static GET_SESSION_TOKEN_REQUEST: Struct = Struct {
+    name: "GetSessionTokenRequest",
+    members: &[
+        opt("DurationSeconds", Shape::Integer(&DURATION_SECONDS_TYPE)),
+        opt("MinimumSessionTokenSize", Shape::Integer(&MINIMUM_SESSION_TOKEN_SIZE_TYPE)),
+        opt("SerialNumber", Shape::String(&SERIAL_NUMBER_TYPE)),
+        opt("TokenCode", Shape::String(&TOKEN_CODE_TYPE)),
+    ],
+};
+
+static GET_SESSION_TOKEN_RESPONSE: Struct = Struct {
+    name: "GetSessionTokenResponse",
+    members: &[
+        opt("Credentials", Shape::Structure(&CREDENTIALS)),
+        opt("SessionTokenSize", Shape::Integer(&SESSION_TOKEN_SIZE_TYPE)),
+        opt("SessionTokenUtilization", Shape::Integer(&SESSION_TOKEN_UTILIZATION_TYPE)),
+    ],
+};
+
+static INVALID_CONTEXT_ASSERTION_EXCEPTION: Struct =
+    Struct { name: "InvalidContextAssertionException", members: &[opt("message", Shape::String(&ANY_TEXT))] };
+
+static ERROR_INVALID_CONTEXT_ASSERTION_EXCEPTION: ErrorShape = ErrorShape {
+    name: "InvalidContextAssertionException",
+    code: "InvalidContextAssertion",
+    status: 400,
+    shape: &INVALID_CONTEXT_ASSERTION_EXCEPTION,
+};
+
+static MALFORMED_POLICY_DOCUMENT_EXCEPTION: Struct =
+    Struct { name: "MalformedPolicyDocumentException", members: &[opt("message", Shape::String(&ANY_TEXT))] };
+
+static ERROR_MALFORMED_POLICY_DOCUMENT_EXCEPTION: ErrorShape = ErrorShape {
+    name: "MalformedPolicyDocumentException",
+    code: "MalformedPolicyDocument",
+    status: 400,
+    shape: &MALFORMED_POLICY_DOCUMENT_EXCEPTION,
+};
+
+static PACKED_POLICY_TOO_LARGE_EXCEPTION: Struct =
+    Struct { name: "PackedPolicyTooLargeException", members: &[opt("message", Shape::String(&ANY_TEXT))] };
+
+static ERROR_PACKED_POLICY_TOO_LARGE_EXCEPTION: ErrorShape = ErrorShape {
+    name: "PackedPolicyTooLargeException",
+    code: "PackedPolicyTooLarge",
+    status: 400,
+    shape: &PACKED_POLICY_TOO_LARGE_EXCEPTION,
+};
+
+static POLICY_DESCRIPTOR_TYPE: Struct =
+    Struct { name: "PolicyDescriptorType", members: &[opt("arn", Shape::String(&ARN_TYPE))] };
+
+static PROVIDED_CONTEXT: Struct = Struct {
+    name: "ProvidedContext",
+    members: &[
+        opt("ContextAssertion", Shape::String(&CONTEXT_ASSERTION_TYPE)),
+        opt("ProviderArn", Shape::String(&ARN_TYPE)),
+    ],
+};
+
+static PROVIDED_CONTEXTS_LIST_TYPE: List = List {
+    item: Shape::Structure(&PROVIDED_CONTEXT),
+    item_name: "member",
+    flattened: false,
+    min: Some(1),
+    max: Some(5),
+};
+
+static REGION_DISABLED_EXCEPTION: Struct =
+    Struct { name: "RegionDisabledException", members: &[opt("message", Shape::String(&ANY_TEXT))] };
+
+static ERROR_REGION_DISABLED_EXCEPTION: ErrorShape = ErrorShape {
+    name: "RegionDisabledException",
+    code: "RegionDisabledException",
+    status: 403,
+    shape: &REGION_DISABLED_EXCEPTION,
+};
+
+static TAG: Struct = Struct {
+    name: "Tag",
+    members: &[req("Key", Shape::String(&TAG_KEY_TYPE)), req("Value", Shape::String(&TAG_VALUE_TYPE))],
+};
+
+static ACCESS_KEY_ID_TYPE: Text =
+    Text { min: Some(16), max: Some(128), pattern: Some(Pattern::new("[\\w]*")), values: &[] };
+
 static ARN_TYPE: Text = Text {
     min: Some(20),
     max: Some(2048),
     pattern: Some(Pattern::new(
         "[\\u0009\\u000A\\u000D\\u0020-\\u007E\\u0085\\u00A0-\\uD7FF\\uE000-\\uFFFD\\u10000-\\u10FFFF]+",
     )),
+    values: &[],
+};
+
+static ASSUMED_ROLE_ID_TYPE: Text =
+    Text { min: Some(2), max: Some(193), pattern: Some(Pattern::new("[\\w+=,.@:-]*")), values: &[] };
+
+static CONTEXT_ASSERTION_TYPE: Text = Text { min: Some(4), max: Some(3072), pattern: None, values: &[] };
+
+static DURATION_SECONDS_TYPE: Range = Range { min: Some(900), max: Some(129600) };
+
+static EXTERNAL_ID_TYPE: Text =
+    Text { min: Some(2), max: Some(1224), pattern: Some(Pattern::new("[\\w+=,.@:\\/-]*")), values: &[] };
+
+static MINIMUM_SESSION_TOKEN_SIZE_TYPE: Range = Range { min: Some(0), max: Some(4096) };
+
+static NON_NEGATIVE_INTEGER_TYPE: Range = Range { min: Some(0), max: None };
+
+static POLICY_DESCRIPTOR_LIST_TYPE: List = List {
+    item: Shape::Structure(&POLICY_DESCRIPTOR_TYPE),
+    item_name: "member",
+    flattened: false,
+    min: None,
+    max: None,
+};
+
+static ROLE_DURATION_SECONDS_TYPE: Range = Range { min: Some(900), max: Some(43200) };
+
+static ROLE_SESSION_NAME_TYPE: Text =
+    Text { min: Some(2), max: Some(64), pattern: Some(Pattern::new("[\\w+=,.@-]*")), values: &[] };
+
+static SERIAL_NUMBER_TYPE: Text =
+    Text { min: Some(9), max: Some(256), pattern: Some(Pattern::new("[\\w+=/:,.@-]*")), values: &[] };
+
+static SESSION_TOKEN_SIZE_TYPE: Range = Range { min: Some(0), max: None };
+
+static SESSION_TOKEN_UTILIZATION_TYPE: Range = Range { min: Some(0), max: None };
+
+static SOURCE_IDENTITY_TYPE: Text =
+    Text { min: Some(2), max: Some(256), pattern: Some(Pattern::new("[\\w+=,.@-]*")), values: &[] };
+
+static TAG_KEY_LIST_TYPE: List =
+    List { item: Shape::String(&TAG_KEY_TYPE), item_name: "member", flattened: false, min: None, max: Some(50) };
+
+static TAG_KEY_TYPE: Text =
+    Text { min: Some(1), max: Some(128), pattern: Some(Pattern::new("[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+")), values: &[] };
+
+static TAG_LIST_TYPE: List =
+    List { item: Shape::Structure(&TAG), item_name: "member", flattened: false, min: None, max: Some(50) };
+
+static TAG_VALUE_TYPE: Text =
+    Text { min: Some(0), max: Some(256), pattern: Some(Pattern::new("[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*")), values: &[] };
+
+static TOKEN_CODE_TYPE: Text = Text { min: Some(6), max: Some(6), pattern: Some(Pattern::new("[\\d]*")), values: &[] };
+
+static UNRESTRICTED_SESSION_POLICY_DOCUMENT_TYPE: Text = Text {
+    min: Some(1),
+    max: None,
+    pattern: Some(Pattern::new("[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+")),
     values: &[],
 };

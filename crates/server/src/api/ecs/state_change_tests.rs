@@ -55,6 +55,7 @@ async fn snapshot() -> Arc<Snapshot> {
         memory: None,
         requires_compatibilities: Vec::new(),
         execution_role_arn: None,
+        task_role_arn: None,
         runtime_platform: None,
         ephemeral_storage_gib: None,
         pid_mode: None,

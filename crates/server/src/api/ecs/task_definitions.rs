@@ -74,6 +74,7 @@ pub(crate) const HONOURED: &[Row] = &[
             "requiresCompatibilities",
             "runtimePlatform.*",
             "tags.*",
+            "taskRoleArn",
             "volumes.configuredAtLaunch",
             "volumes.dockerVolumeConfiguration.*",
             "volumes.host.*",

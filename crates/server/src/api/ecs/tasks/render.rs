@@ -174,6 +174,7 @@ fn overrides(overrides: &TaskOverrides, task: &Task) -> wire::TaskOverride {
         cpu: overrides.cpu.map(|c| c.0.to_string()),
         memory: overrides.memory.map(|m| m.0.to_string()),
         execution_role_arn: overrides.execution_role_arn.clone(),
+        task_role_arn: overrides.task_role_arn.clone(),
         ephemeral_storage: overrides.ephemeral_storage_gib.map(storage),
         inference_accelerator_overrides: Some(Vec::new()),
         ..wire::TaskOverride::default()

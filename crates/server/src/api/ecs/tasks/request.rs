@@ -318,6 +318,7 @@ fn overrides(definition: &TaskDefinition, given: wire::TaskOverride) -> Result<T
         cpu,
         memory,
         execution_role_arn: set(given.execution_role_arn),
+        task_role_arn: set(given.task_role_arn),
         ephemeral_storage_gib: given.ephemeral_storage.as_ref().map(storage_size),
     };
     check(definition, &overrides)?;
@@ -340,6 +341,8 @@ fn with(spec: &TaskDefinitionSpec, overrides: &TaskOverrides) -> TaskDefinitionS
     spec.cpu = overrides.cpu.or(spec.cpu);
     spec.memory = overrides.memory.or(spec.memory);
     spec.ephemeral_storage_gib = overrides.ephemeral_storage_gib.or(spec.ephemeral_storage_gib);
+    spec.execution_role_arn = overrides.execution_role_arn.clone().or(spec.execution_role_arn);
+    spec.task_role_arn = overrides.task_role_arn.clone().or(spec.task_role_arn);
     spec
 }
 
