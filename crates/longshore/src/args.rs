@@ -127,6 +127,9 @@ pub(crate) struct ServerArgs {
     /// A file with a passphrase that seals the keys which secrets are sealed with; without it they are a file of mode 0600.
     #[arg(long, value_name = "FILE", env = "LONGSHORE_SECRETS_PASSPHRASE_FILE")]
     pub(crate) secrets_passphrase_file: Option<PathBuf>,
+    /// Seconds for which the credentials hold that tasks and instances have of their roles.
+    #[arg(long, value_name = "SECONDS", env = "LONGSHORE_ROLE_CREDENTIALS_SECONDS", default_value_t = 21_600, value_parser = clap::value_parser!(u32).range(60..=43_200), hide = true)]
+    pub(crate) role_credentials_seconds: u32,
     #[command(flatten)]
     pub(crate) events: WebhookArgs,
     #[command(flatten)]

@@ -88,7 +88,7 @@ pub struct TemplateMetadata {
     pub hop_limit: Option<u8>,
 }
 
-/// The role of instances, which is kept as information (see RunInstances).
+/// The instance profile of instances, which has to be there when they are launched.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs)]

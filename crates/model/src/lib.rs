@@ -78,7 +78,7 @@ pub use launch_template::{
     TemplateTags, VersionChoice,
 };
 pub use lifecycle::{ContainerObservation, ObservedStatus, TaskObservation};
-pub use machine::{Machine, MachineState, MetadataOptions, Run};
+pub use machine::{Machine, MachineProfile, MachineState, MetadataOptions, Run};
 pub use managed_volume::{Filesystem, MANAGED_GIB, ManagedVolume, UnfitVolume, VolumeConfiguration, VolumeType};
 pub use measured::Measured;
 pub use names::{

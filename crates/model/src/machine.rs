@@ -67,6 +67,15 @@ impl MetadataOptions {
     }
 }
 
+/// The instance profile that a machine was given. A later profile of that name is another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineProfile {
+    /// Its ARN.
+    pub arn: String,
+    /// Its unique id.
+    pub id: String,
+}
+
 /// A time over which a machine ran: what EC2 bills.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
@@ -109,6 +118,9 @@ pub struct Machine {
     /// Who may ask for its metadata.
     #[serde(default, skip_serializing_if = "MetadataOptions::is_default")]
     pub metadata_options: MetadataOptions,
+    /// The profile whose role it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_profile: Option<MachineProfile>,
     /// What it is; the API moves it to the states on the way, the host's loop on from there.
     pub state: MachineState,
     /// EC2's reason for the last change, e.g. `Client.UserInitiatedShutdown: User initiated shutdown`.

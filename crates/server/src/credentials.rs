@@ -1,9 +1,11 @@
 //! Access keys and whose they are: the root credentials of the server's account, made at first start and kept in a file, and
-//! the keys of IAM's users, which are part of the state and whose secrets are sealed there.
+//! the keys of IAM's users, which are part of the state and whose secrets are sealed there. Temporary ones are kept nowhere: what
+//! comes with them says whose they are (`crate::tokens`).
 
 use crate::access::Documents;
 use crate::config::{Config, KeyPair};
-use crate::identity::Identity;
+use crate::identity::{Acting, Identity};
+use crate::tokens::{Of, Session};
 use crate::vault::{Unopened, Vault};
 use effects::Effects;
 use model::iam::{AccessKey, KeyStatus};
@@ -73,6 +75,7 @@ pub struct Holder {
 #[derive(Clone)]
 enum Secret {
     Root(Plain),
+    Session(Plain),
     User(Arc<AccessKey>),
 }
 
@@ -139,6 +142,20 @@ impl Credentials {
         Some(Holder { account: key.account.clone(), identity, secret: Secret::User(key.clone()) })
     }
 
+    /// Whose session it is; none if who it is of is no more, or somebody else has his name now.
+    pub(crate) fn of_session(snapshot: &Snapshot, session: Session) -> Option<Holder> {
+        let directory = snapshot.directory(&session.account);
+        let identity = match session.of {
+            Of::Root => Identity::Root,
+            Of::User { name, id } => Identity::User(directory?.user(&name).filter(|user| user.id == id)?.clone()),
+            Of::Role(of) => {
+                let role = directory?.role(&of.role).filter(|role| role.id == of.id)?.clone();
+                Identity::Role(Acting { role, session: Arc::new(of), since: session.issued })
+            }
+        };
+        Some(Holder { account: session.account, identity, secret: Secret::Session(session.secret) })
+    }
+
     /// The key that a holder signs with in a scope. An access key's id is never given twice, so what was derived for it holds as
     /// long as it is found.
     pub(crate) fn signing_key(
@@ -151,7 +168,7 @@ impl Credentials {
             return Ok(kept.clone());
         }
         Ok(match &holder.secret {
-            Secret::Root(secret) => SigningKey::derive(secret.reveal(), scope),
+            Secret::Root(secret) | Secret::Session(secret) => SigningKey::derive(secret.reveal(), scope),
             Secret::User(key) => SigningKey::derive(vault.reveal_key(key)?.reveal(), scope),
         })
     }

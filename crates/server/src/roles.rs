@@ -1,14 +1,214 @@
-//! What roles are good for on the server's side.
+//! Roles that tasks and machines take on: whether they may, and the credentials that come of it (docs/decisions/0031).
+//!
+//! The trust of a role is asked each time, so that one whose trust was taken back gives no more credentials.
 
-use crate::context::Context;
-use link::Answer;
-use model::{ContainerInstanceArn, Task};
+use crate::{
+    api::ApiError,
+    context::Context,
+    tokens::{Of, RoleSession},
+};
+use link::{Answer, RoleCredentials};
+use model::{
+    AccountId, ContainerInstanceArn, LaunchType, LogDriver, Scope, Task, TaskDefinitionSpec, TaskOverrides,
+    iam::{Directory, Role},
+    policy::{self, Denial, Document, Keys, Kind, Presenter, Request},
+};
 use state::Snapshot;
+use std::sync::Arc;
 
-pub(crate) fn of_task(_ctx: &Context, _snapshot: &Snapshot, _task: &Task) -> Answer {
-    Answer::Refused { status: 400, code: "ClientException".into(), message: "There are no roles yet.".into() }
+/// Whom the roles of tasks trust, task roles and execution roles alike.
+pub(crate) const TASKS: &str = "ecs-tasks.amazonaws.com";
+/// Whom the roles in instance profiles trust.
+pub(crate) const INSTANCES: &str = "ec2.amazonaws.com";
+
+/// The role that somebody names, by its name or its ARN.
+pub(crate) fn find<'a>(directory: &'a Directory, named: &str) -> Option<&'a Arc<Role>> {
+    if named.starts_with("arn:") { directory.role_by_arn(named) } else { directory.role(named) }
 }
 
-pub(crate) fn of_instance(_ctx: &Context, _snapshot: &Snapshot, _instance: &ContainerInstanceArn) -> Answer {
-    Answer::Refused { status: 400, code: "ClientException".into(), message: "There are no roles yet.".into() }
+/// Whether a text can name a role of the account: by its ARN or by its name.
+pub(crate) fn is_valid(account: &AccountId, named: &str) -> bool {
+    let is_name = |name: &str| {
+        let letters = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b));
+        letters && (1..=64).contains(&name.len())
+    };
+    match named.strip_prefix("arn:aws:iam::").map(|rest| rest.split_once(":role/")) {
+        None => is_name(named),
+        Some(Some((of, path))) => of == account.as_str() && path.rsplit('/').next().is_some_and(is_name),
+        Some(None) => false,
+    }
+}
+
+/// The ARN of a role as it was named, whether there is one or not.
+pub(crate) fn arn(account: &AccountId, named: &str) -> String {
+    if named.starts_with("arn:") { named.to_owned() } else { format!("arn:aws:iam::{account}:role/{named}") }
+}
+
+/// Whether a service may take a role on.
+fn trusts(role: &Role, scope: &Scope, service: &str) -> bool {
+    let mut keys = Keys::new();
+    keys.set("aws:SourceAccount", scope.account.to_string());
+    // AWS: against a confused deputy; narrower than this it is not said.
+    keys.set("aws:SourceArn", format!("arn:aws:ecs:{}:{}:*", scope.region, scope.account));
+    let trust = Document::parse(&role.trust, Kind::Trust);
+    trust.is_ok_and(|trust| trust.trusts(Presenter::Service(service), "sts:AssumeRole", &keys).is_ok())
+}
+
+/// A role that tasks may take on.
+///
+/// # Errors
+/// ECS's, if there is none of that name or it does not trust tasks; at its end it says which of both.
+pub(crate) fn of_tasks<'a>(snapshot: &'a Snapshot, scope: &Scope, named: &str) -> Result<&'a Arc<Role>, ApiError> {
+    let role = snapshot.directory(&scope.account).and_then(|directory| find(directory, named));
+    let why = match role {
+        Some(role) if trusts(role, scope, TASKS) => return Ok(role),
+        Some(_) => format!("Its trust policy does not let {TASKS} assume it: see `aws iam update-assume-role-policy`"),
+        None => format!("Account {} has no such role: see `aws iam create-role`", scope.account),
+    };
+    // AWS: all but the last sentence. Source: RunTask's users.
+    Err(ApiError::client(format!(
+        "ECS was unable to assume the role '{}' that was provided for this task. Please verify that the role being passed has \
+         the proper trust relationship and permissions and that your IAM user has permissions to pass this role. {why}, and \
+         docs/roles.md.",
+        arn(&scope.account, named)
+    )))
+}
+
+/// Whether tasks of that definition, as its overrides leave it, need their execution role: for what they are given, and on
+/// Fargate for their logs. AWS: on instances, pulls and logs are the instance's own business.
+pub(crate) fn needs_execution_role(spec: &TaskDefinitionSpec, launch: LaunchType) -> bool {
+    let logs = spec.containers.iter().filter_map(|container| container.log_configuration.as_ref());
+    let ships = logs.into_iter().any(|log| log.driver == LogDriver::Awslogs);
+    spec.containers.iter().any(model::ContainerDefinition::needs_provision) || launch == LaunchType::Fargate && ships
+}
+
+/// The roles of a task, as they were named.
+pub(crate) struct TaskRoles<'a> {
+    /// Whose credentials its containers have.
+    pub(crate) task: Option<&'a str>,
+    /// By which it is given what it needs to start.
+    pub(crate) execution: Option<&'a str>,
+}
+
+impl<'a> TaskRoles<'a> {
+    /// Those of a definition, unless who started it has named others.
+    pub(crate) fn of(spec: &'a TaskDefinitionSpec, overrides: &'a TaskOverrides) -> Self {
+        let one = |over: &'a Option<String>, own: &'a Option<String>| over.as_deref().or(own.as_deref());
+        Self {
+            task: one(&overrides.task_role_arn, &spec.task_role_arn),
+            execution: one(&overrides.execution_role_arn, &spec.execution_role_arn),
+        }
+    }
+}
+
+/// Whether tasks can have the roles that they need.
+///
+/// # Errors
+/// ECS's.
+pub(crate) fn check(
+    snapshot: &Snapshot,
+    scope: &Scope,
+    named: TaskRoles<'_>,
+    spec: &TaskDefinitionSpec,
+    launch: LaunchType,
+) -> Result<(), ApiError> {
+    let execution = named.execution.filter(|_| needs_execution_role(spec, launch));
+    for named in named.task.into_iter().chain(execution) {
+        of_tasks(snapshot, scope, named)?;
+    }
+    Ok(())
+}
+
+/// The credentials of a task's role.
+pub(crate) fn of_task(ctx: &Context, snapshot: &Snapshot, task: &Task) -> Answer {
+    let definition = snapshot.task_definition(&task.definition);
+    let named = definition.and_then(|definition| TaskRoles::of(&definition.spec, &task.overrides).task);
+    let Some(named) = named else { return refused("The task has no role.") };
+    if !task.holds_resources() {
+        return refused("The task has stopped.");
+    }
+    match of_tasks(snapshot, &task.arn.cluster.scope, named) {
+        Ok(role) => credentials(ctx, role, task.arn.id.as_str()),
+        Err(error) => refused(&error.message),
+    }
+}
+
+/// The credentials of the role in an instance's profile, as that profile is now.
+pub(crate) fn of_instance(ctx: &Context, snapshot: &Snapshot, instance: &ContainerInstanceArn) -> Answer {
+    let scope = &instance.cluster.scope;
+    let id = snapshot.instance(instance).and_then(|row| row.instance.ec2_instance_id.as_deref());
+    let profile = id.and_then(|id| snapshot.machine(scope, id)?.instance_profile.as_ref());
+    let (Some(id), Some(profile)) = (id, profile) else { return refused("The instance has no profile.") };
+    let Some(directory) = snapshot.directory(&scope.account) else { return refused("The account has no profiles.") };
+    // One that was made anew is another one.
+    let known = directory.profile_by_arn(&profile.arn).filter(|known| known.id == profile.id);
+    match known.and_then(|known| directory.role_of_profile(known)) {
+        Some(role) if trusts(role, scope, INSTANCES) => credentials(ctx, role, id),
+        Some(role) => refused(&format!("The role {} does not trust {INSTANCES}.", role.arn())),
+        None => refused(&format!("The instance profile {} has no role.", profile.arn)),
+    }
+}
+
+fn credentials(ctx: &Context, role: &Role, session: &str) -> Answer {
+    let of = Of::Role(RoleSession {
+        role: role.name.clone(),
+        id: role.id.clone(),
+        name: session.to_owned(),
+        policy: None,
+        policy_arns: Vec::new(),
+        source_identity: None,
+    });
+    match ctx.tokens.issue(&role.account, of, ctx.config.role_credentials, &ctx.effects) {
+        Ok((issued, session)) => Answer::Credentials(RoleCredentials {
+            role: role.arn(),
+            access_key: issued.access_key,
+            secret: issued.secret,
+            token: issued.token,
+            issued: session.issued,
+            expires: issued.expires,
+        }),
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "no credentials can be made");
+            refused("The server cannot make credentials now.")
+        }
+    }
+}
+
+fn refused(why: &str) -> Answer {
+    Answer::Refused { status: 400, code: "ClientException".to_owned(), message: why.to_owned() }
+}
+
+/// Somebody who acts as a role for a moment: what the role may do, and how a refusal names him.
+pub(crate) struct Actor<'a> {
+    role: &'a Role,
+    directory: &'a Directory,
+    arn: String,
+}
+
+impl<'a> Actor<'a> {
+    /// One session of a role.
+    pub(crate) fn new(role: &'a Role, directory: &'a Directory, session: &str) -> Self {
+        let arn = format!("arn:aws:sts::{}:assumed-role/{}/{session}", role.account, role.name);
+        Self { role, directory, arn }
+    }
+
+    /// Whether the role may do something.
+    ///
+    /// # Errors
+    /// It may not; AWS's words for that.
+    pub(crate) fn may(&self, action: &str, resource: &str) -> Result<(), String> {
+        let mut keys = Keys::new();
+        keys.set("aws:PrincipalArn", self.role.arn());
+        keys.set("aws:PrincipalAccount", self.role.account.to_string());
+        let texts = self.role.permissions.documents(self.directory).flatten();
+        // What was put was read then.
+        let documents: Vec<_> = texts.filter_map(|text| Document::parse(text, Kind::Managed).ok()).collect();
+        policy::decide(&documents, &Request { action, resource: resource.into(), keys: &keys }).map_err(|denial| {
+            let why = match denial {
+                Denial::Explicit => "with an explicit deny in an identity-based policy".to_owned(),
+                Denial::NotAllowed => format!("because no identity-based policy allows the {action} action"),
+            };
+            format!("User: {} is not authorized to perform: {action} on resource: {resource} {why}", self.arn)
+        })
+    }
 }

@@ -240,6 +240,7 @@ fn machine() -> Record {
             reserved_memory: 64,
             user_data: None,
             metadata_options: MetadataOptions::default(),
+            instance_profile: None,
             state: MachineState::ShuttingDown,
             state_reason: Some("Client.UserInitiatedShutdown: User initiated shutdown".to_owned()),
             state_changed_at: Timestamp(8),
@@ -537,6 +538,7 @@ fn other_forms() -> Vec<(Record, &'static str)> {
         (scaling::waiting_task(), "waiting"),
         (privileged_definition(), "role"),
         (privileged_task(), "role"),
+        (privileged_machine(), "profile"),
     ]
 }
 
@@ -552,6 +554,15 @@ fn privileged_task() -> Record {
     std::sync::Arc::make_mut(&mut task).overrides.task_role_arn =
         Some("arn:aws:iam::123456789012:role/other".to_owned());
     Record::Task(task)
+}
+
+fn privileged_machine() -> Record {
+    let Record::Machine(mut machine) = machine() else { unreachable!() };
+    std::sync::Arc::make_mut(&mut machine).instance_profile = Some(model::MachineProfile {
+        arn: "arn:aws:iam::123456789012:instance-profile/web".to_owned(),
+        id: "AIPAAAAAAAAAAAAAAAAAA".to_owned(),
+    });
+    Record::Machine(machine)
 }
 
 fn told_machine() -> Record {

@@ -32,7 +32,7 @@ mod up;
 mod user_data;
 pub(crate) mod wait;
 
-pub(crate) use client::{Client, Target};
+pub(crate) use client::{Client, Target, code};
 pub(crate) use cost::{CostArgs, cost};
 pub(crate) use deploy::{DeployArgs, deploy};
 pub(crate) use events::{EventsArgs, events};

@@ -4,14 +4,14 @@ use super::{fault, server};
 use crate::{
     advice::{self, Advice},
     args::{DevArgs, ServerArgs},
-    cli::{Client, Target, wait},
+    cli::{Client, Target, code, wait},
 };
 use ::server::Server;
 use anyhow::{Context, Result, bail};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use effects::Effects;
 use model::fargate::POOL_CLUSTER;
-use shapes::{ec2, ecs};
+use shapes::{ec2, ecs, iam};
 use std::{
     io::{IsTerminal, Write},
     process::ExitCode,
@@ -86,6 +86,7 @@ async fn up(client: &Client, args: &DevArgs) -> Result<()> {
     let cluster = args.cluster.as_str();
     let create = ecs::CreateClusterRequest { cluster_name: Some(cluster.to_owned()), ..Default::default() };
     client.call(&create).await?;
+    execution_role(client).await?;
     let zones = client.call(&ec2::DescribeAvailabilityZonesRequest::default()).await?;
     let zones: Vec<_> = zones.availability_zones.into_iter().flatten().filter_map(|z| z.zone_name).collect();
     if zones.is_empty() {
@@ -94,6 +95,28 @@ async fn up(client: &Client, args: &DevArgs) -> Result<()> {
     for (cluster, count) in [(cluster, args.instances), (POOL_CLUSTER, args.fargate_instances)] {
         bring_up(client, args, &zones, cluster, count).await?;
     }
+    Ok(())
+}
+
+/// The role by which tasks of Fargate write their logs. AWS: the console makes it where it is first needed.
+async fn execution_role(client: &Client) -> Result<()> {
+    const NAME: &str = "ecsTaskExecutionRole";
+    const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+    const POLICY: &str = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy";
+    let role = iam::CreateRoleRequest {
+        role_name: Some(NAME.to_owned()),
+        assume_role_policy_document: Some(TRUST.to_owned()),
+        description: Some("Made by longshore dev".to_owned()),
+        ..Default::default()
+    };
+    match client.call(&role).await {
+        Ok(_) => {}
+        // Of an earlier run, or the operator's own, which is left as it is.
+        Err(error) if code(&error) == Some("EntityAlreadyExists") => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    let attach = iam::AttachRolePolicyRequest { role_name: Some(NAME.to_owned()), policy_arn: Some(POLICY.to_owned()) };
+    client.call(&attach).await?;
     Ok(())
 }
 

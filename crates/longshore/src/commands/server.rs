@@ -88,6 +88,7 @@ fn config(args: &ServerArgs, data_dir: std::path::PathBuf, local: bool) -> Resul
         local_instances: local,
         buckets: args.buckets.iter().cloned().collect(),
         secrets_passphrase: args.secrets_passphrase_file.clone(),
+        role_credentials: Duration::from_secs(u64::from(args.role_credentials_seconds)),
         prices: args.prices.clone(),
         events_webhook: args.events.url.clone().map(|url| WebhookConfig {
             url,

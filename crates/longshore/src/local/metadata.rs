@@ -34,7 +34,10 @@ pub(super) fn write(path: &Path, spec: &MachineSpec) -> io::Result<()> {
         security_groups: vec![(place.security_group.clone(), "default".to_owned())],
         user_data: machine.user_data.clone(),
         options: machine.metadata_options,
-        instance_profile: None,
+        instance_profile: machine
+            .instance_profile
+            .as_ref()
+            .map(|profile| agent::imds::ProfileFacts { arn: profile.arn.clone(), id: profile.id.clone() }),
     };
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(&serde_json::to_vec(&facts)?)

@@ -89,14 +89,43 @@ impl Api {
         self.surely(&shapes::ssm::SERVICE, operation, input)
     }
 
-    /// The same of Auto Scaling.
-    pub(crate) fn scaling(&self, operation: &str, input: &Value) -> Value {
-        self.surely(&shapes::autoscaling::SERVICE, operation, input)
+    /// The same client with other credentials.
+    pub(crate) fn with(&self, access_key: String, secret_key: String, token: String) -> Self {
+        let credentials = sigv4::Credentials { access_key, secret_key, session_token: Some(token) };
+        Self { credentials, ..self.clone() }
+    }
+
+    /// The same of STS.
+    pub(crate) fn sts(&self, operation: &str, input: &Value) -> Value {
+        self.surely(&shapes::sts::SERVICE, operation, input)
     }
 
     /// The same of IAM.
     pub(crate) fn iam(&self, operation: &str, input: &Value) -> Value {
         self.surely(&shapes::iam::SERVICE, operation, input)
+    }
+
+    /// A role that tasks may have, which may do so much; one that is there already is taken as it is.
+    pub(crate) fn task_role(&self, name: &str, statements: &Value) -> String {
+        let trust = serde_json::json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"},
+        ]});
+        let input = serde_json::json!({"RoleName": name, "AssumeRolePolicyDocument": trust.to_string()});
+        match self.call(&shapes::iam::SERVICE, "CreateRole", &input) {
+            Err(Trouble::Refused(error)) => assert_eq!(error.code, "EntityAlreadyExists"),
+            Err(trouble) => panic!("{trouble:?}"),
+            Ok(_) => {
+                let document = serde_json::json!({"Version": "2012-10-17", "Statement": statements}).to_string();
+                let input = serde_json::json!({"RoleName": name, "PolicyName": "own", "PolicyDocument": document});
+                self.iam("PutRolePolicy", &input);
+            }
+        }
+        format!("arn:aws:iam::000000000000:role/{name}")
+    }
+
+    /// The same of Auto Scaling.
+    pub(crate) fn scaling(&self, operation: &str, input: &Value) -> Value {
+        self.surely(&shapes::autoscaling::SERVICE, operation, input)
     }
 
     /// The same client with another key.

@@ -31,6 +31,7 @@ mod net;
 mod partition;
 mod registry;
 mod restart;
+mod roles;
 mod secrets;
 mod service_faults;
 mod services;

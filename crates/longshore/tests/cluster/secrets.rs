@@ -30,7 +30,9 @@ fn define(cluster: &Cluster, api: &Api, family: &str, names: &[&str], more: &Val
             "awslogs-group": "told", "awslogs-region": "us-east-1", "awslogs-stream-prefix": family, "awslogs-create-group": "true"}},
     });
     container.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let definition = json!({"family": family, "executionRoleArn": ROLE, "containerDefinitions": [container]});
+    let reads = ["secretsmanager:GetSecretValue", "ssm:GetParameters", "s3:GetObject"];
+    let role = api.task_role("pulls", &json!([{"Effect": "Allow", "Action": reads, "Resource": "*"}]));
+    let definition = json!({"family": family, "executionRoleArn": role, "containerDefinitions": [container]});
     api.ecs("RegisterTaskDefinition", &definition);
 }
 

@@ -19,7 +19,7 @@ mod user;
 
 pub use access_key::{AccessKey, KeyStatus};
 pub use audit::audit;
-pub use permissions::{Holder, Permissions};
+pub use permissions::{Holder, Permissions, document_of};
 pub use policy::{Policy, PolicyVersion};
 pub use profile::InstanceProfile;
 pub use refusal::Refusal;

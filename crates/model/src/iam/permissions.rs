@@ -74,7 +74,7 @@ impl Permissions {
 }
 
 /// The document that holds of a managed policy, the account's own or AWS's.
-pub(super) fn document_of<'a>(directory: &'a Directory, arn: &str) -> Option<&'a str> {
+pub fn document_of<'a>(directory: &'a Directory, arn: &str) -> Option<&'a str> {
     match managed::find(arn) {
         Some(policy) => Some(policy.document),
         None => directory.policy_by_arn(arn).map(|policy| policy.document()),

@@ -47,6 +47,7 @@ fn machine(id: &str, subnet: &str, launched: i64, version: u64) -> Machine {
         reserved_memory: 0,
         user_data: None,
         metadata_options: MetadataOptions::default(),
+        instance_profile: None,
         state: MachineState::Running,
         state_reason: None,
         state_changed_at: Timestamp(launched),

@@ -1,7 +1,10 @@
 //! Policies of identities, read once for as long as nothing in the directory changes.
 
 use crate::context::Caller;
-use model::policy::{Document, Kind};
+use model::{
+    iam::Directory,
+    policy::{Document, Kind},
+};
 use state::Snapshot;
 use std::{
     collections::HashMap,
@@ -14,8 +17,21 @@ const KEPT: usize = 1_024;
 /// What identities may do.
 #[derive(Default)]
 pub(crate) struct Documents {
-    /// By the identity's ARN, with the version of the directory that they were read from.
+    /// By the ARN of who has the policies, with the version of the directory that they were read from.
     kept: Mutex<HashMap<String, (u64, Option<Arc<[Document]>>)>>,
+}
+
+/// What a caller may do: what his policies let him, as far as those of his session let him too.
+pub(super) struct Rights {
+    own: Arc<[Document]>,
+    session: Option<Vec<Document>>,
+}
+
+impl Rights {
+    /// The policies that each have to allow what he does.
+    pub(super) fn sets(&self) -> impl Iterator<Item = &[Document]> {
+        std::iter::once(&*self.own).chain(self.session.as_deref())
+    }
 }
 
 /// The documents; none if one of them is missing or cannot be read.
@@ -25,9 +41,19 @@ pub(crate) fn read_policies(texts: Vec<Option<&str>>) -> Option<Vec<Document>> {
 
 impl Documents {
     /// What a caller's policies say; none if one of them cannot be read.
-    pub(super) fn of(&self, snapshot: &Snapshot, caller: &Caller) -> Option<Arc<[Document]>> {
+    pub(super) fn of(&self, snapshot: &Snapshot, caller: &Caller) -> Option<Rights> {
         let directory = snapshot.directory(caller.account())?;
-        let known = self.kept.lock().expect(CALM).get(&caller.principal).cloned();
+        let session = match caller.identity.limits(directory) {
+            Some(texts) => Some(read_policies(texts)?),
+            None => None,
+        };
+        Some(Rights { own: self.own(directory, caller)?, session })
+    }
+
+    fn own(&self, directory: &Directory, caller: &Caller) -> Option<Arc<[Document]>> {
+        // All sessions of a role have its policies.
+        let whose = caller.identity.principal_arn(caller.account());
+        let known = self.kept.lock().expect(CALM).get(&whose).cloned();
         if let Some((version, documents)) = known
             && version == directory.version
         {
@@ -41,7 +67,7 @@ impl Documents {
         if kept.len() >= KEPT {
             kept.clear();
         }
-        kept.insert(caller.principal.clone(), (directory.version, documents.clone()));
+        kept.insert(whose, (directory.version, documents.clone()));
         documents
     }
 }

@@ -99,6 +99,6 @@ fn named<'a>(
         Identity::User(own) if of_users.iter().any(|kind| operation.contains(kind)) => {
             Some(user(directory, &own.name, arn))
         }
-        Identity::User(_) | Identity::Root => None,
+        Identity::User(_) | Identity::Root | Identity::Role(_) => None,
     }
 }

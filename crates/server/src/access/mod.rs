@@ -12,9 +12,12 @@ mod iam;
 mod input;
 mod keys;
 mod logs;
+mod pass;
 mod secrets;
 
 pub(crate) use documents::{Documents, read_policies};
+
+use documents::Rights;
 
 use crate::{
     api::ApiError,
@@ -99,17 +102,35 @@ pub(crate) fn authorize(
     let documents = ctx.credentials.documents.of(&snapshot, caller);
     let known = keys::of_request(caller, ctx.effects.now(), input);
     for ask in &asked {
-        let verdict = match documents.as_deref() {
-            Some(documents) => judge(documents, ask, &known),
-            // A policy that was put and can no longer be read may have been one that denies.
-            None => Err(Denial::Explicit),
-        };
-        if let Err(denial) = verdict {
+        if let Err(denial) = judge_all(documents.as_ref(), ask, &known) {
             tracing::info!(principal = caller.principal, action = ask.action, resource = ask.told(), "not authorized");
             return Err(refusal(caller, service.protocol, ask, denial));
         }
     }
     Ok(())
+}
+
+/// What a caller's policies say of one thing that he does on the way; nothing denies root anything.
+///
+/// # Errors
+/// It is denied.
+pub(crate) fn verdict(ctx: &Context, caller: &Caller, action: &str, arn: &str, known: &Keys) -> Result<(), Denial> {
+    if caller.identity.is_root() {
+        return Ok(());
+    }
+    let rights = ctx.credentials.documents.of(&ctx.store.snapshot(), caller);
+    judge_all(rights.as_ref(), &Ask::of(action, arn), known)
+}
+
+/// What is known of a caller's request, without what it says.
+pub(crate) fn known(ctx: &Context, caller: &Caller) -> Keys {
+    keys::of_request(caller, ctx.effects.now(), &Value::Null)
+}
+
+fn judge_all(rights: Option<&Rights>, ask: &Ask, known: &Keys) -> Result<(), Denial> {
+    // A policy that was put and can no longer be read may have been one that denies.
+    let rights = rights.ok_or(Denial::Explicit)?;
+    rights.sets().try_for_each(|documents| judge(documents, ask, known))
 }
 
 fn judge(documents: &[Document], ask: &Ask, known: &Keys) -> Result<(), Denial> {
@@ -156,11 +177,13 @@ fn asks(
         "iam" => iam::asks(snapshot, caller, &action, operation.name, input),
         "ec2" => ec2::asks(snapshot, caller, &action, operation.name, input),
         "autoscaling" => vec![Ask::new(&*action, About::Something("autoscaling"))],
-        // AWS: anybody may ask who he is, whatever his policies say.
-        "sts" if operation.name == "GetCallerIdentity" => return Vec::new(),
+        // AWS: anybody may ask who he is, whatever his policies say, and have credentials that end. Of a role its trust has a say.
+        "sts" if ["AssumeRole", "GetCallerIdentity", "GetSessionToken"].contains(&operation.name) => return Vec::new(),
         _ => Vec::new(),
     };
-    if found.is_empty() { vec![Ask::new(action, About::Nothing)] } else { found }
+    let mut found = if found.is_empty() { vec![Ask::new(action, About::Nothing)] } else { found };
+    found.extend(pass::asks(snapshot, caller, (service.name, operation.name), input));
+    found
 }
 
 fn refusal(caller: &Caller, protocol: Protocol, ask: &Ask, denial: Denial) -> ApiError {

@@ -90,7 +90,7 @@ pub async fn dispatch(
         "secretsmanager" => secretsmanager::dispatch(ctx, caller, operation.name, input).await,
         "servicediscovery" => servicediscovery::dispatch(ctx, caller, operation.name, input).await,
         "ssm" => ssm::dispatch(ctx, caller, operation.name, input).await,
-        "sts" => sts::dispatch(caller, operation.name, input),
+        "sts" => sts::dispatch(ctx, caller, operation.name, input),
         other => Err(no_arm(other)),
     }
 }

@@ -3,7 +3,12 @@
 //! The access key says whose account it is, the signature's scope says which region: together they are the space in which
 //! names are looked up, so that one server answers for several regions.
 
-use crate::context::{Caller, Context, Peer};
+use crate::{
+    context::{Caller, Context, Peer},
+    credentials::{Credentials, Holder},
+    identity::Identity,
+    tokens::{self, Untrue},
+};
 use http::request::Parts;
 use model::{Region, Scope};
 use wire::schema::Service;
@@ -23,11 +28,7 @@ pub fn authenticate(ctx: &Context, parts: &Parts, body: &[u8], service: &'static
 
 fn prove(ctx: &Context, parts: &Parts, body: &[u8], service: &Service) -> Result<Caller, Refusal> {
     let presented = Presented::parse(parts)?;
-    let holder = ctx.credentials.find(&ctx.store.snapshot(), &presented.scope.access_key).ok_or(Refusal::UnknownKey)?;
-    // No key here is temporary yet, so no session token can be one of ours.
-    if presented.session_token.is_some() {
-        return Err(Refusal::UnknownKey);
-    }
+    let holder = holder(ctx, &presented, service)?;
     let key = ctx.credentials.signing_key(&ctx.vault, &holder, &presented.scope).map_err(|error| {
         tracing::error!(%error, "the secret of an access key cannot be opened");
         Refusal::UnknownKey
@@ -35,7 +36,7 @@ fn prove(ctx: &Context, parts: &Parts, body: &[u8], service: &Service) -> Result
     let now = Timestamp::from_millis(ctx.effects.now().0);
     presented.verify(parts, body, &key, service.signing_name, now)?;
     ctx.credentials.remember(&presented.scope, key);
-    if !holder.identity.is_root() {
+    if !holder.identity.is_root() && !tokens::is_temporary(&presented.scope.access_key) {
         ctx.credentials.used(&presented.scope, ctx.effects.now());
     }
     let region = Region::parse(presented.scope.region.as_str()).map_err(|_| {
@@ -50,4 +51,25 @@ fn prove(ctx: &Context, parts: &Parts, body: &[u8], service: &Service) -> Result
         host,
         peer: parts.extensions.get::<Peer>().copied(),
     })
+}
+
+/// Whose key it is: one that is kept, or a temporary one with its token. Nobody's key comes with another one's token.
+fn holder(ctx: &Context, presented: &Presented, service: &Service) -> Result<Holder, Refusal> {
+    let (snapshot, access_key) = (ctx.store.snapshot(), &presented.scope.access_key);
+    let Some(token) = presented.session_token.as_deref() else {
+        return ctx.credentials.find(&snapshot, access_key).ok_or(Refusal::UnknownKey);
+    };
+    if !tokens::is_temporary(access_key) {
+        return Err(Refusal::UnknownKey);
+    }
+    let session = ctx.tokens.look(access_key, token, ctx.effects.now()).map_err(|untrue| match untrue {
+        Untrue::Unknown => Refusal::UnknownKey,
+        Untrue::Expired => Refusal::ExpiredToken,
+    })?;
+    let holder = Credentials::of_session(&snapshot, session).ok_or(Refusal::UnknownKey)?;
+    match &holder.identity {
+        // AWS: what GetSessionToken gives is not for IAM, unless a second factor was shown.
+        Identity::Root | Identity::User(_) if service.name == "iam" => Err(Refusal::UnknownKey),
+        Identity::Root | Identity::User(_) | Identity::Role(_) => Ok(holder),
+    }
 }

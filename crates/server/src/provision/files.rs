@@ -1,5 +1,6 @@
 //! Environment files: what stands for the buckets they are in, and reading them.
 
+use super::rights::Rights;
 use crate::{context::Context, outgoing::Outgoing};
 use http::Uri;
 use model::vault::env_file::{self, Place, added};
@@ -54,10 +55,18 @@ impl FromStr for Bucket {
 ///
 /// # Errors
 /// Why the task cannot start.
-pub(super) async fn variables(ctx: &Context, arns: &[String]) -> Result<BTreeMap<String, String>, String> {
+pub(super) async fn variables(
+    ctx: &Context,
+    rights: &Rights<'_>,
+    arns: &[String],
+) -> Result<BTreeMap<String, String>, String> {
     let mut files = Vec::new();
     for arn in arns {
-        let read = read(ctx, arn).await.map_err(|why| {
+        let read = match rights.may("s3:GetObject", arn) {
+            Ok(()) => read(ctx, arn).await,
+            Err(why) => Err(why),
+        };
+        let read = read.map_err(|why| {
             // AWS: its words for what it could not fetch.
             format!(
                 "ResourceInitializationError: failed to download env files: file download command: non empty error stream: \

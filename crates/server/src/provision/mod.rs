@@ -4,6 +4,7 @@
 //! Errors are the task's stop reason, in AWS's words as far as they say what happened here; none holds a value.
 
 mod files;
+mod rights;
 mod secrets;
 
 use crate::{api::vaults, context::Context, vault::Content};
@@ -13,6 +14,8 @@ use serde::Deserialize;
 use state::Snapshot;
 
 pub use files::Bucket;
+
+use rights::Rights;
 
 /// Names and values of all containers of a task together: what a process can be given as its environment is half of that, and in JSON,
 /// where a control character takes six bytes, it still fits a frame of the link.
@@ -24,10 +27,12 @@ const MAX_BYTES: usize = 4 << 20;
 /// Why the task cannot start.
 pub(crate) async fn of(ctx: &Context, snapshot: &Snapshot, task: &Task) -> Result<Provision, String> {
     let Some(definition) = snapshot.task_definition(&task.definition) else { return Ok(Provision::default()) };
+    let rights = Rights::of(snapshot, task, &definition.spec)?;
+    rights.may_log(task, &definition.spec)?;
     let mut provision = Provision::default();
     let mut bytes = 0;
     for container in definition.spec.containers.iter().filter(|container| container.needs_provision()) {
-        let provided = one(ctx, snapshot, &task.arn.cluster.scope, container).await?;
+        let provided = one(ctx, snapshot, &task.arn.cluster.scope, &rights, container).await?;
         let given = provided.files.iter().chain(provided.secrets.iter().map(|(name, value)| (name, value)));
         bytes += given.map(|(name, value)| name.len() + value.reveal().len()).sum::<usize>();
         if bytes > MAX_BYTES {
@@ -43,15 +48,16 @@ async fn one(
     ctx: &Context,
     snapshot: &Snapshot,
     scope: &Scope,
+    rights: &Rights<'_>,
     container: &ContainerDefinition,
 ) -> Result<Provided, String> {
-    let login =
-        container.repository_credentials.as_ref().map(|secret| login(ctx, snapshot, scope, secret)).transpose()?;
+    let login = container.repository_credentials.as_ref();
+    let login = login.map(|secret| login_of(ctx, snapshot, scope, rights, secret)).transpose()?;
     let mut secrets = Vec::new();
     for secret in &container.secrets {
-        secrets.push((secret.name.clone(), secrets::value(ctx, snapshot, scope, &secret.value_from)?));
+        secrets.push((secret.name.clone(), secrets::value(ctx, snapshot, scope, rights, &secret.value_from)?));
     }
-    let files = files::variables(ctx, &container.environment_files).await?;
+    let files = files::variables(ctx, rights, &container.environment_files).await?;
     let files = files.into_iter().map(|(name, value)| (name, Plain::from(value))).collect();
     Ok(Provided { files, secrets, login })
 }
@@ -64,7 +70,13 @@ pub(super) fn failed(what: impl std::fmt::Display) -> String {
 }
 
 /// The credentials that a secret holds as `{"username": ..., "password": ...}`.
-fn login(ctx: &Context, snapshot: &Snapshot, scope: &Scope, secret: &str) -> Result<Login, String> {
+fn login_of(
+    ctx: &Context,
+    snapshot: &Snapshot,
+    scope: &Scope,
+    rights: &Rights<'_>,
+    secret: &str,
+) -> Result<Login, String> {
     /// Of others it may hold as much as it likes.
     #[derive(Deserialize)]
     struct Credentials {
@@ -72,7 +84,7 @@ fn login(ctx: &Context, snapshot: &Snapshot, scope: &Scope, secret: &str) -> Res
         password: Plain,
     }
     let auth = |why: &dyn std::fmt::Display| failed(format_args!("unable to get registry auth from asm: {why}"));
-    let content = secrets::fetch(ctx, snapshot, scope, (secret, None, None)).map_err(|why| auth(&why))?;
+    let content = secrets::fetch(ctx, snapshot, scope, rights, (secret, None, None)).map_err(|why| auth(&why))?;
     let Content::Text(text) = content else { return Err(auth(&"the secret is binary")) };
     // serde's own words may quote what is in it.
     let read: Result<Credentials, _> = serde_json::from_str(text.reveal());

@@ -1,6 +1,6 @@
 //! The values that `valueFrom` names.
 
-use super::{failed, vault};
+use super::{failed, rights::Rights, vault};
 use crate::{
     api::{secretsmanager, ssm},
     context::Context,
@@ -17,13 +17,20 @@ use state::Snapshot;
 ///
 /// # Errors
 /// Why the task cannot start.
-pub(super) fn value(ctx: &Context, snapshot: &Snapshot, scope: &Scope, from: &str) -> Result<Plain, String> {
+pub(super) fn value(
+    ctx: &Context,
+    snapshot: &Snapshot,
+    scope: &Scope,
+    rights: &Rights<'_>,
+    from: &str,
+) -> Result<Plain, String> {
     // Definitions are checked when they are registered.
     match SecretReference::parse(from).map_err(failed)? {
         SecretReference::Parameter { scope: other, name } => {
             let place = other.as_ref().unwrap_or(scope);
             let vault = vault(snapshot, place);
             let found = own(scope, place).and_then(|()| {
+                rights.may("ssm:GetParameters", &parameter(place, &name))?;
                 let found = ssm::reveal_named(ctx, &vault, place, &name);
                 found.map_err(|error| match error.code {
                     "ParameterNotFound" | "ParameterVersionNotFound" => format!("invalid parameters: {name}"),
@@ -35,7 +42,8 @@ pub(super) fn value(ctx: &Context, snapshot: &Snapshot, scope: &Scope, from: &st
         SecretReference::Secret { scope: place, arn, json_key, stage, version } => {
             let asm = |why: String| failed(format_args!("unable to retrieve secret from asm: {why}"));
             own(scope, &place).map_err(asm)?;
-            let content = fetch(ctx, snapshot, &place, (&arn, version.as_deref(), stage.as_deref())).map_err(asm)?;
+            let content =
+                fetch(ctx, snapshot, &place, rights, (&arn, version.as_deref(), stage.as_deref())).map_err(asm)?;
             let Content::Text(text) = content else {
                 return Err(asm(format!("secret {arn} is binary, which no environment variable can be")));
             };
@@ -63,14 +71,35 @@ pub(super) fn fetch(
     ctx: &Context,
     snapshot: &Snapshot,
     scope: &Scope,
+    rights: &Rights<'_>,
     wanted: (&str, Option<&str>, Option<&str>),
 ) -> Result<Content, String> {
-    let vault = vault(snapshot, scope);
+    let (vault, (id, ..)) = (vault(snapshot, scope), wanted);
+    let failed = |why: String| format!("failed to fetch secret {id} from secrets manager: {why}");
+    // AWS: whether it is there is told only to who may read it.
+    let arn = secretsmanager::find(&vault, scope, id).map_or_else(|_| named(scope, id), |secret| secret.arn());
+    rights.may("secretsmanager:GetSecretValue", &arn).map_err(failed)?;
     let found = secretsmanager::asked(ctx, &vault, scope, wanted);
-    found.map(|(_, _, content)| content).map_err(|error| {
-        let (id, ..) = wanted;
-        format!("failed to fetch secret {id} from secrets manager: {}: {}", error.code, error.message)
-    })
+    found.map(|(_, _, content)| content).map_err(|error| failed(format!("{}: {}", error.code, error.message)))
+}
+
+/// The ARN of a secret that is not there.
+fn named(scope: &Scope, id: &str) -> String {
+    let Scope { account, region } = scope;
+    if id.starts_with("arn:") {
+        id.to_owned()
+    } else {
+        format!("arn:aws:secretsmanager:{region}:{account}:secret:{id}")
+    }
+}
+
+/// The ARN of a parameter, without what says which version.
+fn parameter(scope: &Scope, name: &str) -> String {
+    let Scope { account, region } = scope;
+    let name = name.split_once(":parameter").filter(|_| name.starts_with("arn:")).map_or(name, |(_, name)| name);
+    let name = name.split(':').next().unwrap_or_default();
+    let slash = if name.starts_with('/') { "" } else { "/" };
+    format!("arn:aws:ssm:{region}:{account}:parameter{slash}{name}")
 }
 
 /// A member of a secret that is a JSON object. AWS: text as it is, and of others what they are written as.

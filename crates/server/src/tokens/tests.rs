@@ -70,11 +70,9 @@ async fn a_token_opens_for_no_other_key_and_not_changed() {
     for wrong in ["", "LSs1", "LSs1aaaaaaaa", &token[..token.len() - 4], &"A".repeat(MAX_TOKEN + 1)] {
         assert_eq!(world.look(&one.access_key, wrong), Err(Untrue::Unknown));
     }
-    let stranger = self::world();
-    // The same chance has drawn the same key there: another one must be told apart by more than its id.
-    drop(stranger.effects.bytes::<1>());
-    fs::remove_file(stranger.dir.path().join(keys::FILE)).unwrap();
-    let strangers = Tokens::open(stranger.dir.path(), &stranger.effects).unwrap();
+    // Another server has other keys.
+    let (dir, effects) = (tempfile::tempdir().unwrap(), Effects::simulated(8, Timestamp(1_790_000_000_000)));
+    let strangers = Tokens::open(dir.path(), &effects).unwrap();
     assert_eq!(strangers.look(&one.access_key, token, world.effects.now()), Err(Untrue::Unknown));
 }
 

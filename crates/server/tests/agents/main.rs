@@ -20,6 +20,7 @@ mod joining;
 mod machines;
 mod placement;
 mod restart;
+mod roles;
 mod scaling;
 mod secrets;
 mod services;

@@ -1,16 +1,23 @@
 //! What an agent is told of its tasks' secrets, and what it is not.
 
 use crate::agent::{Machine, Session, hello, token};
+use crate::roles::{allow, task_role};
 use crate::{Harness, ecs, ok, text};
 use effects::Effects;
 use link::{AgentMessage, Answer, Provision, Question, ServerMessage};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-const ROLE: &str = "arn:aws:iam::000000000000:role/pulls";
+const ROLE: &str = "pulls";
 
 /// A machine of the cluster that can have tasks with secrets.
 async fn machine(harness: &Harness) -> Session {
+    task_role(
+        harness,
+        "pulls",
+        &["secretsmanager:GetSecretValue", "ssm:GetParameters", "s3:GetObject"].map(|it| allow(it, "*")),
+    )
+    .await;
     let mut machine = Machine::new(harness).await;
     machine.join(harness, &token(harness, Some("demo"), 1).await, None).await.unwrap();
     let mut hello = hello();

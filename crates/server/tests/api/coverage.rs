@@ -34,7 +34,7 @@ fn the_table_names_members_that_are_refused() {
         ("containerDefinitions.linuxParameters.devices", false),
         ("volumes.efsVolumeConfiguration", true),
         ("volumes.host", false),
-        ("taskRoleArn", true),
+        ("taskRoleArn", false),
         ("containerDefinitions.image", false),
         ("containerDefinitions", false),
         ("containerDefinitions.logConfiguration.options", false),

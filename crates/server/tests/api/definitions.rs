@@ -185,7 +185,8 @@ async fn what_is_wrong_is_told() {
                 "When networkMode=awsvpc, the host ports and container ports in port mappings must match.",
             ),
             refused(top("requiresCompatibilities", json!(["FARGATE"])), "Fargate only supports network mode 'awsvpc'."),
-            refused(top("taskRoleArn", json!("arn:aws:iam::0:role/r")), "does not honour taskRoleArn yet"),
+            refused(top("taskRoleArn", json!("arn:aws:iam::0:role/r")), "Role is not valid"),
+            refused(top("executionRoleArn", json!("arn:aws:iam::000000000000:user/r")), "Role is not valid"),
             refused(top("volumes", json!([{"name": "v", "configuredAtLaunch": true}, {"name": "w", "configuredAtLaunch": true}])), "Only one volume of a task definition can be configured at launch."),
             refused(top("volumes", json!([{"name": "v", "configuredAtLaunch": true, "host": {}}])), "can be configured at launch or have another configuration, not both"),
             refused(

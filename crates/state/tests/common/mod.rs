@@ -184,6 +184,7 @@ pub fn machine(number: u64, last_octet: u8) -> Machine {
         reserved_memory: 0,
         user_data: None,
         metadata_options: model::MetadataOptions::default(),
+        instance_profile: None,
         state: MachineState::Pending,
         state_reason: None,
         state_changed_at: Timestamp(1),

@@ -288,6 +288,10 @@ fn render(vpc: &DefaultVpc, machine: &Machine) -> aws::Instance {
         instance_id: Some(machine.id.clone()),
         image_id: Some(machine.image_id.clone()),
         instance_type: Some(machine.instance_type.clone()),
+        iam_instance_profile: machine
+            .instance_profile
+            .as_ref()
+            .map(|profile| aws::IamInstanceProfile { arn: Some(profile.arn.clone()), id: Some(profile.id.clone()) }),
         ami_launch_index: i32::try_from(machine.launch_index).ok(),
         architecture: Some(architecture().to_owned()),
         client_token: machine.client_token.clone(),

@@ -264,6 +264,10 @@ pub(crate) fn machines(
         subnet_id: Some(subnet.to_owned()),
         min_count: count,
         max_count: count,
+        iam_instance_profile: data.instance_profile.as_ref().map(|profile| aws::IamInstanceProfileSpecification {
+            arn: profile.arn.clone(),
+            name: profile.name.clone(),
+        }),
         ..request(data)
     };
     Launch::parse(ctx, scope, &all, request)?.machines(ctx, snapshot, &all)

@@ -10,7 +10,7 @@ use crate::{
     context::{Caller, Context},
 };
 use model::{
-    Machine, MachineState, MetadataOptions, Scope, Tags, instance_type,
+    Machine, MachineProfile, MachineState, MetadataOptions, Scope, Tags, instance_type,
     network::{Network, Refusal, SecurityGroupId, Subnet, SubnetId, cidr},
 };
 use shapes::ec2 as aws;
@@ -92,6 +92,8 @@ impl Launch {
         check_groups(all, request.security_group_ids.as_deref(), request.security_groups.as_deref())?;
         let zone = set(request.placement.and_then(|placement| placement.availability_zone));
         let subnets = subnets(all, ctx.config.vpc_cidr, set(request.subnet_id), zone)?;
+        let instance_profile =
+            request.iam_instance_profile.map(|given| profile(ctx, scope, given)).transpose()?.flatten();
         let data = user_data::decode(request.user_data.as_deref())?;
         let hex = ctx.effects.hex32();
         let now = ctx.effects.now();
@@ -108,6 +110,7 @@ impl Launch {
             reserved_memory: data.reserved_memory,
             user_data: set(request.user_data),
             metadata_options: metadata_options(request.metadata_options.unwrap_or_default())?,
+            instance_profile,
             state: MachineState::Pending,
             state_reason: None,
             state_changed_at: now,
@@ -155,6 +158,38 @@ impl Launch {
         }
         Ok(machines)
     }
+}
+
+/// The instance profile that is named. Source of the words: EC2's users.
+fn profile(
+    ctx: &Context,
+    scope: &Scope,
+    given: aws::IamInstanceProfileSpecification,
+) -> Result<Option<MachineProfile>, ApiError> {
+    let set = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let (member, value) = match (set(given.name), set(given.arn)) {
+        (None, None) => return Ok(None),
+        (Some(name), None) => ("name", name),
+        (None, Some(arn)) => ("arn", arn),
+        (Some(_), Some(_)) => {
+            let text =
+                "The parameter 'iamInstanceProfile.name' may not be used in combination with 'iamInstanceProfile.arn'";
+            return Err(ApiError::new("InvalidParameterCombination", text));
+        }
+    };
+    let snapshot = ctx.store.snapshot();
+    let directory = snapshot.directory(&scope.account);
+    let found = directory.and_then(|directory| match member {
+        "name" => directory.profile(&value),
+        _ => directory.profile_by_arn(&value),
+    });
+    let Some(found) = found else {
+        let what = if member == "name" { "name" } else { "ARN" };
+        return Err(invalid(format!(
+            "Value ({value}) for parameter iamInstanceProfile.{member} is invalid. Invalid IAM Instance Profile {what}"
+        )));
+    };
+    Ok(Some(MachineProfile { arn: found.arn(), id: found.id.clone() }))
 }
 
 /// Who may ask the instances for their metadata.

@@ -7,6 +7,7 @@ use crate::api::ApiError;
 use crate::api::honoured::{Row, row};
 use crate::api::paging::{Pages, invalid_token, limit};
 use crate::context::{Caller, Context};
+use crate::roles;
 use model::{AccountId, Family, Region, Scope, Tags, TaskDefinition, TaskDefinitionArn, TaskDefinitionStatus};
 use serde_json::Value;
 use shapes::ecs as aws;
@@ -107,6 +108,12 @@ pub(crate) async fn register(
 ) -> Result<aws::RegisterTaskDefinitionResponse, ApiError> {
     let tags = tags::parse(request.tags.take())?;
     let spec = parse(request)?;
+    for named in spec.task_role_arn.iter().chain(&spec.execution_role_arn) {
+        if !roles::is_valid(caller.account(), named) {
+            // Source: RegisterTaskDefinition's users.
+            return Err(ApiError::client("Role is not valid"));
+        }
+    }
     let command = Command::RegisterTaskDefinition {
         scope: caller.scope.clone(),
         spec: Arc::new(spec),

@@ -24,6 +24,9 @@ use std::{collections::BTreeMap, sync::Arc};
 /// Tasks that one commit starts: a few milliseconds of the writer's time. The next look starts the others.
 const MOST: usize = 500;
 
+/// Until a service whose roles cannot be had is looked at again: nothing of its cluster changes when they can.
+const ROLES_AGAIN_MILLIS: i64 = 10_000;
+
 /// What came of a plan's starts.
 #[derive(Default)]
 pub(super) struct Launched {
@@ -128,6 +131,16 @@ impl<'a> Recipe<'a> {
 
     fn start(&self, ctx: &Context, snapshot: &Snapshot, start: &Start, most: usize, launched: &mut Launched) {
         let launch = Launch { provider: start.provider.clone(), ..self.launch.clone() };
+        if let Err(error) = self.intent.check_roles(snapshot, launch.kind) {
+            launched.unplaced = true;
+            let again = ctx.effects.now().plus_millis(ROLES_AGAIN_MILLIS);
+            launched.look_again = launched.look_again.into_iter().chain([again]).min();
+            let told = events::failed_to_launch(self.who, &error.message);
+            if !launched.events.contains(&told) {
+                launched.events.push(told);
+            }
+            return;
+        }
         let mut rows = match &start.place {
             Place::On(id) => {
                 let instance = ContainerInstanceArn { cluster: self.service.arn.cluster.clone(), id: id.clone() };

@@ -10,6 +10,7 @@ use crate::{
         },
     },
     context::{Caller, Context},
+    roles::{self, TaskRoles},
 };
 use model::{
     Attribute, AwsvpcConfiguration, CapacityProvider, ClusterArn, Container, ContainerArn, ContainerInstance,
@@ -350,6 +351,20 @@ impl Intent {
     /// The definition as the overrides leave it.
     pub(super) fn spec(&self) -> TaskDefinitionSpec {
         with(&self.definition.spec, &self.overrides)
+    }
+
+    /// Whether its tasks can have the roles that they need.
+    ///
+    /// # Errors
+    /// ECS's, which says what to do.
+    pub(crate) fn check_roles(&self, snapshot: &Snapshot, kind: LaunchType) -> Result<(), ApiError> {
+        roles::check(
+            snapshot,
+            &self.cluster.scope,
+            TaskRoles::of(&self.definition.spec, &self.overrides),
+            &self.definition.spec,
+            kind,
+        )
     }
 
     /// The disk its caller asked for, if that is another one than the definition's.

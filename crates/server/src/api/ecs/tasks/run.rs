@@ -180,6 +180,7 @@ impl Wish {
             LaunchType::Ec2 | LaunchType::External => self.strategy.clone(),
             LaunchType::Fargate => fargate::strategy(),
         };
+        intent.check_roles(snapshot, kind)?;
         let platform = fargate::platform(kind, platform_version, &intent.spec())?;
         // What Fargate demands of an instance is added to what the intent does.
         let required = match platform {
@@ -488,7 +489,10 @@ pub(crate) async fn start_task(
         network: awsvpc::parse(ctx, caller, request.network_configuration).await?,
         volumes: request.volume_configurations,
     };
-    let intent = Intent::parse(&ctx.store.snapshot(), caller, common)?;
+    let snapshot = ctx.store.snapshot();
+    let intent = Intent::parse(&snapshot, caller, common)?;
+    intent.check_roles(&snapshot, LaunchType::Ec2)?;
+    drop(snapshot);
     let (mut tasks, mut failures) = (Vec::new(), Vec::new());
     for name in named {
         match start_on(ctx, &intent, &name).await? {
