@@ -3,6 +3,7 @@
 //! The trust of a role is asked each time, so that one whose trust was taken back gives no more credentials.
 
 use crate::{
+    access::read_policies,
     api::ApiError,
     context::Context,
     tokens::{Of, RoleSession},
@@ -200,10 +201,11 @@ impl<'a> Actor<'a> {
         let mut keys = Keys::new();
         keys.set("aws:PrincipalArn", self.role.arn());
         keys.set("aws:PrincipalAccount", self.role.account.to_string());
-        let texts = self.role.permissions.documents(self.directory).flatten();
-        // What was put was read then.
-        let documents: Vec<_> = texts.filter_map(|text| Document::parse(text, Kind::Managed).ok()).collect();
-        policy::decide(&documents, &Request { action, resource: resource.into(), keys: &keys }).map_err(|denial| {
+        // A policy that was put and can no longer be read may have been one that denies.
+        let documents = read_policies(self.role.permissions.documents(self.directory).collect());
+        let request = Request { action, resource: resource.into(), keys: &keys };
+        let verdict = documents.map_or(Err(Denial::Explicit), |documents| policy::decide(&documents, &request));
+        verdict.map_err(|denial| {
             let why = match denial {
                 Denial::Explicit => "with an explicit deny in an identity-based policy".to_owned(),
                 Denial::NotAllowed => format!("because no identity-based policy allows the {action} action"),

@@ -1,7 +1,7 @@
 //! `up`: a cluster and its container instances, through CreateCluster and RunInstances.
 
 use super::{
-    Where,
+    Where, code,
     config::{self, Settings},
     group,
     instances::{self, Launch},
@@ -10,7 +10,7 @@ use super::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::json;
-use shapes::{ec2, ecs};
+use shapes::{ec2, ecs, iam};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -228,6 +228,9 @@ async fn launch(args: &UpArgs, settings: &Settings) -> Result<Launch> {
     if !args.extra_user_data.is_empty() {
         all.push(pair(instances::USER_DATA_TAG, "yes".to_owned()));
     }
+    if let Some(role) = &args.instance_role {
+        profile(settings, role).await?;
+    }
     let template = ec2::RunInstancesRequest {
         instance_type: Some(instance_type),
         image_id: args.image_id.clone(),
@@ -246,6 +249,21 @@ async fn launch(args: &UpArgs, settings: &Settings) -> Result<Launch> {
         ..Default::default()
     };
     Ok(Launch { template, places, tags })
+}
+
+/// The instance profile of a role's name, made if there is none, as the original makes one in its stack.
+async fn profile(settings: &Settings, role: &str) -> Result<()> {
+    let (client, name) = (&settings.client, Some(role.to_owned()));
+    client.call(&iam::GetRoleRequest { role_name: name.clone() }).await?;
+    let create = iam::CreateInstanceProfileRequest { instance_profile_name: name.clone(), ..Default::default() };
+    match client.call(&create).await {
+        Ok(_) => {}
+        // Of an earlier `up`, or somebody's own.
+        Err(error) if code(&error) == Some("EntityAlreadyExists") => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    client.call(&iam::AddRoleToInstanceProfileRequest { instance_profile_name: name.clone(), role_name: name }).await?;
+    Ok(())
 }
 
 async fn known_type(settings: &Settings, instance_type: &str) -> Result<()> {

@@ -1,6 +1,8 @@
 //! Verifying a signature, in two steps with the caller's look-up of the secret between them: what does the request
 //! present, and is it true.
 
+use std::fmt;
+
 use http::header::{AUTHORIZATION, DATE};
 use http::request::Parts;
 use subtle::ConstantTimeEq;
@@ -16,7 +18,7 @@ const MAX_EXPIRES_SECONDS: i64 = 7 * 24 * 3600;
 const DEFAULT_EXPIRES_SECONDS: i64 = 15 * 60;
 
 /// What a request says about itself; not believed until [`Presented::verify`] has said so.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Presented {
     /// Whose signature, and for what.
     pub scope: Scope,
@@ -28,6 +30,13 @@ pub struct Presented {
     signed_at: Timestamp,
     /// Seconds a presigned link lives; `None` for a signature in the header.
     expires: Option<i64>,
+}
+
+/// Says whose, never the token.
+impl fmt::Debug for Presented {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Presented").field("scope", &self.scope).finish_non_exhaustive()
+    }
 }
 
 impl Presented {
