@@ -11,9 +11,16 @@ use std::{fs, net::IpAddr};
 const API_VERSIONS: [&str; 13] =
     ["1.17", "1.18", "1.19", "1.20", "1.21", "1.22", "1.23", "1.24", "1.25", "1.28", "1.29", "1.30", "1.32"];
 /// Everything else that a definition may require and that is honoured.
-const CAPABILITIES: [&str; 15] = [
+const CAPABILITIES: [&str; 22] = [
     "com.amazonaws.ecs.capability.logging-driver.awslogs",
     "com.amazonaws.ecs.capability.logging-driver.json-file",
+    "com.amazonaws.ecs.capability.logging-driver.syslog",
+    "com.amazonaws.ecs.capability.logging-driver.fluentd",
+    "com.amazonaws.ecs.capability.logging-driver.gelf",
+    "com.amazonaws.ecs.capability.logging-driver.splunk",
+    "com.amazonaws.ecs.capability.logging-driver.journald",
+    "ecs.capability.secrets.asm.bootstrap.log-driver",
+    "ecs.capability.secrets.ssm.bootstrap.log-driver",
     "ecs.capability.task-cpu-mem-limit",
     "ecs.capability.increased-task-cpu-limit",
     "ecs.capability.network.container-port-range",
@@ -29,9 +36,17 @@ const CAPABILITIES: [&str; 15] = [
     "com.amazonaws.ecs.capability.task-iam-role-network-host",
 ];
 
-/// What only containers that share the machine's kernel can have.
-const SHARING: [&str; 2] =
-    ["com.amazonaws.ecs.capability.privileged-container", "ecs.capability.pid-ipc-namespace-sharing"];
+/// What only containers that share the machine's kernel can have: a log router's socket is one of the machine's.
+const SHARING: [&str; 8] = [
+    "com.amazonaws.ecs.capability.privileged-container",
+    "ecs.capability.pid-ipc-namespace-sharing",
+    "com.amazonaws.ecs.capability.logging-driver.awsfirelens",
+    "ecs.capability.logging-driver.awsfirelens.log-driver-buffer-limit",
+    "ecs.capability.firelens.fluentd",
+    "ecs.capability.firelens.fluentbit",
+    "ecs.capability.firelens.options.config.file",
+    "ecs.capability.firelens.options.config.s3",
+];
 /// Which OCI runtime makes the instance's containers.
 const RUNTIME: &str = "longshore.runtime";
 
@@ -98,20 +113,20 @@ mod tests {
     use super::*;
     use crate::testing;
     use model::{
-        ContainerSecret, DockerVolume, LogConfiguration, LogDriver, PidMode, PortMapping, PortSpec, RestartPolicy,
-        RuntimePlatform, Volume, VolumeSource,
+        ContainerSecret, DockerVolume, Firelens, FirelensType, LogConfiguration, LogDriver, PidMode, PortMapping,
+        PortSpec, RestartPolicy, RuntimePlatform, Volume, VolumeSource,
     };
 
     #[test]
     fn everything_a_definition_can_ask_for_is_advertised() {
-        let (_, definition) = testing::assignment(1, &["a", "b"]);
+        let (_, definition) = testing::assignment(1, &["a", "b", "c", "d", "e", "f", "g", "h"]);
         let mut definition = (*definition).clone();
         definition.cpu = Some(CpuUnits(256));
         definition.runtime_platform = Some(RuntimePlatform {
             cpu_architecture: Some(architecture().to_ascii_uppercase()),
             operating_system_family: Some("LINUX".into()),
         });
-        for (container, driver) in definition.containers.iter_mut().zip([LogDriver::Awslogs, LogDriver::JsonFile]) {
+        for (container, driver) in definition.containers.iter_mut().zip(LogDriver::ALL) {
             container.privileged = Some(true);
             container.start_timeout = Some(5);
             container.health_check = Some(testing::check(5));
@@ -120,12 +135,23 @@ mod tests {
                 ["a", arn].map(|from| ContainerSecret { name: from.into(), value_from: from.into() }).into();
             container.environment_files = vec!["arn:aws:s3:::config/a.env".into()];
             container.repository_credentials = Some(arn.into());
-            container.log_configuration = Some(LogConfiguration { driver, options: Default::default() });
+            container.log_configuration = Some(LogConfiguration {
+                driver,
+                options: [(model::logging::BUFFER_LIMIT.to_owned(), "1".to_owned())].into(),
+                secret_options: container.secrets.clone(),
+            });
             let spec = PortSpec::Range { first: 1, last: 2 };
             container.port_mappings = vec![PortMapping { spec, protocol: None, name: None, app_protocol: None }];
         }
         definition.containers[0].restart_policy =
             Some(RestartPolicy { enabled: true, ignored_exit_codes: vec![], restart_attempt_period: None });
+        for (container, kind) in definition.containers.iter_mut().zip(FirelensType::ALL) {
+            let options = [(Firelens::FILE_TYPE, "file"), (Firelens::FILE_VALUE, "/more.conf")];
+            let options = options.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            container.firelens = Some(Firelens { kind: kind.1, options });
+        }
+        let more = definition.containers[1].firelens.as_mut().unwrap();
+        more.options.insert(Firelens::FILE_TYPE.to_owned(), "s3".to_owned());
         definition.pid_mode = Some(PidMode::Task);
         definition.task_role_arn = Some("web".into());
         let source = VolumeSource::Docker(DockerVolume::default());

@@ -3,10 +3,10 @@
 //! Every operation may be repeated: after a crash the engine asks again for whatever it cannot prove to be done.
 
 use crate::{
-    plan::{Job, TaskPlan},
+    plan::{Job, LogKit, TaskPlan},
     task::{Endpoint, Probed, Pulled, Reading},
 };
-use futures::{future::BoxFuture, stream::BoxStream};
+use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
 use link::Networks;
 use std::sync::Arc;
 
@@ -95,6 +95,12 @@ pub trait Node: Send + Sync + 'static {
 
     /// Gets what the server gives the containers of a task. It stays in memory until the task is cleared away.
     fn provide(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>>;
+
+    /// What the log driver of a container is told. Waits for a server as long as there is none, if that has to say something.
+    fn logging(&self, job: Job) -> BoxFuture<'_, Result<LogKit, Failure>> {
+        drop(job);
+        std::future::ready(Ok(LogKit::default())).boxed()
+    }
 
     /// Removes what the task itself has left: its cgroup and its network interface.
     fn clear(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>>;

@@ -1,12 +1,16 @@
 //! A task with everything that follows from its assignment worked out once: containers with overrides laid over, ids,
 //! labels, where output goes. Pure.
 
-use crate::task::{ContainerState, Endpoint, Provisioning, Pulled, TaskState};
+use crate::{
+    introspection::rfc3339,
+    logs::Dispatch,
+    task::{ContainerState, Endpoint, Provisioning, Pulled, TaskState},
+};
 use link::Assignment;
-use model::{ContainerDefinition, Link, LogDriver, NetworkMode, TaskDefinitionSpec};
+use model::{ContainerDefinition, Link, LogDriver, NetworkMode, TaskDefinitionSpec, vault::Plain};
 use regex::bytes::Regex;
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
-use telemetry::driver;
+use telemetry::driver::{self, Identity};
 
 /// Label of every container: the container instance it belongs to. The agent's own containers are found by it.
 pub const INSTANCE_LABEL: &str = "longshore.instance";
@@ -43,6 +47,19 @@ pub struct Job {
     pub endpoint: Option<Endpoint>,
     /// Where its links lead, as far as that is known.
     pub links: Vec<Linked>,
+    /// The address of the task's log router, if its output goes there and that has one of its own.
+    pub router: Option<Ipv4Addr>,
+}
+
+/// What the node knows that log drivers are told.
+#[derive(Debug, Default)]
+pub struct LogKit {
+    /// Options whose values are secrets.
+    pub secret_options: Vec<(String, Plain)>,
+    /// The socket of the task's log router.
+    pub router: Option<String>,
+    /// The instance's host name.
+    pub hostname: String,
 }
 
 /// A container that another one has a link to.
@@ -61,6 +78,8 @@ pub struct Linked {
 pub enum Output {
     /// It is shipped to the server.
     Shipped(LogTarget),
+    /// It is sent elsewhere by this driver.
+    Sent(LogDriver),
     /// It stays in its file, of which about the newest so many bytes are kept.
     Kept(u64),
     /// The options of its log driver cannot be honoured, so the container cannot start. A server that lets them in is newer.
@@ -105,9 +124,14 @@ impl TaskPlan {
 
     /// The state of the task before anything was done.
     pub fn fresh(&self) -> TaskState {
-        let ships = |at: usize| matches!(self.output(at), Output::Shipped(_));
+        let ships = |at: usize| matches!(self.output(at), Output::Shipped(_) | Output::Sent(_));
         let container = |at: usize| (&self.containers[at], self.ids[at].clone(), ships(at));
-        let state = TaskState::new(self.assignment.interface.is_some(), (0..self.containers.len()).map(container));
+        let mut state = TaskState::new(self.assignment.interface.is_some(), (0..self.containers.len()).map(container));
+        if let Some(router) = self.router() {
+            for (container, definition) in state.containers.iter_mut().zip(&self.containers) {
+                container.routed_by = definition.is_routed().then_some(router);
+            }
+        }
         TaskState { provision: self.needs_provision().then_some(Provisioning::Waiting), ..state }
     }
 
@@ -131,6 +155,62 @@ impl TaskPlan {
         self.assignment.ephemeral_storage_gib.is_some()
     }
 
+    /// The position of its log router.
+    pub fn router(&self) -> Option<usize> {
+        self.definition.router()
+    }
+
+    /// What a driver that sends the output of a container elsewhere is told, with what only the node knows.
+    ///
+    /// # Errors
+    /// What of its options cannot be honoured.
+    pub fn dispatch(&self, at: usize, state: &ContainerState, kit: LogKit) -> Result<Dispatch, String> {
+        let container = &self.containers[at];
+        let log = container.log_configuration.as_ref().ok_or("it has no log driver")?;
+        let mut options = log.options.clone();
+        options.extend(kit.secret_options.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())));
+        let routed = log.driver == LogDriver::Awsfirelens;
+        let read = driver::Outward::parse(log.driver, &options, self.assignment.log_mode, kit.router);
+        // What is wrong with a secret is said without it.
+        let secrets = kit.secret_options.iter().filter(|(_, value)| !value.reveal().is_empty());
+        let told = |error: driver::OptionError| {
+            secrets.fold(error.to_string(), |text, (_, value)| text.replace(value.reveal(), "***"))
+        };
+        let options = read.map_err(told)?;
+        let words = container.entry_point.iter().chain(&container.command).flatten();
+        let identity = Identity {
+            id: self.ids[at].to_string(),
+            name: self.ids[at].to_string(),
+            image: container.image.clone(),
+            image_id: state.pulled.as_ref().map(|pulled| pulled.image_id.to_string()).unwrap_or_default(),
+            command: words.cloned().collect::<Vec<_>>().join(" "),
+            hostname: kit.hostname,
+            labels: self.labels(at),
+            env: container.environment.clone(),
+            created: state.created.map(rfc3339).unwrap_or_default(),
+        };
+        // AWS: how the original agent calls it; the router's output sections match its beginning.
+        let tag = routed.then(|| format!("{}-firelens-{}", container.name, self.id()));
+        Ok(Dispatch { options, identity, tag })
+    }
+
+    /// The labels ECS puts on a container, and the definition's. Source: agent, `engine/docker_task_engine.go`.
+    fn labels(&self, at: usize) -> BTreeMap<String, String> {
+        let assignment = &self.assignment;
+        let mut labels = self.containers[at].docker_labels.clone();
+        labels.extend(
+            [
+                ("com.amazonaws.ecs.cluster", assignment.task.cluster.name.to_string()),
+                ("com.amazonaws.ecs.container-name", self.containers[at].name.clone()),
+                ("com.amazonaws.ecs.task-arn", assignment.task.to_string()),
+                ("com.amazonaws.ecs.task-definition-family", assignment.definition.family.to_string()),
+                ("com.amazonaws.ecs.task-definition-version", assignment.definition.revision.to_string()),
+            ]
+            .map(|(key, value)| (key.to_owned(), value)),
+        );
+        labels
+    }
+
     /// The task's id.
     pub fn id(&self) -> &str {
         self.assignment.task.id.as_str()
@@ -144,7 +224,7 @@ impl TaskPlan {
     /// What is to be done to one container.
     pub fn job(self: &Arc<Self>, at: usize, state: &ContainerState) -> Job {
         let (pulled, endpoint) = (state.pulled.clone(), state.endpoint.clone());
-        Job { task: self.clone(), at, run: state.run(), pulled, endpoint, links: Vec::new() }
+        Job { task: self.clone(), at, run: state.run(), pulled, endpoint, links: Vec::new(), router: None }
     }
 
     /// The same, with what is known of the containers that it has links to.
@@ -156,7 +236,9 @@ impl TaskPlan {
             Some(Linked { at, alias: link.alias.to_owned(), address })
         };
         let links = self.containers[at].links.iter().filter_map(linked).collect();
-        Job { links, ..self.job(at, &state.containers[at]) }
+        let router =
+            state.containers[at].routed_by.and_then(|router| state.containers[router].endpoint.as_ref()?.address);
+        Job { links, router, ..self.job(at, &state.containers[at]) }
     }
 
     /// What becomes of the output of a container.
@@ -164,6 +246,13 @@ impl TaskPlan {
         let container = &self.containers[at];
         let Some(log) = &container.log_configuration else { return Output::Kept(driver::LOCAL_BYTES) };
         let parsed = match log.driver {
+            // What their options ask for is only known with the secret ones.
+            LogDriver::Syslog
+            | LogDriver::Fluentd
+            | LogDriver::Gelf
+            | LogDriver::Splunk
+            | LogDriver::Journald
+            | LogDriver::Awsfirelens => return Output::Sent(log.driver),
             LogDriver::JsonFile => driver::JsonFile::parse(&log.options).map(|options| Output::Kept(options.keep)),
             LogDriver::Awslogs => driver::Awslogs::parse(&log.options, self.assignment.log_mode)
                 .map(|options| Output::Shipped(self.log_target(at, options))),
@@ -206,22 +295,11 @@ impl Job {
         &self.task.ids[self.at]
     }
 
-    /// The labels ECS puts on containers, ours, and the definition's. Source: agent, `engine/docker_task_engine.go`.
+    /// The labels ECS puts on containers, the definition's, and ours.
     pub fn labels(&self, instance: &str) -> BTreeMap<String, String> {
-        let assignment = &self.task.assignment;
-        let mut labels = self.container().docker_labels.clone();
-        labels.extend(
-            [
-                ("com.amazonaws.ecs.cluster", assignment.task.cluster.name.to_string()),
-                ("com.amazonaws.ecs.container-name", self.container().name.clone()),
-                ("com.amazonaws.ecs.task-arn", assignment.task.to_string()),
-                ("com.amazonaws.ecs.task-definition-family", assignment.definition.family.to_string()),
-                ("com.amazonaws.ecs.task-definition-version", assignment.definition.revision.to_string()),
-                (INSTANCE_LABEL, instance.to_owned()),
-                (TASK_LABEL, self.task.id().to_owned()),
-            ]
-            .map(|(key, value)| (key.to_owned(), value)),
-        );
+        let mut labels = self.task.labels(self.at);
+        let ours = [(INSTANCE_LABEL, instance), (TASK_LABEL, self.task.id())];
+        labels.extend(ours.map(|(key, value)| (key.to_owned(), value.to_owned())));
         labels
     }
 }
@@ -272,7 +350,8 @@ mod tests {
             let (assignment, definition) = testing::assignment(1, &["web"]);
             let mut definition = (*definition).clone();
             let options = options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-            definition.containers[0].log_configuration = Some(LogConfiguration { driver: LogDriver::Awslogs, options });
+            definition.containers[0].log_configuration =
+                Some(LogConfiguration { driver: LogDriver::Awslogs, options, secret_options: Vec::new() });
             let plan = TaskPlan::new(assignment, Arc::new(definition));
             let Output::Shipped(target) = plan.output(0) else { panic!("{:?}", plan.output(0)) };
             assert_eq!(target.stream, want.replace("TASK", plan.id()).replace("ID", &plan.ids[0]));

@@ -194,6 +194,10 @@ pub async fn run(config: Config, effects: Effects) -> Result<(), AgentError> {
     let places = Places { cgroups, cgroup: config.cgroup.clone(), netns_dir: config.netns_dir.clone(), disks };
     let node_config = NodeConfig {
         instance: instance_label(&identity),
+        ec2_instance: identity
+            .ec2_instance_id
+            .clone()
+            .filter(|_| Pool::of(&identity.container_instance.cluster) != Pool::Fargate),
         data_dir: config.data_dir.clone(),
         run_dir: config.run_dir.clone(),
         netns_dir: config.netns_dir.clone(),

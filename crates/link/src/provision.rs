@@ -21,6 +21,12 @@ pub struct Provided {
     /// Its secrets, above its own variables.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<(String, Plain)>,
+    /// The secret options of its log driver.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log_options: Vec<(String, Plain)>,
+    /// More of its configuration, of a log router.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router_config: Option<Plain>,
     /// Whom its registry is to take the agent for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<Login>,

@@ -204,6 +204,17 @@ fn provision() -> Provision {
         files: [("LEVEL".to_owned(), plain("1"))].into(),
         secrets: vec![("KEY".to_owned(), plain("one"))],
         login: Some(Login { username: plain("puller"), password: plain("pull") }),
+        ..Provided::default()
+    };
+    Provision { containers: [("web".to_owned(), provided)].into() }
+}
+
+fn logging_provision() -> Provision {
+    let plain = |text: &str| Plain::from(text.to_owned());
+    let provided = Provided {
+        log_options: vec![("splunk-token".to_owned(), plain("one"))],
+        router_config: Some(plain("[SERVICE]")),
+        ..Provided::default()
     };
     Provision { containers: [("web".to_owned(), provided)].into() }
 }
@@ -329,6 +340,7 @@ fn what_a_server_says() {
         ("protection", Answer::Protection { until: Some(Timestamp(7)) }),
         ("provision", Answer::Provision(provision())),
         ("credentials", Answer::Credentials(credentials())),
+        ("provision.logs", Answer::Provision(logging_provision())),
         ("unprovided", Answer::Unprovided { reason: "ResourceInitializationError: no".into() }),
         ("failure", Answer::Failure { reason: "TASK_NOT_VALID".into(), detail: None }),
         ("refused", Answer::Refused { status: 400, code: "ClientException".into(), message: "no".into() }),

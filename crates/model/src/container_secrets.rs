@@ -1,7 +1,7 @@
 //! What a container is given beside what its definition says itself: secrets, files of variables, credentials of its registry.
 
 use crate::{
-    ContainerDefinition, InvalidDefinition,
+    ContainerDefinition, InvalidDefinition, RouterConfig,
     definition_rules::refuse,
     vault::{SecretReference, env_file},
 };
@@ -20,7 +20,13 @@ pub struct ContainerSecret {
 impl ContainerDefinition {
     /// Whether the server has to be asked for something before the container can be made.
     pub fn needs_provision(&self) -> bool {
-        !self.secrets.is_empty() || !self.environment_files.is_empty() || self.repository_credentials.is_some()
+        let has_secret_options = self.log_configuration.as_ref().is_some_and(|log| !log.secret_options.is_empty());
+        let has_config = self.firelens.as_ref().is_some_and(|it| matches!(it.config(), Some(RouterConfig::S3(_))));
+        !self.secrets.is_empty()
+            || !self.environment_files.is_empty()
+            || self.repository_credentials.is_some()
+            || has_secret_options
+            || has_config
     }
 
     /// The agent capabilities that what is given to it asks for. Source: agent, `app/agent_capability.go`.

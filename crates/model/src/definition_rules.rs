@@ -5,7 +5,7 @@
 
 use crate::{
     Compatibility, ContainerDefinition, CpuUnits, HealthCheck, MemoryMib, NetworkMode, Port, PortSpec, Protocol,
-    TaskDefinitionSpec,
+    TaskDefinitionSpec, TaskOverrides,
 };
 use std::collections::BTreeSet;
 
@@ -91,7 +91,8 @@ impl TaskDefinitionSpec {
             }
             self.check_container(container)?;
         }
-        crate::container_order::check(&self.containers)?;
+        self.check_logging()?;
+        crate::container_order::check(&self.containers_with(&TaskOverrides::default()))?;
         self.check_sharing()?;
         self.check_volumes()?;
         self.check_sums()?;

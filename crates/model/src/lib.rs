@@ -27,6 +27,7 @@ pub mod iam;
 pub mod instance_type;
 pub mod launch_template;
 pub mod lifecycle;
+pub mod logging;
 pub mod machine;
 pub mod managed_volume;
 pub mod measured;
@@ -78,6 +79,7 @@ pub use launch_template::{
     TemplateTags, VersionChoice,
 };
 pub use lifecycle::{ContainerObservation, ObservedStatus, TaskObservation};
+pub use logging::{Firelens, FirelensType, LogConfiguration, LogDriver, LogMode, RouterConfig};
 pub use machine::{Machine, MachineProfile, MachineState, MetadataOptions, Run};
 pub use managed_volume::{Filesystem, MANAGED_GIB, ManagedVolume, UnfitVolume, VolumeConfiguration, VolumeType};
 pub use measured::Measured;
@@ -105,8 +107,8 @@ pub use task::{
     TaskOverrides, TaskStatus, TaskTimes, Waiting,
 };
 pub use task_definition::{
-    Compatibility, ContainerDefinition, LinuxParameters, LogConfiguration, LogDriver, LogMode, NetworkMode,
-    PortMapping, PortSpec, RuntimePlatform, TaskDefinition, TaskDefinitionSpec, TaskDefinitionStatus, Tmpfs, Ulimit,
+    Compatibility, ContainerDefinition, LinuxParameters, NetworkMode, PortMapping, PortSpec, RuntimePlatform,
+    TaskDefinition, TaskDefinitionSpec, TaskDefinitionStatus, Tmpfs, Ulimit,
 };
 pub use task_set::{External, MAX_TASK_SETS, Scale, TaskSet, TaskSetStatus};
 pub use time::Timestamp;

@@ -4,9 +4,9 @@
 //! here, to the rules in `definition_rules`, to the conversion in `server::api`, and to the agent.
 
 use crate::{
-    ContainerDependency, ContainerSecret, CpuUnits, DependencyCondition, Device, ExtraHost, Family, HealthCheck,
-    IpcMode, Link, MemoryMib, MountPoint, PidMode, Port, Protocol, Reservation, RestartPolicy, SystemControl, Tags,
-    TaskDefinitionArn, TaskOverrides, Timestamp, Volume, VolumeFrom, VolumeSource,
+    ContainerDependency, ContainerSecret, CpuUnits, DependencyCondition, Device, ExtraHost, Family, Firelens,
+    HealthCheck, IpcMode, Link, LogConfiguration, MemoryMib, MountPoint, PidMode, Port, Protocol, Reservation,
+    RestartPolicy, SystemControl, Tags, TaskDefinitionArn, TaskOverrides, Timestamp, Volume, VolumeFrom, VolumeSource,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -198,6 +198,9 @@ pub struct ContainerDefinition {
     pub disable_networking: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_policy: Option<RestartPolicy>,
+    /// It is the task's log router.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub firelens: Option<Firelens>,
 }
 
 /// A published port or range.
@@ -284,49 +287,6 @@ pub struct Tmpfs {
     pub mount_options: Vec<String>,
 }
 
-/// Where output goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogConfiguration {
-    /// The driver.
-    pub driver: LogDriver,
-    /// Its options, checked when the definition was registered.
-    #[serde(default)]
-    pub options: BTreeMap<String, String>,
-}
-
-/// Log drivers that exist here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum LogDriver {
-    /// CloudWatch Logs: our own store.
-    #[serde(rename = "awslogs")]
-    Awslogs,
-    /// A file on the instance.
-    #[serde(rename = "json-file")]
-    JsonFile,
-}
-
-/// Whether output may be lost rather than hold up whoever writes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogMode {
-    /// Nothing may be lost.
-    Blocking,
-    /// Nothing may be held up. AWS: the default since 2025 (the account setting `defaultLogDriverMode`).
-    #[default]
-    NonBlocking,
-}
-
-impl LogMode {
-    /// The mode of that name.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "blocking" => Some(Self::Blocking),
-            "non-blocking" => Some(Self::NonBlocking),
-            _ => None,
-        }
-    }
-}
-
 impl NetworkMode {
     /// AWS's word.
     pub fn as_str(self) -> &'static str {
@@ -339,23 +299,13 @@ impl NetworkMode {
     }
 }
 
-impl LogDriver {
-    /// AWS's word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Awslogs => "awslogs",
-            Self::JsonFile => "json-file",
-        }
-    }
-}
-
 impl TaskDefinitionSpec {
     /// The mode that holds: what is not given is bridge.
     pub fn effective_network_mode(&self) -> NetworkMode {
         self.network_mode.unwrap_or(NetworkMode::Bridge)
     }
 
-    /// The containers as one task runs them, with its overrides laid over. Overrides of unknown containers were
+    /// The containers as one task runs them, with its overrides laid over, and with what they wait for unsaid. Overrides of unknown containers were
     /// refused when the task was asked for.
     pub fn containers_with(&self, overrides: &TaskOverrides) -> Vec<ContainerDefinition> {
         let mut containers = self.containers.clone();
@@ -368,6 +318,9 @@ impl TaskDefinitionSpec {
             container.cpu = over.cpu.unwrap_or(container.cpu);
             container.memory = over.memory.or(container.memory);
             container.memory_reservation = over.memory_reservation.or(container.memory_reservation);
+        }
+        for (at, on) in self.implied_dependencies() {
+            containers[at].depends_on.push(on);
         }
         containers
     }
@@ -429,11 +382,7 @@ impl TaskDefinitionSpec {
             if container.privileged == Some(true) {
                 names.insert("com.amazonaws.ecs.capability.privileged-container");
             }
-            match container.log_configuration.as_ref().map(|l| l.driver) {
-                Some(LogDriver::Awslogs) => names.insert("com.amazonaws.ecs.capability.logging-driver.awslogs"),
-                Some(LogDriver::JsonFile) => names.insert("com.amazonaws.ecs.capability.logging-driver.json-file"),
-                None => false,
-            };
+            names.extend(container.logging_attributes());
             if container.port_mappings.iter().any(|m| matches!(m.spec, PortSpec::Range { .. })) {
                 names.insert("ecs.capability.network.container-port-range");
             }

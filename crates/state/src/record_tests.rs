@@ -93,6 +93,7 @@ fn definition() -> Record {
         log_configuration: Some(LogConfiguration {
             driver: LogDriver::Awslogs,
             options: BTreeMap::from([("awslogs-group".to_owned(), "/web".to_owned())]),
+            secret_options: Vec::new(),
         }),
         ..ContainerDefinition::default()
     };
@@ -527,6 +528,7 @@ fn other_forms() -> Vec<(Record, &'static str)> {
         (network::roomy_instance(), "interfaces"),
         (network::encrypting_instance(), "wireguard"),
         (vault::given_definition(), "secrets"),
+        (vault::routed_definition(), "logging"),
         (discovery::found_revision(), "registries"),
         (discovery::connected_revision(), "connect"),
         (discovery::connecting_cluster(), "connect"),

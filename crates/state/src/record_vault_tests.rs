@@ -3,7 +3,7 @@
 use super::{definition, scope, tags};
 use crate::record::{Record, VaultRecord};
 use model::{
-    ContainerSecret, Timestamp,
+    ContainerDefinition, ContainerSecret, Firelens, FirelensType, LogConfiguration, LogDriver, Timestamp,
     vault::{CURRENT, PREVIOUS, Parameter, ParameterKind, ParameterVersion, Sealed, Secret, SecretVersion, Value},
 };
 use std::sync::Arc;
@@ -53,6 +53,20 @@ pub(super) fn examples() -> Vec<Record> {
     ];
     let whole = Record::Vault(VaultRecord { scope: scope(), version: 5 });
     [whole].into_iter().chain(parts.into_iter().map(Record::VaultPart)).collect()
+}
+
+/// A definition with a log router, and a container whose output goes there with a secret option.
+pub(super) fn routed_definition() -> Record {
+    let Record::TaskDefinition(mut definition) = definition() else { unreachable!() };
+    let spec = Arc::make_mut(&mut Arc::make_mut(&mut definition).spec);
+    let options = [("Name".to_owned(), "http".to_owned())].into();
+    let secret_options = vec![ContainerSecret { name: "apiKey".into(), value_from: "/logs/key".into() }];
+    spec.containers[0].log_configuration =
+        Some(LogConfiguration { driver: LogDriver::Awsfirelens, options, secret_options });
+    let options = [(Firelens::METADATA.to_owned(), "true".to_owned())].into();
+    let firelens = Some(Firelens { kind: FirelensType::Fluentbit, options });
+    spec.containers.push(ContainerDefinition { name: "router".into(), firelens, ..ContainerDefinition::default() });
+    Record::TaskDefinition(definition)
 }
 
 /// A definition whose container is given secrets and files.

@@ -6,6 +6,7 @@
 
 pub mod driver;
 pub mod logs;
+pub mod outward;
 pub mod tail;
 pub mod usage;
 

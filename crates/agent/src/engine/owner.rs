@@ -9,7 +9,7 @@ use crate::{
     ledger::{LedgerError, Record, VERSION},
     node::{Failure, Node, Seen},
     plan::{Job, Output, TaskPlan},
-    task::{Effect, Event, Happened, Operation, Phase, TaskState, limits, step, timed_out},
+    task::{ContainerState, Effect, Event, Happened, Operation, Phase, TaskState, limits, step, timed_out},
 };
 use model::Timestamp;
 use std::{sync::Arc, time::Duration};
@@ -22,6 +22,8 @@ use tracing::Instrument;
 
 /// How long before a ledger that cannot be written is tried again.
 const LEDGER_RETRY: Duration = Duration::from_secs(1);
+/// How long before a log driver that could not begin for a container that runs already is tried again.
+const LOG_DRIVER_RETRY: Duration = Duration::from_secs(10);
 
 pub(super) struct Owner {
     inner: Arc<Inner>,
@@ -198,7 +200,7 @@ impl Owner {
     }
 
     fn begin(&mut self, at: usize, operation: Operation) {
-        let job = self.job(at);
+        let (job, state) = (self.job(at), self.state.containers[at].clone());
         let run = job.run;
         let lane = &mut self.lanes[at];
         if operation == Operation::Remove {
@@ -212,7 +214,7 @@ impl Owner {
                 let _ = before.await;
             }
             let step = tracing::trace_span!(target: "timeline", "step", ?operation);
-            if let Some(happened) = operate(&inner, job, operation, &cancel, resumed).instrument(step).await {
+            if let Some(happened) = operate(&inner, job, state, operation, &cancel, resumed).instrument(step).await {
                 let _ = mailbox.send(Event::Answered(at, run, happened)).await;
             }
         }));
@@ -307,10 +309,44 @@ impl Owner {
                 Output::Shipped(target) if container.logs_open => {
                     self.inner.logs.follow(target, false, at, self.mailbox.clone());
                 }
+                Output::Sent(_) if container.logs_open => {
+                    self.inner.logs.expect(container.runtime_id.to_string(), at, self.mailbox.clone());
+                    if container.created.is_some() {
+                        self.carry_on(at);
+                    }
+                }
                 Output::Kept(bytes) => self.inner.logs.keep(container.runtime_id.to_string(), bytes),
-                Output::Shipped(_) | Output::Unusable(_) => {}
+                Output::Shipped(_) | Output::Sent(_) | Output::Unusable(_) => {}
             }
         }
+    }
+
+    /// What a container of a former run has written, and writes, is sent on. One that is still to start is dispatched then, unless
+    /// it was by then.
+    fn carry_on(&self, at: usize) {
+        let (job, inner, state) = (self.job(at), self.inner.clone(), self.state.containers[at].clone());
+        if !inner.logs.claim(job.id()) {
+            return;
+        }
+        self.inner.effects.spawn("log driver", async move {
+            let id = state.runtime_id.clone();
+            let dispatch = async {
+                loop {
+                    match dispatch(&inner, &job, &state, false).await {
+                        Ok(()) => return,
+                        Err(why) => {
+                            tracing::warn!(container = %id, why, "a container's output waits: its log driver cannot begin");
+                            inner.effects.sleep(LOG_DRIVER_RETRY).await;
+                        }
+                    }
+                }
+            };
+            tokio::select! {
+                () = dispatch => {}
+                () = inner.logs.forgotten(&id) => {}
+                () = inner.effects.shutdown().cancelled() => {}
+            }
+        });
     }
 }
 
@@ -333,6 +369,7 @@ impl Inner {
 async fn operate<'a>(
     inner: &'a Inner,
     job: Job,
+    state: ContainerState,
     operation: Operation,
     cancel: &CancellationToken,
     resumed: bool,
@@ -369,7 +406,7 @@ async fn operate<'a>(
             tokio::select! {
                 () = cancel.cancelled() => return None,
                 () = inner.effects.shutdown().cancelled() => return None,
-                opened = open_log(inner, &job) => if let Err(failure) = opened {
+                opened = open_log(inner, &job, &state) => if let Err(failure) = opened {
                     return Some(failed(&id, operation, failure));
                 },
             }
@@ -402,13 +439,25 @@ fn failed(id: &str, operation: Operation, failure: Failure) -> Happened {
     Happened::Failed(operation, failure.0)
 }
 
+/// Has the output of a container, which was claimed, sent to its receiver.
+async fn dispatch(inner: &Inner, job: &Job, state: &ContainerState, first: bool) -> Result<(), String> {
+    let kit = inner.node.logging(job.clone()).await.map_err(|failure| failure.0.to_string())?;
+    let what = job.task.dispatch(job.at, state, kit)?;
+    inner.logs.dispatch(&state.runtime_id, what, first).await
+}
+
 /// AWS: a container whose log driver cannot begin does not start. What has no session with the server waits for one.
-async fn open_log(inner: &Inner, job: &Job) -> Result<(), Failure> {
+async fn open_log(inner: &Inner, job: &Job, state: &ContainerState) -> Result<(), Failure> {
     let refused = match job.task.output(job.at) {
         Output::Kept(_) => return Ok(()),
         Output::Shipped(_) => match inner.logs.open(job.id()).await {
             Ok(()) => return Ok(()),
             Err(why) => format!("failed to create Cloudwatch log stream: {why}"),
+        },
+        Output::Sent(_) if !inner.logs.claim(job.id()) => return Ok(()),
+        Output::Sent(_) => match dispatch(inner, job, state, true).await {
+            Ok(()) => return Ok(()),
+            Err(why) => why,
         },
         Output::Unusable(why) => why,
     };

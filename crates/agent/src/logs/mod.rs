@@ -6,13 +6,23 @@
 //! what it has not, nor output that goes nowhere else, because both are looked at every second and cut to what they may take
 //! (`docs/decisions/0009-container-output.md`).
 
+mod connect;
+mod courier;
 mod ended;
+mod http;
 mod place;
+mod reader;
+mod sink;
 mod stream;
 
 pub(crate) use self::ended::put_aside;
 
-use self::stream::{Opening, Stream};
+use self::{
+    courier::{Courier, Troubles},
+    reader::{Reader, Rules},
+    sink::Sink,
+    stream::{Opening, Stream},
+};
 use crate::{
     files,
     plan::LogTarget,
@@ -27,8 +37,12 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use telemetry::tail::{BatchLimits, keep_newest};
-use tokio::sync::{Notify, mpsc, oneshot};
+use telemetry::{
+    driver::{Identity, Outward},
+    tail::{BatchLimits, keep_newest},
+};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 /// What one batch may hold: half a message, so that one loud container leaves room for the others.
 const BATCH: BatchLimits = BatchLimits { events: 5_000, bytes: 512 << 10 };
@@ -52,11 +66,34 @@ struct Inner {
     effects: Effects,
     /// Output that is shipped, by the container's runtime id.
     streams: Mutex<BTreeMap<String, Stream>>,
+    /// Output that is sent elsewhere than to the server.
+    away: Mutex<BTreeMap<String, Away>>,
     /// Output that stays here, and how much of it.
     kept: Mutex<BTreeMap<String, u64>>,
     changed: Notify,
     /// There is something whose size has to be looked at.
     growing: Notify,
+}
+
+/// Output that is sent elsewhere, and how its courier is spoken to.
+struct Away {
+    at: usize,
+    mailbox: mpsc::Sender<Event>,
+    ended: watch::Sender<bool>,
+    forgotten: CancellationToken,
+    /// It has a courier, or is about to have one.
+    carried: bool,
+}
+
+/// What a courier is sent off with.
+#[derive(Debug)]
+pub struct Dispatch {
+    /// The driver and what its options ask for, secret ones included.
+    pub options: Outward,
+    /// Whose output it is.
+    pub identity: Identity,
+    /// What the output is called, if that is not for the options to say.
+    pub tag: Option<String>,
 }
 
 impl LogHub {
@@ -66,6 +103,7 @@ impl LogHub {
             dir,
             effects,
             streams: Mutex::default(),
+            away: Mutex::default(),
             kept: Mutex::default(),
             changed: Notify::new(),
             growing: Notify::new(),
@@ -110,9 +148,118 @@ impl LogHub {
         self.0.growing.notify_one();
     }
 
-    /// The file of output that was kept goes.
+    /// The file of output goes; what of it has not been sent elsewhere by now never will be.
     pub fn forget(&self, runtime_id: &str) {
         self.with_kept(|kept| kept.remove(runtime_id));
+        if let Some(away) = self.with_away(|away| away.remove(runtime_id)) {
+            away.forgotten.cancel();
+        }
+    }
+
+    fn with_away<T>(&self, work: impl FnOnce(&mut BTreeMap<String, Away>) -> T) -> T {
+        work(&mut self.0.away.lock().expect("no code panics with it"))
+    }
+
+    /// The output of a container is to be sent elsewhere, once [`LogHub::dispatch`] says where. The owner hears of the end.
+    pub fn expect(&self, runtime_id: String, at: usize, mailbox: mpsc::Sender<Event>) {
+        let (ended, _) = watch::channel(false);
+        let away = Away { at, mailbox, ended, forgotten: CancellationToken::new(), carried: false };
+        self.with_away(|all| {
+            all.entry(runtime_id).or_insert(away);
+        });
+    }
+
+    /// True for the one who shall dispatch the output of that container: nobody carries it yet. Until then, its end is not the end.
+    pub fn claim(&self, runtime_id: &str) -> bool {
+        self.with_away(|all| all.get_mut(runtime_id).is_some_and(|away| !std::mem::replace(&mut away.carried, true)))
+    }
+
+    /// It could not be dispatched.
+    fn unclaim(&self, runtime_id: &str) {
+        let ended = self.with_away(|all| {
+            let Some(away) = all.get_mut(runtime_id) else { return false };
+            away.carried = false;
+            *away.ended.borrow()
+        });
+        if ended {
+            self.end_away(runtime_id.to_owned());
+        }
+    }
+
+    /// Ends when that container is forgotten.
+    pub async fn forgotten(&self, runtime_id: &str) {
+        let token = self.with_away(|all| all.get(runtime_id).map(|away| away.forgotten.clone()));
+        if let Some(token) = token {
+            token.cancelled().await;
+        }
+    }
+
+    /// Sends the output of a container, which was claimed, to its receiver from now on, from where the last run was. Before a
+    /// container starts (`first`), its receiver has to be there, unless its options say otherwise.
+    ///
+    /// # Errors
+    /// Why the driver cannot begin, in Docker's words as far as it has some.
+    pub async fn dispatch(&self, runtime_id: &Arc<str>, what: Dispatch, first: bool) -> Result<(), String> {
+        let backlog = what.options.common().backlog;
+        let mut sink = Sink::new(what.options, &what.identity, what.tag, self.0.effects.clone());
+        if first && let Err(trouble) = sink.begin().await {
+            self.unclaim(runtime_id);
+            return Err(trouble.to_string());
+        }
+        let rules = Rules {
+            producer: runtime_id.to_string(),
+            to: sink.to.clone(),
+            start: None,
+            flush_after: Duration::ZERO,
+            backlog,
+        };
+        let files = (Self::file(&self.0.dir, runtime_id), self.offset_file(runtime_id));
+        let effects = self.0.effects.clone();
+        let courier = self.with_away(|all| {
+            let away = all.get(&**runtime_id)?;
+            let (ended, forgotten) = (away.ended.subscribe(), away.forgotten.clone());
+            let reader = Reader::new(rules, files);
+            Some(Courier {
+                id: runtime_id.clone(),
+                reader,
+                sink,
+                effects,
+                ended,
+                forgotten,
+                troubles: Troubles::default(),
+            })
+        });
+        if let Some(courier) = courier {
+            let (hub, id) = (self.clone(), runtime_id.clone());
+            self.0.effects.spawn("output of a container", async move {
+                if courier.run().await {
+                    hub.arrived(&id).await;
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// All output of that container is where it belongs.
+    async fn arrived(&self, id: &str) {
+        let Some(away) = self.with_away(|all| all.remove(id)) else { return };
+        if let Err(error) = files::remove(&self.offset_file(id)) {
+            tracing::debug!(%error, "an offset file stays behind");
+        }
+        let _ = away.mailbox.send(Event::Container(away.at, Happened::LogsShipped)).await;
+    }
+
+    /// Nobody writes any more to the file of output that is sent elsewhere. One that nobody carries never began.
+    fn end_away(&self, id: String) {
+        let idle = self.with_away(|all| {
+            let Some(away) = all.get(&id) else { return false };
+            away.ended.send_replace(true);
+            !away.carried
+        });
+        if idle {
+            let hub = self.clone();
+            self.0.effects.spawn("end of a log", async move { hub.arrived(&id).await });
+        }
     }
 
     /// Opens the stream of a container that is followed: waits until the server has it, or says why it never will.
@@ -138,7 +285,8 @@ impl LogHub {
             }
         });
         self.0.changed.notify_one();
-        self.settle_aside(runtime_id);
+        self.settle_aside(runtime_id.clone());
+        self.end_away(runtime_id);
     }
 
     fn settle_aside(&self, runtime_id: String) {

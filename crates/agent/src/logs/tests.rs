@@ -205,3 +205,86 @@ async fn empty_lines_at_the_end_are_the_end_too() {
         event = events.recv() => assert_eq!(event, Some(Event::Container(0, Happened::LogsShipped))),
     }
 }
+
+/// What the courier of output is told that goes to a server of the forward protocol at that socket, which acknowledges.
+fn dispatch(socket: &Path) -> Dispatch {
+    let options = [
+        ("fluentd-address", format!("unix://{}", socket.display())),
+        ("fluentd-request-ack", "true".to_owned()),
+        ("fluentd-async", "true".to_owned()),
+        ("fluentd-retry-wait", "100ms".to_owned()),
+    ];
+    let options = options.map(|(name, value)| (name.to_owned(), value)).into();
+    let options = Outward::parse(model::LogDriver::Fluentd, &options, model::LogMode::Blocking, None).unwrap();
+    Dispatch { options, identity: Identity { id: "c1".into(), name: "c1".into(), ..Identity::default() }, tag: None }
+}
+
+/// Takes one message on a connection and acknowledges it; answers its bytes as text.
+async fn take(listener: &tokio::net::UnixListener) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let (mut read, mut bytes) = (Vec::new(), [0; 4_096]);
+    // The message ends with the name of its chunk: 24 characters of base64 behind their length.
+    let chunk = loop {
+        let count = stream.read(&mut bytes).await.unwrap();
+        read.extend_from_slice(&bytes[..count]);
+        if let Some(at) = read.windows(6).position(|word| word == b"\xa5chunk") {
+            break read[at + 7..].to_vec();
+        }
+    };
+    let mut answer = b"\x81\xa3ack\xb8".to_vec();
+    answer.extend_from_slice(&chunk);
+    stream.write_all(&answer).await.unwrap();
+    String::from_utf8_lossy(&read).into_owned()
+}
+
+/// With the machine's own clock, because sockets do not wait for another.
+#[tokio::test]
+async fn a_courier_carries_all_there_is_and_tells_its_end() {
+    let (dir, effects) = (tempfile::tempdir().unwrap(), Effects::real());
+    let hub = LogHub::new(dir.path().to_owned(), effects.clone());
+    let (mailbox, mut events) = mpsc::channel(8);
+    let (id, socket): (Arc<str>, _) = ("c1".into(), dir.path().join("f.sock"));
+    hub.expect("c1".into(), 2, mailbox.clone());
+    assert!(hub.claim("c1") && !hub.claim("c1"), "one carries it");
+    write(dir.path(), "one\ntwo\n");
+    // Nobody listens yet.
+    hub.dispatch(&id, dispatch(&socket), true).await.unwrap();
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let got = take(&listener).await;
+    assert!(got.contains("one") && got.contains("two"), "{got}");
+    write(dir.path(), "three");
+    hub.end("c1".into());
+    let got = take(&listener).await;
+    assert!(got.contains("three") && !got.contains("two"), "{got}");
+    assert_eq!(events.recv().await, Some(Event::Container(2, Happened::LogsShipped)));
+    assert!(!dir.path().join("c1.offset").exists());
+
+    // Output of a container that never began is at its end at once; one that is forgotten is carried no further.
+    hub.expect("c2".into(), 0, mailbox.clone());
+    hub.end("c2".into());
+    assert_eq!(events.recv().await, Some(Event::Container(0, Happened::LogsShipped)));
+    hub.expect("c3".into(), 1, mailbox);
+    assert!(hub.claim("c3"));
+    hub.dispatch(&"c3".into(), dispatch(&dir.path().join("nobody.sock")), false).await.unwrap();
+    hub.forget("c3");
+    hub.forgotten("c3").await;
+    assert!(effects.drain(Duration::from_secs(30)).await);
+}
+
+/// A driver that needs its receiver says so, and another try is free to claim.
+#[tokio::test]
+async fn a_driver_that_cannot_begin_says_why() {
+    let (dir, effects) = (tempfile::tempdir().unwrap(), Effects::real());
+    let hub = LogHub::new(dir.path().to_owned(), effects.clone());
+    let (mailbox, _events) = mpsc::channel(8);
+    hub.expect("c1".into(), 0, mailbox);
+    assert!(hub.claim("c1"));
+    let options = [("syslog-address".to_owned(), format!("unix://{}/none.sock", dir.path().display()))].into();
+    let options = Outward::parse(model::LogDriver::Syslog, &options, model::LogMode::Blocking, None).unwrap();
+    let what = Dispatch { options, identity: Identity::default(), tag: None };
+    let why = hub.dispatch(&"c1".into(), what, true).await.unwrap_err();
+    assert!(why.starts_with("dial unix:///") && why.contains("No such file"), "{why}");
+    assert!(hub.claim("c1"));
+    assert!(effects.drain(Duration::from_secs(30)).await);
+}

@@ -12,6 +12,7 @@ mod fetch;
 mod images;
 mod network;
 mod provisions;
+mod router;
 mod shared;
 mod spec;
 mod trouble;
@@ -29,7 +30,7 @@ use crate::{
     logs::{LogHub, put_aside},
     metadata::Secret,
     node::{Failure, Node, NodeEvent, Seen},
-    plan::{INSTANCE_LABEL, Job, Output, TaskPlan},
+    plan::{INSTANCE_LABEL, Job, LogKit, Output, TaskPlan},
     roles::Roles,
     session::Questions,
     task::{Endpoint, Probed, Pulled, Reading},
@@ -72,6 +73,8 @@ const KILLED: u32 = 128 + SIGKILL as u32;
 pub struct NodeConfig {
     /// Value of [`INSTANCE_LABEL`] on its containers.
     pub instance: String,
+    /// The machine's id, if it is one of EC2's; routers of logs tell it.
+    pub ec2_instance: Option<String>,
     /// The agent's data directory.
     pub data_dir: PathBuf,
     /// For what lives no longer than its containers, best in memory.
@@ -150,6 +153,7 @@ pub struct RealNode {
     vpcs: vpc::Vpcs,
     provisions: provisions::Provisions,
     roles: Roles,
+    routers: router::Routers,
     /// By container id, from its pull to its creation.
     pulled: Mutex<HashMap<String, Image>>,
 }
@@ -172,6 +176,7 @@ impl RealNode {
         let provisions = provisions::Provisions::new(questions, effects.clone());
         let mounts = Mounts::new(mounts_dir(&config.run_dir));
         let volumes = volumes::Volumes::new(config.data_dir.join("volumes"), mounts.clone());
+        let routers = router::Routers::new(config.data_dir.join("routers"));
         let pulled = Mutex::default();
         Ok(Self {
             runtime,
@@ -188,6 +193,7 @@ impl RealNode {
             vpcs,
             provisions,
             roles,
+            routers,
             pulled,
         })
     }
@@ -290,8 +296,11 @@ impl RealNode {
         let fail = |e: &dyn std::fmt::Display| Failure::new("CannotCreateContainerError", e);
         let disk = self.disks.of(&job.task).await?;
         let provided = self.provisions.of_container(&job.task, job.at).await?;
+        let routed = self.provisions.of_router(job).await?;
         let sharing = self.share(&job.task).await?;
-        let volumes = self.volumes.of(job, disk.as_deref()).await?;
+        let mut volumes = self.volumes.of(job, disk.as_deref()).await?;
+        let more = provided.router_config.as_ref().map(model::vault::Plain::reveal);
+        volumes.extend(self.routers.mounts(job, self.config.ec2_instance.as_deref(), more)?);
         // Files and groups take as long as asking for the image does: side by side.
         let made = {
             let (cgroups, group, limits) =
@@ -322,6 +331,7 @@ impl RealNode {
             metadata_id: self.config.metadata.id(job.id()),
             credentials_id: self.roles.id(&job.task),
             provided: &provided,
+            routed: &routed,
         };
         let mut tries = 1;
         loop {
@@ -419,6 +429,7 @@ impl RealNode {
         let kept = self.vpcs.kept(&attached).await.map_err(|e| fail(&chain(&e)))?;
         self.vpcs.adopt(&attached);
         self.volumes.adopt(tasks()).await.map_err(|e| fail(&e))?;
+        self.routers.adopt(tasks()).map_err(|e| fail(&e))?;
         self.disks.adopt(tasks()).await.map_err(|e| fail(&e))?;
         self.network.adopt(&known, kept).await.map_err(|e| fail(&chain(&e)))
     }
@@ -429,6 +440,7 @@ impl RealNode {
         self.vpcs.detach(task).await?;
         self.unshare(task).await?;
         self.volumes.remove(task).await?;
+        self.routers.remove(task).await?;
         self.disks.remove(task).await?;
         let removed = self.cgroups.remove(&self.task_cgroup(task), &self.effects).await;
         removed.map_err(|e| Failure::new("CannotRemoveContainerError", format_args!("the task's cgroup: {e}")))
@@ -505,6 +517,16 @@ impl Node for RealNode {
         async move { self.provisions.of(&task).await.map(drop) }.boxed()
     }
 
+    fn logging(&self, job: Job) -> BoxFuture<'_, Result<LogKit, Failure>> {
+        async move {
+            let provided = self.provisions.of_container(&job.task, job.at).await?;
+            let router = job.task.router().map(|_| self.routers.socket(&job.task));
+            let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            Ok(LogKit { secret_options: provided.log_options, router, hostname })
+        }
+        .boxed()
+    }
+
     fn clear(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
         async move { self.clear_task(&task).await }.boxed()
     }
@@ -522,8 +544,10 @@ impl Node for RealNode {
             for (at, id) in task.ids.iter().enumerate() {
                 let done = match task.output(at) {
                     Output::Kept(_) => put_aside(&logs, id),
-                    Output::Shipped(_) | Output::Unusable(_) => crate::files::remove(&LogHub::file(&logs, id))
-                        .and_then(|()| crate::files::remove(&logs.join(format!("{id}.offset")))),
+                    Output::Shipped(_) | Output::Sent(_) | Output::Unusable(_) => {
+                        crate::files::remove(&LogHub::file(&logs, id))
+                            .and_then(|()| crate::files::remove(&logs.join(format!("{id}.offset"))))
+                    }
                 };
                 if let Err(error) = done {
                     tracing::warn!(container = %id, %error, "a log file stays behind");

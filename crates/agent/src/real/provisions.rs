@@ -1,11 +1,16 @@
 //! What the server gives the containers of a task: asked for before the first of them is made, held in memory as long as the task
 //! lives, and written nowhere. Another run of ours that has a container still to make asks again.
 
-use crate::{node::Failure, plan::TaskPlan, session::Questions};
+use super::router;
+use crate::{
+    node::Failure,
+    plan::{Job, TaskPlan},
+    session::Questions,
+};
 use ::runtime::RegistryAuth;
 use effects::Effects;
 use link::{Answer, Provided, Provision, Question};
-use model::TaskArn;
+use model::{TaskArn, vault::Plain};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard},
@@ -62,6 +67,21 @@ impl Provisions {
     pub(super) async fn of_container(&self, task: &TaskPlan, at: usize) -> Result<Provided, Failure> {
         let provision = self.of(task).await?;
         Ok(provision.containers.get(&task.containers[at].name).cloned().unwrap_or_default())
+    }
+
+    /// What the task's log router is given for the secret options of other containers, if that container is it.
+    pub(super) async fn of_router(&self, job: &Job) -> Result<Vec<(String, Plain)>, Failure> {
+        if job.container().firelens.is_none() {
+            return Ok(Vec::new());
+        }
+        let provision = self.of(&job.task).await?;
+        let mut all = Vec::new();
+        for (at, container) in job.task.containers.iter().enumerate().filter(|(_, container)| container.is_routed()) {
+            let Some(provided) = provision.containers.get(&container.name) else { continue };
+            let options = provided.log_options.iter();
+            all.extend(options.map(|(option, value)| (router::secret_variable(option, at), value.clone())));
+        }
+        Ok(all)
     }
 
     /// The task has ended.

@@ -1,9 +1,11 @@
 //! A container definition and its image, merged into what the runtime is asked for. Pure.
 
-use super::{IMAGE_LABEL, etc::Files, shared::Sharing};
+use super::{IMAGE_LABEL, etc::Files, router::PORT, shared::Sharing};
 use crate::plan::{Job, TaskPlan};
 use link::Provided;
-use model::{ContainerDefinition, DevicePermission, LinuxParameters, MemoryMib, Pool, SecurityOption, vault::Plain};
+use model::{
+    ContainerDefinition, DevicePermission, LinuxParameters, MemoryMib, NetworkMode, Pool, SecurityOption, vault::Plain,
+};
 use runtime::{BindMount, ContainerSpec, DeviceMount, Image, Network, OciRuntime, Resources, Tmpfs, Ulimit};
 use std::{collections::HashSet, path::PathBuf};
 
@@ -34,6 +36,8 @@ pub(super) struct Places<'a> {
     pub(super) credentials_id: Option<String>,
     /// What the server gives it.
     pub(super) provided: &'a Provided,
+    /// What it is given as the task's log router, for other containers' options.
+    pub(super) routed: &'a [(String, Plain)],
 }
 
 /// The limits of all containers of a task together.
@@ -122,6 +126,8 @@ fn environment(job: &Job, places: &Places<'_>) -> Vec<(String, String)> {
     all.extend(places.provided.files.iter().map(|(name, value)| plain(name, value)));
     all.extend(job.container().environment.iter().cloned());
     all.extend(places.provided.secrets.iter().map(|(name, value)| plain(name, value)));
+    all.extend(places.routed.iter().map(|(name, value)| plain(name, value)));
+    all.extend(fluent(job));
     let address = crate::metadata::ADDRESS;
     for (name, path) in
         [("ECS_CONTAINER_METADATA_URI", "v3"), ("ECS_CONTAINER_METADATA_URI_V4", "v4"), ("ECS_AGENT_URI", "api")]
@@ -130,6 +136,17 @@ fn environment(job: &Job, places: &Places<'_>) -> Vec<(String, String)> {
     }
     all.extend(credentials(places));
     all
+}
+
+/// Where a program finds the task's log router by itself. AWS: told to containers whose output goes there.
+fn fluent(job: &Job) -> Vec<(String, String)> {
+    let host = match job.mode() {
+        NetworkMode::Awsvpc => Some("127.0.0.1".to_owned()),
+        NetworkMode::Bridge => job.router.map(|address| address.to_string()),
+        NetworkMode::Host | NetworkMode::None => None,
+    };
+    let Some(host) = host.filter(|_| job.container().is_routed()) else { return Vec::new() };
+    vec![("FLUENT_HOST".to_owned(), host), ("FLUENT_PORT".to_owned(), PORT.to_string())]
 }
 
 /// Where it finds the credentials of its role: whoever knows this path has them.
@@ -142,7 +159,8 @@ fn credentials(places: &Places<'_>) -> Option<(String, String)> {
 /// written to a disk.
 fn given(places: &Places<'_>) -> HashSet<String> {
     let files = places.provided.files.iter();
-    let all = files.chain(places.provided.secrets.iter().map(|(name, value)| (name, value)));
+    let secrets = places.provided.secrets.iter().chain(places.routed);
+    let all = files.chain(secrets.map(|(name, value)| (name, value)));
     let all = all.map(|(name, value)| format!("{name}={}", value.reveal()));
     all.chain(credentials(places).map(|(name, path)| format!("{name}={path}"))).collect()
 }
@@ -263,6 +281,7 @@ mod tests {
             metadata_id: "u-u-i-d".into(),
             credentials_id: has_role.then(|| "c-i-d".to_owned()),
             provided,
+            routed: &[],
         };
         build(&job, &image, &places)
     }
@@ -321,7 +340,7 @@ mod tests {
         let given = Provided {
             files: [plain("A", "file"), plain("B", "file"), plain("C", "file")].into(),
             secrets: vec![plain("C", "secret"), plain("ECS_AGENT_URI", "mine")],
-            login: None,
+            ..Provided::default()
         };
         let spec = provided(|c| c.environment = vec![("B".into(), "own".into()), ("C".into(), "own".into())], &given);
         for line in ["A=file", "B=own", "C=secret", "ECS_AGENT_URI=http://169.254.170.2/api/u-u-i-d"] {

@@ -369,6 +369,7 @@ fn logging_set(generation: u64) -> Assignments {
     definition.containers[0].log_configuration = Some(model::LogConfiguration {
         driver: model::LogDriver::Awslogs,
         options: options.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+        secret_options: Vec::new(),
     });
     set.definitions[0].1 = Arc::new(definition);
     set

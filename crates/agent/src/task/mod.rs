@@ -18,7 +18,6 @@ pub use measure::{Reading, Use};
 pub use order::Dependency;
 pub use restart::Restarts;
 pub use step::step;
-pub(crate) use step::timed_out;
 
 use model::{ContainerDefinition, NetworkBinding, Stop, StopCode, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -52,6 +51,9 @@ pub mod limits {
     pub const REMOVALS: u32 = 3;
     /// How often a running container is looked at although nothing was heard of it.
     pub const INSPECT: i64 = 5 * 60 * 1000;
+    /// How long a log router goes on for the output of containers that have ended before it. Theirs is with it within moments, if it
+    /// takes any; a task is not to be held up by one that does not.
+    pub const DRAIN: i64 = 10 * 1000;
     /// How long a stopped task that the server has dropped is kept for its logs: the original's clean-up wait.
     pub const LOGS: i64 = 3 * 60 * 60 * 1000;
 }
@@ -184,6 +186,12 @@ pub struct ContainerState {
     /// Its output is shipped to the server and is not all there yet.
     #[serde(default)]
     pub logs_open: bool,
+    /// The position of the log router that its output goes through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routed_by: Option<usize>,
+    /// It is gone, and its router waits for the rest of its output until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drained_by: Option<Timestamp>,
     /// Its health check, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch: Option<Watch>,
@@ -372,6 +380,8 @@ impl TaskState {
             oom: false,
             reason: None,
             logs_open: *ships,
+            routed_by: None,
+            drained_by: None,
             watch: definition.health_check.as_ref().and_then(Watch::new),
             restarts: definition.restart_policy.as_ref().and_then(Restarts::new),
         };
@@ -418,8 +428,10 @@ impl TaskState {
             Some(Provisioning::Asking { by }) if self.stop.is_none() => Some(by),
             Some(Provisioning::Waiting | Provisioning::Asking { .. } | Provisioning::Here) | None => None,
         };
+        let drains =
+            self.containers.iter().filter(|c| c.logs_open && self.end == End::Live).filter_map(|c| c.drained_by);
         let held = (0..self.containers.len()).filter_map(|at| self.held_until(at));
-        containers.chain(watches).chain(held).chain(interface).chain(provision).chain(end).min()
+        containers.chain(watches).chain(drains).chain(held).chain(interface).chain(provision).chain(end).min()
     }
 }
 
@@ -443,4 +455,15 @@ impl Phase {
 /// The cause of a task that the server's set no longer has although it never reported to have stopped.
 pub fn no_longer_assigned() -> Stop {
     Stop { code: StopCode::UserInitiated, reason: "The task is no longer assigned to this container instance".into() }
+}
+
+/// AWS: the original's words for a `DockerTimeoutError` (ecs-agent `dockerapi/errors.go`).
+pub(crate) fn timed_out(target: &str, millis: i64) -> String {
+    let (hours, minutes, seconds) = (millis / 3_600_000, millis / 60_000 % 60, millis / 1000 % 60);
+    let waited = match (hours, minutes) {
+        (0, 0) => format!("{seconds}s"),
+        (0, _) => format!("{minutes}m{seconds}s"),
+        (_, _) => format!("{hours}h{minutes}m{seconds}s"),
+    };
+    format!("Could not transition to {target}; timed out after waiting {waited}")
 }

@@ -5,7 +5,7 @@
 //! counts at the start only. Deliberately different: the time of `startTimeout` runs from when both the dependency has started
 //! and the image of what waits is here, so that a slow pull takes nothing from it.
 
-use super::{ContainerState, Phase, TaskState};
+use super::{ContainerState, Phase, TaskState, limits};
 use model::{DependencyCondition, HealthStatus, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -56,13 +56,29 @@ impl TaskState {
     /// Whether something that is not over yet depends on it.
     pub(super) fn is_needed(&self, at: usize) -> bool {
         let needs = |c: &ContainerState| c.depends_on.iter().any(|dependency| dependency.at == at);
-        self.containers.iter().any(|c| !c.is_over() && needs(c))
+        self.containers.iter().any(|c| (!c.is_over() && needs(c)) || (c.routed_by == Some(at) && !c.is_drained()))
     }
 }
 
 impl ContainerState {
     fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Removing { .. } | Phase::Gone)
+    }
+
+    /// Nothing of it is left; its router waits for the rest of its output.
+    pub(super) fn gone(&mut self, now: Timestamp) {
+        self.phase = Phase::Gone;
+        self.drained_by = self.routed_by.map(|_| now.plus_millis(limits::DRAIN));
+    }
+
+    /// Another agent gives it the time anew.
+    pub(super) fn drain_anew(&mut self, now: Timestamp) {
+        self.drained_by = self.drained_by.map(|_| now.plus_millis(limits::DRAIN));
+    }
+
+    /// Whether nothing more of its output comes, or is waited for.
+    fn is_drained(&self) -> bool {
+        self.phase == Phase::Gone && (!self.logs_open || self.drained_by.is_none())
     }
 
     /// Whether a condition holds for it; `None` while that is open.

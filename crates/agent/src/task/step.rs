@@ -5,7 +5,7 @@
 
 use super::{
     ContainerState, Effect, End, Event, Happened, Interface, Operation, Phase, Provisioning, TaskState, limits,
-    no_longer_assigned, order::Turn,
+    no_longer_assigned, order::Turn, timed_out,
 };
 use model::{Stop, StopCode, Timestamp};
 use std::sync::Arc;
@@ -134,7 +134,8 @@ impl One<'_> {
             Happened::Vanished => self.vanished(),
             Happened::Removed => {
                 if let Phase::Removing { .. } = self.phase() {
-                    self.container().phase = Phase::Gone;
+                    let now = self.now;
+                    self.container().gone(now);
                 }
             }
             Happened::LogsShipped => self.container().logs_open = false,
@@ -420,6 +421,7 @@ fn resume(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
         provide(state, now, effects);
     }
     for at in 0..state.containers.len() {
+        state.containers[at].drain_anew(now);
         One { state, at, now, effects }.resume();
         if let Some(watch) = &mut state.containers[at].watch {
             watch.resume(now);
@@ -455,6 +457,10 @@ fn look_again(state: &TaskState, effects: &mut Vec<Effect>) {
 }
 
 fn tick(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
+    for container in &mut state.containers {
+        // The router has waited long enough for its output.
+        container.drained_by.take_if(|by| *by <= now);
+    }
     for at in 0..state.containers.len() {
         if state.containers[at].phase.deadline().is_some_and(|by| by <= now) {
             One { state, at, now, effects }.deadline_passed();
@@ -586,15 +592,4 @@ fn take_turns(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) 
         moved = true;
     }
     moved
-}
-
-/// AWS: the original's words for a `DockerTimeoutError` (ecs-agent `dockerapi/errors.go`).
-pub(crate) fn timed_out(target: &str, millis: i64) -> String {
-    let (hours, minutes, seconds) = (millis / 3_600_000, millis / 60_000 % 60, millis / 1000 % 60);
-    let waited = match (hours, minutes) {
-        (0, 0) => format!("{seconds}s"),
-        (0, _) => format!("{minutes}m{seconds}s"),
-        (_, _) => format!("{hours}h{minutes}m{seconds}s"),
-    };
-    format!("Could not transition to {target}; timed out after waiting {waited}")
 }

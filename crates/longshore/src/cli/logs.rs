@@ -65,6 +65,32 @@ pub(super) fn place(container: &ecs::ContainerDefinition, task_id: &str, region:
     })
 }
 
+/// Where the output of a container is that is in no log stream of a known name; `router` is the task's log router.
+fn elsewhere(container: &ecs::ContainerDefinition, router: &str) -> String {
+    let kept = "its output is in the folder logs of the agent's data directory, on the task's instance";
+    let Some(log) = &container.log_configuration else { return format!("it has no log driver; {kept}") };
+    let driver = log.log_driver.as_deref().unwrap_or_default();
+    let option = |name: &str| log.options.as_ref().and_then(|options| options.get(name)).map(String::as_str);
+    let sent =
+        |to: Option<&str>, usual: &str| format!("log driver {driver} sends its output to {}", to.unwrap_or(usual));
+    match driver {
+        "awslogs" => {
+            "log driver awslogs without awslogs-stream-prefix names its stream by the container's runtimeId".to_owned()
+        }
+        "json-file" => format!("log driver json-file; {kept}"),
+        "syslog" => sent(option("syslog-address"), "the syslog of the task's instance"),
+        "fluentd" => sent(option("fluentd-address"), "127.0.0.1:24224 on the task's instance"),
+        "gelf" => sent(option("gelf-address"), "its receiver"),
+        "splunk" => sent(option("splunk-url"), "its collector"),
+        "journald" => "log driver journald: read it with journalctl on the task's instance".to_owned(),
+        "awsfirelens" => {
+            let output = option("Name").or_else(|| option("@type")).unwrap_or("its configuration's output");
+            format!("log driver awsfirelens: the task's log router '{router}' sends its output on ({output})")
+        }
+        other => format!("log driver {other}"),
+    }
+}
+
 /// Which events are shown, and how.
 #[derive(Debug, Default)]
 pub(super) struct How {
@@ -139,16 +165,24 @@ async fn streams(settings: &config::Settings, args: &LogsArgs, definition: &str)
     }
     let since = args.since.map(|minutes| jiff::Timestamp::now().as_millisecond() - i64::from(minutes) * 60_000);
     let from = since.or(args.start_time.map(|time| time.as_millisecond()));
-    let mut streams = Vec::new();
+    let router = containers.iter().find(|container| container.firelens_configuration.is_some());
+    let router = router.and_then(|container| container.name.clone()).unwrap_or_default();
+    let (mut streams, mut others) = (Vec::new(), Vec::new());
     for container in containers.into_iter().filter(|container| is_wanted(&container.name)) {
-        if let Some(place) = place(&container, id, &settings.region) {
-            streams.push(Stream::new(&settings.client, place, String::new(), from));
+        match place(&container, id, &settings.region) {
+            Some(place) => streams.push(Stream::new(&settings.client, place, String::new(), from)),
+            None => others.push(format!(
+                "  {}: {}",
+                container.name.as_deref().unwrap_or_default(),
+                elsewhere(&container, &router)
+            )),
         }
     }
     if streams.is_empty() {
         bail!(
-            "No container of the task logs to awslogs with a stream prefix. Add `logging` with driver awslogs and the options \
-             awslogs-group, awslogs-region and awslogs-stream-prefix to the definition"
+            "No container of the task logs to awslogs with a stream prefix, which is what can be read here:\n{}\nAdd `logging` with \
+             driver awslogs and the options awslogs-group, awslogs-region and awslogs-stream-prefix to the definition",
+            others.join("\n")
         );
     }
     Ok(streams)
@@ -218,5 +252,32 @@ fn show(how: &How, prefix: &str, at: i64, message: &str) {
         }
         Some(at) => say::out(format_args!("{prefix}{at}\t{message}{end}")),
         None => say::out(format_args!("{prefix}{message}{end}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_looks_in_the_wrong_place_is_told_the_right_one() {
+        let check = |driver: &str, options: &[(&str, &str)], want: &str| {
+            let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let log = ecs::LogConfiguration {
+                log_driver: Some(driver.to_owned()),
+                options: Some(options),
+                ..Default::default()
+            };
+            let container = ecs::ContainerDefinition { log_configuration: Some(log), ..Default::default() };
+            assert_eq!(place(&container, "t", "us-east-1"), None);
+            assert_eq!(elsewhere(&container, "router"), want);
+        };
+        let syslog = [("syslog-address", "tcp://10.0.0.1:514")];
+        check("syslog", &syslog, "log driver syslog sends its output to tcp://10.0.0.1:514");
+        check("syslog", &[], "log driver syslog sends its output to the syslog of the task's instance");
+        let routed = "log driver awsfirelens: the task's log router 'router' sends its output on (http)";
+        check("awsfirelens", &[("Name", "http")], routed);
+        check("journald", &[], "log driver journald: read it with journalctl on the task's instance");
+        assert!(elsewhere(&ecs::ContainerDefinition::default(), "").starts_with("it has no log driver"));
     }
 }

@@ -107,8 +107,8 @@ impl TaskDefinitionSpec {
             Some(LogDriver::Awslogs) if self.execution_role_arn.is_none() => {
                 refuse("Fargate requires task definition to have execution role ARN to support log driver awslogs.")
             }
-            Some(driver @ LogDriver::JsonFile) => not(&format!("log driver {}", driver.as_str())),
-            Some(LogDriver::Awslogs) | None => Ok(()),
+            Some(driver) if !driver.is_on_fargate() => not(&format!("log driver {}", driver.as_str())),
+            Some(_) | None => Ok(()),
         }
     }
 

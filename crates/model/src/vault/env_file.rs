@@ -25,6 +25,16 @@ pub struct InvalidPlace {
 impl Place {
     /// Reads `arn:aws:s3:::BUCKET/KEY.env`.
     pub fn parse(arn: &str) -> Result<Self, InvalidPlace> {
+        let place = Self::object(arn)?;
+        // AWS: "The file must have a .env file extension."
+        if !place.key.ends_with(".env") {
+            return Err(InvalidPlace { arn: arn.to_owned(), what: "does not end in .env" });
+        }
+        Ok(place)
+    }
+
+    /// Reads `arn:aws:s3:::BUCKET/KEY`.
+    pub fn object(arn: &str) -> Result<Self, InvalidPlace> {
         let invalid = |what| InvalidPlace { arn: arn.to_owned(), what };
         let parts: Vec<&str> = arn.splitn(6, ':').collect();
         let ["arn", _, "s3", _, _, resource] = parts[..] else { return Err(invalid("is no ARN of an object in S3")) };
@@ -35,10 +45,6 @@ impl Place {
         }
         if key.contains(['\0', '\\']) || key.split('/').any(|part| matches!(part, "" | "." | "..")) {
             return Err(invalid("has a path that leads elsewhere"));
-        }
-        // AWS: "The file must have a .env file extension."
-        if !key.ends_with(".env") {
-            return Err(invalid("does not end in .env"));
         }
         Ok(Self { bucket: bucket.to_owned(), key: key.to_owned() })
     }

@@ -78,9 +78,24 @@ pub(super) async fn variables(
     Ok(added(&[], files))
 }
 
+/// More of a log router's configuration.
+///
+/// # Errors
+/// Why the task cannot start.
+pub(super) async fn router_config(ctx: &Context, rights: &Rights<'_>, arn: &str) -> Result<String, String> {
+    let read = match rights.may("s3:GetObject", arn) {
+        Ok(()) => read(ctx, arn).await,
+        Err(why) => Err(why),
+    };
+    read.map_err(|why| {
+        // AWS: its words for what it could not fetch, as far as they are known.
+        format!("ResourceInitializationError: failed to download firelens s3 config file: {why} ({arn})")
+    })
+}
+
 async fn read(ctx: &Context, arn: &str) -> Result<String, String> {
     // Definitions are checked when they are registered; this is what else would open a file.
-    let place = Place::parse(arn).map_err(|error| error.to_string())?;
+    let place = Place::object(arn).map_err(|error| error.to_string())?;
     let Some(bucket) = ctx.config.buckets.get(&place.bucket) else {
         return Err("NoSuchBucket: the server was not told what stands for this bucket (--bucket)".to_owned());
     };

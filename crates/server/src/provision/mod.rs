@@ -9,7 +9,7 @@ mod secrets;
 
 use crate::{api::vaults, context::Context, vault::Content};
 use link::{Login, Provided, Provision};
-use model::{ContainerDefinition, Scope, Task, vault::Plain};
+use model::{ContainerDefinition, Firelens, RouterConfig, Scope, Task, vault::Plain};
 use serde::Deserialize;
 use state::Snapshot;
 
@@ -33,7 +33,9 @@ pub(crate) async fn of(ctx: &Context, snapshot: &Snapshot, task: &Task) -> Resul
     let mut bytes = 0;
     for container in definition.spec.containers.iter().filter(|container| container.needs_provision()) {
         let provided = one(ctx, snapshot, &task.arn.cluster.scope, &rights, container).await?;
-        let given = provided.files.iter().chain(provided.secrets.iter().map(|(name, value)| (name, value)));
+        let pairs = provided.secrets.iter().chain(&provided.log_options).map(|(name, value)| (name, value));
+        let given = provided.files.iter().chain(pairs);
+        bytes += provided.router_config.as_ref().map_or(0, |text| text.reveal().len());
         bytes += given.map(|(name, value)| name.len() + value.reveal().len()).sum::<usize>();
         if bytes > MAX_BYTES {
             let text = "the values of the task's secrets and environment files are too long together";
@@ -57,9 +59,17 @@ async fn one(
     for secret in &container.secrets {
         secrets.push((secret.name.clone(), secrets::value(ctx, snapshot, scope, rights, &secret.value_from)?));
     }
+    let mut log_options = Vec::new();
+    for secret in container.log_configuration.iter().flat_map(|log| &log.secret_options) {
+        log_options.push((secret.name.clone(), secrets::value(ctx, snapshot, scope, rights, &secret.value_from)?));
+    }
+    let router_config = match container.firelens.as_ref().and_then(Firelens::config) {
+        Some(RouterConfig::S3(arn)) => Some(Plain::from(files::router_config(ctx, rights, &arn).await?)),
+        Some(RouterConfig::File(_)) | None => None,
+    };
     let files = files::variables(ctx, rights, &container.environment_files).await?;
     let files = files.into_iter().map(|(name, value)| (name, Plain::from(value))).collect();
-    Ok(Provided { files, secrets, login })
+    Ok(Provided { files, secrets, log_options, router_config, login })
 }
 
 /// AWS: how everything begins that went wrong with secrets.

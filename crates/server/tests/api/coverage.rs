@@ -30,7 +30,8 @@ fn the_table_names_members_that_are_refused() {
     assert_eq!(rows.iter().filter(|row| row.service == "ecs").count(), 88, "every operation of the model is listed");
     let register = row("RegisterTaskDefinition");
     for (member, refused) in [
-        ("containerDefinitions.firelensConfiguration", true),
+        ("containerDefinitions.firelensConfiguration", false),
+        ("containerDefinitions.logConfiguration.secretOptions", false),
         ("containerDefinitions.linuxParameters.devices", false),
         ("volumes.efsVolumeConfiguration", true),
         ("volumes.host", false),

@@ -226,7 +226,17 @@ async fn what_is_wrong_is_told() {
                 top("placementConstraints", json!([{"type": "memberOf", "expression": "attribute:x =="}])),
                 "Invalid placement constraint expression",
             ),
-            refused(with("firelensConfiguration", json!({"type": "fluentbit"})), "does not honour containerDefinitions.firelensConfiguration"),
+            refused(
+                with("firelensConfiguration", json!({"type": "fluentbit"})),
+                "When a firelensConfiguration object is specified, at least one container has to be configured with the awsfirelens log driver.",
+            ),
+            ("RegisterTaskDefinition", with("firelensConfiguration", json!({"type": "vector"})), Want::Err("InvalidParameterException", "failed to satisfy constraint")),
+            refused(
+                log("awsfirelens", json!({"Name": "stdout"})),
+                "When awsfirelens log driver is specified in log configuration, a firelens configuration object must be configured in one of the containers.",
+            ),
+            refused(log("awsfirelens", json!({"Name": "a\nb"})), "'Name' of container 'app' cannot be a line"),
+            refused(log("awsfirelens", json!({"log-driver-buffer-limit": "many"})), "log-driver-buffer-limit must be a number between 0 and 536870912"),
             refused(
                 with("linuxParameters", json!({"devices": [{"hostPath": "/dev/x", "containerPath": "/dev/../x"}]})),
                 "Device '/dev/x' needs absolute paths without '..'.",
@@ -272,7 +282,23 @@ async fn what_is_wrong_is_told() {
             ),
             refused(log("json-file", json!({"compress": "true"})), "logConfiguration.options.compress yet"),
             refused(log("json-file", json!({"max-size": "some"})), "invalid size: 'some'"),
-            refused(log("syslog", json!({})), "does not honour containerDefinitions.logConfiguration.logDriver syslog yet"),
+            accepted(log("syslog", json!({"syslog-address": "udp://10.0.0.1", "tag": "{{.Name}}"}))),
+            refused(log("syslog", json!({"colour": "red"})), "unknown log opt 'colour' for syslog log driver (container 'app')."),
+            refused(log("syslog", json!({"syslog-address": "10.0.0.1"})), "syslog-address should be in form proto://address, got 10.0.0.1"),
+            refused(log("syslog", json!({"tag": "{{.Colour}}"})), "template: log-tag: '{{.Colour}}' is not honoured"),
+            refused(log("fluentd", json!({"cache-disabled": "true"})), "does not honour containerDefinitions.logConfiguration.options.cache-disabled yet"),
+            refused(log("gelf", json!({})), "gelf-address is a required parameter"),
+            refused(log("splunk", json!({"splunk-url": "https://x:1"})), "Log driver splunk requires options: splunk-token"),
+            accepted(log("journald", json!({"labels": "team"}))),
+            refused(
+                with("logConfiguration", json!({"logDriver": "splunk", "options": {"splunk-url": "https://x:1"}, "secretOptions": [{"name": "splunk-token", "valueFrom": "/t"}]})),
+                "you must also specify a value for 'executionRoleArn'.",
+            ),
+            refused(
+                with("logConfiguration", json!({"logDriver": "splunk", "options": {"splunk-url": "https://x:1"}, "secretOptions": [{"name": "colour", "valueFrom": "/t"}]})),
+                "Log driver splunk disallows options: colour",
+            ),
+            refused(fargate(json!({"containerDefinitions": [{"name": "app", "image": "i", "logConfiguration": {"logDriver": "fluentd"}}]})), "Fargate compatible task definitions do not support log driver fluentd"),
             refused(with("portMappings", json!([{"containerPortRange": "9-"}])), "is not a port range"),
             refused(with("portMappings", json!([{"containerPort": 80, "name": "-Web"}])), "Invalid port mapping name '-Web'"),
             refused(with("ulimits", json!([{"name": "core", "softLimit": -1, "hardLimit": 5}])), "above its hardLimit"),
@@ -361,16 +387,10 @@ async fn revisions_come_and_go_and_are_never_used_again() {
 
 /// Bodies as the original ECS CLI sends them for compose files of version 1 and 3, empty members and all.
 #[tokio::test]
-async fn old_clients_bodies_pass_but_for_their_log_driver() {
+async fn old_clients_bodies_pass() {
     let harness = Harness::start().await;
     for body in [include_str!("bodies/ecs-cli-v1.json"), include_str!("bodies/ecs-cli-v3.json")] {
-        let mut body: Value = serde_json::from_str(body).unwrap();
-        let containers = body["containerDefinitions"].as_array_mut().unwrap();
-        for container in containers {
-            if container["logConfiguration"]["logDriver"] == "syslog" {
-                container.as_object_mut().unwrap().remove("logConfiguration");
-            }
-        }
+        let body: Value = serde_json::from_str(body).unwrap();
         let answer = harness.call("ecs", "RegisterTaskDefinition", &body).await.unwrap();
         let shown = &answer["taskDefinition"];
         assert_eq!(shown["requiresCompatibilities"], json!(["EC2"]));

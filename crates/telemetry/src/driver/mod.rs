@@ -4,9 +4,25 @@
 //! it asks for; so an option that is accepted is one that is honoured. Texts are Docker's where Docker refuses the same thing.
 //! What the options do is in `docs/decisions/0009-container-output.md`.
 
+mod common;
 mod datetime;
+mod fluentd;
+mod gelf;
+mod journald;
 mod size;
+mod splunk;
+mod syslog;
+mod tag;
 
+pub use common::{Address, Common, Wanted};
+pub use fluentd::Fluentd;
+pub use gelf::{Compression, Gelf};
+pub use journald::Journald;
+pub use splunk::{Splunk, SplunkFormat};
+pub use syslog::{Syslog, SyslogFormat, Tls};
+pub use tag::{Identity, Template};
+
+use common::{boolean, delivery};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -68,7 +84,7 @@ const MAX_REGEX_BYTES: usize = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OptionError {
     /// The driver has no such option.
-    #[error("Log driver {} disallows options: {option}", .driver.as_str())]
+    #[error("{}", unknown(*.driver, .option))]
     Unknown {
         /// The driver.
         driver: LogDriver,
@@ -79,8 +95,13 @@ pub enum OptionError {
     #[error("{0}")]
     NotHonoured(String),
     /// One that must be there is missing.
-    #[error("Log driver awslogs requires options: {0}")]
-    Missing(&'static str),
+    #[error("Log driver {} requires options: {option}", .driver.as_str())]
+    Missing {
+        /// The driver.
+        driver: LogDriver,
+        /// The option.
+        option: &'static str,
+    },
     /// Its value, or it together with another, makes no sense.
     #[error("{0}")]
     Invalid(String),
@@ -90,24 +111,124 @@ fn invalid<T>(text: String) -> Result<T, OptionError> {
     Err(OptionError::Invalid(text))
 }
 
+/// AWS has words of its own for drivers that Fargate has; of the others those who asked know Docker's.
+fn unknown(driver: LogDriver, option: &str) -> String {
+    let name = driver.as_str();
+    match driver {
+        LogDriver::Awslogs | LogDriver::JsonFile | LogDriver::Splunk | LogDriver::Awsfirelens => {
+            format!("Log driver {name} disallows options: {option}")
+        }
+        LogDriver::Syslog | LogDriver::Fluentd | LogDriver::Gelf | LogDriver::Journald => {
+            format!("unknown log opt '{option}' for {name} log driver")
+        }
+    }
+}
+
 /// Refuses what `driver` does not take, by name.
 fn check_names(driver: LogDriver, options: &Options) -> Result<(), OptionError> {
-    let (honoured, other) = match driver {
-        LogDriver::Awslogs => (AWSLOGS, AWSLOGS_OTHER),
-        LogDriver::JsonFile => (JSON_FILE, JSON_FILE_OTHER),
+    let (honoured, shared, other): (_, &[&str], _) = match driver {
+        LogDriver::Awslogs => (AWSLOGS, &[], AWSLOGS_OTHER),
+        LogDriver::JsonFile => (JSON_FILE, &[], JSON_FILE_OTHER),
+        LogDriver::Syslog => (syslog::OPTIONS, common::COMMON, common::COMMON_OTHER),
+        LogDriver::Fluentd => (fluentd::OPTIONS, common::COMMON, common::COMMON_OTHER),
+        LogDriver::Gelf => (gelf::OPTIONS, common::COMMON, common::COMMON_OTHER),
+        LogDriver::Splunk => (splunk::OPTIONS, common::COMMON, common::COMMON_OTHER),
+        LogDriver::Journald => (journald::OPTIONS, common::COMMON, common::COMMON_OTHER),
+        // All but one are the router's, and only that knows them.
+        LogDriver::Awsfirelens => return fluentd::check_buffer_limit(options).map(drop),
     };
-    match options.keys().find(|option| !honoured.contains(&option.as_str())) {
+    let known = |option: &str| honoured.contains(&option) || shared.contains(&option);
+    match options.keys().find(|option| !known(option)) {
         None => Ok(()),
         Some(option) if other.contains(&option.as_str()) => Err(OptionError::NotHonoured(option.clone())),
         Some(option) => Err(OptionError::Unknown { driver, option: option.clone() }),
     }
 }
 
-/// Refuses options that cannot be honoured.
-pub fn check(driver: LogDriver, options: &Options) -> Result<(), OptionError> {
+/// Options that say where output goes.
+const ADDRESSES: &[&str] = &[syslog::ADDRESS, fluentd::ADDRESS, gelf::ADDRESS, splunk::URL];
+
+/// Stands for a value that only the server knows, where that may be any text.
+const ANY: &str = "-";
+
+/// Refuses options that cannot be honoured. `secret` are the names of those whose values are secrets: what these are is found when
+/// a container is to start.
+pub fn check<'a>(
+    driver: LogDriver,
+    options: &Options,
+    secret: impl IntoIterator<Item = &'a str>,
+) -> Result<(), OptionError> {
+    let secret: Vec<&str> = secret.into_iter().collect();
+    let mut all = options.clone();
+    all.extend(secret.iter().map(|name| ((*name).to_owned(), ANY.to_owned())));
+    check_names(driver, &all)?;
+    // Errors and logs say where output goes.
+    if let Some(name) = secret.iter().find(|name| ADDRESSES.contains(name)).filter(|_| driver != LogDriver::Awsfirelens)
+    {
+        return Err(OptionError::NotHonoured(format!("{name} as a secret option")));
+    }
+    if secret.iter().any(|name| *name != splunk::TOKEN) {
+        return Ok(());
+    }
+    let mode = LogMode::default();
     match driver {
-        LogDriver::Awslogs => Awslogs::parse(options, LogMode::default()).map(drop),
-        LogDriver::JsonFile => JsonFile::parse(options).map(drop),
+        LogDriver::Awslogs => Awslogs::parse(&all, mode).map(drop),
+        LogDriver::JsonFile => JsonFile::parse(&all).map(drop),
+        LogDriver::Awsfirelens => Ok(()),
+        LogDriver::Syslog | LogDriver::Fluentd | LogDriver::Gelf | LogDriver::Splunk | LogDriver::Journald => {
+            Outward::parse(driver, &all, mode, None).map(drop)
+        }
+    }
+}
+
+/// A driver that sends output elsewhere, with what its options ask for.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)]
+pub enum Outward {
+    Syslog(Syslog),
+    Fluentd(Fluentd),
+    Gelf(Gelf),
+    Splunk(Splunk),
+    Journald(Journald),
+}
+
+impl Outward {
+    /// Reads the options of a driver; `router` is the socket of the task's log router, if it has one.
+    ///
+    /// # Errors
+    /// What cannot be honoured.
+    pub fn parse(
+        driver: LogDriver,
+        options: &Options,
+        default: LogMode,
+        router: Option<String>,
+    ) -> Result<Self, OptionError> {
+        check_names(driver, options)?;
+        match driver {
+            LogDriver::Syslog => Syslog::parse(options, default).map(Self::Syslog),
+            LogDriver::Fluentd => Fluentd::parse(options, default).map(Self::Fluentd),
+            LogDriver::Gelf => Gelf::parse(options, default).map(Self::Gelf),
+            LogDriver::Splunk => Splunk::parse(options, default).map(Self::Splunk),
+            LogDriver::Journald => Journald::parse(options, default).map(Self::Journald),
+            LogDriver::Awsfirelens => match router {
+                Some(socket) => Fluentd::of_router(options, socket, default).map(Self::Fluentd),
+                None => invalid("the task has no log router".to_owned()),
+            },
+            LogDriver::Awslogs | LogDriver::JsonFile => {
+                invalid(format!("log driver {} sends its output nowhere else", driver.as_str()))
+            }
+        }
+    }
+
+    /// What all of them are told.
+    pub fn common(&self) -> &Common {
+        match self {
+            Self::Syslog(of) => &of.common,
+            Self::Fluentd(of) => &of.common,
+            Self::Gelf(of) => &of.common,
+            Self::Splunk(of) => &of.common,
+            Self::Journald(of) => &of.common,
+        }
     }
 }
 
@@ -137,7 +258,7 @@ impl Awslogs {
     pub fn parse(options: &Options, default: LogMode) -> Result<Self, OptionError> {
         check_names(LogDriver::Awslogs, options)?;
         let set = |name: &str| options.get(name).filter(|value| !value.is_empty());
-        let group = set(GROUP).ok_or(OptionError::Missing(GROUP))?.clone();
+        let group = set(GROUP).ok_or(OptionError::Missing { driver: LogDriver::Awslogs, option: GROUP })?.clone();
         let create_group = match set(CREATE_GROUP).map(|value| (value, boolean(value))) {
             None => false,
             Some((_, Some(value))) => value,
@@ -163,44 +284,6 @@ impl Awslogs {
             mode,
             backlog,
         })
-    }
-}
-
-/// AWS: what Go reads as a boolean.
-fn boolean(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
-}
-
-fn delivery(options: &Options, default: LogMode) -> Result<(LogMode, u64), OptionError> {
-    let mode = match options.get(MODE).map(String::as_str) {
-        None | Some("") => default,
-        Some(text) => match LogMode::parse(text) {
-            Some(mode) => mode,
-            None => return invalid(format!("logger: logging mode not supported: {text}")),
-        },
-    };
-    let Some(text) = options.get(BUFFER) else {
-        let bytes = match mode {
-            LogMode::NonBlocking => BUFFER_BYTES,
-            LogMode::Blocking => BLOCKING_BYTES,
-        };
-        return Ok((mode, bytes));
-    };
-    let bytes = match size::binary(text) {
-        Some(bytes @ 1..) => bytes,
-        Some(0) | None => return invalid(format!("error parsing option {BUFFER}: invalid size: '{text}'")),
-    };
-    match (options.contains_key(MODE), mode) {
-        (_, LogMode::NonBlocking) => Ok((mode, bytes)),
-        // The account's default, which the definition cannot know: there is nothing for the buffer to decide.
-        (false, LogMode::Blocking) => Ok((mode, BLOCKING_BYTES)),
-        (true, LogMode::Blocking) => {
-            invalid(format!("logger: {BUFFER} option is only supported with 'mode=non-blocking'"))
-        }
     }
 }
 

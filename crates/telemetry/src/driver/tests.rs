@@ -107,3 +107,20 @@ fn files_keep_what_docker_would() {
     check(&[("compress", "true")], Err("compress"));
     check(&[("awslogs-group", "g")], Err("Log driver json-file disallows options: awslogs-group"));
 }
+
+#[test]
+fn secret_options_are_checked_as_far_as_they_are_known() {
+    let check = |driver, pairs: &[(&str, &str)], secret: &[&str], want: Result<(), &str>| {
+        let got = super::check(driver, &options(pairs), secret.iter().copied()).map_err(|error| error.to_string());
+        assert_eq!(got, want.map_err(str::to_owned), "{pairs:?} {secret:?}");
+    };
+    use LogDriver::{Awsfirelens, Splunk, Syslog};
+    let url = ("splunk-url", "https://x:1");
+    check(Splunk, &[url], &["splunk-token"], Ok(()));
+    check(Splunk, &[], &["splunk-token"], Err("Log driver splunk requires options: splunk-url"));
+    check(Splunk, &[url], &["splunk-token", "splunk-index"], Ok(()));
+    check(Splunk, &[url], &["colour"], Err("Log driver splunk disallows options: colour"));
+    check(Splunk, &[], &["splunk-url"], Err("splunk-url as a secret option"));
+    check(Syslog, &[], &["syslog-address"], Err("syslog-address as a secret option"));
+    check(Awsfirelens, &[("Name", "http")], &["apiKey"], Ok(()));
+}

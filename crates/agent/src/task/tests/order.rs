@@ -93,3 +93,43 @@ fn what_is_needed_ends_last() {
     assert_eq!(play(&mut state, &[exited(2)]), [Effect::Begin(2, Operation::Remove), Effect::Signal(1)]);
     assert_eq!(play(&mut state, &[exited(1)]), [Effect::Begin(1, Operation::Remove), Effect::Signal(0)]);
 }
+
+#[test]
+fn a_router_ends_when_it_has_the_last_lines_or_late() {
+    use DependencyCondition::Start;
+    let exited = |index: usize| at(index, Happened::Exited { code: Some(0), oom: false });
+    // The first container routes what the second one writes; both run, and the task is to stop.
+    let stopping = || {
+        let mut state = task(&[true, true]);
+        depend(&mut state, &[(1, 0, Start)]);
+        (state.containers[1].routed_by, state.containers[1].logs_open) = (Some(0), true);
+        play(&mut state, &[Event::Assigned, at(1, pulled())]);
+        play(&mut state, &to_running(0));
+        play(&mut state, &to_running(1)[1..]);
+        assert_eq!(play(&mut state, &[Event::DesiredStopped(user())]), [Effect::Signal(1)]);
+        assert_eq!(play(&mut state, &[exited(1)]), [Effect::Begin(1, Operation::Remove)]);
+        assert_eq!(play(&mut state, &[at(1, Happened::Removed)]), [], "its output is not there yet");
+        state
+    };
+    let mut state = stopping();
+    assert_eq!(play(&mut state, &[at(1, Happened::LogsShipped)]), [Effect::Signal(0)]);
+    // It takes nothing.
+    let mut state = stopping();
+    let by = T0.plus_millis(limits::DRAIN);
+    assert_eq!(state.next_deadline(), Some(by));
+    assert_eq!(step(&mut state, &Event::Tick, by.plus_millis(-1)), []);
+    assert_eq!(step(&mut state, &Event::Tick, by), [Effect::Signal(0)]);
+    // Another agent gives it the time anew.
+    let mut state = stopping();
+    step(&mut state, &Event::Resumed, by.plus_millis(-1));
+    assert_eq!(step(&mut state, &Event::Tick, by), []);
+    assert_eq!(step(&mut state, &Event::Tick, by.plus_millis(limits::DRAIN)), [Effect::Signal(0)]);
+    // One that never started has nothing to wait for.
+    let mut state = task(&[true, true]);
+    depend(&mut state, &[(1, 0, Start)]);
+    (state.containers[1].routed_by, state.containers[1].logs_open) = (Some(0), true);
+    play(&mut state, &[Event::Assigned, at(1, pulled())]);
+    play(&mut state, &to_running(0)[..3]);
+    play(&mut state, &[Event::DesiredStopped(user())]);
+    assert_eq!(play(&mut state, &[at(0, Happened::Started)]), [Effect::Signal(0)]);
+}

@@ -11,6 +11,7 @@ pub(crate) mod container_instances;
 pub(crate) mod execute;
 pub(crate) mod fargate;
 mod linux_convert;
+mod logging_convert;
 pub(crate) mod managed_volumes;
 mod preference;
 pub(crate) mod registration;

@@ -1,17 +1,15 @@
 //! Task definitions between AWS's form and the model's: parsed with everything that can be wrong told by name, rendered
 //! with the members that AWS adds.
 
-use super::{linux_convert, size, task_definition_secrets as provided, volume_convert};
+use super::{linux_convert, logging_convert, size, task_definition_secrets as provided, volume_convert};
 use crate::api::ApiError;
 use model::{
     Compatibility, ContainerDefinition, ContainerDependency, CpuUnits, DependencyCondition, ExtraHost, Family,
-    HealthCheck, IpcMode, LogConfiguration, LogDriver, MemoryMib, NetworkMode, PidMode, PortMapping, PortSpec,
-    Protocol, RestartPolicy, RuntimePlatform, SecurityOption, SystemControl, TaskDefinition, TaskDefinitionSpec,
-    TaskDefinitionStatus, Ulimit,
+    HealthCheck, IpcMode, MemoryMib, NetworkMode, PidMode, PortMapping, PortSpec, Protocol, RestartPolicy,
+    RuntimePlatform, SecurityOption, SystemControl, TaskDefinition, TaskDefinitionSpec, TaskDefinitionStatus, Ulimit,
 };
 use scheduler::Expression;
 use shapes::ecs as aws;
-use telemetry::driver::{self, OptionError};
 
 /// Largest task definition, as JSON. Source: service quotas.
 const MAX_BYTES: usize = 64 << 10;
@@ -165,7 +163,7 @@ fn container(mut given: aws::ContainerDefinition) -> Result<ContainerDefinition,
         linux_parameters: linux_convert::parse(given.linux_parameters.unwrap_or_default())
             .map_err(|what| invalid(&what))?,
         docker_labels: given.docker_labels.unwrap_or_default(),
-        log_configuration: given.log_configuration.map(|log| logging(&name, log)).transpose()?,
+        log_configuration: given.log_configuration.map(|log| logging_convert::parse(&name, log)).transpose()?,
         depends_on: dependencies.map(dependency).collect::<Result<_, _>>().map_err(|what| invalid(&what))?,
         dns_servers: given.dns_servers.unwrap_or_default(),
         dns_search_domains: given.dns_search_domains.unwrap_or_default(),
@@ -182,6 +180,7 @@ fn container(mut given: aws::ContainerDefinition) -> Result<ContainerDefinition,
         pseudo_terminal: given.pseudo_terminal,
         disable_networking: given.disable_networking,
         restart_policy: given.restart_policy.map(restarts).transpose().map_err(|what| invalid(&what))?,
+        firelens: given.firelens_configuration.map(|router| logging_convert::router(&name, router)).transpose()?,
         health_check: given.health_check.map(health).transpose().map_err(|what| invalid(&what))?,
         name,
     })
@@ -255,24 +254,6 @@ fn health(given: aws::HealthCheck) -> Result<HealthCheck, String> {
         retries: number("retries", given.retries)?.unwrap_or(HealthCheck::RETRIES),
         start_period: number("startPeriod", given.start_period)?,
     })
-}
-
-fn logging(container: &str, given: aws::LogConfiguration) -> Result<LogConfiguration, ApiError> {
-    let options = given.options.unwrap_or_default();
-    let driver = match given.log_driver.unwrap_or_default().as_str() {
-        "awslogs" => LogDriver::Awslogs,
-        "json-file" => LogDriver::JsonFile,
-        other => return Err(not_honoured(format_args!("containerDefinitions.logConfiguration.logDriver {other}"))),
-    };
-    driver::check(driver, &options).map_err(|error| match error {
-        OptionError::NotHonoured(option) => {
-            not_honoured(format_args!("containerDefinitions.logConfiguration.options.{option}"))
-        }
-        OptionError::Unknown { .. } | OptionError::Missing(_) | OptionError::Invalid(_) => {
-            ApiError::client(format!("{error} (container '{container}')."))
-        }
-    })?;
-    Ok(LogConfiguration { driver, options })
 }
 
 fn time(at: model::Timestamp) -> wire::Timestamp {
@@ -354,11 +335,6 @@ fn shown(container: &ContainerDefinition, mode: NetworkMode) -> aws::ContainerDe
         soft_limit: i32::try_from(ulimit.soft).ok(),
         hard_limit: i32::try_from(ulimit.hard).ok(),
     };
-    let log = container.log_configuration.as_ref().map(|log| aws::LogConfiguration {
-        log_driver: Some(log.driver.as_str().to_owned()),
-        options: (!log.options.is_empty()).then(|| log.options.clone()),
-        secret_options: None,
-    });
     let mut shown = aws::ContainerDefinition {
         name: Some(container.name.clone()),
         image: Some(container.image.clone()),
@@ -386,7 +362,8 @@ fn shown(container: &ContainerDefinition, mode: NetworkMode) -> aws::ContainerDe
         ulimits: listed(&container.ulimits, ulimit),
         linux_parameters: container.linux_parameters.as_ref().map(linux_convert::shown),
         docker_labels: (!container.docker_labels.is_empty()).then(|| container.docker_labels.clone()),
-        log_configuration: log,
+        log_configuration: container.log_configuration.as_ref().map(logging_convert::shown),
+        firelens_configuration: container.firelens.as_ref().map(logging_convert::shown_router),
         restart_policy: container.restart_policy.as_ref().map(|policy| aws::ContainerRestartPolicy {
             enabled: Some(policy.enabled),
             ignored_exit_codes: listed(&policy.ignored_exit_codes, |code| *code),

@@ -13,10 +13,6 @@ pub(super) struct Given {
 
 /// Takes it out of a container's definition.
 pub(super) fn take(given: &mut aws::ContainerDefinition) -> Result<Given, ApiError> {
-    let secret = |secret: aws::Secret| ContainerSecret {
-        name: secret.name.unwrap_or_default(),
-        value_from: secret.value_from.unwrap_or_default(),
-    };
     let file = |file: aws::EnvironmentFile| match file.r#type.as_deref() {
         Some("s3") => Ok(file.value.unwrap_or_default()),
         other => Err(ApiError::client(format!("Unsupported environment file type '{}'.", other.unwrap_or_default()))),
@@ -37,14 +33,20 @@ pub(super) fn take(given: &mut aws::ContainerDefinition) -> Result<Given, ApiErr
     })
 }
 
+/// A secret, and an option of a log driver that is one.
+pub(super) fn secret(given: aws::Secret) -> ContainerSecret {
+    ContainerSecret { name: given.name.unwrap_or_default(), value_from: given.value_from.unwrap_or_default() }
+}
+
+/// As AWS shows it.
+pub(super) fn shown_secret(secret: &ContainerSecret) -> aws::Secret {
+    aws::Secret { name: Some(secret.name.clone()), value_from: Some(secret.value_from.clone()) }
+}
+
 /// Puts it into a container's definition as AWS shows it.
 pub(super) fn show(container: &ContainerDefinition, shown: &mut aws::ContainerDefinition) {
-    let secret = |secret: &ContainerSecret| aws::Secret {
-        name: Some(secret.name.clone()),
-        value_from: Some(secret.value_from.clone()),
-    };
     let file = |arn: &String| aws::EnvironmentFile { value: Some(arn.clone()), r#type: Some("s3".to_owned()) };
-    shown.secrets = super::task_definition_convert::listed(&container.secrets, secret);
+    shown.secrets = super::task_definition_convert::listed(&container.secrets, shown_secret);
     shown.environment_files = super::task_definition_convert::listed(&container.environment_files, file);
     shown.repository_credentials = container
         .repository_credentials
