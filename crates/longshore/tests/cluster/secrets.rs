@@ -69,7 +69,7 @@ fn contains(bytes: &[u8]) -> bool {
 }
 
 /// Where the mark is: on disk, in what is in memory below `/run`, and in arguments of processes.
-fn found(cluster: &Cluster) -> Vec<String> {
+pub(crate) fn found(cluster: &Cluster) -> Vec<String> {
     let mut found = Vec::new();
     holding(&cluster.data(), &mut found);
     holding(&Path::new("/run/longshore").join(key(&cluster.data())), &mut found);
