@@ -282,14 +282,12 @@ async fn what_is_wrong_is_told() {
             ),
             refused(log("json-file", json!({"compress": "true"})), "logConfiguration.options.compress yet"),
             refused(log("json-file", json!({"max-size": "some"})), "invalid size: 'some'"),
-            accepted(log("syslog", json!({"syslog-address": "udp://10.0.0.1", "tag": "{{.Name}}"}))),
             refused(log("syslog", json!({"colour": "red"})), "unknown log opt 'colour' for syslog log driver (container 'app')."),
             refused(log("syslog", json!({"syslog-address": "10.0.0.1"})), "syslog-address should be in form proto://address, got 10.0.0.1"),
             refused(log("syslog", json!({"tag": "{{.Colour}}"})), "template: log-tag: '{{.Colour}}' is not honoured"),
             refused(log("fluentd", json!({"cache-disabled": "true"})), "does not honour containerDefinitions.logConfiguration.options.cache-disabled yet"),
             refused(log("gelf", json!({})), "gelf-address is a required parameter"),
             refused(log("splunk", json!({"splunk-url": "https://x:1"})), "Log driver splunk requires options: splunk-token"),
-            accepted(log("journald", json!({"labels": "team"}))),
             refused(
                 with("logConfiguration", json!({"logDriver": "splunk", "options": {"splunk-url": "https://x:1"}, "secretOptions": [{"name": "splunk-token", "valueFrom": "/t"}]})),
                 "you must also specify a value for 'executionRoleArn'.",
@@ -397,5 +395,57 @@ async fn old_clients_bodies_pass() {
         assert_eq!(shown["volumes"].as_array().map(Vec::len), body["volumes"].as_array().map(Vec::len));
         assert!(shown["containerDefinitions"][0].get("command").is_none_or(|c| c != &json!([])));
         assert!(shown.get("executionRoleArn").is_none(), "an empty text is unset");
+    }
+}
+
+#[tokio::test]
+async fn log_drivers_and_routers_are_shown_as_they_were_given() {
+    let harness = Harness::start().await;
+    let container = |name: &str, more: Value| {
+        let mut container = json!({"name": name, "image": "busybox", "memory": 32});
+        container.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        container
+    };
+    let secret = json!([{"name": "splunk-token", "valueFrom": "/splunk/token"}]);
+    let key =
+        json!([{"name": "apiKey", "valueFrom": "arn:aws:secretsmanager:us-east-1:000000000000:secret:key-AbCdEf"}]);
+    let more =
+        json!({"enable-ecs-log-metadata": "true", "config-file-type": "file", "config-file-value": "/more.conf"});
+    let log = |driver: &str, options: Value| json!({"logConfiguration": {"logDriver": driver, "options": options}});
+    let mut splunk = log("splunk", json!({"splunk-url": "https://x:8088"}));
+    splunk["logConfiguration"]["secretOptions"] = secret;
+    let mut routed = log("awsfirelens", json!({"Name": "http", "log-driver-buffer-limit": "2048"}));
+    routed["logConfiguration"]["secretOptions"] = key;
+    let given = json!({
+        "family": "logs", "executionRoleArn": "arn:aws:iam::000000000000:role/logs", "containerDefinitions": [
+            container("syslog", log("syslog", json!({"syslog-address": "udp://10.0.0.1", "tag": "{{.Name}}"}))),
+            container("journald", log("journald", json!({"labels": "team"}))),
+            container("splunk", splunk),
+            container("routed", routed),
+            container("router", json!({"firelensConfiguration": {"type": "fluentbit", "options": more}})),
+        ],
+    });
+    let answer = harness.call("ecs", "RegisterTaskDefinition", &given).await.unwrap();
+    let shown = &answer["taskDefinition"];
+    for (shown, given) in
+        shown["containerDefinitions"].as_array().unwrap().iter().zip(given["containerDefinitions"].as_array().unwrap())
+    {
+        for member in ["logConfiguration", "firelensConfiguration", "dependsOn"] {
+            assert_eq!(shown[member], given[member], "{member}");
+        }
+    }
+    let names: Vec<_> =
+        shown["requiresAttributes"].as_array().unwrap().iter().map(|a| a["name"].as_str().unwrap()).collect();
+    for wanted in [
+        "com.amazonaws.ecs.capability.logging-driver.syslog",
+        "com.amazonaws.ecs.capability.logging-driver.splunk",
+        "com.amazonaws.ecs.capability.logging-driver.awsfirelens",
+        "ecs.capability.logging-driver.awsfirelens.log-driver-buffer-limit",
+        "ecs.capability.firelens.fluentbit",
+        "ecs.capability.firelens.options.config.file",
+        "ecs.capability.secrets.ssm.bootstrap.log-driver",
+        "ecs.capability.secrets.asm.bootstrap.log-driver",
+    ] {
+        assert!(names.contains(&wanted), "{wanted}: {names:?}");
     }
 }

@@ -49,7 +49,7 @@ fn syslog_in_all_its_forms() {
     check(&[newer, tcp], "<30>1 2026-01-02T03:04:05Z host-1 001122334455 7 001122334455 - hello\n");
     let micro = ("syslog-format", "rfc5424micro");
     let tls = ("syslog-address", "tcp+tls://x:1");
-    check(&[micro, tls], "82 <30>1 2026-01-02T03:04:05.678000Z host-1 001122334455 7 001122334455 - hello\n");
+    check(&[micro, tls], "77 <30>1 2026-01-02T03:04:05.678000Z host-1 001122334455 7 001122334455 - hello\n");
 }
 
 #[test]
