@@ -136,7 +136,7 @@ impl Condition {
     pub(super) fn holds(&self, keys: &Keys) -> bool {
         let values = keys.get(&self.key);
         if self.operator.compare == Compare::Null {
-            return self.values.iter().any(|wanted| *wanted == Operand::Bool(values.is_empty()));
+            return self.values.contains(&Operand::Bool(values.is_empty()));
         }
         if values.is_empty() {
             return match self.quantifier {

@@ -82,14 +82,14 @@ impl Pattern {
     pub(super) fn matches_arn(&self, text: &str, keys: &Keys) -> bool {
         let Some(places) = self.places(keys) else { return false };
         let chars: Vec<char> = text.chars().collect();
-        let (pattern, text) = (parts(&places, Place::Char(':')), parts(&chars, ':'));
+        let (pattern, text) = (parts(&places, &Place::Char(':')), parts(&chars, &':'));
         pattern.len() == text.len() && pattern.iter().zip(&text).all(|(pattern, text)| matches(pattern, text))
     }
 
     /// Whether an ARN of a service may be of it.
     pub(super) fn may_be_of(&self, service: &str, keys: &Keys) -> bool {
         let Some(places) = self.places(keys) else { return false };
-        let parts = parts(&places, Place::Char(':'));
+        let parts = parts(&places, &Place::Char(':'));
         // A wildcard may stand for more than its part.
         if parts.iter().take(2).any(|part| part.contains(&Place::Any)) {
             return true;
@@ -134,8 +134,8 @@ fn variable(text: &str) -> Option<Part> {
     (!name.is_empty()).then(|| Part::Variable { name: name.to_owned(), otherwise })
 }
 
-fn parts<T: PartialEq>(items: &[T], colon: T) -> Vec<&[T]> {
-    items.splitn(6, |item| *item == colon).collect()
+fn parts<'a, T: PartialEq>(items: &'a [T], colon: &T) -> Vec<&'a [T]> {
+    items.splitn(6, |item| item == colon).collect()
 }
 
 /// The usual walk: where it fails, the last `*` takes one more. At most as many steps as both lengths multiplied, and both

@@ -17,9 +17,12 @@ const KEPT: usize = 1_024;
 /// What identities may do.
 #[derive(Default)]
 pub(crate) struct Documents {
-    /// By the ARN of who has the policies, with the version of the directory that they were read from.
-    kept: Mutex<HashMap<String, (u64, Option<Arc<[Document]>>)>>,
+    /// By the ARN of who has the policies.
+    kept: Mutex<HashMap<String, Kept>>,
 }
+
+/// What was read, and of which version of the directory; none if one of them cannot be read.
+type Kept = (u64, Option<Arc<[Document]>>);
 
 /// What a caller may do: what his policies let him, as far as those of his session let him too.
 pub(super) struct Rights {

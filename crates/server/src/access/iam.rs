@@ -1,7 +1,7 @@
 //! What operations of IAM are about: users, roles, policies and instance profiles, by ARNs that hold their paths.
 
 use super::{Ask, input::text};
-use crate::{context::Caller, identity::Identity};
+use crate::{api::iam::linked, context::Caller, identity::Identity};
 use model::{
     Tags,
     iam::{Directory, managed},
@@ -24,7 +24,13 @@ pub(super) fn asks(snapshot: &Snapshot, caller: &Caller, action: &str, operation
         }
         "CreateServiceLinkedRole" => {
             let service = text(input, "AWSServiceName").unwrap_or_default();
-            Some((arn(&format!("role/aws-service-role/{service}/*")), None))
+            let suffix = text(input, "CustomSuffix").map(|suffix| format!("_{suffix}")).unwrap_or_default();
+            let name = linked::role_name(service).unwrap_or_default();
+            Some((arn(&format!("role/aws-service-role/{service}/{name}{suffix}")), None))
+        }
+        "GetServiceLinkedRoleDeletionStatus" => {
+            let role = text(input, "DeletionTaskId").and_then(|id| id.strip_prefix("task/")?.rsplit_once('/'));
+            role.map(|(role, _)| (arn(&format!("role/{role}")), None))
         }
         "ListUsers" => Some((arn(&format!("user{}", path("PathPrefix"))), None)),
         "ListRoles" => Some((arn(&format!("role{}", path("PathPrefix"))), None)),

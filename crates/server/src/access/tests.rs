@@ -154,6 +154,26 @@ fn what_operations_are_about() {
             json!({"RoleName": "web", "Path": "/a/"}),
             vec!["iam:CreateRole arn:aws:iam::000000000000:role/a/web".into()],
         ),
+        (
+            "iam",
+            "CreateServiceLinkedRole",
+            json!({"AWSServiceName": "ecs.amazonaws.com"}),
+            vec![
+                "iam:CreateServiceLinkedRole \
+                 arn:aws:iam::000000000000:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS"
+                    .into(),
+            ],
+        ),
+        (
+            "iam",
+            "GetServiceLinkedRoleDeletionStatus",
+            json!({"DeletionTaskId": "task/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS/1-2"}),
+            vec![
+                "iam:GetServiceLinkedRoleDeletionStatus \
+                 arn:aws:iam::000000000000:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS"
+                    .into(),
+            ],
+        ),
         ("iam", "ListRoles", json!({}), vec!["iam:ListRoles arn:aws:iam::000000000000:role/".into()]),
         (
             "iam",

@@ -55,6 +55,11 @@ fn invalid(message: String) -> ApiError {
     ApiError::new("InvalidInput", message)
 }
 
+/// What a service's role is called, if the service is known.
+pub(crate) fn role_name(service: &str) -> Option<&'static str> {
+    LINKED.iter().find(|linked| linked.service == service).map(|linked| linked.role)
+}
+
 pub(super) async fn create(
     ctx: &Context,
     caller: &Caller,

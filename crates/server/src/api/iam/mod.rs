@@ -8,7 +8,7 @@
 mod absent;
 mod holders;
 mod keys;
-mod linked;
+pub(crate) mod linked;
 mod page;
 mod policies;
 mod profiles;
