@@ -140,8 +140,8 @@ class Definitions(Case):
                     "ClientException", self.ecs.register_task_definition, family="bad", containerDefinitions=[container(**member)], saying=name
                 )
         self.refused(
-            "ClientException", self.ecs.register_task_definition, family="bad", taskRoleArn="arn:aws:iam::1:role/x",
-            containerDefinitions=[container()], saying="taskRoleArn",
+            "ClientException", self.ecs.register_task_definition, family="bad", enableFaultInjection=True,
+            containerDefinitions=[container()], saying="enableFaultInjection",
         )
 
     def test_empty_means_unset(self):

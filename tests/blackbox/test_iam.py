@@ -136,8 +136,10 @@ class Iam(Case):
         self.iam.attach_role_policy(RoleName="web", PolicyArn=EXECUTION)
         attached = self.iam.list_attached_role_policies(RoleName="web")["AttachedPolicies"]
         self.assertEqual([{"PolicyName": "AmazonECSTaskExecutionRolePolicy", "PolicyArn": EXECUTION}], attached)
-        self.assertEqual("web", self.iam.list_entities_for_policy(PolicyArn=EXECUTION)["PolicyRoles"][0]["RoleName"])
-        self.assertEqual(1, self.iam.get_policy(PolicyArn=EXECUTION)["Policy"]["AttachmentCount"])
+        # One more has it: `longshore dev` makes it.
+        holders = [role["RoleName"] for role in self.iam.list_entities_for_policy(PolicyArn=EXECUTION)["PolicyRoles"]]
+        self.assertEqual(["ecsTaskExecutionRole", "web"], sorted(holders))
+        self.assertEqual(2, self.iam.get_policy(PolicyArn=EXECUTION)["Policy"]["AttachmentCount"])
         decided = self.iam.simulate_principal_policy(PolicySourceArn=made["Arn"], ActionNames=["logs:PutLogEvents", "ecs:RunTask"])["EvaluationResults"]
         self.assertEqual(["allowed", "implicitDeny"], [one["EvalDecision"] for one in decided])
 
@@ -191,7 +193,7 @@ class Iam(Case):
         role = aws("create-role", "--role-name", "cli", "--assume-role-policy-document", json.dumps(TASKS))["Role"]
         self.assertEqual("cli", role["RoleName"])
         aws("attach-role-policy", "--role-name", "cli", "--policy-arn", EXECUTION)
-        self.assertEqual(["cli"], [role["RoleName"] for role in aws("list-roles")["Roles"]])
+        self.assertEqual(["cli", "ecsTaskExecutionRole"], [role["RoleName"] for role in aws("list-roles")["Roles"]])
         aws("detach-role-policy", "--role-name", "cli", "--policy-arn", EXECUTION)
         aws("delete-role", "--role-name", "cli")
 

@@ -75,7 +75,7 @@ class Roles(Case):
     def test_a_user_gives_tasks_only_roles_that_he_may_pass(self):
         self.role("passed", TASKS)
         self.role("kept", TASKS)
-        passes = {"Action": "iam:PassRole", "Resource": "*/passed", "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}}
+        passes = {"Action": "iam:PassRole", "Resource": "arn:aws:iam::*:role/passed", "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}}
         ecs = self.user("dora", {"Action": "ecs:*", "Resource": "*"}, passes)("ecs")
         container = {"name": "web", "image": "busybox", "memory": 16}
         register = {"family": "passing", "containerDefinitions": [container]}

@@ -3,7 +3,7 @@
 use crate::{
     api_door::{self, ApiDoor},
     detect,
-    engine::{Engine, EngineError},
+    engine::{Board, Engine, EngineError},
     files,
     identity::{IdentityError, IdentityStore},
     imds::{self, InstanceMetadata},
@@ -223,6 +223,9 @@ pub async fn run(config: Config, effects: Effects) -> Result<(), AgentError> {
     run_on(&config, machine, Some(runtime), effects).await
 }
 
+/// What tasks are answered with.
+type Answering = (Secret, Places, Vpcs, Roles);
+
 /// A machine that has joined and can run containers.
 pub struct Machine {
     node: Arc<dyn Node>,
@@ -233,7 +236,7 @@ pub struct Machine {
     /// `name: version` of the container runtime.
     runtime: String,
     /// What its tasks' metadata is made of; none where no task can ask.
-    metadata: Option<(Secret, Places, Vpcs, Roles)>,
+    metadata: Option<Answering>,
     /// What others encrypt with; none where it cannot.
     wireguard: Option<WireguardKey>,
     /// The way to the server that the node has too, where it asks anything.
@@ -304,22 +307,9 @@ pub async fn run_on(
         );
     }
     let questions = machine.questions.unwrap_or_else(|| Questions::new(effects.clone()));
-    if let Some((secret, places, vpcs, roles)) = machine.metadata {
-        let instance = instance_metadata(config, &secret, &roles, &effects)?;
-        let facts = facts(config, &machine.identity);
-        let rate = config.metadata_rate;
-        let asking = (questions.clone(), roles);
-        let what = Metadata::new(engine.board().clone(), asking, facts, secret, rate, places, effects.clone());
-        let resolvers = config.registry_netns.as_ref().map_or_else(NetContext::own, NetContext::at);
-        let upstreams = Arc::new(Upstreams::new(resolvers, "/etc/resolv.conf", effects.clone()));
-        // AWS: the setting is about tasks of mode awsvpc alone. Those of Fargate never see an instance.
-        let fargate = Pool::of(&machine.identity.container_instance.cluster) == Pool::Fargate;
-        let in_vpcs = instance.clone().filter(|_| !config.awsvpc_block_imds && !fargate);
-        let api = ApiDoor::new(&config.server, machine.store.clone(), effects.clone());
-        let doors =
-            Doors { metadata: what.clone(), instance: in_vpcs, api: api.clone(), upstreams, effects: effects.clone() };
-        vpcs.set_doors(doors);
-        tell_metadata(what, instance, api, &effects).await;
+    if let Some(answering) = machine.metadata {
+        let who = (&machine.identity, machine.store.clone());
+        answer_tasks(config, answering, who, (engine.board().clone(), questions.clone()), &effects).await?;
     }
     if let Some(address) = config.introspection {
         introspect(address, &machine.identity, &engine, &effects).await;
@@ -358,6 +348,31 @@ pub async fn run_on(
             Err(AgentError::Deregistered(why))
         }
     }
+}
+
+/// Opens what tasks and the instance ask: metadata, credentials and the way to the API.
+async fn answer_tasks(
+    config: &Config,
+    (secret, places, vpcs, roles): Answering,
+    (identity, store): (&Identity, IdentityStore),
+    (board, questions): (Arc<Board>, Questions),
+    effects: &Effects,
+) -> Result<(), AgentError> {
+    let instance = instance_metadata(config, &secret, &roles, effects)?;
+    let facts = facts(config, identity);
+    let (rate, asking) = (config.metadata_rate, (questions, roles));
+    let what = Metadata::new(board, asking, facts, secret, rate, places, effects.clone());
+    let resolvers = config.registry_netns.as_ref().map_or_else(NetContext::own, NetContext::at);
+    let upstreams = Arc::new(Upstreams::new(resolvers, "/etc/resolv.conf", effects.clone()));
+    // AWS: the setting is about tasks of mode awsvpc alone. Those of Fargate never see an instance.
+    let fargate = Pool::of(&identity.container_instance.cluster) == Pool::Fargate;
+    let in_vpcs = instance.clone().filter(|_| !config.awsvpc_block_imds && !fargate);
+    let api = ApiDoor::new(&config.server, store, effects.clone());
+    let doors =
+        Doors { metadata: what.clone(), instance: in_vpcs, api: api.clone(), upstreams, effects: effects.clone() };
+    vpcs.set_doors(doors);
+    tell_metadata(what, instance, api, effects).await;
+    Ok(())
 }
 
 /// The identity, joining first if there is none; `None` if the process is to stop before that.

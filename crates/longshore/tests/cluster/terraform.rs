@@ -175,10 +175,11 @@ fn terraform_makes_roles_policies_and_users_and_takes_them_down() {
         ("key", serde_json::json!(20)),
     ];
     lives("iam", &seen, |cluster| {
+        // What `longshore dev` makes has no path.
         for (list, name) in
             [("list-roles", "Roles"), ("list-users", "Users"), ("list-instance-profiles", "InstanceProfiles")]
         {
-            let left = shown(cluster, &["iam", list]);
+            let left = shown(cluster, &["iam", list, "--path-prefix", "/web/"]);
             assert_eq!(left[name], serde_json::json!([]), "{left}");
         }
     });

@@ -5,7 +5,7 @@ use crate::{Harness, client, ecs, ok, text};
 use link::{AgentMessage, Answer, Question, RoleCredentials, ServerMessage};
 use model::{
     AccountId, Tags,
-    iam::{Edit, Key, Permissions, Role},
+    iam::{Edit, InstanceProfile, Key, Permissions, Role},
 };
 use serde_json::{Value, json};
 use state::{Command, IamChange};
@@ -62,6 +62,20 @@ pub(crate) async fn role(harness: &Harness, name: &str, principal: &Value, may: 
 /// One that tasks may have.
 pub(crate) async fn task_role(harness: &Harness, name: &str, may: &[Value]) -> String {
     role(harness, name, &json!({"Service": TASKS}), may).await
+}
+
+/// An instance profile without a role.
+pub(crate) async fn profile(harness: &Harness, name: &str) {
+    let made = InstanceProfile {
+        account: AccountId::parse(ACCOUNT).unwrap(),
+        name: name.to_owned(),
+        path: "/".to_owned(),
+        id: format!("AIPA{}", &harness.effects.hex32()[..17].to_uppercase()),
+        created_at: harness.effects.now(),
+        tags: Tags::default(),
+        role: None,
+    };
+    change(harness, |edit| edit.put(made)).await;
 }
 
 fn of(credentials: &RoleCredentials) -> sigv4::Credentials {

@@ -14,6 +14,7 @@ async fn scaling(harness: &Harness, operation: &str, input: Value) -> Value {
 /// A cluster `demo`, and a template whose instances join it.
 async fn prepared(harness: &Harness) -> String {
     ecs(harness, "CreateCluster", json!({"clusterName": "demo"})).await;
+    crate::roles::profile(harness, "ecsInstanceRole").await;
     let data = STANDARD.encode("#!/bin/bash\necho ECS_CLUSTER=demo >> /etc/ecs/ecs.config\n");
     let made = ec2(
         harness,
