@@ -156,6 +156,7 @@ fn a_killed_agent_goes_on_where_it_was() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods)] // Real processes take real time.
 fn a_receiver_that_takes_nothing_holds_up_nobody() {
     let cluster = Cluster::start(1);
     let (address, port) = (host_address(), free_port());
