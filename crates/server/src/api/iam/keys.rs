@@ -42,7 +42,7 @@ pub(super) async fn create(
 pub(super) fn list(
     ctx: &Context,
     caller: &Caller,
-    request: aws::ListAccessKeysRequest,
+    request: &aws::ListAccessKeysRequest,
 ) -> Result<aws::ListAccessKeysResponse, ApiError> {
     let user = meant(caller, request.user_name.as_ref())?;
     let directory = seen(ctx, caller);

@@ -126,7 +126,7 @@ pub(crate) async fn dispatch(ctx: &Context, caller: &Caller, operation: &str, in
         "UpdateUser" => answer(users::update(ctx, caller, &read(input)?).await),
         "DeleteUser" => answer(users::delete(ctx, caller, &read(input)?).await),
         "CreateAccessKey" => answer(keys::create(ctx, caller, read(input)?).await),
-        "ListAccessKeys" => answer(keys::list(ctx, caller, read(input)?)),
+        "ListAccessKeys" => answer(keys::list(ctx, caller, &read(input)?)),
         "UpdateAccessKey" => answer(keys::update(ctx, caller, read(input)?).await),
         "DeleteAccessKey" => answer(keys::delete(ctx, caller, read(input)?).await),
         "GetAccessKeyLastUsed" => answer(keys::last_used(ctx, caller, &read(input)?)),
