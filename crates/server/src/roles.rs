@@ -84,6 +84,7 @@ pub(crate) fn needs_execution_role(spec: &TaskDefinitionSpec, launch: LaunchType
 }
 
 /// The roles of a task, as they were named.
+#[derive(Clone, Copy)]
 pub(crate) struct TaskRoles<'a> {
     /// Whose credentials its containers have.
     pub(crate) task: Option<&'a str>,

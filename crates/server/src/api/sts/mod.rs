@@ -28,7 +28,7 @@ pub(crate) fn dispatch(ctx: &Context, caller: &Caller, operation: &str, input: V
         "AssumeRole" => answer(assume_role::assume_role(ctx, caller, read(input)?)),
         "GetAccessKeyInfo" => answer(get_access_key_info(ctx, read(input)?)),
         "GetCallerIdentity" => answer(Ok(get_caller_identity(caller))),
-        "GetSessionToken" => answer(session_token::get_session_token(ctx, caller, read(input)?)),
+        "GetSessionToken" => answer(session_token::get_session_token(ctx, caller, &read(input)?)),
         other => Err(no_arm(other)),
     }
 }

@@ -18,7 +18,7 @@ const ROOTS: Duration = Duration::from_secs(3600);
 pub(super) fn get_session_token(
     ctx: &Context,
     caller: &Caller,
-    request: aws::GetSessionTokenRequest,
+    request: &aws::GetSessionTokenRequest,
 ) -> Result<aws::GetSessionTokenResponse, ApiError> {
     if tokens::is_temporary(&caller.access_key) {
         return Err(denied("Cannot call GetSessionToken with session credentials"));

@@ -177,6 +177,5 @@ fn overrides(overrides: &TaskOverrides, task: &Task) -> wire::TaskOverride {
         task_role_arn: overrides.task_role_arn.clone(),
         ephemeral_storage: overrides.ephemeral_storage_gib.map(storage),
         inference_accelerator_overrides: Some(Vec::new()),
-        ..wire::TaskOverride::default()
     }
 }
