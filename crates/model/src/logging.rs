@@ -362,6 +362,7 @@ mod tests {
             memory: None,
             requires_compatibilities: Vec::new(),
             execution_role_arn: None,
+            task_role_arn: None,
             runtime_platform: None,
             ephemeral_storage_gib: None,
             pid_mode: None,
