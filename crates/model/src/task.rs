@@ -253,6 +253,8 @@ pub struct ContainerOverride {
     pub name: String,
     pub command: Option<Vec<String>>,
     pub environment: Vec<(String, String)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub environment_files: Vec<String>,
     pub cpu: Option<CpuUnits>,
     pub memory: Option<MemoryMib>,
     pub memory_reservation: Option<MemoryMib>,

@@ -198,6 +198,10 @@ pub struct ContainerDefinition {
     pub disable_networking: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_policy: Option<RestartPolicy>,
+    /// `versionConsistency`: whether all tasks of a service's revision run the image that the first one found. So it is where nothing
+    /// is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version_consistency: Option<bool>,
     /// It is the task's log router.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub firelens: Option<Firelens>,
@@ -315,6 +319,9 @@ impl TaskDefinitionSpec {
                 container.command = Some(command.clone());
             }
             container.environment.extend(over.environment.iter().cloned());
+            if !over.environment_files.is_empty() {
+                container.environment_files.clone_from(&over.environment_files);
+            }
             container.cpu = over.cpu.unwrap_or(container.cpu);
             container.memory = over.memory.or(container.memory);
             container.memory_reservation = over.memory_reservation.or(container.memory_reservation);

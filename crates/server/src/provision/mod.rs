@@ -9,7 +9,7 @@ mod secrets;
 
 use crate::{api::vaults, context::Context, vault::Content};
 use link::{Login, Provided, Provision};
-use model::{ContainerDefinition, Firelens, RouterConfig, Scope, Task, vault::Plain};
+use model::{ContainerDefinition, Firelens, RouterConfig, Scope, Task, TaskDefinitionSpec, vault::Plain};
 use serde::Deserialize;
 use state::Snapshot;
 
@@ -27,11 +27,13 @@ const MAX_BYTES: usize = 4 << 20;
 /// Why the task cannot start.
 pub(crate) async fn of(ctx: &Context, snapshot: &Snapshot, task: &Task) -> Result<Provision, String> {
     let Some(definition) = snapshot.task_definition(&task.definition) else { return Ok(Provision::default()) };
-    let rights = Rights::of(snapshot, task, &definition.spec)?;
-    rights.may_log(task, &definition.spec)?;
+    let mut spec = TaskDefinitionSpec::clone(&definition.spec);
+    spec.containers = spec.containers_with(&task.overrides);
+    let rights = Rights::of(snapshot, task, &spec)?;
+    rights.may_log(task, &spec)?;
     let mut provision = Provision::default();
     let mut bytes = 0;
-    for container in definition.spec.containers.iter().filter(|container| container.needs_provision()) {
+    for container in spec.containers.iter().filter(|container| container.needs_provision()) {
         let provided = one(ctx, snapshot, &task.arn.cluster.scope, &rights, container).await?;
         let pairs = provided.secrets.iter().chain(&provided.log_options).map(|(name, value)| (name, value));
         let given = provided.files.iter().chain(pairs);

@@ -288,4 +288,13 @@ async fn environment_files_come_from_a_server_too() {
     let Answer::Unprovided { reason } = ask(&mut session, &task).await else { panic!("it is not there") };
     let words = "NoSuchKey: The specified key does not exist. (arn:aws:s3:::config/web/none.env)";
     assert!(reason.ends_with(words), "{reason}");
+
+    // Who starts a task may name others instead.
+    let mut over = file("web/a b?.env");
+    over["name"] = "web".into();
+    let request = json!({"cluster": "demo", "taskDefinition": "web", "overrides": {"containerOverrides": [over]}});
+    let answer = ecs(&harness, "RunTask", request).await["tasks"][0].clone();
+    assert_eq!(answer["overrides"]["containerOverrides"][0]["environmentFiles"], over["environmentFiles"]);
+    let Answer::Provision(provision) = ask(&mut session, text(&answer["taskArn"])).await else { panic!("it is there") };
+    assert_eq!(given(&provision), [("A".to_owned(), "1".to_owned())].into());
 }

@@ -86,6 +86,30 @@ async fn later_tasks_of_a_revision_run_what_its_first_task_found() {
 }
 
 #[tokio::test]
+async fn each_task_asks_what_a_tag_means_where_its_definition_wants_that() {
+    let harness = Harness::start().await;
+    let (machine, _) = joined(&harness).await;
+    let container = json!({"name": "app", "image": "busybox", "memory": 64, "versionConsistency": "disabled"});
+    ecs(&harness, "RegisterTaskDefinition", json!({"family": "web", "containerDefinitions": [container]})).await;
+    let (mut session, _) = machine.session(&harness).await;
+    let input = json!({"cluster": "demo", "serviceName": "web", "taskDefinition": "web", "desiredCount": 1});
+    ecs(&harness, "CreateService", input).await;
+    let first = assigned(&mut session, None, |tasks| tasks.first().cloned()).await;
+    session.report(vec![seen(&first.task, ObservedStatus::Running, Some(DIGEST))]).await;
+    let shown = ecs(&harness, described("demo").0, described("demo").1).await;
+    let revision = shown["services"][0]["currentServiceRevisions"][0]["arn"].clone();
+    let revisions = ("DescribeServiceRevisions", json!({"serviceRevisionArns": [revision]}));
+    until(&harness, "the digest", "ecs", revisions, |answer| {
+        answer["serviceRevisions"][0]["containerImages"][0]["imageDigest"] == DIGEST
+    })
+    .await;
+    ecs(&harness, "StopTask", json!({"cluster": "demo", "task": first.task.to_string()})).await;
+    let sent = session.report(vec![seen(&first.task, ObservedStatus::Stopped(Stop::essential_exited()), None)]).await;
+    let second = assigned(&mut session, sent, |tasks| tasks.iter().find(|t| t.task != first.task).cloned()).await;
+    assert!(second.image_digests.is_empty(), "{second:?}");
+}
+
+#[tokio::test]
 async fn an_unhealthy_task_is_told_and_replaced() {
     let harness = Harness::start().await;
     let (machine, _) = joined(&harness).await;

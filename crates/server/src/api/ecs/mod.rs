@@ -22,7 +22,7 @@ pub(crate) mod spot;
 pub(crate) mod state_change;
 pub(crate) mod tags;
 pub(crate) mod task_definition_convert;
-mod task_definition_secrets;
+pub(crate) mod task_definition_secrets;
 pub(crate) mod task_definitions;
 pub(crate) mod tasks;
 mod volume_convert;

@@ -180,10 +180,20 @@ fn container(mut given: aws::ContainerDefinition) -> Result<ContainerDefinition,
         pseudo_terminal: given.pseudo_terminal,
         disable_networking: given.disable_networking,
         restart_policy: given.restart_policy.map(restarts).transpose().map_err(|what| invalid(&what))?,
+        version_consistency: version_consistency(set(given.version_consistency)).map_err(|what| invalid(&what))?,
         firelens: given.firelens_configuration.map(|router| logging_convert::router(&name, router)).transpose()?,
         health_check: given.health_check.map(health).transpose().map_err(|what| invalid(&what))?,
         name,
     })
+}
+
+fn version_consistency(given: Option<String>) -> Result<Option<bool>, String> {
+    match given.as_deref() {
+        None => Ok(None),
+        Some("enabled") => Ok(Some(true)),
+        Some("disabled") => Ok(Some(false)),
+        Some(other) => Err(format!("'versionConsistency' must be enabled or disabled, not '{other}'.")),
+    }
 }
 
 /// The error says what is wrong; the caller says where.
@@ -363,6 +373,9 @@ fn shown(container: &ContainerDefinition, mode: NetworkMode) -> aws::ContainerDe
         linux_parameters: container.linux_parameters.as_ref().map(linux_convert::shown),
         docker_labels: (!container.docker_labels.is_empty()).then(|| container.docker_labels.clone()),
         log_configuration: container.log_configuration.as_ref().map(logging_convert::shown),
+        version_consistency: container
+            .version_consistency
+            .map(|enabled| if enabled { "enabled" } else { "disabled" }.to_owned()),
         firelens_configuration: container.firelens.as_ref().map(logging_convert::shown_router),
         restart_policy: container.restart_policy.as_ref().map(|policy| aws::ContainerRestartPolicy {
             enabled: Some(policy.enabled),

@@ -13,24 +13,29 @@ pub(super) struct Given {
 
 /// Takes it out of a container's definition.
 pub(super) fn take(given: &mut aws::ContainerDefinition) -> Result<Given, ApiError> {
-    let file = |file: aws::EnvironmentFile| match file.r#type.as_deref() {
-        Some("s3") => Ok(file.value.unwrap_or_default()),
-        other => Err(ApiError::client(format!("Unsupported environment file type '{}'.", other.unwrap_or_default()))),
-    };
     Ok(Given {
         secrets: given.secrets.take().unwrap_or_default().into_iter().map(secret).collect(),
-        environment_files: given
-            .environment_files
-            .take()
-            .unwrap_or_default()
-            .into_iter()
-            .map(file)
-            .collect::<Result<_, _>>()?,
+        environment_files: files(given.environment_files.take())?,
         repository_credentials: given
             .repository_credentials
             .take()
             .map(|credentials| credentials.credentials_parameter.unwrap_or_default()),
     })
+}
+
+/// The files' ARNs.
+pub(crate) fn files(given: Option<Vec<aws::EnvironmentFile>>) -> Result<Vec<String>, ApiError> {
+    let file = |file: aws::EnvironmentFile| match file.r#type.as_deref() {
+        Some("s3") => Ok(file.value.unwrap_or_default()),
+        other => Err(ApiError::client(format!("Unsupported environment file type '{}'.", other.unwrap_or_default()))),
+    };
+    given.unwrap_or_default().into_iter().map(file).collect()
+}
+
+/// As AWS shows them.
+pub(crate) fn shown_files(files: &[String]) -> Option<Vec<aws::EnvironmentFile>> {
+    let file = |arn: &String| aws::EnvironmentFile { value: Some(arn.clone()), r#type: Some("s3".to_owned()) };
+    super::task_definition_convert::listed(files, file)
 }
 
 /// A secret, and an option of a log driver that is one.
@@ -45,9 +50,8 @@ pub(super) fn shown_secret(secret: &ContainerSecret) -> aws::Secret {
 
 /// Puts it into a container's definition as AWS shows it.
 pub(super) fn show(container: &ContainerDefinition, shown: &mut aws::ContainerDefinition) {
-    let file = |arn: &String| aws::EnvironmentFile { value: Some(arn.clone()), r#type: Some("s3".to_owned()) };
     shown.secrets = super::task_definition_convert::listed(&container.secrets, shown_secret);
-    shown.environment_files = super::task_definition_convert::listed(&container.environment_files, file);
+    shown.environment_files = shown_files(&container.environment_files);
     shown.repository_credentials = container
         .repository_credentials
         .clone()

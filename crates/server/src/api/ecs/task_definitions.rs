@@ -63,6 +63,7 @@ pub(crate) const HONOURED: &[Row] = &[
             "containerDefinitions.systemControls.*",
             "containerDefinitions.ulimits.*",
             "containerDefinitions.user",
+            "containerDefinitions.versionConsistency",
             "containerDefinitions.volumesFrom.*",
             "containerDefinitions.workingDirectory",
             "cpu",

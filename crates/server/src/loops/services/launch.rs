@@ -115,7 +115,13 @@ impl<'a> Recipe<'a> {
         let platform = fargate::platform(spec.launch_type, spec.platform_version, &definition.spec).ok()?;
         let launch = Launch { kind: spec.launch_type, platform, provider: None };
         let images = row.revision(id).into_iter().flat_map(|revision| &revision.images);
-        let pinned = images.filter_map(|image| Some((image.container.clone(), image.digest.clone()?)));
+        let free = |name: &str| {
+            let container = definition.spec.containers.iter().find(|container| container.name == name);
+            container.is_some_and(|container| container.version_consistency == Some(false))
+        };
+        let pinned = images.filter(|image| !free(&image.container));
+        let pinned: BTreeMap<_, _> =
+            pinned.filter_map(|image| Some((image.container.clone(), image.digest.clone()?))).collect();
         let tags = tags(&definition, service, spec);
         let started_by = Some(id.to_string().into());
         let who = Who { service: &service.arn.name, set: service.external.as_ref().map(|_| id) };
@@ -126,7 +132,7 @@ impl<'a> Recipe<'a> {
         if let Some(platform) = platform {
             intent.required = fargate::required(platform, intent.required);
         }
-        Some(Self { service, spec, who, intent, launch, constraints, strategy, pinned: pinned.collect() })
+        Some(Self { service, spec, who, intent, launch, constraints, strategy, pinned })
     }
 
     fn start(&self, ctx: &Context, snapshot: &Snapshot, start: &Start, most: usize, launched: &mut Launched) {

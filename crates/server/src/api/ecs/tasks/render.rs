@@ -1,6 +1,6 @@
 //! A task as clients see it. What is unset is absent; lists and counts stand where AWS shows them.
 
-use crate::api::ecs::{managed_volumes, tags, task_definition_convert::storage};
+use crate::api::ecs::{managed_volumes, tags, task_definition_convert::storage, task_definition_secrets};
 use model::{Attachment, Container, ContainerStatus, HealthStatus, LaunchType, Platform, Task, TaskOverrides};
 use shapes::ecs as wire;
 use state::Snapshot;
@@ -163,6 +163,7 @@ fn overrides(overrides: &TaskOverrides, task: &Task) -> wire::TaskOverride {
             name: Some(container.name.to_string()),
             command: over.and_then(|o| o.command.clone()),
             environment,
+            environment_files: over.and_then(|o| task_definition_secrets::shown_files(&o.environment_files)),
             cpu: units(over.and_then(|o| o.cpu).map(|c| c.0)),
             memory: units(over.and_then(|o| o.memory).map(|m| m.0)),
             memory_reservation: units(over.and_then(|o| o.memory_reservation).map(|m| m.0)),

@@ -7,6 +7,7 @@ use crate::{
             awsvpc::{self, Interfaces},
             managed_volumes, resolve,
             task_definition_convert::storage_size,
+            task_definition_secrets,
         },
     },
     context::{Caller, Context},
@@ -307,6 +308,7 @@ fn overrides(definition: &TaskDefinition, given: wire::TaskOverride) -> Result<T
             name,
             command: over.command.filter(|c| !c.is_empty()),
             environment: environment.map(|e| (e.name.unwrap_or_default(), e.value.unwrap_or_default())).collect(),
+            environment_files: task_definition_secrets::files(over.environment_files)?,
             cpu: number("cpu", over.cpu)?.map(CpuUnits),
             memory: number("memory", over.memory)?.map(MemoryMib),
             memory_reservation: number("memoryReservation", over.memory_reservation)?.map(MemoryMib),
@@ -331,12 +333,11 @@ fn check(definition: &TaskDefinition, overrides: &TaskOverrides) -> Result<(), A
     if *overrides == TaskOverrides::default() {
         return Ok(());
     }
-    let mut spec = with(&definition.spec, overrides);
-    spec.containers = spec.containers_with(overrides);
+    let spec = with(&definition.spec, overrides);
     spec.check().map_err(|e| ApiError::invalid(e.to_string()))
 }
 
-/// The definition with what is changed of the task as a whole.
+/// The definition with what is changed of it.
 fn with(spec: &TaskDefinitionSpec, overrides: &TaskOverrides) -> TaskDefinitionSpec {
     let mut spec = spec.clone();
     spec.cpu = overrides.cpu.or(spec.cpu);
@@ -344,6 +345,7 @@ fn with(spec: &TaskDefinitionSpec, overrides: &TaskOverrides) -> TaskDefinitionS
     spec.ephemeral_storage_gib = overrides.ephemeral_storage_gib.or(spec.ephemeral_storage_gib);
     spec.execution_role_arn = overrides.execution_role_arn.clone().or(spec.execution_role_arn);
     spec.task_role_arn = overrides.task_role_arn.clone().or(spec.task_role_arn);
+    spec.containers = spec.containers_with(overrides);
     spec
 }
 
@@ -362,7 +364,7 @@ impl Intent {
             snapshot,
             &self.cluster.scope,
             TaskRoles::of(&self.definition.spec, &self.overrides),
-            &self.definition.spec,
+            &self.spec(),
             kind,
         )
     }
