@@ -5,8 +5,6 @@ use crate::{
     Line,
     driver::{Fluentd, Identity},
 };
-use std::collections::BTreeMap;
-
 /// Extension type of a time with nanoseconds.
 const EVENT_TIME: i8 = 0;
 /// Longest acknowledgement that is read: the chunk's name and its key.
@@ -17,36 +15,58 @@ pub const MAX_ACK: usize = 256;
 pub struct Writer {
     tag: String,
     sub_second: bool,
-    record: BTreeMap<String, String>,
+    /// A record up to the text of its line.
+    record: Vec<u8>,
 }
+
+/// What an event takes at most besides its record and its line: the heads of an array, a time and a text.
+const HEADS: usize = 16;
+/// The name of the line in a record.
+const LOG: &str = "log";
 
 impl Writer {
     /// Of a container. `tag` is what its output is called, if another than the options say.
     pub fn new(options: &Fluentd, of: &Identity, tag: Option<String>) -> Self {
-        let mut record = options.common.wanted.of(&of.labels, &of.env);
-        record.insert("container_id".to_owned(), of.id.clone());
+        let mut fields = options.common.wanted.of(&of.labels, &of.env);
+        fields.insert("container_id".to_owned(), of.id.clone());
         // Docker: names begin with a slash.
-        record.insert("container_name".to_owned(), format!("/{}", of.name));
-        record.insert("source".to_owned(), SOURCE.to_owned());
+        fields.insert("container_name".to_owned(), format!("/{}", of.name));
+        fields.insert("source".to_owned(), SOURCE.to_owned());
+        // A label of that name does not take the line's place; twice no record has it.
+        fields.remove(LOG);
+        let mut record = Vec::new();
+        map(&mut record, fields.len() + 1);
+        for (name, value) in &fields {
+            text(&mut record, name);
+            text(&mut record, value);
+        }
+        text(&mut record, LOG);
         let tag = tag.unwrap_or_else(|| options.common.tag.fill(of));
         Self { tag, sub_second: options.sub_second, record }
     }
 
+    /// How many of the lines have so many bytes together as they are sent, the last of them on top.
+    pub fn fit(&self, lines: &[Line], most: usize) -> usize {
+        let mut bytes = 0;
+        let fits = |line: &&Line| {
+            let fits = bytes < most;
+            bytes += HEADS + self.record.len() + line.message.len();
+            fits
+        };
+        lines.iter().take_while(fits).count()
+    }
+
     /// One message with all these lines; `chunk` is named if it is to be acknowledged.
     pub fn write(&self, lines: &[Line], chunk: Option<&str>) -> Vec<u8> {
-        let mut out = Vec::with_capacity(lines.iter().map(|line| line.message.len() + 256).sum());
+        let size = |line: &Line| HEADS + self.record.len() + line.message.len();
+        let mut out = Vec::with_capacity(self.tag.len() + 64 + lines.iter().map(size).sum::<usize>());
         array(&mut out, if chunk.is_some() { 3 } else { 2 });
         text(&mut out, &self.tag);
         array(&mut out, lines.len());
         for line in lines {
             array(&mut out, 2);
             self.time(&mut out, line.timestamp_millis);
-            map(&mut out, self.record.len() + 1);
-            for (name, value) in &self.record {
-                text(&mut out, name);
-                text(&mut out, value);
-            }
-            text(&mut out, "log");
+            out.extend_from_slice(&self.record);
             text(&mut out, &line.message);
         }
         if let Some(chunk) = chunk {
@@ -90,7 +110,8 @@ fn text(out: &mut Vec<u8>, text: &str) {
 
 /// Whether this is the acknowledgement of that chunk; `None` as long as it may become one.
 pub fn acknowledges(mut bytes: &[u8], chunk: &str) -> Option<bool> {
-    if bytes.is_empty() {
+    let length = bytes.len();
+    if length == 0 {
         return None;
     }
     let mut read = || -> Option<bool> {
@@ -106,5 +127,5 @@ pub fn acknowledges(mut bytes: &[u8], chunk: &str) -> Option<bool> {
         Some(false)
     };
     let found = read();
-    if found.is_none() && bytes.len() >= MAX_ACK { Some(false) } else { found }
+    if found.is_none() && length >= MAX_ACK { Some(false) } else { found }
 }

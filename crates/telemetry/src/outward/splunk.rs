@@ -5,6 +5,7 @@ use crate::{
     Line,
     driver::{Identity, Splunk, SplunkFormat},
 };
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -54,8 +55,10 @@ impl Writer {
                 "time".to_owned(),
                 format!("{}.{:03}", millis.div_euclid(1_000), millis.rem_euclid(1_000)).into(),
             );
-            all.insert("event".to_owned(), event);
-            body.extend_from_slice(Value::Object(all).to_string().as_bytes());
+            let mut head = Value::Object(all).to_string();
+            // Its last brace goes behind the event.
+            head.pop();
+            body.extend_from_slice(format!("{head},\"event\":{event}}}").as_bytes());
         }
         let packed = match self.gzip {
             Some(level) if !body.is_empty() => gzip(&body, level),
@@ -64,7 +67,8 @@ impl Writer {
         (packed, count)
     }
 
-    fn event(&self, line: &Line) -> Option<Value> {
+    /// The event as JSON.
+    fn event(&self, line: &Line) -> Option<String> {
         let text = &line.message;
         let inner = match self.format {
             SplunkFormat::Raw if text.trim().is_empty() => return None,
@@ -74,18 +78,20 @@ impl Writer {
                     all = format!("{} ", self.tag);
                 }
                 all.extend(self.attributes.iter().map(|(name, value)| format!("{name}={value} ")));
-                return Some(Value::from(all + text));
+                return Some(Value::from(all + text).to_string());
             }
-            SplunkFormat::Inline => Value::from(text.as_str()),
-            SplunkFormat::Json => serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str())),
+            // As it was written: reading it would round numbers and lose what is there twice.
+            SplunkFormat::Json if serde_json::from_str::<IgnoredAny>(text).is_ok() => text.trim().to_owned(),
+            SplunkFormat::Inline | SplunkFormat::Json => Value::from(text.as_str()).to_string(),
         };
-        let mut event = json!({"line": inner, "source": SOURCE});
+        let mut event = format!("{{\"line\":{inner},\"source\":{}", Value::from(SOURCE));
         if !self.tag.is_empty() {
-            event["tag"] = self.tag.as_str().into();
+            event.push_str(&format!(",\"tag\":{}", Value::from(self.tag.as_str())));
         }
         if !self.attributes.is_empty() {
-            event["attrs"] = json!(self.attributes);
+            event.push_str(&format!(",\"attrs\":{}", json!(self.attributes)));
         }
+        event.push('}');
         Some(event)
     }
 }

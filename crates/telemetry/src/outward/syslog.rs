@@ -42,7 +42,12 @@ impl Writer {
             }
             Some(Address::Tcp { .. } | Address::Unix { datagrams: false, .. }) => Framing::Newline,
         };
-        let word = |text: &str| text.replace(|c: char| c.is_ascii_whitespace() || c.is_ascii_control(), "_");
+        let newer = matches!(options.format, SyslogFormat::Rfc5424 { .. });
+        let word = |text: &str| match text {
+            // RFC 5424: what is not known is a dash.
+            "" if newer => "-".to_owned(),
+            _ => text.replace(|c: char| c.is_ascii_whitespace() || c.is_ascii_control(), "_"),
+        };
         Self {
             priority: options.facility * 8 + SEVERITY,
             format: options.format,

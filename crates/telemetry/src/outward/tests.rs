@@ -47,6 +47,8 @@ fn syslog_in_all_its_forms() {
     check(&[("syslog-format", "rfc3164")], "<30>Jan  2 03:04:05 host-1 001122334455[7]: hello\n");
     let (newer, tcp) = (("syslog-format", "rfc5424"), ("syslog-address", "tcp://x:1"));
     check(&[newer, tcp], "<30>1 2026-01-02T03:04:05Z host-1 001122334455 7 001122334455 - hello\n");
+    let nameless = ("tag", "{{index .ContainerLabels \"none\"}}");
+    check(&[newer, tcp, nameless], "<30>1 2026-01-02T03:04:05Z host-1 - 7 - - hello\n");
     let micro = ("syslog-format", "rfc5424micro");
     let tls = ("syslog-address", "tcp+tls://x:1");
     check(&[micro, tls], "77 <30>1 2026-01-02T03:04:05.678000Z host-1 001122334455 7 001122334455 - hello\n");
@@ -100,6 +102,35 @@ fn records_of_the_forward_protocol() {
     assert_eq!(rmp::decode::read_str(&mut rest, &mut buffer).unwrap(), "chunk");
     assert_eq!(rmp::decode::read_str(&mut rest, &mut buffer).unwrap(), "c1");
     assert!(rest.is_empty());
+}
+
+#[test]
+fn a_record_has_the_line_once() {
+    let Outward::Fluentd(options) = options(LogDriver::Fluentd, &[("labels", "log,source,team")]) else {
+        unreachable!()
+    };
+    let mut identity = identity();
+    identity.labels.extend([("log", "label"), ("source", "label")].map(|(k, v)| (k.to_owned(), v.to_owned())));
+    let writer = forward::Writer::new(&options, &identity, None);
+    let lines = vec![line("one"); 10];
+    let bytes = writer.write(&lines, None);
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    assert_eq!((text.matches("\u{fffd}log").count(), text.matches("label").count()), (10, 0), "{text}");
+    // What is counted is what is sent.
+    let each = bytes.len() / 10;
+    assert_eq!(writer.fit(&lines, each * 5), 5);
+    assert_eq!(writer.fit(&lines, 1), 1);
+}
+
+#[test]
+fn an_endless_acknowledgement_is_none() {
+    // A map that says it has very many entries, which are small.
+    let mut bytes = vec![0xdf, 0xff, 0xff, 0xff, 0xff];
+    for _ in 0..forward::MAX_ACK {
+        bytes.extend_from_slice(&[0xa1, b'k', 0xa1, b'v']);
+        let want = (bytes.len() >= forward::MAX_ACK).then_some(false);
+        assert_eq!(forward::acknowledges(&bytes, "c1"), want, "{}", bytes.len());
+    }
 }
 
 #[test]
@@ -187,6 +218,12 @@ fn splunks_events() {
     assert_eq!(inline, [json!({"host": "host-1", "index": "main", "time": "1767323045.678", "event": event})]);
     let (parsed, _) = events(&[("splunk-format", "json"), ("splunk-gzip", "true"), ("tag", "")], &one);
     assert_eq!(parsed[0]["event"], json!({"line": {"a": 1}, "source": "stdout"}));
+    let precise = [line(" {\"b\": 12345678901234567890123, \"a\": 1.10, \"a\": 2} ")];
+    let all = [must[0], must[1], ("splunk-format", "json")];
+    let Outward::Splunk(parsed) = options(LogDriver::Splunk, &all) else { unreachable!() };
+    let (body, _) = splunk::Writer::new(&parsed, &identity()).write(&precise);
+    let body = String::from_utf8(body).unwrap();
+    assert!(body.contains("\"line\":{\"b\": 12345678901234567890123, \"a\": 1.10, \"a\": 2},\"source\""), "{body}");
     let lines = [line("one"), line("  "), line("two")];
     let (raw, count) = events(&[("splunk-format", "raw"), ("env", "MODE"), ("tag", "t")], &lines);
     assert_eq!(
