@@ -190,6 +190,8 @@ impl LogDriver {
     }
 }
 
+/// The option of `splunk` that names a file of the instance, which nobody on Fargate has.
+pub(crate) const SPLUNK_CA_PATH: &str = "splunk-capath";
 /// The option of `awsfirelens` that is the driver's own and not the router's.
 pub const BUFFER_LIMIT: &str = "log-driver-buffer-limit";
 
@@ -294,7 +296,7 @@ impl TaskDefinitionSpec {
         }
         match (option(Firelens::FILE_TYPE), option(Firelens::FILE_VALUE)) {
             (None, None) => Ok(()),
-            (Some("file"), Some(path)) if path.starts_with('/') && !path.contains(['\n', '\0']) => Ok(()),
+            (Some("file"), Some(path)) if path.starts_with('/') && is_line(path) => Ok(()),
             (Some("file"), Some(path)) => {
                 setting(format!("'{}' must be an absolute path: '{path}'.", Firelens::FILE_VALUE))
             }
@@ -313,6 +315,16 @@ impl TaskDefinitionSpec {
     }
 }
 
+/// Whether a text can be part of a line of a router's configuration.
+pub fn is_line(text: &str) -> bool {
+    !text.contains(['\n', '\r', '\0'])
+}
+
+/// Whether a text can be the name of an option of a router's output, which is the first word of a line.
+pub fn is_line_name(text: &str) -> bool {
+    !text.is_empty() && is_line(text) && !text.contains(char::is_whitespace)
+}
+
 fn check_secrets(c: &ContainerDefinition, has_role: bool) -> Result<(), InvalidDefinition> {
     let Some(log) = &c.log_configuration else { return Ok(()) };
     let setting = |what: String| refuse(format!("Invalid setting for container '{}'. {what}", c.name));
@@ -324,7 +336,8 @@ fn check_secrets(c: &ContainerDefinition, has_role: bool) -> Result<(), InvalidD
     }
     let mut names: BTreeSet<&str> = log.options.keys().map(String::as_str).collect();
     for secret in &log.secret_options {
-        if secret.name.is_empty() || secret.name.contains(['=', '\0']) {
+        // It becomes a line of a configuration and a variable of its name.
+        if !is_line_name(&secret.name) || secret.name.contains('=') {
             return setting("A secret option has an invalid name.".to_owned());
         }
         if !names.insert(&secret.name) {
@@ -408,7 +421,9 @@ mod tests {
         check(with(&[("enable-ecs-log-metadata", "true")]), Ok(()));
         check(with(&[("enable-ecs-log-metadata", "perhaps")]), Err("must be true or false"));
         check(with(&[("config-file-type", "file"), ("config-file-value", "/extra.conf")]), Ok(()));
-        check(with(&[("config-file-type", "file"), ("config-file-value", "extra.conf")]), Err("an absolute path"));
+        for bad in ["extra.conf", "/extra\n.conf", "/extra\r[OUTPUT].conf"] {
+            check(with(&[("config-file-type", "file"), ("config-file-value", bad)]), Err("an absolute path"));
+        }
         check(with(&[("config-file-type", "s3"), ("config-file-value", "arn:aws:s3:::b/extra.conf")]), Ok(()));
         check(with(&[("config-file-type", "s3"), ("config-file-value", "b/extra.conf")]), Err("is not valid"));
         check(with(&[("config-file-type", "file")]), Err("go together"));
@@ -444,6 +459,8 @@ mod tests {
         check(vec![secret("splunk-token", "/splunk/token")], false, Some("executionRoleArn"));
         check(vec![secret("splunk-url", "/splunk/token")], true, Some("'splunk-url' is given twice"));
         check(vec![secret("splunk-token", "what?")], true, Some("is not valid"));
-        check(vec![secret("", "/splunk/token")], true, Some("invalid name"));
+        for name in ["", "a b", "a\nb", "a\rb", "a=b"] {
+            check(vec![secret(name, "/splunk/token")], true, Some("invalid name"));
+        }
     }
 }

@@ -6,7 +6,10 @@ use super::{
     CpuArchitecture, Platform, PlatformVersion, Size,
     sizes::{DEFAULT_EPHEMERAL_STORAGE, EPHEMERAL_STORAGE, SINCE_1_4},
 };
-use crate::{ContainerDefinition, InvalidDefinition, LogDriver, NetworkMode, TaskDefinitionSpec, Volume, VolumeSource};
+use crate::{
+    ContainerDefinition, InvalidDefinition, LogDriver, NetworkMode, TaskDefinitionSpec, Volume, VolumeSource,
+    logging::SPLUNK_CA_PATH,
+};
 
 /// Longest start and stop of a container, in seconds. Source: `ContainerDefinition$stopTimeout`.
 const LONGEST_TIMEOUT: u32 = 120;
@@ -103,7 +106,11 @@ impl TaskDefinitionSpec {
                 ));
             }
         }
-        match container.log_configuration.as_ref().map(|log| log.driver) {
+        let log = container.log_configuration.as_ref();
+        if log.is_some_and(|log| log.driver == LogDriver::Splunk && log.options.contains_key(SPLUNK_CA_PATH)) {
+            return not(&format!("log option {SPLUNK_CA_PATH}"));
+        }
+        match log.map(|log| log.driver) {
             Some(LogDriver::Awslogs) if self.execution_role_arn.is_none() => {
                 refuse("Fargate requires task definition to have execution role ARN to support log driver awslogs.")
             }

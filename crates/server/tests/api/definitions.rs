@@ -297,6 +297,7 @@ async fn what_is_wrong_is_told() {
                 "Log driver splunk disallows options: colour",
             ),
             refused(fargate(json!({"containerDefinitions": [{"name": "app", "image": "i", "logConfiguration": {"logDriver": "fluentd"}}]})), "Fargate compatible task definitions do not support log driver fluentd"),
+            refused(fargate(json!({"containerDefinitions": [{"name": "app", "image": "i", "logConfiguration": {"logDriver": "splunk", "options": {"splunk-url": "https://x:1", "splunk-token": "t", "splunk-capath": "/etc/passwd"}}}]})), "Fargate compatible task definitions do not support log option splunk-capath"),
             refused(with("portMappings", json!([{"containerPortRange": "9-"}])), "is not a port range"),
             refused(with("portMappings", json!([{"containerPort": 80, "name": "-Web"}])), "Invalid port mapping name '-Web'"),
             refused(with("ulimits", json!([{"name": "core", "softLimit": -1, "hardLimit": 5}])), "above its hardLimit"),

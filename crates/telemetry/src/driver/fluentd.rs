@@ -41,6 +41,8 @@ const MOST_EVENTS: u64 = 536_870_912;
 pub struct Fluentd {
     /// Where to.
     pub address: Address,
+    /// That is a socket of the task's log router.
+    pub router: bool,
     /// The container starts although nobody answers there.
     pub lazy: bool,
     /// A connection is made anew after this time, so that another address of its name has its turn.
@@ -85,6 +87,7 @@ impl Fluentd {
         let timeout = |name: &str| Ok(duration(options, name)?.filter(|time| !time.is_zero()).unwrap_or(TIMEOUT));
         Ok(Self {
             address,
+            router: false,
             lazy,
             reconnect,
             max_retries: number(options, MAX_RETRIES)?,
@@ -107,6 +110,7 @@ impl Fluentd {
         }
         Ok(Self {
             address: Address::Unix { path: socket, datagrams: false },
+            router: true,
             lazy: true,
             reconnect: None,
             max_retries: None,

@@ -145,30 +145,41 @@ fn check_names(driver: LogDriver, options: &Options) -> Result<(), OptionError> 
     }
 }
 
-/// Options that say where output goes.
-const ADDRESSES: &[&str] = &[syslog::ADDRESS, fluentd::ADDRESS, gelf::ADDRESS, splunk::URL];
+/// Options that say where output goes, and how who takes it is known: errors and logs tell them.
+const TOLD: &[&str] = &[
+    syslog::ADDRESS,
+    syslog::CA,
+    syslog::CERT,
+    syslog::KEY,
+    fluentd::ADDRESS,
+    gelf::ADDRESS,
+    splunk::URL,
+    splunk::CA_PATH,
+    splunk::CA_NAME,
+];
+/// Options of `awsfirelens` that are no lines of its output section, where the router finds secret ones.
+const OF_ROUTING: &[&str] = &["include-pattern", "exclude-pattern", model::logging::BUFFER_LIMIT];
 
 /// Stands for a value that only the server knows, where that may be any text.
 const ANY: &str = "-";
 
 /// Refuses options that cannot be honoured. `secret` are the names of those whose values are secrets: what these are is found when
-/// a container is to start.
+/// a container is to start. What has to be there counts as there if it is one of them; all others say what they say without them.
 pub fn check<'a>(
     driver: LogDriver,
     options: &Options,
     secret: impl IntoIterator<Item = &'a str>,
 ) -> Result<(), OptionError> {
     let secret: Vec<&str> = secret.into_iter().collect();
+    let never = if driver == LogDriver::Awsfirelens { OF_ROUTING } else { TOLD };
+    if let Some(name) = secret.iter().find(|name| never.contains(name)) {
+        return Err(OptionError::NotHonoured(format!("{name} as a secret option")));
+    }
     let mut all = options.clone();
     all.extend(secret.iter().map(|name| ((*name).to_owned(), ANY.to_owned())));
     check_names(driver, &all)?;
-    // Errors and logs say where output goes.
-    if let Some(name) = secret.iter().find(|name| ADDRESSES.contains(name)).filter(|_| driver != LogDriver::Awsfirelens)
-    {
-        return Err(OptionError::NotHonoured(format!("{name} as a secret option")));
-    }
-    if secret.iter().any(|name| *name != splunk::TOKEN) {
-        return Ok(());
+    if driver != LogDriver::Awsfirelens {
+        all.retain(|name, _| name == splunk::TOKEN || !secret.contains(&name.as_str()));
     }
     let mode = LogMode::default();
     match driver {
@@ -179,6 +190,21 @@ pub fn check<'a>(
             Outward::parse(driver, &all, mode, None).map(drop)
         }
     }
+}
+
+/// Bytes of output that may wait by these options, as far as they can be read without the secret ones.
+pub fn backlog(driver: LogDriver, options: &Options, default: LogMode) -> u64 {
+    let read = match driver {
+        LogDriver::Fluentd => Fluentd::parse(options, default).map(|of| of.common.backlog),
+        LogDriver::Awsfirelens => Fluentd::of_router(options, String::new(), default).map(|of| of.common.backlog),
+        LogDriver::Awslogs
+        | LogDriver::JsonFile
+        | LogDriver::Syslog
+        | LogDriver::Gelf
+        | LogDriver::Splunk
+        | LogDriver::Journald => delivery(options, default).map(|(_, bytes)| bytes),
+    };
+    read.unwrap_or(BUFFER_BYTES)
 }
 
 /// A driver that sends output elsewhere, with what its options ask for.

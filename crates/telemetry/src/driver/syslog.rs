@@ -12,9 +12,9 @@ pub(super) const OPTIONS: &[&str] = &[ADDRESS, FACILITY, FORMAT, CA, CERT, KEY, 
 pub(super) const ADDRESS: &str = "syslog-address";
 const FACILITY: &str = "syslog-facility";
 const FORMAT: &str = "syslog-format";
-const CA: &str = "syslog-tls-ca-cert";
-const CERT: &str = "syslog-tls-cert";
-const KEY: &str = "syslog-tls-key";
+pub(super) const CA: &str = "syslog-tls-ca-cert";
+pub(super) const CERT: &str = "syslog-tls-cert";
+pub(super) const KEY: &str = "syslog-tls-key";
 const SKIP: &str = "syslog-tls-skip-verify";
 
 /// By number.

@@ -121,6 +121,19 @@ fn secret_options_are_checked_as_far_as_they_are_known() {
     check(Splunk, &[url], &["splunk-token", "splunk-index"], Ok(()));
     check(Splunk, &[url], &["colour"], Err("Log driver splunk disallows options: colour"));
     check(Splunk, &[], &["splunk-url"], Err("splunk-url as a secret option"));
+    for told in ["splunk-capath", "splunk-caname"] {
+        check(Splunk, &[url], &["splunk-token", told], Err(&format!("{told} as a secret option")));
+    }
+    check(Syslog, &[], &["syslog-tls-key"], Err("syslog-tls-key as a secret option"));
+    // A secret does not hide what is wrong with the others, or missing.
+    check(Splunk, &[url], &["splunk-index"], Err("Log driver splunk requires options: splunk-token"));
+    let format = "Unknown format specified xml, supported formats are inline, json and raw";
+    check(Splunk, &[url, ("splunk-format", "xml")], &["splunk-token", "splunk-index"], Err(format));
+    check(Syslog, &[("syslog-facility", "x")], &["tag"], Err("invalid syslog facility"));
+    check(LogDriver::Gelf, &[], &["tag"], Err("gelf-address is a required parameter"));
+    for never in ["include-pattern", "log-driver-buffer-limit"] {
+        check(Awsfirelens, &[], &[never], Err(&format!("{never} as a secret option")));
+    }
     check(Syslog, &[], &["syslog-address"], Err("syslog-address as a secret option"));
     check(Awsfirelens, &[("Name", "http")], &["apiKey"], Ok(()));
 }

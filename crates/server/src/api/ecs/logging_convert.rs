@@ -5,7 +5,10 @@ use super::{
     task_definition_secrets as provided,
 };
 use crate::api::ApiError;
-use model::{Firelens, FirelensType, LogConfiguration, LogDriver};
+use model::{
+    Firelens, FirelensType, LogConfiguration, LogDriver,
+    logging::{is_line, is_line_name},
+};
 use shapes::ecs as aws;
 use telemetry::driver::{self, OptionError};
 
@@ -46,10 +49,7 @@ pub(super) fn parse(container: &str, given: aws::LogConfiguration) -> Result<Log
 
 /// The options of `awsfirelens` become lines of the router's configuration: each has to be one.
 fn routed(container: &str, options: &driver::Options) -> Result<(), ApiError> {
-    let broken = |text: &str| text.contains(['\n', '\r', '\0']);
-    let bad = |(name, value): &(&String, &String)| {
-        name.is_empty() || name.contains(char::is_whitespace) || broken(name) || broken(value)
-    };
+    let bad = |(name, value): &(&String, &String)| !is_line_name(name) || !is_line(value);
     match options.iter().find(bad) {
         None => Ok(()),
         Some((name, _)) => Err(ApiError::client(format!(
