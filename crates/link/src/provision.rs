@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 pub struct Provision {
     /// By the container's name.
     pub containers: BTreeMap<String, Provided>,
+    /// The task has stopped: there are only secret options of log drivers, for the rest of its output. Nothing is made of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub logs_only: bool,
 }
 
 /// What one container is given.

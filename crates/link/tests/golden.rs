@@ -206,7 +206,7 @@ fn provision() -> Provision {
         login: Some(Login { username: plain("puller"), password: plain("pull") }),
         ..Provided::default()
     };
-    Provision { containers: [("web".to_owned(), provided)].into() }
+    Provision { containers: [("web".to_owned(), provided)].into(), logs_only: false }
 }
 
 fn logging_provision() -> Provision {
@@ -216,7 +216,7 @@ fn logging_provision() -> Provision {
         router_config: Some(plain("[SERVICE]")),
         ..Provided::default()
     };
-    Provision { containers: [("web".to_owned(), provided)].into() }
+    Provision { containers: [("web".to_owned(), provided)].into(), logs_only: false }
 }
 
 #[test]
@@ -341,6 +341,7 @@ fn what_a_server_says() {
         ("provision", Answer::Provision(provision())),
         ("credentials", Answer::Credentials(credentials())),
         ("provision.logs", Answer::Provision(logging_provision())),
+        ("provision.stopped", Answer::Provision(Provision { logs_only: true, ..logging_provision() })),
         ("unprovided", Answer::Unprovided { reason: "ResourceInitializationError: no".into() }),
         ("failure", Answer::Failure { reason: "TASK_NOT_VALID".into(), detail: None }),
         ("refused", Answer::Refused { status: 400, code: "ClientException".into(), message: "no".into() }),

@@ -519,10 +519,10 @@ impl Node for RealNode {
 
     fn logging(&self, job: Job) -> BoxFuture<'_, Result<LogKit, Failure>> {
         async move {
-            let provided = self.provisions.of_container(&job.task, job.at).await?;
+            let secret_options = self.provisions.log_options(&job.task, job.at).await?;
             let router = job.task.router().map(|_| self.routers.socket(&job.task));
             let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-            Ok(LogKit { secret_options: provided.log_options, router, hostname })
+            Ok(LogKit { secret_options, router, hostname })
         }
         .boxed()
     }
@@ -540,6 +540,8 @@ impl Node for RealNode {
 
     fn forget(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, ()> {
         async move {
+            // A log driver may have asked since the task was cleared away.
+            self.provisions.forget(&task);
             let logs = self.config.data_dir.join("logs");
             for (at, id) in task.ids.iter().enumerate() {
                 let done = match task.output(at) {

@@ -1,5 +1,6 @@
-//! What the server gives the containers of a task: asked for before the first of them is made, held in memory as long as the task
-//! lives, and written nowhere. Another run of ours that has a container still to make asks again.
+//! What the server gives the containers of a task: asked for before the first of them is made and held in memory as long as the task
+//! lives. Another run of ours that has a container still to make asks again, and so does a log driver with secret options. Nothing
+//! of it is written to a disk but a log router's configuration, which is a file that it is shown (`super::router`).
 
 use super::router;
 use crate::{
@@ -35,6 +36,26 @@ impl Provisions {
 
     /// What the task's containers are given. Waits for a server as long as there is none.
     pub(super) async fn of(&self, task: &TaskPlan) -> Result<Arc<Provision>, Failure> {
+        let provision = self.ask(task).await?;
+        if provision.logs_only {
+            return Err(Failure::new("ResourceInitializationError", "the task has stopped"));
+        }
+        Ok(provision)
+    }
+
+    /// The secret options of a container's log driver. There is nobody to ask where it has none: output is sent on without a server,
+    /// and after the task's end. Those of routed containers are the router's.
+    pub(super) async fn log_options(&self, task: &TaskPlan, at: usize) -> Result<Vec<(String, Plain)>, Failure> {
+        let container = &task.containers[at];
+        let has = container.log_configuration.as_ref().is_some_and(|log| !log.secret_options.is_empty());
+        if !has || container.is_routed() {
+            return Ok(Vec::new());
+        }
+        let provision = self.ask(task).await?;
+        Ok(provision.containers.get(&container.name).map(|provided| provided.log_options.clone()).unwrap_or_default())
+    }
+
+    async fn ask(&self, task: &TaskPlan) -> Result<Arc<Provision>, Failure> {
         if !task.needs_provision() {
             return Ok(Arc::default());
         }
@@ -99,4 +120,61 @@ pub(super) fn login(provided: &Provided) -> Option<RegistryAuth> {
     let login = provided.login.as_ref()?;
     let (username, password) = (login.username.reveal().to_owned(), login.password.reveal().to_owned());
     Some(RegistryAuth::Basic { username, password })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use model::{ContainerSecret, LogConfiguration, LogDriver};
+
+    fn plan(driver: LogDriver, secret_option: Option<&str>) -> TaskPlan {
+        let secret = |name: &str| ContainerSecret { name: name.into(), value_from: "/key".into() };
+        let (assignment, definition) = testing::assignment(1, &["app", "other"]);
+        let mut definition = (*definition).clone();
+        definition.containers[1].secrets = vec![secret("KEY")];
+        let secret_options = secret_option.map(secret).into_iter().collect();
+        definition.containers[0].log_configuration =
+            Some(LogConfiguration { driver, options: Default::default(), secret_options });
+        TaskPlan::new(assignment, Arc::new(definition))
+    }
+
+    /// Nobody answers here.
+    #[tokio::test(start_paused = true)]
+    async fn a_driver_asks_for_secrets_only_if_it_has_some() {
+        let effects = Effects::simulated(1, model::Timestamp(0));
+        let provisions = Provisions::new(Questions::new(effects.clone()), effects.clone());
+        for (driver, secret, asks) in [
+            (LogDriver::Syslog, None, false),
+            (LogDriver::Awsfirelens, Some("apikey"), false),
+            (LogDriver::Splunk, Some("splunk-token"), true),
+        ] {
+            let plan = plan(driver, secret);
+            assert!(plan.needs_provision());
+            let answered = tokio::select! {
+                outcome = provisions.log_options(&plan, 0) => outcome.unwrap().is_empty(),
+                () = effects.sleep(PATIENCE * 2) => false,
+            };
+            assert_eq!(answered, !asks, "{driver:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_made_of_what_is_told_after_the_end() {
+        let effects = Effects::simulated(1, model::Timestamp(0));
+        let questions = Questions::new(effects.clone());
+        let provisions = Provisions::new(questions.clone(), effects);
+        let plan = plan(LogDriver::Splunk, Some("splunk-token"));
+        let log_options = vec![("splunk-token".to_owned(), Plain::from("t".to_owned()))];
+        let provided = Provided { log_options: log_options.clone(), ..Provided::default() };
+        let told = Provision { containers: [("app".to_owned(), provided)].into(), logs_only: true };
+        let server = async {
+            let asked = questions.next().await;
+            asked.told.send(Answer::Provision(told)).unwrap();
+        };
+        let (found, ()) = tokio::join!(provisions.log_options(&plan, 0), server);
+        assert_eq!(found.unwrap(), log_options);
+        let failure = provisions.of(&plan).await.unwrap_err();
+        assert!(failure.0.ends_with("the task has stopped"), "{failure}");
+    }
 }

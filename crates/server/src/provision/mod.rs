@@ -9,7 +9,7 @@ mod secrets;
 
 use crate::{api::vaults, context::Context, vault::Content};
 use link::{Login, Provided, Provision};
-use model::{ContainerDefinition, Firelens, RouterConfig, Scope, Task, TaskDefinitionSpec, vault::Plain};
+use model::{ContainerDefinition, ContainerSecret, Firelens, RouterConfig, Scope, Task, TaskDefinitionSpec, vault::Plain};
 use serde::Deserialize;
 use state::Snapshot;
 
@@ -48,6 +48,38 @@ pub(crate) async fn of(ctx: &Context, snapshot: &Snapshot, task: &Task) -> Resul
     Ok(provision)
 }
 
+/// What is still told of a task that has stopped: the secret options of its log drivers, since what is left of its output is sent on
+/// by an agent that may be another process by now.
+///
+/// # Errors
+/// Why that cannot be.
+pub(crate) fn of_stopped(ctx: &Context, snapshot: &Snapshot, task: &Task) -> Result<Provision, String> {
+    let mut provision = Provision { logs_only: true, ..Provision::default() };
+    let Some(definition) = snapshot.task_definition(&task.definition) else { return Ok(provision) };
+    let rights = Rights::of(snapshot, task, &definition.spec)?;
+    for container in &definition.spec.containers {
+        let log_options = log_options(ctx, snapshot, &task.arn.cluster.scope, &rights, container)?;
+        if !log_options.is_empty() {
+            provision.containers.insert(container.name.clone(), Provided { log_options, ..Provided::default() });
+        }
+    }
+    Ok(provision)
+}
+
+fn log_options(
+    ctx: &Context,
+    snapshot: &Snapshot,
+    scope: &Scope,
+    rights: &Rights<'_>,
+    container: &ContainerDefinition,
+) -> Result<Vec<(String, Plain)>, String> {
+    let secrets = container.log_configuration.iter().flat_map(|log| &log.secret_options);
+    let one = |secret: &ContainerSecret| {
+        Ok((secret.name.clone(), secrets::value(ctx, snapshot, scope, rights, &secret.value_from)?))
+    };
+    secrets.map(one).collect()
+}
+
 async fn one(
     ctx: &Context,
     snapshot: &Snapshot,
@@ -61,10 +93,7 @@ async fn one(
     for secret in &container.secrets {
         secrets.push((secret.name.clone(), secrets::value(ctx, snapshot, scope, rights, &secret.value_from)?));
     }
-    let mut log_options = Vec::new();
-    for secret in container.log_configuration.iter().flat_map(|log| &log.secret_options) {
-        log_options.push((secret.name.clone(), secrets::value(ctx, snapshot, scope, rights, &secret.value_from)?));
-    }
+    let log_options = log_options(ctx, snapshot, scope, rights, container)?;
     let router_config = match container.firelens.as_ref().and_then(Firelens::config) {
         Some(RouterConfig::S3(arn)) => Some(Plain::from(files::router_config(ctx, rights, &arn).await?)),
         Some(RouterConfig::File(_)) | None => None,

@@ -21,9 +21,10 @@ pub(super) async fn answer(ctx: &Context, instance: &ContainerInstanceArn, quest
         Question::Protection { .. } => services::protection_of(ctx, &snapshot, &task),
         Question::Credentials { .. } => roles::of_task(ctx, &snapshot, &task),
         Question::InstanceCredentials {} => roles::of_instance(ctx, &snapshot, instance),
-        Question::Provision { .. } if !task.holds_resources() => {
-            Answer::Unprovided { reason: "ResourceInitializationError: the task has stopped".into() }
-        }
+        Question::Provision { .. } if !task.holds_resources() => match provision::of_stopped(ctx, &snapshot, &task) {
+            Ok(provision) => Answer::Provision(provision),
+            Err(reason) => Answer::Unprovided { reason },
+        },
         Question::Provision { .. } => match provision::of(ctx, &snapshot, &task).await {
             Ok(provision) => Answer::Provision(provision),
             Err(reason) => Answer::Unprovided { reason },
