@@ -1,7 +1,7 @@
 //! How far a container's output has come, in a small file beside it.
 
 use crate::files::{self, Durable, Mode};
-use std::{io, path::Path};
+use std::{fs::OpenOptions, io, os::unix::fs::FileExt, path::Path};
 
 /// A place in a container's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,7 +30,10 @@ impl Place {
             None => self.acked.to_string(),
             Some(forced) => format!("{} {forced}", self.acked),
         };
-        files::write(path, text.as_bytes(), Mode::Private, Durable::ProcessDeath)
+        match files::write(path, text.as_bytes(), Mode::Private, Durable::ProcessDeath) {
+            Err(error) => overwrite(path, &text).map_err(|_| error),
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Never back: what was accepted once may be gone from the file.
@@ -38,6 +41,14 @@ impl Place {
         self.acked = self.acked.max(to);
         self.forced = self.forced.filter(|forced| *forced > self.acked);
     }
+}
+
+/// Writes over what is there, in one write to its one block. On a full disk no file can be made, and the space that is taken by
+/// output which is with its receiver can only be given back once that is written down.
+fn overwrite(path: &Path, text: &str) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+    file.write_all_at(format!("{text:<length$}").as_bytes(), 0)
 }
 
 #[cfg(test)]
@@ -53,6 +64,14 @@ mod tests {
             place.write(&path).unwrap();
             assert_eq!(Place::read(&path), place);
         }
+        // Another file cannot be made.
+        std::fs::remove_file(dir.path().join("x.offset.new")).unwrap();
+        std::fs::create_dir(dir.path().join("x.offset.new")).unwrap();
+        for place in [Place { acked: 7_000, forced: None }, Place { acked: 8, forced: None }] {
+            place.write(&path).unwrap();
+            assert_eq!(Place::read(&path), place);
+        }
+        assert!(Place::default().write(&dir.path().join("none/x.offset")).is_err());
         std::fs::write(&path, "what?").unwrap();
         assert_eq!(Place::read(&path), Place::default());
     }

@@ -30,6 +30,8 @@ pub(super) struct Reader {
     file: PathBuf,
     place_file: PathBuf,
     place: Place,
+    /// How far it is written down that it came: what is behind may go, and after a crash nobody reads it.
+    kept: u64,
     tailer: Option<Tailer>,
     /// More waited than may, the last time somebody looked.
     over: bool,
@@ -57,7 +59,13 @@ pub(super) enum Bound {
 impl Reader {
     pub(super) fn new(rules: Rules, (file, place_file): (PathBuf, PathBuf)) -> Self {
         let place = Place::read(&place_file);
-        Self { rules, file, place_file, place, tailer: None, over: false, dropped: Dropped::default() }
+        let kept = place.acked;
+        Self { rules, file, place_file, place, kept, tailer: None, over: false, dropped: Dropped::default() }
+    }
+
+    /// Where it goes, and how much of it may wait, once that is known.
+    pub(super) fn tell(&mut self, to: String, backlog: u64) {
+        (self.rules.to, self.rules.backlog) = (to, backlog);
     }
 
     /// How far it was sent.
@@ -124,7 +132,7 @@ impl Reader {
             TailError::Shrunk { .. } => {
                 tracing::warn!(producer, %error, "a log file was cut; reading starts anew");
                 self.tailer = None;
-                self.place = Place::default();
+                (self.place, self.kept) = (Place::default(), 0);
             }
             TailError::Io(error) => tracing::warn!(producer, %error, "a log file is unreadable"),
         }
@@ -133,12 +141,13 @@ impl Reader {
     /// What is before that needs no more sending.
     pub(super) fn advance(&mut self, to: u64) {
         self.place.advance(to);
-        // Losing it costs sending again.
-        if let Err(error) = self.place.write(&self.place_file) {
-            tracing::debug!(%error, "an offset could not be kept");
+        // Losing it costs sending again, and disk space until then.
+        match self.place.write(&self.place_file) {
+            Ok(()) => self.kept = self.place.acked,
+            Err(error) => tracing::debug!(%error, "an offset could not be kept"),
         }
         let Some(tailer) = &mut self.tailer else { return };
-        if let Err(error) = tailer.release(self.place.acked) {
+        if let Err(error) = tailer.release(self.kept) {
             tracing::debug!(%error, "disk space of shipped output could not be given back");
         }
     }
@@ -185,7 +194,7 @@ impl Reader {
             }
             return Bound::Fine;
         }
-        self.place = place;
+        (self.place, self.kept) = (place, to);
         if let Some(tailer) = &mut self.tailer
             && let Err(error) = tailer.release(to)
         {
@@ -197,6 +206,9 @@ impl Reader {
 
     /// Notes that so many bytes were given up.
     pub(super) fn count_dropped(&mut self, bytes: u64, now: Duration) {
+        if bytes == 0 {
+            return;
+        }
         self.dropped.bytes += bytes;
         if self.dropped.told.is_none_or(|told| now >= told + TELL_AGAIN) {
             self.dropped.told = Some(now);
@@ -222,5 +234,34 @@ impl Reader {
             self.tell_dropped();
         }
         done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_written_down_is_not_given_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = (dir.path().join("c.log"), dir.path().join("c.offset"));
+        std::fs::write(&files.0, "line of output\n".repeat(10_000)).unwrap();
+        let rules = Rules {
+            producer: "c".into(),
+            to: "nowhere".into(),
+            start: None,
+            flush_after: Duration::ZERO,
+            backlog: 1 << 30,
+        };
+        let mut reader = Reader::new(rules.clone(), files.clone());
+        let batch = reader.read(Timestamp(0), false).unwrap();
+        // No file can be made there.
+        std::fs::create_dir(dir.path().join("c.offset.new")).unwrap();
+        reader.advance(batch.next_offset);
+        let again = Reader::new(rules, files).read(Timestamp(0), false).unwrap();
+        assert!(again.lines[0].message.starts_with("line"), "{:?}", again.lines[0]);
+        std::fs::remove_dir(dir.path().join("c.offset.new")).unwrap();
+        reader.advance(batch.next_offset);
+        assert!(std::fs::read(dir.path().join("c.log")).unwrap().starts_with(&[0; 4_096]), "now it is");
     }
 }
