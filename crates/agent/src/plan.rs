@@ -172,11 +172,7 @@ impl TaskPlan {
         let routed = log.driver == LogDriver::Awsfirelens;
         let read = driver::Outward::parse(log.driver, &options, self.assignment.log_mode, kit.router);
         // What is wrong with a secret is said without it.
-        let secrets = kit.secret_options.iter().filter(|(_, value)| !value.reveal().is_empty());
-        let told = |error: driver::OptionError| {
-            secrets.fold(error.to_string(), |text, (_, value)| text.replace(value.reveal(), "***"))
-        };
-        let options = read.map_err(told)?;
+        let options = read.map_err(|error| masked(error.to_string(), &kit.secret_options))?;
         let words = container.entry_point.iter().chain(&container.command).flatten();
         let identity = Identity {
             id: self.ids[at].to_string(),
@@ -191,7 +187,14 @@ impl TaskPlan {
         };
         // AWS: how the original agent calls it; the router's output sections match its beginning.
         let tag = routed.then(|| format!("{}-firelens-{}", container.name, self.id()));
-        Ok(Dispatch { options, identity, tag })
+        // A receiver may be whatever the instance reaches, and on Fargate that is nobody's to look into.
+        Ok(Dispatch { options, identity, tag, quotes: !self.is_on_fargate() })
+    }
+
+    /// Bytes of a container's output that may wait for who is to have it, as far as options that are no secrets say it.
+    pub fn backlog(&self, at: usize) -> u64 {
+        let log = self.containers[at].log_configuration.as_ref();
+        log.map_or(driver::LOCAL_BYTES, |log| driver::backlog(log.driver, &log.options, self.assignment.log_mode))
     }
 
     /// The labels ECS puts on a container, and the definition's. Source: agent, `engine/docker_task_engine.go`.
@@ -304,6 +307,14 @@ impl Job {
     }
 }
 
+/// A text without secrets. The longest goes first: a shorter one may be a part of it.
+fn masked(text: String, secrets: &[(String, Plain)]) -> String {
+    let mut values: Vec<_> =
+        secrets.iter().map(|(_, value)| value.reveal()).filter(|value| !value.is_empty()).collect();
+    values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+    values.into_iter().fold(text, |text, value| text.replace(value, "***"))
+}
+
 /// Unique and always the same for one container of one task, so that a repeated create finds its predecessor. Its end is
 /// that of the container's ARN, so that the two can be matched by eye.
 fn runtime_id(assignment: &Assignment, name: &str) -> Arc<str> {
@@ -332,6 +343,12 @@ mod tests {
         assert_ne!(plan.ids[0], plan.ids[1]);
         let (other, definition) = testing::assignment(2, &["web"]);
         assert_ne!(plan.ids[0], TaskPlan::new(other, definition).ids[0]);
+    }
+
+    #[test]
+    fn no_part_of_a_secret_is_told() {
+        let secrets = ["", "pass", "password1"].map(|value| (String::new(), Plain::from(value.to_owned())));
+        assert_eq!(masked("password1 is not pass".to_owned(), &secrets), "*** is not ***");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::sink::Trouble;
 use effects::Effects;
 use futures::FutureExt;
+use rustix::fs::{FileType, Mode, OFlags};
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -10,7 +11,8 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
 use std::{
-    io,
+    fs::File,
+    io::{self, Read},
     os::fd::AsRawFd,
     path::{Path, PathBuf},
     sync::Arc,
@@ -20,6 +22,7 @@ use telemetry::driver::{Address, Tls};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpStream, UdpSocket, UnixDatagram, UnixStream},
+    task::JoinHandle,
 };
 use tokio_rustls::TlsConnector;
 
@@ -27,6 +30,8 @@ use tokio_rustls::TlsConnector;
 const CONNECT: Duration = Duration::from_secs(10);
 /// Where Debian and its like keep the authorities they trust.
 const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// Longest file of certificates or a key: four times what all authorities of a system take.
+const MAX_PEM: u64 = 1 << 20;
 
 /// Bytes both ways.
 pub(super) trait Both: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -41,11 +46,23 @@ pub(super) enum Connection {
 
 impl Connection {
     /// Makes one.
-    pub(super) async fn open(address: &Address, tls: &Tls, effects: &Effects) -> Result<Self, Trouble> {
-        within(effects, CONNECT, "connecting", Self::dial(address, tls)).await
+    pub(super) async fn open(address: &Address, trust: &mut Trust, effects: &Effects) -> Result<Self, Trouble> {
+        within(effects, CONNECT, "connecting", Self::dial(address, trust)).await
     }
 
-    async fn dial(address: &Address, tls: &Tls) -> Result<Self, Trouble> {
+    /// Makes one to a socket that a container has made. It may as well have put a link there that leads to a socket of the
+    /// instance: that is not followed.
+    pub(super) async fn to_router(path: &str, effects: &Effects) -> Result<Self, Trouble> {
+        let failed = |error: io::Error| Trouble(format!("dial unix://{path}: {error}"));
+        let dialled = async {
+            let place = Place::itself(Path::new(path)).map_err(failed)?;
+            let stream = UnixStream::connect(&place.path).await.map_err(failed)?;
+            Ok(Self::Stream(Box::new(stream)))
+        };
+        within(effects, CONNECT, "connecting", dialled).await
+    }
+
+    async fn dial(address: &Address, trust: &mut Trust) -> Result<Self, Trouble> {
         let failed = |error: io::Error| Trouble(format!("dial {address}: {error}"));
         match address {
             Address::Udp { host, port } => {
@@ -62,7 +79,7 @@ impl Connection {
                     return Ok(Self::Stream(Box::new(stream)));
                 }
                 Ok(Self::Stream(
-                    encrypt(stream, host, tls).await.map_err(|why| Trouble(format!("dial {address}: {why}")))?,
+                    encrypt(stream, host, trust).await.map_err(|why| Trouble(format!("dial {address}: {why}")))?,
                 ))
             }
             Address::Unix { path, datagrams } => {
@@ -87,32 +104,22 @@ impl Connection {
         }
     }
 
-    /// Sends the whole; on a stream no part of it may take longer than that to be taken.
+    /// Sends the whole, which may take so long.
     pub(super) async fn send(&mut self, bytes: &[u8], patience: Duration, effects: &Effects) -> Result<(), Trouble> {
-        let failed = |error: io::Error| Trouble(format!("write: {error}"));
-        match self {
-            Self::Udp(socket) => match socket.send(bytes).await {
-                // What was said of an earlier datagram: nobody listens there. There is no way to know which arrived.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Err(failed(error)),
-                outcome => outcome.map(drop).map_err(failed),
-            },
-            Self::Datagrams(socket) => {
-                let sent = async { socket.send(bytes).await.map(drop).map_err(failed) };
-                within(effects, patience, "write", sent).await
-            }
-            Self::Stream(stream) => {
-                let mut rest = bytes;
-                while !rest.is_empty() {
-                    let wrote = async { stream.write(rest).await.map_err(failed) };
-                    match within(effects, patience, "write", wrote).await? {
-                        0 => return Err(Trouble("write: the connection was closed".to_owned())),
-                        wrote => rest = &rest[wrote..],
-                    }
+        let sent = async {
+            match self {
+                // An error may be what was said of an earlier datagram: nobody listens there. There is no way to know which
+                // arrived.
+                Self::Udp(socket) => socket.send(bytes).await.map(drop),
+                Self::Datagrams(socket) => socket.send(bytes).await.map(drop),
+                Self::Stream(stream) => {
+                    stream.write_all(bytes).await?;
+                    stream.flush().await
                 }
-                let flushed = async { stream.flush().await.map_err(failed) };
-                within(effects, patience, "write", flushed).await
             }
-        }
+        };
+        let sent = async { sent.await.map_err(|error| Trouble(format!("write: {error}"))) };
+        within(effects, patience, "write", sent).await
     }
 }
 
@@ -129,40 +136,107 @@ pub(super) async fn within<T>(
     }
 }
 
-/// Where a socket is. Its path may be longer than addresses of sockets are, so it is named through its opened folder.
+/// Where a socket is. Its path may be longer than addresses of sockets are, so it is named through what is opened of it.
 struct Place {
     path: PathBuf,
-    _folder: Option<rustix::fd::OwnedFd>,
+    _opened: Option<rustix::fd::OwnedFd>,
 }
+
+const PLACE: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
 impl Place {
     fn of(path: &Path) -> io::Result<Self> {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-            return Ok(Self { path: path.to_owned(), _folder: None });
+            return Ok(Self { path: path.to_owned(), _opened: None });
         };
-        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
-        let folder = rustix::fs::open(folder, flags, rustix::fs::Mode::empty())?;
-        let path = Path::new(&format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name);
-        Ok(Self { path, _folder: Some(folder) })
+        let folder = rustix::fs::open(folder, PLACE | OFlags::DIRECTORY, Mode::empty())?;
+        Ok(Self { path: opened(&folder).join(name), _opened: Some(folder) })
+    }
+
+    /// Of what has that very name in its folder, which has to be a socket.
+    fn itself(path: &Path) -> io::Result<Self> {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let folder = rustix::fs::open(folder, PLACE | OFlags::DIRECTORY, Mode::empty())?;
+        let socket = rustix::fs::openat(&folder, name, PLACE | OFlags::NOFOLLOW, Mode::empty())?;
+        if FileType::from_raw_mode(rustix::fs::fstat(&socket)?.st_mode) != FileType::Socket {
+            return Err(io::Error::other("it is not a socket"));
+        }
+        Ok(Self { path: opened(&socket), _opened: Some(socket) })
+    }
+}
+
+/// The name of what is open.
+fn opened(file: &rustix::fd::OwnedFd) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+}
+
+/// Whom a client trusts and who it is. The files that say so are the instance's, named by whoever wrote the task definition:
+/// they are read once, and not on the thread that all tasks share.
+pub(super) struct Trust {
+    tls: Tls,
+    config: Option<Arc<ClientConfig>>,
+    /// Kept while it lasts: a path that hangs costs one thread, however often a connection is tried.
+    reading: Option<JoinHandle<Result<ClientConfig, String>>>,
+}
+
+impl Trust {
+    pub(super) fn new(tls: Tls) -> Self {
+        Self { tls, config: None, reading: None }
+    }
+
+    async fn config(&mut self) -> Result<Arc<ClientConfig>, String> {
+        if let Some(config) = &self.config {
+            return Ok(config.clone());
+        }
+        let reading = self.reading.get_or_insert_with(|| {
+            let tls = self.tls.clone();
+            tokio::task::spawn_blocking(move || client_config(&tls))
+        });
+        let read = reading.await;
+        self.reading = None;
+        let config = Arc::new(read.map_err(|_| "reading was given up".to_owned())??);
+        self.config = Some(config.clone());
+        Ok(config)
     }
 }
 
 /// TLS over a connection.
-async fn encrypt(stream: TcpStream, host: &str, tls: &Tls) -> Result<Box<dyn Both>, String> {
-    let config = client_config(tls)?;
-    let name = tls.name.as_deref().unwrap_or(host).to_owned();
+async fn encrypt(stream: TcpStream, host: &str, trust: &mut Trust) -> Result<Box<dyn Both>, String> {
+    let config = trust.config().await?;
+    let name = trust.tls.name.as_deref().unwrap_or(host).to_owned();
     let name = ServerName::try_from(name).map_err(|_| "the server's name is none that a certificate has".to_owned())?;
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|error| error.to_string())?;
+    let stream = TlsConnector::from(config).connect(name, stream).await.map_err(|error| error.to_string())?;
     Ok(Box::new(stream))
 }
 
-/// Whom a client trusts and who it is.
+/// A file of the instance, if it is one and not too long. Nothing else is even opened: a pipe would be waited for, and a device
+/// might do something.
+fn pem(path: &str) -> io::Result<Vec<u8>> {
+    let place = rustix::fs::open(path, PLACE, Mode::empty())?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode) != FileType::RegularFile {
+        return Err(io::Error::other("it is not a file"));
+    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::open(opened(&place), flags, Mode::empty())?);
+    let mut bytes = Vec::new();
+    file.take(MAX_PEM + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_PEM { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
+}
+
+/// Reads what options name. It takes as long as the file system does.
 ///
 /// # Errors
 /// A file that cannot be used.
-pub(super) fn client_config(tls: &Tls) -> Result<ClientConfig, String> {
+fn client_config(tls: &Tls) -> Result<ClientConfig, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let unusable = |path: &str, why: &dyn std::fmt::Display| format!("{path} cannot be used: {why}");
+    let read = |path: &str| pem(path).map_err(|error| unusable(path, &error));
+    let certificates = |path: &str| -> Result<Vec<CertificateDer<'static>>, String> {
+        let found: Result<_, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
+        found.map_err(|error| unusable(path, &error))
+    };
     let builder = ClientConfig::builder_with_provider(provider.clone());
     let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
     let builder = if tls.skip_verify {
@@ -172,18 +246,13 @@ pub(super) fn client_config(tls: &Tls) -> Result<ClientConfig, String> {
         // Docker: an authority of one's own is trusted beside the system's.
         let system = Path::new(SYSTEM_AUTHORITIES).exists().then_some(SYSTEM_AUTHORITIES);
         for path in system.into_iter().chain(tls.ca.as_deref()) {
-            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(path, &error))? {
-                let (_, _) = roots.add_parsable_certificates([certificate.map_err(|error| unusable(path, &error))?]);
-            }
+            let (_, _) = roots.add_parsable_certificates(certificates(path)?);
         }
         builder.with_root_certificates(roots)
     };
     let (Some(cert), Some(key)) = (&tls.cert, &tls.key) else { return Ok(builder.with_no_client_auth()) };
-    let certs: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(cert).map_err(|error| unusable(cert, &error))?.collect();
-    let certs = certs.map_err(|error| unusable(cert, &error))?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, &error))?;
-    builder.with_client_auth_cert(certs, private).map_err(|error| unusable(key, &error))
+    let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| unusable(key, &error))?;
+    builder.with_client_auth_cert(certificates(cert)?, private).map_err(|error| unusable(key, &error))
 }
 
 /// Believes every certificate, as somebody asked for it by an option.
@@ -222,5 +291,44 @@ impl ServerCertVerifier for Anybody {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::{fs::symlink, net::UnixListener};
+
+    #[test]
+    fn only_short_files_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        std::fs::write(path("file"), "text").unwrap();
+        std::fs::write(path("long"), vec![b'x'; (1 << 20) + 1]).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, path("pipe"), Mode::RWXU).unwrap();
+        assert_eq!(pem(&path("file")).unwrap(), b"text");
+        for (name, words) in
+            [(path("long"), "too large"), (path("pipe"), "not a file"), ("/dev/zero".to_owned(), "not a file")]
+        {
+            let error = pem(&name).unwrap_err().to_string();
+            assert!(error.contains(words), "{name}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_routers_socket_is_not_a_link() {
+        let (dir, effects) = (tempfile::tempdir().unwrap(), Effects::real());
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let _socket = UnixListener::bind(path("socket")).unwrap();
+        symlink("socket", path("link")).unwrap();
+        std::fs::write(path("file"), "").unwrap();
+        assert!(Connection::to_router(&path("socket"), &effects).await.is_ok());
+        for name in ["link", "file"] {
+            let trouble = Connection::to_router(&path(name), &effects).await.err().unwrap();
+            assert!(trouble.0.ends_with("it is not a socket"), "{trouble}");
+        }
+        // Others may be: `/dev/log` is one where there is systemd.
+        let address = Address::Unix { path: path("link"), datagrams: false };
+        assert!(Connection::open(&address, &mut Trust::new(Tls::default()), &effects).await.is_ok());
     }
 }

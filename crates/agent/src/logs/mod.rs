@@ -94,6 +94,8 @@ pub struct Dispatch {
     pub identity: Identity,
     /// What the output is called, if that is not for the options to say.
     pub tag: Option<String>,
+    /// Whether errors, which the task's owner sees, quote what a receiver answers.
+    pub quotes: bool,
 }
 
 impl LogHub {
@@ -201,7 +203,7 @@ impl LogHub {
     /// Why the driver cannot begin, in Docker's words as far as it has some.
     pub async fn dispatch(&self, runtime_id: &Arc<str>, what: Dispatch, first: bool) -> Result<(), String> {
         let backlog = what.options.common().backlog;
-        let mut sink = Sink::new(what.options, &what.identity, what.tag, self.0.effects.clone());
+        let mut sink = Sink::new(what, self.0.effects.clone());
         if first && let Err(trouble) = sink.begin().await {
             self.unclaim(runtime_id);
             return Err(trouble.to_string());

@@ -1,7 +1,8 @@
 //! A receiver of one container's output, whatever its driver: lines go in, and so many of them are with it.
 
 use super::{
-    connect::{Both, Connection, within},
+    Dispatch,
+    connect::{Both, Connection, Trust, within},
     http::Collector,
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -13,19 +14,22 @@ use rustix::{
 use std::{io::Write as _, os::fd::AsFd, path::Path, time::Duration};
 use telemetry::{
     Line,
-    driver::{Address, Fluentd, Gelf, Identity, Outward, Tls},
+    driver::{Address, Fluentd, Gelf, Outward, Tls},
     outward::{forward, gelf, journal, splunk, syslog},
 };
 use tokio::io::AsyncReadExt;
 
-/// Bytes after which a write takes no further line: what is sent twice at most when a connection breaks or the agent dies.
+/// Bytes, as they are sent, after which a write takes no further line: with the last of its lines on top, what is sent twice when a
+/// connection breaks or the agent dies.
 const CHUNK: usize = 64 << 10;
-/// How long a receiver may leave a write standing where its driver has no option for it.
-const WRITE: Duration = Duration::from_secs(30);
+/// How long a receiver may take for a write where its driver has no option for it: a kilobyte a second is slow.
+const WRITE: Duration = Duration::from_secs(60);
 /// The wait before the first new try where a driver has no option for it; each further one is half as long again, as Docker's.
 const WAIT: Duration = Duration::from_secs(1);
 /// The longest of these waits: Docker's driver for fluentd has it too.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The longest where the receiver is the task's router, which has ten seconds for the last lines when the task stops.
+const LONGEST_ROUTER_WAIT: Duration = Duration::from_secs(1);
 /// The sockets of the instance's own syslog. Source: the library that Docker uses.
 const LOCAL_SYSLOG: [&str; 3] = ["/dev/log", "/var/run/syslog", "/var/run/log"];
 
@@ -40,13 +44,15 @@ pub(super) struct Sink {
     kind: Kind,
     /// Where it is, for people.
     pub(super) to: String,
+    /// How it is known, if it is encrypted. Splunk's collector has that itself.
+    trust: Trust,
     connection: Option<Connection>,
     /// When that was made.
     since: Duration,
 }
 
 enum Kind {
-    Syslog { writer: syslog::Writer, address: Option<Address>, tls: Tls },
+    Syslog { writer: syslog::Writer, address: Option<Address> },
     Fluentd { writer: forward::Writer, options: Box<Fluentd> },
     Gelf { writer: gelf::Writer, options: Box<Gelf> },
     Splunk { writer: splunk::Writer, collector: Box<Collector>, verify: bool },
@@ -54,16 +60,18 @@ enum Kind {
 }
 
 impl Sink {
-    /// The receiver that options ask for. `tag` is what the output is called, whatever the options say.
-    pub(super) fn new(options: Outward, of: &Identity, tag: Option<String>, effects: Effects) -> Self {
-        let (kind, to) = match options {
+    /// The receiver that options ask for.
+    pub(super) fn new(what: Dispatch, effects: Effects) -> Self {
+        let (of, mut tls) = (&what.identity, Tls::default());
+        let (kind, to) = match what.options {
             Outward::Syslog(options) => {
                 let writer = syslog::Writer::new(&options, of, std::process::id());
+                tls = options.tls;
                 let to = options.address.as_ref().map_or_else(|| LOCAL_SYSLOG[0].to_owned(), ToString::to_string);
-                (Kind::Syslog { writer, address: options.address, tls: options.tls }, to)
+                (Kind::Syslog { writer, address: options.address }, to)
             }
             Outward::Fluentd(options) => {
-                let (writer, to) = (forward::Writer::new(&options, of, tag), options.address.to_string());
+                let (writer, to) = (forward::Writer::new(&options, of, what.tag), options.address.to_string());
                 (Kind::Fluentd { writer, options: Box::new(options) }, to)
             }
             Outward::Gelf(options) => {
@@ -73,14 +81,14 @@ impl Sink {
             Outward::Splunk(options) => {
                 let (writer, to, verify) =
                     (splunk::Writer::new(&options, of), options.authority.clone(), options.verify);
-                let collector = Box::new(Collector::new(options, effects.clone()));
+                let collector = Box::new(Collector::new(options, what.quotes, effects.clone()));
                 (Kind::Splunk { writer, collector, verify }, to)
             }
             Outward::Journald(options) => {
                 (Kind::Journald { writer: journal::Writer::new(&options, of) }, journal::SOCKET.to_owned())
             }
         };
-        Self { effects, kind, to, connection: None, since: Duration::ZERO }
+        Self { effects, kind, to, trust: Trust::new(tls), connection: None, since: Duration::ZERO }
     }
 
     /// What has to work before a container starts. Docker: a driver that needs a connection has one by then, unless its options
@@ -108,17 +116,20 @@ impl Sink {
         if self.connection.is_some() {
             return Ok(());
         }
-        let none = Tls::default();
+        let Self { kind, trust, effects, .. } = self;
         let unix = |path: &str| Address::Unix { path: path.to_owned(), datagrams: true };
-        let connection = match &self.kind {
-            Kind::Syslog { address: Some(address), tls, .. } => Connection::open(address, tls, &self.effects).await?,
+        let connection = match kind {
+            Kind::Syslog { address: Some(address), .. } => Connection::open(address, trust, effects).await?,
             Kind::Syslog { address: None, .. } => {
                 let path = LOCAL_SYSLOG.into_iter().find(|path| Path::new(path).exists()).unwrap_or(LOCAL_SYSLOG[0]);
-                Connection::open(&unix(path), &none, &self.effects).await?
+                Connection::open(&unix(path), trust, effects).await?
             }
-            Kind::Fluentd { options, .. } => Connection::open(&options.address, &none, &self.effects).await?,
-            Kind::Gelf { options, .. } => Connection::open(&options.address, &none, &self.effects).await?,
-            Kind::Journald { .. } => Connection::open(&unix(journal::SOCKET), &none, &self.effects).await?,
+            Kind::Fluentd { options, .. } => match &options.address {
+                Address::Unix { path, .. } if options.router => Connection::to_router(path, effects).await?,
+                address => Connection::open(address, trust, effects).await?,
+            },
+            Kind::Gelf { options, .. } => Connection::open(&options.address, trust, effects).await?,
+            Kind::Journald { .. } => Connection::open(&unix(journal::SOCKET), trust, effects).await?,
             Kind::Splunk { .. } => return Ok(()),
         };
         self.connection = Some(connection);
@@ -171,13 +182,14 @@ impl Sink {
 
     /// How long to wait before try number `tries` + 1.
     pub(super) fn wait(&self, tries: u32) -> Duration {
-        let first = match &self.kind {
-            Kind::Fluentd { options, .. } => options.retry_wait,
-            Kind::Gelf { options, .. } => return options.delay.max(Duration::from_millis(100)),
-            Kind::Syslog { .. } | Kind::Splunk { .. } | Kind::Journald { .. } => WAIT,
+        let (first, longest) = match &self.kind {
+            Kind::Fluentd { options, .. } if options.router => (options.retry_wait, LONGEST_ROUTER_WAIT),
+            Kind::Fluentd { options, .. } => (options.retry_wait, LONGEST_WAIT),
+            Kind::Gelf { options, .. } => return options.delay.clamp(Duration::from_millis(100), LONGEST_WAIT),
+            Kind::Syslog { .. } | Kind::Splunk { .. } | Kind::Journald { .. } => (WAIT, LONGEST_WAIT),
         };
         let factor = 1.5f64.powi(i32::try_from(tries.min(20)).unwrap_or(20).saturating_sub(1));
-        first.mul_f64(factor).clamp(Duration::from_millis(100), LONGEST_WAIT)
+        first.mul_f64(factor).clamp(Duration::from_millis(100), longest)
     }
 
     /// Whether what was tried so often is given up.
@@ -199,20 +211,13 @@ impl Sink {
     }
 }
 
-/// How many lines go in one write.
-fn room(lines: &[Line]) -> usize {
-    let mut bytes = 0;
-    let fits = |line: &&Line| {
-        let fits = bytes < CHUNK;
-        bytes += line.message.len();
-        fits
-    };
-    lines.iter().take_while(fits).count().max(1)
-}
-
+/// As many lines as go in one write, and how many that are.
 fn together(lines: &[Line], write: impl Fn(&Line, &mut Vec<u8>)) -> (Vec<u8>, usize) {
-    let (mut bytes, count) = (Vec::new(), room(lines));
-    lines[..count].iter().for_each(|line| write(line, &mut bytes));
+    let (mut bytes, mut count) = (Vec::new(), 0);
+    while count < lines.len() && bytes.len() < CHUNK {
+        write(&lines[count], &mut bytes);
+        count += 1;
+    }
     (bytes, count)
 }
 
@@ -224,7 +229,7 @@ async fn forward_to(
     lines: &[Line],
     effects: &Effects,
 ) -> Result<usize, Trouble> {
-    let count = room(lines);
+    let count = writer.fit(lines, CHUNK);
     let chunk = options.ack.then(|| BASE64_STANDARD.encode(effects.bytes::<16>()));
     let bytes = writer.write(&lines[..count], chunk.as_deref());
     connection.send(&bytes, options.write_timeout, effects).await?;
@@ -279,4 +284,33 @@ fn in_memory(socket: &tokio::net::UnixDatagram, entry: &[u8]) -> std::io::Result
     with.push(SendAncillaryMessage::ScmRights(&files));
     rustix::net::sendmsg(socket, &[], &mut with, SendFlags::NOSIGNAL)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{LogDriver, LogMode};
+    use telemetry::driver::Identity;
+
+    fn sink(driver: LogDriver, pairs: &[(&str, &str)], router: Option<&str>) -> Sink {
+        let options = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let options = Outward::parse(driver, &options, LogMode::Blocking, router.map(str::to_owned)).unwrap();
+        Sink::new(Dispatch { options, identity: Identity::default(), tag: None, quotes: true }, Effects::real())
+    }
+
+    #[tokio::test]
+    async fn waits_have_an_end() {
+        let delay = [("gelf-address", "tcp://x:1"), ("gelf-tcp-reconnect-delay", "4000000000")];
+        assert_eq!(sink(LogDriver::Gelf, &delay, None).wait(1), LONGEST_WAIT);
+        let fluentd = sink(LogDriver::Fluentd, &[], None);
+        assert_eq!((fluentd.wait(1), fluentd.wait(30)), (WAIT, LONGEST_WAIT));
+        assert_eq!(sink(LogDriver::Awsfirelens, &[], Some("/x")).wait(30), LONGEST_ROUTER_WAIT);
+    }
+
+    #[test]
+    fn a_write_is_bounded_as_it_is_sent() {
+        let line = Line { timestamp_millis: 0, message: "x".to_owned(), end: 0 };
+        let (bytes, count) = together(&vec![line; 5_000], |_, out| out.extend_from_slice(&[b'x'; 1_000]));
+        assert_eq!((bytes.len(), count), (66_000, 66));
+    }
 }

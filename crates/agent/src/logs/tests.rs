@@ -216,7 +216,8 @@ fn dispatch(socket: &Path) -> Dispatch {
     ];
     let options = options.map(|(name, value)| (name.to_owned(), value)).into();
     let options = Outward::parse(model::LogDriver::Fluentd, &options, model::LogMode::Blocking, None).unwrap();
-    Dispatch { options, identity: Identity { id: "c1".into(), name: "c1".into(), ..Identity::default() }, tag: None }
+    let identity = Identity { id: "c1".into(), name: "c1".into(), ..Identity::default() };
+    Dispatch { options, identity, tag: None, quotes: true }
 }
 
 /// Takes one message on a connection and acknowledges it; answers its bytes as text.
@@ -282,7 +283,7 @@ async fn a_driver_that_cannot_begin_says_why() {
     assert!(hub.claim("c1"));
     let options = [("syslog-address".to_owned(), format!("unix://{}/none.sock", dir.path().display()))].into();
     let options = Outward::parse(model::LogDriver::Syslog, &options, model::LogMode::Blocking, None).unwrap();
-    let what = Dispatch { options, identity: Identity::default(), tag: None };
+    let what = Dispatch { options, identity: Identity::default(), tag: None, quotes: true };
     let why = hub.dispatch(&"c1".into(), what, true).await.unwrap_err();
     assert!(why.starts_with("dial unix:///") && why.contains("No such file"), "{why}");
     assert!(hub.claim("c1"));

@@ -9,7 +9,10 @@ use anyhow::{Context, Result};
 use effects::Effects;
 use model::ClusterName;
 use runtime::{Disks, OciRuntime};
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
+
+/// How long files may keep an agent that stops: one that a log driver's option names may be on a server that is gone.
+const LAST_FILES: Duration = Duration::from_secs(5);
 
 pub(super) fn run(args: &AgentArgs) -> Result<ExitCode> {
     super::start_logging("info");
@@ -23,7 +26,7 @@ pub(super) fn run(args: &AgentArgs) -> Result<ExitCode> {
         .with_context(|| format!("another agent works in {}; one machine needs one agent", args.data_dir.display()))?;
     let registry_netns = args.netns.as_deref().map(enter).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let effects = Effects::real();
         let config = Config { oci_runtime, ..config(args, registry_netns)? };
         tracing::info!(runtime = oci_runtime.name(), "what makes this machine's containers");
@@ -49,7 +52,9 @@ pub(super) fn run(args: &AgentArgs) -> Result<ExitCode> {
             }
             Err(error) => Err(error.into()),
         }
-    })
+    });
+    runtime.shutdown_timeout(LAST_FILES);
+    outcome
 }
 
 /// What was asked for. Otherwise tasks of Fargate, which share machines with strangers' tasks, get kernels of their own where
