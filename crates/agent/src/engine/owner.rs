@@ -7,6 +7,7 @@ use super::{Inner, News, View};
 use crate::{
     files::Durable,
     ledger::{LedgerError, Record, VERSION},
+    logs::Claim,
     node::{Failure, Node, Seen},
     plan::{Job, Output, TaskPlan},
     task::{ContainerState, Effect, Event, Happened, Operation, Phase, TaskState, limits, step, timed_out},
@@ -310,7 +311,8 @@ impl Owner {
                     self.inner.logs.follow(target, false, at, self.mailbox.clone());
                 }
                 Output::Sent(_) if container.logs_open => {
-                    self.inner.logs.expect(container.runtime_id.to_string(), at, self.mailbox.clone());
+                    let backlog = self.plan.backlog(at);
+                    self.inner.logs.expect(container.runtime_id.to_string(), at, self.mailbox.clone(), backlog);
                     if container.created.is_some() {
                         self.carry_on(at);
                     }
@@ -325,14 +327,12 @@ impl Owner {
     /// it was by then.
     fn carry_on(&self, at: usize) {
         let (job, inner, state) = (self.job(at), self.inner.clone(), self.state.containers[at].clone());
-        if !inner.logs.claim(job.id()) {
-            return;
-        }
+        let Some(mut claim) = inner.logs.claim(job.id()) else { return };
         self.inner.effects.spawn("log driver", async move {
             let id = state.runtime_id.clone();
             let dispatch = async {
                 loop {
-                    match dispatch(&inner, &job, &state, false).await {
+                    match dispatch(&inner, &job, &state, &mut claim, false).await {
                         Ok(()) => return,
                         Err(why) => {
                             tracing::warn!(container = %id, why, "a container's output waits: its log driver cannot begin");
@@ -440,10 +440,16 @@ fn failed(id: &str, operation: Operation, failure: Failure) -> Happened {
 }
 
 /// Has the output of a container, which was claimed, sent to its receiver.
-async fn dispatch(inner: &Inner, job: &Job, state: &ContainerState, first: bool) -> Result<(), String> {
+async fn dispatch(
+    inner: &Inner,
+    job: &Job,
+    state: &ContainerState,
+    claim: &mut Claim,
+    first: bool,
+) -> Result<(), String> {
     let kit = inner.node.logging(job.clone()).await.map_err(|failure| failure.0.to_string())?;
     let what = job.task.dispatch(job.at, state, kit)?;
-    inner.logs.dispatch(&state.runtime_id, what, first).await
+    inner.logs.dispatch(claim, what, first).await
 }
 
 /// AWS: a container whose log driver cannot begin does not start. What has no session with the server waits for one.
@@ -454,11 +460,13 @@ async fn open_log(inner: &Inner, job: &Job, state: &ContainerState) -> Result<()
             Ok(()) => return Ok(()),
             Err(why) => format!("failed to create Cloudwatch log stream: {why}"),
         },
-        Output::Sent(_) if !inner.logs.claim(job.id()) => return Ok(()),
-        Output::Sent(_) => match dispatch(inner, job, state, true).await {
-            Ok(()) => return Ok(()),
-            Err(why) => why,
-        },
+        Output::Sent(_) => {
+            let Some(mut claim) = inner.logs.claim(job.id()) else { return Ok(()) };
+            match dispatch(inner, job, state, &mut claim, true).await {
+                Ok(()) => return Ok(()),
+                Err(why) => why,
+            }
+        }
         Output::Unusable(why) => why,
     };
     Err(Failure::new("CannotStartContainerError", format_args!("failed to initialize logging driver: {refused}")))

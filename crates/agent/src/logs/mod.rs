@@ -6,6 +6,7 @@
 //! what it has not, nor output that goes nowhere else, because both are looked at every second and cut to what they may take
 //! (`docs/decisions/0009-container-output.md`).
 
+mod claim;
 mod connect;
 mod courier;
 mod ended;
@@ -15,10 +16,12 @@ mod reader;
 mod sink;
 mod stream;
 
+pub use self::claim::Claim;
 pub(crate) use self::ended::put_aside;
 
 use self::{
     courier::{Courier, Troubles},
+    place::Place,
     reader::{Reader, Rules},
     sink::Sink,
     stream::{Opening, Stream},
@@ -83,6 +86,8 @@ struct Away {
     forgotten: CancellationToken,
     /// It has a courier, or is about to have one.
     carried: bool,
+    /// Holds what waits to its bound until there is a courier, which has it then.
+    reader: Option<Reader>,
 }
 
 /// What a courier is sent off with.
@@ -150,11 +155,19 @@ impl LogHub {
         self.0.growing.notify_one();
     }
 
-    /// The file of output goes; what of it has not been sent elsewhere by now never will be.
+    /// The file of output goes; what of it has not been sent elsewhere by now never will be, which is told.
     pub fn forget(&self, runtime_id: &str) {
         self.with_kept(|kept| kept.remove(runtime_id));
-        if let Some(away) = self.with_away(|away| away.remove(runtime_id)) {
-            away.forgotten.cancel();
+        let Some(away) = self.with_away(|away| away.remove(runtime_id)) else { return };
+        away.forgotten.cancel();
+        let length = std::fs::metadata(Self::file(&self.0.dir, runtime_id)).map_or(0, |found| found.len());
+        let dropped = length.saturating_sub(Place::read(&self.offset_file(runtime_id)).acked);
+        if dropped > 0 {
+            tracing::warn!(
+                container = runtime_id,
+                dropped,
+                "output that its receiver has not taken in its time is dropped"
+            );
         }
     }
 
@@ -162,21 +175,40 @@ impl LogHub {
         work(&mut self.0.away.lock().expect("no code panics with it"))
     }
 
-    /// The output of a container is to be sent elsewhere, once [`LogHub::dispatch`] says where. The owner hears of the end.
-    pub fn expect(&self, runtime_id: String, at: usize, mailbox: mpsc::Sender<Event>) {
+    /// The output of a container is to be sent elsewhere, once [`LogHub::dispatch`] says where; so many bytes of it may wait until
+    /// then. The owner hears of the end.
+    pub fn expect(&self, runtime_id: String, at: usize, mailbox: mpsc::Sender<Event>, backlog: u64) {
         let (ended, _) = watch::channel(false);
-        let away = Away { at, mailbox, ended, forgotten: CancellationToken::new(), carried: false };
+        let rules = Rules {
+            producer: runtime_id.clone(),
+            to: "a receiver that is not known yet".to_owned(),
+            start: None,
+            flush_after: Duration::ZERO,
+            backlog,
+        };
+        let files = (Self::file(&self.0.dir, &runtime_id), self.offset_file(&runtime_id));
         self.with_away(|all| {
-            all.entry(runtime_id).or_insert(away);
+            all.entry(runtime_id).or_insert_with(|| Away {
+                at,
+                mailbox,
+                ended,
+                forgotten: CancellationToken::new(),
+                carried: false,
+                reader: Some(Reader::new(rules, files)),
+            });
         });
+        self.0.growing.notify_one();
     }
 
-    /// True for the one who shall dispatch the output of that container: nobody carries it yet. Until then, its end is not the end.
-    pub fn claim(&self, runtime_id: &str) -> bool {
-        self.with_away(|all| all.get_mut(runtime_id).is_some_and(|away| !std::mem::replace(&mut away.carried, true)))
+    /// For the one who shall dispatch the output of that container, if nobody carries it yet. As long as the claim is there, the
+    /// output's end is not the end.
+    pub fn claim(&self, runtime_id: &str) -> Option<Claim> {
+        let free = self
+            .with_away(|all| all.get_mut(runtime_id).is_some_and(|away| !std::mem::replace(&mut away.carried, true)));
+        free.then(|| Claim::new(self.clone(), runtime_id))
     }
 
-    /// It could not be dispatched.
+    /// It was not dispatched.
     fn unclaim(&self, runtime_id: &str) {
         let ended = self.with_away(|all| {
             let Some(away) = all.get_mut(runtime_id) else { return false };
@@ -201,38 +233,23 @@ impl LogHub {
     ///
     /// # Errors
     /// Why the driver cannot begin, in Docker's words as far as it has some.
-    pub async fn dispatch(&self, runtime_id: &Arc<str>, what: Dispatch, first: bool) -> Result<(), String> {
+    pub async fn dispatch(&self, claim: &mut Claim, what: Dispatch, first: bool) -> Result<(), String> {
         let backlog = what.options.common().backlog;
         let mut sink = Sink::new(what, self.0.effects.clone());
-        if first && let Err(trouble) = sink.begin().await {
-            self.unclaim(runtime_id);
-            return Err(trouble.to_string());
+        if first {
+            sink.begin().await.map_err(|trouble| trouble.to_string())?;
         }
-        let rules = Rules {
-            producer: runtime_id.to_string(),
-            to: sink.to.clone(),
-            start: None,
-            flush_after: Duration::ZERO,
-            backlog,
-        };
-        let files = (Self::file(&self.0.dir, runtime_id), self.offset_file(runtime_id));
-        let effects = self.0.effects.clone();
+        let (id, effects) = (claim.use_up(), self.0.effects.clone());
         let courier = self.with_away(|all| {
-            let away = all.get(&**runtime_id)?;
+            let away = all.get_mut(&*id)?;
+            let mut reader = away.reader.take()?;
+            reader.tell(sink.to.clone(), backlog);
             let (ended, forgotten) = (away.ended.subscribe(), away.forgotten.clone());
-            let reader = Reader::new(rules, files);
-            Some(Courier {
-                id: runtime_id.clone(),
-                reader,
-                sink,
-                effects,
-                ended,
-                forgotten,
-                troubles: Troubles::default(),
-            })
+            let (troubles, look) = (Troubles::default(), effects.monotonic() + LOOK);
+            Some(Courier { id: id.clone(), reader, sink, effects, ended, forgotten, troubles, look })
         });
         if let Some(courier) = courier {
-            let (hub, id) = (self.clone(), runtime_id.clone());
+            let hub = self.clone();
             self.0.effects.spawn("output of a container", async move {
                 if courier.run().await {
                     hub.arrived(&id).await;
@@ -242,12 +259,10 @@ impl LogHub {
         Ok(())
     }
 
-    /// All output of that container is where it belongs.
+    /// All output of that container is where it belongs. How far it came stays written down as long as the output does: until the
+    /// owner has noted the end, another agent would begin anew.
     async fn arrived(&self, id: &str) {
         let Some(away) = self.with_away(|all| all.remove(id)) else { return };
-        if let Err(error) = files::remove(&self.offset_file(id)) {
-            tracing::debug!(%error, "an offset file stays behind");
-        }
         let _ = away.mailbox.send(Event::Container(away.at, Happened::LogsShipped)).await;
     }
 
@@ -389,7 +404,8 @@ impl LogHub {
     async fn watch_sizes(self) {
         loop {
             let growing = self.0.growing.notified();
-            if self.with(|streams| streams.is_empty()) && self.with_kept(|kept| kept.is_empty()) {
+            let waiting = self.with_away(|all| all.values().any(|away| away.reader.is_some()));
+            if !waiting && self.with(|streams| streams.is_empty()) && self.with_kept(|kept| kept.is_empty()) {
                 tokio::select! {
                     () = growing => {}
                     () = self.0.effects.shutdown().cancelled() => return,
@@ -400,6 +416,11 @@ impl LogHub {
             }
             let now = self.0.effects.monotonic();
             self.with(|streams| streams.values_mut().for_each(|stream| stream.bound(now)));
+            self.with_away(|all| {
+                for reader in all.values_mut().filter_map(|away| away.reader.as_mut()) {
+                    reader.bound(now, true);
+                }
+            });
             self.0.changed.notify_one();
             self.cut_kept().await;
         }

@@ -245,12 +245,15 @@ async fn a_courier_carries_all_there_is_and_tells_its_end() {
     let (dir, effects) = (tempfile::tempdir().unwrap(), Effects::real());
     let hub = LogHub::new(dir.path().to_owned(), effects.clone());
     let (mailbox, mut events) = mpsc::channel(8);
-    let (id, socket): (Arc<str>, _) = ("c1".into(), dir.path().join("f.sock"));
-    hub.expect("c1".into(), 2, mailbox.clone());
-    assert!(hub.claim("c1") && !hub.claim("c1"), "one carries it");
+    let socket = dir.path().join("f.sock");
+    hub.expect("c1".into(), 2, mailbox.clone(), 1 << 20);
+    let mut claim = hub.claim("c1").unwrap();
+    assert!(hub.claim("c1").is_none(), "one carries it");
     write(dir.path(), "one\ntwo\n");
     // Nobody listens yet.
-    hub.dispatch(&id, dispatch(&socket), true).await.unwrap();
+    hub.dispatch(&mut claim, dispatch(&socket), true).await.unwrap();
+    drop(claim);
+    assert!(hub.claim("c1").is_none(), "it is carried");
     let listener = tokio::net::UnixListener::bind(&socket).unwrap();
     let got = take(&listener).await;
     assert!(got.contains("one") && got.contains("two"), "{got}");
@@ -259,15 +262,20 @@ async fn a_courier_carries_all_there_is_and_tells_its_end() {
     let got = take(&listener).await;
     assert!(got.contains("three") && !got.contains("two"), "{got}");
     assert_eq!(events.recv().await, Some(Event::Container(2, Happened::LogsShipped)));
-    assert!(!dir.path().join("c1.offset").exists());
+    // Until that is noted, another agent might ask; it finds all of it sent.
+    let again = LogHub::new(dir.path().to_owned(), effects.clone());
+    again.expect("c1".into(), 2, mailbox.clone(), 1 << 20);
+    again.dispatch(&mut again.claim("c1").unwrap(), dispatch(&socket), false).await.unwrap();
+    again.end("c1".into());
+    assert_eq!(events.recv().await, Some(Event::Container(2, Happened::LogsShipped)));
 
     // Output of a container that never began is at its end at once; one that is forgotten is carried no further.
-    hub.expect("c2".into(), 0, mailbox.clone());
+    hub.expect("c2".into(), 0, mailbox.clone(), 1 << 20);
     hub.end("c2".into());
     assert_eq!(events.recv().await, Some(Event::Container(0, Happened::LogsShipped)));
-    hub.expect("c3".into(), 1, mailbox);
-    assert!(hub.claim("c3"));
-    hub.dispatch(&"c3".into(), dispatch(&dir.path().join("nobody.sock")), false).await.unwrap();
+    hub.expect("c3".into(), 1, mailbox, 1 << 20);
+    let mut claim = hub.claim("c3").unwrap();
+    hub.dispatch(&mut claim, dispatch(&dir.path().join("nobody.sock")), false).await.unwrap();
     hub.forget("c3");
     hub.forgotten("c3").await;
     assert!(effects.drain(Duration::from_secs(30)).await);
@@ -278,14 +286,59 @@ async fn a_courier_carries_all_there_is_and_tells_its_end() {
 async fn a_driver_that_cannot_begin_says_why() {
     let (dir, effects) = (tempfile::tempdir().unwrap(), Effects::real());
     let hub = LogHub::new(dir.path().to_owned(), effects.clone());
-    let (mailbox, _events) = mpsc::channel(8);
-    hub.expect("c1".into(), 0, mailbox);
-    assert!(hub.claim("c1"));
+    let (mailbox, mut events) = mpsc::channel(8);
+    hub.expect("c1".into(), 0, mailbox, 1 << 20);
+    let mut claim = hub.claim("c1").unwrap();
     let options = [("syslog-address".to_owned(), format!("unix://{}/none.sock", dir.path().display()))].into();
     let options = Outward::parse(model::LogDriver::Syslog, &options, model::LogMode::Blocking, None).unwrap();
     let what = Dispatch { options, identity: Identity::default(), tag: None, quotes: true };
-    let why = hub.dispatch(&"c1".into(), what, true).await.unwrap_err();
+    let why = hub.dispatch(&mut claim, what, true).await.unwrap_err();
     assert!(why.starts_with("dial unix:///") && why.contains("No such file"), "{why}");
-    assert!(hub.claim("c1"));
+    drop(claim);
+    let claim = hub.claim("c1").expect("another may try");
+    // Whatever went wrong before there was something to dispatch, the container's end is the end then.
+    hub.end("c1".into());
+    assert!(events.try_recv().is_err(), "somebody still may carry it");
+    drop(claim);
+    assert_eq!(events.recv().await, Some(Event::Container(0, Happened::LogsShipped)));
+    assert!(effects.drain(Duration::from_secs(30)).await);
+}
+
+/// What waits is held to its bound whatever a courier does: before there is one, while nobody listens, and while a receiver takes
+/// a little now and then.
+#[tokio::test]
+async fn what_waits_is_bounded_whatever_is_waited_for() {
+    use std::os::unix::fs::MetadataExt;
+    let (dir, effects) = (tempfile::tempdir().unwrap(), Effects::real());
+    let hub = LogHub::new(dir.path().to_owned(), effects.clone());
+    let (mailbox, _events) = mpsc::channel(8);
+    let socket = dir.path().join("f.sock");
+    let bounded = async |most: u64| {
+        let text = format!("{}\n", "x".repeat(999)).repeat(2_000);
+        write(dir.path(), &text);
+        let takes = || std::fs::metadata(dir.path().join("c1.log")).unwrap().blocks() * 512;
+        while takes() > most {
+            effects.sleep(Duration::from_millis(20)).await;
+        }
+    };
+    hub.expect("c1".into(), 0, mailbox, 100_000);
+    bounded(200_000).await;
+    // Nobody listens, and another try is a minute away.
+    let mut what = dispatch(&socket);
+    let Outward::Fluentd(options) = &mut what.options else { unreachable!() };
+    (options.common.backlog, options.retry_wait) = (100_000, Duration::from_secs(60));
+    hub.dispatch(&mut hub.claim("c1").unwrap(), what, false).await.unwrap();
+    bounded(200_000).await;
+    hub.forget("c1");
+    // Somebody listens and reads nothing.
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let (mailbox, _events) = mpsc::channel(8);
+    hub.expect("c1".into(), 0, mailbox, 1 << 30);
+    let mut what = dispatch(&socket);
+    let Outward::Fluentd(options) = &mut what.options else { unreachable!() };
+    (options.common.backlog, options.write_timeout) = (100_000, Duration::from_secs(86_400));
+    hub.dispatch(&mut hub.claim("c1").unwrap(), what, false).await.unwrap();
+    let (_stream, _) = listener.accept().await.unwrap();
+    bounded(200_000).await;
     assert!(effects.drain(Duration::from_secs(30)).await);
 }
