@@ -10,7 +10,7 @@ use crate::{
     logs::Claim,
     node::{Failure, Node, Seen},
     plan::{Job, Output, TaskPlan},
-    task::{ContainerState, Effect, Event, Happened, Operation, Phase, TaskState, limits, step, timed_out},
+    task::{ContainerState, Effect, End, Event, Happened, Operation, Phase, TaskState, limits, step, timed_out},
 };
 use model::Timestamp;
 use std::{sync::Arc, time::Duration};
@@ -121,6 +121,10 @@ impl Owner {
             if container.phase == Phase::Gone && container.logs_open && !lane.log_ended {
                 lane.log_ended = true;
                 self.inner.logs.end(container.runtime_id.to_string());
+            }
+            // Nobody is left to take it.
+            if self.state.end == End::Cleared && container.routed_by.is_some() {
+                self.inner.logs.forget(&container.runtime_id);
             }
         }
     }

@@ -563,6 +563,10 @@ fn settle(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
         state.stop.get_or_insert_with(Stop::essential_exited);
         clear(state, 1, now, effects);
     }
+    if state.end == End::Cleared {
+        // The router is gone, and its socket with it: what it did not take nobody will.
+        state.containers.iter_mut().filter(|c| c.routed_by.is_some()).for_each(|c| c.logs_open = false);
+    }
     let shipped = state.containers.iter().all(|c| !c.logs_open);
     if state.end == End::Cleared && state.dropped.is_some() && shipped {
         state.end = End::Forgotten;

@@ -119,6 +119,12 @@ fn a_router_ends_when_it_has_the_last_lines_or_late() {
     assert_eq!(state.next_deadline(), Some(by));
     assert_eq!(step(&mut state, &Event::Tick, by.plus_millis(-1)), []);
     assert_eq!(step(&mut state, &Event::Tick, by), [Effect::Signal(0)]);
+    // What it has not taken by then it never will: the task ends, and is forgotten, without it.
+    play(&mut state, &[exited(0), at(0, Happened::Removed)]);
+    assert!(state.containers[1].logs_open, "its last lines may be on their way");
+    play(&mut state, &[Event::Cleared]);
+    assert!(!state.containers[1].logs_open);
+    assert_eq!(play(&mut state, &[Event::Dropped]), [Effect::Forget]);
     // Another agent gives it the time anew.
     let mut state = stopping();
     step(&mut state, &Event::Resumed, by.plus_millis(-1));
