@@ -60,15 +60,16 @@ impl Routers {
         files::folder(&folder)?;
         fs::create_dir_all(&config)?;
         fs::create_dir_all(&socket)?;
-        let place = |name: &str, target: &str, text: &str| {
+        let place = |name: &str, target: &str, text: &str, mode: Mode| {
             let source = config.join(name);
-            files::write(&source, text.as_bytes(), Mode::Public, Durable::ProcessDeath)?;
+            files::write(&source, text.as_bytes(), mode, Durable::ProcessDeath)?;
             io::Result::Ok(BindMount { source, target: target.to_owned(), read_only: true, fill: None })
         };
         let at = Targets::of(firelens.kind);
-        let mut mounts = vec![place("fluent.conf", at.config, text)?];
+        let mut mounts = vec![place("fluent.conf", at.config, text, Mode::Public)?];
         if let Some(more) = more {
-            mounts.push(place("external.conf", at.external, more)?);
+            // The router is root; nobody else has to know what it says, and the server does not tell it again.
+            mounts.push(place("external.conf", at.external, more, Mode::Private)?);
         }
         mounts.push(BindMount { source: socket, target: "/var/run".to_owned(), read_only: false, fill: None });
         Ok(mounts)
@@ -413,6 +414,8 @@ mod tests {
         let targets: Vec<_> = mounts.iter().map(|mount| mount.target.as_str()).collect();
         assert_eq!(targets, ["/fluent-bit/etc/fluent-bit.conf", "/fluent-bit/etc/external.conf", "/var/run"]);
         assert!(fs::read_to_string(&mounts[0].source).unwrap().contains("@INCLUDE /fluent-bit/etc/external.conf"));
+        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&mounts[1].source).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600, "nobody else reads what came from elsewhere");
         assert!(Path::new(&routers.socket(&plan)).parent().unwrap().is_dir());
         routers.adopt([&plan].into_iter()).unwrap();
         assert!(mounts[0].source.exists());
