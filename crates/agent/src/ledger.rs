@@ -206,12 +206,34 @@ mod tests {
         used.state.used = Some(crate::task::Use { at: at(7), measured });
         let golden = check("task.used", serde_json::to_string(&used).unwrap() + "\n");
         assert_eq!(serde_json::from_str::<Record>(&golden).unwrap(), used);
+        let routed = routed(&record);
+        let golden = check("task.routed", serde_json::to_string(&routed).unwrap() + "\n");
+        assert_eq!(serde_json::from_str::<Record>(&golden).unwrap(), routed);
         let newest = Newest { epoch: 2, generation: 7 };
         let golden = check("newest", serde_json::to_string(&newest).unwrap() + "\n");
         assert_eq!(serde_json::from_str::<Newest>(&golden).unwrap(), newest);
         let joined = crate::identity::Joined { certificate_pem: "certificate".into(), ca_pem: "ca".into() };
         let golden = check("joined", serde_json::to_string(&joined).unwrap() + "\n");
         assert_eq!(serde_json::from_str::<crate::identity::Joined>(&golden).unwrap(), joined);
+    }
+
+    /// The same with a log router.
+    fn routed(record: &Record) -> Record {
+        let mut routed = record.clone();
+        let mut definition = (*routed.definition).clone();
+        let options = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into();
+        definition.containers[0].log_configuration = Some(model::LogConfiguration {
+            driver: model::LogDriver::Awsfirelens,
+            options: options("Name", "stdout"),
+            secret_options: vec![model::ContainerSecret { name: "apikey".into(), value_from: "/key".into() }],
+        });
+        let kind = model::FirelensType::Fluentbit;
+        definition.containers[1].firelens =
+            Some(model::Firelens { kind, options: options("enable-ecs-log-metadata", "false") });
+        routed.definition = definition.into();
+        let web = &mut routed.state.containers[0];
+        (web.routed_by, web.drained_by) = (Some(1), Some(model::Timestamp(9)));
+        routed
     }
 
     #[test]
