@@ -207,7 +207,8 @@ class Splunk(http.server.BaseHTTPRequestHandler):
         if self.path != "/services/collector/event/1.0":
             return self.answer(404, "no such place")
         if hashlib.sha256(self.headers["Authorization"].encode()).hexdigest() != self.server.token:
-            return self.answer(403, '{"text":"Invalid token","code":4}')
+            # Some answer with what they were sent.
+            return self.answer(403, json.dumps({"text": "Invalid token", "sent": self.headers["Authorization"]}))
         packed = self.headers.get("Content-Encoding") == "gzip"
         text = (gzip.decompress(body) if packed else body).decode()
         decoder, at = json.JSONDecoder(), 0
