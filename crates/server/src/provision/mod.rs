@@ -9,7 +9,9 @@ mod secrets;
 
 use crate::{api::vaults, context::Context, vault::Content};
 use link::{Login, Provided, Provision};
-use model::{ContainerDefinition, ContainerSecret, Firelens, RouterConfig, Scope, Task, TaskDefinitionSpec, vault::Plain};
+use model::{
+    ContainerDefinition, ContainerSecret, Firelens, RouterConfig, Scope, Task, TaskDefinitionSpec, vault::Plain,
+};
 use serde::Deserialize;
 use state::Snapshot;
 
