@@ -3,6 +3,7 @@
 
 use crate::{
     harness::{Cluster, until},
+    log_drivers::role,
     receivers::{digest, script},
     secrets::found,
 };
@@ -13,7 +14,6 @@ use std::{
     process::Command,
 };
 
-const ROLE: &str = "arn:aws:iam::000000000000:role/logs";
 /// In every value that must not be found anywhere.
 const KEY: &str = "api-key-fLoEs7Qz";
 /// Of Python's library, what no program here needs.
@@ -102,7 +102,7 @@ impl Bench {
 
     fn define(&self, family: &str, mode: &str, containers: &[Value]) {
         let definition = json!({
-            "family": family, "networkMode": mode, "executionRoleArn": ROLE, "containerDefinitions": containers,
+            "family": family, "networkMode": mode, "executionRoleArn": role(&self.cluster), "containerDefinitions": containers,
             "volumes": [{"name": "out", "host": {"sourcePath": self.out}}],
         });
         self.cluster.api().ecs("RegisterTaskDefinition", &definition);

@@ -9,14 +9,18 @@ use crate::{
 use serde_json::{Value, json};
 use std::{fs, os::unix::fs::MetadataExt, path::Path, process::Command};
 
-const ROLE: &str = "arn:aws:iam::000000000000:role/logs";
+/// A role that may read what log options name.
+pub(crate) fn role(cluster: &Cluster) -> String {
+    let reads = ["secretsmanager:GetSecretValue", "ssm:GetParameters", "s3:GetObject"];
+    cluster.api().task_role("logs", &json!([{"Effect": "Allow", "Action": reads, "Resource": "*"}]))
+}
 
 fn define(cluster: &Cluster, family: &str, script: &str, log: &Value) {
     let container = json!({
         "name": "main", "image": cluster.image, "memory": 32, "stopTimeout": 2, "command": ["sh", "-c", script],
         "dockerLabels": {"team": "blue"}, "environment": [{"name": "MODE", "value": "prod"}], "logConfiguration": log,
     });
-    let definition = json!({"family": family, "executionRoleArn": ROLE, "containerDefinitions": [container]});
+    let definition = json!({"family": family, "executionRoleArn": role(cluster), "containerDefinitions": [container]});
     cluster.api().ecs("RegisterTaskDefinition", &definition);
 }
 
