@@ -5,7 +5,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, SeqAccess, Visitor},
 };
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 /// A value. Numbers and booleans are kept as the texts that conditions compare.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,8 +88,9 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
         let mut members: Vec<(String, Json)> = Vec::new();
+        let mut known = HashSet::new();
         while let Some((name, value)) = map.next_entry::<String, Json>()? {
-            if members.iter().any(|(known, _)| *known == name) {
+            if !known.insert(name.clone()) {
                 return Err(A::Error::custom("a name stands twice"));
             }
             members.push((name, value));

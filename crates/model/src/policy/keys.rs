@@ -36,6 +36,11 @@ impl Keys {
         self.values.get(&key.to_ascii_lowercase()).map_or(&[], Vec::as_slice)
     }
 
+    /// Bytes of the longest value.
+    pub(super) fn longest(&self) -> usize {
+        self.values.values().flatten().map(String::len).max().unwrap_or(0)
+    }
+
     /// What a variable of that name stands for.
     pub(super) fn variable(&self, key: &str) -> Option<&str> {
         let key = key.to_ascii_lowercase();

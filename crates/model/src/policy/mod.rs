@@ -84,15 +84,33 @@ pub struct Request<'a> {
     pub keys: &'a Keys,
 }
 
+/// Bytes of the longest text that policies are asked about, an ARN or a condition key's value: as many as the longest ARN of AWS's
+/// has. Matching takes as many steps as text and pattern have multiplied, and the text is the caller's.
+pub const MAX_TEXT: usize = 2_048;
+
+impl Request<'_> {
+    /// Whether something of it is longer than what is matched. Nothing allows that.
+    fn is_too_long(&self) -> bool {
+        let resource = match self.resource {
+            Resource::Arn(arn) => arn.len() > MAX_TEXT,
+            Resource::Arns(arns) => arns.iter().any(|arn| arn.len() > MAX_TEXT),
+            Resource::None | Resource::Some { .. } => false,
+        };
+        resource || self.action.len() > MAX_TEXT || self.keys.longest() > MAX_TEXT
+    }
+}
+
 /// What an action is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resource<'a> {
     /// Something with an ARN.
     Arn(&'a str),
+    /// Something that has several ARNs. Whoever names one of them names it.
+    Arns(&'a [String]),
     /// Nothing: policies that allow it say `*`.
     None,
-    /// Something of a service that is not known here more exactly. Only `*` allows it, and whatever denies something of that
-    /// service denies it.
+    /// Something of a service that is not known here more exactly. Only `*` allows it, since "all but this" may mean just this
+    /// one, and whatever denies something of that service denies it.
     Some {
         /// The service, as ARNs name it.
         service: &'a str,
@@ -119,6 +137,9 @@ pub enum Denial {
 /// # Errors
 /// It is denied.
 pub fn decide<'a>(documents: impl IntoIterator<Item = &'a Document>, request: &Request<'_>) -> Result<(), Denial> {
+    if request.is_too_long() {
+        return Err(Denial::NotAllowed);
+    }
     let mut verdict = Err(Denial::NotAllowed);
     for statement in documents.into_iter().flat_map(|document| &document.statements) {
         if verdict.is_ok() && statement.effect == Effect::Allow || !statement.concerns(request) {
@@ -134,22 +155,33 @@ pub fn decide<'a>(documents: impl IntoIterator<Item = &'a Document>, request: &R
 
 impl Statement {
     fn concerns(&self, request: &Request<'_>) -> bool {
+        // What is cheap and seldom so comes first.
+        self.names_action(request.action, request.keys)
+            && self.names_resource(request)
+            && self.conditions.iter().all(|condition| condition.holds(request.keys))
+    }
+
+    fn names_resource(&self, request: &Request<'_>) -> bool {
         let Some(resources) = &self.resources else { return false };
-        let matches = |text: &str| resources.holds(|pattern| pattern.matches(text, request.keys));
-        let holds = match (request.resource, self.effect) {
-            (Resource::Arn(arn), _) => matches(arn),
-            (Resource::None, _) | (Resource::Some { .. }, Effect::Allow) => matches("*"),
+        let lists = |text: &str| resources.items.iter().any(|pattern| pattern.matches(text, request.keys));
+        match (request.resource, self.effect) {
+            (Resource::Arn(arn), _) => lists(arn) != resources.except,
+            (Resource::Arns(arns), _) => arns.iter().any(|arn| lists(arn)) != resources.except,
+            (Resource::None, _) => lists("*") != resources.except,
+            (Resource::Some { .. }, Effect::Allow) => !resources.except && lists("*"),
             (Resource::Some { service }, Effect::Deny) => {
                 resources.except || resources.items.iter().any(|pattern| pattern.may_be_of(service, request.keys))
             }
-        };
-        holds && self.is_about(request.action, request.keys)
+        }
     }
 
     fn is_about(&self, action: &str, keys: &Keys) -> bool {
+        self.names_action(action, keys) && self.conditions.iter().all(|condition| condition.holds(keys))
+    }
+
+    fn names_action(&self, action: &str, keys: &Keys) -> bool {
         let action = action.to_ascii_lowercase();
         self.actions.holds(|pattern| pattern.matches(&action, keys))
-            && self.conditions.iter().all(|condition| condition.holds(keys))
     }
 }
 

@@ -75,20 +75,21 @@ impl Pattern {
 
     /// Whether a text is of it. A variable of which nothing is known makes it match nothing.
     pub(super) fn matches(&self, text: &str, keys: &Keys) -> bool {
-        self.places(keys).is_some_and(|places| matches(&places, &text.chars().collect::<Vec<_>>()))
+        let chars: Vec<char> = text.chars().collect();
+        self.places(keys, chars.len()).is_some_and(|places| matches(&places, &chars))
     }
 
     /// The same for texts of several parts between colons, of which the last may hold more colons: each part by itself.
     pub(super) fn matches_arn(&self, text: &str, keys: &Keys) -> bool {
-        let Some(places) = self.places(keys) else { return false };
         let chars: Vec<char> = text.chars().collect();
+        let Some(places) = self.places(keys, chars.len()) else { return false };
         let (pattern, text) = (parts(&places, &Place::Char(':')), parts(&chars, &':'));
         pattern.len() == text.len() && pattern.iter().zip(&text).all(|(pattern, text)| matches(pattern, text))
     }
 
     /// Whether an ARN of a service may be of it.
     pub(super) fn may_be_of(&self, service: &str, keys: &Keys) -> bool {
-        let Some(places) = self.places(keys) else { return false };
+        let Some(places) = self.places(keys, super::MAX_TEXT) else { return false };
         let parts = parts(&places, &Place::Char(':'));
         // A wildcard may stand for more than its part.
         if parts.iter().take(2).any(|part| part.contains(&Place::Any)) {
@@ -99,27 +100,40 @@ impl Pattern {
 
     /// Whether a text is it, without regard to case.
     pub(super) fn equals_ignoring_case(&self, text: &str, keys: &Keys) -> bool {
-        let Some(places) = self.places(keys) else { return false };
+        let Some(places) = self.places(keys, super::MAX_TEXT) else { return false };
         let own: Option<String> =
             places.iter().map(|place| if let Place::Char(c) = place { Some(*c) } else { None }).collect();
         own.is_some_and(|own| own.to_lowercase() == text.to_lowercase())
     }
 
-    fn places(&self, keys: &Keys) -> Option<Vec<Place>> {
-        let mut places = Vec::new();
+    /// None if a variable stands for nothing, and if it is longer than the text it would have to be.
+    fn places(&self, keys: &Keys, most: usize) -> Option<Vec<Place>> {
+        let (mut places, mut fixed) = (Vec::new(), 0);
         for part in &self.0 {
-            match part {
-                Part::Text(text) => places.extend(text.chars().map(Place::Char)),
-                Part::One => places.push(Place::One),
-                Part::Any => places.push(Place::Any),
-                // What a variable stands for is text, whatever is in it: nobody names himself `*`.
-                Part::Variable { name, otherwise } => {
-                    let value = keys.variable(name).or(otherwise.as_deref())?;
-                    places.extend(value.chars().map(Place::Char));
+            // What a variable stands for is text, whatever is in it: nobody names himself `*`.
+            let text = match part {
+                Part::Text(text) => text.as_str(),
+                Part::Variable { name, otherwise } => keys.variable(name).or(otherwise.as_deref())?,
+                Part::One => {
+                    places.push(Place::One);
+                    fixed += 1;
+                    continue;
                 }
+                // A second one in a row says nothing more.
+                Part::Any if places.last() == Some(&Place::Any) => continue,
+                Part::Any => {
+                    places.push(Place::Any);
+                    continue;
+                }
+            };
+            let before = places.len();
+            places.extend(text.chars().take(most.saturating_sub(fixed) + 1).map(Place::Char));
+            fixed += places.len() - before;
+            if fixed > most {
+                return None;
             }
         }
-        Some(places)
+        (fixed <= most).then_some(places)
     }
 }
 
@@ -138,8 +152,8 @@ fn parts<'a, T: PartialEq>(items: &'a [T], colon: &T) -> Vec<&'a [T]> {
     items.splitn(6, |item| item == colon).collect()
 }
 
-/// The usual walk: where it fails, the last `*` takes one more. At most as many steps as both lengths multiplied, and both
-/// are bounded by the sizes of policies and names.
+/// The usual walk: where it fails, the last `*` takes one more. At most as many steps as both lengths multiplied. The text has
+/// at most [`super::MAX_TEXT`] bytes, and no pattern has more than twice as many places as its text has characters.
 fn matches(pattern: &[Place], text: &[char]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut last: Option<(usize, usize)> = None;

@@ -51,12 +51,52 @@ fn what_is_not_known_exactly_is_denied_with_all_of_its_kind() {
         (r#""Resource":"arn:aws:ec2:*:*:instance/i-1""#, false, true),
         (r#""Resource":"arn:aws:*""#, false, true),
         (r#""Resource":"arn:aws:ecs:*:*:cluster/x""#, false, false),
-        (r#""NotResource":"arn:aws:ec2:*:*:instance/i-1""#, true, true),
+        // It may be just that one.
+        (r#""NotResource":"arn:aws:ec2:*:*:instance/i-1""#, false, true),
     ] {
         let of = |effect: &str| identity(&format!(r#"{{"Effect":"{effect}","Action":"*",{resource}}}"#));
         assert_eq!(decide([&of("Allow")], &some).is_ok(), allowed, "{resource}");
         assert_eq!(decide([&of("Deny")], &some) == Err(Denial::Explicit), denied, "{resource}");
     }
+}
+
+#[test]
+fn what_has_two_arns_is_named_by_either_and_excepted_by_either() {
+    let keys = Keys::new();
+    let arns = ["arn:aws:logs:r:1:log-group:a:log-stream:".to_owned(), "arn:aws:logs:r:1:log-group:a".to_owned()];
+    let request = Request { action: "logs:DeleteLogGroup", resource: Resource::Arns(&arns), keys: &keys };
+    for (resource, concerned) in [
+        (r#""Resource":"arn:aws:logs:r:1:log-group:a""#, true),
+        (r#""Resource":"arn:aws:logs:r:1:log-group:a:*""#, true),
+        (r#""Resource":"arn:aws:logs:r:1:log-group:b""#, false),
+        (r#""NotResource":"arn:aws:logs:r:1:log-group:a""#, false),
+        (r#""NotResource":"arn:aws:logs:r:1:log-group:a:*""#, false),
+        (r#""NotResource":"arn:aws:logs:r:1:log-group:b*""#, true),
+    ] {
+        let of = |effect: &str| identity(&format!(r#"{{"Effect":"{effect}","Action":"*",{resource}}}"#));
+        assert_eq!(decide([&of("Allow")], &request).is_ok(), concerned, "{resource}");
+        assert_eq!(decide([&of("Deny")], &request) == Err(Denial::Explicit), concerned, "{resource}");
+    }
+}
+
+#[test]
+fn nothing_allows_what_is_too_long_to_be_matched() {
+    let all = identity(r#"{"Effect":"Allow","Action":"*","Resource":"*"}"#);
+    let arn = |length: usize| format!("arn:aws:ecs:::{}", "a".repeat(length - "arn:aws:ecs:::".len()));
+    assert_eq!(asks(&all, "x:Y", &arn(MAX_TEXT), &Keys::new()), Ok(()));
+    assert_eq!(asks(&all, "x:Y", &arn(MAX_TEXT + 1), &Keys::new()), Err(Denial::NotAllowed));
+    let long = keys(&[("aws:RequestTag/a", &"a".repeat(MAX_TEXT + 1))]);
+    assert_eq!(asks(&all, "x:Y", "*", &long), Err(Denial::NotAllowed));
+    let trust = r#"{"Effect":"Allow","Principal":{"AWS":"000000000000"},"Action":"sts:*"}"#;
+    let trust = Document::parse(&format!("{HEAD}{trust}}}"), Kind::Trust).unwrap();
+    let who = Presenter::Identity { account: "000000000000", arns: &[] };
+    assert!(trust.trusts(who, "sts:AssumeRole", &Keys::new()).is_ok());
+    assert_eq!(trust.trusts(who, "sts:AssumeRole", &long), Err(Denial::NotAllowed));
+    // Many times what is as long as can be: no text is that long, so nothing is laid out.
+    let many = "${aws:username}*".repeat(1_000);
+    let many = identity(&format!(r#"{{"Effect":"Allow","Action":"*","Resource":"arn:aws:ecs:::{many}"}}"#));
+    let ada = keys(&[("aws:username", &"a".repeat(MAX_TEXT))]);
+    assert_eq!(asks(&many, "x:Y", &arn(MAX_TEXT), &ada), Err(Denial::NotAllowed));
 }
 
 #[test]
@@ -256,6 +296,16 @@ fn trust() {
     .unwrap();
     assert_eq!(both.trusts(web, "sts:AssumeRole", &Keys::new()), Err(Denial::Explicit));
     assert_eq!(both.trusts(web, "sts:AssumeRole", &keys(&[("sts:ExternalId", "x")])), Ok(Trusted::ByAccount));
+
+    // Who shuts everybody out shuts services out.
+    let shut = parse(
+        r#"[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"},
+            {"Effect":"Deny","Principal":"*","Action":"sts:AssumeRole","Condition":{"Null":{"aws:SourceAccount":"true"}}}]"#,
+    )
+    .unwrap();
+    assert_eq!(shut.trusts(tasks, "sts:AssumeRole", &Keys::new()), Err(Denial::Explicit));
+    let here = keys(&[("aws:SourceAccount", "000000000000")]);
+    assert_eq!(shut.trusts(tasks, "sts:AssumeRole", &here), Ok(Trusted::ByName));
 
     for (principal, why) in [
         (r#"{"AWS":"web"}"#, r#"Invalid principal in policy: "AWS":"web""#),

@@ -1,6 +1,6 @@
 //! Whether a role's trust lets somebody become it.
 
-use super::{Denial, Document, Effect, Keys, Principal};
+use super::{Denial, Document, Effect, Keys, MAX_TEXT, Principal};
 
 /// Who presents himself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,10 +31,13 @@ impl Document {
     /// # Errors
     /// He may not.
     pub fn trusts(&self, presenter: Presenter<'_>, action: &str, keys: &Keys) -> Result<Trusted, Denial> {
+        if keys.longest() > MAX_TEXT {
+            return Err(Denial::NotAllowed);
+        }
         let mut verdict = Err(Denial::NotAllowed);
         for statement in self.statements.iter().filter(|statement| statement.is_about(action, keys)) {
             let Some(listed) = &statement.principals else { continue };
-            let how = listed.items.iter().filter_map(|principal| names(principal, presenter)).max();
+            let how = listed.items.iter().filter_map(|principal| names(principal, presenter, statement.effect)).max();
             let how = if listed.except { how.is_none().then_some(Trusted::ByAccount) } else { how };
             match (how, statement.effect) {
                 (None, Effect::Allow | Effect::Deny) => {}
@@ -46,9 +49,11 @@ impl Document {
     }
 }
 
-fn names(principal: &Principal, presenter: Presenter<'_>) -> Option<Trusted> {
+fn names(principal: &Principal, presenter: Presenter<'_>, effect: Effect) -> Option<Trusted> {
     match (principal, presenter) {
         (Principal::Everyone, Presenter::Identity { .. }) => Some(Trusted::ByAccount),
+        // To let everybody in lets no service in; to shut everybody out shuts services out too.
+        (Principal::Everyone, Presenter::Service(_)) => (effect == Effect::Deny).then_some(Trusted::ByAccount),
         (Principal::Account(named), Presenter::Identity { account, .. }) => {
             (named == account).then_some(Trusted::ByAccount)
         }
@@ -56,7 +61,7 @@ fn names(principal: &Principal, presenter: Presenter<'_>) -> Option<Trusted> {
             arns.contains(&named.as_str()).then_some(Trusted::ByName)
         }
         (Principal::Service(named), Presenter::Service(service)) => (named == service).then_some(Trusted::ByName),
-        (Principal::Everyone | Principal::Account(_) | Principal::Arn(_), Presenter::Service(_))
+        (Principal::Account(_) | Principal::Arn(_), Presenter::Service(_))
         | (Principal::Service(_), Presenter::Identity { .. })
         | (Principal::Federated(_), Presenter::Identity { .. } | Presenter::Service(_)) => None,
     }
