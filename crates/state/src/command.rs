@@ -460,6 +460,8 @@ pub enum Rejected {
     InstanceNotFound(ContainerInstanceArn),
     #[error("container instance {0} is inactive")]
     InstanceInactive(ContainerInstanceArn),
+    #[error("container instance {0} is that of another machine")]
+    OtherMachine(ContainerInstanceArn),
     #[error("container instance {0} is draining")]
     InstanceDraining(ContainerInstanceArn),
     #[error("container instance {0} has live tasks")]

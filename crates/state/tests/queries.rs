@@ -233,6 +233,23 @@ fn an_instance_that_returns_is_the_one_it_was() {
 }
 
 #[test]
+fn an_instance_stays_that_of_its_machine() {
+    let store = store();
+    let arn = instance_arn("one", 0);
+    let of = |machine: Option<&str>| {
+        let ec2_instance_id = machine.map(str::to_owned);
+        let instance = ContainerInstance { ec2_instance_id, ..instance("one", 0, 1024, 1024) };
+        Command::RegisterContainerInstance { instance }
+    };
+    let machine = || store.snapshot().instance(&arn).unwrap().instance.ec2_instance_id.clone();
+    must(&store, of(Some("i-1")));
+    assert_eq!(refused(&store, of(Some("i-2"))), Rejected::OtherMachine(arn.clone()));
+    must(&store, of(None));
+    assert_eq!(machine().as_deref(), Some("i-1"), "who does not say takes nothing away");
+    must(&store, of(Some("i-1")));
+}
+
+#[test]
 fn leaving_by_force_ends_tasks() {
     let store = store();
     let arn = instance_arn("one", 0);

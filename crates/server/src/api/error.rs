@@ -161,6 +161,10 @@ impl From<Rejected> for ApiError {
                 Self::invalid(format!("Referenced container instance {} not found.", arn.id))
             }
             Rejected::InstanceInactive(_) => Self::invalid("The referenced container instance was inactive."),
+            // AWS: unsure of the words.
+            Rejected::OtherMachine(_) => {
+                Self::client("The container instance is registered as that of another EC2 instance.")
+            }
             Rejected::InstanceDraining(_) => Self::invalid("The referenced container instance is draining."),
             Rejected::InstanceHasTasks(_) => Self::invalid("Found running tasks on the instance."),
             Rejected::InstanceStatusNotSettable => {

@@ -21,6 +21,12 @@ impl Draft<'_> {
                 InstanceStatus::Inactive => return Err(Rejected::InstanceInactive(instance.arn)),
                 InstanceStatus::Active | InstanceStatus::Draining => {}
             }
+            // Which machine it is decides whose role it has and whose usage it is.
+            match (&known.ec2_instance_id, &instance.ec2_instance_id) {
+                (Some(known), Some(now)) if known != now => return Err(Rejected::OtherMachine(instance.arn)),
+                (Some(known), None) => instance.ec2_instance_id = Some(known.clone()),
+                (Some(_) | None, _) => {}
+            }
             instance.status = known.status;
             instance.version = known.version + 1;
             instance.registered_at = known.registered_at;

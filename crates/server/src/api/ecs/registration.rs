@@ -62,6 +62,14 @@ pub(crate) async fn register(
             ContainerInstanceArn { cluster: cluster.clone(), id }
         }
     };
+    let snapshot = ctx.store.snapshot();
+    let known = snapshot.instance(&arn).filter(|row| row.is_registered());
+    if known.is_some_and(|row| row.instance.agent.hash.starts_with(crate::AGENT_HASH)) {
+        // What is known of it its own agent says, whom a certificate proves.
+        return Err(ApiError::client(
+            "The container instance has an agent of this server's, which alone may register it.",
+        ));
+    }
     let mut registered = resources(&request.total_resources.unwrap_or_default())?;
     let gpus = request.platform_devices.iter().flatten().filter(|device| device.r#type.as_deref() == Some("GPU"));
     registered.gpus = registered.gpus.max(u32::try_from(gpus.count()).unwrap_or(u32::MAX));
