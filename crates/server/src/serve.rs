@@ -97,7 +97,8 @@ pub async fn serve(config: Config, effects: Effects, host: Arc<dyn MachineHost>)
     // Only ever set here, once.
     let _ = ctx.addresses.set(endpoints.clone());
     let door = http::Door::new(&ctx);
-    doors.open(&ctx, host, door.beside(&ctx));
+    // Tasks have a door of their own: what they do with its places and its room for bodies leaves those of people alone.
+    doors.open(&ctx, host, http::Door::new(&ctx));
     for listener in listeners {
         ctx.effects.spawn("http listener", listener.run(ctx.clone(), door.clone()));
     }

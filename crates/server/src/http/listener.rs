@@ -8,12 +8,14 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use model::ContainerInstanceArn;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,29 +26,73 @@ const HEAD_BYTES: usize = 64 << 10;
 /// Pause after a failed accept. The usual cause is that the process has no file left, which some connection's end cures.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Connections of one machine's tasks at once: as many as its agent carries. A machine that carries more is none of ours, and has to
+/// leave the others theirs.
+const OF_ONE_MACHINE: usize = 128;
+
 /// What all listeners of the endpoint share: the places of connections, and the room for their bodies.
 #[derive(Clone)]
 pub(crate) struct Door {
     lobby: Arc<Lobby>,
     room: body::Room,
+    machines: Arc<Machines>,
+}
+
+/// The connections that each machine carries.
+#[derive(Default)]
+struct Machines(Mutex<HashMap<ContainerInstanceArn, usize>>);
+
+/// One connection that a machine carries.
+pub(crate) struct Carried {
+    machines: Arc<Machines>,
+    by: ContainerInstanceArn,
+}
+
+impl Machines {
+    fn open(&self) -> MutexGuard<'_, HashMap<ContainerInstanceArn, usize>> {
+        self.0.lock().expect("nothing panics while it counts")
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        let mut open = self.machines.open();
+        if let Some(count) = open.get_mut(&self.by) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                open.remove(&self.by);
+            }
+        }
+    }
 }
 
 impl Door {
     pub(crate) fn new(ctx: &Context) -> Self {
-        Self { lobby: Lobby::new(ctx.config.limits.connections, ctx.effects.clone()), room: body::Room::new() }
+        let lobby = Lobby::new(ctx.config.limits.connections, ctx.effects.clone());
+        Self { lobby, room: body::Room::new(), machines: Arc::default() }
     }
 
-    /// As many places again, for tasks: what they do with theirs leaves those of people alone.
-    pub(crate) fn beside(&self, ctx: &Context) -> Self {
-        Self { lobby: Lobby::new(ctx.config.limits.connections, ctx.effects.clone()), room: self.room.clone() }
+    /// One more connection that a machine carries; none if it carries as many as it may.
+    pub(crate) fn carried(&self, by: &ContainerInstanceArn) -> Option<Carried> {
+        let mut open = self.machines.open();
+        let count = open.entry(by.clone()).or_default();
+        if *count >= OF_ONE_MACHINE {
+            return None;
+        }
+        *count += 1;
+        Some(Carried { machines: self.machines.clone(), by: by.clone() })
     }
 
-    /// Answers what comes over a connection that somebody else has accepted, which nobody between can read.
-    pub(crate) async fn serve<S>(&self, ctx: &Context, stream: S, from: SocketAddr)
+    /// Waits for a place.
+    pub(crate) async fn enter(&self) -> Arc<Guest> {
+        self.lobby.enter().await
+    }
+
+    /// Answers what comes over a connection that somebody else has accepted and has a place for, which nobody between can read.
+    pub(crate) async fn serve<S>(&self, ctx: &Context, stream: S, from: SocketAddr, guest: Arc<Guest>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let guest = self.lobby.enter().await;
         let peer = Peer { address: from.ip().to_canonical(), secure: true };
         exchange(Served { ctx: ctx.clone(), room: self.room.clone(), peer }, stream, guest).await;
     }
@@ -189,5 +235,29 @@ where
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended badly");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use effects::Effects;
+    use model::Timestamp;
+
+    #[test]
+    fn a_machine_leaves_the_others_their_places() {
+        let effects = Effects::simulated(1, Timestamp(0));
+        let door = Door { lobby: Lobby::new(1, effects), room: body::Room::new(), machines: Arc::default() };
+        let machine = |n: u32| -> ContainerInstanceArn {
+            format!("arn:aws:ecs:us-east-1:000000000000:container-instance/demo/{n:032x}").parse().unwrap()
+        };
+        let mut all: Vec<_> = (0..OF_ONE_MACHINE).map(|_| door.carried(&machine(1)).unwrap()).collect();
+        assert!(door.carried(&machine(1)).is_none());
+        assert!(door.carried(&machine(2)).is_some());
+        drop(all.pop());
+        all.push(door.carried(&machine(1)).unwrap());
+        assert!(door.carried(&machine(1)).is_none());
+        drop(all);
+        assert!(door.machines.open().is_empty(), "nothing is kept of who carries nothing");
     }
 }

@@ -142,9 +142,19 @@ async fn connection(
             }
         },
         Some(link::ALPN_API) => match (identity(&stream, link.ctx.effects.now()), &link.api) {
-            (Some((_, Standing::InDate)), Some(api)) => {
+            (Some((identity, Standing::InDate)), Some(api)) => {
+                let Some(_carried) = api.carried(&identity.container_instance) else {
+                    return tracing::debug!(%peer, "a machine carries more connections than it may; this one is closed");
+                };
+                // Until there is a place for it inside it keeps this one, so that those that wait are few too.
+                let inside = tokio::select! {
+                    inside = api.enter() => inside,
+                    () = guest.has_to_go(PATIENCE) => {
+                        return tracing::debug!(%peer, "a task's connection waited too long for its place");
+                    }
+                };
                 drop(guest);
-                api.serve(&link.ctx, stream, peer).await;
+                api.serve(&link.ctx, stream, peer, inside).await;
             }
             (Some(_) | None, _) => {
                 tracing::warn!(%peer, "a task's connection without a certificate of ours that holds was refused")
