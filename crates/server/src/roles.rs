@@ -160,20 +160,15 @@ fn credentials(ctx: &Context, role: &Role, session: &str) -> Answer {
         policy_arns: Vec::new(),
         source_identity: None,
     });
-    match ctx.tokens.issue(&role.account, of, ctx.config.role_credentials, &ctx.effects) {
-        Ok((issued, session)) => Answer::Credentials(RoleCredentials {
-            role: role.arn(),
-            access_key: issued.access_key,
-            secret: issued.secret,
-            token: issued.token,
-            issued: session.issued,
-            expires: issued.expires,
-        }),
-        Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "no credentials can be made");
-            refused("The server cannot make credentials now.")
-        }
-    }
+    let (issued, session) = ctx.tokens.issue(&role.account, of, ctx.config.role_credentials, &ctx.effects);
+    Answer::Credentials(RoleCredentials {
+        role: role.arn(),
+        access_key: issued.access_key,
+        secret: issued.secret,
+        token: issued.token,
+        issued: session.issued,
+        expires: issued.expires,
+    })
 }
 
 fn refused(why: &str) -> Answer {

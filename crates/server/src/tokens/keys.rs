@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, RwLock},
     time::Duration,
 };
 
@@ -55,6 +56,7 @@ struct Listed {
     key: String,
 }
 
+#[derive(Clone)]
 struct Known {
     id: String,
     made: Timestamp,
@@ -64,54 +66,69 @@ struct Known {
 /// The keys, the newest last. Never empty.
 pub(super) struct Keys {
     path: PathBuf,
-    all: Vec<Known>,
+    all: RwLock<Arc<Vec<Known>>>,
+    /// Held by who adds one. Not the lock above: whoever verifies a token does not wait for a disk.
+    adding: Mutex<()>,
 }
 
 impl Keys {
     pub(super) fn open(dir: &Path, effects: &Effects) -> Result<Self, TokenKeysError> {
         let path = dir.join(FILE);
-        match fs::read(&path) {
-            Ok(bytes) => {
-                let all = read(&bytes).ok_or_else(|| TokenKeysError::Form(path.clone()))?;
-                Ok(Self { path, all })
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let mut keys = Self { path, all: Vec::new() };
-                keys.add(effects)?;
-                Ok(keys)
-            }
-            Err(source) => Err(TokenKeysError::Io { path, source }),
-        }
+        let all = match fs::read(&path) {
+            Ok(bytes) => read(&bytes).ok_or_else(|| TokenKeysError::Form(path.clone()))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => with_another(&path, &[], effects)?,
+            Err(source) => return Err(TokenKeysError::Io { path, source }),
+        };
+        Ok(Self { path, all: RwLock::new(Arc::new(all)), adding: Mutex::new(()) })
     }
 
-    /// The key that seals now.
-    pub(super) fn current(&mut self, effects: &Effects) -> Result<(String, Key), TokenKeysError> {
-        let now = effects.now();
-        if self.all.last().is_none_or(|newest| later(newest.made, SEALS_FOR) <= now) {
-            self.add(effects)?;
+    /// The key that seals now. While another cannot be written, and while somebody writes it, that is the old one still: it is good
+    /// for longer than it has to be.
+    pub(super) fn current(&self, effects: &Effects) -> (String, Key) {
+        let is_over = |all: &[Known]| all.last().is_none_or(|newest| later(newest.made, SEALS_FOR) <= effects.now());
+        let mut all = self.all();
+        if is_over(&all)
+            && let Ok(_adding) = self.adding.try_lock()
+        {
+            // Somebody may have been here between.
+            all = self.all();
+            if is_over(&all) {
+                match with_another(&self.path, &all, effects) {
+                    Ok(more) => {
+                        all = Arc::new(more);
+                        *self.all.write().expect(super::CALM) = all.clone();
+                    }
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::error!(error, "no new session key can be written; the old one goes on");
+                    }
+                }
+            }
         }
-        let newest = self.all.last().expect("one has just been added, if there was none");
-        Ok((newest.id.clone(), newest.key.clone()))
+        let newest = all.last().expect("there is one from the beginning");
+        (newest.id.clone(), newest.key.clone())
     }
 
     pub(super) fn find(&self, id: &str) -> Option<Key> {
-        self.all.iter().find(|known| known.id == id).map(|known| known.key.clone())
+        self.all().iter().find(|known| known.id == id).map(|known| known.key.clone())
     }
 
-    /// Adds one, and drops those whose successor is so old that nothing of theirs holds.
-    fn add(&mut self, effects: &Effects) -> Result<(), TokenKeysError> {
-        let now = effects.now();
-        let fresh = Known { id: hex::encode(effects.bytes::<4>()), made: now, key: Key::from(effects.bytes::<32>()) };
-        let over = self.all.iter().skip(1).take_while(|successor| later(successor.made, LONGEST) <= now).count();
-        let kept = self.all.iter().skip(over).chain([&fresh]);
-        let keys = kept.map(|k| Listed { id: k.id.clone(), made: k.made, key: STANDARD.encode(k.key.bytes()) });
-        let file = OnDisk { version: VERSION, keys: keys.collect() };
-        let bytes = serde_json::to_vec_pretty(&file).expect("strings and numbers become JSON");
-        write_private(&self.path, &bytes).map_err(|source| TokenKeysError::Io { path: self.path.clone(), source })?;
-        self.all.drain(..over);
-        self.all.push(fresh);
-        Ok(())
+    fn all(&self) -> Arc<Vec<Known>> {
+        self.all.read().expect(super::CALM).clone()
     }
+}
+
+/// Those and a new one, as they are in the file then, without those whose successor is so old that nothing of theirs holds.
+fn with_another(path: &Path, all: &[Known], effects: &Effects) -> Result<Vec<Known>, TokenKeysError> {
+    let now = effects.now();
+    let fresh = Known { id: hex::encode(effects.bytes::<4>()), made: now, key: Key::from(effects.bytes::<32>()) };
+    let over = all.iter().skip(1).take_while(|successor| later(successor.made, LONGEST) <= now).count();
+    let kept: Vec<Known> = all.iter().skip(over).cloned().chain([fresh]).collect();
+    let listed = |k: &Known| Listed { id: k.id.clone(), made: k.made, key: STANDARD.encode(k.key.bytes()) };
+    let file = OnDisk { version: VERSION, keys: kept.iter().map(listed).collect() };
+    let bytes = serde_json::to_vec_pretty(&file).expect("strings and numbers become JSON");
+    write_private(path, &bytes).map_err(|source| TokenKeysError::Io { path: path.to_owned(), source })?;
+    Ok(kept)
 }
 
 fn later(than: Timestamp, by: Duration) -> Timestamp {

@@ -14,7 +14,7 @@ use crate::vault::cipher;
 use effects::Effects;
 use keys::Keys;
 use model::{AccountId, Timestamp, vault::Plain};
-use std::{path::Path, sync::Mutex, time::Duration};
+use std::{path::Path, time::Duration};
 
 /// How temporary access keys begin.
 const PREFIX: &str = "ASIA";
@@ -48,7 +48,7 @@ pub(crate) enum Untrue {
 
 /// Seals and opens session tokens.
 pub struct Tokens {
-    keys: Mutex<Keys>,
+    keys: Keys,
 }
 
 /// What a token is bound to.
@@ -62,20 +62,11 @@ impl Tokens {
     /// # Errors
     /// They cannot be read, understood or written.
     pub fn open(dir: &Path, effects: &Effects) -> Result<Self, TokenKeysError> {
-        Ok(Self { keys: Mutex::new(Keys::open(dir, effects)?) })
+        Ok(Self { keys: Keys::open(dir, effects)? })
     }
 
     /// Credentials for a session that begins now and lasts so long.
-    ///
-    /// # Errors
-    /// It was time for another key, and that cannot be written.
-    pub(crate) fn issue(
-        &self,
-        account: &AccountId,
-        of: Of,
-        life: Duration,
-        effects: &Effects,
-    ) -> Result<(Issued, Session), TokenKeysError> {
+    pub(crate) fn issue(&self, account: &AccountId, of: Of, life: Duration, effects: &Effects) -> (Issued, Session) {
         let now = effects.now();
         let expires = now.plus_millis(i64::try_from(life.min(LONGEST).as_millis()).unwrap_or(0));
         let access_key = access_key(account, effects.bytes::<5>());
@@ -83,10 +74,10 @@ impl Tokens {
         let secret: String = effects.bytes::<40>().iter().map(|b| char::from(BASE64[usize::from(b & 63)])).collect();
         let secret = Plain::from(secret);
         let session = Session { account: account.clone(), of, secret: secret.clone(), issued: now, expires };
-        let (id, key) = self.keys.lock().expect(CALM).current(effects)?;
+        let (id, key) = self.keys.current(effects);
         let sealed = cipher::seal(&key, &context(&access_key), &session.write(), effects);
         let token = Plain::from(format!("{FORM}{id}{sealed}"));
-        Ok((Issued { access_key, secret, token, expires }, session))
+        (Issued { access_key, secret, token, expires }, session)
     }
 
     /// Whose session it is.
@@ -100,7 +91,7 @@ impl Tokens {
             return None;
         }
         let (id, sealed) = token.strip_prefix(FORM)?.split_at_checked(keys::ID)?;
-        let key = self.keys.lock().expect(CALM).find(id)?;
+        let key = self.keys.find(id)?;
         Session::read(&cipher::open(&key, &context(access_key), sealed)?)
     }
 }

@@ -31,7 +31,7 @@ fn world() -> World {
 
 impl World {
     fn issue(&self, life: Duration) -> (Issued, Session) {
-        self.tokens.issue(&account(), role(), life, &self.effects).unwrap()
+        self.tokens.issue(&account(), role(), life, &self.effects)
     }
 
     fn look(&self, access_key: &str, token: &str) -> Result<Session, Untrue> {
@@ -107,6 +107,32 @@ async fn keys_change_without_ending_a_session_and_outlive_the_server() {
     assert_eq!(world.look(&after.access_key, after.token.reveal()), Err(Untrue::Expired));
     fs::write(&path, r#"{"version":9,"keys":[]}"#).unwrap();
     assert!(matches!(Tokens::open(world.dir.path(), &world.effects), Err(TokenKeysError::Form(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_old_key_goes_on_while_no_other_can_be_written() {
+    let world = world();
+    let (first, _) = world.issue(HOUR);
+    fs::remove_dir_all(world.dir.path()).unwrap();
+    world.effects.sleep(Duration::from_secs(8 * 24 * 3600)).await;
+    let (second, _) = world.issue(HOUR);
+    assert_eq!(first.token.reveal()[..12], second.token.reveal()[..12]);
+    assert!(world.look(&second.access_key, second.token.reveal()).is_ok());
+    fs::create_dir(world.dir.path()).unwrap();
+    let (third, _) = world.issue(HOUR);
+    assert!(third.token.reveal()[..12] != second.token.reveal()[..12], "another one as soon as it can be written");
+    assert!(world.look(&second.access_key, second.token.reveal()).is_ok());
+}
+
+#[test]
+fn the_file_of_keys_is_read_by_other_versions() {
+    let (dir, effects) = (tempfile::tempdir().unwrap(), Effects::simulated(7, Timestamp(1_790_000_000_000)));
+    let path = dir.path().join(keys::FILE);
+    Tokens::open(dir.path(), &effects).unwrap();
+    let golden = include_str!("session-keys.golden.json");
+    assert_eq!(fs::read_to_string(&path).unwrap(), golden.trim_end());
+    fs::write(&path, golden).unwrap();
+    Tokens::open(dir.path(), &effects).unwrap();
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! AssumeRole: whoever a role's trust lets in has its rights for a while.
 
-use super::{denied, no_keys, shown};
+use super::{denied, shown};
 use crate::{
     access,
     api::ApiError,
@@ -59,8 +59,7 @@ pub(super) fn assume_role(
     let (arn, id) = (session.arn(&role.account), session.user_id());
     let plain =
         session.policy.as_deref().map_or(0, str::len) + session.policy_arns.iter().map(String::len).sum::<usize>();
-    let issued = ctx.tokens.issue(&role.account, Of::Role(session), life, &ctx.effects);
-    let (issued, _) = issued.map_err(|error| no_keys(&error))?;
+    let (issued, _) = ctx.tokens.issue(&role.account, Of::Role(session), life, &ctx.effects);
     Ok(aws::AssumeRoleResponse {
         credentials: Some(shown(issued)),
         assumed_role_user: Some(aws::AssumedRoleUser { arn: Some(arn), assumed_role_id: Some(id) }),

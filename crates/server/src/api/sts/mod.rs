@@ -8,7 +8,7 @@ use super::honoured::{Row, row};
 use super::{ApiError, answer, no_arm, read};
 use crate::{
     context::{Caller, Context},
-    tokens::{self, Issued, TokenKeysError},
+    tokens::{self, Issued},
 };
 use serde_json::Value;
 use shapes::sts as aws;
@@ -63,11 +63,6 @@ fn shown(issued: Issued) -> aws::Credentials {
         session_token: Some(issued.token.reveal().to_owned()),
         expiration: Some(wire::Timestamp::from_millis(issued.expires.0)),
     }
-}
-
-fn no_keys(error: &TokenKeysError) -> ApiError {
-    tracing::error!(error = error as &dyn std::error::Error, "no credentials can be made");
-    ApiError::server("The server cannot make credentials now; its log says why.").with_status(503)
 }
 
 fn denied(message: impl Into<String>) -> ApiError {

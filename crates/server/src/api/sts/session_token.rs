@@ -1,6 +1,6 @@
 //! GetSessionToken: credentials for a while, of whoever has some for good.
 
-use super::{denied, no_keys, shown};
+use super::{denied, shown};
 use crate::{
     api::ApiError,
     context::{Caller, Context},
@@ -30,6 +30,6 @@ pub(super) fn get_session_token(
         Identity::User(user) => (Of::User { name: user.name.clone(), id: user.id.clone() }, asked),
         Identity::Role(_) => return Err(denied("Cannot call GetSessionToken with session credentials")),
     };
-    let (issued, _) = ctx.tokens.issue(caller.account(), of, life, &ctx.effects).map_err(|error| no_keys(&error))?;
+    let (issued, _) = ctx.tokens.issue(caller.account(), of, life, &ctx.effects);
     Ok(aws::GetSessionTokenResponse { credentials: Some(shown(issued)), ..Default::default() })
 }
