@@ -10,7 +10,7 @@ use crate::{
     vault::Vault,
 };
 use effects::Effects;
-use model::{AccountId, Scope};
+use model::{AccountId, Scope, Timestamp};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use sha2::{Digest, Sha256};
 use std::net::{IpAddr, SocketAddr};
@@ -58,6 +58,8 @@ pub struct Caller {
     pub access_key: String,
     /// By which name and port it reached us, as its signed `Host` header says.
     pub host: String,
+    /// When its session began; `None` for keys that hold for good.
+    pub session_since: Option<Timestamp>,
     /// From where it came; `None` for calls that came over no connection.
     pub peer: Option<Peer>,
 }
@@ -90,7 +92,7 @@ impl Caller {
     pub fn root(scope: Scope, access_key: &str) -> Self {
         let principal = Identity::Root.arn(&scope.account);
         let (access_key, host) = (access_key.to_owned(), String::new());
-        Self { scope, identity: Identity::Root, principal, access_key, host, peer: None }
+        Self { scope, identity: Identity::Root, principal, access_key, host, session_since: None, peer: None }
     }
 
     /// The caller's account.

@@ -68,6 +68,8 @@ pub struct Holder {
     pub account: AccountId,
     /// Whom it speaks for.
     pub identity: Identity,
+    /// When its session began; none if the key holds for good.
+    pub since: Option<Timestamp>,
     secret: Secret,
 }
 
@@ -120,6 +122,7 @@ impl Credentials {
         let holder = Holder {
             account: config.account.clone(),
             identity: Identity::Root,
+            since: None,
             secret: Secret::Root(root.secret_access_key.clone().into()),
         };
         Ok(Self {
@@ -139,7 +142,7 @@ impl Credentials {
         let key = snapshot.access_key(access_key).filter(|key| key.status == KeyStatus::Active)?;
         let user = snapshot.directory(&key.account)?.user(&key.user)?;
         let identity = Identity::User(user.clone());
-        Some(Holder { account: key.account.clone(), identity, secret: Secret::User(key.clone()) })
+        Some(Holder { account: key.account.clone(), identity, since: None, secret: Secret::User(key.clone()) })
     }
 
     /// Whose session it is; none if who it is of is no more, or somebody else has his name now.
@@ -153,7 +156,8 @@ impl Credentials {
                 Identity::Role(Acting { role, session: Arc::new(of), since: session.issued })
             }
         };
-        Some(Holder { account: session.account, identity, secret: Secret::Session(session.secret) })
+        let (since, secret) = (Some(session.issued), Secret::Session(session.secret));
+        Some(Holder { account: session.account, identity, since, secret })
     }
 
     /// The key that a holder signs with in a scope. An access key's id is never given twice, so what was derived for it holds as

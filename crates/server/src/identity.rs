@@ -112,9 +112,7 @@ impl Identity {
             }
             Self::Role(acting) => {
                 keys.set("aws:PrincipalType", "AssumedRole");
-                // In both forms of a date, as other times are.
-                keys.set("aws:TokenIssueTime", acting.since.0.div_euclid(1_000).to_string());
-                keys.set("aws:MultiFactorAuthPresent", "false");
+                describe_session(acting.since, keys);
                 if let Some(source) = &acting.session.source_identity {
                     keys.set("aws:SourceIdentity", source.as_str());
                 }
@@ -122,6 +120,13 @@ impl Identity {
             }
         }
     }
+}
+
+/// What conditions may ask of who has temporary credentials. AWS: of keys that hold for good there is neither.
+pub(crate) fn describe_session(since: Timestamp, keys: &mut Keys) {
+    // In both forms of a date, as other times are.
+    keys.set("aws:TokenIssueTime", since.0.div_euclid(1_000).to_string());
+    keys.set("aws:MultiFactorAuthPresent", "false");
 }
 
 fn tags(tags: &Tags, keys: &mut Keys) {

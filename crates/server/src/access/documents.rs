@@ -31,9 +31,19 @@ pub(super) struct Rights {
 }
 
 impl Rights {
-    /// The policies that each have to allow what he does.
-    pub(super) fn sets(&self) -> impl Iterator<Item = &[Document]> {
-        std::iter::once(&*self.own).chain(self.session.as_deref())
+    #[cfg(test)]
+    pub(super) fn of(own: Arc<[Document]>, session: Option<Vec<Document>>) -> Self {
+        Self { own, session }
+    }
+
+    /// The policies of the user or the role.
+    pub(super) fn own(&self) -> &[Document] {
+        &self.own
+    }
+
+    /// Those of the session, if it has any.
+    pub(super) fn session(&self) -> Option<&[Document]> {
+        self.session.as_deref()
     }
 }
 

@@ -2,13 +2,14 @@
 //! Amazon Elastic Container Service".
 
 use super::{
-    About, Ask,
+    About, Ask, Known,
     input::{items, text, texts},
 };
 use crate::{api::ecs::resolve, context::Caller};
 use model::{ClusterArn, ContainerInstanceArn, ServiceArn, Tags, TaskArn, TaskDefinitionArn, TaskSetArn};
 use serde_json::Value;
 use state::Snapshot;
+use std::sync::Arc;
 use wire::schema::Operation;
 
 /// The operation's inputs as this table reads them.
@@ -28,13 +29,14 @@ pub(super) fn asks(
     input: &Value,
 ) -> Vec<Ask> {
     let asked = Asked { snapshot, caller, operation, action, input };
-    let keys = asked.keys();
+    // Shared: a request about a hundred tasks has them once.
+    let keys: Arc<[Known]> = asked.keys().into();
     let mut asks = asked.resources();
     if asks.is_empty() {
         asks.push(Ask::new(action, About::Nothing));
     }
     for ask in &mut asks {
-        ask.keys.extend(keys.iter().cloned());
+        ask.common = keys.clone();
     }
     asks
 }
@@ -174,7 +176,7 @@ impl Asked<'_> {
     }
 
     /// What conditions may ask of operations of ECS.
-    fn keys(&self) -> Vec<(String, Vec<String>)> {
+    fn keys(&self) -> Vec<Known> {
         let has = |member: &str| self.operation.input.member(member).is_some();
         let mut keys = Vec::new();
         let mut set = |key: &str, values: Vec<String>| {

@@ -51,7 +51,14 @@ pub(super) fn asks(snapshot: &Snapshot, caller: &Caller, action: &str, operation
     if let Some(service) = text(input, "AWSServiceName") {
         ask = ask.with("iam:AWSServiceName", service);
     }
-    vec![ask]
+    // Who gives a user another name or path needs the right to both of what he was and what he is then.
+    let renamed = (operation == "UpdateUser").then(|| {
+        let known = text(input, "UserName").and_then(|name| directory.user(name));
+        let name = text(input, "NewUserName").or_else(|| text(input, "UserName")).unwrap_or_default();
+        let path = text(input, "NewPath").or_else(|| known.map(|user| user.path.as_str())).unwrap_or("/");
+        Ask::of(action, arn(&format!("user{path}{name}"))).tagged(known.map(|user| &user.tags))
+    });
+    std::iter::once(ask).chain(renamed).collect()
 }
 
 /// The kind of what an operation makes, and the member that names it.

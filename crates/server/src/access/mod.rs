@@ -4,6 +4,7 @@
 //! questions of inputs are one file per service. Policies are read from the directory as it is at the moment; what they say is
 //! the model's to judge (`model::policy`).
 
+mod bounds;
 mod discovery;
 mod documents;
 mod ec2;
@@ -16,6 +17,7 @@ mod pass;
 mod secrets;
 
 pub(crate) use documents::{Documents, read_policies};
+pub(crate) use keys::of_anybody as known_of_anybody;
 
 use documents::Rights;
 
@@ -29,6 +31,7 @@ use model::{
 };
 use serde_json::Value;
 use state::Snapshot;
+use std::sync::Arc;
 use wire::schema::{Operation, Protocol, Service};
 
 /// One question to policies.
@@ -40,8 +43,13 @@ struct Ask {
     /// The tags of what it is about.
     tags: Option<Tags>,
     /// What else is known of it, by condition key.
-    keys: Vec<(String, Vec<String>)>,
+    keys: Vec<Known>,
+    /// What is known of all that a request asks.
+    common: Arc<[Known]>,
 }
+
+/// A condition key and its values.
+type Known = (String, Vec<String>);
 
 /// What an action is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +64,7 @@ enum About {
 
 impl Ask {
     fn new(action: impl Into<String>, about: About) -> Self {
-        Self { action: action.into(), about, tags: None, keys: Vec::new() }
+        Self { action: action.into(), about, tags: None, keys: Vec::new(), common: Arc::default() }
     }
 
     fn of(action: &str, arn: impl Into<String>) -> Self {
@@ -94,11 +102,14 @@ pub(crate) fn authorize(
     if caller.identity.is_root() {
         return Ok(());
     }
+    bounds::of_input(service.protocol, input)?;
+    bounds::of_tags(service.protocol, &keys::request_tags(input))?;
     let snapshot = ctx.store.snapshot();
     let asked = asks(&snapshot, caller, (service, operation), input);
     if asked.is_empty() {
         return Ok(());
     }
+    bounds::of_asks(service.protocol, &asked)?;
     let documents = ctx.credentials.documents.of(&snapshot, caller);
     let known = keys::of_request(caller, ctx.effects.now(), input);
     for ask in &asked {
@@ -110,16 +121,26 @@ pub(crate) fn authorize(
     Ok(())
 }
 
-/// What a caller's policies say of one thing that he does on the way; nothing denies root anything.
-///
-/// # Errors
-/// It is denied.
-pub(crate) fn verdict(ctx: &Context, caller: &Caller, action: &str, arn: &str, known: &Keys) -> Result<(), Denial> {
+/// What a caller's policies say of one thing that he does on the way.
+pub(crate) struct Verdicts {
+    /// Those of the user or the role. Nothing denies root anything.
+    pub(crate) own: Result<(), Denial>,
+    /// Those of his session, which cut down what his own let him do.
+    pub(crate) session: Result<(), Denial>,
+}
+
+/// What a caller's policies say of something that a request does beside what it was asked for, with the tags of what it is about.
+pub(crate) fn verdicts(
+    ctx: &Context,
+    caller: &Caller,
+    (action, arn, tags): (&str, &str, Option<&Tags>),
+    known: &Keys,
+) -> Verdicts {
     if caller.identity.is_root() {
-        return Ok(());
+        return Verdicts { own: Ok(()), session: Ok(()) };
     }
     let rights = ctx.credentials.documents.of(&ctx.store.snapshot(), caller);
-    judge_all(rights.as_ref(), &Ask::of(action, arn), known)
+    verdicts_of(rights.as_ref(), &Ask::of(action, arn).tagged(tags), known)
 }
 
 /// What is known of a caller's request, without what it says.
@@ -127,15 +148,45 @@ pub(crate) fn known(ctx: &Context, caller: &Caller) -> Keys {
     keys::of_request(caller, ctx.effects.now(), &Value::Null)
 }
 
+/// What documents say of one thing.
+///
+/// # Errors
+/// It is denied.
+pub(crate) fn judge_one(
+    documents: &[Document],
+    (action, arns, tags): (&str, &[&str], Option<&Tags>),
+    known: &Keys,
+) -> Result<(), Denial> {
+    let about = About::Resource(arns.iter().map(|arn| (*arn).to_owned()).collect());
+    judge(documents, &Ask::new(action, about).tagged(tags), known)
+}
+
 fn judge_all(rights: Option<&Rights>, ask: &Ask, known: &Keys) -> Result<(), Denial> {
+    verdicts_of(rights, ask, known).together()
+}
+
+fn verdicts_of(rights: Option<&Rights>, ask: &Ask, known: &Keys) -> Verdicts {
     // A policy that was put and can no longer be read may have been one that denies.
-    let rights = rights.ok_or(Denial::Explicit)?;
-    rights.sets().try_for_each(|documents| judge(documents, ask, known))
+    let Some(rights) = rights else { return Verdicts { own: Err(Denial::Explicit), session: Ok(()) } };
+    let of = |documents| judge(documents, ask, known);
+    Verdicts { own: of(rights.own()), session: rights.session().map_or(Ok(()), of) }
+}
+
+impl Verdicts {
+    /// Whether one of them denies it in so many words, which nothing else makes good.
+    pub(crate) fn is_explicit(&self) -> bool {
+        [self.own, self.session].contains(&Err(Denial::Explicit))
+    }
+
+    /// Both have to allow it.
+    fn together(&self) -> Result<(), Denial> {
+        if self.is_explicit() { Err(Denial::Explicit) } else { self.own.and(self.session) }
+    }
 }
 
 fn judge(documents: &[Document], ask: &Ask, known: &Keys) -> Result<(), Denial> {
     let mut keys = known.clone();
-    for (key, values) in &ask.keys {
+    for (key, values) in ask.keys.iter().chain(ask.common.iter()) {
         match values.as_slice() {
             [value] => keys.set(key, value.as_str()),
             values => keys.set_all(key, values.iter().cloned()),
@@ -146,18 +197,12 @@ fn judge(documents: &[Document], ask: &Ask, known: &Keys) -> Result<(), Denial> 
         keys.set(&format!("aws:ResourceTag/{key}"), value.as_str());
         keys.set(&format!("{service}:ResourceTag/{key}"), value.as_str());
     }
-    let of = |resource| decide(documents, &Request { action: &ask.action, resource, keys: &keys });
-    match &ask.about {
-        About::Nothing => of(Resource::None),
-        About::Something(service) => of(Resource::Some { service }),
-        About::Resource(arns) => {
-            let verdicts: Vec<_> = arns.iter().map(|arn| of(Resource::Arn(arn))).collect();
-            if verdicts.contains(&Err(Denial::Explicit)) {
-                return Err(Denial::Explicit);
-            }
-            if verdicts.contains(&Ok(())) { Ok(()) } else { Err(Denial::NotAllowed) }
-        }
-    }
+    let resource = match &ask.about {
+        About::Nothing => Resource::None,
+        About::Something(service) => Resource::Some { service },
+        About::Resource(arns) => Resource::Arns(arns),
+    };
+    decide(documents, &Request { action: &ask.action, resource, keys: &keys })
 }
 
 /// The questions of a request; none where AWS asks nobody.

@@ -3,10 +3,11 @@ use crate::identity::Identity;
 use model::{
     AccountId, Region, Scope, Timestamp,
     iam::{Permissions, User},
-    policy::Kind,
+    policy::{Kind, MAX_TEXT},
 };
 use serde_json::json;
 use std::sync::Arc;
+use wire::schema::Shape;
 
 fn caller() -> Caller {
     let scope =
@@ -179,7 +180,57 @@ fn what_operations_are_about() {
             "iam",
             "AddRoleToInstanceProfile",
             json!({"RoleName": "web", "InstanceProfileName": "m"}),
-            vec!["iam:AddRoleToInstanceProfile arn:aws:iam::000000000000:instance-profile/m".into()],
+            vec![
+                "iam:AddRoleToInstanceProfile arn:aws:iam::000000000000:instance-profile/m".into(),
+                "iam:PassRole arn:aws:iam::000000000000:role/web".into(),
+            ],
+        ),
+        (
+            "iam",
+            "UpdateUser",
+            json!({"UserName": "eve", "NewUserName": "ada", "NewPath": "/team/"}),
+            vec![
+                "iam:UpdateUser arn:aws:iam::000000000000:user/eve".into(),
+                "iam:UpdateUser arn:aws:iam::000000000000:user/team/ada".into(),
+            ],
+        ),
+        (
+            "ec2",
+            "RunInstances",
+            json!({"UserData": "RUNTX0NMVVNURVI9cHJvZA==", "IamInstanceProfile": {"Name": "none"}}),
+            vec![
+                "ec2:RunInstances *".into(),
+                "iam:PassRole arn:aws:iam::000000000000:role/*".into(),
+                format!("ecs:RegisterContainerInstance {}", ecs("cluster/prod")),
+            ],
+        ),
+        (
+            "ec2",
+            "RunInstances",
+            json!({}),
+            vec!["ec2:RunInstances *".into(), format!("ecs:RegisterContainerInstance {}", ecs("cluster/default"))],
+        ),
+        (
+            "ec2",
+            "CreateLaunchTemplateVersion",
+            json!({"SourceVersion": "1", "LaunchTemplateData": {"InstanceType": "t3.micro"}}),
+            vec!["ec2:CreateLaunchTemplateVersion *".into()],
+        ),
+        (
+            "ssm",
+            "CreateActivation",
+            json!({"IamRole": "web", "Tags": [{"Key": "longshore:cluster", "Value": "prod"}]}),
+            vec![
+                "ssm:CreateActivation *".into(),
+                format!("ecs:RegisterContainerInstance {}", ecs("cluster/prod")),
+                "iam:PassRole arn:aws:iam::000000000000:role/web".into(),
+            ],
+        ),
+        (
+            "ssm",
+            "CreateActivation",
+            json!({}),
+            vec!["ssm:CreateActivation *".into(), "ecs:RegisterContainerInstance *".into()],
         ),
         ("iam", "GetUser", json!({}), vec!["iam:GetUser arn:aws:iam::000000000000:user/ada".into()]),
         (
@@ -207,6 +258,84 @@ fn every_operation_but_those_of_everybody_asks() {
             assert_eq!(asks.is_empty(), everybodys.contains(&operation.name), "{} {}", service.name, operation.name);
         }
     }
+}
+
+/// Nobody's request becomes more questions than its operation could answer, and none holds what cannot be judged.
+#[test]
+fn what_can_be_asked_is_bounded() {
+    let long = "a".repeat(MAX_TEXT + 1);
+    for service in shapes::SERVICES {
+        for operation in service.operations {
+            let lists = operation.input.members.iter().filter(|member| matches!(member.shape, Shape::List(_)));
+            for list in lists.map(|member| member.name) {
+                for item in [json!("a"), json!({"targetId": "a", "key": "a", "Key": "a"})] {
+                    let input = json!({ list: vec![item; 2_000] });
+                    if bounds::of_input(service.protocol, &input).is_ok() {
+                        let asks = asks(&Snapshot::default(), &caller(), (service, operation), &input);
+                        assert!(asks.len() <= 4, "{} {} {list}: {}", service.name, operation.name, asks.len());
+                    }
+                }
+            }
+        }
+    }
+    let refused = |input: Value| bounds::of_input(Protocol::AwsJson11, &input).unwrap_err();
+    assert_eq!(refused(json!({"tasks": vec!["a"; 101]})).message, "tasks may have at most 100 items.");
+    assert_eq!(refused(json!({"tasks": [long]})).message, "Each of tasks may have at most 2048 bytes.");
+    let error = refused(json!({"tasks": vec!["a"; 100], "cluster": long}));
+    assert_eq!((error.code, &*error.message), ("ValidationException", "cluster may have at most 2048 bytes."));
+    assert!(bounds::of_input(Protocol::AwsJson11, &json!({"tasks": vec!["a"; 100], "value": long})).is_ok());
+    let ask = Ask::of("ssm:GetParameter", long);
+    let refused = bounds::of_asks(Protocol::AwsJson11, &[ask]).unwrap_err();
+    assert_eq!(refused.message, "What ssm:GetParameter is about may have at most 2048 bytes.");
+    // What a hundred questions have in common is there once.
+    let (service, input) = (service("ecs"), json!({"cluster": "a", "tasks": ["1", "2"]}));
+    let asks = asks(&Snapshot::default(), &caller(), (service, service.operation("DescribeTasks").unwrap()), &input);
+    assert!(Arc::ptr_eq(&asks[0].common, &asks[1].common) && !asks[0].common.is_empty());
+}
+
+#[test]
+fn tags_that_differ_by_case_deceive_no_condition() {
+    let tags = |pairs: &[(&str, &str)]| {
+        let pairs: Vec<_> = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        bounds::of_tags(Protocol::AwsJson11, &pairs)
+    };
+    assert!(tags(&[("env", "prod"), ("team", "prod"), ("env", "prod")]).is_ok());
+    for wrong in [[("env", "dev"), ("Env", "prod")], [("env", "dev"), ("ENV", "dev")], [("env", "a"), ("env", "b")]] {
+        let refused = tags(&wrong).unwrap_err();
+        assert!(refused.message.contains("stands twice"), "{wrong:?}: {}", refused.message);
+    }
+}
+
+/// What a session's policies say counts beside its role's own, and a deny of either counts more than what the other lacks.
+#[test]
+fn both_sets_of_policies_are_heard() {
+    let documents = |effect: &str, action: &str| {
+        let text = format!(r#"{{"Statement":{{"Effect":"{effect}","Action":"{action}","Resource":"*"}}}}"#);
+        vec![Document::parse(&text, Kind::Inline).unwrap()]
+    };
+    let all = || documents("Allow", "*");
+    for (own, session, expected) in [
+        (all(), None, Ok(())),
+        (all(), Some(all()), Ok(())),
+        (all(), Some(documents("Allow", "ecs:*")), Err(Denial::NotAllowed)),
+        (documents("Allow", "ecs:*"), Some(all()), Err(Denial::NotAllowed)),
+        (documents("Allow", "ecs:*"), Some(documents("Deny", "logs:*")), Err(Denial::Explicit)),
+        (documents("Deny", "logs:*"), Some(all()), Err(Denial::Explicit)),
+    ] {
+        let rights = Rights::of(own.into(), session.clone());
+        let verdicts = verdicts_of(Some(&rights), &Ask::of("logs:GetLogEvents", "arn:aws:logs:::x"), &Keys::new());
+        assert_eq!(verdicts.together(), expected, "{session:?}");
+    }
+}
+
+#[test]
+fn a_groups_two_arns_are_one_resource() {
+    let about =
+        About::Resource(vec!["arn:aws:logs:r:1:log-group:a:log-stream:".into(), "arn:aws:logs:r:1:log-group:a".into()]);
+    let text = r#"{"Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},
+        {"Effect":"Deny","Action":"*","NotResource":"arn:aws:logs:*:*:log-group:a:*"}]}"#;
+    let documents = [Document::parse(text, Kind::Inline).unwrap()];
+    assert_eq!(judge(&documents, &Ask::new("logs:DeleteLogGroup", about), &Keys::new()), Ok(()));
 }
 
 #[test]
@@ -249,9 +378,18 @@ fn what_conditions_can_ask() {
         (r#""NumericEquals":{"aws:EpochTime":"1795809600"}"#, true),
         (r#""StringEquals":{"aws:RequestedRegion":"us-east-1"}"#, true),
         (r#""Null":{"aws:ResourceTag/env":"true"}"#, true),
+        (r#""Null":{"aws:TokenIssueTime":"true","aws:MultiFactorAuthPresent":"true"}"#, true),
     ] {
         assert_eq!(judge(&documents(condition), ask, &known).is_ok(), holds, "{condition}");
     }
+}
+
+#[test]
+fn of_temporary_credentials_more_is_known() {
+    let session = Caller { session_since: Some(Timestamp(1_795_809_600_000)), ..caller() };
+    let known = keys::of_request(&session, Timestamp(1_795_809_700_000), &json!({}));
+    assert_eq!(known.get("aws:TokenIssueTime"), ["1795809600"]);
+    assert_eq!(known.get("aws:MultiFactorAuthPresent"), ["false"]);
 }
 
 #[test]
@@ -283,6 +421,7 @@ fn whoever_gives_a_role_away_is_asked_for_it() {
         ("RunTask", json!({"taskDefinition": "web", "overrides": both}), vec![pass("web"), pass("team/pulls")]),
         ("StartTask", json!({"taskDefinition": "web", "overrides": {"taskRoleArn": "web"}}), vec![pass("web")]),
         ("RunTask", json!({"taskDefinition": "web"}), Vec::new()),
+        ("UpdateService", json!({"service": "web", "desiredCount": 2}), Vec::new()),
     ] {
         assert_eq!(asked("ecs", operation, &input)[1..], want, "{operation} {input}");
     }

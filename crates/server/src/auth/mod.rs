@@ -49,6 +49,7 @@ fn prove(ctx: &Context, parts: &Parts, body: &[u8], service: &Service) -> Result
         identity: holder.identity,
         access_key: presented.scope.access_key,
         host,
+        session_since: holder.since,
         peer: parts.extensions.get::<Peer>().copied(),
     })
 }

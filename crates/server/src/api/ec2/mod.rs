@@ -22,6 +22,7 @@ pub(crate) mod vpcs;
 
 pub(crate) use network::{change as change_network, of_scope as network_of};
 pub(crate) use run::{DEFAULT_TYPE, MAX_LAUNCH};
+pub(crate) use user_data::cluster_of;
 
 use super::{
     ApiError, answer,
@@ -43,7 +44,6 @@ pub(crate) const HONOURED: &[Row] = &[
         &[
             "ClientToken",
             "DryRun",
-            // Taken as information: containers get no role's credentials yet, so what the role allows changes nothing.
             "IamInstanceProfile.*",
             "ImageId",
             "InstanceType",

@@ -31,6 +31,11 @@ pub(super) fn decode(encoded: Option<&str>) -> Result<UserData, ApiError> {
     read(&String::from_utf8_lossy(&bytes))
 }
 
+/// The cluster that an instance of such user data joins; none if they cannot be read.
+pub(crate) fn cluster_of(encoded: Option<&str>) -> Option<ClusterName> {
+    decode(encoded).ok().map(|data| data.cluster)
+}
+
 fn read(text: &str) -> Result<UserData, ApiError> {
     let text = unpacked(text);
     let cluster = settings(&text, "ECS_CLUSTER").pop().map(|(before, rest)| word(before, rest));

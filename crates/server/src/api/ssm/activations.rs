@@ -25,7 +25,7 @@ pub(crate) const HONOURED: &[Row] = &[
             "DefaultInstanceName",
             "Description",
             "ExpirationDate",
-            // Taken as information: the model demands it, and machines get no role's credentials yet.
+            // Taken as information: the model demands it, and attached machines get no role's credentials.
             "IamRole",
             "RegistrationLimit",
             "Tags.*",
@@ -36,7 +36,7 @@ pub(crate) const HONOURED: &[Row] = &[
 ];
 
 /// The tag that says which cluster may be joined.
-const CLUSTER_TAG: &str = "longshore:cluster";
+pub(crate) const CLUSTER_TAG: &str = "longshore:cluster";
 /// How long a token works when nothing is said, and the longest it may. Source: the model's documentation.
 const DEFAULT_LIFE_MILLIS: i64 = 24 * 3_600_000;
 const MAX_LIFE_MILLIS: i64 = 30 * 24 * 3_600_000;

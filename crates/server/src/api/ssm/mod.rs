@@ -9,6 +9,7 @@ mod get;
 mod put;
 mod tags;
 
+pub(crate) use activations::CLUSTER_TAG;
 pub(crate) use get::reveal_named;
 
 use super::{

@@ -176,15 +176,25 @@ impl Wanted {
 fn may(ctx: &Context, caller: &Caller, role: &Arc<Role>, action: &str, wanted: &Wanted) -> bool {
     let mut keys = access::known(ctx, caller);
     wanted.describe(&mut keys);
-    let arns = caller.identity.trusted_arns(caller.account());
-    let arns: Vec<_> = arns.iter().map(String::as_str).collect();
-    let presenter = Presenter::Identity { account: caller.account().as_str(), arns: &arns };
-    let trust = Document::parse(&role.trust, Kind::Trust);
-    let Some(Ok(how)) = trust.ok().map(|trust| trust.trusts(presenter, action, &keys)) else { return false };
-    let own = access::verdict(ctx, caller, action, &wanted.role_arn, &keys);
-    match (how, own) {
-        // One of the same account who is named needs no policy of his own; one that denies it counts.
-        (Trusted::ByName, Err(model::policy::Denial::NotAllowed)) => *caller.account() == role.account,
-        (Trusted::ByName | Trusted::ByAccount, verdict) => verdict.is_ok(),
+    for (key, value) in &role.tags.0 {
+        keys.set(&format!("iam:ResourceTag/{key}"), value.as_str());
+        keys.set(&format!("aws:ResourceTag/{key}"), value.as_str());
     }
+    let Ok(trust) = Document::parse(&role.trust, Kind::Trust) else { return false };
+    let trusts = |arns: &[&str]| {
+        let presenter = Presenter::Identity { account: caller.account().as_str(), arns };
+        trust.trusts(presenter, action, &keys)
+    };
+    let arns = caller.identity.trusted_arns(caller.account());
+    let Ok(how) = trusts(&arns.iter().map(String::as_str).collect::<Vec<_>>()) else { return false };
+    let own = access::verdicts(ctx, caller, (action, &wanted.role_arn, Some(&role.tags)), &keys);
+    if own.is_explicit() {
+        return false;
+    }
+    // One of the same account who is named needs no policy of his own. Source: the IAM user guide, "Determining whether a request is
+    // allowed or denied within an account": that a role is named does not lift what cuts down its session, only that the
+    // session is.
+    let named = how == Trusted::ByName && *caller.account() == role.account;
+    let session_named = named && trusts(&[&caller.principal]) == Ok(Trusted::ByName);
+    (named || own.own.is_ok()) && (session_named || own.session.is_ok())
 }
