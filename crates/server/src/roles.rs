@@ -3,16 +3,17 @@
 //! The trust of a role is asked each time, so that one whose trust was taken back gives no more credentials.
 
 use crate::{
-    access::read_policies,
+    access::{self, read_policies},
     api::ApiError,
     context::Context,
+    identity::{Acting, Identity},
     tokens::{Of, RoleSession},
 };
 use link::{Answer, RoleCredentials};
 use model::{
-    AccountId, ContainerInstanceArn, LaunchType, LogDriver, Scope, Task, TaskDefinitionSpec, TaskOverrides,
+    AccountId, LaunchType, LogDriver, Scope, Tags, Task, TaskDefinitionSpec, TaskOverrides, Timestamp,
     iam::{Directory, Role},
-    policy::{self, Denial, Document, Keys, Kind, Presenter, Request},
+    policy::{Denial, Document, Keys, Kind, Presenter},
 };
 use state::Snapshot;
 use std::sync::Arc;
@@ -49,8 +50,10 @@ pub(crate) fn arn(account: &AccountId, named: &str) -> String {
 fn trusts(role: &Role, scope: &Scope, service: &str) -> bool {
     let mut keys = Keys::new();
     keys.set("aws:SourceAccount", scope.account.to_string());
-    // AWS: against a confused deputy; narrower than this it is not said.
-    keys.set("aws:SourceArn", format!("arn:aws:ecs:{}:{}:*", scope.region, scope.account));
+    if service == TASKS {
+        // AWS: against a confused deputy; narrower than this it is not said. EC2 says none for its instances.
+        keys.set("aws:SourceArn", format!("arn:aws:ecs:{}:{}:*", scope.region, scope.account));
+    }
     let trust = Document::parse(&role.trust, Kind::Trust);
     trust.is_ok_and(|trust| trust.trusts(Presenter::Service(service), "sts:AssumeRole", &keys).is_ok())
 }
@@ -135,10 +138,11 @@ pub(crate) fn of_task(ctx: &Context, snapshot: &Snapshot, task: &Task) -> Answer
     }
 }
 
-/// The credentials of the role in an instance's profile, as that profile is now.
-pub(crate) fn of_instance(ctx: &Context, snapshot: &Snapshot, instance: &ContainerInstanceArn) -> Answer {
-    let scope = &instance.cluster.scope;
-    let id = snapshot.instance(instance).and_then(|row| row.instance.ec2_instance_id.as_deref());
+/// The credentials of the role in an instance's profile, as that profile is now. Which machine asks is what its certificate says:
+/// what a container instance is said to be is an agent's word.
+pub(crate) fn of_instance(ctx: &Context, snapshot: &Snapshot, asks: &link::Identity) -> Answer {
+    let scope = &asks.container_instance.cluster.scope;
+    let id = asks.ec2_instance_id.as_deref();
     let profile = id.and_then(|id| snapshot.machine(scope, id)?.instance_profile.as_ref());
     let (Some(id), Some(profile)) = (id, profile) else { return refused("The instance has no profile.") };
     let Some(directory) = snapshot.directory(&scope.account) else { return refused("The account has no profiles.") };
@@ -152,14 +156,7 @@ pub(crate) fn of_instance(ctx: &Context, snapshot: &Snapshot, instance: &Contain
 }
 
 fn credentials(ctx: &Context, role: &Role, session: &str) -> Answer {
-    let of = Of::Role(RoleSession {
-        role: role.name.clone(),
-        id: role.id.clone(),
-        name: session.to_owned(),
-        policy: None,
-        policy_arns: Vec::new(),
-        source_identity: None,
-    });
+    let of = Of::Role(session_of(role, session));
     let (issued, session) = ctx.tokens.issue(&role.account, of, ctx.config.role_credentials, &ctx.effects);
     Answer::Credentials(RoleCredentials {
         role: role.arn(),
@@ -171,6 +168,17 @@ fn credentials(ctx: &Context, role: &Role, session: &str) -> Answer {
     })
 }
 
+fn session_of(role: &Role, session: &str) -> RoleSession {
+    RoleSession {
+        role: role.name.clone(),
+        id: role.id.clone(),
+        name: session.to_owned(),
+        policy: None,
+        policy_arns: Vec::new(),
+        source_identity: None,
+    }
+}
+
 fn refused(why: &str) -> Answer {
     Answer::Refused { status: 400, code: "ClientException".to_owned(), message: why.to_owned() }
 }
@@ -180,32 +188,42 @@ pub(crate) struct Actor<'a> {
     role: &'a Role,
     directory: &'a Directory,
     arn: String,
+    known: Keys,
 }
 
 impl<'a> Actor<'a> {
-    /// One session of a role.
-    pub(crate) fn new(role: &'a Role, directory: &'a Directory, session: &str) -> Self {
-        let arn = format!("arn:aws:sts::{}:assumed-role/{}/{session}", role.account, role.name);
-        Self { role, directory, arn }
+    /// One session of a role, at a place, that begins now.
+    pub(crate) fn new(
+        role: &'a Arc<Role>,
+        directory: &'a Directory,
+        scope: &Scope,
+        session: &str,
+        now: Timestamp,
+    ) -> Self {
+        let session = Arc::new(session_of(role, session));
+        let arn = session.arn(&role.account);
+        let identity = Identity::Role(Acting { role: role.clone(), session, since: now });
+        let mut known = access::known_of_anybody(scope, &identity, now);
+        // It goes over no wire.
+        known.set("aws:SecureTransport", "true");
+        Self { role, directory, arn, known }
     }
 
-    /// Whether the role may do something.
+    /// Whether the role may do something to a resource, by all of its ARNs, the one to be told first, that has those tags.
     ///
     /// # Errors
     /// It may not; AWS's words for that.
-    pub(crate) fn may(&self, action: &str, resource: &str) -> Result<(), String> {
-        let mut keys = Keys::new();
-        keys.set("aws:PrincipalArn", self.role.arn());
-        keys.set("aws:PrincipalAccount", self.role.account.to_string());
+    pub(crate) fn may(&self, action: &str, arns: &[&str], tags: Option<&Tags>) -> Result<(), String> {
         // A policy that was put and can no longer be read may have been one that denies.
         let documents = read_policies(self.role.permissions.documents(self.directory).collect());
-        let request = Request { action, resource: resource.into(), keys: &keys };
-        let verdict = documents.map_or(Err(Denial::Explicit), |documents| policy::decide(&documents, &request));
+        let judged = |documents: Vec<Document>| access::judge_one(&documents, (action, arns, tags), &self.known);
+        let verdict = documents.map_or(Err(Denial::Explicit), judged);
         verdict.map_err(|denial| {
             let why = match denial {
                 Denial::Explicit => "with an explicit deny in an identity-based policy".to_owned(),
                 Denial::NotAllowed => format!("because no identity-based policy allows the {action} action"),
             };
+            let resource = arns.first().copied().unwrap_or("*");
             format!("User: {} is not authorized to perform: {action} on resource: {resource} {why}", self.arn)
         })
     }

@@ -62,7 +62,7 @@ pub(super) async fn variables(
 ) -> Result<BTreeMap<String, String>, String> {
     let mut files = Vec::new();
     for arn in arns {
-        let read = match rights.may("s3:GetObject", arn) {
+        let read = match rights.may("s3:GetObject", &[arn.as_str()], None) {
             Ok(()) => read(ctx, arn).await,
             Err(why) => Err(why),
         };
@@ -83,7 +83,7 @@ pub(super) async fn variables(
 /// # Errors
 /// Why the task cannot start.
 pub(super) async fn router_config(ctx: &Context, rights: &Rights<'_>, arn: &str) -> Result<String, String> {
-    let read = match rights.may("s3:GetObject", arn) {
+    let read = match rights.may("s3:GetObject", &[arn], None) {
         Ok(()) => read(ctx, arn).await,
         Err(why) => Err(why),
     };

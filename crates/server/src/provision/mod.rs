@@ -31,7 +31,7 @@ pub(crate) async fn of(ctx: &Context, snapshot: &Snapshot, task: &Task) -> Resul
     let Some(definition) = snapshot.task_definition(&task.definition) else { return Ok(Provision::default()) };
     let mut spec = TaskDefinitionSpec::clone(&definition.spec);
     spec.containers = spec.containers_with(&task.overrides);
-    let rights = Rights::of(snapshot, task, &spec)?;
+    let rights = Rights::of(snapshot, task, &spec, ctx.effects.now())?;
     rights.may_log(task, &spec)?;
     let mut provision = Provision::default();
     let mut bytes = 0;
@@ -58,7 +58,7 @@ pub(crate) async fn of(ctx: &Context, snapshot: &Snapshot, task: &Task) -> Resul
 pub(crate) fn of_stopped(ctx: &Context, snapshot: &Snapshot, task: &Task) -> Result<Provision, String> {
     let mut provision = Provision { logs_only: true, ..Provision::default() };
     let Some(definition) = snapshot.task_definition(&task.definition) else { return Ok(provision) };
-    let rights = Rights::of(snapshot, task, &definition.spec)?;
+    let rights = Rights::of(snapshot, task, &definition.spec, ctx.effects.now())?;
     for container in &definition.spec.containers {
         let log_options = log_options(ctx, snapshot, &task.arn.cluster.scope, &rights, container)?;
         if !log_options.is_empty() {

@@ -1,7 +1,7 @@
 //! What a task's execution role lets it be given. AWS: the agent asks as that role; here the server looks the same up for it.
 
 use crate::roles::{self, Actor, TaskRoles};
-use model::{LaunchType, LogDriver, Task, TaskDefinitionSpec};
+use model::{LaunchType, LogDriver, Tags, Task, TaskDefinitionSpec, Timestamp};
 use state::Snapshot;
 use telemetry::driver::Awslogs;
 
@@ -13,7 +13,12 @@ impl<'a> Rights<'a> {
     ///
     /// # Errors
     /// Why the task cannot start.
-    pub(super) fn of(snapshot: &'a Snapshot, task: &Task, spec: &TaskDefinitionSpec) -> Result<Self, String> {
+    pub(super) fn of(
+        snapshot: &'a Snapshot,
+        task: &Task,
+        spec: &TaskDefinitionSpec,
+        now: Timestamp,
+    ) -> Result<Self, String> {
         let scope = &task.arn.cluster.scope;
         let TaskRoles { task: own, execution } = TaskRoles::of(spec, &task.overrides);
         if let Some(own) = own {
@@ -24,16 +29,16 @@ impl<'a> Rights<'a> {
         };
         let role = roles::of_tasks(snapshot, scope, execution).map_err(|error| error.message)?;
         let directory = snapshot.directory(&scope.account);
-        Ok(Self(directory.map(|directory| Actor::new(role, directory, task.arn.id.as_str()))))
+        Ok(Self(directory.map(|directory| Actor::new(role, directory, scope, task.arn.id.as_str(), now))))
     }
 
-    /// Whether the role may do something.
+    /// Whether the role may do something to a resource, by all of its ARNs, that has those tags.
     ///
     /// # Errors
     /// It may not, or there is none; the words of who is asked for it.
-    pub(super) fn may(&self, action: &str, resource: &str) -> Result<(), String> {
+    pub(super) fn may(&self, action: &str, arns: &[&str], tags: Option<&Tags>) -> Result<(), String> {
         match &self.0 {
-            Some(actor) => actor.may(action, resource).map_err(|why| format!("AccessDeniedException: {why}")),
+            Some(actor) => actor.may(action, arns, tags).map_err(|why| format!("AccessDeniedException: {why}")),
             None => Err("the task has no execution role (executionRoleArn)".to_owned()),
         }
     }
@@ -56,13 +61,16 @@ impl<'a> Rights<'a> {
             let group = format!("arn:aws:logs:{region}:{}:log-group:{}", scope.account, options.group);
             let prefix = options.stream_prefix.unwrap_or_default();
             let stream = format!("{group}:log-stream:{prefix}/{}/{}", container.name, task.arn.id);
-            let mut needed = vec![("logs:CreateLogStream", &stream), ("logs:PutLogEvents", &stream)];
-            let group = format!("{group}:log-stream:");
+            // As requests are judged: policies name a group in both forms.
+            let streams = format!("{group}:log-stream:");
+            let (stream, groups) = ([stream.as_str()], [streams.as_str(), group.as_str()]);
+            let mut needed: Vec<(&str, &[&str])> =
+                vec![("logs:CreateLogStream", &stream), ("logs:PutLogEvents", &stream)];
             if options.create_group {
-                needed.insert(0, ("logs:CreateLogGroup", &group));
+                needed.insert(0, ("logs:CreateLogGroup", &groups));
             }
-            for (action, resource) in needed {
-                self.may(action, resource).map_err(|why| {
+            for (action, arns) in needed {
+                self.may(action, arns, None).map_err(|why| {
                     // AWS: its words, of whichever of the three was refused.
                     format!(
                         "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times: \

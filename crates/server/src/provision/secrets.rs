@@ -8,7 +8,7 @@ use crate::{
 };
 use model::{
     Scope,
-    vault::{Plain, SecretReference, json_member},
+    vault::{Plain, SecretReference, json_member, names_in, selected},
 };
 use serde_json::Value;
 use state::Snapshot;
@@ -30,7 +30,9 @@ pub(super) fn value(
             let place = other.as_ref().unwrap_or(scope);
             let vault = vault(snapshot, place);
             let found = own(scope, place).and_then(|()| {
-                rights.may("ssm:GetParameters", &parameter(place, &name))?;
+                let known = names_in(place, selected(&name).0).into_iter().find_map(|name| vault.parameter(&name));
+                let tags = known.map(|parameter| &parameter.tags);
+                rights.may("ssm:GetParameters", &[&parameter(place, &name)], tags)?;
                 let found = ssm::reveal_named(ctx, &vault, place, &name);
                 found.map_err(|error| match error.code {
                     "ParameterNotFound" | "ParameterVersionNotFound" => format!("invalid parameters: {name}"),
@@ -77,8 +79,9 @@ pub(super) fn fetch(
     let (vault, (id, ..)) = (vault(snapshot, scope), wanted);
     let failed = |why: String| format!("failed to fetch secret {id} from secrets manager: {why}");
     // AWS: whether it is there is told only to who may read it.
-    let arn = secretsmanager::find(&vault, scope, id).map_or_else(|_| named(scope, id), |secret| secret.arn());
-    rights.may("secretsmanager:GetSecretValue", &arn).map_err(failed)?;
+    let known = secretsmanager::find(&vault, scope, id).ok();
+    let arn = known.map_or_else(|| named(scope, id), |secret| secret.arn());
+    rights.may("secretsmanager:GetSecretValue", &[&arn], known.map(|secret| &secret.tags)).map_err(failed)?;
     let found = secretsmanager::asked(ctx, &vault, scope, wanted);
     found.map(|(_, _, content)| content).map_err(|error| failed(format!("{}: {}", error.code, error.message)))
 }

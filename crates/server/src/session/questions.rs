@@ -1,13 +1,12 @@
 //! What agents ask on behalf of their tasks. Nothing here decides: a task's wish is the API's operation.
 
 use crate::{api::ecs::services, context::Context, provision, roles};
-use link::{Answer, Question};
-use model::ContainerInstanceArn;
+use link::{Answer, Identity, Question};
 
-/// Answers a question of an instance about one of its tasks; of others it learns nothing.
-pub(super) async fn answer(ctx: &Context, instance: &ContainerInstanceArn, question: Question) -> Answer {
-    let snapshot = ctx.store.snapshot();
-    let Some(about) = question.task() else { return roles::of_instance(ctx, &snapshot, instance) };
+/// Answers a question of an instance, which its certificate names, about one of its tasks; of others it learns nothing.
+pub(super) async fn answer(ctx: &Context, asks: &Identity, question: Question) -> Answer {
+    let (snapshot, instance) = (ctx.store.snapshot(), &asks.container_instance);
+    let Some(about) = question.task() else { return roles::of_instance(ctx, &snapshot, asks) };
     let task = snapshot.task(about).filter(|task| task.instance_arn().as_ref() == Some(instance));
     let Some(task) = task.cloned() else {
         let message = "The task is not one of this container instance.".to_owned();
@@ -20,7 +19,7 @@ pub(super) async fn answer(ctx: &Context, instance: &ContainerInstanceArn, quest
         },
         Question::Protection { .. } => services::protection_of(ctx, &snapshot, &task),
         Question::Credentials { .. } => roles::of_task(ctx, &snapshot, &task),
-        Question::InstanceCredentials {} => roles::of_instance(ctx, &snapshot, instance),
+        Question::InstanceCredentials {} => roles::of_instance(ctx, &snapshot, asks),
         Question::Provision { .. } if !task.holds_resources() => match provision::of_stopped(ctx, &snapshot, &task) {
             Ok(provision) => Answer::Provision(provision),
             Err(reason) => Answer::Unprovided { reason },

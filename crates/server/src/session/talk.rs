@@ -184,6 +184,10 @@ async fn register(ctx: &Context, identity: &Identity, hello: Hello) -> Result<()
         Err(CommitError::Rejected(Rejected::InstanceInactive(_))) => {
             Err(goodbye(GoodbyeCode::Inactive, "this container instance was deregistered; join again with a new token"))
         }
+        Err(CommitError::Rejected(Rejected::OtherMachine(_))) => Err(goodbye(
+            GoodbyeCode::Inactive,
+            "this container instance was registered as that of another machine; join again with a new token",
+        )),
         Err(error) => Err(goodbye(GoodbyeCode::ShuttingDown, &error.to_string())),
     }
 }
@@ -252,7 +256,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
                 Err(_) => return End::Silent,
             };
             if let AgentMessage::Ask { id, question } = message {
-                answer(link, instance, (id, question), &asked, &answers).await;
+                answer(link, identity, (id, question), &asked, &answers).await;
                 continue;
             }
             match take(link, identity, message).await {
@@ -389,15 +393,15 @@ async fn take(link: &Link, identity: &Identity, message: AgentMessage) -> Result
 /// Answers a question beside what else the agent says: what somebody else is asked for must not hold that up.
 async fn answer(
     link: &Link,
-    instance: &ContainerInstanceArn,
+    identity: &Identity,
     (id, question): (u64, Question),
     asked: &Arc<Semaphore>,
     answers: &mpsc::Sender<ServerMessage>,
 ) {
     let turn = asked.clone().acquire_owned().await.expect("the semaphore is never closed");
-    let (ctx, instance, answers) = (link.ctx.clone(), instance.clone(), answers.clone());
+    let (ctx, identity, answers) = (link.ctx.clone(), identity.clone(), answers.clone());
     link.ctx.effects.spawn("answer a question", async move {
-        let answer = questions::answer(&ctx, &instance, question).await;
+        let answer = questions::answer(&ctx, &identity, question).await;
         // A session that has ended meanwhile asks again in the next.
         let _ = answers.send(ServerMessage::Answered { id, answer }).await;
         drop(turn);

@@ -280,7 +280,11 @@ async fn credentials_that_are_over_are_refused_in_the_words_of_each_protocol() {
     task_role(&harness, "web", &[allow("*", "*")]).await;
     define(&harness, "web", json!({"taskRoleArn": "web"})).await;
     let task = run(&harness, "web", json!({})).await.unwrap();
-    let over = of(&credentials(&mut session, &task).await.unwrap());
+    let given = credentials(&mut session, &task).await.unwrap();
+    let over = of(&given);
+    while harness.effects.now() < given.expires {
+        tokio::task::yield_now().await;
+    }
     for (service, operation, code) in [
         ("sts", "GetCallerIdentity", "ExpiredToken"),
         ("ecs", "ListClusters", "ExpiredTokenException"),
@@ -501,6 +505,109 @@ async fn roles_are_assumed_by_whom_they_trust() {
         assert_eq!(info(key).await.unwrap()["Account"], ACCOUNT);
     }
     assert_eq!(info("AKIANOBODYNOBODYNOBO").await.unwrap_err().code, "ValidationError");
+}
+
+/// Which machine asks its certificate says, whatever somebody has registered about it.
+#[tokio::test]
+async fn no_instance_becomes_anothers_role_by_what_is_registered_of_it() {
+    let (_host, harness) = crate::machines::start_with_host().await;
+    ecs(&harness, "CreateCluster", json!({"clusterName": "demo"})).await;
+    role(&harness, "admin", &json!({"Service": "ec2.amazonaws.com"}), &[allow("*", "*")]).await;
+    profile(&harness, "admin").await;
+    let add = json!({"InstanceProfileName": "admin", "RoleName": "admin"});
+    ok(&harness, "iam", "AddRoleToInstanceProfile", add).await;
+    let run = json!({"MinCount": 1, "MaxCount": 1, "IamInstanceProfile": {"Name": "admin"}});
+    let launched = ok(&harness, "ec2", "RunInstances", run).await;
+    let victim = text(&launched["Instances"][0]["InstanceId"]).to_owned();
+
+    let mut session = machine(&harness).await;
+    let listed = ecs(&harness, "ListContainerInstances", json!({"cluster": "demo"})).await;
+    let arn = text(&listed["containerInstanceArns"][0]).to_owned();
+    let before =
+        ecs(&harness, "DescribeContainerInstances", json!({"cluster": "demo", "containerInstances": [arn]})).await;
+    let forged = json!({
+        "cluster": "demo", "containerInstanceArn": arn, "instanceIdentityDocument": json!({"instanceId": victim}).to_string(),
+    });
+    let refused = harness.call("ecs", "RegisterContainerInstance", &forged).await.unwrap_err();
+    assert_eq!(refused.code, "ClientException");
+    assert!(refused.message.contains("which alone may register it"), "{refused}");
+    let after =
+        ecs(&harness, "DescribeContainerInstances", json!({"cluster": "demo", "containerInstances": [arn]})).await;
+    assert_eq!(before, after);
+    let Answer::Refused { message, .. } = ask(&mut session, Question::InstanceCredentials {}).await else {
+        panic!("it has no profile")
+    };
+    assert_eq!(message, "The instance has no profile.");
+}
+
+/// A session's own policy cuts it down also where a role's trust names the role that it is of.
+#[tokio::test]
+async fn what_cuts_a_session_down_holds_for_assuming_roles_too() {
+    let harness = Harness::start().await;
+    let account = json!({"AWS": format!("arn:aws:iam::{ACCOUNT}:root")});
+    let admin = role(&harness, "admin", &account, &[allow("sts:AssumeRole", "*")]).await;
+    let by_role = role(&harness, "by-role", &json!({"AWS": admin}), &[]).await;
+    let me = format!("arn:aws:sts::{ACCOUNT}:assumed-role/admin/me");
+    let by_session = role(&harness, "by-session", &json!({"AWS": me}), &[]).await;
+    let assume = |by: sigv4::Credentials, role: &str, more: Value| {
+        let mut input = json!({"RoleArn": role, "RoleSessionName": "me"});
+        input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let harness = &harness;
+        async move { call_as(harness, &by, "sts", "AssumeRole", input).await }
+    };
+    let cut =
+        |statements: Value| json!({"Policy": json!({"Version": "2012-10-17", "Statement": statements}).to_string()});
+    let narrow = cut(json!([allow("ecs:*", "*")]));
+    let narrow = of_sts(&assume(client::credentials(), &admin, narrow).await.unwrap());
+    assert_eq!(assume(narrow.clone(), &by_role, json!({})).await.unwrap_err().code, "AccessDenied");
+    assert!(assume(narrow, &by_session, json!({})).await.is_ok(), "the trust names the session itself");
+    let deny = cut(json!([allow("*", "*"), {"Effect": "Deny", "Action": "sts:*", "Resource": "*"}]));
+    let deny = of_sts(&assume(client::credentials(), &admin, deny).await.unwrap());
+    for role in [&by_role, &by_session] {
+        assert_eq!(assume(deny.clone(), role, json!({})).await.unwrap_err().code, "AccessDenied", "{role}");
+    }
+    let wide = of_sts(&assume(client::credentials(), &admin, cut(json!([allow("sts:*", "*")]))).await.unwrap());
+    assert!(assume(wide, &by_role, json!({})).await.is_ok());
+
+    // What a role's tags say of it a deny can hang on.
+    let statement = json!({"Effect": "Deny", "Action": "sts:AssumeRole", "Resource": "*",
+        "Condition": {"StringEquals": {"aws:ResourceTag/env": "prod"}}});
+    let guarded = role(&harness, "guarded", &account, &[allow("sts:AssumeRole", "*"), statement]).await;
+    let guarded = of_sts(&assume(client::credentials(), &guarded, json!({})).await.unwrap());
+    let to = role(&harness, "to", &account, &[]).await;
+    assert!(assume(guarded.clone(), &to, json!({})).await.is_ok());
+    let prod = Tags([("env".to_owned(), "prod".to_owned())].into());
+    change(&harness, |edit| drop(edit.update_role("to", |role| role.tags = prod).unwrap())).await;
+    assert_eq!(assume(guarded, &to, json!({})).await.unwrap_err().code, "AccessDenied");
+}
+
+/// Policies of an execution role are judged by all that is known of its session and of the secret.
+#[tokio::test]
+async fn conditions_of_an_execution_role_are_heard() {
+    let harness = Harness::start().await;
+    ecs(&harness, "CreateCluster", json!({"clusterName": "demo"})).await;
+    let mut session = machine(&harness).await;
+    let tags = json!([{"Key": "team", "Value": "web"}]);
+    let create = json!({"Name": "db", "SecretString": "hunter2", "Tags": tags});
+    let arn = text(&ok(&harness, "secretsmanager", "CreateSecret", create).await["ARN"]).to_owned();
+    let secret = json!([{
+        "name": "web", "image": "busybox", "memory": 16, "secrets": [{"name": "DB", "valueFrom": arn}],
+    }]);
+    let given = |condition: Value| json!({"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": "*", "Condition": condition});
+    task_role(&harness, "pulls", &[]).await;
+    define(&harness, "web", json!({"executionRoleArn": "pulls", "containerDefinitions": secret})).await;
+    let task = run(&harness, "web", json!({})).await.unwrap();
+    for (condition, provided) in [
+        (json!({"StringEquals": {"aws:ResourceTag/team": "web"}}), true),
+        (json!({"StringEquals": {"aws:ResourceTag/team": "db"}}), false),
+        (json!({"StringEquals": {"aws:PrincipalType": "AssumedRole", "aws:RequestedRegion": "us-east-1"}}), true),
+        (json!({"DateGreaterThan": {"aws:TokenIssueTime": "2000-01-01T00:00:00Z"}}), true),
+        (json!({"Null": {"aws:CurrentTime": "true"}}), false),
+    ] {
+        task_role(&harness, "pulls", &[given(condition.clone())]).await;
+        let answer = ask(&mut session, Question::Provision { task: task.parse().unwrap() }).await;
+        assert_eq!(matches!(answer, Answer::Provision(_)), provided, "{condition}: {answer:?}");
+    }
 }
 
 #[tokio::test]
