@@ -251,7 +251,7 @@ impl LogHub {
         if let Some(courier) = courier {
             let hub = self.clone();
             self.0.effects.spawn("output of a container", async move {
-                if courier.run().await {
+                if Box::pin(courier.run()).await {
                     hub.arrived(&id).await;
                 }
             });

@@ -124,10 +124,13 @@ impl Sink {
                 let path = LOCAL_SYSLOG.into_iter().find(|path| Path::new(path).exists()).unwrap_or(LOCAL_SYSLOG[0]);
                 Connection::open(&unix(path), trust, effects).await?
             }
-            Kind::Fluentd { options, .. } => match &options.address {
-                Address::Unix { path, .. } if options.router => Connection::to_router(path, effects).await?,
-                address => Connection::open(address, trust, effects).await?,
-            },
+            Kind::Fluentd { options, .. } => {
+                if let (true, Address::Unix { path, .. }) = (options.router, &options.address) {
+                    Connection::to_router(path, effects).await?
+                } else {
+                    Connection::open(&options.address, trust, effects).await?
+                }
+            }
             Kind::Gelf { options, .. } => Connection::open(&options.address, trust, effects).await?,
             Kind::Journald { .. } => Connection::open(&unix(journal::SOCKET), trust, effects).await?,
             Kind::Splunk { .. } => return Ok(()),
