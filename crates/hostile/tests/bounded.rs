@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 const TRIES: usize = 3_000;
 
 #[test]
+#[allow(clippy::disallowed_methods)] // The variable is the tester's.
 fn no_bytes_break_who_reads_them() {
     // Another one each day would find more, and fail on changes that are not to blame; that is what `scripts/fuzz` is for.
     let seed = std::env::var("HOSTILE_SEED").map_or(1, |text| text.parse().expect("a number"));

@@ -180,15 +180,16 @@ fn container(mut given: aws::ContainerDefinition) -> Result<ContainerDefinition,
         pseudo_terminal: given.pseudo_terminal,
         disable_networking: given.disable_networking,
         restart_policy: given.restart_policy.map(restarts).transpose().map_err(|what| invalid(&what))?,
-        version_consistency: version_consistency(set(given.version_consistency)).map_err(|what| invalid(&what))?,
+        version_consistency: version_consistency(set(given.version_consistency).as_deref())
+            .map_err(|what| invalid(&what))?,
         firelens: given.firelens_configuration.map(|router| logging_convert::router(&name, router)).transpose()?,
         health_check: given.health_check.map(health).transpose().map_err(|what| invalid(&what))?,
         name,
     })
 }
 
-fn version_consistency(given: Option<String>) -> Result<Option<bool>, String> {
-    match given.as_deref() {
+fn version_consistency(given: Option<&str>) -> Result<Option<bool>, String> {
+    match given {
         None => Ok(None),
         Some("enabled") => Ok(Some(true)),
         Some("disabled") => Ok(Some(false)),

@@ -126,9 +126,8 @@ impl<'a> Recipe<'a> {
         let started_by = Some(id.to_string().into());
         let who = Who { service: &service.arn.name, set: service.external.as_ref().map(|_| id) };
         let cluster = service.arn.cluster.clone();
-        let (network, volume) = (spec.network.clone(), spec.volume.clone());
         let (group, exec) = (service.group(), service.execute_command);
-        let mut intent = Intent::of_service(cluster, definition, group, started_by, tags, exec, network, volume);
+        let mut intent = Intent::of_service(cluster, definition, group, started_by, tags, exec, spec);
         if let Some(platform) = platform {
             intent.required = fargate::required(platform, intent.required);
         }

@@ -16,8 +16,8 @@ use crate::{
 use model::{
     Attribute, AwsvpcConfiguration, CapacityProvider, ClusterArn, Container, ContainerArn, ContainerInstance,
     ContainerOverride, ContainerStatus, CpuUnits, Desired, Health, LaunchType, MemoryMib, Phase, Platform, Reservation,
-    Stop, StopCode, Tags, Task, TaskArn, TaskDefinition, TaskDefinitionSpec, TaskId, TaskOverrides, TaskTimes,
-    Timestamp, VolumeConfiguration, Waiting,
+    RevisionSpec, Stop, StopCode, Tags, Task, TaskArn, TaskDefinition, TaskDefinitionSpec, TaskId, TaskOverrides,
+    TaskTimes, Timestamp, VolumeConfiguration, Waiting,
 };
 use shapes::ecs as wire;
 use state::Snapshot;
@@ -141,9 +141,9 @@ impl Intent {
         started_by: Option<Arc<str>>,
         tags: Tags,
         execute_command: bool,
-        network: Option<Arc<AwsvpcConfiguration>>,
-        volume: Option<Arc<VolumeConfiguration>>,
+        spec: &RevisionSpec,
     ) -> Self {
+        let (network, volume) = (spec.network.clone(), spec.volume.clone());
         let overrides = TaskOverrides::default();
         let reservation = definition.spec.reservation(&overrides);
         let required = required(&definition, execute_command);
