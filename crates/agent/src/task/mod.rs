@@ -4,6 +4,7 @@
 //! owner only has to call again at [`TaskState::next_deadline`]; there are no timers to lose in a crash. Deliberately
 //! absent: how effects are carried out (`engine`), and what the server makes of observations (`model::lifecycle`).
 
+mod arrivals;
 mod health;
 mod measure;
 mod observe;

@@ -4,10 +4,13 @@
 //! not fit the phase it finds is late or repeated and changes nothing.
 
 use super::{
-    ContainerState, Effect, End, Event, Happened, Interface, Operation, Phase, Provisioning, TaskState, limits,
-    no_longer_assigned, order::Turn, timed_out,
+    ContainerState, Effect, End, Event, Happened, Interface, Operation, Phase, Provisioning, TaskState,
+    arrivals::{attach, not_attached, not_provided, provide},
+    limits, no_longer_assigned,
+    order::Turn,
+    timed_out,
 };
-use model::{Stop, StopCode, Timestamp};
+use model::{Stop, Timestamp};
 use std::sync::Arc;
 
 /// Why a container that ran has no exit code: its shim, which alone knew it, was killed while containerd was away.
@@ -491,30 +494,6 @@ fn tick(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
     }
 }
 
-fn attach(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
-    state.interface = Some(Interface::Attaching { by: now.plus_millis(limits::ATTACH) });
-    effects.push(Effect::Attach);
-}
-
-/// The task cannot start without its interface; what there is of it goes with what the task has left.
-fn not_attached(state: &mut TaskState, reason: &Arc<str>) {
-    if let Some(Interface::Attaching { .. }) = state.interface {
-        state.stop.get_or_insert_with(|| Stop { code: StopCode::TaskFailedToStart, reason: reason.clone() });
-    }
-}
-
-fn provide(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
-    state.provision = Some(Provisioning::Asking { by: now.plus_millis(limits::PROVISION) });
-    effects.push(Effect::Provide);
-}
-
-/// The task cannot start without what its containers are to be given.
-fn not_provided(state: &mut TaskState, reason: &Arc<str>) {
-    if let Some(Provisioning::Asking { .. }) = state.provision {
-        state.stop.get_or_insert_with(|| Stop { code: StopCode::TaskFailedToStart, reason: reason.clone() });
-    }
-}
-
 fn clear(state: &mut TaskState, tries: u32, now: Timestamp, effects: &mut Vec<Effect>) {
     state.overdue |= tries > limits::REMOVALS;
     state.end = End::Clearing { by: now.plus_millis(limits::REMOVE), tries };
@@ -538,14 +517,15 @@ fn settle(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
     }
     let ready = matches!(state.interface, None | Some(Interface::Attached))
         && matches!(state.provision, None | Some(Provisioning::Here));
-    for at in 0..state.containers.len() {
-        let stops = state.stop.is_some();
-        let mut one = One { state, at, now, effects };
-        if stops {
-            one.stop();
-        } else if one.phase() == Phase::Waiting && ready {
-            one.begin(Operation::Pull);
-            state.pull_started.get_or_insert(now);
+    if state.stop.is_some() {
+        stop_all(state, now, effects);
+    } else if ready {
+        for at in 0..state.containers.len() {
+            let mut one = One { state, at, now, effects };
+            if one.phase() == Phase::Waiting {
+                one.begin(Operation::Pull);
+                state.pull_started.get_or_insert(now);
+            }
         }
     }
     while take_turns(state, now, effects) {}
@@ -574,6 +554,20 @@ fn settle(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
     }
 }
 
+/// What a task that stops means for all of its containers: again as long as one that is over lets go of another.
+fn stop_all(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) {
+    let phases = |state: &TaskState| state.containers.iter().map(|c| c.phase).collect::<Vec<_>>();
+    loop {
+        let before = phases(state);
+        for at in 0..state.containers.len() {
+            One { state, at, now, effects }.stop();
+        }
+        if phases(state) == before {
+            return;
+        }
+    }
+}
+
 /// Goes on with what has waited for others; true if that may concern others still. Each container has its turn once.
 fn take_turns(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) -> bool {
     let mut moved = false;
@@ -586,10 +580,8 @@ fn take_turns(state: &mut TaskState, now: Timestamp, effects: &mut Vec<Effect>) 
             Turn::Later(_) => continue,
             Turn::Never(reason) => {
                 one.give_up(reason);
-                for at in 0..state.containers.len() {
-                    if state.stop.is_some() {
-                        One { state, at, now, effects }.stop();
-                    }
+                if state.stop.is_some() {
+                    stop_all(state, now, effects);
                 }
             }
         }

@@ -353,6 +353,16 @@ fn depend(state: &mut TaskState, edges: &[(usize, usize, DependencyCondition)]) 
     }
 }
 
+#[test]
+fn what_nothing_needs_any_more_is_told_to_end_at_once_wherever_it_stands() {
+    let mut state = task(&[false, true]);
+    depend(&mut state, &[(1, 0, DependencyCondition::Start)]);
+    play(&mut state, &[Event::Assigned]);
+    play(&mut state, &to_running(0));
+    let effects = play(&mut state, &[Event::DesiredStopped(user())]);
+    assert_eq!(effects, [Effect::Begin(1, Operation::Remove), Effect::Signal(0)]);
+}
+
 /// Nobody answers anything any more: only deadlines pass.
 fn run_out(state: &mut TaskState, mut now: Timestamp) -> Timestamp {
     for _ in 0..10_000 {
