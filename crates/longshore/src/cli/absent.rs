@@ -37,8 +37,9 @@ pub(crate) fn refuse(command: &AbsentCommand) -> Result<()> {
         AbsentCommand::Pull(_) => bail!("`pull` is not supported: {registry}"),
         AbsentCommand::Images(_) => bail!("`images` is not supported: {registry}"),
         AbsentCommand::RegistryCreds(_) => bail!(
-            "`registry-creds` is not supported: it makes a role, and there are no roles yet. Put the credentials into a secret and \
-             name it as a container's repositoryCredentials, or give agents a docker config.json with --registry-auth"
+            "`registry-creds` is not supported yet. Put the credentials into a secret, let the execution role read it (`aws iam \
+             put-role-policy`) and name it as a container's repositoryCredentials, or give agents a docker config.json with \
+             --registry-auth"
         ),
         AbsentCommand::Local(_) => bail!(
             "`local` is not supported: it needs docker. `longshore dev` runs a whole cluster on this machine instead"
