@@ -25,6 +25,7 @@ mod given;
 mod grown;
 mod harness;
 mod health;
+mod hooks;
 mod host;
 mod log_drivers;
 mod logs;
