@@ -7,7 +7,7 @@ use super::{
 };
 use serde_json::{Value, json};
 
-const FAILED: &str = "ECS deployment circuit breaker: task failed to start.";
+const FAILED: &str = "ECS deployment circuit breaker: tasks failed to start.";
 
 fn definition(revision: &str, image: &str) -> Value {
     json!({
@@ -184,7 +184,7 @@ fn a_deployment_that_fails_is_undone_and_says_why() {
     let (desk, said, noted) = deploy(fails, &["--image", "app=web:2"], 1);
     assert!(said.ends_with("Going back to web:1\nweb:1 is deployed again\n"), "{said}");
     for part in [
-        "error: The deployment of web:2 to web failed: ECS deployment circuit breaker: task failed to start.",
+        "error: The deployment of web:2 to web failed: ECS deployment circuit breaker: tasks failed to start.",
         "web:2: task t1",
         "app exited with 1",
         "│ panic: no database",

@@ -121,6 +121,6 @@ fn start(pass: &mut Pass<'_>, homes: &Homes) {
     }
     let deployment = pass.primary().id;
     for instance in free {
-        pass.start(Start { deployment, count: 1, provider: None, place: Place::On(instance) });
+        pass.start(Start { deployment, count: 1, provider: None, place: Place::On(instance), replaces: 0 });
     }
 }

@@ -62,10 +62,17 @@ pub fn computed_count_updated(service: &ServiceName, set: DeploymentId, count: u
 }
 
 /// Tasks were started. The planner's caller tells it: it knows their ids.
-pub fn started<'a>(who: impl Into<Who<'a>>, ids: impl IntoIterator<Item = &'a TaskId>) -> Told {
+///
+/// `replaced` is how many of them take the place of tasks whose health checks fail. AWS: the words for that are its own
+/// service's, published nowhere, and the same however the check was made.
+pub fn started<'a>(who: impl Into<Who<'a>>, ids: impl IntoIterator<Item = &'a TaskId>, replaced: u32) -> Told {
     let who = who.into();
     let (count, ids) = listed(ids);
-    told(Name::TasksStarted, format!("{who} has started {count} tasks: {ids}."))
+    let why = match replaced {
+        0 => String::new(),
+        replaced => format!(" Amazon ECS replaced {replaced} tasks due to an unhealthy status."),
+    };
+    told(Name::TasksStarted, format!("{who} has started {count} tasks: {ids}.{why}"))
 }
 
 /// Running tasks were stopped.
@@ -293,8 +300,9 @@ pub mod reason {
     pub fn completed(id: DeploymentId) -> Arc<str> {
         format!("ECS deployment {id} completed.").into()
     }
-    /// Of a deployment that the circuit breaker ended.
-    pub const BREAKER: &str = "ECS deployment circuit breaker: task failed to start.";
+    /// Of a deployment that the circuit breaker ended. AWS: the same where its tasks ran and failed their health checks, and in
+    /// what DescribeServices answers of many tasks; the guide's example of an event has one.
+    pub const BREAKER: &str = "ECS deployment circuit breaker: tasks failed to start.";
     /// Of a deployment that the circuit breaker made take over again.
     pub fn rolling_back_by_breaker(to: DeploymentId) -> Arc<str> {
         format!("ECS deployment circuit breaker: rolling back to deploymentId {to}.").into()

@@ -147,7 +147,7 @@ fn begin(pass: &mut Pass<'_>) {
     pass.tell(told);
     let deployment = pass.primary().id;
     for ((zone, provider), count) in starts {
-        pass.start(Start { deployment, count, provider, place: Place::InZone(zone) });
+        pass.start(Start { deployment, count, provider, place: Place::InZone(zone), replaces: 0 });
     }
 }
 

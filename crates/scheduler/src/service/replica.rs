@@ -176,7 +176,12 @@ fn start_by_share(pass: &mut Pass<'_>, count: u32) {
     let deployment = pass.aim();
     let shares =
         capacity::starts(pass.capacity(), |provider| pass.roll.count(|m| m.sound() && m.is_of(provider)), count);
-    let start = |provider, count| Start { deployment, count, provider, place: Place::Anywhere };
+    let mut ill = unhealthy::replaceable(pass);
+    let mut start = |provider, count: u32| {
+        let replaces = ill.min(count);
+        ill -= replaces;
+        Start { deployment, count, provider, place: Place::Anywhere, replaces }
+    };
     if shares.is_empty() {
         pass.start(start(None, count));
     }

@@ -256,13 +256,18 @@ fn the_texts_are_those_of_the_original() {
     };
     let check = |told: Told, name: Name, message: &str| assert_eq!(told, Told { name, message: message.to_owned() });
     check(events::steady_state(&web), Name::SteadyState, "(service web) has reached a steady state.");
-    check(events::started(&web, &one), Name::TasksStarted, &format!("(service web) has started 1 tasks: {task}."));
+    check(events::started(&web, &one, 0), Name::TasksStarted, &format!("(service web) has started 1 tasks: {task}."));
+    check(
+        events::started(&web, &one, 1),
+        Name::TasksStarted,
+        &format!("(service web) has started 1 tasks: {task}. Amazon ECS replaced 1 tasks due to an unhealthy status."),
+    );
     check(
         events::stopped(&web, &two),
         Name::TasksStopped,
         &format!("(service web) has stopped 2 running tasks: {task} (task 00000000000000000000000000000001)."),
     );
-    let long = events::started(&web, &many).message;
+    let long = events::started(&web, &many, 0).message;
     assert!(long.starts_with("(service web) has started 103 tasks: ") && long.ends_with(" and 3 more."), "{long}");
     check(
         events::deployment_completed(&web, id),
@@ -309,7 +314,7 @@ fn good_news_hold_no_bad_words() {
     let none: [TaskId; 0] = [];
     let good = [
         events::steady_state(&web),
-        events::started(&web, &none),
+        events::started(&web, &none, 0),
         events::stopped(&web, &none),
         events::stopped_pending(&web, &none),
         events::deployment_completed(&web, id),

@@ -8,7 +8,7 @@
 //! Source: `DeploymentConfiguration$minimumHealthyPercent`, and "Amazon ECS services" in the developer guide.
 
 use super::{
-    count::{Member, Stage, by_age},
+    count::{Member, Stage, by_age, number},
     events::{self, reason},
     pass::Pass,
 };
@@ -65,6 +65,19 @@ fn moves(pass: &Pass<'_>) -> bool {
             Stage::Pending | Stage::Warming(_) => true,
             Stage::Unhealthy | Stage::Healthy => false,
         })
+}
+
+/// How many tasks of what is being kept are there, or on their way out, because their health checks fail: what starts beside them
+/// replaces them.
+pub(super) fn replaceable(pass: &Pass<'_>) -> u32 {
+    let aim = pass.aim().to_string();
+    let own = |task: &Task| task.started_by.as_deref() == Some(aim.as_str());
+    let stopped = |task: &Task| {
+        let now = pass.plan.stops.iter().find(|stop| stop.task == task.arn).map(|stop| &stop.why);
+        now.or_else(|| task.stop()).is_some_and(|why| *why.reason == *reason::UNHEALTHY)
+    };
+    let leaving = pass.roll.leaving.iter().filter(|task| own(task) && stopped(task)).count();
+    pass.roll.count(|m| m.good() && m.unhealthy()) + number(leaving)
 }
 
 fn stop<'a>(pass: &mut Pass<'a>, which: impl Fn(&Member<'a>) -> bool, count: u32, replaced: Replaced) {

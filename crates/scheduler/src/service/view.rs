@@ -119,6 +119,8 @@ pub struct Start {
     pub provider: Option<CapacityProvider>,
     /// Where.
     pub place: Place,
+    /// How many of them take the place of tasks whose health checks fail.
+    pub replaces: u32,
 }
 
 /// Where tasks are to start.

@@ -379,7 +379,10 @@ impl World {
         for (by, ids) in of {
             let set = self.service.external.is_some().then(|| by.parse().unwrap());
             let who = events::Who { service: &self.service.arn.name, set };
-            self.told.push((self.now, events::started(who, ids)));
+            let of = |start: &&Start| start.deployment.to_string() == by;
+            let replaces: u32 = plan.starts.iter().filter(of).map(|start| start.replaces).sum();
+            let replaced = replaces.min(ids.len() as u32);
+            self.told.push((self.now, events::started(who, ids, replaced)));
         }
         Applied { started, unplaced }
     }

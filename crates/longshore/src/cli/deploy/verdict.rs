@@ -72,7 +72,7 @@ pub(super) fn of(service: &ecs::Service, ours: &str, former: Option<&str>) -> Ve
 mod tests {
     use super::*;
 
-    const BREAKER: &str = "ECS deployment circuit breaker: task failed to start.";
+    const BREAKER: &str = "ECS deployment circuit breaker: tasks failed to start.";
     const BACK: &str = "ECS deployment circuit breaker: rolling back to deploymentId ecs-svc/1.";
 
     fn deployment(id: &str, status: &str, definition: &str, state: Option<&str>, reason: &str) -> ecs::Deployment {

@@ -487,7 +487,7 @@ fn the_same_start_failure_of_three_tasks_in_a_row_is_one_without_end() {
 fn screen() -> Status {
     let mut service =
         service(vec![deployment(4, "PRIMARY", BEGUN, [3, 1, 1, 2]), deployment(3, "ACTIVE", DONE, [3, 2, 0, 0])], &[]);
-    let reasons = ["ECS deployment ecs-svc/4 in progress.", "ECS deployment circuit breaker: task failed to start."];
+    let reasons = ["ECS deployment ecs-svc/4 in progress.", "ECS deployment circuit breaker: tasks failed to start."];
     for (deployment, reason) in service.deployments.iter_mut().flatten().zip(reasons) {
         deployment.rollout_state_reason = Some(reason.into());
     }
@@ -548,7 +548,7 @@ Deployment  TaskDefinition  Progress                    Pending  Failed  State  
 PRIMARY     web:4           [======              ] 1/3  1        2       IN_PROGRESS  90 s
 ACTIVE      web:3           [=============       ] 2/3  0        0       COMPLETED    90 s
   The current one is in the stage POST_SCALE_UP
-  web:3: ECS deployment circuit breaker: task failed to start.
+  web:3: ECS deployment circuit breaker: tasks failed to start.
 
 What holds it up
 ✗ 2 tasks of web:4 failed in a row

@@ -163,7 +163,7 @@ async fn every_kind_is_told_as_its_golden_file_says() {
         message: "(service web) was unable to place a task because no container instance met all of its \"needs\"."
             .into(),
     };
-    let failed = step(Rollout::Failed, "ECS deployment circuit breaker: task failed to start.");
+    let failed = step(Rollout::Failed, "ECS deployment circuit breaker: tasks failed to start.");
     for (kind, change) in [
         (EventKind::Task, Change::Task(Arc::new(task()))),
         (EventKind::Instance, Change::Instance(instance)),

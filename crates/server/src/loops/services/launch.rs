@@ -34,6 +34,8 @@ pub(super) struct Launched {
     pub(super) tasks: Vec<Task>,
     /// How many of them are there to balance zones.
     pub(super) rebalancing: u32,
+    /// How many of them take the place of unhealthy ones. All are of one deployment or task set.
+    pub(super) replaced: u32,
     /// What is told of them, and of those without a place.
     pub(super) events: Vec<Told>,
     /// Whether some found no place.
@@ -69,7 +71,7 @@ pub(super) fn launch(ctx: &Context, snapshot: &Snapshot, row: &ServiceRow, plan:
         }
     }
     if launched.rebalancing == 0 {
-        let mut told = tell_started(&row.service, &launched.tasks);
+        let mut told = tell_started(&row.service, &launched.tasks, launched.replaced);
         told.append(&mut launched.events);
         launched.events = told;
     }
@@ -77,14 +79,14 @@ pub(super) fn launch(ctx: &Context, snapshot: &Snapshot, row: &ServiceRow, plan:
 }
 
 /// The tasks of a service's deployment are the service's, those of its task sets each set's.
-fn tell_started(service: &Service, tasks: &[Task]) -> Vec<Told> {
+fn tell_started(service: &Service, tasks: &[Task], replaced: u32) -> Vec<Told> {
     let mut started: BTreeMap<Option<DeploymentId>, Vec<&TaskId>> = BTreeMap::new();
     for task in tasks {
         let by = || task.started_by.as_deref().and_then(|by| by.parse().ok());
         started.entry(service.external.as_ref().and_then(|_| by())).or_default().push(&task.arn.id);
     }
     let name = &service.arn.name;
-    started.into_iter().map(|(set, ids)| events::started(Who { service: name, set }, ids)).collect()
+    started.into_iter().map(|(set, ids)| events::started(Who { service: name, set }, ids, replaced)).collect()
 }
 
 /// All that the tasks of a deployment, or of a task set, have in common.
@@ -203,6 +205,8 @@ impl<'a> Recipe<'a> {
         let wait = || self.pin(self.intent.waiting(ctx, self.by(), launch.clone(), now));
         tasks.extend((0..waiting).map(|_| wait()));
         self.tell(start, &tasks, &plan, &rows, launched);
+        let started = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
+        launched.replaced += start.replaces.min(started);
         launched.tasks.extend(tasks);
     }
 
