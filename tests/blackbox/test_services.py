@@ -216,6 +216,8 @@ class Asked(Case):
         for saying, given in [
             ("Lambda", {**hook, "hookTargetArn": "arn:aws:lambda:us-east-1:000000000000:function:f"}),
             ("hookTargetArn", {**hook, "hookTargetArn": "ftp://host/"}),
+            ("TaskDefinition not found", {
+                **hook, "hookTargetArn": "arn:aws:ecs:us-east-1:000000000000:task-definition/nope:1"}),
             ("hookTargetArn", {"lifecycleStages": ["POST_SCALE_UP"]}),
             ("hookTargetArn", {**pause, "hookTargetArn": "http://127.0.0.1/"}),
             ("lifecycleStages", {"targetType": "PAUSE"}),

@@ -5,7 +5,7 @@
 //! here: a service without a load balancer has none that could be. LINEAR and CANARY are about nothing else, and so are
 //! deliberately absent.
 
-use crate::Timestamp;
+use crate::{TaskArn, TaskDefinitionArn, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -81,6 +81,8 @@ pub enum HookTarget {
     Pause,
     /// Who answers at that http or https URL. Ours: AWS calls Lambda functions, with the same payload and answer.
     Http(Arc<str>),
+    /// A task of that definition, which runs once for each turn: its exit code. Ours, too.
+    Task(TaskDefinitionArn),
 }
 
 /// What a deployment does at a hook.
@@ -230,6 +232,9 @@ pub struct HookRun {
     /// What the target wants to be told when it is asked again: a JSON document.
     #[serde(default)]
     pub details: Option<Arc<str>>,
+    /// The task that was started for it. None: its target is none, or it has yet to find a place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskArn>,
 }
 
 /// `DeploymentLifecycleHookStatus`.

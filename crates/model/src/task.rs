@@ -403,6 +403,15 @@ impl Task {
         }
     }
 
+    /// The exit code of the essential container with whose end it ended. None: none of them ever ran. Those that outlived that
+    /// one were told to stop by SIGTERM or SIGKILL, which says nothing of the task; of others, a failure counts first.
+    pub fn exit_code(&self) -> Option<i32> {
+        const STOPPED_BY_SIGNAL: [i32; 2] = [143, 137];
+        let codes = || self.containers.iter().filter(|c| c.essential).filter_map(|c| c.exit_code);
+        let own = || codes().filter(|code| !STOPPED_BY_SIGNAL.contains(code));
+        own().find(|code| *code != 0).or_else(|| own().next()).or_else(|| codes().next())
+    }
+
     /// Whether it still holds its reservation.
     pub fn holds_resources(&self) -> bool {
         self.stopped_at().is_none()

@@ -20,7 +20,7 @@ pub struct ServiceChange {
     pub deployments: Vec<ServiceDeployment>,
     /// Events, the oldest first.
     pub events: Vec<ServiceEvent>,
-    /// Tasks to start where they were placed: of this service's group.
+    /// Tasks to start where they were placed: of this service's group, or named by the turn of a lifecycle hook.
     pub start: Vec<Task>,
     /// Tasks to stop.
     pub stop: Vec<(TaskArn, Stop)>,

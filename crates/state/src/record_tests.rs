@@ -442,6 +442,7 @@ fn blue_green_deployment() -> Record {
         call_at: Some(Timestamp(8)),
         calls_failed: 1,
         details: Some("{\"a\":2}".into()),
+        task: None,
     };
     let pause = LifecycleHook { target: HookTarget::Pause, role: None, details: None, ..hook.clone() };
     let strategy = DeploymentStrategy::BlueGreen(BlueGreen { bake_minutes: 15, hooks: vec![hook, pause] });
@@ -449,6 +450,19 @@ fn blue_green_deployment() -> Record {
     let rules = DeploymentRules { strategy, ..rules() };
     let deployment = ServiceDeployment { rules, lifecycle: Some(lifecycle), ..ServiceDeployment::clone(&deployment) };
     Record::ServiceDeployment(deployment.into())
+}
+
+/// One with the turn of a hook that is a task.
+fn hooked_deployment() -> Record {
+    let Record::ServiceDeployment(mut deployment) = blue_green_deployment() else { unreachable!("it is a deployment") };
+    let own = std::sync::Arc::make_mut(&mut deployment);
+    if let DeploymentStrategy::BlueGreen(how) = &mut own.rules.strategy {
+        how.hooks[0].target = HookTarget::Task(definition_arn());
+    }
+    for run in own.lifecycle.iter_mut().flat_map(|lifecycle| &mut lifecycle.hooks) {
+        (run.task, run.call_at) = (Some(task_arn()), None);
+    }
+    Record::ServiceDeployment(deployment)
 }
 
 fn service_event() -> Record {
@@ -512,6 +526,7 @@ fn other_forms() -> Vec<(Record, &'static str)> {
     vec![
         (external_service(), "external"),
         (blue_green_deployment(), "blue_green"),
+        (hooked_deployment(), "hook_task"),
         (checked_definition(), "health"),
         (checked_task(), "health"),
         (patient_service(), "health"),

@@ -2,7 +2,7 @@
 
 use crate::{
     api::Api,
-    harness::{Cluster, until},
+    harness::{Cluster, told, until},
 };
 use serde_json::{Value, json};
 use std::{
@@ -143,4 +143,101 @@ fn a_target_that_hangs_while_the_server_is_killed_is_asked_again() {
     assert_eq!(tasks(&api, &of_service), running, "the service's task has a hand in none of it");
     assert!(cluster.stop_server(), "the server did not end well:\n{}", cluster.log());
     assert_eq!(cluster.traces(), Vec::<String>::new());
+}
+
+/// Tasks that hooks started, of any status.
+fn started(api: &Api, story: &Value) -> Vec<Value> {
+    let id = story["serviceDeploymentArn"].as_str().unwrap().rsplit('/').next().unwrap();
+    // Its turn may be yet to come.
+    let Some(hook) = story["lifecycleHookDetails"][0]["hookId"].as_str() else { return Vec::new() };
+    let of = |status: &str| tasks(api, &json!({"startedBy": format!("{id}/{hook}"), "desiredStatus": status}));
+    [of("RUNNING"), of("STOPPED")].concat()
+}
+
+#[test]
+fn a_hook_that_is_a_task_runs_once_whoever_is_killed_and_its_exit_code_counts() {
+    let mut cluster = Cluster::start(1);
+    let api = cluster.api();
+    cluster.define("web", "trap exit TERM; while :; do sleep 0.1; done");
+    // It waits to be told, and then says whether it was told what it is asked.
+    let script = &format!(
+        "case $LONGSHORE_LIFECYCLE_HOOK in *smoke*POST_SCALE_UP*) good=0;; *) good=9;; esac
+        trap 'exit $good' TERM; trap 'exit 3' USR1; : {}; while :; do sleep 0.1; done",
+        told()
+    );
+    let container = json!({"name": "main", "image": cluster.image, "memory": 16, "stopTimeout": 2,
+        "command": ["sh", "-c", script]});
+    let made = api.ecs("RegisterTaskDefinition", &json!({"family": "smoke", "containerDefinitions": [container]}));
+    let definition = made["taskDefinition"]["taskDefinitionArn"].clone();
+    let hook = json!({"hookTargetArn": definition, "lifecycleStages": ["POST_SCALE_UP"],
+        "hookDetails": {"suite": "smoke"}});
+    create(&api, &[hook]);
+    let task = until("the hook's task", || {
+        let story = story(&api);
+        started(&api, &story).first().cloned()
+    });
+    let task = task.as_str().unwrap().to_owned();
+    let described = cluster.wait(&task, "RUNNING");
+    assert_eq!(described["group"], "family:smoke", "{described:#}");
+
+    cluster.kill_server();
+    cluster.start_server();
+    cluster.until_connected(&api, 1);
+    let before = story(&api);
+    assert_eq!(before["lifecycleHookDetails"][0]["status"], "IN_PROGRESS", "{before:#}");
+    assert_eq!(started(&api, &before), [json!(task)]);
+    end_hook(rustix::process::Signal::TERM);
+    let after = until("the end of the deployment", || {
+        let story = story(&api);
+        (story["status"] != "IN_PROGRESS").then_some(story)
+    });
+    assert_eq!(after["status"], "SUCCESSFUL", "{after:#}");
+    assert_eq!(after["lifecycleHookDetails"][0]["status"], "SUCCEEDED", "{after:#}");
+    assert_eq!(started(&api, &after), [json!(task)], "it ran once");
+
+    // The next one ends otherwise, and the deployment goes back.
+    api.ecs("UpdateService", &json!({"service": "web", "forceNewDeployment": true}));
+    let second = until("the next hook's task", || {
+        let story = story(&api);
+        started(&api, &story).first().cloned()
+    });
+    cluster.wait(second.as_str().unwrap(), "RUNNING");
+    end_hook(rustix::process::Signal::USR1);
+    let back = until("the way back", || {
+        let story = story(&api);
+        (story["status"] == "ROLLBACK_SUCCESSFUL").then_some(story)
+    });
+    assert_eq!(back["lifecycleHookDetails"][0]["status"], "FAILED", "{back:#}");
+    let service = api.ecs("DescribeServices", &json!({"services": ["web"]}))["services"][0].clone();
+    assert!(service["events"].to_string().contains("exited with code 3."), "{service:#}");
+
+    // One that is overtaken by another deployment leaves no task behind.
+    api.ecs("UpdateService", &json!({"service": "web", "forceNewDeployment": true}));
+    let third = until("one more task of the hook", || {
+        let story = story(&api);
+        started(&api, &story).first().cloned()
+    });
+    cluster.wait(third.as_str().unwrap(), "RUNNING");
+    let none = json!({"service": "web", "forceNewDeployment": true, "deploymentConfiguration": {"lifecycleHooks": []}});
+    api.ecs("UpdateService", &none);
+    let stopped = cluster.wait(third.as_str().unwrap(), "STOPPED");
+    assert_eq!(stopped["stoppedReason"], "The lifecycle hook of the task is over.", "{stopped:#}");
+    assert!(cluster.stop_server(), "the server did not end well:\n{}", cluster.log());
+    assert_eq!(cluster.traces(), Vec::<String>::new());
+}
+
+/// Signals the hook's process from outside: nobody of the cluster has a hand in it. Its trap may not be set yet, so until it is gone.
+fn end_hook(signal: rustix::process::Signal) {
+    until("the end of the hook's process", || {
+        let of_hook = |(pid, words): (u32, Vec<String>)| {
+            let is = words.first().is_some_and(|word| word == "sh") && words.iter().any(|word| word.contains(&told()));
+            is.then_some(pid)
+        };
+        let found: Vec<u32> = crate::harness::processes().into_iter().filter_map(of_hook).collect();
+        for pid in &found {
+            let pid = rustix::process::Pid::from_raw(i32::try_from(*pid).unwrap()).unwrap();
+            let _ = rustix::process::kill_process(pid, signal);
+        }
+        found.is_empty().then_some(())
+    });
 }

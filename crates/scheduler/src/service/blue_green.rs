@@ -269,7 +269,7 @@ fn enter(lifecycle: &mut Lifecycle, hooks: &[LifecycleHook], stage: Stage, back:
     lifecycle.hooks.extend(due.map(|(number, hook)| {
         let (status, call_at) = match &hook.target {
             HookTarget::Pause => (HookStatus::AwaitingAction, None),
-            HookTarget::Http(_) => (HookStatus::InProgress, Some(now)),
+            HookTarget::Http(_) | HookTarget::Task(_) => (HookStatus::InProgress, Some(now)),
         };
         let way = if back { "rollback-" } else { "" };
         HookRun {
@@ -282,6 +282,7 @@ fn enter(lifecycle: &mut Lifecycle, hooks: &[LifecycleHook], stage: Stage, back:
             call_at,
             calls_failed: 0,
             details: hook.details.clone(),
+            task: None,
         }
     }));
 }

@@ -127,6 +127,12 @@ pub fn deployment_aborted(service: &ServiceName, deployment: DeploymentId) -> To
     deployment_failed(service, deployment, "stopped by user.")
 }
 
+/// A lifecycle hook's task was started. Ours: AWS's hooks are no tasks.
+pub fn hook_runs(service: &ServiceName, deployment: DeploymentId, hook: &str, task: &TaskId) -> Told {
+    let message = format!("(service {service}) (deployment {deployment}) lifecycle hook {hook} runs (task {task}).");
+    told(Name::DeploymentInProgress, message)
+}
+
 /// What a lifecycle hook's target did that the deployment cannot go on with. AWS does not publish the text.
 pub fn hook_failed(service: &ServiceName, deployment: DeploymentId, hook: &str, why: &str) -> Told {
     let message = format!("(service {service}) (deployment {deployment}) lifecycle hook {hook} failed: {why}");

@@ -15,6 +15,7 @@ mod count;
 mod daemon;
 pub mod deploy;
 pub mod events;
+pub mod hook_task;
 mod pass;
 mod rebalance;
 mod replica;

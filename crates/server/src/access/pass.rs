@@ -15,6 +15,9 @@ use model::{ClusterName, iam::Directory};
 use serde_json::Value;
 use state::Snapshot;
 
+/// Whom the roles of lifecycle hooks are passed to. Source: "Permissions required for Lambda functions in Amazon ECS blue/green
+/// deployments" in the developer guide.
+const HOOKS: &str = "ecs.amazonaws.com";
 /// Whom the roles of attached machines are passed to.
 const ATTACHED: &str = "ssm.amazonaws.com";
 
@@ -41,7 +44,10 @@ pub(super) fn asks(
             ["taskRoleArn", "executionRoleArn"].iter().filter_map(|member| role(member, TASKS)).collect()
         }
         // A service that is changed and keeps its definition is given nothing.
-        ("ecs", "RunTask" | "StartTask" | "CreateService" | "UpdateService" | "CreateTaskSet") => passing.to_tasks(),
+        ("ecs", "RunTask" | "StartTask" | "CreateTaskSet") => passing.to_tasks(),
+        ("ecs", "CreateService" | "UpdateService") => {
+            passing.to_tasks().into_iter().chain(passing.to_hooks()).collect()
+        }
         ("iam", "AddRoleToInstanceProfile") => role("RoleName", INSTANCES).into_iter().collect(),
         ("ec2", "RunInstances") => passing.to_instances(input, true),
         ("ec2", "CreateLaunchTemplate" | "CreateLaunchTemplateVersion") => {
@@ -62,6 +68,21 @@ impl Passing<'_> {
         let known = roles::find(self.directory, named);
         let arn = known.map_or_else(|| roles::arn(self.caller.account(), named), |role| role.arn());
         pass(arn, to).tagged(known.map(|role| &role.tags))
+    }
+
+    /// The roles that lifecycle hooks are given: each its own, and those of the task that it is.
+    fn to_hooks(&self) -> Vec<Ask> {
+        let hooks = self.input.get("deploymentConfiguration").and_then(|how| how.get("lifecycleHooks"));
+        let hooks = hooks.and_then(Value::as_array).into_iter().flatten();
+        let asks = hooks.flat_map(|hook| {
+            let own = text(hook, "roleArn").map(|named| self.role(named, HOOKS));
+            let target = text(hook, "hookTargetArn").and_then(|arn| arn.parse().ok());
+            let definition = target.and_then(|arn| self.snapshot.task_definition(&arn)).map(|found| &found.spec);
+            let roles = definition.map(|spec| [spec.task_role_arn.as_deref(), spec.execution_role_arn.as_deref()]);
+            let of_task = roles.into_iter().flatten().flatten().map(|named| self.role(named, TASKS));
+            own.into_iter().chain(of_task).collect::<Vec<_>>()
+        });
+        asks.collect()
     }
 
     /// The roles of a definition that is named, unless the request names others.

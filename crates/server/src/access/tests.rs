@@ -422,6 +422,13 @@ fn whoever_gives_a_role_away_is_asked_for_it() {
         ("StartTask", json!({"taskDefinition": "web", "overrides": {"taskRoleArn": "web"}}), vec![pass("web")]),
         ("RunTask", json!({"taskDefinition": "web"}), Vec::new()),
         ("UpdateService", json!({"service": "web", "desiredCount": 2}), Vec::new()),
+        (
+            "UpdateService",
+            json!({"service": "web", "deploymentConfiguration": {"lifecycleHooks": [
+                {"hookTargetArn": "http://127.0.0.1/", "roleArn": "web"}, {"targetType": "PAUSE"},
+            ]}}),
+            vec![pass("web")],
+        ),
     ] {
         assert_eq!(asked("ecs", operation, &input)[1..], want, "{operation} {input}");
     }

@@ -2,11 +2,13 @@
 //!
 //! The planner writes down whose turn has come (`scheduler::service::blue_green`); here it is asked, and what it says is
 //! written down. A server that dies in between asks again: at least once, never half. What the answer means for the
-//! deployment is for the planner.
+//! deployment is for the planner. Targets that are tasks are in `task`.
+
+mod task;
 
 use super::services::clock::SteadyClock;
 use crate::{context::Context, outgoing::Outgoing};
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use http::StatusCode;
 use model::{
     HookRun, HookStatus, HookTarget, Service, ServiceArn, ServiceDeployment, ServiceEvent, ServiceRevisionArn,
@@ -21,6 +23,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use task::{Awaited, Of};
 
 /// Targets that are asked side by side; a deployment waits for its turn no longer than the slowest of so many takes.
 const SIDE_BY_SIDE: usize = 64;
@@ -53,26 +56,39 @@ pub(super) async fn run(ctx: Context) {
     let mut due = Due::default();
     let mut calls = FuturesUnordered::new();
     let mut calling = BTreeSet::new();
+    // When a service's hook is looked at again that found no place for its task.
+    let mut later = BTreeMap::new();
     loop {
         let now = clock.now(&ctx.effects);
         let snapshot = ctx.store.snapshot();
         due.look(snapshot.clone());
         let mut next = Duration::MAX;
         for (arn, at) in &due.at {
-            let wait = at.millis_since(now);
+            let wait = later.get(arn).map_or(*at, |later| (*at).max(*later)).millis_since(now);
             if calling.contains(arn) || calls.len() >= SIDE_BY_SIDE {
                 continue;
             }
             if wait > 0 {
                 next = next.min(Duration::from_millis(wait.unsigned_abs()));
-            } else if let Some(turn) = Turn::of(&snapshot, arn) {
+            } else if let Some(turn) = Turn::of(&snapshot, arn, now) {
                 calling.insert(arn.clone());
-                calls.push(turn.take(&ctx, &http, now));
+                calls.push(turn.take(&ctx, &http, now).boxed());
             }
+        }
+        while calls.len() < SIDE_BY_SIDE {
+            let Some(answer) = due.next_task(&snapshot, |service| calling.contains(service)) else { break };
+            calling.insert(answer.of.service.clone());
+            calls.push(answer.take(&ctx, now).boxed());
         }
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
-            Some(arn) = calls.next() => drop(calling.remove(&arn)),
+            Some((arn, again)) = calls.next() => {
+                calling.remove(&arn);
+                match again {
+                    Some(at) => drop(later.insert(arn, at)),
+                    None => drop(later.remove(&arn)),
+                }
+            }
             () = ctx.effects.sleep(next.min(LONGEST_SLEEP)) => {}
             () = stop.cancelled() => return,
         }
@@ -84,6 +100,8 @@ pub(super) async fn run(ctx: Context) {
 struct Due {
     seen: Option<Arc<Snapshot>>,
     at: BTreeMap<ServiceArn, Timestamp>,
+    /// Tasks of hooks that have yet to end.
+    awaited: Awaited,
 }
 
 impl Due {
@@ -93,8 +111,8 @@ impl Due {
             for cluster in snapshot.clusters(scope, None) {
                 match self.seen.as_ref().and_then(|seen| seen.cluster(&cluster.cluster.arn)) {
                     Some(before) if std::ptr::eq::<ClusterRow>(before, cluster) => {}
-                    Some(before) => note(&mut self.at, cluster.changes_since(before).services()),
-                    None => note(&mut self.at, cluster.services()),
+                    Some(before) => note(&mut self.at, &mut self.awaited, cluster.changes_since(before).services()),
+                    None => note(&mut self.at, &mut self.awaited, cluster.services()),
                 }
             }
         }
@@ -103,9 +121,14 @@ impl Due {
     }
 }
 
-fn note<'a>(at: &mut BTreeMap<ServiceArn, Timestamp>, rows: impl Iterator<Item = &'a Arc<ServiceRow>>) {
+fn note<'a>(
+    at: &mut BTreeMap<ServiceArn, Timestamp>,
+    awaited: &mut Awaited,
+    rows: impl Iterator<Item = &'a Arc<ServiceRow>>,
+) {
     for row in rows {
-        match open(row).and_then(|story| next(story)?.call_at) {
+        task::note(awaited, row);
+        match open(row).and_then(|story| due_runs(story).filter_map(|run| run.call_at).min()) {
             Some(when) => drop(at.insert(row.service.arn.clone(), when)),
             None => drop(at.remove(&row.service.arn)),
         }
@@ -118,37 +141,43 @@ fn open(row: &ServiceRow) -> Option<&ServiceDeployment> {
     row.deployment(&primary.service_deployment).map(|story| &**story).filter(|story| !story.status.is_over())
 }
 
-/// The hook whose target is to be asked first.
-fn next(story: &ServiceDeployment) -> Option<&HookRun> {
+/// The hooks whose targets are to be asked, or started.
+fn due_runs(story: &ServiceDeployment) -> impl Iterator<Item = &HookRun> {
     let runs = story.lifecycle.iter().flat_map(|lifecycle| &lifecycle.hooks);
-    runs.filter(|run| run.status.is_open() && run.call_at.is_some()).min_by_key(|run| run.call_at)
+    runs.filter(|run| run.status.is_open() && run.call_at.is_some())
 }
 
 /// One turn of a hook.
 struct Turn {
-    service: ServiceArn,
-    hook: Arc<str>,
-    url: Arc<str>,
+    of: Of,
+    target: HookTarget,
     ask: Value,
 }
 
 impl Turn {
-    fn of(snapshot: &Snapshot, arn: &ServiceArn) -> Option<Self> {
-        let row = snapshot.service(arn)?;
-        let story = open(row)?;
-        let run = next(story)?;
-        let HookTarget::Http(url) = &story.rules.strategy.hooks().get(run.hook)?.target else { return None };
-        Some(Self { service: arn.clone(), hook: run.id.clone(), url: url.clone(), ask: ask(arn, story, run) })
+    /// The first that is due; a task that finds no place keeps nobody else waiting.
+    fn of(snapshot: &Snapshot, arn: &ServiceArn, now: Timestamp) -> Option<Self> {
+        let story = open(snapshot.service(arn)?)?;
+        let target = |run: &HookRun| story.rules.strategy.hooks().get(run.hook).map(|hook| &hook.target);
+        let due = due_runs(story).filter(|run| run.call_at.is_some_and(|at| at <= now));
+        let run = due.min_by_key(|run| (matches!(target(run), Some(HookTarget::Task(_))), run.call_at))?;
+        let of = Of { service: arn.clone(), story: story.arn.id.clone(), hook: run.id.clone() };
+        Some(Self { of, target: target(run)?.clone(), ask: ask(arn, story, run) })
     }
 
-    /// Asks, and writes down what is said. Hands the service back.
-    async fn take(self, ctx: &Context, http: &Outgoing, now: Timestamp) -> ServiceArn {
-        let said = match self.url.parse() {
+    /// Asks, and writes down what is said. Hands the service back, and when to try again what is written down nowhere.
+    async fn take(self, ctx: &Context, http: &Outgoing, now: Timestamp) -> (ServiceArn, Option<Timestamp>) {
+        let url = match self.target {
+            HookTarget::Task(_) => return task::start(ctx, self.of, now).await,
+            HookTarget::Pause => return (self.of.service, None),
+            HookTarget::Http(url) => url,
+        };
+        let said = match url.parse() {
             Ok(url) => hear(http.post(&url, None, self.ask.to_string(), PATIENCE).await),
             Err(_) => Said::Failed("its target is no URL.".to_owned()),
         };
-        write_down(ctx, &self.service, &self.hook, &said, now).await;
-        self.service
+        write_down(ctx, &self.of, &said, now).await;
+        (self.of.service, None)
     }
 }
 
@@ -228,42 +257,55 @@ fn hear(answer: Result<crate::outgoing::Answer, String>) -> Said {
     }
 }
 
-async fn write_down(ctx: &Context, arn: &ServiceArn, hook: &str, said: &Said, now: Timestamp) {
+async fn write_down(ctx: &Context, of: &Of, said: &Said, now: Timestamp) {
     for _ in 0..TRIES {
         let snapshot = ctx.store.snapshot();
-        let Some((row, story)) = snapshot.service(arn).and_then(|row| Some((row, open(row)?))) else { return };
+        let found = snapshot.service(&of.service).and_then(|row| Some((row, open(row)?)));
+        // Another deployment has taken over, with turns of the same names.
+        let Some((row, story)) = found.filter(|(_, story)| story.arn.id == of.story) else { return };
         let mut story = story.clone();
         let id = story.target.id;
         let mut runs = story.lifecycle.iter_mut().flat_map(|lifecycle| &mut lifecycle.hooks);
         // Its time was over before its target answered, or somebody ended the deployment.
-        let Some(run) = runs.find(|run| *run.id == *hook && run.status.is_open()) else { return };
-        let told = note_answer(run, said, now).map(|why| events::hook_failed(&arn.name, id, hook, &why));
+        let Some(run) = runs.find(|run| run.id == of.hook && run.status.is_open()) else { return };
+        let told = note_answer(run, said, now).map(|why| events::hook_failed(&of.service.name, id, &of.hook, &why));
         story.updated_at = now;
-        let event = |told: Told| ServiceEvent {
-            id: ctx.effects.uuid().into(),
-            at: now,
-            name: told.name,
-            message: told.message.into(),
-        };
-        let change = ServiceChange {
-            on: Basis::Version(row.service.version),
-            service: Service::clone(&row.service),
-            revisions: Vec::new(),
-            deployments: vec![story],
-            events: told.into_iter().map(event).collect(),
-            start: Vec::new(),
-            stop: Vec::new(),
-            at: now,
-        };
+        let change = change(ctx, row, story, told.into_iter().collect(), now);
         match ctx.store.commit_in_turn(Command::ChangeService(Box::new(change))).await {
             Err(CommitError::Rejected(Rejected::ServiceChanged(_))) => {}
             Ok(_) => return,
             Err(error) => {
                 // Asked again with the next look: nothing was written down.
-                tracing::warn!(service = %arn, hook, %error, "what a lifecycle hook said cannot be kept");
+                tracing::warn!(service = %of.service, hook = %of.hook, %error, "what a lifecycle hook said cannot be kept");
                 return ctx.effects.sleep(Duration::from_secs(1)).await;
             }
         }
+    }
+}
+
+/// What becomes of a service's story, and nothing else of the service.
+fn change(
+    ctx: &Context,
+    row: &ServiceRow,
+    story: ServiceDeployment,
+    events: Vec<Told>,
+    now: Timestamp,
+) -> ServiceChange {
+    let event = |told: Told| ServiceEvent {
+        id: ctx.effects.uuid().into(),
+        at: now,
+        name: told.name,
+        message: told.message.into(),
+    };
+    ServiceChange {
+        on: Basis::Version(row.service.version),
+        service: Service::clone(&row.service),
+        revisions: Vec::new(),
+        deployments: vec![story],
+        events: events.into_iter().map(event).collect(),
+        start: Vec::new(),
+        stop: Vec::new(),
+        at: now,
     }
 }
 
@@ -315,6 +357,7 @@ mod tests {
             call_at: Some(Timestamp(0)),
             calls_failed: 0,
             details: None,
+            task: None,
         }
     }
 

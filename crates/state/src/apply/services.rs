@@ -26,7 +26,8 @@ impl Draft<'_> {
         let arn = change.service.arn.clone();
         let version = self.check_basis(&change)?;
         let group = change.service.group();
-        if let Some(task) = change.start.iter().find(|t| t.group != group || t.arn.cluster != arn.cluster) {
+        let other = |t: &&Task| t.arn.cluster != arn.cluster || (t.group != group && !is_of_a_hook(&change, t));
+        if let Some(task) = change.start.iter().find(other) {
             return Err(Rejected::TaskOfAnother(task.arn.clone()));
         }
         self.check_definitions(&change)?;
@@ -235,4 +236,12 @@ impl Draft<'_> {
             self.put_service(service);
         }
     }
+}
+
+/// Whether the change makes it the task of a lifecycle hook whose turn it is, so that it is started with that turn's record or not at
+/// all. It is of no service's group: a service's own tasks are counted by that.
+fn is_of_a_hook(change: &ServiceChange, task: &Task) -> bool {
+    let mut runs = change.deployments.iter().flat_map(|story| &story.lifecycle).flat_map(|lifecycle| &lifecycle.hooks);
+    ServiceArn::of_group(&task.arn.cluster, &task.group).is_none()
+        && runs.any(|run| run.status.is_open() && run.task.as_ref() == Some(&task.arn))
 }

@@ -10,9 +10,9 @@ use crate::{
     context::Context,
 };
 use model::{
-    ClusterArn, ContainerInstanceArn, ContainerInstanceId, Deployment, DeploymentId, LaunchType, PlacementStrategy,
-    PropagateTags, Reservation, RevisionSpec, Service, Tags, Task, TaskArn, TaskDefinition, TaskId, Timestamp, Waiting,
-    task::MAX_WAITING,
+    ClusterArn, ContainerInstanceArn, ContainerInstanceId, Deployment, DeploymentId, LaunchType, NetworkMode,
+    PlacementStrategy, PropagateTags, Reservation, RevisionSpec, Service, Tags, Task, TaskArn, TaskDefinition, TaskId,
+    Timestamp, Waiting, task::MAX_WAITING,
 };
 use scheduler::{
     Constraint, PlacementRequest, Strategy, obstacle,
@@ -29,21 +29,21 @@ const ROLES_AGAIN_MILLIS: i64 = 10_000;
 
 /// What came of a plan's starts.
 #[derive(Default)]
-pub(super) struct Launched {
+pub(in crate::loops) struct Launched {
     /// The tasks, placed.
-    pub(super) tasks: Vec<Task>,
+    pub(in crate::loops) tasks: Vec<Task>,
     /// How many of them are there to balance zones.
     pub(super) rebalancing: u32,
     /// How many of them take the place of unhealthy ones. All are of one deployment or task set.
     pub(super) replaced: u32,
     /// What is told of them, and of those without a place.
-    pub(super) events: Vec<Told>,
+    pub(in crate::loops) events: Vec<Told>,
     /// Whether some found no place.
     pub(super) unplaced: bool,
     /// When there may be one though nothing has changed.
-    pub(super) look_again: Option<Timestamp>,
+    pub(in crate::loops) look_again: Option<Timestamp>,
     /// Spot tasks whose room those need that keep theirs.
-    pub(super) victims: Vec<TaskArn>,
+    pub(in crate::loops) victims: Vec<TaskArn>,
 }
 
 pub(super) fn launch(ctx: &Context, snapshot: &Snapshot, row: &ServiceRow, plan: &Plan) -> Launched {
@@ -76,6 +76,49 @@ pub(super) fn launch(ctx: &Context, snapshot: &Snapshot, row: &ServiceRow, plan:
         launched.events = told;
     }
     launched
+}
+
+/// The task of a lifecycle hook, if it finds a place: on what, and in which subnets, the tasks of that revision of the service are. Where
+/// among those it goes is for its own definition to bind.
+pub(in crate::loops) fn launch_hook(
+    ctx: &Context,
+    snapshot: &Snapshot,
+    service: &Service,
+    spec: &RevisionSpec,
+    hook: HookTask<'_>,
+) -> Result<Launched, String> {
+    let HookTask { definition, started_by, told } = hook;
+    let network = spec.network.clone().filter(|_| definition.spec.effective_network_mode() == NetworkMode::Awsvpc);
+    let (placement_constraints, placement_strategy) = (Vec::new(), Vec::new());
+    let spec = RevisionSpec { network, volume: None, placement_constraints, placement_strategy, ..spec.clone() };
+    let (constraints, strategy) = rules(definition, &spec);
+    let platform = fargate::platform(spec.launch_type, spec.platform_version, &definition.spec);
+    let platform = platform.map_err(|error| error.message)?;
+    let cluster = service.arn.cluster.clone();
+    let mut intent =
+        Intent::of_hook(cluster, definition.clone(), started_by, tags(definition, service, &spec), told, &spec);
+    intent.check_roles(snapshot, spec.launch_type).map_err(|error| error.message)?;
+    if let Some(platform) = platform {
+        intent.required = fargate::required(platform, intent.required);
+    }
+    let launch = Launch { kind: spec.launch_type, platform, provider: None };
+    let who = Who { service: &service.arn.name, set: None };
+    let deployment = service.primary().map_or(DeploymentId::of(0), |primary| primary.id);
+    let mut shares = scheduler::capacity::starts(&spec.capacity_provider_strategy, |_| 0, 1).into_iter();
+    let provider = shares.find(|(_, count)| *count > 0).map(|(provider, _)| provider);
+    let start = Start { deployment, count: 1, provider, place: Place::Anywhere, replaces: 0 };
+    let recipe = Recipe { service, spec: &spec, who, intent, launch, constraints, strategy, pinned: BTreeMap::new() };
+    let mut launched = Launched::default();
+    recipe.start(ctx, snapshot, &start, 1, &mut launched);
+    Ok(launched)
+}
+
+/// What the task of a lifecycle hook is.
+pub(in crate::loops) struct HookTask<'a> {
+    pub(in crate::loops) definition: &'a Arc<TaskDefinition>,
+    pub(in crate::loops) started_by: Arc<str>,
+    /// A variable of all of its containers.
+    pub(in crate::loops) told: (&'a str, &'a str),
 }
 
 /// The tasks of a service's deployment are the service's, those of its task sets each set's.

@@ -5,7 +5,7 @@
 //! change costs nothing: a quiet cluster is never walked through.
 
 pub(super) mod clock;
-mod launch;
+pub(super) mod launch;
 mod look;
 mod watch;
 

@@ -3,7 +3,7 @@
 use super::{
     TRIES, change, commit, connect,
     parse::{self, Controller},
-    registries, render, too_busy,
+    registries, render, strategy, too_busy,
 };
 use crate::{
     api::{
@@ -230,6 +230,7 @@ impl Wish {
         };
         managed_volumes::fits(spec.volume.as_ref(), &definition.spec)?;
         parse::check_fargate(self.scheduling, &spec, definition)?;
+        strategy::check_hooks(snapshot, &caller.scope, &self.rules.strategy, &spec)?;
         awsvpc::fits(spec.network.as_ref(), &definition.spec)?;
         registries::fits(snapshot, &caller.scope, &spec.registries, &definition.spec)?;
         let obstacle = parse::unbalanceable(self.scheduling, &spec, &self.rules);

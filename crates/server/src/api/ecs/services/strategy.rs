@@ -1,16 +1,24 @@
 //! Deployment strategies on the wire: ROLLING, and BLUE_GREEN with its bake time and lifecycle hooks.
 //!
 //! Deliberately absent, and refused by name: LINEAR and CANARY, which are about nothing but the shares of a load balancer's
-//! traffic, and hooks that are Lambda functions.
+//! traffic, and hooks that are Lambda functions: a hook here is a URL that is called as one would be, or a task.
 
-use super::{int, parse::not_honoured, render::time};
-use crate::api::ApiError;
+use super::{
+    int,
+    parse::{self, not_honoured},
+    render::time,
+};
+use crate::api::{
+    ApiError,
+    ecs::{awsvpc, fargate, managed_volumes},
+};
 use http::Uri;
 use model::{
     BlueGreen, DeploymentRules, DeploymentStrategy, HookAction, HookRun, HookTarget, LifecycleHook, LifecycleStage,
-    SchedulingStrategy, ServiceDeployment,
+    NetworkMode, RevisionSpec, SchedulingStrategy, Scope, ServiceDeployment, TaskDefinitionArn,
 };
 use shapes::ecs as aws;
+use state::Snapshot;
 
 /// Where a request says nothing. AWS: the console's, and the model's documentation.
 const BAKE_MINUTES: u32 = 15;
@@ -108,7 +116,7 @@ fn hook(given: &aws::DeploymentLifecycleHook) -> Result<LifecycleHook, ApiError>
         }
         HookTarget::Pause
     } else {
-        http_target(target_arn.as_deref())?
+        target_of(target_arn.as_deref())?
     };
     let stages = given.lifecycle_stages.iter().flatten().map(|word| stage(word, &target));
     let stages = stages.collect::<Result<Vec<_>, _>>()?;
@@ -141,21 +149,53 @@ pub(super) fn action(given: Option<&str>) -> Option<HookAction> {
     }
 }
 
-fn http_target(given: Option<&str>) -> Result<HookTarget, ApiError> {
+/// Whether the tasks that hooks name can be run as the service's own are: in its subnets, on what it is launched on.
+pub(super) fn check_hooks(
+    snapshot: &Snapshot,
+    scope: &Scope,
+    strategy: &DeploymentStrategy,
+    spec: &RevisionSpec,
+) -> Result<(), ApiError> {
+    let named = strategy.hooks().iter().filter_map(|hook| match &hook.target {
+        HookTarget::Task(arn) => Some(arn),
+        HookTarget::Pause | HookTarget::Http(_) => None,
+    });
+    for arn in named {
+        let own = snapshot.task_definition(arn).filter(|_| arn.scope == *scope);
+        let fits = parse::usable(own).and_then(|definition| {
+            let network = match definition.spec.effective_network_mode() {
+                NetworkMode::Awsvpc => spec.network.as_ref(),
+                NetworkMode::Bridge | NetworkMode::Host | NetworkMode::None => None,
+            };
+            awsvpc::fits(network, &definition.spec)?;
+            managed_volumes::fits(None, &definition.spec)?;
+            fargate::platform(spec.launch_type, spec.platform_version, &definition.spec).map(|_| ())
+        });
+        fits.map_err(|why| ApiError::invalid(format!("hookTargetArn {arn}: {}", why.message)))?;
+    }
+    Ok(())
+}
+
+fn target_of(given: Option<&str>) -> Result<HookTarget, ApiError> {
     let Some(text) = given else {
         return Err(ApiError::invalid("hookTargetArn is required for lifecycle hooks that are not of the type PAUSE."));
     };
+    if let Ok(arn) = text.parse::<TaskDefinitionArn>() {
+        return Ok(HookTarget::Task(arn));
+    }
     if text.starts_with("arn:") {
         return Err(not_honoured(
             "a Lambda function as the target of a lifecycle hook (name an http:// or https:// URL, which is called with the \
-             same payload and gives the same answer)",
+             same payload and gives the same answer, or the ARN of a task definition with its revision, of which a task is run)",
         ));
     }
     let uri = text.parse::<Uri>().ok().filter(|uri| {
         text.len() <= MAX_URL && matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some()
     });
     // The URL is not repeated: it may hold a secret.
-    let _ = uri.ok_or_else(|| ApiError::invalid("hookTargetArn must be an http:// or https:// URL."))?;
+    let _ = uri.ok_or_else(|| {
+        ApiError::invalid("hookTargetArn must be an http:// or https:// URL, or the ARN of a task definition.")
+    })?;
     Ok(HookTarget::Http(text.into()))
 }
 
@@ -198,11 +238,13 @@ fn render_hook(hook: &LifecycleHook) -> aws::DeploymentLifecycleHook {
     }
 }
 
-/// AWS's word for what is not PAUSE stays, so that its clients can read it: a URL stands where a function's ARN would.
+/// AWS's word for what is not PAUSE stays, so that its clients can read it: a URL, or a definition's ARN, stands where a function's ARN
+/// would.
 fn render_target(target: &HookTarget) -> (String, Option<String>) {
     match target {
         HookTarget::Pause => ("PAUSE".to_owned(), None),
         HookTarget::Http(url) => ("AWS_LAMBDA".to_owned(), Some(url.to_string())),
+        HookTarget::Task(arn) => ("AWS_LAMBDA".to_owned(), Some(arn.to_string())),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{
     TRIES, change, commit, connect, find,
     parse::{self, Controller},
-    registries, render, too_busy,
+    registries, render, strategy, too_busy,
 };
 use crate::{
     api::{
@@ -97,6 +97,10 @@ fn decide(
     service.health_check_grace_seconds = grace.or(service.health_check_grace_seconds);
     service.rules = parse::rules(request.deployment_configuration.clone(), service.rules, before.scheduling)?;
     let spec = spec(ctx, snapshot, before, own, wish)?;
+    // What stays as it was is not looked at again: a service must still be scaled when a hook's definition is no more.
+    if service.rules.strategy != before.rules.strategy || spec != *own {
+        strategy::check_hooks(snapshot, &before.arn.cluster.scope, &service.rules.strategy, &spec)?;
+    }
     let (was, is) = (&own.capacity_provider_strategy, &spec.capacity_provider_strategy);
     if was != is && request.force_new_deployment != Some(true) {
         return Err(ApiError::invalid(FORCE));

@@ -162,6 +162,27 @@ impl Intent {
         }
     }
 
+    /// What the task of a lifecycle hook is: a task for itself, which is told in its environment what it is asked.
+    pub(crate) fn of_hook(
+        cluster: ClusterArn,
+        definition: Arc<TaskDefinition>,
+        started_by: Arc<str>,
+        tags: Tags,
+        (name, value): (&str, &str),
+        spec: &RevisionSpec,
+    ) -> Self {
+        let group = format!("family:{}", definition.arn.family).into();
+        let told = |container: &model::ContainerDefinition| ContainerOverride {
+            name: container.name.clone(),
+            environment: vec![(name.to_owned(), value.to_owned())],
+            ..ContainerOverride::default()
+        };
+        let containers = definition.spec.containers.iter().map(told).collect();
+        let overrides = TaskOverrides { containers, ..TaskOverrides::default() };
+        let own = Self::of_service(cluster, definition, group, Some(started_by), tags, false, spec);
+        Self { reservation: own.definition.spec.reservation(&overrides), overrides, ..own }
+    }
+
     /// One task of it on that instance, with its interface. AWS: one that can get none has stopped before it began.
     pub(super) fn born(
         &self,
