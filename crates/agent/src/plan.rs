@@ -142,6 +142,7 @@ impl TaskPlan {
             |c: &ContainerDefinition| c.log_configuration.as_ref().is_some_and(|l| l.driver == LogDriver::Awslogs);
         self.containers.iter().any(ContainerDefinition::needs_provision)
             || self.task_role().is_some()
+            || self.definition.efs_volumes().next().is_some()
             || self.is_on_fargate() && self.containers.iter().any(logs)
     }
 

@@ -24,7 +24,9 @@ use network::{
     Ipv4Net, NetContext,
     vpc::tunnel::{self, PrivateKey},
 };
-use runtime::{Containerd, ContainerdConfig, Disks, OciRuntime, Runtime, RuntimeError, cgroup::Cgroups, daemon};
+use runtime::{
+    Containerd, ContainerdConfig, Disks, NfsMounts, OciRuntime, Runtime, RuntimeError, cgroup::Cgroups, daemon,
+};
 use std::{
     io,
     net::{IpAddr, SocketAddr},
@@ -296,6 +298,9 @@ pub async fn run_on(
     let mut attributes = attributes(config);
     if Disks::check().is_ok() {
         attributes.insert("ecs.capability.storage.ebs-task-volume-attach".to_owned(), None);
+    }
+    if NfsMounts::can() {
+        attributes.insert("ecs.capability.efs".to_owned(), None);
     }
     if terminals.is_some() {
         attributes.insert("ecs.capability.execute-command".to_owned(), None);

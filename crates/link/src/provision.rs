@@ -1,7 +1,7 @@
 //! What the containers of a task are given beside what their definition says. It is told to the agent of the task's instance alone,
 //! when that asks; nobody writes it down.
 
-use model::{Timestamp, vault::Plain};
+use model::{Export, Timestamp, vault::Plain};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -13,6 +13,9 @@ pub struct Provision {
     /// The task has stopped: there are only secret options of log drivers, for the rest of its output. Nothing is made of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub logs_only: bool,
+    /// Where the file systems are of its volumes of EFS, by the volume's name. Asked for only by agents with the capability `efs`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub file_systems: BTreeMap<String, Export>,
 }
 
 /// What one container is given.

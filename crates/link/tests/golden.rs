@@ -10,9 +10,9 @@ use link::{
 };
 use model::{
     AgentInfo, AttachmentState, Attributes, ClusterName, ContainerDefinition, ContainerObservation, ContainerOverride,
-    ContainerStatus, CpuUnits, Desired, Family, Health, HealthCheck, HealthStatus, Measured, MemoryMib, NetworkBinding,
-    ObservedStatus, Protocol, Resources, Stop, StopCode, Tags, TaskDefinitionSpec, TaskObservation, TaskOverrides,
-    Timestamp, WireguardKey,
+    ContainerStatus, CpuUnits, Desired, Export, Family, Health, HealthCheck, HealthStatus, Measured, MemoryMib,
+    NetworkBinding, ObservedStatus, Protocol, Resources, Stop, StopCode, Tags, TaskDefinitionSpec, TaskObservation,
+    TaskOverrides, Timestamp, WireguardKey,
     discovery::NamespaceId,
     network::{Allowed, Direction, InterfaceId, Peer, SecurityGroupId, SubnetId, Traffic, VpcId},
     vault::Plain,
@@ -206,7 +206,7 @@ fn provision() -> Provision {
         login: Some(Login { username: plain("puller"), password: plain("pull") }),
         ..Provided::default()
     };
-    Provision { containers: [("web".to_owned(), provided)].into(), logs_only: false }
+    Provision { containers: [("web".to_owned(), provided)].into(), ..Provision::default() }
 }
 
 fn logging_provision() -> Provision {
@@ -216,7 +216,7 @@ fn logging_provision() -> Provision {
         router_config: Some(plain("[SERVICE]")),
         ..Provided::default()
     };
-    Provision { containers: [("web".to_owned(), provided)].into(), logs_only: false }
+    Provision { containers: [("web".to_owned(), provided)].into(), ..Provision::default() }
 }
 
 #[test]
@@ -335,6 +335,8 @@ fn what_a_server_says() {
     let refused = JoinAnswer::Refused(JoinRefusal { message: "used up".into(), retry: false });
     check("server.renewed", &ServerMessage::Renewed(refused));
     let tags = Tags(BTreeMap::from([("team".to_owned(), "blue".to_owned())]));
+    let export = Export { host: "nas".into(), port: 2049, path: "/export/web".into() };
+    let file_systems = [("shared".to_owned(), export)].into();
     let answers = [
         ("tags", Answer::Tags { task: tags, container_instance: Tags::default() }),
         ("protection", Answer::Protection { until: Some(Timestamp(7)) }),
@@ -342,6 +344,7 @@ fn what_a_server_says() {
         ("credentials", Answer::Credentials(credentials())),
         ("provision.logs", Answer::Provision(logging_provision())),
         ("provision.stopped", Answer::Provision(Provision { logs_only: true, ..logging_provision() })),
+        ("provision.efs", Answer::Provision(Provision { file_systems, ..Provision::default() })),
         ("unprovided", Answer::Unprovided { reason: "ResourceInitializationError: no".into() }),
         ("failure", Answer::Failure { reason: "TASK_NOT_VALID".into(), detail: None }),
         ("refused", Answer::Refused { status: 400, code: "ClientException".into(), message: "no".into() }),

@@ -124,6 +124,10 @@ pub(crate) struct ServerArgs {
     /// once.
     #[arg(long = "bucket", value_name = "NAME=PLACE", env = "LONGSHORE_BUCKETS", value_delimiter = ',', value_parser = parse_bucket)]
     pub(crate) buckets: Vec<(String, server::Bucket)>,
+    /// Where a file system of EFS is that volumes name by its id: ID=HOST:/PATH or ID=HOST:PORT:/PATH of an NFS server (version 4.1).
+    /// May be given more than once.
+    #[arg(long = "efs", value_name = "ID=EXPORT", env = "LONGSHORE_EFS", value_delimiter = ',', value_parser = parse_efs)]
+    pub(crate) file_systems: Vec<(String, model::Export)>,
     /// A file with a passphrase that seals the keys which secrets are sealed with; without it they are a file of mode 0600.
     #[arg(long, value_name = "FILE", env = "LONGSHORE_SECRETS_PASSPHRASE_FILE")]
     pub(crate) secrets_passphrase_file: Option<PathBuf>,
@@ -274,6 +278,14 @@ pub(crate) fn parse_duration(text: &str) -> Result<std::time::Duration, String> 
 fn parse_bucket(text: &str) -> Result<(String, server::Bucket), String> {
     let (name, place) = text.split_once('=').ok_or("it must be NAME=PLACE")?;
     Ok((name.to_owned(), place.parse()?))
+}
+
+fn parse_efs(text: &str) -> Result<(String, model::Export), String> {
+    let (id, export) = text.split_once('=').ok_or("it must be ID=HOST:/PATH")?;
+    if !model::is_file_system_id(id) {
+        return Err(format!("'{id}' is not the ID of a file system: fs- and 8 to 40 of 0-9 and a-f"));
+    }
+    Ok((id.to_owned(), export.parse()?))
 }
 
 fn parse_attribute(text: &str) -> Result<(String, Option<String>), String> {

@@ -21,6 +21,7 @@ pub mod container_order;
 pub mod container_secrets;
 pub mod definition_rules;
 pub mod discovery;
+mod efs;
 pub mod fargate;
 pub mod health;
 pub mod iam;
@@ -72,6 +73,7 @@ pub use container_options::{Device, DevicePermission, ExtraHost, Link, RestartPo
 pub use container_order::{ContainerDependency, DependencyCondition};
 pub use container_secrets::ContainerSecret;
 pub use definition_rules::InvalidDefinition;
+pub use efs::{EfsVolume, Export, is_file_system_id};
 pub use fargate::{CpuArchitecture, Platform, PlatformVersion, Pool};
 pub use health::{Health, HealthCheck, HealthStatus};
 pub use launch_template::{

@@ -385,6 +385,9 @@ impl TaskDefinitionSpec {
         if self.volumes.iter().any(|volume| volume.source == VolumeSource::AtLaunch) {
             names.insert("ecs.capability.storage.ebs-task-volume-attach");
         }
+        if self.efs_volumes().next().is_some() {
+            names.insert("ecs.capability.efs");
+        }
         for container in &self.containers {
             if container.privileged == Some(true) {
                 names.insert("com.amazonaws.ecs.capability.privileged-container");

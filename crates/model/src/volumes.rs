@@ -2,7 +2,7 @@
 //!
 //! AWS publishes few of the texts; the others follow their form.
 
-use crate::{InvalidDefinition, TaskDefinitionSpec, definition_rules::refuse, names::is_ecs_name};
+use crate::{EfsVolume, InvalidDefinition, TaskDefinitionSpec, definition_rules::refuse, names::is_ecs_name};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,6 +30,8 @@ pub enum VolumeSource {
     Docker(DockerVolume),
     /// What it is is said when a task is launched: a disk of its own.
     AtLaunch,
+    /// One that other tasks see too, wherever they are.
+    Efs(EfsVolume),
 }
 
 /// Source: `DockerVolumeConfiguration`.
@@ -110,6 +112,14 @@ pub struct VolumeFrom {
 }
 
 impl TaskDefinitionSpec {
+    /// Its volumes of EFS, with their names.
+    pub fn efs_volumes(&self) -> impl Iterator<Item = (&str, &EfsVolume)> {
+        self.volumes.iter().filter_map(|volume| match &volume.source {
+            VolumeSource::Efs(efs) => Some((volume.name.as_str(), efs)),
+            VolumeSource::Empty | VolumeSource::Host { .. } | VolumeSource::Docker(_) | VolumeSource::AtLaunch => None,
+        })
+    }
+
     /// Where a container sees volumes: its own mount points, and in other places those of the containers that it takes them from.
     pub fn mount_points_of(&self, container: &str) -> Vec<MountPoint> {
         self.mounts(container, &mut BTreeSet::new())
@@ -181,6 +191,7 @@ impl Volume {
                 refuse(format!("'host.sourcePath' of volume '{name}' needs an absolute path without '..'."))
             }
             VolumeSource::Host { .. } => Ok(()),
+            VolumeSource::Efs(efs) => efs.check(name),
             VolumeSource::Docker(docker) => {
                 if docker.autoprovision.is_some() && !docker.is_shared() {
                     return refuse(format!(

@@ -14,6 +14,7 @@ pub mod disk;
 pub mod error;
 pub mod image;
 pub mod mounts;
+pub mod nfs;
 mod oci;
 pub mod oci_runtime;
 mod programs;
@@ -35,6 +36,7 @@ pub use disk::{DiskError, DiskUsage, Disks};
 pub use error::{CreateError, PullError, RuntimeError, TerminalError};
 pub use image::{Image, ImageConfig, Platform, PullPolicy, PullProgress, PullRequest};
 pub use mounts::{MountSource, Mounts};
+pub use nfs::{NfsMounts, NfsSource};
 pub use oci_runtime::{OciRuntime, OciRuntimeError};
 
 /// Who answers: for introspection and for container-instance `versionInfo`.

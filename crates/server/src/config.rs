@@ -48,6 +48,8 @@ pub struct Config {
     pub events_webhook: Option<WebhookConfig>,
     /// What stands for the buckets of S3 in which environment files are.
     pub buckets: BTreeMap<String, Bucket>,
+    /// Where the file systems of EFS are, by id.
+    pub file_systems: BTreeMap<String, model::Export>,
     /// A file with the passphrase that seals the keys of secrets; without it they are only nobody else's to read.
     pub secrets_passphrase: Option<PathBuf>,
     /// How long the credentials hold that tasks and instances have of their roles.
@@ -150,6 +152,7 @@ impl Config {
             stopped_task_retention: Duration::from_secs(30 * 24 * 3600),
             events_webhook: None,
             buckets: BTreeMap::new(),
+            file_systems: BTreeMap::new(),
             secrets_passphrase: None,
             // AWS's. Agents ask for others after half of it.
             role_credentials: Duration::from_secs(6 * 3600),

@@ -3,8 +3,8 @@
 use super::{cluster, definition, instance, network, service, service_revision};
 use crate::record::Record;
 use model::{
-    CapacityProvider, CapacityProviderStrategy, CapacityProviderStrategyItem, CpuArchitecture, Desired, Filesystem,
-    LaunchType, ManagedVolume, Phase, Platform, PlatformVersion, RevisionSpec, Stop, Timestamp, Volume,
+    CapacityProvider, CapacityProviderStrategy, CapacityProviderStrategyItem, CpuArchitecture, Desired, EfsVolume,
+    Filesystem, LaunchType, ManagedVolume, Phase, Platform, PlatformVersion, RevisionSpec, Stop, Timestamp, Volume,
     VolumeConfiguration, VolumeSource, VolumeType,
 };
 
@@ -93,6 +93,20 @@ pub(super) fn definition_with_volume() -> Record {
     let Record::TaskDefinition(mut definition) = definition() else { unreachable!() };
     let own = std::sync::Arc::make_mut(&mut definition);
     let volume = Volume { name: "data".into(), source: VolumeSource::AtLaunch };
+    std::sync::Arc::make_mut(&mut own.spec).volumes.push(volume);
+    Record::TaskDefinition(definition)
+}
+
+/// Of a file system that other tasks see too.
+pub(super) fn definition_with_efs() -> Record {
+    let Record::TaskDefinition(mut definition) = definition() else { unreachable!() };
+    let own = std::sync::Arc::make_mut(&mut definition);
+    let efs = EfsVolume {
+        file_system_id: "fs-0123456789abcdef0".into(),
+        root_directory: Some("/web".into()),
+        transit_encryption: Some(false),
+    };
+    let volume = Volume { name: "shared".into(), source: VolumeSource::Efs(efs) };
     std::sync::Arc::make_mut(&mut own.spec).volumes.push(volume);
     Record::TaskDefinition(definition)
 }

@@ -536,6 +536,7 @@ fn other_forms() -> Vec<(Record, &'static str)> {
         (capacity::stored_definition(), "storage"),
         (capacity::task_with_volume(), "volume"),
         (capacity::definition_with_volume(), "volume"),
+        (capacity::definition_with_efs(), "efs"),
         (capacity::revision_with_volume(), "volume"),
         (run_machine(), "runs"),
         (network::attached_task(), "attachment"),

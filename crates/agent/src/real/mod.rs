@@ -6,6 +6,7 @@
 mod ahead;
 mod disks;
 mod doors;
+mod efs;
 mod encryption;
 mod etc;
 mod fetch;
@@ -41,8 +42,8 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use link::Networks;
 use model::{NetworkMode, Pool};
 use runtime::{
-    ContainerState, CreateError, Disks, ExecEnd, Image, Mounts, OciRuntime, Runtime, RuntimeError, RuntimeEvent,
-    cgroup::Cgroups,
+    ContainerState, CreateError, Disks, ExecEnd, Image, Mounts, NfsMounts, OciRuntime, Runtime, RuntimeError,
+    RuntimeEvent, cgroup::Cgroups,
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -123,6 +124,12 @@ pub fn mounts_dir(run_dir: &Path) -> PathBuf {
     run_dir.join("mounts")
 }
 
+/// Where an agent with that folder has the volumes of EFS of its tasks.
+#[must_use]
+pub fn file_systems_dir(run_dir: &Path) -> PathBuf {
+    run_dir.join("efs")
+}
+
 /// Whether a registry is asked for an image that is here: the original agent's `ECS_IMAGE_PULL_BEHAVIOR`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PullBehavior {
@@ -149,6 +156,7 @@ pub struct RealNode {
     /// Held while what a task's containers share is made.
     holding: tokio::sync::Mutex<()>,
     volumes: volumes::Volumes,
+    file_systems: efs::FileSystems,
     fetcher: fetch::Fetcher,
     vpcs: vpc::Vpcs,
     provisions: provisions::Provisions,
@@ -175,7 +183,9 @@ impl RealNode {
         let disks = disks::TaskDisks::new(Disks::new(config.disks_dir()), effects.clone());
         let provisions = provisions::Provisions::new(questions, effects.clone());
         let mounts = Mounts::new(mounts_dir(&config.run_dir));
-        let volumes = volumes::Volumes::new(config.data_dir.join("volumes"), mounts.clone());
+        let nfs = NfsMounts::new(file_systems_dir(&config.run_dir));
+        let volumes = volumes::Volumes::new(config.data_dir.join("volumes"), mounts.clone(), nfs.clone());
+        let file_systems = efs::FileSystems::new(nfs, &config.instance, effects.clone());
         let routers = router::Routers::new(config.data_dir.join("routers"));
         let pulled = Mutex::default();
         Ok(Self {
@@ -189,6 +199,7 @@ impl RealNode {
             mounts,
             holding: tokio::sync::Mutex::default(),
             volumes,
+            file_systems,
             fetcher: fetch::Fetcher::new(),
             vpcs,
             provisions,
@@ -429,6 +440,7 @@ impl RealNode {
         let kept = self.vpcs.kept(&attached).await.map_err(|e| fail(&chain(&e)))?;
         self.vpcs.adopt(&attached);
         self.volumes.adopt(tasks()).await.map_err(|e| fail(&e))?;
+        self.file_systems.adopt(tasks());
         self.routers.adopt(tasks()).map_err(|e| fail(&e))?;
         self.disks.adopt(tasks()).await.map_err(|e| fail(&e))?;
         self.network.adopt(&known, kept).await.map_err(|e| fail(&chain(&e)))
@@ -440,6 +452,7 @@ impl RealNode {
         self.vpcs.detach(task).await?;
         self.unshare(task).await?;
         self.volumes.remove(task).await?;
+        self.file_systems.remove(task).await?;
         self.routers.remove(task).await?;
         self.disks.remove(task).await?;
         let removed = self.cgroups.remove(&self.task_cgroup(task), &self.effects).await;
@@ -514,7 +527,11 @@ impl Node for RealNode {
     }
 
     fn provide(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
-        async move { self.provisions.of(&task).await.map(drop) }.boxed()
+        async move {
+            let provision = self.provisions.of(&task).await?;
+            self.file_systems.mount(&task, &provision.file_systems).await
+        }
+        .boxed()
     }
 
     fn logging(&self, job: Job) -> BoxFuture<'_, Result<LogKit, Failure>> {

@@ -167,7 +167,8 @@ mod tests {
         let plan = plan(LogDriver::Splunk, Some("splunk-token"));
         let log_options = vec![("splunk-token".to_owned(), Plain::from("t".to_owned()))];
         let provided = Provided { log_options: log_options.clone(), ..Provided::default() };
-        let told = Provision { containers: [("app".to_owned(), provided)].into(), logs_only: true };
+        let told =
+            Provision { containers: [("app".to_owned(), provided)].into(), logs_only: true, ..Provision::default() };
         let server = async {
             let asked = questions.next().await;
             asked.told.send(Answer::Provision(told)).unwrap();

@@ -4,13 +4,13 @@
 //! each with what it was made with, which holds for whoever uses it later. Names come from definitions and were checked when these
 //! were registered; they are checked again, because a folder is made and removed by them.
 
-use super::shared::shm;
+use super::{efs, shared::shm};
 use crate::{
     files::{self, Durable, Mode},
     node::Failure,
     plan::{Job, TaskPlan},
 };
-use ::runtime::{BindMount, Disks, MountSource, Mounts, tree};
+use ::runtime::{BindMount, Disks, MountSource, Mounts, NfsMounts, tree};
 use model::{DockerVolume, MountPoint, Volume, VolumeSource, names::is_ecs_name};
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -42,6 +42,8 @@ struct Places {
     mounts: Mounts,
     /// Those that are disks of their own.
     disks: Disks,
+    /// Those of EFS.
+    nfs: NfsMounts,
 }
 
 /// A volume that can be shown to containers.
@@ -75,9 +77,9 @@ fn disk_of(task: &TaskPlan) -> Option<String> {
 }
 
 impl Volumes {
-    pub(super) fn new(dir: PathBuf, mounts: Mounts) -> Self {
+    pub(super) fn new(dir: PathBuf, mounts: Mounts, nfs: NfsMounts) -> Self {
         let disks = Disks::new(dir.join("disks"));
-        Self { places: Places { dir, mounts, disks }, users: tokio::sync::Mutex::default() }
+        Self { places: Places { dir, mounts, disks, nfs }, users: tokio::sync::Mutex::default() }
     }
 
     /// What a container is to be shown, made if it is not there.
@@ -180,6 +182,7 @@ impl Places {
             VolumeSource::Docker(docker) if docker.is_shared() => self.shared(name, docker),
             VolumeSource::Docker(docker) => own(docker),
             VolumeSource::AtLaunch => self.disk(task, name),
+            VolumeSource::Efs(_) => self.file_system(task, name),
         };
         let Shown { source, read_only, fill } = shown.map_err(|error| failed(name, error))?;
         let read_only = read_only || point.read_only == Some(true);
@@ -193,6 +196,14 @@ impl Places {
         Disks::check().map_err(io::Error::other)?;
         // By its task's name: a task has one.
         let source = self.disks.ensure(task.id(), u64::from(size) * GIB)?;
+        Ok(Shown { source, read_only: false, fill: None })
+    }
+
+    /// A folder of an NFS server, which was mounted before. AWS: what an image has at its place is not put there. Nothing here asks for
+    /// more than whether it is mounted, because the server may be gone.
+    fn file_system(&self, task: &TaskPlan, name: &str) -> io::Result<Shown> {
+        let source = self.nfs.mounted(&efs::mounted_of(task, name))?;
+        let source = source.ok_or_else(|| io::Error::other("its file system is not mounted any more"))?;
         Ok(Shown { source, read_only: false, fill: None })
     }
 
@@ -274,7 +285,13 @@ mod tests {
     #[tokio::test]
     async fn tasks_volumes_go_with_them_and_shared_ones_stay() {
         let dir = tempfile::tempdir().unwrap();
-        let new = || Volumes::new(dir.path().join("volumes"), Mounts::new(dir.path().join("mounts")));
+        let new = || {
+            Volumes::new(
+                dir.path().join("volumes"),
+                Mounts::new(dir.path().join("mounts")),
+                NfsMounts::new(dir.path().join("efs")),
+            )
+        };
         let (volumes, host) = (new(), dir.path().join("host/made"));
         let source = VolumeSource::Host { source_path: host.display().to_string() };
         let shared = docker(VolumeScope::Shared, Some(true));
@@ -305,9 +322,23 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_had_is_said() {
         let dir = tempfile::tempdir().unwrap();
-        let volumes = Volumes::new(dir.path().join("volumes"), Mounts::new(dir.path().join("mounts")));
+        let volumes = Volumes::new(
+            dir.path().join("volumes"),
+            Mounts::new(dir.path().join("mounts")),
+            NfsMounts::new(dir.path().join("efs")),
+        );
         let refused = made(&volumes, &plan(1, &[("v", docker(VolumeScope::Shared, None))])).await.unwrap_err();
         assert!(refused.0.starts_with("CannotCreateVolumeError: volume 'v': it is not on this instance"), "{refused}");
+        let efs = VolumeSource::Efs(model::EfsVolume {
+            file_system_id: "fs-01234567".into(),
+            root_directory: None,
+            transit_encryption: None,
+        });
+        let refused = made(&volumes, &plan(1, &[("v", efs)])).await.unwrap_err();
+        assert!(
+            refused.0.contains("volume 'v': its file system is not mounted"),
+            "nobody writes into a folder instead: {refused}"
+        );
         // No server lets such names in.
         for name in ["..", "a/../../b"] {
             let refused = made(&volumes, &plan(1, &[(name, VolumeSource::Empty)])).await.unwrap_err();

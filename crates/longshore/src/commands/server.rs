@@ -87,6 +87,7 @@ fn config(args: &ServerArgs, data_dir: std::path::PathBuf, local: bool) -> Resul
         stopped_task_retention: Duration::from_secs(u64::from(args.stopped_task_hours) * 3600),
         local_instances: local,
         buckets: args.buckets.iter().cloned().collect(),
+        file_systems: args.file_systems.iter().cloned().collect(),
         secrets_passphrase: args.secrets_passphrase_file.clone(),
         role_credentials: Duration::from_secs(u64::from(args.role_credentials_seconds)),
         prices: args.prices.clone(),

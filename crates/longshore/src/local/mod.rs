@@ -17,7 +17,7 @@ use futures::future::BoxFuture;
 use model::fargate::POOL_CLUSTER;
 use network::{FabricSpec, IfName, InstanceNetSpec, Ipv4Net, Mac, NetContext, NetnsPath, TableName};
 use runtime::{
-    Containerd, ContainerdConfig, Disks, Mounts, Resources, Runtime,
+    Containerd, ContainerdConfig, Disks, Mounts, NfsMounts, Resources, Runtime,
     cgroup::Cgroups,
     daemon::{Daemon, DaemonConfig, ensure_containerd},
     tree,
@@ -320,6 +320,10 @@ impl LocalHost {
         let mounts = Mounts::new(agent::mounts_dir(&self.paths.run_instance(id)));
         let swept = tokio::task::spawn_blocking(move || mounts.sweep(&HashSet::new())).await;
         swept.expect("unmounting does not panic").map_err(|e| failed("mounts of tasks")(&e))?;
+        let nfs = NfsMounts::new(agent::file_systems_dir(&self.paths.run_instance(id)));
+        for name in nfs.others(&HashSet::new()).map_err(|e| failed("file systems of tasks")(&e))? {
+            nfs.remove(&name).await.map_err(|e| failed("file systems of tasks")(&e))?;
+        }
         let inside = self.paths.run_instance(id).join("netns");
         network::sweep(&inside, &HashSet::new()).await.map_err(|e| failed("network")(&chain(&e)))?;
         let net = self.netns(id)?;

@@ -41,7 +41,13 @@ pub(crate) enum Trouble {
 impl Cluster {
     /// A client of this cluster.
     pub(crate) fn api(&self) -> Api {
-        let environment = self.environment();
+        Api::of(&self.environment())
+    }
+}
+
+impl Api {
+    /// A client of whom these variables name.
+    pub(crate) fn of(environment: &[(String, String)]) -> Self {
         let of = |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, v)| v.clone()).unwrap();
         let credentials = sigv4::Credentials {
             access_key: of("AWS_ACCESS_KEY_ID"),
@@ -49,11 +55,9 @@ impl Cluster {
             session_token: None,
         };
         let address = of("AWS_ENDPOINT_URL").trim_start_matches("http://").to_owned();
-        Api { address, region: of("AWS_REGION"), credentials, ahead: Arc::default() }
+        Self { address, region: of("AWS_REGION"), credentials, ahead: Arc::default() }
     }
-}
 
-impl Api {
     /// Sets this client's clock, and those of its clones, ahead of the machine's.
     pub(crate) fn set_ahead(&self, millis: i64) {
         self.ahead.store(millis, Ordering::Relaxed);

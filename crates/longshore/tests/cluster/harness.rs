@@ -44,6 +44,14 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// What clients of a server with that data directory are told.
+pub(crate) fn environment(data: &Path) -> Vec<(String, String)> {
+    let out = Command::new(longshore()).args(["env", "--data-dir"]).arg(data).output().unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    let exports = text.lines().filter_map(|l| l.strip_prefix("export ")?.split_once('='));
+    exports.map(|(k, v)| (k.to_owned(), v.trim_matches('\'').to_owned())).collect()
+}
+
 impl Cluster {
     /// Brings up `instances` local instances. Must be called first in a test: it gives the thread its own network.
     pub(crate) fn start(instances: u32) -> Self {
@@ -222,10 +230,7 @@ impl Cluster {
 
     /// What clients are told: endpoint, region, credentials.
     pub(crate) fn environment(&self) -> Vec<(String, String)> {
-        let out = Command::new(longshore()).args(["env", "--data-dir"]).arg(self.data()).output().unwrap();
-        let text = String::from_utf8(out.stdout).unwrap();
-        let exports = text.lines().filter_map(|l| l.strip_prefix("export ")?.split_once('='));
-        exports.map(|(k, v)| (k.to_owned(), v.trim_matches('\'').to_owned())).collect()
+        environment(&self.data())
     }
 
     /// Runs a program with that environment.

@@ -15,6 +15,7 @@ mod connect;
 mod cost;
 mod definition;
 mod disk;
+mod efs;
 mod encryption;
 mod exec;
 mod fargate;

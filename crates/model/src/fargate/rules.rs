@@ -38,7 +38,7 @@ impl TaskDefinitionSpec {
         self.check_storage()?;
         self.check_sharing_on_fargate()?;
         let of_instance = |volume: &Volume| match volume.source {
-            VolumeSource::Empty | VolumeSource::AtLaunch => None,
+            VolumeSource::Empty | VolumeSource::AtLaunch | VolumeSource::Efs(_) => None,
             VolumeSource::Host { .. } => Some("sourcePath"),
             VolumeSource::Docker(_) => Some("dockerVolumeConfiguration"),
         };
@@ -125,6 +125,7 @@ impl TaskDefinitionSpec {
         let architecture = named.map_or(Some(CpuArchitecture::default()), CpuArchitecture::parse)?;
         let needs_1_4 = self.cpu.is_some_and(|cpu| cpu >= SINCE_1_4)
             || self.ephemeral_storage_gib.is_some()
+            || self.efs_volumes().next().is_some()
             || architecture == CpuArchitecture::Arm64;
         (!needs_1_4 || version >= PlatformVersion::V1_4).then_some(Platform { version, architecture })
     }

@@ -156,6 +156,12 @@ async fn what_is_wrong_is_told() {
             json!({"requiresCompatibilities": ["FARGATE"], "networkMode": "awsvpc", "cpu": "256", "memory": "512"});
         merged(merged(minimal("web"), size), more)
     };
+    let efs = |more: Value| {
+        top(
+            "volumes",
+            json!([{"name": "v", "efsVolumeConfiguration": merged(json!({"fileSystemId": "fs-01234567"}), more)}]),
+        )
+    };
     let log = |driver: &str, options: Value| with("logConfiguration", json!({"logDriver": driver, "options": options}));
     run(
         &harness,
@@ -189,10 +195,21 @@ async fn what_is_wrong_is_told() {
             refused(top("executionRoleArn", json!("arn:aws:iam::000000000000:user/r")), "Role is not valid"),
             refused(top("volumes", json!([{"name": "v", "configuredAtLaunch": true}, {"name": "w", "configuredAtLaunch": true}])), "Only one volume of a task definition can be configured at launch."),
             refused(top("volumes", json!([{"name": "v", "configuredAtLaunch": true, "host": {}}])), "can be configured at launch or have another configuration, not both"),
+            refused(efs(json!({"fileSystemId": "fs-1"})), "'fs-1' is not the ID of a file system."),
+            refused(efs(json!({"rootDirectory": "/a/../b"})), "Invalid 'efsVolumeConfiguration.rootDirectory' setting for volume 'v'"),
+            refused(efs(json!({"transitEncryption": "ENABLED"})), "does not honour volumes.efsVolumeConfiguration.transitEncryption ENABLED yet"),
+            refused(efs(json!({"transitEncryptionPort": 20049})), "does not honour volumes.efsVolumeConfiguration.transitEncryptionPort yet"),
             refused(
-                top("volumes", json!([{"name": "v", "efsVolumeConfiguration": {"fileSystemId": "fs-1"}}])),
-                "does not honour volumes.efsVolumeConfiguration yet",
+                efs(json!({"authorizationConfig": {"accessPointId": "fsap-01234567"}})),
+                "does not honour volumes.efsVolumeConfiguration.authorizationConfig yet",
             ),
+            ("RegisterTaskDefinition", efs(json!({"transitEncryption": "MAYBE"})), Want::Err("InvalidParameterException", "failed to satisfy constraint")),
+            refused(top("volumes", json!([{"name": "v", "efsVolumeConfiguration": {}}])), "'' is not the ID of a file system."),
+            refused(
+                top("volumes", json!([{"name": "v", "host": {"sourcePath": "/x"}, "efsVolumeConfiguration": {"fileSystemId": "fs-01234567"}}])),
+                "can have 'host.sourcePath' or 'efsVolumeConfiguration', not both.",
+            ),
+            accepted(fargate(json!({"family": "efs", "volumes": [{"name": "v", "efsVolumeConfiguration": {"fileSystemId": "fs-01234567"}}]}))),
             refused(docker(json!({"driver": "rexray/ebs"})), "volumes.dockerVolumeConfiguration.driver rexray/ebs yet"),
             refused(docker(json!({"driverOpts": {"size": "1g"}})), "dockerVolumeConfiguration.driverOpts.size yet"),
             refused(docker(json!({"driverOpts": {"type": "tmpfs"}})), "missing required option: \"device\""),

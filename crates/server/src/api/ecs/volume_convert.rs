@@ -2,8 +2,11 @@
 
 use super::task_definition_convert::{mode, not_honoured, set};
 use crate::api::ApiError;
-use model::{DockerVolume, MountPoint, Volume, VolumeFrom, VolumeScope, VolumeSource};
+use model::{DockerVolume, EfsVolume, MountPoint, Volume, VolumeFrom, VolumeScope, VolumeSource};
 use shapes::ecs as aws;
+
+const ENABLED: &str = "ENABLED";
+const DISABLED: &str = "DISABLED";
 
 pub(super) fn parse(given: Option<Vec<aws::Volume>>) -> Result<Vec<Volume>, ApiError> {
     given.unwrap_or_default().into_iter().map(volume).collect()
@@ -11,24 +14,36 @@ pub(super) fn parse(given: Option<Vec<aws::Volume>>) -> Result<Vec<Volume>, ApiE
 
 fn volume(given: aws::Volume) -> Result<Volume, ApiError> {
     let name = given.name.unwrap_or_default();
-    if given.configured_at_launch == Some(true) {
-        if given.host.is_some() || given.docker_volume_configuration.is_some() {
-            let text = format!("Volume '{name}' can be configured at launch or have another configuration, not both.");
-            return Err(ApiError::client(text));
-        }
-        return Ok(Volume { name, source: VolumeSource::AtLaunch });
+    let (path, at_launch) = (given.host.is_some(), given.configured_at_launch == Some(true));
+    let given_path = given.host.and_then(|host| set(host.source_path));
+    let (docker, efs) = (given.docker_volume_configuration, given.efs_volume_configuration);
+    if at_launch && (path || docker.is_some() || efs.is_some()) {
+        let text = format!("Volume '{name}' can be configured at launch or have another configuration, not both.");
+        return Err(ApiError::client(text));
     }
-    let path = given.host.and_then(|host| set(host.source_path));
-    let source = match (path, given.docker_volume_configuration) {
-        (Some(_), Some(_)) => {
-            let text = format!("Volume '{name}' can have 'host.sourcePath' or 'dockerVolumeConfiguration', not both.");
-            return Err(ApiError::client(text));
-        }
-        (Some(source_path), None) => VolumeSource::Host { source_path },
-        (None, Some(docker)) => VolumeSource::Docker(docker_volume(docker)?),
-        (None, None) => VolumeSource::Empty,
+    let both =
+        |one: &str, other: &str| ApiError::client(format!("Volume '{name}' can have '{one}' or '{other}', not both."));
+    let source = match (given_path, docker, efs) {
+        (Some(_), Some(_), _) => return Err(both("host.sourcePath", "dockerVolumeConfiguration")),
+        (Some(_), None, Some(_)) => return Err(both("host.sourcePath", "efsVolumeConfiguration")),
+        (None, Some(_), Some(_)) => return Err(both("dockerVolumeConfiguration", "efsVolumeConfiguration")),
+        (Some(source_path), None, None) => VolumeSource::Host { source_path },
+        (None, Some(docker), None) => VolumeSource::Docker(docker_volume(docker)?),
+        (None, None, Some(efs)) => VolumeSource::Efs(efs_volume(efs)?),
+        (None, None, None) if at_launch => VolumeSource::AtLaunch,
+        (None, None, None) => VolumeSource::Empty,
     };
     Ok(Volume { name, source })
+}
+
+/// What is not honoured of it is refused with the other members that are not, but for a value.
+fn efs_volume(given: aws::EFSVolumeConfiguration) -> Result<EfsVolume, ApiError> {
+    let transit_encryption = given.transit_encryption.map(|given| given == ENABLED);
+    if transit_encryption == Some(true) {
+        return Err(not_honoured("volumes.efsVolumeConfiguration.transitEncryption ENABLED"));
+    }
+    let file_system_id = given.file_system_id.unwrap_or_default();
+    Ok(EfsVolume { file_system_id, root_directory: set(given.root_directory), transit_encryption })
 }
 
 fn docker_volume(given: aws::DockerVolumeConfiguration) -> Result<DockerVolume, ApiError> {
@@ -70,6 +85,16 @@ pub(super) fn shown(volume: &Volume) -> aws::Volume {
         VolumeSource::Empty => shown.host = Some(aws::HostVolumeProperties::default()),
         VolumeSource::Host { source_path } => {
             shown.host = Some(aws::HostVolumeProperties { source_path: Some(source_path.clone()) });
+        }
+        VolumeSource::Efs(efs) => {
+            let encryption = efs.transit_encryption.map(|enabled| if enabled { ENABLED } else { DISABLED });
+            shown.efs_volume_configuration = Some(aws::EFSVolumeConfiguration {
+                file_system_id: Some(efs.file_system_id.clone()),
+                // AWS: the root is named where nothing was said.
+                root_directory: Some(efs.root().to_owned()),
+                transit_encryption: encryption.map(str::to_owned),
+                ..aws::EFSVolumeConfiguration::default()
+            });
         }
         VolumeSource::Docker(docker) => {
             let map = |map: &std::collections::BTreeMap<String, String>| (!map.is_empty()).then(|| map.clone());

@@ -1,0 +1,274 @@
+//! Folders of NFS servers, mounted for whoever is to see them, in one folder by name.
+//!
+//! A server that is gone holds up whoever asks the kernel anything about its mount. So nothing here does that in this process: what
+//! is mounted is read in the kernel's table, and mount(8) and umount(8) are processes that are waited for so long and then killed.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::disk::absent;
+use crate::oci_runtime::program_path;
+
+/// How long a server may take to answer who asks for its port: a lost packet is sent again after 1, 3 and 7 seconds.
+const KNOCK: Duration = Duration::from_secs(10);
+/// How long mounting may take. Its server has answered already.
+const MOUNT: Duration = Duration::from_secs(45);
+/// How long what was written may take to its server when it is unmounted.
+const FLUSH: Duration = Duration::from_secs(60);
+/// How long it takes to unmount what nobody waits for.
+const DETACH: Duration = Duration::from_secs(10);
+/// What EFS wants of its clients, and nothing of the machine's on it. Source: EFS's user guide, recommended mount options.
+const OPTIONS: &str = "nosuid,nodev,vers=4.1,proto=tcp,rsize=1048576,wsize=1048576,hard,timeo=600,retrans=2,noresvport";
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NfsSource {
+    /// The server's name or address.
+    pub host: String,
+    /// Where it listens.
+    pub port: u16,
+    /// Server and folder, as mount(8) takes them.
+    pub device: String,
+    /// What the server is to know this machine by. Two machines, or network namespaces, that it took for one would lose each other's
+    /// open files and locks.
+    pub client: String,
+}
+
+/// The mounts in one folder.
+#[derive(Debug, Clone)]
+pub struct NfsMounts {
+    dir: PathBuf,
+}
+
+impl NfsMounts {
+    /// Those in this folder, which is made with the first.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    /// Whether this machine's kernel can mount any: it knows how, or loads a module of its own that does.
+    #[must_use]
+    pub fn can() -> bool {
+        let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+        if known.lines().any(|line| line.split_whitespace().last() == Some("nfs4")) {
+            return true;
+        }
+        let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+        let modules = fs::read_to_string(Path::new("/lib/modules").join(kernel).join("modules.dep"));
+        modules
+            .unwrap_or_default()
+            .lines()
+            .any(|line| line.split(':').next().is_some_and(|name| name.contains("/nfsv4.ko")))
+    }
+
+    /// Where the one of that name is, if it is mounted. Asks no server.
+    ///
+    /// # Errors
+    /// Of the machine.
+    pub fn mounted(&self, name: &str) -> io::Result<Option<PathBuf>> {
+        Ok(self.find(name)?.map(|_| self.dir.join(name)))
+    }
+
+    /// Where its server is, if it is mounted.
+    fn find(&self, name: &str) -> io::Result<Option<Option<SocketAddr>>> {
+        let dir = match fs::canonicalize(&self.dir) {
+            Ok(dir) => dir,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        Ok(find(&fs::read("/proc/thread-self/mountinfo")?, &dir.join(name)))
+    }
+
+    /// Mounts it, and answers where. One that is mounted is left as it is. One call at a time for each name.
+    ///
+    /// # Errors
+    /// Of the machine or its server, in words for people.
+    pub async fn ensure(&self, name: &str, source: &NfsSource) -> io::Result<PathBuf> {
+        let at = self.dir.join(name);
+        if self.find(name)?.is_some() {
+            return Ok(at);
+        }
+        fs::create_dir_all(&at)?;
+        let (server, own) = knock(source).await?;
+        let (address, own) = (server.ip(), own.ip());
+        let options = format!("{OPTIONS},port={},addr={address},clientaddr={own}", source.port);
+        let mut command = program("mount");
+        command.args(["-i", "-n", "-t", "nfs4", "-o", &options, &source.device]).arg(&at);
+        named(&mut command, &source.client);
+        run(command, MOUNT).await?;
+        match self.find(name)? {
+            Some(_) => Ok(at),
+            None => Err(io::Error::other("mount said that it was mounted, and it is not")),
+        }
+    }
+
+    /// Takes it away, whether or not its server answers. No error if it is not there.
+    ///
+    /// # Errors
+    /// Of the machine.
+    pub async fn remove(&self, name: &str) -> io::Result<()> {
+        let at = self.dir.join(name);
+        if let Some(server) = self.find(name)? {
+            let answers = match server {
+                Some(server) => matches!(timeout(KNOCK, TcpStream::connect(server)).await, Ok(Ok(_))),
+                None => false,
+            };
+            if !answers {
+                tracing::warn!(mount = name, "its NFS server does not answer; what was not written there is lost");
+                // Whatever waits for the server has an error from now on.
+                let _ = run(umount(&["-f"], &at), DETACH).await;
+            } else if let Err(error) = run(umount(&[], &at), FLUSH).await {
+                tracing::warn!(mount = name, %error, "it is taken away although it is in use");
+            }
+        }
+        if self.find(name)?.is_some() {
+            // Takes effect at once, whatever becomes of what is still to be written.
+            let _ = run(umount(&["-l"], &at), DETACH).await;
+        }
+        if self.find(name)?.is_some() {
+            return Err(io::Error::other(format!("{} cannot be unmounted", at.display())));
+        }
+        absent(fs::remove_dir(&at))
+    }
+
+    /// The names of all but these.
+    ///
+    /// # Errors
+    /// Of the machine.
+    pub fn others(&self, keep: &HashSet<String>) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        names.filter(|name| !name.as_ref().is_ok_and(|name| keep.contains(name))).collect()
+    }
+}
+
+/// Its server's address, and the one of this machine that it is reached from. The kernel would try for minutes where nobody answers.
+async fn knock(source: &NfsSource) -> io::Result<(SocketAddr, SocketAddr)> {
+    let of = |error: &dyn std::fmt::Display| io::Error::other(format!("mounting {}: {error}", source.device));
+    let addresses = tokio::net::lookup_host((source.host.as_str(), source.port)).await.map_err(|error| of(&error))?;
+    let mut last = of(&"its server has no address");
+    for address in addresses {
+        match timeout(KNOCK, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok((address, stream.local_addr()?)),
+            Ok(Err(error)) => last = of(&error),
+            Err(_) => last = of(&"Connection timed out"),
+        }
+    }
+    Err(last)
+}
+
+fn program(name: &str) -> Command {
+    let mut command = Command::new(name);
+    command.env("PATH", program_path()).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::null());
+    command.stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+fn umount(how: &[&str], at: &Path) -> Command {
+    let mut command = program("umount");
+    command.args(["-i", "-n", "-c"]).args(how).arg(at);
+    dies_with_us(&mut command);
+    command
+}
+
+/// Waits for it so long; then it is killed, and whoever it waits for does not hold us up.
+async fn run(mut command: Command, limit: Duration) -> io::Result<()> {
+    let child = command.spawn()?;
+    let output = match timeout(limit, child.wait_with_output()).await {
+        Ok(output) => output?,
+        Err(_) => return Err(io::Error::other("Connection timed out")),
+    };
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.lines().next().unwrap_or("it failed").trim();
+    // The first word is its name, the second where of the machine it was to be, which concerns nobody.
+    Err(io::Error::other(
+        said.split_once(": ").map_or(said, |(_, rest)| rest.split_once(": ").map_or(rest, |(_, why)| why)).to_owned(),
+    ))
+}
+
+#[allow(unsafe_code)] // pre_exec; the closure makes async-signal-safe system calls only.
+fn dies_with_us(command: &mut Command) {
+    // SAFETY: prctl is async-signal-safe and touches no memory of ours.
+    unsafe {
+        command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?));
+    }
+}
+
+/// A half-made mount must not appear when the agent that wanted it is gone, and the kernel tells servers the host's name as the
+/// client's.
+#[allow(unsafe_code)] // pre_exec; the closure makes async-signal-safe system calls only.
+fn named(command: &mut Command, client: &str) {
+    dies_with_us(command);
+    let client = client.as_bytes().to_vec();
+    // SAFETY: unshare with CLONE_NEWUTS alone and sethostname are async-signal-safe, and what they read was made before the fork.
+    unsafe {
+        command.pre_exec(move || {
+            rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWUTS)?;
+            Ok(rustix::system::sethostname(&client)?)
+        });
+    }
+}
+
+/// Of the mount at that place, the server's address as far as the table says it. Source: proc(5), `mountinfo`.
+fn find(table: &[u8], at: &Path) -> Option<Option<SocketAddr>> {
+    // The last one is on top.
+    let line = table.split(|byte| *byte == b'\n').rfind(|line| {
+        line.split(|byte| *byte == b' ')
+            .nth(4)
+            .is_some_and(|place| PathBuf::from(OsString::from_vec(plain(place))) == at)
+    })?;
+    let options = String::from_utf8_lossy(line);
+    let options = options.rsplit(' ').next().unwrap_or_default();
+    let option = |name: &str| options.split(',').find_map(|option| option.strip_prefix(name)?.strip_prefix('='));
+    let address = option("addr").and_then(|address| address.parse().ok());
+    let port = option("port").and_then(|port| port.parse().ok()).unwrap_or(2049);
+    Some(address.map(|address| SocketAddr::new(address, port)))
+}
+
+/// A name of the table without its escapes: a backslash and three octal digits.
+fn plain(name: &[u8]) -> Vec<u8> {
+    let (mut plain, mut rest) = (Vec::with_capacity(name.len()), name);
+    while let [first, more @ ..] = rest {
+        let escaped = if *first == b'\\' { more.get(..3) } else { None };
+        let byte = escaped.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        plain.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &more[3..] } else { more };
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_is_found_by_its_place_and_tells_its_server() {
+        let table = b"22 1 0:5 / /run/efs rw - tmpfs tmpfs rw\n\
+            30 22 0:40 / /run/efs/a\\040b rw,nosuid shared:1 - nfs4 10.0.0.5:/export rw,vers=4.1,port=2050,addr=10.0.0.5\n\
+            31 22 0:41 / /run/efs/c rw - nfs4 nas:/ rw,vers=4.1,clientaddr=10.0.0.1,addr=fd00::1\n";
+        let found = |at: &str| find(table, Path::new(at));
+        assert_eq!(found("/run/efs/a b"), Some(Some("10.0.0.5:2050".parse().unwrap())));
+        assert_eq!(found("/run/efs/c"), Some(Some("[fd00::1]:2049".parse().unwrap())));
+        assert_eq!(found("/run/efs"), Some(None));
+        assert_eq!(found("/run/efs/d"), None);
+    }
+}
