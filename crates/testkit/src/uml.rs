@@ -5,7 +5,7 @@ use crate::spawn_bound;
 use anyhow::{Context, Result, ensure};
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -69,7 +69,7 @@ fn script(program: &Path, test: &str, modules: &[&str]) -> String {
     format!("{init}{run}\nsync\nbusybox halt -f\n")
 }
 
-fn make_executable(path: &PathBuf) -> Result<()> {
+fn make_executable(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
 }

@@ -4,6 +4,7 @@
 //! names that follow from container ids.
 
 mod ahead;
+mod dirs;
 mod disks;
 mod doors;
 mod efs;
@@ -20,6 +21,7 @@ mod trouble;
 mod volumes;
 mod vpc;
 
+pub use dirs::{disks_dir, file_systems_dir, mounts_dir};
 pub(crate) use doors::Doors;
 pub use images::{ImageCleanup, clean_images};
 pub(crate) use trouble::chain;
@@ -110,24 +112,6 @@ impl NodeConfig {
     fn disks_dir(&self) -> PathBuf {
         disks_dir(&self.data_dir)
     }
-}
-
-/// Where an agent with that data directory has the disks of tasks.
-#[must_use]
-pub fn disks_dir(data_dir: &Path) -> PathBuf {
-    data_dir.join("disks")
-}
-
-/// Where an agent with that folder has what it mounts for tasks.
-#[must_use]
-pub fn mounts_dir(run_dir: &Path) -> PathBuf {
-    run_dir.join("mounts")
-}
-
-/// Where an agent with that folder has the volumes of EFS of its tasks.
-#[must_use]
-pub fn file_systems_dir(run_dir: &Path) -> PathBuf {
-    run_dir.join("efs")
 }
 
 /// Whether a registry is asked for an image that is here: the original agent's `ECS_IMAGE_PULL_BEHAVIOR`.

@@ -1,0 +1,21 @@
+//! Where what an agent makes for its tasks is, for whoever takes it down when there is no agent.
+
+use std::path::{Path, PathBuf};
+
+/// Where an agent with that data directory has the disks of tasks.
+#[must_use]
+pub fn disks_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("disks")
+}
+
+/// Where an agent with that folder has what it mounts for tasks.
+#[must_use]
+pub fn mounts_dir(run_dir: &Path) -> PathBuf {
+    run_dir.join("mounts")
+}
+
+/// Where an agent with that folder has the volumes of EFS of its tasks.
+#[must_use]
+pub fn file_systems_dir(run_dir: &Path) -> PathBuf {
+    run_dir.join("efs")
+}
