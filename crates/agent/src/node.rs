@@ -86,6 +86,11 @@ pub trait Node: Send + Sync + 'static {
     /// Lays what the server says of the VPCs over what is known, and has it be so.
     fn carry(&self, networks: Networks);
 
+    /// Asks anew for what these tasks have as files, and has the files follow.
+    fn refresh(&self, tasks: Vec<Arc<TaskPlan>>) {
+        drop(tasks);
+    }
+
     /// Fetches images before a task needs them, the most wanted first, as long as no task waits for another; the whole list each
     /// time. What cannot be fetched is left to who needs it.
     fn fetch_ahead(&self, images: Vec<Arc<str>>);

@@ -304,6 +304,7 @@ pub async fn run_on(
     }
     if terminals.is_some() {
         attributes.insert("ecs.capability.execute-command".to_owned(), None);
+        attributes.insert(model::secret_files::CAPABILITY.to_owned(), None);
     }
     if let Some(runtime) = images {
         effects.spawn(

@@ -149,6 +149,12 @@ pub enum ServerMessage {
     },
     /// Dial for a terminal. Sent only to agents with the capability `execute-command`, which know it.
     Open(OpenTerminal),
+    /// What these tasks are given as files may have changed: ask for `Secrets`. Sent only to agents with the capability
+    /// `longshore.capability.secret-files`, which know it.
+    Refresh {
+        /// The tasks.
+        tasks: Vec<TaskArn>,
+    },
     /// The session ends.
     Goodbye(Goodbye),
 }

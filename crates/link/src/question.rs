@@ -34,6 +34,12 @@ pub enum Question {
         /// The task.
         task: TaskArn,
     },
+    /// The secrets that its containers have as files, as they are now. Asked only after `Refresh`, by which a server says that it
+    /// answers this.
+    Secrets {
+        /// The task.
+        task: TaskArn,
+    },
     /// The credentials of its role. Asked only for tasks whose definition or overrides name one, which a server that answers
     /// this alone assigns.
     Credentials {
@@ -53,6 +59,7 @@ impl Question {
             | Self::Protection { task }
             | Self::Protect { task, .. }
             | Self::Provision { task }
+            | Self::Secrets { task }
             | Self::Credentials { task } => Some(task),
             Self::InstanceCredentials {} => None,
         }
@@ -75,9 +82,9 @@ pub enum Answer {
         /// Until when it is protected, if it is.
         until: Option<Timestamp>,
     },
-    /// To `Provision`.
+    /// To `Provision`; to `Secrets` with nothing else.
     Provision(Provision),
-    /// To `Provision`: the task cannot start, and this is why.
+    /// To `Provision`: the task cannot start, and this is why. To `Secrets`: they cannot be had now.
     Unprovided {
         /// Its stop reason.
         reason: String,

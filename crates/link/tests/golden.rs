@@ -252,6 +252,7 @@ fn what_an_agent_says() {
         ("tags", Question::Tags { task: task() }),
         ("protection", Question::Protection { task: task() }),
         ("provision", Question::Provision { task: task() }),
+        ("secrets", Question::Secrets { task: task() }),
         ("protect", Question::Protect { task: task(), enabled: true, minutes: Some(60) }),
         ("credentials", Question::Credentials { task: task() }),
         ("instance_credentials", Question::InstanceCredentials {}),
@@ -329,6 +330,7 @@ fn what_a_server_says() {
     news.facts = news.facts.as_ref().map(|facts| Arc::new(VpcFacts { encrypted: true, ..VpcFacts::clone(facts) }));
     news.keys = Some(Arc::new([([172, 31, 0, 8].into(), key())].into()));
     check("server.networks.keys", &ServerMessage::Networks(encrypted));
+    check("server.refresh", &ServerMessage::Refresh { tasks: vec![TASK.parse().unwrap()] });
     check("server.report_ack", &ServerMessage::ReportAck { seq: 7 });
     let outcomes = vec![LogOutcome::Accepted { next_offset: 20 }, LogOutcome::Refused { message: "no group".into() }];
     check("server.logs_ack", &ServerMessage::LogsAck { seq: 8, outcomes });

@@ -95,6 +95,7 @@ impl TaskDefinitionSpec {
         crate::container_order::check(&self.containers_with(&TaskOverrides::default()))?;
         self.check_sharing()?;
         self.check_volumes()?;
+        self.check_secret_files()?;
         self.check_sums()?;
         self.check_ports()?;
         let on_fargate = self.requires_compatibilities.contains(&Compatibility::Fargate);

@@ -36,6 +36,7 @@ pub mod names;
 pub mod network;
 pub mod policy;
 pub mod resources;
+pub mod secret_files;
 pub mod service;
 pub mod service_record;
 pub mod sharing;
@@ -89,6 +90,7 @@ pub use names::{
     AccountId, ClusterName, ContainerInstanceId, Family, InvalidName, Region, ServiceDeploymentId, ServiceName, TaskId,
 };
 pub use resources::{CpuUnits, MemoryMib, Port, Protocol, Reservation, Resources};
+pub use secret_files::SecretFiles;
 pub use service::{
     CircuitBreaker, Cleanup, Creation, Deployment, DeploymentRules, EarlySuccess, Failures, PlacementConstraint,
     PlacementStrategy, PropagateTags, RevisionSpec, Rollout, SchedulingStrategy, Service, ServiceRegistry,

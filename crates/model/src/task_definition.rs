@@ -388,6 +388,9 @@ impl TaskDefinitionSpec {
         if self.efs_volumes().next().is_some() {
             names.insert("ecs.capability.efs");
         }
+        if self.has_secret_files() {
+            names.insert(crate::secret_files::CAPABILITY);
+        }
         for container in &self.containers {
             if container.privileged == Some(true) {
                 names.insert("com.amazonaws.ecs.capability.privileged-container");

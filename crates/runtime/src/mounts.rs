@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::ffi::CString;
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -88,11 +89,21 @@ impl Mounts {
             return Ok(at);
         }
         fs::create_dir_all(&at)?;
+        // What is in them may be meant for containers alone, and who is root in one says what others may read there.
+        fs::set_permissions(&self.dir, fs::Permissions::from_mode(0o700))?;
         let (flags, data) = source.parse();
         let text = |text: &str| CString::new(text).map_err(io::Error::other);
         let (device, kind, data) = (text(&source.device)?, text(&source.kind)?, text(&data)?);
         mount(&*device, &at, &*kind, flags, &*data)?;
         Ok(at)
+    }
+
+    /// Whether the one of that name is mounted.
+    ///
+    /// # Errors
+    /// Of the machine.
+    pub fn is_there(&self, name: &str) -> io::Result<bool> {
+        is_mounted(&self.at(name))
     }
 
     /// Takes it away. No error if it is not there. Blocks.

@@ -325,6 +325,7 @@ impl<'a> Draft<'a> {
 
     pub(crate) fn put_vault(&mut self, scope: Scope, version: u64) {
         self.next.put_vault(&scope, version);
+        self.touched.insert(Topic::Vaults);
         self.write(Record::Vault(VaultRecord { scope, version }));
     }
 

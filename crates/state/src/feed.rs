@@ -28,6 +28,8 @@ pub enum Topic {
     Tasks,
     /// Any machine.
     Machines,
+    /// Any secret or parameter.
+    Vaults,
     /// Any activation.
     Activations,
 }

@@ -156,6 +156,14 @@ impl Engine {
         self.0.node.carry(networks);
     }
 
+    /// Has what these tasks have as files follow what the server knows. Those that are not here are none of ours.
+    pub fn refresh(&self, tasks: &[TaskArn]) {
+        let owners = self.0.owners.lock().expect("no code panics with it");
+        let plans = tasks.iter().filter_map(|task| Some(owners.get(task)?.plan.clone())).collect();
+        drop(owners);
+        self.0.node.refresh(plans);
+    }
+
     /// Takes the server's set: all the instance shall hold, or what of it has changed since the set before. Answers false if it
     /// is older than one seen before.
     pub async fn assign(&self, set: Assignments) -> Result<bool, EngineError> {

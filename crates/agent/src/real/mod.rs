@@ -15,6 +15,7 @@ mod images;
 mod network;
 mod provisions;
 mod router;
+mod secret_files;
 mod shared;
 mod spec;
 mod trouble;
@@ -143,7 +144,8 @@ pub struct RealNode {
     file_systems: efs::FileSystems,
     fetcher: fetch::Fetcher,
     vpcs: vpc::Vpcs,
-    provisions: provisions::Provisions,
+    provisions: Arc<provisions::Provisions>,
+    secret_files: secret_files::Shown,
     roles: Roles,
     routers: router::Routers,
     /// By container id, from its pull to its creation.
@@ -165,13 +167,14 @@ impl RealNode {
         let network = Arc::new(network::TaskNetwork::new(config.netns_dir.clone(), config.bridge_candidates.clone()));
         let vpcs = vpc::Vpcs::new(config.netns_dir.clone(), config.address, config.wireguard.clone(), effects.clone());
         let disks = disks::TaskDisks::new(Disks::new(config.disks_dir()), effects.clone());
-        let provisions = provisions::Provisions::new(questions, effects.clone());
+        let provisions = Arc::new(provisions::Provisions::new(questions, effects.clone()));
         let mounts = Mounts::new(mounts_dir(&config.run_dir));
         let nfs = NfsMounts::new(file_systems_dir(&config.run_dir));
         let volumes = volumes::Volumes::new(config.data_dir.join("volumes"), mounts.clone(), nfs.clone());
         let file_systems = efs::FileSystems::new(nfs, &config.instance, effects.clone());
+        let secret_files =
+            secret_files::Shown::new(mounts.clone(), provisions.clone(), runtime.clone(), effects.clone());
         let routers = router::Routers::new(config.data_dir.join("routers"));
-        let pulled = Mutex::default();
         Ok(Self {
             runtime,
             config,
@@ -187,9 +190,10 @@ impl RealNode {
             fetcher: fetch::Fetcher::new(),
             vpcs,
             provisions,
+            secret_files,
             roles,
             routers,
-            pulled,
+            pulled: Mutex::default(),
         })
     }
 
@@ -295,6 +299,7 @@ impl RealNode {
         let sharing = self.share(&job.task).await?;
         let mut volumes = self.volumes.of(job, disk.as_deref()).await?;
         let more = provided.router_config.as_ref().map(model::vault::Plain::reveal);
+        volumes.extend(self.secret_files.of(job).await?);
         volumes.extend(self.routers.mounts(job, self.config.ec2_instance.as_deref(), more)?);
         // Files and groups take as long as asking for the image does: side by side.
         let made = {
@@ -431,6 +436,7 @@ impl RealNode {
     }
 
     async fn clear_task(&self, task: &Arc<TaskPlan>) -> Result<(), Failure> {
+        self.secret_files.remove(task).await?;
         self.provisions.forget(task);
         self.roles.forget(task);
         self.vpcs.detach(task).await?;
@@ -491,6 +497,10 @@ impl Node for RealNode {
 
     fn carry(&self, networks: Networks) {
         self.vpcs.carry(networks);
+    }
+
+    fn refresh(&self, tasks: Vec<Arc<TaskPlan>>) {
+        self.secret_files.refresh(tasks);
     }
 
     fn fetch_ahead(&self, images: Vec<Arc<str>>) {

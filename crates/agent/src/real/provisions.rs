@@ -27,11 +27,15 @@ pub(super) struct Provisions {
     questions: Questions,
     effects: Effects,
     held: Mutex<HashMap<TaskArn, Arc<Provision>>>,
+    /// Whose turn it is, of tasks with secrets as files: an older answer must not come after a newer one.
+    turns: Mutex<HashMap<TaskArn, Turn>>,
 }
+
+pub(super) type Turn = Arc<tokio::sync::Mutex<()>>;
 
 impl Provisions {
     pub(super) fn new(questions: Questions, effects: Effects) -> Self {
-        Self { questions, effects, held: Mutex::default() }
+        Self { questions, effects, held: Mutex::default(), turns: Mutex::default() }
     }
 
     /// What the task's containers are given. Waits for a server as long as there is none.
@@ -55,7 +59,56 @@ impl Provisions {
         Ok(provision.containers.get(&container.name).map(|provided| provided.log_options.clone()).unwrap_or_default())
     }
 
+    /// The turn of a task, held while something of it is asked for and written.
+    pub(super) fn turn(&self, task: &TaskPlan) -> Turn {
+        let mut turns = self.turns.lock().expect("nothing panics while it holds the turns");
+        turns.entry(task.assignment.task.clone()).or_default().clone()
+    }
+
+    /// What one container of a task is given, for who has the task's turn.
+    pub(super) async fn given(&self, task: &TaskPlan, at: usize) -> Result<Provided, Failure> {
+        let provision = self.ask_in_turn(task).await?;
+        if provision.logs_only {
+            return Err(Failure::new("ResourceInitializationError", "the task has stopped"));
+        }
+        Ok(provision.containers.get(&task.containers[at].name).cloned().unwrap_or_default())
+    }
+
+    /// The secrets that its containers have as files, as they are now, for who has the task's turn. What is made of the task from now on
+    /// is given these too. None if no server could be asked, which comes back to it.
+    pub(super) async fn ask_for_secrets(&self, task: &TaskPlan) -> Result<Option<Provision>, Failure> {
+        let arn = &task.assignment.task;
+        let fresh = match self.questions.ask_for(Question::Secrets { task: arn.clone() }, PATIENCE).await {
+            Some(Answer::Provision(fresh)) => fresh,
+            Some(Answer::Unprovided { reason } | Answer::Refused { message: reason, .. }) => {
+                return Err(Failure(reason.into()));
+            }
+            Some(Answer::Tags { .. } | Answer::Protection { .. } | Answer::Failure { .. } | Answer::Credentials(_)) => {
+                return Err(Failure::new("ResourceInitializationError", "the server answered something else"));
+            }
+            None => return Ok(None),
+        };
+        if let Some(held) = self.held().get_mut(arn) {
+            let held = Arc::make_mut(held);
+            for (name, provided) in &fresh.containers {
+                if let Some(of_container) = held.containers.get_mut(name) {
+                    of_container.secrets.clone_from(&provided.secrets);
+                }
+            }
+        }
+        Ok(Some(fresh))
+    }
+
     async fn ask(&self, task: &TaskPlan) -> Result<Arc<Provision>, Failure> {
+        if !task.definition.has_secret_files() {
+            return self.ask_in_turn(task).await;
+        }
+        let turn = self.turn(task);
+        let _turn = turn.lock().await;
+        self.ask_in_turn(task).await
+    }
+
+    async fn ask_in_turn(&self, task: &TaskPlan) -> Result<Arc<Provision>, Failure> {
         if !task.needs_provision() {
             return Ok(Arc::default());
         }
@@ -108,6 +161,7 @@ impl Provisions {
     /// The task has ended.
     pub(super) fn forget(&self, task: &TaskPlan) {
         self.held().remove(&task.assignment.task);
+        self.turns.lock().expect("nothing panics while it holds the turns").remove(&task.assignment.task);
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<TaskArn, Arc<Provision>>> {

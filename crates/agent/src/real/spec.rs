@@ -125,7 +125,9 @@ fn environment(job: &Job, places: &Places<'_>) -> Vec<(String, String)> {
     // AWS: what the definition says wins over its files, and secrets over both.
     all.extend(places.provided.files.iter().map(|(name, value)| plain(name, value)));
     all.extend(job.container().environment.iter().cloned());
-    all.extend(places.provided.secrets.iter().map(|(name, value)| plain(name, value)));
+    if !job.container().secret_files().is_some_and(|files| files.only) {
+        all.extend(places.provided.secrets.iter().map(|(name, value)| plain(name, value)));
+    }
     all.extend(places.routed.iter().map(|(name, value)| plain(name, value)));
     all.extend(fluent(job));
     let address = crate::metadata::ADDRESS;

@@ -4,7 +4,7 @@
 //! each with what it was made with, which holds for whoever uses it later. Names come from definitions and were checked when these
 //! were registered; they are checked again, because a folder is made and removed by them.
 
-use super::{efs, shared::shm};
+use super::{efs, secret_files, shared::shm};
 use crate::{
     files::{self, Durable, Mode},
     node::Failure,
@@ -128,6 +128,7 @@ impl Volumes {
             keep.insert(task.id().to_owned());
             disks.extend(disk_of(task));
             mounts.insert(shm(task));
+            mounts.extend(secret_files::mounted_of(task));
             mounts.extend(task.definition.volumes.iter().map(|volume| mounted_of(task, &volume.name)));
             for name in shared(task) {
                 mounts.insert(mounted_shared(name));

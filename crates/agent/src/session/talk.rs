@@ -52,6 +52,7 @@ pub(super) async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
         | ServerMessage::LogsAck { .. }
         | ServerMessage::Renewed(_)
         | ServerMessage::Answered { .. }
+        | ServerMessage::Refresh { .. }
         | ServerMessage::Open(_) => return Err(LinkTrouble::OutOfTurn),
     };
     tracing::info!(server = session.server, "a session with the server began");
@@ -194,6 +195,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
                 // Who asked may have given up.
                 drop(self.asked.remove(&id).map(|told| told.send(answer)));
             }
+            ServerMessage::Refresh { tasks } => self.session.engine.refresh(&tasks),
             ServerMessage::Open(open) => self.session.open_terminal(open)?,
             ServerMessage::Goodbye(goodbye) => return self.part(goodbye),
         }

@@ -37,6 +37,7 @@ mod receivers;
 mod registry;
 mod restart;
 mod roles;
+mod secret_files;
 mod secrets;
 mod service_faults;
 mod services;

@@ -12,10 +12,10 @@ use testkit::registry::{PASSWORD, Registry, USER};
 
 const ROLE: &str = "arn:aws:iam::000000000000:role/pulls";
 /// In every value that must not be found anywhere.
-const MARK: &str = "fLoEs7Qz";
+pub(crate) const MARK: &str = "fLoEs7Qz";
 
 /// The digest of a value, which is all that a container says of it.
-fn digest(value: &str) -> String {
+pub(crate) fn digest(value: &str) -> String {
     hex::encode(Sha256::digest(value))
 }
 
@@ -81,7 +81,7 @@ pub(crate) fn found(cluster: &Cluster) -> Vec<String> {
     found
 }
 
-fn secret(api: &Api, name: &str, value: &str) -> String {
+pub(crate) fn secret(api: &Api, name: &str, value: &str) -> String {
     api.secrets("CreateSecret", &json!({"Name": name, "SecretString": value}))["ARN"].as_str().unwrap().to_owned()
 }
 
@@ -263,7 +263,7 @@ fn an_image_is_pulled_with_the_credentials_that_a_secret_holds() {
 }
 
 /// Whether somebody who is not root can come to a file.
-fn is_open(path: &Path) -> bool {
+pub(crate) fn is_open(path: &Path) -> bool {
     let mode = |path: &Path| fs::metadata(path).map_or(0, |file| file.permissions().mode());
     mode(path) & 0o044 != 0 && path.ancestors().skip(1).all(|folder| mode(folder) & 0o011 != 0)
 }

@@ -86,6 +86,41 @@ pub(crate) fn of_stopped(ctx: &Context, snapshot: &Snapshot, task: &Task) -> Res
     Ok(provision)
 }
 
+/// What the containers of a running task have as files, as it is now.
+///
+/// # Errors
+/// Why that cannot be had.
+pub(crate) fn secrets_as_files(ctx: &Context, snapshot: &Snapshot, task: &Task) -> Result<Provision, String> {
+    let mut provision = Provision::default();
+    let Some(definition) = snapshot.task_definition(&task.definition).filter(|_| task.holds_resources()) else {
+        return Ok(provision);
+    };
+    let rights = Rights::of(snapshot, task, &definition.spec, ctx.effects.now())?;
+    let mut bytes = 0;
+    for container in definition.spec.containers.iter().filter(|container| container.secret_files().is_some()) {
+        let secrets = secrets_of(ctx, snapshot, &task.arn.cluster.scope, &rights, container)?;
+        bytes += secrets.iter().map(|(name, value)| name.len() + value.reveal().len()).sum::<usize>();
+        if bytes > MAX_BYTES {
+            return Err(failed("the values of the task's secrets are too long together"));
+        }
+        provision.containers.insert(container.name.clone(), Provided { secrets, ..Provided::default() });
+    }
+    Ok(provision)
+}
+
+fn secrets_of(
+    ctx: &Context,
+    snapshot: &Snapshot,
+    scope: &Scope,
+    rights: &Rights<'_>,
+    container: &ContainerDefinition,
+) -> Result<Vec<(String, Plain)>, String> {
+    let one = |secret: &ContainerSecret| {
+        Ok((secret.name.clone(), secrets::value(ctx, snapshot, scope, rights, &secret.value_from)?))
+    };
+    container.secrets.iter().map(one).collect()
+}
+
 fn log_options(
     ctx: &Context,
     snapshot: &Snapshot,
@@ -109,10 +144,7 @@ async fn one(
 ) -> Result<Provided, String> {
     let login = container.repository_credentials.as_ref();
     let login = login.map(|secret| login_of(ctx, snapshot, scope, rights, secret)).transpose()?;
-    let mut secrets = Vec::new();
-    for secret in &container.secrets {
-        secrets.push((secret.name.clone(), secrets::value(ctx, snapshot, scope, rights, &secret.value_from)?));
-    }
+    let secrets = secrets_of(ctx, snapshot, scope, rights, container)?;
     let log_options = log_options(ctx, snapshot, scope, rights, container)?;
     let router_config = match container.firelens.as_ref().and_then(Firelens::config) {
         Some(RouterConfig::S3(arn)) => Some(Plain::from(files::router_config(ctx, rights, &arn).await?)),

@@ -11,6 +11,7 @@ mod logs;
 mod networks;
 mod plain;
 mod questions;
+mod refresh;
 mod registry;
 mod talk;
 

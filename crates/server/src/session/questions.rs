@@ -28,6 +28,10 @@ pub(super) async fn answer(ctx: &Context, asks: &Identity, question: Question) -
             Ok(provision) => Answer::Provision(provision),
             Err(reason) => Answer::Unprovided { reason },
         },
+        Question::Secrets { .. } => match provision::secrets_as_files(ctx, &snapshot, &task) {
+            Ok(provision) => Answer::Provision(provision),
+            Err(reason) => Answer::Unprovided { reason },
+        },
         Question::Protect { enabled, minutes, .. } => services::protect(ctx, &snapshot, &task, enabled, minutes).await,
     }
 }

@@ -1,7 +1,7 @@
 //! One agent's session, from its Hello to its end.
 
 use super::{
-    Link, PATIENCE, ahead, assignments, logs, networks, questions,
+    Link, PATIENCE, ahead, assignments, logs, networks, questions, refresh,
     registry::{Begun, Sessions},
 };
 use crate::{context::Context, terminals::Attendance};
@@ -42,6 +42,8 @@ struct Changes {
     own: Subscription,
     /// The networks of its scope.
     network: Subscription,
+    /// Secrets and parameters, which its tasks may have as files.
+    vaults: Subscription,
     /// The task definitions of its scope, of which one of the Fargate pool fetches the images.
     definitions: Option<Subscription>,
 }
@@ -55,7 +57,8 @@ impl Changes {
             Pool::Fargate => Some(store.subscribe(Topic::Definitions(scope.clone()))),
         };
         let own = store.subscribe(Topic::Instance(instance.clone()));
-        Self { own, network: store.subscribe(Topic::Network(scope.clone())), definitions }
+        let (network, vaults) = (store.subscribe(Topic::Network(scope.clone())), store.subscribe(Topic::Vaults));
+        Self { own, network, vaults, definitions }
     }
 }
 
@@ -303,7 +306,7 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
     let mut tasks = assignments::Told::default();
     let (mut told, mut told_at): (Option<Views>, Duration) = (None, Duration::ZERO);
     // Worked out again only when a definition has changed: it takes a look at every family.
-    let mut images_then = None;
+    let (mut images_then, mut shown) = (None, refresh::Shown::default());
     loop {
         let snapshot = ctx.store.snapshot();
         match snapshot.instance(instance).map(|row| row.instance.status) {
@@ -316,6 +319,7 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
         // killed agent left standing is found by that; only not to an agent that knows nothing of VPCs.
         let carries = snapshot.instance(instance).is_some_and(|row| networks::can_carry(row));
         let views = carries.then(|| networks::of(&snapshot, instance, ctx.config.vpc_encryption));
+        let refresh = shown.news(&snapshot, instance);
         drop(snapshot);
         if let Some(views) = views
             && let Some(news) = Networks::between(told.as_ref(), &views)
@@ -331,6 +335,12 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
                 return End::Link(error);
             }
         }
+        // After the tasks: one that has just come to the agent is known to it.
+        if !refresh.is_empty()
+            && let Err(error) = sender.send(&ServerMessage::Refresh { tasks: refresh }).await
+        {
+            return End::Link(error);
+        }
         let soonest = (told_at + NETWORK_PAUSE).saturating_sub(ctx.effects.monotonic());
         let network = async {
             ctx.effects.sleep(soonest).await;
@@ -341,6 +351,7 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
             let news = tokio::select! {
                 changed = changes.own.changed() => changed.map(|_| None),
                 changed = &mut network => changed.map(|_| None),
+                changed = changes.vaults.changed(), if !shown.is_empty() => changed.map(|_| None),
                 changed = changed(&mut changes.definitions) => {
                     images_then = None;
                     changed.map(|_| None)
