@@ -22,6 +22,7 @@ mod placement;
 mod restart;
 mod roles;
 mod scaling;
+mod secret_files;
 mod secrets;
 mod services;
 mod sessions;
