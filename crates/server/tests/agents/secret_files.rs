@@ -84,21 +84,21 @@ async fn agents_are_told_of_changes_and_ask() {
     // What no file shows concerns nobody, so the first that is told is what comes after it.
     put(&harness, "/other", "x").await;
     put(&harness, "/web/key", "two").await;
-    assert_eq!(refreshed(&mut session).await, [task.clone()]);
+    assert_eq!(refreshed(&mut session).await, std::slice::from_ref(&task));
     assert_eq!(asked(&mut session, &task).await, "two");
     // One that is made anew has the version of the old one, and another value.
     ok(&harness, "ssm", "DeleteParameter", json!({"Name": "/web/key"})).await;
-    assert_eq!(refreshed(&mut session).await, [task.clone()]);
+    assert_eq!(refreshed(&mut session).await, std::slice::from_ref(&task));
     let Answer::Unprovided { reason } = ask(&mut session, &task).await else { panic!("it is gone") };
     assert!(reason.ends_with("invalid parameters: /web/key"), "{reason}");
     put(&harness, "/web/key", "three").await;
-    assert_eq!(refreshed(&mut session).await, [task.clone()]);
+    assert_eq!(refreshed(&mut session).await, std::slice::from_ref(&task));
     assert_eq!(asked(&mut session, &task).await, "three");
     drop(session);
 
     // Whoever comes back asks for all of it.
     let mut session = begin(&machine, &harness).await;
-    assert_eq!(refreshed(&mut session).await, [task.clone()]);
+    assert_eq!(refreshed(&mut session).await, std::slice::from_ref(&task));
     task_role(&harness, "pulls", &[]).await;
     let Answer::Unprovided { reason } = ask(&mut session, &task).await else { panic!("it may not read that") };
     assert!(reason.contains("AccessDeniedException") && !reason.contains("three"), "{reason}");
