@@ -132,6 +132,7 @@ pub(crate) struct Verdicts {
 /// What a caller's policies say of something that a request does beside what it was asked for, with the tags of what it is about.
 pub(crate) fn verdicts(
     ctx: &Context,
+    snapshot: &Snapshot,
     caller: &Caller,
     (action, arn, tags): (&str, &str, Option<&Tags>),
     known: &Keys,
@@ -139,7 +140,7 @@ pub(crate) fn verdicts(
     if caller.identity.is_root() {
         return Verdicts { own: Ok(()), session: Ok(()) };
     }
-    let rights = ctx.credentials.documents.of(&ctx.store.snapshot(), caller);
+    let rights = ctx.credentials.documents.of(snapshot, caller);
     verdicts_of(rights.as_ref(), &Ask::of(action, arn).tagged(tags), known)
 }
 

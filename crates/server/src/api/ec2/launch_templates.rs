@@ -270,7 +270,7 @@ pub(crate) fn machines(
         }),
         ..request(data)
     };
-    Launch::parse(ctx, scope, &all, request)?.machines(ctx, snapshot, &all)
+    Launch::parse(ctx, scope, snapshot, &all, request)?.machines(ctx, snapshot, &all)
 }
 
 /// What RunInstances would be asked for.
@@ -309,8 +309,8 @@ fn version(
     let given = given.ok_or_else(|| ApiError::from(Refusal::Missing("LaunchTemplateData")))?;
     let data = parse(given)?;
     // What a launch would refuse is refused now.
-    let all = network::now(ctx, caller);
-    Launch::parse(ctx, &caller.scope, &all, request(&data))?;
+    let snapshot = ctx.store.snapshot();
+    Launch::parse(ctx, &caller.scope, &snapshot, &network::seen(ctx, caller, &snapshot), request(&data))?;
     Ok(LaunchTemplateVersion {
         number: 0,
         description: description.filter(|text| !text.is_empty()),

@@ -51,10 +51,12 @@ pub(super) async fn run(
                     attach machines with `longshore agent`.";
         return Err(ApiError::new("UnsupportedOperation", text));
     }
-    let launch = Launch::parse(ctx, &caller.scope, &network::now(ctx, caller), request)?;
     for _ in 0..TRIES {
+        // What it names and where it goes are one decision: a subnet or a profile may have gone since the last try.
         let snapshot = ctx.store.snapshot();
-        let machines = launch.machines(ctx, &snapshot, &network::seen(ctx, caller, &snapshot))?;
+        let all = network::seen(ctx, caller, &snapshot);
+        let launch = Launch::parse(ctx, &caller.scope, &snapshot, &all, request.clone())?;
+        let machines = launch.machines(ctx, &snapshot, &all)?;
         match ctx.store.commit(Command::RunMachines { machines }).await {
             Ok(committed) => {
                 let Outcome::Machines { machines, replayed } = committed.outcome else {
@@ -80,6 +82,7 @@ impl Launch {
     pub(super) fn parse(
         ctx: &Context,
         scope: &Scope,
+        snapshot: &Snapshot,
         all: &Network,
         request: aws::RunInstancesRequest,
     ) -> Result<Self, ApiError> {
@@ -93,7 +96,7 @@ impl Launch {
         let zone = set(request.placement.and_then(|placement| placement.availability_zone));
         let subnets = subnets(all, ctx.config.vpc_cidr, set(request.subnet_id), zone)?;
         let instance_profile =
-            request.iam_instance_profile.map(|given| profile(ctx, scope, given)).transpose()?.flatten();
+            request.iam_instance_profile.map(|given| profile(snapshot, scope, given)).transpose()?.flatten();
         let data = user_data::decode(request.user_data.as_deref())?;
         let hex = ctx.effects.hex32();
         let now = ctx.effects.now();
@@ -162,7 +165,7 @@ impl Launch {
 
 /// The instance profile that is named. Source of the words: EC2's users.
 fn profile(
-    ctx: &Context,
+    snapshot: &Snapshot,
     scope: &Scope,
     given: aws::IamInstanceProfileSpecification,
 ) -> Result<Option<MachineProfile>, ApiError> {
@@ -177,7 +180,6 @@ fn profile(
             return Err(ApiError::new("InvalidParameterCombination", text));
         }
     };
-    let snapshot = ctx.store.snapshot();
     let directory = snapshot.directory(&scope.account);
     let found = directory.and_then(|directory| match member {
         "name" => directory.profile(&value),

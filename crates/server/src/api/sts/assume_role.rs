@@ -14,6 +14,7 @@ use model::{
     policy::{Document, Keys, Kind, Presenter, Trusted},
 };
 use shapes::sts as aws;
+use state::Snapshot;
 use std::{sync::Arc, time::Duration};
 
 /// How long credentials hold without a word. Source: the model's documentation.
@@ -42,7 +43,7 @@ pub(super) fn assume_role(
     let directory = directory.ok_or_else(refused)?;
     let role = directory.role_by_arn(&wanted.role_arn).ok_or_else(refused)?;
     for action in wanted.actions() {
-        if !may(ctx, caller, role, action, &wanted) {
+        if !may((ctx, &snapshot, caller), role, action, &wanted) {
             return Err(refused());
         }
     }
@@ -173,7 +174,12 @@ impl Wanted {
 }
 
 /// Whether the role's trust and, where that leaves it to him, the caller's own policies let him.
-fn may(ctx: &Context, caller: &Caller, role: &Arc<Role>, action: &str, wanted: &Wanted) -> bool {
+fn may(
+    (ctx, snapshot, caller): (&Context, &Snapshot, &Caller),
+    role: &Arc<Role>,
+    action: &str,
+    wanted: &Wanted,
+) -> bool {
     let mut keys = access::known(ctx, caller);
     wanted.describe(&mut keys);
     for (key, value) in &role.tags.0 {
@@ -187,7 +193,7 @@ fn may(ctx: &Context, caller: &Caller, role: &Arc<Role>, action: &str, wanted: &
     };
     let arns = caller.identity.trusted_arns(caller.account());
     let Ok(how) = trusts(&arns.iter().map(String::as_str).collect::<Vec<_>>()) else { return false };
-    let own = access::verdicts(ctx, caller, (action, &wanted.role_arn, Some(&role.tags)), &keys);
+    let own = access::verdicts(ctx, snapshot, caller, (action, &wanted.role_arn, Some(&role.tags)), &keys);
     if own.is_explicit() {
         return false;
     }
