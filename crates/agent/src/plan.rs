@@ -7,7 +7,7 @@ use crate::{
     task::{ContainerState, Endpoint, Provisioning, Pulled, TaskState},
 };
 use link::Assignment;
-use model::{ContainerDefinition, Link, LogDriver, NetworkMode, TaskDefinitionSpec, vault::Plain};
+use model::{ContainerDefinition, LaunchType, Link, LogDriver, NetworkMode, TaskDefinitionSpec, vault::Plain};
 use regex::bytes::Regex;
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
 use telemetry::driver::{self, Identity};
@@ -151,9 +151,12 @@ impl TaskPlan {
         self.assignment.overrides.task_role_arn.as_deref().or(self.definition.task_role_arn.as_deref())
     }
 
-    /// Whether it runs on Fargate: only such a task has a disk of its own size.
+    /// Whether it runs on Fargate. Where that was not said, only such a task has a disk of its own size.
     fn is_on_fargate(&self) -> bool {
-        self.assignment.ephemeral_storage_gib.is_some()
+        match self.assignment.launch_type {
+            Some(launch_type) => launch_type == LaunchType::Fargate,
+            None => self.assignment.ephemeral_storage_gib.is_some(),
+        }
     }
 
     /// The position of its log router.
@@ -350,6 +353,30 @@ mod tests {
     fn no_part_of_a_secret_is_told() {
         let secrets = ["", "pass", "password1"].map(|value| (String::new(), Plain::from(value.to_owned())));
         assert_eq!(masked("password1 is not pass".to_owned(), &secrets), "*** is not ***");
+    }
+
+    #[test]
+    fn a_task_is_of_fargate_where_that_is_said() {
+        let check = |launch_type, disk, want: bool| {
+            let (assignment, definition) = testing::assignment(1, &["web"]);
+            let assignment = Assignment { launch_type, ephemeral_storage_gib: disk, ..assignment };
+            let mut definition = (*definition).clone();
+            definition.containers[0].log_configuration = Some(LogConfiguration {
+                driver: LogDriver::Awslogs,
+                options: BTreeMap::new(),
+                secret_options: Vec::new(),
+            });
+            let plan = TaskPlan::new(assignment, Arc::new(definition));
+            // There its execution role is asked for leave to write its output.
+            assert_eq!((plan.is_on_fargate(), plan.needs_provision()), (want, want), "{launch_type:?} {disk:?}");
+        };
+        check(Some(LaunchType::Fargate), None, true);
+        check(Some(LaunchType::Fargate), Some(21), true);
+        check(Some(LaunchType::Ec2), Some(21), false);
+        check(Some(LaunchType::External), None, false);
+        // From a server, or in a ledger, of before it was said.
+        check(None, Some(21), true);
+        check(None, None, false);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::terminal::OpenTerminal;
 use ipnet::Ipv4Net;
 use model::network::{InterfaceId, VpcId};
 use model::{
-    AgentInfo, Attributes, ClusterName, Desired, LogMode, Measured, Resources, TaskArn, TaskDefinitionArn,
+    AgentInfo, Attributes, ClusterName, Desired, LaunchType, LogMode, Measured, Resources, TaskArn, TaskDefinitionArn,
     TaskDefinitionSpec, TaskObservation, TaskOverrides, Timestamp, WireguardKey,
 };
 use serde::{Deserialize, Serialize};
@@ -226,6 +226,9 @@ pub struct Assignment {
     /// The disk of its own that one of the definition's volumes is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<AssignedVolume>,
+    /// How it was launched. A server that does not say so gives a disk to tasks of Fargate and to no others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launch_type: Option<LaunchType>,
 }
 
 /// A volume that was configured at launch.

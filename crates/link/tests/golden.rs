@@ -10,9 +10,9 @@ use link::{
 };
 use model::{
     AgentInfo, AttachmentState, Attributes, ClusterName, ContainerDefinition, ContainerObservation, ContainerOverride,
-    ContainerStatus, CpuUnits, Desired, Export, Family, Health, HealthCheck, HealthStatus, Measured, MemoryMib,
-    NetworkBinding, ObservedStatus, Protocol, Resources, Stop, StopCode, Tags, TaskDefinitionSpec, TaskObservation,
-    TaskOverrides, Timestamp, WireguardKey,
+    ContainerStatus, CpuUnits, Desired, Export, Family, Health, HealthCheck, HealthStatus, LaunchType, Measured,
+    MemoryMib, NetworkBinding, ObservedStatus, Protocol, Resources, Stop, StopCode, Tags, TaskDefinitionSpec,
+    TaskObservation, TaskOverrides, Timestamp, WireguardKey,
     discovery::NamespaceId,
     network::{Allowed, Direction, InterfaceId, Peer, SecurityGroupId, SubnetId, Traffic, VpcId},
     vault::Plain,
@@ -136,6 +136,7 @@ fn assignments() -> Assignments {
         interface: None,
         ephemeral_storage_gib: None,
         volume: None,
+        launch_type: None,
     };
     Assignments {
         epoch: 4,
@@ -309,6 +310,9 @@ fn what_a_server_says() {
     let mut with_volume = assignments();
     with_volume.tasks[0].volume = Some(AssignedVolume { name: "data".into(), size_gib: 5 });
     check("server.assignments.volume", &ServerMessage::Assignments(with_volume));
+    let mut launched = assignments();
+    launched.tasks[0].launch_type = Some(LaunchType::Fargate);
+    check("server.assignments.launch_type", &ServerMessage::Assignments(launched));
     let mut privileged = assignments();
     Arc::make_mut(&mut privileged.definitions[0].1).task_role_arn = Some("web".into());
     privileged.tasks[0].overrides.task_role_arn = Some("arn:aws:iam::123456789012:role/other".into());

@@ -25,6 +25,7 @@ fn assignment(snapshot: &Snapshot, task: &Task, log_mode: LogMode) -> Assignment
             name: volume.configuration.name.clone(),
             size_gib: volume.configuration.size_gib,
         }),
+        launch_type: Some(task.launch_type),
     }
 }
 
