@@ -130,7 +130,7 @@ class Definitions(Case):
     def test_what_is_not_honoured_is_refused_by_name(self):
         for member in (
             {"firelensConfiguration": {"type": "fluentbit"}},
-            {"resourceRequirements": [{"type": "GPU", "value": "1"}]},
+            {"resourceRequirements": [{"type": "InferenceAccelerator", "value": "device_1"}]},
             {"dependsOn": [{"containerName": "web", "condition": "START"}]},
             {"credentialSpecs": ["credentialspec:file://x.json"]},
         ):

@@ -3,6 +3,7 @@
 //! Only what this agent honours is advertised; `TaskDefinitionSpec::requires_attributes` is the other half, and a test
 //! holds the two together.
 
+use crate::gpus::Gpus;
 use model::{Attributes, CpuUnits, MemoryMib, Port, Protocol, Resources, definition_rules::RESERVED_PORTS};
 use runtime::OciRuntime;
 use std::{fs, net::IpAddr};
@@ -62,12 +63,13 @@ pub struct ResourceOverrides {
 }
 
 /// All the instance has.
-pub fn resources(told: &ResourceOverrides) -> Resources {
+pub fn resources(told: &ResourceOverrides, gpus: &Gpus) -> Resources {
     let cores = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX));
     let cpu = told.cpu.unwrap_or_else(|| CpuUnits(cores.saturating_mul(1024)));
     let total = told.memory.unwrap_or_else(|| memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default()));
     let ports = RESERVED_PORTS.iter().map(|number| Port { protocol: Protocol::Tcp, number: *number }).collect();
-    Resources { cpu, memory: MemoryMib(total.0.saturating_sub(told.reserved_memory.0)), ports, ..Resources::default() }
+    let memory = MemoryMib(total.0.saturating_sub(told.reserved_memory.0));
+    Resources { cpu, memory, gpus: gpus.present(), ports, ..Resources::default() }
 }
 
 fn memory(meminfo: &str) -> MemoryMib {
@@ -180,8 +182,8 @@ mod tests {
             memory: Some(MemoryMib(4096)),
             reserved_memory: MemoryMib(96),
         };
-        let found = resources(&told);
+        let found = resources(&told, &Gpus::default());
         assert_eq!((found.cpu, found.memory, found.ports.len()), (CpuUnits(2048), MemoryMib(4000), 5));
-        assert!(resources(&ResourceOverrides::default()).memory.0 > 0);
+        assert!(resources(&ResourceOverrides::default(), &Gpus::default()).memory.0 > 0);
     }
 }

@@ -13,6 +13,7 @@ mod api_door;
 pub mod detect;
 pub mod engine;
 mod files;
+pub mod gpus;
 mod http;
 pub mod identity;
 pub mod imds;

@@ -7,7 +7,7 @@ use crate::{
     task::{ContainerState, Endpoint, Provisioning, Pulled, TaskState},
 };
 use link::Assignment;
-use model::{ContainerDefinition, LaunchType, Link, LogDriver, NetworkMode, TaskDefinitionSpec, vault::Plain};
+use model::{ContainerDefinition, GpuId, LaunchType, Link, LogDriver, NetworkMode, TaskDefinitionSpec, vault::Plain};
 use regex::bytes::Regex;
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
 use telemetry::driver::{self, Identity};
@@ -287,6 +287,11 @@ impl TaskPlan {
 }
 
 impl Job {
+    /// The GPUs that are its own.
+    pub fn gpus(&self) -> &[GpuId] {
+        self.task.assignment.gpus.get(self.container().name.as_str()).map_or(&[], Vec::as_slice)
+    }
+
     /// The container's definition.
     pub fn container(&self) -> &ContainerDefinition {
         &self.task.containers[self.at]

@@ -5,6 +5,7 @@ use crate::{
     detect,
     engine::{Board, Engine, EngineError},
     files,
+    gpus::Gpus,
     identity::{IdentityError, IdentityStore},
     imds::{self, InstanceMetadata},
     introspection::{self, Introspection},
@@ -67,6 +68,8 @@ pub struct Config {
     pub oci_runtime: OciRuntime,
     /// Resources of the instance, where they are not the machine's own.
     pub resources: detect::ResourceOverrides,
+    /// The machine's GPUs, as far as tasks may have them.
+    pub gpus: Gpus,
     /// The operator's and the machine's attributes.
     pub attributes: Attributes,
     /// An address at which published ports can be reached.
@@ -111,6 +114,7 @@ impl Config {
             containerd_socket: None,
             oci_runtime: OciRuntime::default(),
             resources: detect::ResourceOverrides::default(),
+            gpus: Gpus::default(),
             attributes: Attributes::new(),
             address: None,
             cgroup: "/longshore-agent".into(),
@@ -211,6 +215,7 @@ pub async fn run(config: Config, effects: Effects) -> Result<(), AgentError> {
         bridge_candidates: config.bridge_candidates.clone(),
         address: config.address,
         wireguard: wireguard.as_ref().map(|(key, _)| key.clone()),
+        gpus: config.gpus.clone(),
         metadata: secret.clone(),
     };
     let questions = Questions::new(effects.clone());
@@ -337,7 +342,7 @@ pub async fn run_on(
                 hash: option_env!("LONGSHORE_BUILD").unwrap_or_default().into(),
                 runtime: machine.runtime,
             },
-            resources: detect::resources(&config.resources),
+            resources: detect::resources(&config.resources, &config.gpus),
             attributes,
             address: config.address,
             wireguard: machine.wireguard,

@@ -56,6 +56,7 @@ pub(crate) fn assignment(n: u32, containers: &[&str]) -> (Assignment, Arc<TaskDe
         interface: None,
         ephemeral_storage_gib: None,
         volume: None,
+        gpus: BTreeMap::new(),
         launch_type: None,
         image_digests: std::collections::BTreeMap::new(),
     };

@@ -7,8 +7,8 @@ use crate::terminal::OpenTerminal;
 use ipnet::Ipv4Net;
 use model::network::{InterfaceId, VpcId};
 use model::{
-    AgentInfo, Attributes, ClusterName, Desired, LaunchType, LogMode, Measured, Resources, TaskArn, TaskDefinitionArn,
-    TaskDefinitionSpec, TaskObservation, TaskOverrides, Timestamp, WireguardKey,
+    AgentInfo, Attributes, ClusterName, Desired, GpuId, LaunchType, LogMode, Measured, Resources, TaskArn,
+    TaskDefinitionArn, TaskDefinitionSpec, TaskObservation, TaskOverrides, Timestamp, WireguardKey,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -226,6 +226,9 @@ pub struct Assignment {
     /// The disk of its own that one of the definition's volumes is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<AssignedVolume>,
+    /// The GPUs that are its containers' own, by container.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub gpus: BTreeMap<Arc<str>, Vec<GpuId>>,
     /// How it was launched. A server that does not say so gives a disk to tasks of Fargate and to no others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launch_type: Option<LaunchType>,

@@ -10,7 +10,7 @@ use link::{
 };
 use model::{
     AgentInfo, AttachmentState, Attributes, ClusterName, ContainerDefinition, ContainerObservation, ContainerOverride,
-    ContainerStatus, CpuUnits, Desired, Export, Family, Health, HealthCheck, HealthStatus, LaunchType, Measured,
+    ContainerStatus, CpuUnits, Desired, Export, Family, GpuId, Health, HealthCheck, HealthStatus, LaunchType, Measured,
     MemoryMib, NetworkBinding, ObservedStatus, Protocol, Resources, Stop, StopCode, Tags, TaskDefinitionSpec,
     TaskObservation, TaskOverrides, Timestamp, WireguardKey,
     discovery::NamespaceId,
@@ -136,6 +136,7 @@ fn assignments() -> Assignments {
         interface: None,
         ephemeral_storage_gib: None,
         volume: None,
+        gpus: BTreeMap::new(),
         launch_type: None,
     };
     Assignments {
@@ -224,6 +225,9 @@ fn logging_provision() -> Provision {
 fn what_an_agent_says() {
     check("agent.hello.wireguard", &AgentMessage::Hello(Hello { wireguard: Some(key()), ..hello() }));
     check("agent.hello", &AgentMessage::Hello(hello()));
+    let gpus = ["GPU-0", "GPU-1"].map(|id| GpuId::parse(id).unwrap()).into();
+    let resources = Resources { gpus, ..hello().resources };
+    check("agent.hello.gpus", &AgentMessage::Hello(Hello { resources, ..hello() }));
     check("agent.heartbeat", &AgentMessage::Heartbeat);
     let report = |tasks| AgentMessage::Report { seq: 7, tasks, measured: Vec::new() };
     check("agent.report", &report(vec![observation()]));
@@ -310,6 +314,12 @@ fn what_a_server_says() {
     let mut with_volume = assignments();
     with_volume.tasks[0].volume = Some(AssignedVolume { name: "data".into(), size_gib: 5 });
     check("server.assignments.volume", &ServerMessage::Assignments(with_volume));
+    let mut accelerated = assignments();
+    Arc::make_mut(&mut accelerated.definitions[0].1).containers[0].gpus = 1;
+    accelerated.tasks[0].overrides.containers[0].gpus = Some(2);
+    let ids = ["GPU-0", "GPU-1"].map(|id| GpuId::parse(id).unwrap());
+    accelerated.tasks[0].gpus = BTreeMap::from([("web".into(), ids.into())]);
+    check("server.assignments.gpus", &ServerMessage::Assignments(accelerated));
     let mut launched = assignments();
     launched.tasks[0].launch_type = Some(LaunchType::Fargate);
     check("server.assignments.launch_type", &ServerMessage::Assignments(launched));

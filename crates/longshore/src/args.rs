@@ -243,6 +243,10 @@ pub(crate) struct AgentArgs {
     /// An attribute to register, name=value; may be given more than once.
     #[arg(long = "attribute", value_parser = parse_attribute)]
     pub(crate) attributes: Vec<(String, Option<String>)>,
+    /// A GPU of this machine that tasks may have, with its device nodes: ID=DEVICE[,DEVICE...]; may be given more than once. Its id
+    /// is what NVIDIA_VISIBLE_DEVICES lists. Nodes that several GPUs share are named with each.
+    #[arg(long = "gpu", value_name = "ID=DEVICES", value_parser = agent::gpus::parse, conflicts_with = "fargate")]
+    pub(crate) gpus: Vec<(model::GpuId, Vec<PathBuf>)>,
     /// MiB of memory that tasks must leave alone.
     #[arg(long, env = "ECS_RESERVED_MEMORY", default_value_t = 0)]
     pub(crate) reserved_memory: u32,

@@ -23,6 +23,7 @@ pub mod definition_rules;
 pub mod discovery;
 mod efs;
 pub mod fargate;
+pub mod gpu;
 pub mod health;
 pub mod iam;
 pub mod instance_type;
@@ -76,6 +77,7 @@ pub use container_secrets::ContainerSecret;
 pub use definition_rules::InvalidDefinition;
 pub use efs::{EfsVolume, Export, is_file_system_id};
 pub use fargate::{CpuArchitecture, Platform, PlatformVersion, Pool};
+pub use gpu::GpuId;
 pub use health::{Health, HealthCheck, HealthStatus};
 pub use launch_template::{
     InstanceProfile, LaunchTemplate, LaunchTemplateData, LaunchTemplateVersion, TemplateChoice, TemplateMetadata,

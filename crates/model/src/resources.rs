@@ -2,6 +2,7 @@
 //!
 //! Units live in types; subtraction can not wrap, and ports are sets.
 
+use crate::GpuId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -53,19 +54,50 @@ pub struct Port {
 
 /// What a container instance has registered, or has left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(from = "StoredResources", into = "StoredResources")]
 pub struct Resources {
     /// CPU units.
     pub cpu: CpuUnits,
     /// Memory.
     pub memory: MemoryMib,
-    /// Number of GPUs.
-    #[serde(default)]
-    pub gpus: u32,
+    /// GPUs.
+    pub gpus: BTreeSet<GpuId>,
     /// Ports that are taken (by the system or by tasks), not those that are free.
     pub ports: BTreeSet<Port>,
     /// Network interfaces that tasks may have. Of a registration the server counts them, by the instance's type.
-    #[serde(default, skip_serializing_if = "is_zero")]
     pub interfaces: u32,
+}
+
+/// [`Resources`] as they are written: GPUs were a number before they had ids, and that is still told to who knows no more.
+#[derive(Serialize, Deserialize)]
+struct StoredResources {
+    cpu: CpuUnits,
+    memory: MemoryMib,
+    #[serde(default)]
+    gpus: u32,
+    ports: BTreeSet<Port>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    interfaces: u32,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    gpu_ids: BTreeSet<GpuId>,
+}
+
+impl From<StoredResources> for Resources {
+    fn from(stored: StoredResources) -> Self {
+        let StoredResources { cpu, memory, gpus: _, ports, interfaces, gpu_ids } = stored;
+        Self { cpu, memory, gpus: gpu_ids, ports, interfaces }
+    }
+}
+
+impl From<Resources> for StoredResources {
+    fn from(all: Resources) -> Self {
+        let Resources { cpu, memory, gpus, ports, interfaces } = all;
+        Self { cpu, memory, gpus: count(&gpus), ports, interfaces, gpu_ids: gpus }
+    }
+}
+
+fn count(gpus: &BTreeSet<GpuId>) -> u32 {
+    u32::try_from(gpus.len()).unwrap_or(u32::MAX)
 }
 
 /// What one task holds on its instance from placement until it has stopped.
@@ -84,10 +116,13 @@ pub struct Reservation {
     /// Network interfaces: one for a task in mode `awsvpc`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub interfaces: u32,
+    /// Which GPUs, once it has an instance.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub gpu_ids: BTreeSet<GpuId>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it so.
-fn is_zero(number: &u32) -> bool {
+pub(crate) fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
@@ -128,7 +163,7 @@ impl Resources {
             Some(Lacking::Memory)
         } else if want.ports.iter().any(|p| self.ports.contains(p)) {
             Some(Lacking::Ports)
-        } else if self.gpus < want.gpus {
+        } else if self.gpu_count() < want.gpus || !want.gpu_ids.is_subset(&self.gpus) {
             Some(Lacking::Gpu)
         } else if self.interfaces < want.interfaces {
             Some(Lacking::Eni)
@@ -137,12 +172,21 @@ impl Resources {
         }
     }
 
+    /// How many GPUs there are.
+    pub fn gpu_count(&self) -> u32 {
+        count(&self.gpus)
+    }
+
     /// Takes `held` out of what is left. Never below zero: an instance that came back smaller than its tasks
     /// simply has nothing left.
     pub fn take(&mut self, held: &Reservation) {
         self.cpu.0 = self.cpu.0.saturating_sub(held.cpu.0);
         self.memory.0 = self.memory.0.saturating_sub(held.memory.0);
-        self.gpus = self.gpus.saturating_sub(held.gpus);
+        self.gpus.retain(|id| !held.gpu_ids.contains(id));
+        // What is only thought of has none yet: whichever they are.
+        for _ in count(&held.gpu_ids)..held.gpus {
+            self.gpus.pop_first();
+        }
         self.interfaces = self.interfaces.saturating_sub(held.interfaces);
         self.ports.extend(held.ports.iter().copied());
     }

@@ -258,6 +258,8 @@ pub struct ContainerOverride {
     pub cpu: Option<CpuUnits>,
     pub memory: Option<MemoryMib>,
     pub memory_reservation: Option<MemoryMib>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<u32>,
 }
 
 /// One container of a task, as last reported.

@@ -202,6 +202,9 @@ pub struct ContainerDefinition {
     /// is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version_consistency: Option<bool>,
+    /// GPUs that are its own: `resourceRequirements` of the type GPU.
+    #[serde(skip_serializing_if = "crate::resources::is_zero")]
+    pub gpus: u32,
     /// It is the task's log router.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub firelens: Option<Firelens>,
@@ -325,6 +328,7 @@ impl TaskDefinitionSpec {
             container.cpu = over.cpu.unwrap_or(container.cpu);
             container.memory = over.memory.or(container.memory);
             container.memory_reservation = over.memory_reservation.or(container.memory_reservation);
+            container.gpus = over.gpus.unwrap_or(container.gpus);
         }
         for (at, on) in self.implied_dependencies() {
             containers[at].depends_on.push(on);
@@ -349,7 +353,7 @@ impl TaskDefinitionSpec {
             }
         };
         let interfaces = u32::from(self.effective_network_mode() == NetworkMode::Awsvpc);
-        Reservation { cpu, memory, gpus: 0, ports, interfaces }
+        Reservation { cpu, memory, gpus: sum(|c| c.gpus), ports, interfaces, gpu_ids: Default::default() }
     }
 
     /// What can run it: AWS's `compatibilities`.

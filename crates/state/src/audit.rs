@@ -122,11 +122,18 @@ fn audit_cluster(cluster: &ClusterRow, wrong: &mut Vec<String>) {
 fn audit_instance(row: &crate::snapshot::InstanceRow, tasks: &[&Arc<Task>], wrong: &mut Vec<String>) {
     let arn = &row.instance.arn;
     let mut ports: BTreeSet<Port> = BTreeSet::new();
+    let mut gpus = BTreeSet::new();
     let mut left = row.instance.registered.clone();
     let mut groups: BTreeMap<Arc<str>, u32> = BTreeMap::new();
     for task in tasks {
         for port in task.reservation.ports.iter().filter(|port| !ports.insert(**port)) {
             wrong.push(format!("{arn}: port {}/{} is held twice", port.number, port.protocol.as_str()));
+        }
+        for gpu in task.reservation.gpu_ids.iter().filter(|gpu| !gpus.insert(*gpu)) {
+            wrong.push(format!("{arn}: GPU {} is held twice", gpu.as_str()));
+        }
+        if !task.reservation.names_its_gpus() {
+            wrong.push(format!("{} holds {} GPUs, but not which", task.arn, task.reservation.gpus));
         }
         left.take(&task.reservation);
         *groups.entry(task.group.clone()).or_default() += 1;

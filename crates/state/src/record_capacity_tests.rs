@@ -4,8 +4,8 @@ use super::{cluster, definition, instance, network, service, service_revision};
 use crate::record::Record;
 use model::{
     CapacityProvider, CapacityProviderStrategy, CapacityProviderStrategyItem, CpuArchitecture, Desired, EfsVolume,
-    Filesystem, LaunchType, ManagedVolume, Phase, Platform, PlatformVersion, RevisionSpec, Stop, Timestamp, Volume,
-    VolumeConfiguration, VolumeSource, VolumeType,
+    Filesystem, GpuId, LaunchType, ManagedVolume, Phase, Platform, PlatformVersion, RevisionSpec, Stop, Timestamp,
+    Volume, VolumeConfiguration, VolumeSource, VolumeType,
 };
 
 /// One for sure on FARGATE, of the others four of five on FARGATE_SPOT.
@@ -13,6 +13,31 @@ fn shares() -> CapacityProviderStrategy {
     let item = |provider, base, weight| CapacityProviderStrategyItem { provider, base, weight };
     let items = vec![item(CapacityProvider::Fargate, 1, 1), item(CapacityProvider::FargateSpot, 0, 4)];
     CapacityProviderStrategy::new(items).unwrap()
+}
+
+fn gpus() -> std::collections::BTreeSet<GpuId> {
+    ["GPU-0", "GPU-1"].map(|id| GpuId::parse(id).unwrap()).into()
+}
+
+pub(super) fn accelerated_instance() -> Record {
+    let Record::ContainerInstance(mut instance) = instance() else { unreachable!() };
+    std::sync::Arc::make_mut(&mut instance).registered.gpus = gpus();
+    Record::ContainerInstance(instance)
+}
+
+pub(super) fn accelerated_definition() -> Record {
+    let Record::TaskDefinition(mut definition) = definition() else { unreachable!() };
+    let own = std::sync::Arc::make_mut(&mut definition);
+    std::sync::Arc::make_mut(&mut own.spec).containers[0].gpus = 1;
+    Record::TaskDefinition(definition)
+}
+
+pub(super) fn accelerated_task() -> Record {
+    let Record::Task(mut task) = super::task() else { unreachable!() };
+    let own = std::sync::Arc::make_mut(&mut task);
+    own.overrides.containers[0].gpus = Some(2);
+    (own.reservation.gpus, own.reservation.gpu_ids) = (2, gpus());
+    Record::Task(task)
 }
 
 pub(super) fn shared_cluster() -> Record {

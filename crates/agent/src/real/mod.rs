@@ -31,6 +31,7 @@ pub(crate) use vpc::Vpcs;
 use trouble::{Troubled, create_failure};
 
 use crate::{
+    gpus::Gpus,
     logs::{LogHub, put_aside},
     metadata::Secret,
     node::{Failure, Node, NodeEvent, Seen},
@@ -101,6 +102,8 @@ pub struct NodeConfig {
     pub address: Option<IpAddr>,
     /// The key that others encrypt for what they send this machine of VPCs; none where it cannot.
     pub wireguard: Option<PrivateKey>,
+    /// The GPUs that tasks may have.
+    pub gpus: Gpus,
     /// What containers' ids at the task metadata endpoint are made with.
     pub metadata: Secret,
 }
@@ -293,6 +296,7 @@ impl RealNode {
 
     async fn create_container(&self, job: &Job) -> Result<(), Failure> {
         let fail = |e: &dyn std::fmt::Display| Failure::new("CannotCreateContainerError", e);
+        let gpus = self.config.gpus.devices(job.gpus())?;
         let disk = self.disks.of(&job.task).await?;
         let provided = self.provisions.of_container(&job.task, job.at).await?;
         let routed = self.provisions.of_router(job).await?;
@@ -332,6 +336,7 @@ impl RealNode {
             credentials_id: self.roles.id(&job.task),
             provided: &provided,
             routed: &routed,
+            gpus: &gpus,
         };
         let mut tries = 1;
         loop {

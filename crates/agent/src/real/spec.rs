@@ -4,7 +4,8 @@ use super::{IMAGE_LABEL, etc::Files, router::PORT, shared::Sharing};
 use crate::plan::{Job, TaskPlan};
 use link::Provided;
 use model::{
-    ContainerDefinition, DevicePermission, LinuxParameters, MemoryMib, NetworkMode, Pool, SecurityOption, vault::Plain,
+    ContainerDefinition, DevicePermission, GpuId, LinuxParameters, MemoryMib, NetworkMode, Pool, SecurityOption,
+    vault::Plain,
 };
 use runtime::{BindMount, ContainerSpec, DeviceMount, Image, Network, OciRuntime, Resources, Tmpfs, Ulimit};
 use std::{collections::HashSet, path::PathBuf};
@@ -38,6 +39,8 @@ pub(super) struct Places<'a> {
     pub(super) provided: &'a Provided,
     /// What it is given as the task's log router, for other containers' options.
     pub(super) routed: &'a [(String, Plain)],
+    /// The device nodes of the GPUs that are its own.
+    pub(super) gpus: &'a [PathBuf],
 }
 
 /// The limits of all containers of a task together.
@@ -91,6 +94,7 @@ pub(super) fn build(job: &Job, image: &Image, places: &Places<'_>) -> ContainerS
     if let Some(linux) = &definition.linux_parameters {
         apply(&mut spec, linux);
     }
+    give_gpus(&mut spec, places.gpus);
     spec.pid.clone_from(&places.sharing.pid);
     spec.ipc.clone_from(&places.sharing.ipc);
     if places.sharing.no_shm {
@@ -130,6 +134,7 @@ fn environment(job: &Job, places: &Places<'_>) -> Vec<(String, String)> {
     }
     all.extend(places.routed.iter().map(|(name, value)| plain(name, value)));
     all.extend(fluent(job));
+    all.extend(visible_gpus(job));
     let address = crate::metadata::ADDRESS;
     for (name, path) in
         [("ECS_CONTAINER_METADATA_URI", "v3"), ("ECS_CONTAINER_METADATA_URI_V4", "v4"), ("ECS_AGENT_URI", "api")]
@@ -138,6 +143,24 @@ fn environment(job: &Job, places: &Places<'_>) -> Vec<(String, String)> {
     }
     all.extend(credentials(places));
     all
+}
+
+/// By this programs, and the vendor's runtime, know which GPUs are theirs. AWS: as here, whatever the definition says.
+fn visible_gpus(job: &Job) -> Option<(String, String)> {
+    let ids = job.gpus();
+    let list = || ids.iter().map(GpuId::as_str).collect::<Vec<_>>().join(",");
+    (!ids.is_empty()).then(|| ("NVIDIA_VISIBLE_DEVICES".to_owned(), list()))
+}
+
+/// Its GPUs' nodes are where they are on the instance; of two under one path the GPU's holds.
+fn give_gpus(spec: &mut ContainerSpec, nodes: &[PathBuf]) {
+    let own = nodes.iter().map(|node| DeviceMount {
+        source: node.clone(),
+        target: node.display().to_string(),
+        access: "rwm".to_owned(),
+    });
+    spec.devices.retain(|device| nodes.iter().all(|node| node.as_path() != std::path::Path::new(&device.target)));
+    spec.devices.extend(own);
 }
 
 /// Where a program finds the task's log router by itself. AWS: told to containers whose output goes there.
@@ -239,7 +262,19 @@ mod tests {
     }
 
     fn made(change: impl FnOnce(&mut ContainerDefinition), provided: &Provided, has_role: bool) -> ContainerSpec {
-        let (assignment, definition) = testing::assignment(1, &["web"]);
+        accelerated(change, provided, has_role, (&[], &[]))
+    }
+
+    fn accelerated(
+        change: impl FnOnce(&mut ContainerDefinition),
+        provided: &Provided,
+        has_role: bool,
+        (ids, gpus): (&[&str], &[PathBuf]),
+    ) -> ContainerSpec {
+        let (mut assignment, definition) = testing::assignment(1, &["web"]);
+        if !ids.is_empty() {
+            assignment.gpus.insert("web".into(), ids.iter().map(|id| GpuId::parse(id).unwrap()).collect());
+        }
         let mut definition = (*definition).clone();
         change(&mut definition.containers[0]);
         let plan = Arc::new(TaskPlan::new(assignment, Arc::new(definition)));
@@ -284,6 +319,7 @@ mod tests {
             credentials_id: has_role.then(|| "c-i-d".to_owned()),
             provided,
             routed: &[],
+            gpus,
         };
         build(&job, &image, &places)
     }
@@ -369,6 +405,29 @@ mod tests {
         let spec = made(|_| (), &Provided::default(), false);
         let told = |name: &str| spec.env.iter().chain(&spec.secret_env.0).any(|line| line.starts_with(name));
         assert!(!told("AWS_CONTAINER") && !told("AWS_ENDPOINT"), "{:?}", spec.env);
+    }
+
+    #[test]
+    fn a_container_has_its_gpus_and_is_told_which() {
+        let told = |spec: &ContainerSpec| {
+            let lines = spec.env.iter().filter(|line| line.starts_with("NVIDIA_VISIBLE_DEVICES="));
+            lines.cloned().collect::<Vec<_>>()
+        };
+        let all = |c: &mut ContainerDefinition| {
+            c.environment = vec![("NVIDIA_VISIBLE_DEVICES".into(), "all".into())];
+            let node = |path: &str| model::Device { host_path: path.into(), container_path: None, permissions: vec![] };
+            let devices = vec![node("/dev/fuse"), node("/dev/nvidia1")];
+            c.linux_parameters = Some(LinuxParameters { devices, ..LinuxParameters::default() });
+        };
+        let nodes = ["/dev/nvidia1", "/dev/nvidiactl"].map(PathBuf::from);
+        let spec = accelerated(all, &Provided::default(), false, (&["GPU-1", "GPU-2"], &nodes));
+        assert_eq!(told(&spec), ["NVIDIA_VISIBLE_DEVICES=GPU-1,GPU-2"]);
+        let shown: Vec<_> =
+            spec.devices.iter().map(|device| (device.target.as_str(), device.access.as_str())).collect();
+        assert_eq!(shown, [("/dev/fuse", "rwm"), ("/dev/nvidia1", "rwm"), ("/dev/nvidiactl", "rwm")]);
+        // One without any says what it likes: there is no node behind it.
+        let spec = built(all);
+        assert_eq!((told(&spec), spec.devices.len()), (vec!["NVIDIA_VISIBLE_DEVICES=all".to_owned()], 2));
     }
 
     #[test]

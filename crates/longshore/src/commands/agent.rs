@@ -4,7 +4,7 @@
 //! came from open, because registries are reached from there.
 
 use crate::{advice::Advice, args::AgentArgs, local::InstanceLock};
-use agent::{AgentError, Config, PullBehavior, ResourceOverrides};
+use agent::{AgentError, Config, PullBehavior, ResourceOverrides, gpus::Gpus};
 use anyhow::{Context, Result};
 use effects::Effects;
 use model::ClusterName;
@@ -21,6 +21,10 @@ pub(super) fn run(args: &AgentArgs) -> Result<ExitCode> {
     if args.fargate {
         Disks::check()?;
     }
+    anyhow::ensure!(
+        args.gpus.is_empty() || oci_runtime == OciRuntime::Runc,
+        "gVisor's containers have no devices of the machine: a machine that offers GPUs needs --runtime runc"
+    );
     fs::create_dir_all(&args.data_dir).with_context(|| format!("cannot make {}", args.data_dir.display()))?;
     let _lock = InstanceLock::take(&args.data_dir)
         .with_context(|| format!("another agent works in {}; one machine needs one agent", args.data_dir.display()))?;
@@ -98,6 +102,7 @@ fn config(args: &AgentArgs, registry_netns: Option<PathBuf>) -> Result<Config> {
             memory: kind.map(|k| model::MemoryMib(k.memory_mib)),
             reserved_memory: model::MemoryMib(args.reserved_memory),
         },
+        gpus: Gpus::new(args.gpus.iter().cloned()).map_err(anyhow::Error::msg)?,
         attributes: args.attributes.iter().cloned().collect(),
         address: args.address,
         cgroup: args.cgroup.clone(),

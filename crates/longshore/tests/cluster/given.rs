@@ -1,4 +1,4 @@
-//! A machine that is given to Fargate: an agent as an operator starts it, in a network of its own on the cluster's fabric, with
+//! A machine that is given to Fargate, or to a cluster: an agent as an operator starts it, in a network of its own on the cluster's fabric, with
 //! its own containerd. What it leaves is looked for, and in the end all of it is taken down, also when a test fails.
 
 use crate::{
@@ -23,6 +23,8 @@ const POOL: &str = "longshore-fargate";
 
 pub(crate) struct Given<'a> {
     cluster: &'a Cluster,
+    /// The name of the cluster that it is an instance of.
+    pool: &'static str,
     more: Vec<String>,
     agent: Option<Child>,
     /// Its containerd outlives it by design, and so do the containers of a test that failed. Dropped last.
@@ -42,13 +44,18 @@ fn name() -> String {
 impl<'a> Given<'a> {
     /// Gives it and waits until it is there; `more` are further flags of its agent.
     pub(crate) fn start(cluster: &'a Cluster, more: &[&str]) -> Self {
+        Self::start_in(cluster, POOL, more)
+    }
+
+    /// The same for a machine that joins that cluster instead, which must be there.
+    pub(crate) fn start_in(cluster: &'a Cluster, pool: &'static str, more: &[&str]) -> Self {
         let (name, bridge) = (name(), format!("lsb-{}", key(&cluster.data())));
         ip(&format!("netns add {name}"));
         let more = more.iter().map(|word| (*word).to_owned()).collect();
         let dir = cluster.path("given");
         fs::create_dir_all(&dir).unwrap();
         let reaper = Reaper::start(&dir, &name, &Self::cgroup()).unwrap();
-        let mut machine = Self { cluster, more, agent: None, _reaper: reaper };
+        let mut machine = Self { cluster, pool, more, agent: None, _reaper: reaper };
         ip(&format!("link add {name} type veth peer name eth0 netns {name}"));
         ip(&format!("link set {name} master {bridge} up"));
         for words in ["addr add ADDRESS/16 dev eth0", "link set eth0 up", "link set lo up"] {
@@ -83,7 +90,8 @@ impl<'a> Given<'a> {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("agent.log")).unwrap();
         let mut command = Command::new(longshore());
         command
-            .args(["agent", "--fargate", "--server", SERVER, "--address", ADDRESS])
+            .args(["agent", "--server", SERVER, "--address", ADDRESS])
+            .args(if self.pool == POOL { vec!["--fargate"] } else { vec!["--cluster", self.pool] })
             .args(["--attribute", &format!("ecs.availability-zone={ZONE}"), "--instance-type", "m5.xlarge"])
             .arg("--data-dir")
             .arg(self.path("data"))
@@ -100,16 +108,16 @@ impl<'a> Given<'a> {
 
     /// As the account's root sees it.
     pub(crate) fn describe(&self, api: &Api) -> Option<Value> {
-        let asked = json!({"cluster": POOL, "filter": "agentConnected == true"});
+        let asked = json!({"cluster": self.pool, "filter": "agentConnected == true"});
         // Before the first machine joins there is no such cluster.
         let arns = api.try_ecs("ListContainerInstances", &asked).ok()?["containerInstanceArns"].clone();
-        let asked = json!({"cluster": POOL, "containerInstances": [arns.as_array()?.first()?]});
+        let asked = json!({"cluster": self.pool, "containerInstances": [arns.as_array()?.first()?]});
         Some(api.ecs("DescribeContainerInstances", &asked)["containerInstances"][0].clone())
     }
 
     pub(crate) fn until_connected(&self) -> Value {
         let api = self.cluster.api();
-        until("the machine given to Fargate", || {
+        until("the machine", || {
             let ended = self.agent.is_none();
             assert!(!ended, "its agent was not started");
             self.describe(&api)
@@ -213,7 +221,7 @@ impl<'a> Given<'a> {
     pub(crate) fn let_go(&mut self) {
         let api = self.cluster.api();
         let arn = self.describe(&api).expect("it is connected")["containerInstanceArn"].clone();
-        api.ecs("DeregisterContainerInstance", &json!({"cluster": POOL, "containerInstance": arn, "force": true}));
+        api.ecs("DeregisterContainerInstance", &json!({"cluster": self.pool, "containerInstance": arn, "force": true}));
         let mut agent = self.agent.take().unwrap();
         let status = until("its agent ends", || agent.try_wait().unwrap());
         assert_eq!(status.code(), Some(5), "{}", self.log());
@@ -223,7 +231,7 @@ impl<'a> Given<'a> {
 impl Drop for Given<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("== the machine given to Fargate\n{}", self.log());
+            eprintln!("== the machine\n{}", self.log());
         }
         if self.agent.is_some() {
             self.kill_agent();

@@ -23,6 +23,7 @@ mod fargate_walkthrough;
 mod faults;
 mod firelens;
 mod given;
+mod gpus;
 mod grown;
 mod harness;
 mod health;

@@ -71,6 +71,7 @@ impl TaskDefinitionSpec {
         let named = [
             ("extraHosts", container.extra_hosts.is_empty()),
             ("dockerSecurityOptions", container.docker_security_options.is_empty()),
+            ("resourceRequirements of the type GPU", container.gpus == 0),
         ];
         if let Some((what, _)) = named.iter().find(|(_, absent)| !absent) {
             return not(what);

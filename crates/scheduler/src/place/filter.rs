@@ -128,7 +128,7 @@ fn lacking(left: &Resources, want: &Reservation, here: u32) -> Option<Lacking> {
     } else if !want.ports.is_empty() {
         // The first of the batch has taken them.
         Some(Lacking::Ports)
-    } else if short(left.gpus, want.gpus) {
+    } else if short(left.gpu_count(), want.gpus) {
         Some(Lacking::Gpu)
     } else if short(left.interfaces, want.interfaces) {
         Some(Lacking::Eni)

@@ -83,7 +83,7 @@ fn a_row() -> impl Generate<Value = Row> {
     (place, size, state, 0..4u32, 0..2u32).prop_map(|((az, rack), (cpu, memory, gpus, web), state, tasks, others)| {
         let (status, connected, kind) = state;
         let mut row = row(0).left(cpu * 100, memory * 100).with("ecs.instance-type", kind);
-        row.remaining.gpus = gpus;
+        row.remaining.gpus = (0..gpus).map(|n| model::GpuId::parse(&n.to_string()).unwrap()).collect();
         if web {
             row.remaining.ports.insert(Port { protocol: Protocol::Tcp, number: 80 });
         }

@@ -5,6 +5,7 @@ use crate::{
     api::ecs::{
         awsvpc::{self, Interfaces},
         capacity_providers::is_of,
+        gpus,
         tasks::{candidates, view},
     },
     context::Context,
@@ -124,6 +125,7 @@ fn place(ctx: &Context, snapshot: &Snapshot, cluster: &ClusterArn, group: &[Arc<
             Err(reason) => placed.given_up.push((task.clone(), failed(&reason))),
         }
     }
+    gpus::allot(snapshot, &mut placed.tasks);
     let late = tasks.filter(|task| task.times.created.plus_millis(GIVE_UP_MILLIS) <= now);
     placed.given_up.extend(late.map(|task| (task.clone(), failed(obstacle(&plan, &rows)))));
     placed

@@ -1,7 +1,9 @@
 //! What an instance shall hold, as messages: all of it first, then what has changed.
 
 use link::{AssignedInterface, AssignedVolume, Assignment, Assignments};
-use model::{ContainerInstanceArn, LogMode, Phase, SettingName, Task, TaskArn, TaskDefinitionArn, TaskDefinitionSpec};
+use model::{
+    ContainerInstanceArn, GpuId, LogMode, Phase, SettingName, Task, TaskArn, TaskDefinitionArn, TaskDefinitionSpec,
+};
 use state::Snapshot;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -25,8 +27,15 @@ fn assignment(snapshot: &Snapshot, task: &Task, log_mode: LogMode) -> Assignment
             name: volume.configuration.name.clone(),
             size_gib: volume.configuration.size_gib,
         }),
+        gpus: gpus(snapshot, task),
         launch_type: Some(task.launch_type),
     }
+}
+
+/// The GPUs that are its containers' own.
+fn gpus(snapshot: &Snapshot, task: &Task) -> BTreeMap<Arc<str>, Vec<GpuId>> {
+    let definition = snapshot.task_definition(&task.definition).filter(|_| !task.reservation.gpu_ids.is_empty());
+    definition.map(|d| d.spec.gpus_of(&task.overrides, &task.reservation.gpu_ids)).unwrap_or_default()
 }
 
 /// The task's network interface. Its subnet cannot go as long as it lives.

@@ -15,6 +15,7 @@ mod connect;
 mod discovery;
 mod events;
 mod fargate;
+mod gpus;
 mod instances;
 mod joining;
 mod machines;

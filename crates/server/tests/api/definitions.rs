@@ -104,6 +104,7 @@ async fn everything_honoured_comes_back() {
     let unlimited = with("ulimits", json!([{"name": "core", "softLimit": 5, "hardLimit": -1}]));
     let check = json!({"command": ["CMD", "true"], "interval": 5, "timeout": 60, "retries": 10, "startPeriod": 0});
     let checked = with("healthCheck", check);
+    let accelerated = with("resourceRequirements", json!([{"type": "GPU", "value": "2"}]));
     let policy = json!({"enabled": true, "ignoredExitCodes": [0, 3], "restartAttemptPeriod": 60});
     let restarted = with("restartPolicy", policy);
     let together = json!({
@@ -123,7 +124,7 @@ async fn everything_honoured_comes_back() {
         ],
     });
     let unchecked = with("healthCheck", json!({"command": ["NONE"]}));
-    let rows = vec![body, unlimited, file, checked, unchecked, restarted, together]
+    let rows = vec![body, unlimited, file, checked, unchecked, accelerated, restarted, together]
         .into_iter()
         .map(|body| ("RegisterTaskDefinition", body.clone(), Want::Ok(json!({"taskDefinition": body}))))
         .collect();
@@ -315,6 +316,10 @@ async fn what_is_wrong_is_told() {
             ),
             refused(fargate(json!({"containerDefinitions": [{"name": "app", "image": "i", "logConfiguration": {"logDriver": "fluentd"}}]})), "Fargate compatible task definitions do not support log driver fluentd"),
             refused(fargate(json!({"containerDefinitions": [{"name": "app", "image": "i", "logConfiguration": {"logDriver": "splunk", "options": {"splunk-url": "https://x:1", "splunk-token": "t", "splunk-capath": "/etc/passwd"}}}]})), "Fargate compatible task definitions do not support log option splunk-capath"),
+            refused(with("resourceRequirements", json!([{"type": "GPU", "value": "0"}])), "Invalid setting for container 'app'. The value of 'resourceRequirements' of the type GPU must be a positive integer, not '0'."),
+            refused(with("resourceRequirements", json!([{"type": "GPU"}])), "must be a positive integer, not ''"),
+            refused(with("resourceRequirements", json!([{"type": "InferenceAccelerator", "value": "device_1"}])), "does not honour containerDefinitions.resourceRequirements.type InferenceAccelerator yet"),
+            refused(fargate(json!({"containerDefinitions": [{"name": "app", "image": "i", "resourceRequirements": [{"type": "GPU", "value": "1"}]}]})), "Fargate compatible task definitions do not support resourceRequirements of the type GPU"),
             refused(with("portMappings", json!([{"containerPortRange": "9-"}])), "is not a port range"),
             refused(with("portMappings", json!([{"containerPort": 80, "name": "-Web"}])), "Invalid port mapping name '-Web'"),
             refused(with("ulimits", json!([{"name": "core", "softLimit": -1, "hardLimit": 5}])), "above its hardLimit"),

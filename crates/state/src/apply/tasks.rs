@@ -8,7 +8,8 @@ use crate::{
 };
 use model::{
     Attachment, ContainerInstance, ContainerInstanceArn, Desired, InstanceStatus, Phase, Resources, Scope, ServiceArn,
-    Stop, Task, TaskArn, TaskDefinitionStatus, TaskObservation, Timestamp, attachment, task::MAX_WAITING,
+    Stop, Task, TaskArn, TaskDefinitionStatus, TaskObservation, Timestamp, attachment, resources::Lacking,
+    task::MAX_WAITING,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -107,7 +108,8 @@ impl Draft<'_> {
                 InstanceStatus::Inactive => return Err(Rejected::InstanceInactive(instance)),
             }
             let left = left.entry(instance.clone()).or_insert_with(|| row.remaining.clone());
-            if let Some(lacking) = left.lacks(&task.reservation) {
+            let unnamed = (!task.reservation.names_its_gpus()).then_some(Lacking::Gpu);
+            if let Some(lacking) = left.lacks(&task.reservation).or(unnamed) {
                 return Err(Rejected::NoRoom { index, instance, lacking });
             }
             left.take(&task.reservation);

@@ -5,8 +5,8 @@ use crate::command::IdempotencyToken;
 use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
 use model::{
     AccountSetting, Activation, AutoScalingGroup, AutoScalingProvider, Cluster, ClusterName, ContainerInstance,
-    ContainerInstanceId, Family, InstanceStatus, LaunchTemplate, Machine, Port, Reservation, Resources, ServiceName,
-    SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionStatus, Timestamp, discovery::Discovery,
+    ContainerInstanceId, Family, GpuId, InstanceStatus, LaunchTemplate, Machine, Port, Reservation, Resources,
+    ServiceName, SettingName, Task, TaskArn, TaskDefinition, TaskDefinitionStatus, Timestamp, discovery::Discovery,
     network::Network, vault::Vault,
 };
 use serde::{Deserialize, Serialize};
@@ -257,7 +257,7 @@ pub struct InstanceRow {
 pub(crate) struct Held {
     cpu: u64,
     memory: u64,
-    gpus: u64,
+    gpus: BTreeSet<GpuId>,
     interfaces: u64,
     ports: BTreeSet<Port>,
 }
@@ -303,7 +303,7 @@ impl InstanceRow {
     pub(crate) fn hold(&mut self, reservation: &Reservation, group: &Arc<str>) {
         self.held.cpu += u64::from(reservation.cpu.0);
         self.held.memory += u64::from(reservation.memory.0);
-        self.held.gpus += u64::from(reservation.gpus);
+        self.held.gpus.extend(reservation.gpu_ids.iter().cloned());
         self.held.interfaces += u64::from(reservation.interfaces);
         self.held.ports.extend(reservation.ports.iter().copied());
         self.live += 1;
@@ -314,7 +314,7 @@ impl InstanceRow {
     pub(crate) fn release(&mut self, reservation: &Reservation, group: &Arc<str>) {
         self.held.cpu -= u64::from(reservation.cpu.0);
         self.held.memory -= u64::from(reservation.memory.0);
-        self.held.gpus -= u64::from(reservation.gpus);
+        self.held.gpus.retain(|id| !reservation.gpu_ids.contains(id));
         self.held.interfaces -= u64::from(reservation.interfaces);
         for port in &reservation.ports {
             self.held.ports.remove(port);
@@ -334,7 +334,7 @@ impl InstanceRow {
         let all = &self.instance.registered;
         self.held.cpu > u64::from(all.cpu.0)
             || self.held.memory > u64::from(all.memory.0)
-            || self.held.gpus > u64::from(all.gpus)
+            || !self.held.gpus.is_subset(&all.gpus)
             || self.held.interfaces > u64::from(all.interfaces)
     }
 
@@ -343,7 +343,7 @@ impl InstanceRow {
         let left = |all: u32, held: u64| u32::try_from(u64::from(all).saturating_sub(held)).unwrap_or(0);
         self.remaining.cpu.0 = left(all.cpu.0, self.held.cpu);
         self.remaining.memory.0 = left(all.memory.0, self.held.memory);
-        self.remaining.gpus = left(all.gpus, self.held.gpus);
+        self.remaining.gpus = all.gpus.difference(&self.held.gpus).cloned().collect();
         self.remaining.interfaces = left(all.interfaces, self.held.interfaces);
         self.remaining.ports.clone_from(&all.ports);
         self.remaining.ports.extend(self.held.ports.iter().copied());

@@ -1,6 +1,6 @@
 //! Container instances: describe, list, drain, deregister. Registration over the API is its neighbour's, `registration`.
 
-use super::{missing, missing_named, resolve, tags, tasks};
+use super::{gpus, missing, missing_named, resolve, tags, tasks};
 use crate::{
     api::{
         ApiError,
@@ -202,6 +202,7 @@ pub(super) fn render(snapshot: &Snapshot, row: &InstanceRow, shown: Shown) -> aw
         ..aws::Attribute::default()
     });
     let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let has_gpus = !instance.registered.gpus.is_empty();
     aws::ContainerInstance {
         container_instance_arn: Some(instance.arn.to_string()),
         ec2_instance_id: instance.ec2_instance_id.clone(),
@@ -212,8 +213,8 @@ pub(super) fn render(snapshot: &Snapshot, row: &InstanceRow, shown: Shown) -> aw
             agent_hash: text(&instance.agent.hash),
             docker_version: text(&instance.agent.runtime),
         }),
-        remaining_resources: Some(resources(&row.remaining)),
-        registered_resources: Some(resources(&instance.registered)),
+        remaining_resources: Some(resources(&row.remaining, has_gpus)),
+        registered_resources: Some(resources(&instance.registered, has_gpus)),
         status: Some(instance.status.as_str().to_owned()),
         agent_connected: Some(instance.agent_connected),
         running_tasks_count: count(row.running),
@@ -245,7 +246,7 @@ fn health(instance: &ContainerInstance) -> aws::ContainerInstanceHealthStatus {
 }
 
 /// AWS's form: ports are those taken, and every resource carries all value members with zero where they do not apply.
-fn resources(all: &Resources) -> Vec<aws::Resource> {
+fn resources(all: &Resources, has_gpus: bool) -> Vec<aws::Resource> {
     let resource = |name: &str, kind: &str| aws::Resource {
         name: Some(name.to_owned()),
         r#type: Some(kind.to_owned()),
@@ -266,8 +267,9 @@ fn resources(all: &Resources) -> Vec<aws::Resource> {
         ports("PORTS", model::Protocol::Tcp),
         ports("PORTS_UDP", model::Protocol::Udp),
     ];
-    if all.gpus > 0 {
-        shown.push(number("GPU", all.gpus));
+    // AWS: an instance without GPUs has no such resource.
+    if has_gpus {
+        shown.push(gpus::resource(all, resource));
     }
     shown
 }

@@ -10,6 +10,7 @@ pub(crate) mod clusters;
 pub(crate) mod container_instances;
 pub(crate) mod execute;
 pub(crate) mod fargate;
+pub(crate) mod gpus;
 mod linux_convert;
 mod logging_convert;
 pub(crate) mod managed_volumes;

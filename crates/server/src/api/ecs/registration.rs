@@ -3,7 +3,7 @@
 //! The identity document is information, not proof: its signature cannot be checked outside of AWS. What proves the
 //! caller is its request's own signature.
 
-use super::{container_instances, resolve, tags};
+use super::{container_instances, gpus, resolve, tags};
 use crate::{
     api::{
         ApiError,
@@ -71,8 +71,8 @@ pub(crate) async fn register(
         ));
     }
     let mut registered = resources(&request.total_resources.unwrap_or_default())?;
-    let gpus = request.platform_devices.iter().flatten().filter(|device| device.r#type.as_deref() == Some("GPU"));
-    registered.gpus = registered.gpus.max(u32::try_from(gpus.count()).unwrap_or(u32::MAX));
+    let devices = request.platform_devices.iter().flatten().filter(|device| device.r#type.as_deref() == Some("GPU"));
+    registered.gpus.extend(gpus::ids(devices.filter_map(|device| device.id.as_ref()))?);
     let version = request.version_info.unwrap_or_default();
     let now = ctx.effects.now();
     let instance = ContainerInstance {
@@ -174,7 +174,7 @@ fn resources(given: &[aws::Resource]) -> Result<Resources, ApiError> {
         match name {
             "CPU" => all.cpu = CpuUnits(whole()?),
             "MEMORY" => all.memory = MemoryMib(whole()?),
-            "GPU" => all.gpus = whole()?,
+            "GPU" => all.gpus.extend(gpus::ids(resource.string_set_value.iter().flatten())?),
             "PORTS" => all.ports.extend(ports(Protocol::Tcp).collect::<Option<Vec<_>>>().ok_or_else(invalid)?),
             "PORTS_UDP" => all.ports.extend(ports(Protocol::Udp).collect::<Option<Vec<_>>>().ok_or_else(invalid)?),
             // AWS knows more, such as NEURON_CORES, that no task here can ask for.
@@ -207,10 +207,13 @@ mod tests {
             number("MEMORY", 24041),
             ports("PORTS", &["22", "51678"]),
             ports("PORTS_UDP", &["53"]),
+            ports("GPU", &["GPU-1", "GPU-0"]),
         ];
         let read = resources(&all).unwrap();
         assert_eq!((read.cpu.0, read.memory.0, read.ports.len()), (2048, 24041, 3));
         assert!(read.ports.contains(&Port { protocol: Protocol::Udp, number: 53 }));
+        assert_eq!(read.gpus.iter().map(model::GpuId::as_str).collect::<Vec<_>>(), ["GPU-0", "GPU-1"]);
+        assert!(resources(&[ports("GPU", &["a,b"])]).is_err());
         assert!(resources(&[number("CPU", -1)]).is_err());
         assert!(resources(&[ports("PORTS", &["ssh"])]).is_err());
     }

@@ -34,7 +34,7 @@ async fn snapshot() -> Arc<Snapshot> {
         registered: Resources {
             cpu: CpuUnits(2048),
             memory: MemoryMib(4096),
-            gpus: 0,
+            gpus: Default::default(),
             interfaces: 0,
             ports: [model::Port { protocol: Protocol::Tcp, number: 22 }].into(),
         },

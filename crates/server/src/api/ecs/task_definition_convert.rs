@@ -1,7 +1,7 @@
 //! Task definitions between AWS's form and the model's: parsed with everything that can be wrong told by name, rendered
 //! with the members that AWS adds.
 
-use super::{linux_convert, logging_convert, size, task_definition_secrets as provided, volume_convert};
+use super::{gpus, linux_convert, logging_convert, size, task_definition_secrets as provided, volume_convert};
 use crate::api::ApiError;
 use model::{
     Compatibility, ContainerDefinition, ContainerDependency, CpuUnits, DependencyCondition, ExtraHost, Family,
@@ -141,7 +141,13 @@ fn container(mut given: aws::ContainerDefinition) -> Result<ContainerDefinition,
     if let Some(other) = docker_security_options.iter().find(|option| SecurityOption::parse(option).is_none()) {
         return Err(not_honoured(format_args!("containerDefinitions.dockerSecurityOptions {other}")));
     }
+    let asked = gpus::asked(given.resource_requirements.as_deref(), "containerDefinitions.resourceRequirements");
+    let gpus = asked.map_err(|wrong| match wrong {
+        gpus::Wrong::Setting(what) => invalid(&what),
+        gpus::Wrong::NotHonoured(error) => error,
+    })?;
     Ok(ContainerDefinition {
+        gpus: gpus.unwrap_or(0),
         image: given.image.unwrap_or_default(),
         cpu: CpuUnits(number("cpu", given.cpu)?.unwrap_or(0)),
         memory: number("memory", given.memory)?.map(MemoryMib),
@@ -378,6 +384,7 @@ fn shown(container: &ContainerDefinition, mode: NetworkMode) -> aws::ContainerDe
             .version_consistency
             .map(|enabled| if enabled { "enabled" } else { "disabled" }.to_owned()),
         firelens_configuration: container.firelens.as_ref().map(logging_convert::shown_router),
+        resource_requirements: gpus::requirement(container.gpus),
         restart_policy: container.restart_policy.as_ref().map(|policy| aws::ContainerRestartPolicy {
             enabled: Some(policy.enabled),
             ignored_exit_codes: listed(&policy.ignored_exit_codes, |code| *code),

@@ -56,6 +56,8 @@ pub(crate) const HONOURED: &[Row] = &[
             "containerDefinitions.pseudoTerminal",
             "containerDefinitions.readonlyRootFilesystem",
             "containerDefinitions.repositoryCredentials.*",
+            "containerDefinitions.resourceRequirements.type",
+            "containerDefinitions.resourceRequirements.value",
             "containerDefinitions.secrets.*",
             "containerDefinitions.restartPolicy.*",
             "containerDefinitions.startTimeout",

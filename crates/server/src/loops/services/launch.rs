@@ -4,7 +4,7 @@ use crate::{
     api::ecs::{
         awsvpc::{self, Interfaces},
         capacity_providers::{is_of, makes_room},
-        fargate, spot,
+        fargate, gpus, spot,
         tasks::{Intent, Launch, candidates, view},
     },
     context::Context,
@@ -70,6 +70,7 @@ pub(super) fn launch(ctx: &Context, snapshot: &Snapshot, row: &ServiceRow, plan:
             recipe.start(ctx, snapshot, start, left, &mut launched);
         }
     }
+    gpus::allot(snapshot, &mut launched.tasks);
     if launched.rebalancing == 0 {
         let mut told = tell_started(&row.service, &launched.tasks, launched.replaced);
         told.append(&mut launched.events);

@@ -153,7 +153,7 @@ impl InstanceChange {
         let (old, new) = (&was.remaining, &is.remaining);
         let room = new.cpu > old.cpu
             || new.memory > old.memory
-            || new.gpus > old.gpus
+            || !new.gpus.is_subset(&old.gpus)
             || new.interfaces > old.interfaces
             || old.ports.iter().any(|port| !new.ports.contains(port))
             || was.groups.keys().any(|group| !is.groups.contains_key(group));

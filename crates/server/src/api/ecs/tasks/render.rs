@@ -1,9 +1,10 @@
 //! A task as clients see it. What is unset is absent; lists and counts stand where AWS shows them.
 
-use crate::api::ecs::{managed_volumes, tags, task_definition_convert::storage, task_definition_secrets};
+use crate::api::ecs::{gpus, managed_volumes, tags, task_definition_convert::storage, task_definition_secrets};
 use model::{Attachment, Container, ContainerStatus, HealthStatus, LaunchType, Platform, Task, TaskOverrides};
 use shapes::ecs as wire;
 use state::Snapshot;
+use std::sync::Arc;
 
 fn time(at: model::Timestamp) -> ::wire::Timestamp {
     ::wire::Timestamp::from_millis(at.0)
@@ -25,6 +26,10 @@ pub(crate) fn task(snapshot: &Snapshot, task: &Task, with_tags: bool) -> wire::T
     let stop = task.stop();
     let times = &task.times;
     let sum = |cpu: u32| cpu.to_string();
+    let gpus = spec.map(|spec| spec.gpus_of(&task.overrides, &task.reservation.gpu_ids)).unwrap_or_default();
+    let gpus = |name: &Arc<str>| gpus.get(name).map(|ids| ids.iter().map(|id| id.as_str().to_owned()).collect());
+    let containers =
+        task.containers.iter().map(|c| wire::Container { gpu_ids: gpus(&c.name), ..container(task, c, spec) });
     wire::Task {
         attachments: Some(attachments(task)),
         attributes: Some(architecture.into_iter().collect()),
@@ -41,7 +46,7 @@ pub(crate) fn task(snapshot: &Snapshot, task: &Task, with_tags: bool) -> wire::T
             .map(|gib| wire::TaskEphemeralStorage { size_in_gi_b: storage(gib).size_in_gi_b, kms_key_id: None }),
         platform_family: task.platform.map(|_| Platform::FAMILY.to_owned()),
         platform_version: task.platform.map(|platform| platform.version.as_str().to_owned()),
-        containers: Some(task.containers.iter().map(|c| container(task, c, spec)).collect()),
+        containers: Some(containers.collect()),
         cpu: Some(sum(task.reservation.cpu.0)),
         memory: Some(sum(task.reservation.memory.0)),
         created_at: Some(time(times.created)),
@@ -167,6 +172,7 @@ fn overrides(overrides: &TaskOverrides, task: &Task) -> wire::TaskOverride {
             cpu: units(over.and_then(|o| o.cpu).map(|c| c.0)),
             memory: units(over.and_then(|o| o.memory).map(|m| m.0)),
             memory_reservation: units(over.and_then(|o| o.memory_reservation).map(|m| m.0)),
+            resource_requirements: gpus::requirement(over.and_then(|o| o.gpus).unwrap_or(0)),
             ..wire::ContainerOverride::default()
         }
     });

@@ -5,7 +5,7 @@ use crate::{
         ApiError,
         ecs::{
             awsvpc::{self, Interfaces},
-            managed_volumes, resolve,
+            gpus, managed_volumes, resolve,
             task_definition_convert::storage_size,
             task_definition_secrets,
         },
@@ -325,6 +325,11 @@ fn overrides(definition: &TaskDefinition, given: wire::TaskOverride) -> Result<T
         }
         let number = |what, value: Option<i32>| units(what, i64::from(value.unwrap_or(0)));
         let environment = over.environment.unwrap_or_default().into_iter();
+        let at = "overrides.containerOverrides.resourceRequirements";
+        let gpus = gpus::asked(over.resource_requirements.as_deref(), at).map_err(|wrong| match wrong {
+            gpus::Wrong::Setting(what) => ApiError::invalid(format!("Invalid override for container '{name}'. {what}")),
+            gpus::Wrong::NotHonoured(error) => ApiError::invalid(error.message),
+        })?;
         containers.push(ContainerOverride {
             name,
             command: over.command.filter(|c| !c.is_empty()),
@@ -333,6 +338,7 @@ fn overrides(definition: &TaskDefinition, given: wire::TaskOverride) -> Result<T
             cpu: number("cpu", over.cpu)?.map(CpuUnits),
             memory: number("memory", over.memory)?.map(MemoryMib),
             memory_reservation: number("memoryReservation", over.memory_reservation)?.map(MemoryMib),
+            gpus,
         });
     }
     let cpu = crate::api::ecs::size::cpu(given.cpu.as_deref()).map_err(ApiError::invalid)?;

@@ -7,14 +7,14 @@ use crate::{
         ecs::{
             awsvpc::{self, Interfaces},
             capacity_providers::{Asked, is_of, makes_room},
-            fargate, preference, resolve, spot,
+            fargate, gpus, preference, resolve, spot,
         },
     },
     context::{Caller, Context},
 };
 use model::{
     Attribute, CapacityProvider, CapacityProviderStrategy, Cluster, ClusterArn, LaunchType, Resources, Task, TaskArn,
-    Timestamp, Waiting,
+    Timestamp, Waiting, resources::Lacking,
 };
 use scheduler::{Constraint, InstanceView, MAX_CONSTRAINTS, MAX_STRATEGIES, PlacementRequest, Plan, Reason, Strategy};
 use sha2::{Digest, Sha256};
@@ -78,6 +78,7 @@ pub(crate) async fn run_task(
             intent.born(ctx, instance, Launch { provider, ..launch.clone() }, now, &mut interfaces)
         };
         let mut tasks: Vec<_> = placed.map(born).collect();
+        gpus::allot(&snapshot, &mut tasks);
         tasks.extend(waiting.into_iter().map(|provider| wish.wait(ctx, &intent, provider, &launch, now)));
         match ctx.store.commit(Command::StartTasks { tasks, token: token.clone() }).await {
             Ok(committed) => {
@@ -512,34 +513,34 @@ async fn start_on(
     intent: &Intent,
     name: &str,
 ) -> Result<Result<wire::Task, (String, String)>, ApiError> {
-    let snapshot = ctx.store.snapshot();
     let arn = resolve::container_instance_arn(&intent.cluster, name);
     let shown = arn.as_ref().map_or_else(|| name.to_owned(), ToString::to_string);
     let refuse = |reason: &str| Ok(Err((shown.clone(), reason.to_owned())));
-    let Some(row) = arn.as_ref().and_then(|arn| snapshot.instance(arn)) else { return refuse("MISSING") };
-    if row.instance.status != model::InstanceStatus::Active {
-        return refuse("INACTIVE");
-    }
-    let request = PlacementRequest {
-        count: 1,
-        reservation: &intent.reservation,
-        required_attributes: &intent.required,
-        constraints: &[],
-        strategy: &[],
-        group: &intent.group,
-        zones: &awsvpc::zones(&snapshot, &intent.cluster.scope, intent.network.as_ref()),
-    };
-    // AWS: StartTask asks neither constraints nor strategies, only whether the instance can.
-    if let Some(reason) = scheduler::obstacle(&view(row), &request) {
-        return refuse(reason.text());
-    }
-    let external = row.instance.attributes.contains_key(EXTERNAL);
-    let launch = Launch::on_instances(if external { LaunchType::External } else { LaunchType::Ec2 });
     for _ in 0..TRIES {
         let snapshot = ctx.store.snapshot();
+        let Some(row) = arn.as_ref().and_then(|arn| snapshot.instance(arn)) else { return refuse("MISSING") };
+        if row.instance.status != model::InstanceStatus::Active {
+            return refuse("INACTIVE");
+        }
+        let request = PlacementRequest {
+            count: 1,
+            reservation: &intent.reservation,
+            required_attributes: &intent.required,
+            constraints: &[],
+            strategy: &[],
+            group: &intent.group,
+            zones: &awsvpc::zones(&snapshot, &intent.cluster.scope, intent.network.as_ref()),
+        };
+        // AWS: StartTask asks neither constraints nor strategies, only whether the instance can.
+        if let Some(reason) = scheduler::obstacle(&view(row), &request) {
+            return refuse(reason.text());
+        }
+        let external = row.instance.attributes.contains_key(EXTERNAL);
+        let launch = Launch::on_instances(if external { LaunchType::External } else { LaunchType::Ec2 });
         let mut interfaces = Interfaces::new(ctx, &snapshot, &intent.cluster.scope, intent.network.as_deref());
-        let task = intent.born(ctx, &row.instance, launch.clone(), ctx.effects.now(), &mut interfaces);
-        return match ctx.store.commit(Command::StartTasks { tasks: vec![task], token: None }).await {
+        let mut tasks = vec![intent.born(ctx, &row.instance, launch, ctx.effects.now(), &mut interfaces)];
+        gpus::allot(&snapshot, &mut tasks);
+        return match ctx.store.commit(Command::StartTasks { tasks, token: None }).await {
             Ok(committed) => {
                 let Outcome::Tasks(tasks) = &committed.outcome else {
                     return Err(ApiError::server("StartTasks answered with something else than the task"));
@@ -547,8 +548,12 @@ async fn start_on(
                 let task = tasks.first().ok_or_else(|| ApiError::server("StartTasks answered with no task"))?;
                 Ok(Ok(super::render::task(&committed.snapshot, task, true)))
             }
-            // Somebody was faster: another address.
-            Err(CommitError::Rejected(Rejected::AddressTaken(_) | Rejected::NetworkChanged(_))) => continue,
+            // Somebody was faster: another address, or another GPU if there is one.
+            Err(CommitError::Rejected(
+                Rejected::AddressTaken(_)
+                | Rejected::NetworkChanged(_)
+                | Rejected::NoRoom { lacking: Lacking::Gpu, .. },
+            )) => continue,
             Err(CommitError::Rejected(Rejected::NoRoom { lacking, .. })) => refuse(lacking.reason()),
             Err(CommitError::Rejected(Rejected::InstanceInactive(_) | Rejected::InstanceDraining(_))) => {
                 refuse("INACTIVE")
