@@ -67,6 +67,52 @@ fn one_dead_agent_and_one_failed_task() {
     assert_eq!(cluster.traces(), Vec::<String>::new());
 }
 
+#[test]
+fn a_service_that_finds_no_place_is_told_and_the_container_that_ended_first() {
+    let mut cluster = Cluster::start(1);
+    let api = cluster.api();
+    let create = |name: &str, definition: &str| {
+        api.ecs("CreateService", &json!({"serviceName": name, "taskDefinition": definition, "desiredCount": 1}));
+    };
+    let container = |name: &str, memory: u32, script: &str| json!({"name": name, "image": cluster.image, "memory": memory, "stopTimeout": 2, "command": ["sh", "-c", script]});
+    let stay = "trap 'exit 143' TERM; while :; do sleep 0.1; done";
+    for (family, containers) in [
+        ("well", vec![container("main", 16, stay)]),
+        ("huge", vec![container("main", 60_000, stay)]),
+        ("pair", vec![container("a", 16, stay), container("b", 16, "sleep 1; exit 7")]),
+    ] {
+        api.ecs("RegisterTaskDefinition", &json!({"family": family, "containerDefinitions": containers}));
+    }
+    create("well", "well");
+    create("huge", "huge");
+    let ill = until("the service is told", || {
+        let (now, code) = status(&cluster, &["--check"]);
+        let services = &now["clusters"][0]["services"];
+        let settled = services["belowDesired"] == 1 && !of_kind(&now, "serviceHeldBack").is_empty();
+        settled.then_some((now, code))
+    });
+    let (ill, code) = ill;
+    assert_eq!((&ill["healthy"], code), (&json!(false), Some(3)), "{ill:#}");
+    assert_eq!(ill["clusters"][0]["services"]["active"], 2, "{ill:#}");
+    let [held] = of_kind(&ill, "serviceHeldBack")[..] else { panic!("{ill:#}") };
+    assert!(held["what"].as_str().unwrap().starts_with("service huge: 0 of 1 task run"), "{held:#}");
+    assert!(held["why"].as_str().unwrap().contains("1 of 1 tasks of huge:1 cannot be placed: "), "{held:#}");
+    assert_eq!(held["next"], "longshore service status huge --cluster default");
+    let text = cluster.cli(&["status"]);
+    assert!(text.contains("Services") && text.contains("2, 1 short"), "{text}");
+
+    let pair = cluster.run("pair", 1);
+    cluster.wait(&pair[0], "STOPPED");
+    let (ill, _) = status(&cluster, &[]);
+    let [failed] = of_kind(&ill, "taskFailed")[..] else { panic!("{ill:#}") };
+    assert_eq!(failed["why"], "b exited with 7", "{ill:#}");
+    for name in ["well", "huge"] {
+        api.ecs("DeleteService", &json!({"service": name, "force": true}));
+    }
+    assert!(cluster.stop_server());
+    assert_eq!(cluster.traces(), Vec::<String>::new());
+}
+
 /// Stops an agent's process without ending it: the server loses the session, and its lock keeps another from being started.
 fn kill_an_agent_for_good(cluster: &Cluster) -> String {
     let (name, pid) = cluster.agents().into_iter().next().unwrap();

@@ -23,22 +23,22 @@ const PENDING_LONG_SECONDS: i64 = 60;
 const FAILED_LATELY_SECONDS: i64 = 300;
 
 /// What was looked at.
-pub(super) struct Seen<'a> {
-    pub(super) cluster: &'a str,
-    pub(super) service: &'a ecs::Service,
+pub(in crate::cli) struct Seen<'a> {
+    pub(in crate::cli) cluster: &'a str,
+    pub(in crate::cli) service: &'a ecs::Service,
     /// Its tasks that shall run.
-    pub(super) running: &'a [ecs::Task],
+    pub(in crate::cli) running: &'a [ecs::Task],
     /// Its tasks that shall not, as long as they are known.
-    pub(super) stopped: &'a [ecs::Task],
+    pub(in crate::cli) stopped: &'a [ecs::Task],
     /// Its current service deployment, if that is known.
-    pub(super) story: Option<&'a ecs::ServiceDeployment>,
+    pub(in crate::cli) story: Option<&'a ecs::ServiceDeployment>,
     /// Whether an essential container of its newest definition has a health check.
-    pub(super) checked: bool,
-    pub(super) now: Timestamp,
+    pub(in crate::cli) checked: bool,
+    pub(in crate::cli) now: Timestamp,
 }
 
 /// Whether the service is where it shall be.
-pub(super) fn is_stable(service: &ecs::Service) -> bool {
+pub(in crate::cli) fn is_stable(service: &ecs::Service) -> bool {
     let deployments = service.deployments.as_deref().unwrap_or_default();
     let completed = deployments.iter().all(|d| d.rollout_state.as_deref().is_none_or(|state| state == "COMPLETED"));
     is_active(service)
@@ -49,7 +49,7 @@ pub(super) fn is_stable(service: &ecs::Service) -> bool {
 }
 
 /// Whether it came to its end before its time. It is neither paused nor paced then: nothing more of it is started.
-pub(super) fn has_failed(deployment: &ecs::Deployment) -> bool {
+pub(in crate::cli) fn has_failed(deployment: &ecs::Deployment) -> bool {
     deployment.rollout_state.as_deref() == Some("FAILED")
 }
 
@@ -71,7 +71,7 @@ fn is_active(service: &ecs::Service) -> bool {
     service.status.as_deref() == Some("ACTIVE")
 }
 
-pub(super) fn count(number: Option<i32>) -> i64 {
+pub(in crate::cli) fn count(number: Option<i32>) -> i64 {
     number.unwrap_or_default().into()
 }
 
@@ -121,7 +121,7 @@ impl Seen<'_> {
     }
 
     /// The message of the newest event that has one of the words, unless tasks were started or all was well since.
-    pub(super) fn event(&self, words: &[&str]) -> Option<&str> {
+    pub(in crate::cli) fn event(&self, words: &[&str]) -> Option<&str> {
         let messages = self.service.events.iter().flatten().filter_map(|event| event.message.as_deref());
         let over = |text: &&str| text.contains("has reached a steady state") || text.contains("has started ");
         messages.take_while(|text| !over(text)).find(|text| words.iter().any(|word| text.contains(word)))

@@ -6,7 +6,7 @@
 mod facts;
 pub(super) mod failures;
 pub(super) mod gather;
-mod judge;
+pub(super) mod judge;
 mod places;
 mod proceed;
 pub(super) mod show;

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use shapes::ecs;
 
 impl Seen<'_> {
-    pub(super) fn not_placed(&self) -> Option<Hold> {
+    pub(in crate::cli) fn not_placed(&self) -> Option<Hold> {
         let primary = self.primary()?;
         let lacking = count(primary.desired_count) - count(primary.running_count) - count(primary.pending_count);
         // One that failed starts nothing, and what the rules forbid needs no place yet.

@@ -46,7 +46,7 @@ pub(super) async fn proceed(args: ServiceContinueArgs) -> Result<ExitCode> {
     let json = args.output.is_json();
     let known = gather::described(&settings, &args.service).await?;
     let name = known.service_name.as_deref().unwrap_or(&args.service);
-    let (cluster, status) = (&settings.cluster, format!("longshore service status {name}"));
+    let (cluster, status) = (&settings.cluster, settings.client.there(&format!("longshore service status {name}")));
     let advised = |error: anyhow::Error| error.context(Advice::new(format!("{status} --cluster {cluster}")));
     let story = gather::story(&settings, &known).await?;
     let story = story.ok_or_else(|| advised(anyhow!("The service {name} is in no deployment")))?;

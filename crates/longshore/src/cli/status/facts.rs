@@ -29,8 +29,20 @@ pub(super) struct Cluster {
     pub(super) arn: String,
     pub(super) status: String,
     pub(super) tasks: Counts,
+    pub(super) services: Services,
     pub(super) capacity_providers: Vec<String>,
     pub(super) instances: Vec<Instance>,
+}
+
+/// Services, counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Services {
+    pub(super) active: usize,
+    /// As many tasks run as shall, of one deployment, which is completed.
+    pub(super) stable: usize,
+    /// Fewer tasks run than shall.
+    pub(super) below_desired: usize,
 }
 
 /// Tasks by state.
@@ -95,7 +107,7 @@ pub(super) struct Attention {
     pub(super) why: Option<String>,
     /// The first of it.
     pub(super) since: Option<String>,
-    /// ARNs of the tasks or instances it is about; a machine has only its id.
+    /// ARNs of the tasks, services or instances it is about; a machine has only its id.
     pub(super) resources: Vec<String>,
     /// What to do next: a command to run, or what to look at.
     pub(super) next: String,
@@ -117,6 +129,9 @@ pub(in crate::cli) enum Level {
 pub(in crate::cli) enum Kind {
     AgentDisconnected,
     MachineInTrouble,
+    ServiceDeploymentFailed,
+    ServiceHeldBack,
+    ServiceBelowDesired,
     TaskFailedToStart,
     TaskFailed,
     TaskPendingLong,

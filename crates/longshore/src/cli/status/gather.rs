@@ -7,6 +7,7 @@
 use super::{
     facts::{Cluster, Counts, Instance, Status, Used},
     judge::{self, Looked, Machine},
+    services,
 };
 use crate::{
     advice,
@@ -32,6 +33,12 @@ const TASKS_LOOKED_AT: usize = 10_000;
 const BATCH: usize = 100;
 /// Describes under way at once: enough to keep the server busy, and far from its bound.
 const AT_ONCE: usize = 4;
+/// Services of one describe. Source: `DescribeServices$services`.
+const SERVICES_BATCH: usize = 10;
+/// Services of a cluster that are looked at: as many as the original's quota has.
+const SERVICES_LOOKED_AT: usize = 5_000;
+/// Services that lack tasks whose tasks are looked at: more than a screen has room for.
+const SHORT_LOOKED_AT: usize = 50;
 /// Instances without anything left whose tasks are added up.
 const FULL_LOOKED_AT: usize = 50;
 
@@ -61,16 +68,21 @@ impl<'a> Gatherer<'a> {
     pub(super) async fn look(&mut self, now: Timestamp) -> Result<Status> {
         let (mut clusters, mut attention) = (Vec::new(), Vec::new());
         let mut machines = self.machines().await?;
+        let pool = self.pool().await?;
         for described in self.clusters().await? {
             let instances = self.instances(described.cluster_name.as_deref().unwrap_or_default()).await?;
+            let services = count(described.active_services_count);
             let mut cluster = cluster(described, instances.into_iter().map(|i| instance(i, &mut machines)).collect());
-            let looked = self.tasks(&mut cluster, now).await?;
+            let mut looked = self.tasks(&mut cluster, now).await?;
+            let services = self.services(&cluster.name, services, &mut looked).await?;
+            looked.fargate = !pool.is_empty() || is_on_fargate(&looked, &services);
+            cluster.services = services::counts(&services);
             attention.extend(judge::cluster(&cluster, &looked, now));
+            attention.extend(services::attention(&cluster, &services, self.window, now));
             clusters.push(cluster);
         }
         let mut fargate = Vec::new();
         if self.only.is_none() {
-            let pool = self.pool().await?;
             fargate.extend(pool.into_iter().map(|i| instance(i, &mut machines)));
             attention.extend(judge::pool(&fargate, now));
             let rest: Vec<_> = machines.into_values().map(|(machine, _)| machine).collect();
@@ -178,7 +190,7 @@ impl<'a> Gatherer<'a> {
         let mut looked = Looked::default();
         let mut partly = Vec::new();
         if cluster.tasks.pending > 0 {
-            let (arns, all) = self.list(&cluster.name, "RUNNING", None).await?;
+            let (arns, all) = self.list(&cluster.name, "RUNNING", Default::default()).await?;
             if !all {
                 partly.push("running");
             }
@@ -187,7 +199,7 @@ impl<'a> Gatherer<'a> {
                 .pending
                 .retain(|t| matches!(t.last_status.as_deref(), Some("PROVISIONING" | "PENDING" | "ACTIVATING")));
         }
-        let (mut arns, all) = self.list(&cluster.name, "STOPPED", None).await?;
+        let (mut arns, all) = self.list(&cluster.name, "STOPPED", Default::default()).await?;
         if !all {
             partly.push("stopped");
         }
@@ -208,7 +220,8 @@ impl<'a> Gatherer<'a> {
         }
         let full = |i: &&Instance| i.cpu.used >= i.cpu.registered || i.memory.used >= i.memory.registered;
         for instance in cluster.instances.iter().filter(full).take(FULL_LOOKED_AT) {
-            let (arns, _) = self.list(&cluster.name, "RUNNING", Some(&instance.id)).await?;
+            let of = ecs::ListTasksRequest { container_instance: Some(instance.id.clone()), ..Default::default() };
+            let (arns, _) = self.list(&cluster.name, "RUNNING", of).await?;
             let tasks = self.describe(&cluster.name, arns).await?;
             looked.on_full.insert(instance.arn.clone(), tasks);
         }
@@ -219,16 +232,56 @@ impl<'a> Gatherer<'a> {
         Ok(looked)
     }
 
-    /// ARNs of tasks, and whether they are all.
-    async fn list(&self, cluster: &str, desired: &str, on: Option<&str>) -> Result<(Vec<String>, bool)> {
+    /// The services of a cluster that has so many. Those that lack tasks are looked at more closely.
+    async fn services(&self, cluster: &str, number: u64, seen: &mut Looked) -> Result<Vec<services::Looked>> {
+        let (mut arns, mut next_token) = (Vec::new(), None);
+        while number > 0 && arns.len() < SERVICES_LOOKED_AT {
+            let request = ecs::ListServicesRequest {
+                cluster: Some(cluster.to_owned()),
+                max_results: Some(100),
+                next_token,
+                ..Default::default()
+            };
+            let page = self.client.call(&request).await?;
+            arns.extend(page.service_arns.unwrap_or_default());
+            next_token = page.next_token;
+            if next_token.is_none() {
+                break;
+            }
+        }
+        if next_token.is_some() {
+            let told = seen.partly.take().map(|told| format!("{told}; ")).unwrap_or_default();
+            seen.partly = Some(format!("{told}only {SERVICES_LOOKED_AT} of the {number} services were looked at"));
+        }
+        let described = arns.chunks(SERVICES_BATCH).map(|batch| {
+            let (cluster, services) = (Some(cluster.to_owned()), Some(batch.to_vec()));
+            let request = ecs::DescribeServicesRequest { cluster, services, ..Default::default() };
+            async move { self.client.call(&request).await }
+        });
+        let described: Vec<_> = described.collect();
+        let answers: Vec<_> = stream::iter(described).buffered(AT_ONCE).try_collect().await?;
+        let described = answers.into_iter().flat_map(|answer| answer.services.unwrap_or_default());
+        let looked = described.map(|service| services::Looked { service, ..services::Looked::default() });
+        let mut looked: Vec<_> = looked.collect();
+        for one in looked.iter_mut().filter(|one| services::is_short(&one.service)).take(SHORT_LOOKED_AT) {
+            let of = ecs::ListTasksRequest { service_name: one.service.service_name.clone(), ..Default::default() };
+            for (desired, tasks) in [("RUNNING", &mut one.running), ("STOPPED", &mut one.stopped)] {
+                let (arns, _) = self.list(cluster, desired, of.clone()).await?;
+                *tasks = self.describe(cluster, arns).await?;
+            }
+        }
+        Ok(looked)
+    }
+
+    /// ARNs of tasks, and whether they are all. What else they have in common is said in `of`.
+    async fn list(&self, cluster: &str, desired: &str, of: ecs::ListTasksRequest) -> Result<(Vec<String>, bool)> {
         let (mut arns, mut next_token) = (Vec::new(), None);
         while arns.len() < TASKS_LOOKED_AT {
             let request = ecs::ListTasksRequest {
                 cluster: Some(cluster.to_owned()),
                 desired_status: Some(desired.to_owned()),
-                container_instance: on.map(str::to_owned),
                 next_token,
-                ..Default::default()
+                ..of.clone()
             };
             let page = self.client.call(&request).await?;
             arns.extend(page.task_arns.unwrap_or_default());
@@ -248,6 +301,19 @@ impl<'a> Gatherer<'a> {
     }
 }
 
+/// Whether any of what was looked at is of Fargate.
+fn is_on_fargate(looked: &Looked, services: &[services::Looked]) -> bool {
+    let is = |launch_type: &Option<String>| launch_type.as_deref() == Some("FARGATE");
+    let of_provider = |strategy: &Option<Vec<ecs::CapacityProviderStrategyItem>>| {
+        let names = strategy.iter().flatten().filter_map(|item| item.capacity_provider.as_deref());
+        names.into_iter().any(|name| name.starts_with("FARGATE"))
+    };
+    let mut tasks = looked.pending.iter().chain(&looked.stopped);
+    let mut services = services.iter().map(|one| &one.service);
+    tasks.any(|task| is(&task.launch_type))
+        || services.any(|service| is(&service.launch_type) || of_provider(&service.capacity_provider_strategy))
+}
+
 fn count(number: Option<i32>) -> u64 {
     number.and_then(|n| u64::try_from(n).ok()).unwrap_or_default()
 }
@@ -264,6 +330,7 @@ fn cluster(described: ecs::Cluster, instances: Vec<Instance>) -> Cluster {
         },
         capacity_providers: described.capacity_providers.unwrap_or_default(),
         instances,
+        ..Cluster::default()
     }
 }
 

@@ -12,6 +12,10 @@ const PENDING_LONG_SECONDS: i64 = 60;
 /// A machine that has not registered for this long is told of; a local one needs about a second.
 const REGISTERING_LONG_SECONDS: i64 = 60;
 
+/// How a container ends that is stopped, and how it does if it does not heed that.
+const BY_SIGTERM: i32 = 128 + 15;
+const BY_SIGKILL: i32 = 128 + 9;
+
 /// The tasks of a cluster that were looked at, and where looking ended.
 #[derive(Debug, Default)]
 pub(super) struct Looked {
@@ -23,6 +27,8 @@ pub(super) struct Looked {
     pub(super) on_full: BTreeMap<String, Vec<ecs::Task>>,
     /// What is said if not all tasks were looked at.
     pub(super) partly: Option<String>,
+    /// Whether Fargate has machines, or the cluster something on Fargate.
+    pub(super) fargate: bool,
 }
 
 /// A machine that EC2 knows and that belongs to no container instance.
@@ -77,17 +83,18 @@ pub(super) fn cluster(cluster: &Cluster, looked: &Looked, now: Timestamp) -> Vec
         found.extend(over_capacity(cluster, instance, looked));
     }
     // Tasks of Fargate need none, and those of a group's provider bring theirs.
-    let can_be_placed = cluster.tasks.pending + cluster.tasks.running > 0 || !cluster.capacity_providers.is_empty();
+    let busy = cluster.tasks.pending + cluster.tasks.running > 0;
+    let can_be_placed = busy || looked.fargate || !cluster.capacity_providers.is_empty();
     if cluster.instances.is_empty() && cluster.status == "ACTIVE" && !can_be_placed {
         found.push(Attention {
             level: Level::Notice,
             kind: Kind::ClusterWithoutInstances,
             cluster: Some(cluster.name.clone()),
-            what: "no container instances; tasks cannot be placed".to_owned(),
+            what: "no container instances; only tasks of Fargate can be placed".to_owned(),
             why: None,
             since: None,
             resources: vec![cluster.arn.clone()],
-            next: format!("longshore up --cluster {} --size 1", cluster.name),
+            next: format!("for tasks of EC2: longshore up --cluster {} --size 1", cluster.name),
         });
     }
     found.extend(failures(cluster, &looked.stopped));
@@ -196,8 +203,14 @@ pub(in crate::cli) fn id(arn: Option<&str>) -> &str {
     arn.and_then(|arn| arn.rsplit('/').next()).unwrap_or_default()
 }
 
+/// Whether the container looks like one that was stopped, because another ended or somebody asked: it went by the signal of a
+/// stop, or by the one that follows it, and nobody says more. The wire has no times of containers.
+fn was_stopped(c: &ecs::Container) -> bool {
+    matches!(c.exit_code, Some(BY_SIGTERM | BY_SIGKILL)) && c.reason.as_deref().is_none_or(str::is_empty)
+}
+
 /// Why a task ended, from the container that knows: one that waited in vain for another, which was only stopped for it; else
-/// one that ended badly, or could not be started.
+/// one that ended badly by itself, or could not be started; and only then one that was stopped.
 pub(in crate::cli) fn reason(task: &ecs::Task) -> String {
     let told = |c: &ecs::Container| {
         let name = c.name.as_deref().unwrap_or_default();
@@ -210,7 +223,9 @@ pub(in crate::cli) fn reason(task: &ecs::Task) -> String {
     };
     let in_vain = |c: &&ecs::Container| c.reason.as_deref().is_some_and(|r| r.starts_with("ContainerDependencyError"));
     let containers = || task.containers.iter().flatten();
-    let by_container = containers().filter(in_vain).find_map(told).or_else(|| containers().find_map(told));
+    let by_itself = || containers().filter(|c| !was_stopped(c)).find_map(told);
+    let by_container = containers().filter(in_vain).find_map(told).or_else(by_itself);
+    let by_container = by_container.or_else(|| containers().find_map(told));
     by_container.or_else(|| task.stopped_reason.clone()).unwrap_or_else(|| "no reason is known".to_owned())
 }
 

@@ -1,10 +1,11 @@
-//! `status`: clusters, instances, tasks, what is unhealthy and why, in one screen. Over the public wire, like any client.
+//! `status`: clusters, instances, services, tasks, what is unhealthy and why, in one screen. Over the public wire, like any client.
 //!
 //! `gather` asks, `judge` decides what needs attention, `show` lays it out; `facts` is what they share, and the JSON form.
 
 pub(super) mod facts;
 mod gather;
 pub(super) mod judge;
+mod services;
 mod show;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! The one screen: clusters, instances, what needs attention. Pure; what does not fit is counted instead of shown.
 
 use super::{
-    facts::{Attention, Cluster, Counts, Instance, Level, Status, Used},
+    facts::{Attention, Cluster, Counts, Instance, Level, Services, Status, Used},
     judge,
 };
 use crate::cli::terminal::{self, Cell, fit};
@@ -49,7 +49,7 @@ fn more(shown: usize, all: usize, what: &str, width: Option<usize>) -> Option<St
 fn clusters(status: &Status, room: usize, width: Option<usize>) -> Vec<String> {
     let window = judge::lasting(status.window_seconds);
     let stopped = format!("Stopped ({window})");
-    let header = ["Cluster", "Status", "Instances", "Running", "Pending", "Stopping", &stopped];
+    let header = ["Cluster", "Status", "Instances", "Services", "Running", "Pending", "Stopping", &stopped];
     let mut sorted: Vec<&Cluster> = status.clusters.iter().collect();
     let troubled = |c: &Cluster| status.attention.iter().any(|a| a.cluster.as_ref() == Some(&c.name) && is_bad(a));
     sorted.sort_by_key(|c| (!troubled(c), c.tasks.running + c.tasks.pending == 0, c.name.clone()));
@@ -68,6 +68,7 @@ fn clusters(status: &Status, room: usize, width: Option<usize>) -> Vec<String> {
                 } else {
                     Cell::styled(format!("{instances}, {away} away"), Style::new().red())
                 },
+                services(c.services),
                 running.to_string().into(),
                 Cell::styled(pending.to_string(), if pending > 0 { Style::new().yellow() } else { Style::new() }),
                 stopping.to_string().into(),
@@ -82,6 +83,14 @@ fn clusters(status: &Status, room: usize, width: Option<usize>) -> Vec<String> {
     let mut lines = terminal::table(&header, &rows, width);
     lines.extend(more(rows.len(), sorted.len(), "clusters", width));
     lines
+}
+
+/// How many there are, and of how many fewer tasks run than shall.
+fn services(of: Services) -> Cell {
+    match of.below_desired {
+        0 => of.active.to_string().into(),
+        short => Cell::styled(format!("{}, {short} short", of.active), Style::new().red()),
+    }
 }
 
 fn instances(status: &Status, room: usize, width: Option<usize>) -> Vec<String> {

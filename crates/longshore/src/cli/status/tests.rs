@@ -1,7 +1,7 @@
 //! What needs attention, and how it fits a screen: tables of made-up clusters.
 
 use super::{
-    facts::{Attention, Cluster, Counts, Instance, Kind, Level, Status, Used},
+    facts::{Attention, Cluster, Counts, Instance, Kind, Level, Services, Status, Used},
     judge::{self, Looked, Machine},
     show,
 };
@@ -108,7 +108,7 @@ fn instances_in_trouble_are_told_with_a_way_out() {
     ] {
         check(&cluster(vec![instance]), &Looked::default(), &[(level, kind, &parts)]);
     }
-    let none: &[&str] = &["longshore up --cluster shop"];
+    let none: &[&str] = &["only tasks of Fargate can be placed", "longshore up --cluster shop"];
     let told = [(Level::Notice, Kind::ClusterWithoutInstances, none)];
     let busy = |pending, running| Counts { pending, running, ..Counts::default() };
     for (tasks, provider, told) in [
@@ -123,6 +123,8 @@ fn instances_in_trouble_are_told_with_a_way_out() {
         let capacity_providers = provider.into_iter().map(str::to_owned).collect();
         check(&Cluster { tasks, capacity_providers, ..cluster(vec![]) }, &Looked::default(), told);
     }
+    // One whose tasks ran on Fargate, or that stands beside machines of Fargate.
+    check(&cluster(vec![]), &Looked { fargate: true, ..Looked::default() }, &[]);
 }
 
 #[test]
@@ -175,6 +177,15 @@ fn the_container_that_waited_in_vain_knows_why() {
     for (containers, want) in [
         (vec![container("i", Some(143), None), container("w", None, Some(vain))], format!("w: {vain}")),
         (vec![container("w", None, Some(vain)), container("i", Some(0), None)], format!("w: {vain}")),
+        (vec![container("a", Some(143), None), container("b", Some(7), None)], "b exited with 7".to_owned()),
+        (vec![container("a", Some(137), None), container("b", Some(7), Some("x"))], "b exited with 7: x".to_owned()),
+        (
+            vec![container("a", Some(143), None), container("b", Some(137), Some("OutOfMemoryError"))],
+            "b exited with 137: OutOfMemoryError".to_owned(),
+        ),
+        (vec![container("a", Some(143), None), container("b", None, Some("CannotStart"))], "b: CannotStart".to_owned()),
+        // Killed by somebody else, then.
+        (vec![container("a", Some(137), None), container("b", Some(0), None)], "a exited with 137".to_owned()),
         (vec![container("i", Some(1), None), container("w", None, None)], "i exited with 1".to_owned()),
         (vec![container("i", Some(1), None), container("w", Some(2), Some("late"))], "i exited with 1".to_owned()),
     ] {
@@ -229,6 +240,7 @@ fn large() -> Status {
             ..cluster(vec![])
         })
         .collect();
+    clusters[7].services = Services { active: 1200, stable: 1100, below_desired: 99 };
     clusters[7].tasks = Counts { pending: 3, running: 10_000, stopping: 1, stopped: 37, failed: 30 };
     let one = Attention {
         level: Level::Error,
@@ -268,6 +280,7 @@ fn ten_thousand_tasks_are_one_screen_of_any_width() {
             "{text}"
         );
         assert!(text.contains("10000"), "the cluster in trouble comes first: {text}");
+        assert!(width < 120 || text.contains("1200, 99 short"), "{text}");
         assert!(height < 40 || lines.len() < height, "{} lines for {height} rows:\n{text}", lines.len());
     }
 }
