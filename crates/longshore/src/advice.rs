@@ -53,7 +53,7 @@ pub(crate) fn in_region(text: &str, region: Option<&str>) -> String {
     for at in 0..words.len() {
         let word = |at: usize| words.get(at).map(String::as_str).unwrap_or_default();
         // How many words name the operation.
-        let verbs = match (word(at).trim_start_matches('`'), word(at + 1)) {
+        let verbs = match (word(at).trim_start_matches(['`', '(']), word(at + 1)) {
             ("aws", _) | ("longshore", "service") => 2,
             // It serves the region of its token.
             ("longshore", "agent" | "agent`") => continue,
@@ -129,6 +129,7 @@ mod tests {
             ("`longshore status` tells", "`longshore status --region r` tells"),
             ("start `longshore agent` there", "start `longshore agent` there"),
             ("start `longshore agent --fargate` there", "start `longshore agent --fargate` there"),
+            ("(longshore ps --all tells)", "(longshore ps --region r --all tells)"),
             ("mend it and deploy again", "mend it and deploy again"),
             ("give it more memory: aws", "give it more memory: aws"),
         ] {

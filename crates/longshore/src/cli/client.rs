@@ -1,6 +1,6 @@
 //! A client of the public wire: encode, sign, send, decode.
 
-use crate::advice::Advice;
+use crate::advice::{Advice, in_region};
 use anyhow::{Context, Result, anyhow, bail};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -14,6 +14,8 @@ use wire::{Request, WireError, sigv4};
 pub(crate) struct Target {
     pub(crate) endpoint: String,
     pub(crate) region: String,
+    /// The region where a command to be copied must name it.
+    pub(crate) region_to_say: Option<String>,
     pub(crate) access_key: String,
     pub(crate) secret: String,
     pub(crate) token: Option<String>,
@@ -55,6 +57,11 @@ impl Client {
         Self { target: Target { region: region.to_owned(), ..self.target.clone() }, http: self.http.clone() }
     }
 
+    /// A command to be copied, with the region if it must name it.
+    pub(crate) fn there(&self, command: &str) -> String {
+        in_region(command, self.target.region_to_say.as_deref())
+    }
+
     /// What tells this client's account and server from another's, without a secret.
     pub(crate) fn identity(&self) -> String {
         format!("{} {} {}", self.target.endpoint, self.target.region, self.target.access_key)
@@ -94,7 +101,8 @@ impl Client {
             names => format!("In region {region} there are: {}{more}.", names.join(", ")),
         };
         let name = wanted.rsplit('/').next().unwrap_or(wanted);
-        error.context(Advice::new(format!("{there} To make it: longshore up --cluster {name}")))
+        let make = self.there(&format!("longshore up --cluster {name}"));
+        error.context(Advice::new(format!("{there} To make it: {make}")))
     }
 
     async fn exchange<R: Request>(&self, input: &R) -> Result<R::Response> {

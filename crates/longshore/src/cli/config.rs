@@ -83,6 +83,7 @@ pub(crate) fn settings(place: &Where, endpoint: Option<String>) -> Result<Settin
     let client = Client::new(Target {
         endpoint,
         region: region.clone(),
+        region_to_say: region_to_say.clone(),
         access_key: keys.aws_access_key_id,
         secret: keys.aws_secret_access_key,
         token: keys.aws_session_token,

@@ -1,6 +1,7 @@
 //! `down`: ends a cluster's tasks and local instances and deletes the cluster.
 
-use super::{Client, Where, cluster, config, group, instances, ps, say, wait};
+use super::{Client, Where, cluster, code, config, group, instances, ps, say, wait};
+use crate::advice::Advice;
 use anyhow::{Result, bail};
 use clap::Args;
 use shapes::ecs;
@@ -45,12 +46,36 @@ pub(crate) async fn down(args: DownArgs, endpoint: Option<String>) -> Result<()>
         };
         client.call(&request).await?;
     }
-    if args.force {
+    if args.force || !say::is_ecs_cli() {
+        stop_left(client, cluster).await?;
         stopped(client, cluster).await?;
     }
     group::remove(&settings).await?;
-    client.call(&ecs::DeleteClusterRequest { cluster: Some(cluster.to_owned()) }).await?;
+    let request = ecs::DeleteClusterRequest { cluster: Some(cluster.to_owned()) };
+    if let Err(error) = client.call(&request).await {
+        return Err(advised(client, cluster, error).await);
+    }
     say::info("Deleted cluster", &[("cluster", cluster)]);
+    Ok(())
+}
+
+/// Stops what still is to run when the instances are gone: tasks of Fargate. Those of a service are left to the service, which
+/// would start others; that it must go first is told by the server.
+async fn stop_left(client: &Client, cluster: &str) -> Result<()> {
+    let left = ps::tasks(client, cluster, "RUNNING", ps::Of::Cluster).await?;
+    let of_service = |task: &ecs::Task| task.group.as_deref().is_some_and(|group| group.starts_with("service:"));
+    for task in left.into_iter().filter(|task| !of_service(task)) {
+        let request = ecs::StopTaskRequest {
+            cluster: Some(cluster.to_owned()),
+            task: task.task_arn,
+            reason: Some("The cluster is deleted".to_owned()),
+        };
+        match client.call(&request).await {
+            // It went meanwhile.
+            Err(error) if code(&error) == Some("InvalidParameterException") => {}
+            told => drop(told?),
+        }
+    }
     Ok(())
 }
 
@@ -61,4 +86,17 @@ async fn stopped(client: &Client, cluster: &str) -> Result<()> {
     let stopping = tasks.into_iter().filter(|task| task.last_status.as_deref() != Some("STOPPED"));
     let stopping: Vec<_> = stopping.filter_map(|task| task.task_arn).collect();
     wait::tasks(client, cluster, &stopping, "STOPPED", STOPPING, |_| ()).await.map(drop)
+}
+
+/// A refusal to delete the cluster, with the services that are to be deleted before.
+async fn advised(client: &Client, cluster: &str, error: anyhow::Error) -> anyhow::Error {
+    if code(&error) != Some("ClusterContainsServicesException") {
+        return error;
+    }
+    let request = ecs::ListServicesRequest { cluster: Some(cluster.to_owned()), ..Default::default() };
+    let arns = client.call(&request).await.ok().and_then(|answer| answer.service_arns).unwrap_or_default();
+    let names: Vec<_> = arns.iter().filter_map(|arn| arn.rsplit('/').next()).collect();
+    let Some(first) = names.first() else { return error };
+    let next = client.there(&format!("aws ecs delete-service --force --cluster {cluster} --service {first}"));
+    error.context(Advice::new(format!("Its services go first ({}): {next}", names.join(", "))))
 }

@@ -70,7 +70,7 @@ pub(crate) struct Look {
 }
 
 /// Looks until everything has ended, well or badly, and answers the last look; `each` is called after every one.
-async fn rows<F, W>(what: &str, limit: Duration, mut look: F, each: impl FnMut()) -> Result<Vec<Row>>
+async fn rows<F, W>(client: &Client, what: &str, limit: Duration, mut look: F, each: impl FnMut()) -> Result<Vec<Row>>
 where
     F: FnMut() -> W,
     W: Future<Output = Result<Vec<Row>>>,
@@ -83,15 +83,15 @@ where
             Ok(Look { done: ended as u64, total: rows.len() as u64, over: ended == rows.len(), rows })
         }
     };
-    until_over(what, Some(limit), look, each).await
+    until_over(what, Some((limit, client)), look, each).await
 }
 
 /// Looks until it is over and answers the last look's rows; `each` is called after every look. Without a limit the look says,
-/// by failing, when it has lasted too long.
+/// by failing, when it has lasted too long; with one the client is of the region that is waited in.
 #[allow(clippy::disallowed_methods)] // The CLI has no effects to be simulated.
 pub(crate) async fn until_over<F, W>(
     what: &str,
-    limit: Option<Duration>,
+    limit: Option<(Duration, &Client)>,
     mut look: F,
     mut each: impl FnMut(),
 ) -> Result<Vec<Row>>
@@ -113,25 +113,24 @@ where
         }
     };
     let result = match limit {
-        Some(limit) => tokio::time::timeout(limit, looking).await.map_err(|_| limit),
+        Some((limit, client)) => tokio::time::timeout(limit, looking).await.map_err(|_| (limit, client)),
         None => Ok(looking.await),
     };
     live.end();
     match result {
         Ok(result) => result.map(|()| last.rows),
-        Err(limit) => Err(late(what, limit, &last.rows)),
+        Err((limit, client)) => Err(late(what, limit, &last.rows, |text| client.there(text))),
     }
 }
 
-fn late(what: &str, limit: Duration, rows: &[Row]) -> anyhow::Error {
+fn late(what: &str, limit: Duration, rows: &[Row], there: impl Fn(&str) -> String) -> anyhow::Error {
     let waiting: Vec<_> = rows.iter().filter(|row| row.end.is_none()).collect();
     let named: Vec<_> = waiting.iter().take(NAMED).map(|row| format!("{} is {}", row.name, row.state)).collect();
     let rest = waiting.len().saturating_sub(NAMED);
     let rest = if rest > 0 { format!(", and {rest} more are not done") } else { String::new() };
     let error = anyhow!("{what}: not done after {} seconds: {}{rest}", limit.as_secs(), named.join(", "));
-    error.context(Advice::new(
-        "`longshore status` tells what keeps them; they go on meanwhile, so it may be tried again",
-    ))
+    let next = "`longshore status` tells what keeps them; they go on meanwhile, so it may be tried again";
+    error.context(Advice::new(there(next)))
 }
 
 /// What is shown of a wait.
@@ -294,7 +293,7 @@ pub(crate) async fn tasks(
         *last.borrow_mut() = all;
         anyhow::Ok(rows)
     };
-    rows(what, limit, look, || each(&last.borrow())).await?;
+    rows(client, what, limit, look, || each(&last.borrow())).await?;
     Ok(last.into_inner())
 }
 
@@ -323,7 +322,7 @@ pub(crate) async fn instances(client: &Client, cluster: &str, machines: &[String
         let described = described(client, machines).await?;
         Ok(described.iter().map(|machine| instance_row(machine, &joined)).collect())
     };
-    let rows = rows("Container instances registering", limit, look, || ()).await?;
+    let rows = rows(client, "Container instances registering", limit, look, || ()).await?;
     let lost: Vec<_> = rows.iter().filter(|row| row.end == Some(End::Badly)).map(|row| row.name.as_str()).collect();
     if lost.is_empty() {
         return Ok(());
@@ -358,7 +357,7 @@ pub(crate) async fn terminated(client: &Client, machines: &[String], limit: Dura
         };
         Ok(described(client, machines).await?.iter().map(row).collect())
     };
-    rows("Container instances terminating", limit, look, || ()).await.map(drop)
+    rows(client, "Container instances terminating", limit, look, || ()).await.map(drop)
 }
 
 async fn described(client: &Client, machines: &[String]) -> Result<Vec<ec2::Instance>> {
@@ -468,7 +467,11 @@ mod tests {
     fn time_that_is_up_names_what_was_waited_for() {
         let row = |n: usize| Row { name: format!("t{n}"), state: "PENDING".into(), end: None };
         let rows: Vec<_> = (0..7).map(row).collect();
-        let text = late("Tasks starting", Duration::from_secs(9), &rows).root_cause().to_string();
+        let there = |text: &str| crate::advice::in_region(text, Some("eu-west-1"));
+        let error = late("Tasks starting", Duration::from_secs(9), &rows, there);
+        let next = crate::advice::next(&error).unwrap();
+        assert!(next.starts_with("`longshore status --region eu-west-1` tells what keeps them"), "{next}");
+        let text = error.root_cause().to_string();
         assert!(text.starts_with("Tasks starting: not done after 9 seconds: t0 is PENDING, "), "{text}");
         assert!(text.ends_with("t4 is PENDING, and 2 more are not done"), "{text}");
     }

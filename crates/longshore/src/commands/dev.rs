@@ -73,6 +73,7 @@ fn client(server: &Server, args: &ServerArgs) -> Result<Client> {
     Client::new(Target {
         endpoint: format!("{}://{address}", if args.tls_cert.is_some() { "https" } else { "http" }),
         region: args.region.clone(),
+        region_to_say: None,
         access_key: root.access_key_id.clone(),
         secret: root.secret_access_key.clone(),
         token: None,

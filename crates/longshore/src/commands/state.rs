@@ -112,11 +112,18 @@ impl Found {
         self.state.problems.iter().chain(&self.logs.problems)
     }
 
+    /// What was looked at.
+    fn checked(&self) -> Vec<&'static str> {
+        let logs = self.logs.checked.then_some("every block of the log store");
+        ["the state"].into_iter().chain(logs).chain(["the folders of local instances"]).collect()
+    }
+
     fn show_json(&self) -> Result<()> {
         cli::json(&json!({
             "file": self.state.file,
             "revision": self.state.revision,
             "sound": self.is_sound(),
+            "checked": self.checked(),
             "records": self.records().into_iter().collect::<BTreeMap<_, _>>(),
             "problems": self.problems().collect::<Vec<_>>(),
             "notes": self.notes().collect::<Vec<_>>(),
@@ -145,6 +152,7 @@ impl Found {
         if self.is_sound() {
             cli::out("The state is sound.");
         }
+        cli::out(format_args!("Checked: {}.", self.checked().join(", ")));
     }
 }
 

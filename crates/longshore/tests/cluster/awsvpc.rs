@@ -159,7 +159,10 @@ fn seen_outside(task: &Running, port: u16) -> Option<String> {
 
 #[test]
 fn the_internet_is_reached_by_a_public_address_or_through_a_gateway_and_not_else() {
-    let cluster = Cluster::start(2);
+    // Only tasks of Fargate have public addresses; under runc, so that its network can be entered.
+    let fargate = [("LONGSHORE_FARGATE_INSTANCES", "1"), ("LONGSHORE_RUNTIME", "runc")];
+    let fargate = fargate.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let cluster = Cluster::start_with(2, |_| fargate.clone());
     let api = cluster.api();
     // Somewhere outside.
     let words = ["addr", "add", "192.0.2.1/32", "dev", "lo"];
@@ -179,8 +182,15 @@ fn the_internet_is_reached_by_a_public_address_or_through_a_gateway_and_not_else
     api.ec2("CreateRoute", &route("GatewayId", &gateway));
     let mut configuration = vpc.configuration(&[&all]);
     configuration["awsvpcConfiguration"]["assignPublicIp"] = json!("ENABLED");
-    let input = json!({"taskDefinition": "web", "networkConfiguration": configuration});
-    let arn = text(&api.ecs("RunTask", &input)["tasks"][0]["taskArn"]);
+    let mut definition = api.ecs("DescribeTaskDefinition", &json!({"taskDefinition": "web"}))["taskDefinition"].clone();
+    definition.as_object_mut().unwrap().retain(|name, _| ["networkMode", "containerDefinitions"].contains(&&**name));
+    let size = json!({"family": "open", "cpu": "256", "memory": "512", "requiresCompatibilities": ["FARGATE"]});
+    definition.as_object_mut().unwrap().extend(size.as_object().unwrap().clone());
+    api.ecs("RegisterTaskDefinition", &definition);
+    let input = json!({"taskDefinition": "open", "launchType": "FARGATE", "networkConfiguration": configuration});
+    // Until its machine's agent has joined there is no room on Fargate.
+    let arn =
+        until("room on Fargate", || api.ecs("RunTask", &input)["tasks"][0]["taskArn"].as_str().map(str::to_owned));
     let open = Running::of(&cluster.wait(&arn, "RUNNING"));
     let interfaces = api.ec2("DescribeNetworkInterfaces", &json!({"NetworkInterfaceIds": [open.interface]}));
     let public = text(&interfaces["NetworkInterfaces"][0]["Association"]["PublicIp"]);

@@ -51,6 +51,7 @@ fn a_check_proves_what_is_whole_and_names_what_is_not() {
     };
     let (code, said) = check(&data);
     assert!(code == 0 && said.contains("checked when it is stopped"), "while the server runs: {code} {said}");
+    assert!(said.contains("Checked: the state, the folders of local instances."), "while the server runs: {said}");
     // As kill -9 leaves it: the journal still has what was put.
     copy(&data.join("logs"), &copied.join("logs"));
     assert!(cluster.stop_server());
@@ -68,6 +69,8 @@ fn a_check_proves_what_is_whole_and_names_what_is_not() {
         names.find(|p| p.display().to_string().contains("journal-")).unwrap()
     };
     damaged("nothing", &|_| {}, 0, "The state is sound.");
+    let all = "Checked: the state, every block of the log store, the folders of local instances.";
+    damaged("nothing", &|_| {}, 0, all);
     let flipped = |dir: &Path| flip(&dir.join("state/state.db"), "cluster/proved");
     damaged("a flipped bit", &flipped, 1, "does not match its checksum");
     damaged("half a store", &|dir| cut(&dir.join("state/state.db"), |all| all / 2), 1, "PROBLEM: ");

@@ -487,3 +487,72 @@ fn the_environment_names_the_endpoint_at_which_the_server_listens() {
     assert_eq!(printed(&[listen, ("LONGSHORE_TLS_CERT", "chain.pem")]), "'https://127.0.0.1:4600'");
     assert_eq!(printed(&[listen, ("LONGSHORE_ENDPOINT", "http://there:1")]), "'http://there:1'");
 }
+
+#[test]
+fn what_deploy_advises_names_a_region_that_only_a_flag_says() {
+    let flags = ["--image", "app=web:2", "--region", "us-west-2"];
+    let (_, _, noted) = deploy(fails, &[&flags[..], &["--no-rollback"]].concat(), 1);
+    let back = "→ To go back: longshore deploy --region us-west-2 web --cluster demo --task-definition web:1\n";
+    assert!(noted.ends_with(back), "{noted}");
+    let (_, _, noted) = deploy(goes_well, &[&flags[..], &["--no-wait"]].concat(), 0);
+    let look = "→ How far it is: longshore service status --region us-west-2 web --cluster demo\n";
+    assert!(noted.ends_with(look), "{noted}");
+}
+
+#[test]
+fn a_task_that_is_refused_is_told_once_and_with_what_to_do() {
+    const NETWORK: &str = "Network Configuration must be provided when networkMode 'awsvpc' is specified.";
+    let other: Script = |call, _| match call.operation.as_str() {
+        "RunTask" => Some((400, json!({"__type": "InvalidParameterException", "message": "No."}))),
+        _ => None,
+    };
+    let network: Script = |call, _| match call.operation.as_str() {
+        "RunTask" => Some((400, json!({"__type": "InvalidParameterException", "message": NETWORK}))),
+        _ => None,
+    };
+    for (script, message, next) in
+        [(network, NETWORK, "→ Name the subnets in ecs-params.yml"), (other, "No.", "→ No task of work:1 was started.")]
+    {
+        let desk = Desk::playing(script);
+        desk.write(
+            "docker-compose.yml",
+            "version: '2'\nservices: {app: {image: a, environment: [\"UNSETV=$UNSETV\"]}}\n",
+        );
+        let out = desk.own(&["compose", "up"]);
+        let said = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(1), "{said}");
+        assert_eq!(said.matches(message).count(), 1, "{said}");
+        assert_eq!(said.matches("UNSETV").count(), 1, "{said}");
+        assert!(said.lines().last().unwrap().starts_with(next), "{said}");
+    }
+    // The original tells both twice.
+    let desk = Desk::playing(other);
+    desk.write("docker-compose.yml", "version: '2'\nservices: {app: {image: a, environment: [\"UNSETV=$UNSETV\"]}}\n");
+    let said = desk.run(&["compose", "--cluster", "demo", "up"]);
+    let said = text(&said.stdout);
+    assert_eq!((said.matches("No.").count(), said.matches("UNSETV").count()), (2, 2), "{said}");
+}
+
+#[test]
+fn the_cost_of_a_cluster_that_nobody_knows_is_not_nothing() {
+    let used: Script = |call, _| match call.operation.as_str() {
+        "DescribeClusters" => Some((200, json!({"clusters": [], "failures": []}))),
+        "GetCostAndUsage" if call.body["Filter"]["Tags"]["Values"][0] == "gone" => {
+            let ever = call.body["TimePeriod"]["Start"] == "2020-01-01";
+            let metrics = json!({"UsageQuantity": {"Amount": "1", "Unit": "Hrs"}});
+            let groups = json!([{"Keys": ["aws:ecs:clusterName$gone", "BoxUsage:t3.nano"], "Metrics": metrics}]);
+            Some((200, json!({"ResultsByTime": [{"Groups": if ever { groups } else { json!([]) }}]})))
+        }
+        "GetCostAndUsage" => Some((200, json!({"ResultsByTime": []}))),
+        _ => None,
+    };
+    for (cluster, code, told) in [
+        ("nope", 1, "Nothing is known of cluster nope: there is none in region us-east-1"),
+        ("gone", 0, "Nothing was used from "),
+    ] {
+        let desk = Desk::playing(used);
+        let out = desk.own(&["cost", "--cluster", cluster]);
+        assert_eq!(out.status.code(), Some(code), "{cluster}: {}", text(&out.stderr));
+        assert!(text(&out.stderr).contains(told), "{cluster}: {}", text(&out.stderr));
+    }
+}

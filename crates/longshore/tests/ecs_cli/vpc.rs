@@ -199,29 +199,59 @@ fn stopping(call: &Call, before: &[Call]) -> Option<(u16, Value)> {
         json!({"taskArn": arn, "taskDefinitionArn": definition, "lastStatus": status, "desiredStatus": "STOPPED"})
     };
     let answer = match call.operation.as_str() {
+        // On Fargate: one of nobody's, and one of a service.
+        "ListTasks" if call.body["desiredStatus"] == "RUNNING" => {
+            json!({"taskArns": [format!("{ARN}task/demo/t2"), format!("{ARN}task/demo/t3")]})
+        }
         "ListTasks" => json!({"taskArns": [format!("{ARN}task/demo/t1"), format!("{ARN}task/demo/t2")]}),
-        "DescribeTasks" if looks == 0 => json!({"tasks": [task("t1", "STOPPED"), task("t2", "DEACTIVATING")]}),
-        "DescribeTasks" => json!({"tasks": [task("t2", ["DEPROVISIONING", "STOPPED"][(looks - 1).min(1)])]}),
+        "DescribeTasks" if call.body["tasks"][1] == format!("{ARN}task/demo/t3") => {
+            let mut of_service = task("t3", "RUNNING");
+            of_service["group"] = "service:web".into();
+            json!({"tasks": [task("t2", "RUNNING"), of_service]})
+        }
+        "StopTask" => json!({"task": task("t2", "RUNNING")}),
+        "DescribeTasks" if looks == 1 => json!({"tasks": [task("t1", "STOPPED"), task("t2", "DEACTIVATING")]}),
+        "DescribeTasks" => json!({"tasks": [task("t2", ["DEPROVISIONING", "STOPPED"][(looks - 2).min(1)])]}),
         _ => return region(call, true),
     };
     Some((200, answer))
 }
 
 #[test]
-fn down_waits_for_tasks_that_are_stopping() {
+fn down_stops_tasks_that_no_instance_took_along_and_waits_for_those_that_are_stopping() {
     let desk = Desk::playing(stopping);
     let out = desk.own(&["down", "--force"]);
     let said = text(&out.stderr);
     assert_eq!(out.status.code(), Some(0), "{said}");
     assert!(said.contains("web:1 t2: DEPROVISIONING") && said.contains("web:1 t2: STOPPED"), "{said}");
     assert!(!said.contains("web:1 t1"), "it has stopped already: {said}");
-    assert_eq!(desk.endpoint.one("ListTasks")["desiredStatus"], "STOPPED");
+    let stopped = desk.endpoint.one("StopTask");
+    assert_eq!(stopped["task"], json!(format!("{ARN}task/demo/t2")), "that of a service is the service's: {stopped}");
     let looks = desk.endpoint.all("DescribeTasks");
-    assert_eq!(looks.len(), 3, "{looks:?}");
-    assert_eq!(looks[2]["tasks"], json!([format!("{ARN}task/demo/t2")]));
+    assert_eq!(looks.len(), 4, "{looks:?}");
+    assert_eq!(looks[3]["tasks"], json!([format!("{ARN}task/demo/t2")]));
     let order: Vec<_> = desk.endpoint.calls().into_iter().map(|call| call.operation).collect();
     let ends = ["DescribeTasks", "DescribeSecurityGroups", "DeleteSecurityGroup", "DeleteCluster"];
     assert!(order.ends_with(&ends.map(str::to_owned)), "what they were in goes after them: {order:?}");
+}
+
+#[test]
+fn down_says_which_services_go_first() {
+    let desk = Desk::playing(|call, before| match call.operation.as_str() {
+        "DeleteCluster" => {
+            let message = "The Cluster cannot be deleted while Services are active.";
+            Some((400, json!({"__type": "ClusterContainsServicesException", "message": message})))
+        }
+        "ListServices" => {
+            Some((200, json!({"serviceArns": [format!("{ARN}service/demo/web"), format!("{ARN}service/demo/api")]})))
+        }
+        _ => region(call, true).or_else(|| stopping(call, before)),
+    });
+    let out = desk.own(&["down", "--force", "--region", "us-west-2"]);
+    let said = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    let next = "→ Its services go first (web, api): aws ecs delete-service --region us-west-2 --force --cluster demo --service web\n";
+    assert!(said.contains("ClusterContainsServicesException") && said.ends_with(next), "{said}");
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub struct Report {
     pub problems: Vec<String>,
     /// What is unusual and can come about by itself.
     pub notes: Vec<String>,
+    /// Whether there is a store that could be looked at.
+    pub checked: bool,
 }
 
 /// Checks the store in `dir`; one that does not exist is empty.
@@ -47,6 +49,7 @@ pub fn check(dir: &Path) -> Result<Report, OpenError> {
         }
         Err(TryLockError::Error(e)) => return Err(io_error(e)),
     }
+    report.checked = true;
     for name in names(dir).map_err(io_error)? {
         if name.strip_prefix("journal-").is_some_and(|number| number.parse::<u64>().is_ok()) {
             check_journal(&dir.join(&name), &mut report).map_err(io_error)?;

@@ -147,7 +147,10 @@ fn environment(source: &Source, c: &mut ecs::ContainerDefinition, service: &Map<
     let resolve = |(key, value): (String, Option<String>)| {
         let value = value.filter(|value| !(value.is_empty() && empty_is_none));
         let value = value.or_else(|| source.environment.get(&key).cloned()).unwrap_or_else(|| {
-            say::warn("Environment variable is unresolved. Setting it to a blank value...", &[("key name", &key)]);
+            // AWS: the original's two readers each say it.
+            if say::is_ecs_cli() || !source.missing.contains(&key) {
+                say::warn("Environment variable is unresolved. Setting it to a blank value...", &[("key name", &key)]);
+            }
             String::new()
         });
         ecs::KeyValuePair { name: Some(key), value: Some(value) }

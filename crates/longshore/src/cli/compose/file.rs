@@ -4,7 +4,7 @@ use super::{super::say, extends, interpolate::Variables, schema};
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Map, Value};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env, fs,
     path::{Path, PathBuf},
 };
@@ -36,6 +36,8 @@ pub(super) struct Source {
     pub(super) volumes: Vec<String>,
     /// The environment that variables came from.
     pub(super) environment: BTreeMap<String, String>,
+    /// Variables that were asked for in vain, which was said.
+    pub(super) missing: BTreeSet<String>,
     /// Where relative paths start.
     pub(super) folder: PathBuf,
 }
@@ -81,7 +83,8 @@ pub(super) fn load(files: &[PathBuf], project: Option<&str>) -> Result<Source> {
             Some(base) => base.under(one)?,
         });
     }
-    for name in std::mem::take(&mut reader.variables.missing) {
+    let missing = std::mem::take(&mut reader.variables.missing);
+    for name in &missing {
         say::warn(&format!("The {name} variable is not set. Substituting a blank string."), &[]);
     }
     let Document { version, name, mut services, volumes } = merged.context("there is no compose file")?;
@@ -98,7 +101,7 @@ pub(super) fn load(files: &[PathBuf], project: Option<&str>) -> Result<Source> {
             }
         })?;
     }
-    Ok(Source { project, version, services, volumes, environment, folder })
+    Ok(Source { project, version, services, volumes, environment, missing, folder })
 }
 
 /// Reads files with the project's variables.

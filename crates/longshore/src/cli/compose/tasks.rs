@@ -1,6 +1,9 @@
 //! Tasks run and stopped, and their containers followed until they are there.
 
-use crate::cli::{config::Settings, ps, say, wait};
+use crate::{
+    advice::{self, Advice},
+    cli::{config::Settings, ps, say, wait},
+};
 use anyhow::{Result, bail};
 use shapes::ecs;
 use std::{
@@ -34,11 +37,13 @@ impl Launch<'_> {
                 Ok(answer) => answer,
                 Err(error) => {
                     let definition = self.template.task_definition.as_deref().unwrap_or_default();
-                    say::error(
-                        "Error running tasks",
-                        &[("error", &error.to_string()), ("task definition", definition)],
-                    );
-                    return Err(error);
+                    // AWS: the original tells it twice, as an error and as what ended the command.
+                    if say::is_ecs_cli() {
+                        let fields = [("error", &*error.to_string()), ("task definition", definition)];
+                        say::error("Error running tasks", &fields);
+                        return Err(error);
+                    }
+                    return Err(self.advised(error, definition));
                 }
             };
             let tasks = answer.tasks.unwrap_or_default();
@@ -62,6 +67,25 @@ impl Launch<'_> {
             );
         }
         Ok(())
+    }
+
+    /// The refusal of RunTask with what to do about it.
+    fn advised(&self, error: anyhow::Error, definition: &str) -> anyhow::Error {
+        let known = advice::next(&error);
+        let needs_network = error.to_string().contains("Network Configuration must be provided");
+        let next = if needs_network {
+            "Name the subnets in ecs-params.yml, under run_params: network_configuration: awsvpc_configuration: subnets"
+                .to_owned()
+        } else {
+            known.unwrap_or_else(|| {
+                let definition = definition.rsplit('/').next().unwrap_or(definition);
+                format!(
+                    "No task of {definition} was started. What is refused comes of the compose file, of ecs-params.yml or of \
+                     the flags; mend it there and do it again"
+                )
+            })
+        };
+        error.context(Advice::new(next))
     }
 
     /// Stops tasks and waits until they have stopped.

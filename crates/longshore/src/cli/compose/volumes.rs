@@ -202,6 +202,7 @@ mod tests {
             version,
             services: BTreeMap::new(),
             volumes: vec!["data".to_owned()],
+            missing: Default::default(),
             environment: BTreeMap::from([("HOME".to_owned(), "/home/me".to_owned())]),
             folder: PathBuf::from("/srv/app"),
         }

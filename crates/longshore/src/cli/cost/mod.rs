@@ -8,17 +8,20 @@ mod amount;
 mod show;
 
 use super::{Client, Where, config, say};
+use crate::advice::Advice;
 use amount::Amount;
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::{ToSpan, Zoned, civil::Date, tz::TimeZone};
-use shapes::ce;
+use shapes::{ce, ecs};
 use std::{
     collections::{BTreeMap, BTreeSet},
     process::ExitCode,
     str::FromStr,
 };
 
+/// A day before any that something was used on.
+const BEFORE_ALL: &str = "2020-01-01";
 /// The tag that names the cluster.
 const CLUSTER: &str = "aws:ecs:clusterName";
 
@@ -171,6 +174,9 @@ pub(crate) async fn cost(args: CostArgs) -> Result<ExitCode> {
     };
     let mut bill = Bill::default();
     pages(&settings.client, request, |page| bill.take(&by, page)).await?;
+    if let Some(cluster) = args.place.cluster.as_deref().filter(|_| bill.lines.is_empty()) {
+        must_be_known(&settings, cluster).await?;
+    }
     match args.period.format {
         Format::Table => show::table(&bill, from, to),
         Format::Json => say::json(&show::json(&bill, from, to))?,
@@ -178,6 +184,36 @@ pub(crate) async fn cost(args: CostArgs) -> Result<ExitCode> {
     }
     warn_of(&bill.unpriced);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses a cluster that is not there and never used anything: a mistyped name must not look like one that costs nothing.
+async fn must_be_known(settings: &config::Settings, cluster: &str) -> Result<()> {
+    let request = ecs::DescribeClustersRequest { clusters: Some(vec![cluster.to_owned()]), ..Default::default() };
+    if settings.client.call(&request).await?.clusters.is_some_and(|found| !found.is_empty()) {
+        return Ok(());
+    }
+    let by = By::Tag(CLUSTER.to_owned());
+    let until = Zoned::now().with_time_zone(TimeZone::UTC).date().checked_add(1.day())?;
+    let request = ce::GetCostAndUsageRequest {
+        time_period: Some(ce::DateInterval { start: Some(BEFORE_ALL.to_owned()), end: Some(until.to_string()) }),
+        granularity: Some("MONTHLY".to_owned()),
+        metrics: Some(vec!["UsageQuantity".to_owned()]),
+        group_by: Some(by.groups()),
+        filter: Some(of_cluster(cluster)),
+        ..Default::default()
+    };
+    let mut ever = Bill::default();
+    pages(&settings.client, request, |page| ever.take(&by, page)).await?;
+    if !ever.lines.is_empty() {
+        return Ok(());
+    }
+    let region = &settings.region;
+    let error = anyhow!(
+        "Nothing is known of cluster {cluster}: there is none in region {region}, and in none was anything used by one"
+    );
+    let next = settings.client.there("longshore status");
+    Err(error
+        .context(Advice::new(format!("{next} lists the clusters; longshore cost without --cluster what was used"))))
 }
 
 /// Hands over all pages of an answer.

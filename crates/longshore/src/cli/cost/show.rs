@@ -15,9 +15,13 @@ fn hours(line: &Line, unit: &str) -> Amount {
     line.hours.get(unit).copied().unwrap_or_default()
 }
 
+/// What is of none (an instance has no service) has a row of its own, so that the rows make up the whole.
+fn named(name: &str) -> &str {
+    if name.is_empty() { "-" } else { name }
+}
+
 fn row(name: &str, line: &Line) -> Vec<String> {
-    // What is of none (an instance has no service) has a row of its own, so that the rows make up the whole.
-    let name = if name.is_empty() { "-" } else { name };
+    let name = named(name);
     let hours = UNITS.iter().map(|(unit, ..)| hours(line, unit).short());
     [name.to_owned(), line.cost.short()].into_iter().chain(hours).collect()
 }
@@ -44,7 +48,7 @@ fn value(line: &Line) -> Value {
 pub(super) fn json(bill: &Bill, from: Date, to: Date) -> Value {
     let rows = bill.lines.iter().map(|(name, line)| {
         let mut row = value(line);
-        row["name"] = name.as_str().into();
+        row["name"] = named(name).into();
         row
     });
     json!({
@@ -57,13 +61,13 @@ pub(super) fn csv(bill: &Bill) -> Vec<String> {
     let head = ["name", "usd"].into_iter().chain(UNITS.iter().map(|(.., name)| *name)).collect::<Vec<_>>().join(",");
     let row = |(name, line): (&String, &Line)| {
         let hours = UNITS.iter().map(|(unit, ..)| hours(line, unit).to_string());
-        [quoted(name), line.cost.to_string()].into_iter().chain(hours).collect::<Vec<_>>().join(",")
+        [quoted(named(name)), line.cost.to_string()].into_iter().chain(hours).collect::<Vec<_>>().join(",")
     };
     std::iter::once(head).chain(bill.lines.iter().map(row)).collect()
 }
 
 /// RFC 4180; and what a spreadsheet would take for a formula is text.
 pub(super) fn quoted(text: &str) -> String {
-    let text = if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text.to_owned() };
+    let text = if text.starts_with(['=', '+', '-', '@']) && text != "-" { format!("'{text}") } else { text.to_owned() };
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }

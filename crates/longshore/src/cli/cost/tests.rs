@@ -78,7 +78,7 @@ fn rows_make_up_the_whole() {
         show::csv(&bill),
         [
             "name,usd,vcpuHours,gbHours,instanceHours",
-            ",0.1250000000,0.0000000000,0.0000000000,1.0000000000",
+            "-,0.1250000000,0.0000000000,0.0000000000,1.0000000000",
             "'=x,0.2500000000,0.0000000000,0.0000000000,8.0000000000",
             "\"a,b\",1.5000000001,2.0000000000,4.0000000000,0.0000000000",
         ]
@@ -87,7 +87,8 @@ fn rows_make_up_the_whole() {
     let json = show::json(&bill, day("2026-11-01"), day("2026-12-01"));
     assert_eq!(json["total"]["usd"], "1.8750000001");
     assert_eq!(json["total"]["instanceHours"], "9.0000000000");
-    assert_eq!(json["rows"][2]["name"], "a,b");
+    let names: Vec<_> = json["rows"].as_array().unwrap().iter().map(|row| &row["name"]).collect();
+    assert_eq!(names, ["-", "=x", "a,b"], "what is of none is called as in the table");
     assert_eq!(json["withoutPrice"], json!(["BoxUsage:x9.huge"]));
 }
 

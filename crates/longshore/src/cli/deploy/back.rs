@@ -113,10 +113,7 @@ impl Deploying<'_> {
     fn not_back(&self, reason: &str) -> anyhow::Error {
         let former = self.former.as_deref().map_or("What was there before", short);
         let error = anyhow!("{former} did not come back either: {reason}");
-        error.context(Advice::new(format!(
-            "longshore service status {} --cluster {}",
-            self.service, self.settings.cluster
-        )))
+        error.context(Advice::new(self.look()))
     }
 
     /// Who brought the former definition back.
@@ -133,12 +130,12 @@ impl Deploying<'_> {
     fn say_how(&self, story: Option<&str>, answer: &Answer) {
         let (service, cluster) = (&self.service, &self.settings.cluster);
         match (story, self.former.as_deref().map(short)) {
-            (Some(story), Some(_)) => say::note(format_args!(
+            (Some(story), Some(_)) => say::note(self.there(&format!(
                 "→ To go back: aws ecs stop-service-deployment --stop-type ROLLBACK --service-deployment-arn {story}"
-            )),
-            (None, Some(former)) if former != answer.task_definition => say::note(format_args!(
+            ))),
+            (None, Some(former)) if former != answer.task_definition => say::note(self.there(&format!(
                 "→ To go back: longshore deploy {service} --cluster {cluster} --task-definition {former}"
-            )),
+            ))),
             (story, _) => self.say_nothing_to_go_back_to(story, &answer.task_definition),
         }
     }
@@ -152,20 +149,20 @@ impl Deploying<'_> {
         say::note(format_args!("There is nothing to go back to: {why}."));
         if self.former.is_none() && short(&self.before) != failed {
             let before = short(&self.before);
-            say::note(format_args!(
+            say::note(self.there(&format!(
                 "→ What was there before may be tried again: longshore deploy {service} --cluster {cluster} --task-definition \
                  {before}"
-            ));
+            )));
         }
-        match story {
-            Some(story) => say::note(format_args!(
+        say::note(self.there(&match story {
+            Some(story) => format!(
                 "→ It goes on trying. Mend what fails and deploy again (longshore service status {service} --cluster {cluster} \
                  tells it), or end it: aws ecs stop-service-deployment --stop-type ABORT --service-deployment-arn {story}"
-            )),
-            None => say::note(format_args!(
+            ),
+            None => format!(
                 "→ Nothing more of it is started. Mend what fails and deploy again: longshore service status {service} \
                  --cluster {cluster} tells it"
-            )),
-        }
+            ),
+        }));
     }
 }

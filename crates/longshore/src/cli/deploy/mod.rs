@@ -17,7 +17,7 @@ use super::{
     terminal,
     wait::{self, Look, Row},
 };
-use crate::advice::Advice;
+use crate::advice::{Advice, in_region};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use jiff::Timestamp;
@@ -141,10 +141,7 @@ pub(crate) async fn deploy(args: DeployArgs) -> Result<ExitCode> {
         &[],
     );
     let code = if args.no_wait {
-        say::note(format_args!(
-            "→ How far it is: longshore service status {} --cluster {}",
-            deploying.service, settings.cluster
-        ));
+        say::note(format_args!("→ How far it is: {}", deploying.look()));
         ExitCode::SUCCESS
     } else {
         let end = deploying.watch(&ours).await?;
@@ -221,6 +218,16 @@ impl Deploying<'_> {
         primary.and_then(|d| d.id).context("the service has no primary deployment")
     }
 
+    /// A command to be copied, with the region if it must name it.
+    fn there(&self, command: &str) -> String {
+        in_region(command, self.settings.region_to_say.as_deref())
+    }
+
+    /// The command that tells how the service is.
+    fn look(&self) -> String {
+        self.there(&format!("longshore service status {} --cluster {}", self.service, self.settings.cluster))
+    }
+
     /// What became of a deployment of ours.
     fn verdict(&self, service: &ecs::Service, ours: &str) -> Verdict {
         verdict::of(service, ours, self.former.as_deref())
@@ -262,12 +269,7 @@ impl Deploying<'_> {
             }
             Ok(last.0.clone())
         };
-        let unknown = || {
-            Advice::new(format!(
-                "The deployment goes on: longshore service status {} --cluster {}",
-                self.service, self.settings.cluster
-            ))
-        };
+        let unknown = || Advice::new(format!("The deployment goes on: {}", self.look()));
         wait::until_over(&format!("Deploying to {}", self.service), None, look, || ()).await.with_context(unknown)?;
         Ok(end.into_inner())
     }
@@ -292,7 +294,8 @@ impl Deploying<'_> {
         let story = service::gather::story(self.settings, known).await.unwrap_or_default();
         let stage = story.as_ref().and_then(service::stage::stage);
         if let (Some(story), Some(stage)) = (&story, stage) {
-            let proceed = format!("longshore service continue {} --cluster {}", self.service, self.settings.cluster);
+            let proceed =
+                self.there(&format!("longshore service continue {} --cluster {}", self.service, self.settings.cluster));
             let waits = service::stage::waits(story, &proceed, Timestamp::now());
             let what = waits.first().map_or(stage, |hold| hold.what.as_str());
             found.rows.push(Row { name: "stage".to_owned(), state: what.to_owned(), end: None });
@@ -355,10 +358,7 @@ impl Deploying<'_> {
             Ok(())
         };
         if shown.await.is_err() {
-            say::note(format_args!(
-                "→ longshore service status {} --cluster {} tells more",
-                self.service, self.settings.cluster
-            ));
+            say::note(format_args!("→ {} tells more", self.look()));
         }
     }
 }

@@ -123,7 +123,8 @@ fn public_address(world: &World, id: &InterfaceId) -> Vec<String> {
         return Vec::new();
     }
     if world.task_of(id).is_some() {
-        let how = "Start the task with assignPublicIp ENABLED in its network configuration (assign_public_ip in ecs-params.yml)";
+        let how = "Start the task on Fargate with assignPublicIp ENABLED in its network configuration (assign_public_ip in \
+                   ecs-params.yml); one on an instance gets no public address, and goes out through a NAT gateway";
         return vec![how.to_owned()];
     }
     let associate = format!("aws ec2 associate-address --network-interface-id {id} --allocation-id EIPALLOC");

@@ -7,6 +7,7 @@ use super::{Service, short};
 use crate::{
     advice::Advice,
     cli::{
+        config::Settings,
         progress::Progress,
         say,
         wait::{self, Look},
@@ -67,11 +68,10 @@ impl Service<'_> {
     }
 
     fn advise_on_waiting(&self, error: anyhow::Error) -> anyhow::Error {
-        let cluster = &self.project.settings.cluster;
+        let Settings { cluster, client, .. } = self.project.settings;
+        let look = client.there(&format!("longshore service status {} --cluster {cluster}", self.name));
         error.context(Advice::new(format!(
-            "See what holds it up: longshore service status {} --cluster {cluster}. It goes on meanwhile; --timeout gives it \
-             longer",
-            self.name
+            "See what holds it up: {look}. It goes on meanwhile; --timeout gives it longer"
         )))
     }
 }
