@@ -56,7 +56,7 @@ class Fargate(Case):
                 wrong.add((cpu, memory))
         for cpu, memory in sorted(wrong):
             with self.subTest(cpu=cpu, memory=memory, seed=seed):
-                self.refused("ClientException", self.define, cpu=cpu, memory=memory, saying="")
+                self.refused("ClientException", self.define, cpu=cpu, memory=memory, saying="No Fargate configuration exists for given values.")
 
     def test_a_cluster_shows_the_providers_and_the_strategy_that_it_was_given(self):
         both = ["FARGATE", "FARGATE_SPOT"]

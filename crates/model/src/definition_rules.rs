@@ -78,11 +78,19 @@ impl TaskDefinitionSpec {
         if !self.containers.iter().any(|c| c.essential) {
             return refuse("A task definition must have at least one essential container.");
         }
+        let on_fargate = self.requires_compatibilities.contains(&Compatibility::Fargate);
+        if on_fargate {
+            self.check_fargate()?;
+        }
         if self.cpu.is_some_and(|CpuUnits(cpu)| !TASK_CPU.contains(&cpu)) {
             return refuse(
                 "Invalid 'cpu' setting for task. For more information, see the Troubleshooting section of the Amazon \
                  ECS Developer Guide.",
             );
+        }
+        // AWS: does not publish the text. A container without memory of its own has the task's, so what holds for one holds here.
+        if self.memory.is_some_and(|memory| memory < MIN_CONTAINER_MEMORY) {
+            return refuse("Invalid 'memory' setting for task. It must be at least 6 MiB, which a container needs.");
         }
         let mut names = BTreeSet::new();
         for container in &self.containers {
@@ -98,11 +106,7 @@ impl TaskDefinitionSpec {
         self.check_secret_files()?;
         self.check_sums()?;
         self.check_ports()?;
-        let on_fargate = self.requires_compatibilities.contains(&Compatibility::Fargate);
-        if on_fargate {
-            return self.check_fargate();
-        }
-        if self.ephemeral_storage_gib.is_some() {
+        if self.ephemeral_storage_gib.is_some() && !on_fargate {
             return refuse("EphemeralStorage is only supported for task definitions that require FARGATE.");
         }
         Ok(())

@@ -10,9 +10,10 @@ use crate::{
     ContainerDefinition, InvalidDefinition, LogDriver, NetworkMode, TaskDefinitionSpec, Volume, VolumeSource,
     logging::SPLUNK_CA_PATH,
 };
+use std::ops::RangeInclusive;
 
-/// Longest start and stop of a container, in seconds. Source: `ContainerDefinition$stopTimeout`.
-const LONGEST_TIMEOUT: u32 = 120;
+/// How long a container may take to start and to stop, in seconds. Source: `ContainerDefinition$startTimeout`, `$stopTimeout`.
+const TIMEOUTS: RangeInclusive<u32> = 2..=120;
 /// The one capability that can be added. Source: `KernelCapabilities$add`.
 const CAPABILITY: &str = "SYS_PTRACE";
 
@@ -21,7 +22,8 @@ fn refuse(text: impl Into<String>) -> Result<(), InvalidDefinition> {
 }
 
 impl TaskDefinitionSpec {
-    /// Whether Fargate can run it, in itself: every other rule holds already.
+    /// Whether Fargate can run it, in itself. That it lacks what Fargate wants, or has what Fargate does not, is told before
+    /// what is wrong with it anywhere: so nothing is taken for granted here but that it has containers.
     pub fn check_fargate(&self) -> Result<(), InvalidDefinition> {
         if self.effective_network_mode() != NetworkMode::Awsvpc {
             return refuse("Fargate only supports network mode 'awsvpc'.");
@@ -100,10 +102,12 @@ impl TaskDefinitionSpec {
             }
         }
         for (what, timeout) in [("startTimeout", container.start_timeout), ("stopTimeout", container.stop_timeout)] {
-            if timeout.is_some_and(|seconds| seconds > LONGEST_TIMEOUT) {
+            if timeout.is_some_and(|seconds| !TIMEOUTS.contains(&seconds)) {
                 return refuse(format!(
-                    "Invalid setting for container '{}'. '{what}' must not be above {LONGEST_TIMEOUT} on Fargate.",
-                    container.name
+                    "Invalid setting for container '{}'. '{what}' must be between {} and {} on Fargate.",
+                    container.name,
+                    TIMEOUTS.start(),
+                    TIMEOUTS.end()
                 ));
             }
         }

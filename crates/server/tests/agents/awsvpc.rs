@@ -5,7 +5,7 @@ use crate::{Harness, code, ec2, ecs, list, text};
 use link::{Assignments, Networks, ServerMessage, Views};
 use model::{
     AttachmentState, ContainerObservation, ContainerStatus, ObservedStatus, Stop, StopCode, TaskObservation,
-    WireguardKey, network::VpcId,
+    WireguardKey, fargate::POOL_CLUSTER, network::VpcId,
 };
 use serde_json::{Value, json};
 
@@ -17,15 +17,32 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) async fn join(harness: &Harness, zone: &str, host: [u8; 4]) -> (Self, String) {
-        Self::join_with(harness, zone, host, None).await
+        Self::join_with(harness, zone, host, None, false).await
     }
 
-    /// As [`Self::join`], with a key.
-    async fn join_with(harness: &Harness, zone: &str, host: [u8; 4], key: Option<WireguardKey>) -> (Self, String) {
-        let token = token(harness, Some("demo"), 1).await;
+    /// As [`Self::join`], on a machine given to Fargate.
+    async fn join_fargate(harness: &Harness, zone: &str, host: [u8; 4]) -> Self {
+        Self::join_with(harness, zone, host, None, true).await.0
+    }
+
+    /// As [`Self::join`], with a key, or on a machine given to Fargate.
+    async fn join_with(
+        harness: &Harness,
+        zone: &str,
+        host: [u8; 4],
+        key: Option<WireguardKey>,
+        fargate: bool,
+    ) -> (Self, String) {
+        let (of_token, pool) = if fargate { (None, Some(POOL_CLUSTER)) } else { (Some("demo"), None) };
+        let token = token(harness, of_token, 1).await;
         let mut machine = Machine::new(harness).await;
-        let identity = machine.join(harness, &token, None).await.unwrap();
+        let identity = machine.join(harness, &token, pool).await.unwrap();
         let mut hello = hello();
+        if fargate {
+            hello.resources.memory = model::MemoryMib(2048);
+            hello.attributes.insert("ecs.capability.task-cpu-mem-limit".to_owned(), None);
+            hello.attributes.insert("ecs.cpu-architecture".to_owned(), Some("x86_64".to_owned()));
+        }
         hello.address = Some(host.into());
         hello.wireguard = key;
         hello.attributes.insert("ecs.availability-zone".to_owned(), Some(zone.to_owned()));
@@ -349,7 +366,7 @@ async fn who_cannot_encrypt_is_refused_where_everybody_is_to_and_the_others_lear
     let hosts = [([172, 31, 16, 5], 'A'), ([172, 31, 16, 6], 'B')];
     let mut agents = Vec::new();
     for (host, letter) in hosts {
-        let (mut agent, instance) = Agent::join_with(&harness, "us-east-1b", host, key(letter)).await;
+        let (mut agent, instance) = Agent::join_with(&harness, "us-east-1b", host, key(letter), false).await;
         let mut asked = run("awsvpc", &[&subnet]);
         asked["containerInstances"] = json!([instance]);
         let started = ecs(&harness, "StartTask", asked).await;
@@ -383,9 +400,35 @@ async fn public_addresses_are_for_subnets_that_an_internet_gateway_answers() {
     let nat = nat["NatGateway"]["NatGatewayId"].clone();
     let route = json!({"RouteTableId": table, "DestinationCidrBlock": "203.0.113.0/24", "NatGatewayId": nat});
     ec2(&harness, "CreateRoute", route).await;
-    let (mut agent, _) = Agent::join(&harness, "us-east-1b", [172, 31, 16, 5]).await;
-    let mut asked = run("awsvpc", &[&subnet]);
+    crate::fargate::small(&harness).await;
+    let mut agent = Agent::join_fargate(&harness, "us-east-1b", [172, 31, 16, 5]).await;
+    let mut asked = run("small", &[&subnet]);
     asked["networkConfiguration"]["awsvpcConfiguration"]["assignPublicIp"] = json!("ENABLED");
+    // Tasks on instances have none.
+    let refused = "Assign public IP is not supported for this launch type.";
+    let on = |more: Value| {
+        let mut asked = asked.clone();
+        asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        asked
+    };
+    let service = json!({"serviceName": "web", "desiredCount": 0});
+    for (operation, input) in [
+        ("RunTask", on(json!({}))),
+        ("RunTask", on(json!({"launchType": "EC2"}))),
+        ("CreateService", on(service.clone())),
+    ] {
+        let error = harness.call("ecs", operation, &input).await.unwrap_err();
+        assert_eq!((&*error.code, &*error.message), ("InvalidParameterException", refused), "{operation}");
+    }
+    let without = on(json!({"networkConfiguration": run("small", &[&subnet])["networkConfiguration"]}));
+    let mut made = without;
+    made.as_object_mut().unwrap().extend(service.as_object().unwrap().clone());
+    ecs(&harness, "CreateService", made).await;
+    let update =
+        json!({"cluster": asked["cluster"], "service": "web", "networkConfiguration": asked["networkConfiguration"]});
+    let error = harness.call("ecs", "UpdateService", &update).await.unwrap_err();
+    assert_eq!((&*error.code, &*error.message), ("InvalidParameterException", refused));
+    let asked = on(json!({"launchType": "FARGATE"}));
     let started = ecs(&harness, "RunTask", asked).await;
     assert_eq!(list(&started["failures"]), &[] as &[Value], "{started:#}");
     agent.assignments().await;

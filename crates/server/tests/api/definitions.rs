@@ -163,6 +163,11 @@ async fn what_is_wrong_is_told() {
             json!([{"name": "v", "efsVolumeConfiguration": merged(json!({"fileSystemId": "fs-01234567"}), more)}]),
         )
     };
+    // Without memory of the container's own.
+    let on_fargate = |task: Value, container: Value| {
+        let app = merged(json!({"name": "app", "image": "i"}), container);
+        merged(fargate(json!({"containerDefinitions": [app]})), task)
+    };
     let log = |driver: &str, options: Value| with("logConfiguration", json!({"logDriver": driver, "options": options}));
     run(
         &harness,
@@ -305,6 +310,22 @@ async fn what_is_wrong_is_told() {
             refused(log("syslog", json!({"tag": "{{.Colour}}"})), "template: log-tag: '{{.Colour}}' is not honoured"),
             refused(log("fluentd", json!({"cache-disabled": "true"})), "does not honour containerDefinitions.logConfiguration.options.cache-disabled yet"),
             refused(log("gelf", json!({})), "gelf-address is a required parameter"),
+            // What Fargate wants is told first, whatever else is wrong.
+            refused(on_fargate(json!({"memory": null}), json!({})), "Fargate requires that 'memory' be defined at the task level."),
+            refused(on_fargate(json!({"cpu": null}), json!({})), "Fargate requires that 'cpu' be defined at the task level."),
+            refused(on_fargate(json!({"cpu": "64"}), json!({})), "No Fargate configuration exists for given values."),
+            refused(on_fargate(json!({}), json!({"linuxParameters": {"maxSwap": 5}})), "Fargate compatible task definitions do not support maxSwap and swappiness"),
+            refused(on_fargate(json!({}), json!({"linuxParameters": {"swappiness": 5}})), "Fargate compatible task definitions do not support maxSwap and swappiness"),
+            refused(on_fargate(json!({}), json!({"logConfiguration": {"logDriver": "gelf"}})), "Fargate compatible task definitions do not support log driver gelf"),
+            refused(on_fargate(json!({"memory": null}), json!({"logConfiguration": {"logDriver": "splunk"}})), "Fargate requires that 'memory' be defined at the task level."),
+            refused(on_fargate(json!({}), json!({"logConfiguration": {"logDriver": "splunk"}})), "Log driver splunk requires options: splunk-"),
+            refused(on_fargate(json!({}), json!({"startTimeout": 1})), "'startTimeout' must be between 2 and 120 on Fargate."),
+            refused(on_fargate(json!({}), json!({"startTimeout": 121})), "'startTimeout' must be between 2 and 120 on Fargate."),
+            refused(on_fargate(json!({}), json!({"stopTimeout": 1})), "'stopTimeout' must be between 2 and 120 on Fargate."),
+            refused(
+                json!({"family": "x", "memory": "5", "containerDefinitions": [{"name": "app", "image": "i"}]}),
+                "Invalid 'memory' setting for task. It must be at least 6 MiB",
+            ),
             refused(log("splunk", json!({"splunk-url": "https://x:1"})), "Log driver splunk requires options: splunk-token"),
             refused(
                 with("logConfiguration", json!({"logDriver": "splunk", "options": {"splunk-url": "https://x:1"}, "secretOptions": [{"name": "splunk-token", "valueFrom": "/t"}]})),

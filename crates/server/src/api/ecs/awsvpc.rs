@@ -8,7 +8,8 @@ use crate::{
     context::{Caller, Context},
 };
 use model::{
-    Attachment, AttachmentState, AwsvpcConfiguration, NetworkMode, Scope, Task, TaskDefinitionSpec, attachment,
+    Attachment, AttachmentState, AwsvpcConfiguration, LaunchType, NetworkMode, Scope, Task, TaskDefinitionSpec,
+    attachment,
     network::{InterfaceId, Network, Refusal, SecurityGroupId, Subnet, SubnetId},
 };
 use shapes::ecs as aws;
@@ -89,6 +90,19 @@ pub(crate) fn fits(given: Option<&Arc<AwsvpcConfiguration>>, definition: &TaskDe
             "Network Configuration is not valid for the given networkMode of this task definition.",
         )),
         (NetworkMode::Awsvpc, Some(_)) | (NetworkMode::Bridge | NetworkMode::Host | NetworkMode::None, None) => Ok(()),
+    }
+}
+
+/// A task's own public address is for tasks of Fargate. AWS: one on an instance has its way out through a NAT gateway.
+pub(crate) fn public_address_fits(
+    given: Option<&Arc<AwsvpcConfiguration>>,
+    launch: LaunchType,
+) -> Result<(), ApiError> {
+    match launch {
+        LaunchType::Ec2 | LaunchType::External if given.is_some_and(|given| given.assign_public_ip) => {
+            Err(ApiError::invalid("Assign public IP is not supported for this launch type."))
+        }
+        LaunchType::Ec2 | LaunchType::External | LaunchType::Fargate => Ok(()),
     }
 }
 

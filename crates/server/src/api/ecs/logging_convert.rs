@@ -12,7 +12,7 @@ use model::{
 use shapes::ecs as aws;
 use telemetry::driver::{self, OptionError};
 
-/// Where a container's output goes.
+/// Where a container's output goes. What its options say is [checked](check) later.
 pub(super) fn parse(container: &str, given: aws::LogConfiguration) -> Result<LogConfiguration, ApiError> {
     let options = given.options.unwrap_or_default();
     let secret_options: Vec<_> = given.secret_options.unwrap_or_default().into_iter().map(provided::secret).collect();
@@ -35,16 +35,21 @@ pub(super) fn parse(container: &str, given: aws::LogConfiguration) -> Result<Log
         | LogDriver::Splunk
         | LogDriver::Journald => {}
     }
-    let secret = secret_options.iter().map(|secret| secret.name.as_str());
-    driver::check(driver, &options, secret).map_err(|error| match error {
+    Ok(LogConfiguration { driver, options, secret_options })
+}
+
+/// The options of the driver. They are looked at after the rules of the definition: where Fargate has no such driver, it is not
+/// for its options to be told.
+pub(super) fn check(container: &str, log: &LogConfiguration) -> Result<(), ApiError> {
+    let secret = log.secret_options.iter().map(|secret| secret.name.as_str());
+    driver::check(log.driver, &log.options, secret).map_err(|error| match error {
         OptionError::NotHonoured(option) => {
             not_honoured(format_args!("containerDefinitions.logConfiguration.options.{option}"))
         }
         OptionError::Unknown { .. } | OptionError::Missing { .. } | OptionError::Invalid(_) => {
             ApiError::client(format!("{error} (container '{container}')."))
         }
-    })?;
-    Ok(LogConfiguration { driver, options, secret_options })
+    })
 }
 
 /// The options of `awsfirelens` become lines of the router's configuration: each has to be one.

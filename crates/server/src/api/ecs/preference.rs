@@ -57,7 +57,10 @@ pub(super) fn launch(
     (now, seed): (Timestamp, u64),
 ) -> (LaunchType, CapacityProviderStrategy) {
     let is_open = |room: &Room| match room {
-        Room::Instances => wanted.platform_version.is_none() && !wanted.has_storage,
+        Room::Instances => {
+            let public = wanted.network.is_some_and(|network| network.assign_public_ip);
+            wanted.platform_version.is_none() && !wanted.has_storage && !public
+        }
         Room::Of(provider) => {
             let can = !wanted.has_rules && wanted.spec.check_fargate().is_ok();
             can && cluster.capacity_providers.contains(provider)

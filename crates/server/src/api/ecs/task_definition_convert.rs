@@ -54,6 +54,11 @@ pub(crate) fn parse(request: aws::RegisterTaskDefinitionRequest) -> Result<TaskD
         containers: containers.into_iter().map(container).collect::<Result<_, _>>()?,
     };
     spec.check().map_err(|error| ApiError::client(error.to_string()))?;
+    for container in &spec.containers {
+        if let Some(log) = &container.log_configuration {
+            logging_convert::check(&container.name, log)?;
+        }
+    }
     Ok(spec)
 }
 

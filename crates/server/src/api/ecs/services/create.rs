@@ -232,6 +232,7 @@ impl Wish {
         parse::check_fargate(self.scheduling, &spec, definition)?;
         strategy::check_hooks(snapshot, &caller.scope, &self.rules.strategy, &spec)?;
         awsvpc::fits(spec.network.as_ref(), &definition.spec)?;
+        awsvpc::public_address_fits(spec.network.as_ref(), spec.launch_type)?;
         registries::fits(snapshot, &caller.scope, &spec.registries, &definition.spec)?;
         let obstacle = parse::unbalanceable(self.scheduling, &spec, &self.rules);
         let asked = self.az_rebalancing.as_deref();

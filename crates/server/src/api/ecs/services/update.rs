@@ -248,6 +248,10 @@ fn spec(
         }
         parse::check_fargate(service.scheduling, &spec, definition)?;
         awsvpc::fits(spec.network.as_ref(), &definition.spec)?;
+        // One of before, when this was let in, must still be scaled.
+        if spec.network != own.network || spec.launch_type != own.launch_type {
+            awsvpc::public_address_fits(spec.network.as_ref(), spec.launch_type)?;
+        }
         managed_volumes::fits(spec.volume.as_ref(), &definition.spec)?;
         // One that is as it was is not looked at again: its registry may be gone, and the service must still be scaled.
         if spec.registries != own.registries || spec.task_definition != own.task_definition {

@@ -175,6 +175,7 @@ impl Wish {
                 "EphemeralStorage can only be overridden for tasks of the launch type FARGATE.",
             ));
         }
+        awsvpc::public_address_fits(intent.network.as_ref(), kind)?;
         let platform_version = fargate::version(self.platform_version.as_deref(), kind)?;
         fargate::no_rules(kind, self.rules.0, self.rules.1)?;
         let strategy = match kind {
@@ -493,6 +494,7 @@ pub(crate) async fn start_task(
     let snapshot = ctx.store.snapshot();
     let intent = Intent::parse(&snapshot, caller, common)?;
     intent.check_roles(&snapshot, LaunchType::Ec2)?;
+    awsvpc::public_address_fits(intent.network.as_ref(), LaunchType::Ec2)?;
     drop(snapshot);
     let (mut tasks, mut failures) = (Vec::new(), Vec::new());
     for name in named {

@@ -137,6 +137,7 @@ impl Wish {
         };
         parse::check_fargate(SchedulingStrategy::Replica, &spec, definition)?;
         awsvpc::fits(spec.network.as_ref(), &definition.spec)?;
+        awsvpc::public_address_fits(spec.network.as_ref(), spec.launch_type)?;
         // AWS: a task set cannot say anything of volumes.
         managed_volumes::fits(None, &definition.spec)?;
         Ok(TaskSet {
