@@ -173,7 +173,6 @@ fn overrides(overrides: &TaskOverrides, task: &Task) -> wire::TaskOverride {
             memory: units(over.and_then(|o| o.memory).map(|m| m.0)),
             memory_reservation: units(over.and_then(|o| o.memory_reservation).map(|m| m.0)),
             resource_requirements: gpus::requirement(over.and_then(|o| o.gpus).unwrap_or(0)),
-            ..wire::ContainerOverride::default()
         }
     });
     wire::TaskOverride {
