@@ -95,7 +95,7 @@ fn a_service_that_finds_no_place_is_told_and_the_container_that_ended_first() {
     assert_eq!((&ill["healthy"], code), (&json!(false), Some(3)), "{ill:#}");
     assert_eq!(ill["clusters"][0]["services"]["active"], 2, "{ill:#}");
     let [held] = of_kind(&ill, "serviceHeldBack")[..] else { panic!("{ill:#}") };
-    assert!(held["what"].as_str().unwrap().starts_with("service huge: 0 of 1 task run"), "{held:#}");
+    assert!(held["what"].as_str().unwrap().starts_with("service huge: 0 of 1 tasks run"), "{held:#}");
     assert!(held["why"].as_str().unwrap().contains("1 of 1 tasks of huge:1 cannot be placed: "), "{held:#}");
     assert_eq!(held["next"], "longshore service status huge --cluster default");
     let text = cluster.cli(&["status"]);

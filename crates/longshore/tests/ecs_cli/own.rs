@@ -554,5 +554,7 @@ fn the_cost_of_a_cluster_that_nobody_knows_is_not_nothing() {
         let out = desk.own(&["cost", "--cluster", cluster]);
         assert_eq!(out.status.code(), Some(code), "{cluster}: {}", text(&out.stderr));
         assert!(text(&out.stderr).contains(told), "{cluster}: {}", text(&out.stderr));
+        let out = desk.own(&["cost", "advise", "--cluster", cluster]);
+        assert_eq!(out.status.code(), Some(code), "{cluster}: {}", text(&out.stderr));
     }
 }

@@ -90,7 +90,7 @@ pub(super) fn cluster(cluster: &Cluster, looked: &Looked, now: Timestamp) -> Vec
             level: Level::Notice,
             kind: Kind::ClusterWithoutInstances,
             cluster: Some(cluster.name.clone()),
-            what: "no container instances; only tasks of Fargate can be placed".to_owned(),
+            what: "no container instances; tasks of launch type EC2 cannot be placed".to_owned(),
             why: None,
             since: None,
             resources: vec![cluster.arn.clone()],

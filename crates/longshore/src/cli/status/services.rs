@@ -85,8 +85,7 @@ fn one(cluster: &Cluster, looked: &Looked, window: Duration, now: Timestamp) -> 
 /// `0 of 3 tasks run`.
 fn standing(service: &ecs::Service) -> String {
     let (running, desired) = (count(service.running_count), count(service.desired_count));
-    let (noun, verb) = (if desired == 1 { "task" } else { "tasks" }, if running == 1 { "runs" } else { "run" });
-    format!("{running} of {desired} {noun} {verb}")
+    format!("{running} of {desired} tasks {}", if running == 1 { "runs" } else { "run" })
 }
 
 /// A deployment that came to its end before its time, and of which something still stands.

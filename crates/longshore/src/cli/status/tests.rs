@@ -108,7 +108,7 @@ fn instances_in_trouble_are_told_with_a_way_out() {
     ] {
         check(&cluster(vec![instance]), &Looked::default(), &[(level, kind, &parts)]);
     }
-    let none: &[&str] = &["only tasks of Fargate can be placed", "longshore up --cluster shop"];
+    let none: &[&str] = &["tasks of launch type EC2 cannot be placed", "longshore up --cluster shop"];
     let told = [(Level::Notice, Kind::ClusterWithoutInstances, none)];
     let busy = |pending, running| Counts { pending, running, ..Counts::default() };
     for (tasks, provider, told) in [

@@ -38,8 +38,7 @@ pub(super) fn parse(container: &str, given: aws::LogConfiguration) -> Result<Log
     Ok(LogConfiguration { driver, options, secret_options })
 }
 
-/// The options of the driver. They are looked at after the rules of the definition: where Fargate has no such driver, it is not
-/// for its options to be told.
+/// The options of the driver. They are looked at once it is known that Fargate has it, if it is to run there.
 pub(super) fn check(container: &str, log: &LogConfiguration) -> Result<(), ApiError> {
     let secret = log.secret_options.iter().map(|secret| secret.name.as_str());
     driver::check(log.driver, &log.options, secret).map_err(|error| match error {

@@ -53,12 +53,17 @@ pub(crate) fn parse(request: aws::RegisterTaskDefinitionRequest) -> Result<TaskD
         placement_constraints: constraints(request.placement_constraints)?,
         containers: containers.into_iter().map(container).collect::<Result<_, _>>()?,
     };
-    spec.check().map_err(|error| ApiError::client(error.to_string()))?;
+    let refused = |error: model::InvalidDefinition| ApiError::client(error.to_string());
+    // That Fargate has no such driver is told before what its options lack.
+    if spec.requires_compatibilities.contains(&Compatibility::Fargate) {
+        spec.check_fargate().map_err(refused)?;
+    }
     for container in &spec.containers {
         if let Some(log) = &container.log_configuration {
             logging_convert::check(&container.name, log)?;
         }
     }
+    spec.check().map_err(refused)?;
     Ok(spec)
 }
 

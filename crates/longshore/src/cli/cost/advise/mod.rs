@@ -6,7 +6,7 @@ mod judge;
 mod show;
 mod size;
 
-use super::{Amount, Client, Format, Period, Where, config, of_cluster, pages, say, unpriced, warn_of};
+use super::{Amount, Client, Format, Period, Where, config, must_be_known, of_cluster, pages, say, unpriced, warn_of};
 use crate::cli::terminal;
 use anyhow::Result;
 use clap::Args;
@@ -113,7 +113,11 @@ pub(super) async fn advise(args: &AdviseArgs, period: &Period, place: &Where) ->
     let question = Question { client: &settings.client, from, to, cluster: place.cluster.as_deref() };
     let mut report = Report::default();
     let tag = |key: &str| ("TAG", key.to_owned());
-    for (keys, facts) in question.ask(&[tag(WORKLOAD), tag(LAUNCH_TYPE)], &mut report.unpriced).await? {
+    let workloads = question.ask(&[tag(WORKLOAD), tag(LAUNCH_TYPE)], &mut report.unpriced).await?;
+    if let Some(cluster) = place.cluster.as_deref().filter(|_| workloads.is_empty()) {
+        must_be_known(&settings, cluster).await?;
+    }
+    for (keys, facts) in workloads {
         report.add_row(&keys, facts, args.spot);
     }
     let total = question.ask(&[], &mut report.unpriced).await?.remove(&Vec::new()).unwrap_or_default();

@@ -77,7 +77,7 @@ fn table() -> Vec<(&'static str, ecs::Service, Told)> {
     let paused = "is unable to consistently start tasks successfully.";
     let failed = "(deployment ecs-svc/2) deployment failed: tasks failed to start.";
     let back = "rolling back to deployment ecs-svc/1.";
-    let pending = ecs::Service { pending_count: Some(2), ..service(0, 360, &[(359, started)]) };
+    let pending = ecs::Service { pending_count: Some(2), ..service(0, 360, &[(361, started)]) };
     let gone = ecs::Service { status: Some("DRAINING".into()), ..service(0, 900, &[]) };
     use Kind::{ServiceBelowDesired as Below, ServiceDeploymentFailed as Failed, ServiceHeldBack as Held};
     vec![
