@@ -17,6 +17,6 @@ pub mod service;
 
 pub use place::{
     Binpack, Candidate, Constraint, Held, InstanceView, InvalidPlacement, MAX_CONSTRAINTS, MAX_STRATEGIES,
-    PlacementRequest, Plan, Reason, SpreadField, Strategy, draw, obstacle, place,
+    PlacementRequest, Plan, Reason, SpreadField, Strategy, draw, lacking_everywhere, obstacle, place,
 };
 pub use query::{Expression, InvalidExpression, Subject};

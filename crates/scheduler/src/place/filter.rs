@@ -15,6 +15,17 @@ pub fn obstacle<C: Candidate>(candidate: &C, request: &PlacementRequest<'_>) -> 
     first_obstacle(candidate, request, 0)
 }
 
+/// The index of a required attribute for want of which nothing here would ever take such a task, however much room there is;
+/// `None` where something has them all, and where nothing is at all. Only ACTIVE candidates in the task's zones are asked.
+pub fn lacking_everywhere<C: Candidate>(candidates: &[C], request: &PlacementRequest<'_>) -> Option<usize> {
+    let asked = candidates.iter().filter(|candidate| is_active(*candidate) && is_in_zones(*candidate, request));
+    let missing: Vec<_> = asked.map(|candidate| missing_attribute(candidate, request)).collect();
+    if missing.contains(&None) {
+        return None;
+    }
+    missing.into_iter().flatten().min()
+}
+
 impl<'a, C: Candidate> Filter<'a, C> {
     pub(super) fn new(candidates: &'a [C], request: &'a PlacementRequest<'a>) -> Self {
         Self { candidates, request }
@@ -82,25 +93,32 @@ fn first_obstacle<C: Candidate>(candidate: &C, request: &PlacementRequest<'_>, h
     if !candidate.agent_connected() {
         return Some(Reason::Agent);
     }
-    let required = request.required_attributes;
-    let missing = required.iter().position(|want| match candidate.attribute(&want.name) {
-        None => true,
-        Some(value) => want.value.is_some() && want.value.as_deref() != value,
-    });
-    if let Some(index) = missing {
+    if let Some(index) = missing_attribute(candidate, request) {
         return Some(Reason::Attribute(index));
     }
-    if !request.zones.is_empty() {
-        let zone = candidate.attribute(ZONE).flatten();
-        if !request.zones.iter().any(|wanted| Some(&**wanted) == zone) {
-            return Some(Reason::Location);
-        }
+    if !is_in_zones(candidate, request) {
+        return Some(Reason::Location);
     }
     let broken = request.constraints.iter().position(|c| !meets(candidate, request, c, here))?;
     Some(match request.constraints[broken] {
         Constraint::DistinctInstance => Reason::DistinctInstance,
         Constraint::MemberOf(_) => Reason::MemberOf(broken),
     })
+}
+
+fn missing_attribute<C: Candidate>(candidate: &C, request: &PlacementRequest<'_>) -> Option<usize> {
+    request.required_attributes.iter().position(|want| match candidate.attribute(&want.name) {
+        None => true,
+        Some(value) => want.value.is_some() && want.value.as_deref() != value,
+    })
+}
+
+fn is_in_zones<C: Candidate>(candidate: &C, request: &PlacementRequest<'_>) -> bool {
+    if request.zones.is_empty() {
+        return true;
+    }
+    let zone = candidate.attribute(ZONE).flatten();
+    request.zones.iter().any(|wanted| Some(&**wanted) == zone)
 }
 
 fn meets<C: Candidate>(candidate: &C, request: &PlacementRequest<'_>, constraint: &Constraint, here: u32) -> bool {

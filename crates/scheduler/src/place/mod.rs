@@ -22,7 +22,7 @@ mod laws;
 mod tests;
 
 pub use draw::draw;
-pub use filter::obstacle;
+pub use filter::{lacking_everywhere, obstacle};
 pub use plan::{Held, Plan, Reason};
 pub use request::{
     Binpack, Constraint, InvalidPlacement, MAX_CONSTRAINTS, MAX_STRATEGIES, PlacementRequest, SpreadField, Strategy,

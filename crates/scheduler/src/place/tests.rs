@@ -1,7 +1,7 @@
 //! One row per reason, strategy and rule of placement.
 
 use super::fixture::{GROUP, Row, Wanted, place, reservation, row, wanted};
-use super::{Constraint, Held, Reason, Strategy, draw, obstacle};
+use super::{Constraint, Held, Reason, Strategy, draw, lacking_everywhere, obstacle};
 use model::{Attribute, CpuUnits, InstanceStatus, MemoryMib, Port, Protocol, resources::Lacking};
 
 const AZ: &str = "ecs.availability-zone";
@@ -71,6 +71,34 @@ fn every_reason_has_its_name() {
 
     let text = "DistinctInstance placement constraint unsatisfied.";
     refused(&row(0).hosting(GROUP, 1), &wanted(1).distinct(), Reason::DistinctInstance, text);
+}
+
+#[test]
+fn what_nothing_here_can_do_is_told_apart_from_want_of_room() {
+    let mut task = wanted(1);
+    task.required = vec![attribute("cpu", Some("arm64")), attribute("shares", None)];
+    task.zones = vec!["a".into()];
+    let able = || row(0).with("cpu", "arm64").with("shares", "").with(AZ, "a");
+    let unable = || row(1).with("cpu", "arm64").with(AZ, "a");
+    let draining = || {
+        let mut row = able();
+        row.instance.status = InstanceStatus::Draining;
+        row
+    };
+    for (rows, want) in [
+        (vec![], None),
+        (vec![unable()], Some(1)),
+        // Whether there is room now does not matter.
+        (vec![unable().left(0, 0), unable()], Some(1)),
+        (vec![unable(), able().left(0, 0)], None),
+        (vec![unable(), able().with(AZ, "b")], Some(1)),
+        (vec![unable(), draining()], Some(1)),
+        (vec![unable().with(AZ, "b")], None),
+        (vec![unable(), able().with("cpu", "x86_64")], Some(0)),
+    ] {
+        let views: Vec<_> = rows.iter().map(Row::view).collect();
+        assert_eq!(lacking_everywhere(&views, &task.request()), want, "{rows:?}");
+    }
 }
 
 #[test]

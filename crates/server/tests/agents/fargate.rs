@@ -226,6 +226,41 @@ async fn a_service_on_fargate_begins_when_a_machine_is_given() {
 }
 
 #[tokio::test]
+async fn what_no_machine_of_the_pool_can_do_is_named_and_is_no_want_of_capacity() {
+    let harness = Harness::start().await;
+    ecs(&harness, "CreateCluster", json!({})).await;
+    let definition = json!({
+        "family": "small", "networkMode": "awsvpc", "cpu": "256", "memory": "512", "pidMode": "task",
+        "requiresCompatibilities": ["FARGATE"], "containerDefinitions": [{"name": "app", "image": "busybox"}],
+    });
+    ecs(&harness, "RegisterTaskDefinition", definition).await;
+    let network = network(&harness, &["us-east-1a"]).await;
+    let capacity = "Capacity is unavailable at this time. Please try again later or in a different availability zone";
+    let reason =
+        "No machine given to Fargate has the attribute ecs.capability.pid-ipc-namespace-sharing that the task requires";
+    let asked = || run(1, &network, &json!({}));
+    let answer = ecs(&harness, "RunTask", asked()).await;
+    assert_eq!(answer["failures"], json!([{"reason": capacity}]), "there is no machine");
+    let elsewhere = given(&harness, "us-east-1b").await;
+    let answer = ecs(&harness, "RunTask", asked()).await;
+    assert_eq!(answer["failures"], json!([{"reason": capacity}]), "there is none in this zone");
+    let _machine = given(&harness, "us-east-1a").await;
+    let answer = ecs(&harness, "RunTask", asked()).await;
+    assert_eq!(answer["failures"], json!([{"reason": reason}]));
+    let service = json!({
+        "serviceName": "web", "taskDefinition": "small", "launchType": "FARGATE", "desiredCount": 1,
+        "networkConfiguration": network,
+    });
+    ecs(&harness, "CreateService", service).await;
+    let told = |answer: &Value| {
+        let events = list(&answer["services"][0]["events"]).iter();
+        events.map(|event| text(&event["message"])).any(|told| told.contains(&format!("Reason: {reason}.")))
+    };
+    until(&harness, "the reason", "ecs", ("DescribeServices", json!({"services": ["web"]})), told).await;
+    drop(elsewhere);
+}
+
+#[tokio::test]
 async fn what_fargate_cannot_do_is_refused_with_its_words() {
     let harness = Harness::start().await;
     ecs(&harness, "CreateCluster", json!({})).await;

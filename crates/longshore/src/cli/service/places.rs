@@ -29,6 +29,10 @@ impl Seen<'_> {
             "give Fargate a machine in the zone of its subnets, with a token of this region: `longshore agent --fargate` \
              there (docs/fargate.md)"
                 .to_owned()
+        } else if why.contains("No machine given to Fargate has") {
+            "give Fargate a machine that has it; where it is wanting under gVisor, one that runs `longshore agent --fargate \
+             --runtime runc` (docs/isolation.md)"
+                .to_owned()
         } else if why.contains("port") {
             "one task of it fits an instance: add instances with `longshore scale --size N`, or give the container host port 0"
                 .to_owned()

@@ -289,6 +289,8 @@ fn tasks_that_find_no_place_are_told_as_long_as_they_do() {
                            or in a different availability zone.";
     const ATTRIBUTE: &str = "was unable to place a task because no container instance met all of its requirements. The \
                              closest matching (container-instance 1) is missing an attribute required by your task.";
+    const UNABLE: &str = "was unable to place a task. Reason: No machine given to Fargate has the attribute \
+                          ecs.capability.pid-ipc-namespace-sharing that the task requires.";
     let lacking = |events: &[&str]| service(vec![deployment(1, "PRIMARY", BEGUN, [3, 1, 0, 0])], events);
     let check = |events: &[&str], what: Option<&str>, next: &str| {
         let said = told(&holds(&lacking(events), &[running(1, 500)], &[], false));
@@ -308,6 +310,7 @@ fn tasks_that_find_no_place_are_told_as_long_as_they_do() {
     );
     check(&[NONE], Some("No Container Instances were found in your cluster |"), "longshore up --cluster shop --size 1");
     check(&[FARGATE], Some("Capacity is unavailable"), "longshore agent --fargate");
+    check(&[UNABLE], Some("ecs.capability.pid-ipc-namespace-sharing"), "--fargate --runtime runc");
     check(&[ATTRIBUTE], Some("missing an attribute"), "--task-def web:1 --container-instances ID");
     check(&[PORT], Some("already using a port"), "host port 0");
     check(&["has stopped 1 running tasks: (task 1).", NONE], Some("No Container Instances"), "longshore up");

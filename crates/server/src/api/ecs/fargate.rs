@@ -2,11 +2,22 @@
 
 use crate::api::ApiError;
 use model::{Attribute, LaunchType, Platform, PlatformVersion, RevisionSpec, TaskDefinitionSpec};
-use scheduler::Strategy;
+use scheduler::{Candidate, PlacementRequest, Strategy};
+use std::borrow::Cow;
 
 /// What is said where the pool has no room. Source: observed with the original.
 pub(crate) const NO_CAPACITY: &str =
     "Capacity is unavailable at this time. Please try again later or in a different availability zone";
+
+/// Why the pool takes no more of such tasks. AWS's pool can do whatever Fargate allows; ours
+/// is what it was given, and what none of its machines can do will not come to be by waiting.
+pub(crate) fn not_placed<C: Candidate>(pool: &[C], request: &PlacementRequest<'_>) -> Cow<'static, str> {
+    let lacking = scheduler::lacking_everywhere(pool, request).map(|at| &request.required_attributes[at]);
+    lacking.map_or(Cow::Borrowed(NO_CAPACITY), |attribute| {
+        let value = attribute.value.as_ref().map(|value| format!(" {value}")).unwrap_or_default();
+        format!("No machine given to Fargate has the attribute {}{value} that the task requires", attribute.name).into()
+    })
+}
 
 /// The launch type of that name.
 pub(crate) fn launch_type(given: &str) -> Result<LaunchType, ApiError> {

@@ -19,7 +19,7 @@ use scheduler::{
     service::{Place, Plan, Start, Told, events, events::Who},
 };
 use state::{ClusterRow, InstanceRow, ServiceRow, Snapshot};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 /// Tasks that one commit starts: a few milliseconds of the writer's time. The next look starts the others.
 const MOST: usize = 500;
@@ -248,7 +248,8 @@ impl<'a> Recipe<'a> {
         plan.unplaced -= waiting;
         let wait = || self.pin(self.intent.waiting(ctx, self.by(), launch.clone(), now));
         tasks.extend((0..waiting).map(|_| wait()));
-        self.tell(start, &tasks, &plan, &rows, launched);
+        let why = self.not_on_fargate(snapshot, &plan, &request);
+        self.tell(start, &tasks, &plan, (&rows, &why), launched);
         let started = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
         launched.replaced += start.replaces.min(started);
         launched.tasks.extend(tasks);
@@ -275,13 +276,27 @@ impl<'a> Recipe<'a> {
         Waiting { constraints, strategy, network: self.spec.network.clone() }
     }
 
+    /// Why Fargate takes no more of them; of all its machines, also of those that are kept from Spot for a while.
+    fn not_on_fargate(
+        &self,
+        snapshot: &Snapshot,
+        plan: &scheduler::Plan,
+        request: &PlacementRequest<'_>,
+    ) -> Cow<'static, str> {
+        if self.launch.kind != LaunchType::Fargate || plan.unplaced == 0 {
+            return Cow::Borrowed("");
+        }
+        let pool = candidates(snapshot, &self.service.arn.cluster, LaunchType::Fargate);
+        fargate::not_placed(&pool.into_iter().map(|row| view(row)).collect::<Vec<_>>(), request)
+    }
+
     /// What is told of tasks that were moved to another zone, and of those that found no place.
     fn tell(
         &self,
         start: &Start,
         tasks: &[Task],
         plan: &scheduler::Plan,
-        rows: &[&Arc<InstanceRow>],
+        (rows, why): (&[&Arc<InstanceRow>], &str),
         launched: &mut Launched,
     ) {
         let name = &self.service.arn.name;
@@ -297,7 +312,7 @@ impl<'a> Recipe<'a> {
             return;
         }
         if self.launch.kind == LaunchType::Fargate {
-            let told = events::unable_to_place_on_fargate(self.who, fargate::NO_CAPACITY);
+            let told = events::unable_to_place_on_fargate(self.who, why);
             if !launched.events.contains(&told) {
                 launched.events.push(told);
             }

@@ -343,7 +343,11 @@ impl Placement {
             chosen.iter().for_each(|at| left[*at].take(request.reservation));
             placed.placed.extend(chosen.into_iter().map(|at| (rows[at], provider.clone())));
             match (self.launch.kind, &provider) {
-                (LaunchType::Fargate, _) => placed.failures.extend((0..plan.unplaced).map(|_| no_capacity())),
+                (LaunchType::Fargate, _) => {
+                    let pool: Vec<_> = rows.iter().map(|row| view(row)).collect();
+                    let why = fargate::not_placed(&pool, &request);
+                    placed.failures.extend((0..plan.unplaced).map(|_| of_pool(&why)));
+                }
                 (LaunchType::Ec2 | LaunchType::External, Some(provider))
                     if makes_room(snapshot, scope, Some(provider)) =>
                 {
@@ -411,8 +415,8 @@ fn is_meant(launch: LaunchType, row: &InstanceRow) -> bool {
 }
 
 /// AWS: of Fargate's instances nothing is said.
-fn no_capacity() -> wire::Failure {
-    wire::Failure { arn: None, reason: Some(fargate::NO_CAPACITY.to_owned()), detail: None }
+fn of_pool(why: &str) -> wire::Failure {
+    wire::Failure { arn: None, reason: Some(why.to_owned()), detail: None }
 }
 
 fn failures(plan: &Plan, rows: &[&Arc<InstanceRow>]) -> Vec<wire::Failure> {
