@@ -174,7 +174,7 @@ pub(crate) struct RuntimeArgs {
     #[arg(long = "insecure-registry", env = "LONGSHORE_INSECURE_REGISTRIES", value_delimiter = ',')]
     pub(crate) insecure_registries: Vec<String>,
     /// What makes containers: runc, or runsc (gVisor), which gives each a kernel of its own. If none is named it is runc; for
-    /// a machine given to Fargate runsc, where that is installed.
+    /// a machine given to Fargate runsc, where a version of it is installed that does not break programs.
     #[arg(long = "runtime", value_name = "RUNTIME", env = "LONGSHORE_RUNTIME")]
     pub(crate) oci_runtime: Option<runtime::OciRuntime>,
     /// A docker config.json with credentials for registries.

@@ -12,6 +12,7 @@ mod containerd;
 pub mod daemon;
 pub mod disk;
 pub mod error;
+pub mod gvisor;
 pub mod image;
 pub mod mounts;
 pub mod nfs;
@@ -34,6 +35,7 @@ pub use container::{
 pub use containerd::{Containerd, ContainerdConfig};
 pub use disk::{DiskError, DiskUsage, Disks};
 pub use error::{CreateError, PullError, RuntimeError, TerminalError};
+pub use gvisor::Gvisor;
 pub use image::{Image, ImageConfig, Platform, PullPolicy, PullProgress, PullRequest};
 pub use mounts::{MountSource, Mounts};
 pub use nfs::{NfsMounts, NfsSource};

@@ -2,7 +2,7 @@
 //! (docs/decisions/0019). A setting of the machine, recorded with each container, so that whatever is done to the container
 //! later is done by the one that made it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where distributions put runc, runsc and the shim, in case our own PATH is poor.
 const PROGRAM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -49,12 +49,17 @@ impl OciRuntime {
     /// # Errors
     /// If it is not; says what to install.
     pub fn check(self) -> Result<(), OciRuntimeError> {
-        self.check_in(&program_path())
+        self.program().map(drop)
     }
 
-    fn check_in(self, path: &str) -> Result<(), OciRuntimeError> {
-        let found = std::env::split_paths(path).any(|dir| is_program(&dir.join(self.name())));
-        if found { Ok(()) } else { Err(OciRuntimeError::Missing { program: self.name() }) }
+    /// Where its program is.
+    pub(crate) fn program(self) -> Result<PathBuf, OciRuntimeError> {
+        self.program_in(&program_path())
+    }
+
+    fn program_in(self, path: &str) -> Result<PathBuf, OciRuntimeError> {
+        let found = std::env::split_paths(path).map(|dir| dir.join(self.name())).find(|file| is_program(file));
+        found.ok_or(OciRuntimeError::Missing { program: self.name() })
     }
 
     /// The folder in which it keeps the state of its containers, below it one for each namespace of containerd's; `None`
@@ -119,14 +124,14 @@ mod tests {
     fn what_is_missing_is_named_with_its_package() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().to_str().unwrap();
-        let refused = OciRuntime::Runsc.check_in(path).unwrap_err();
+        let refused = OciRuntime::Runsc.program_in(path).unwrap_err();
         assert!(refused.to_string().contains("apt-get install runsc"), "{refused}");
         // A file that is no program is not it.
         std::fs::write(dir.path().join("runsc"), "").unwrap();
-        assert!(OciRuntime::Runsc.check_in(path).is_err());
+        assert!(OciRuntime::Runsc.program_in(path).is_err());
         crate::programs::install(dir.path(), "runsc", b"").unwrap();
         std::fs::remove_file(dir.path().join("runsc")).unwrap();
         crate::programs::install(dir.path(), "runsc", b"#!").unwrap();
-        assert_eq!(OciRuntime::Runsc.check_in(path), Ok(()));
+        assert_eq!(OciRuntime::Runsc.program_in(path), Ok(dir.path().join("runsc")));
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use common::Bench;
-use runtime::{ContainerSpec, Disks, OciRuntime, Runtime};
+use runtime::{ContainerSpec, Disks, OciRuntime, Resources, Runtime};
 
 /// Large enough that the file system's own tables are small beside it.
 const SIZE: u64 = 64 << 20;
@@ -149,6 +149,35 @@ async fn a_container_of_runc_cannot_write_beyond_its_disk() {
 #[tokio::test]
 async fn a_container_of_gvisor_cannot_write_beyond_its_disk() {
     fills(OciRuntime::Runsc).await;
+}
+
+/// gVisor would have it in memory.
+#[tokio::test]
+async fn tmp_of_a_container_of_gvisor_is_on_its_disk() {
+    testkit::isolate_network().unwrap();
+    testkit::isolate_mounts().unwrap();
+    let (bench, _daemon, runtime) = Bench::ready().await;
+    let disks = Disks::new(bench.dir().join("disks"));
+    let at = disks.ensure("task", 160 << 20).unwrap();
+    let script = "busybox stat -c mode=%a /tmp; busybox dd if=/dev/zero of=/tmp/fits bs=1M count=100 && echo fits; \
+        busybox dd if=/dev/zero of=/tmp/more bs=1M count=100 || echo no-more; busybox rm /tmp/more; echo 1 > /tmp/again && cat /tmp/again";
+    let spec = ContainerSpec {
+        layer: Some(at.join("writes")),
+        oci_runtime: OciRuntime::Runsc,
+        // Less than is written.
+        resources: Resources { memory_limit: Some(64 << 20), ..Resources::default() },
+        ..bench.spec("writes", script)
+    };
+    let (code, log) = bench.run(&runtime, spec).await;
+    assert_eq!(code, Some(0), "{log}");
+    for want in ["mode=1777\n", "\nfits\n", "No space left on device", "\nno-more\n1\n"] {
+        assert!(log.contains(want), "no {want:?} in:\n{log}");
+    }
+    assert!(at.join("writes/tmp/again").exists());
+    runtime.remove("writes").await.unwrap();
+    disks.remove("task").unwrap();
+    bench.nothing_left().await;
+    let _ = std::fs::remove_dir_all(format!("/run/containerd/runsc/{}", bench.config.namespace));
 }
 
 /// No disk is no place, not another one.

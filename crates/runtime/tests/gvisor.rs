@@ -224,15 +224,21 @@ async fn sandboxes_of_a_task_share_its_network() {
     let at = |spec: ContainerSpec| {
         gvisor(ContainerSpec { network: Network::Path(format!("/run/netns/{name}").into()), ..spec })
     };
-    // Not wget, which does not wait for its answer under Debian 12's version (docs/isolation.md).
-    let serve = "echo ready; exec nc -ll -p 80 -e echo hello";
+    let serve = "busybox mkdir /srv; busybox dd if=/dev/zero of=/srv/big bs=1M count=30; busybox httpd -p 80 -h /srv && \
+        echo ready; while true; do busybox sleep 0.2; done";
     runtime.create(at(bench.spec("web", serve))).await.unwrap();
     runtime.start("web").await.unwrap();
     bench.wait_log("web", "ready").await;
-    let ask = "for a in 127.0.0.1 10.77.0.2; do \
-        until test \"$(nc -w 5 $a 80 </dev/null)\" = hello; do sleep 0.1; done; echo hello; done";
+    // By programs as they are, which wait in read and write, from inside and from the other side.
+    let ask = "for a in 127.0.0.1 10.77.0.2; do busybox wget -q -O - http://$a/big | busybox wc -c; done";
     let (code, log) = bench.run(&runtime, at(bench.spec("sidecar", ask))).await;
-    assert_eq!((code, log.matches("hello").count()), (Some(0), 2), "{log}");
+    let whole = (30 << 20).to_string();
+    assert_eq!((code, log.lines().collect::<Vec<_>>()), (Some(0), vec![whole.as_str(); 2]));
+    let words =
+        ["netns", "exec", &name, "curl", "-sS", "-o", "/dev/null", "-w", "%{size_download}", "http://10.77.0.2/big"];
+    let fetched = Command::new("ip").args(words).output().unwrap();
+    assert!(fetched.status.success(), "{}", String::from_utf8_lossy(&fetched.stderr));
+    assert_eq!(String::from_utf8_lossy(&fetched.stdout), whole);
     for id in ["web", "sidecar"] {
         runtime.remove(id).await.unwrap();
     }

@@ -81,6 +81,9 @@ pub(super) fn build(job: &Job, image: &Image, places: &Places<'_>) -> ContainerS
     spec.network = places.netns.clone().map_or(Network::None, Network::Path);
     spec.cgroup_path = format!("{}/{}", places.cgroup, job.id());
     spec.resources = container_limits(definition);
+    if places.oci_runtime == OciRuntime::Runsc {
+        as_of_task(&mut spec.resources, &task_limits(&job.task));
+    }
     spec.log_file = Some(places.log_file.clone());
     let controls = definition.system_controls.iter();
     spec.sysctls = controls.map(|control| (control.namespace.clone(), control.value.clone())).collect();
@@ -213,6 +216,13 @@ fn container_limits(definition: &ContainerDefinition) -> Resources {
     }
 }
 
+/// A sandbox shows its processes the memory and processors of its own control group, and the machine's where that has no limits:
+/// it gets the task's, which hold around all of them anyway.
+fn as_of_task(own: &mut Resources, task: &Resources) {
+    own.memory_limit = own.memory_limit.or(task.memory_limit);
+    (own.cpu_quota_us, own.cpu_period_us) = (task.cpu_quota_us, task.cpu_period_us);
+}
+
 fn ulimit(given: &model::Ulimit) -> Ulimit {
     // AWS: -1 means no limit.
     let value = |n: i64| u64::try_from(n).unwrap_or(u64::MAX);
@@ -343,6 +353,12 @@ mod tests {
         (definition.cpu, definition.memory) = (Some(CpuUnits(512)), Some(MemoryMib(64)));
         let limits = task_limits(&TaskPlan::new(assignment, Arc::new(definition)));
         assert_eq!((limits.cpu_quota_us, limits.memory_limit), (Some(50_000), Some(64 << 20)));
+        for (own, want) in [(None, 64 << 20), (Some(8 << 20), 8 << 20)] {
+            let mut shown = Resources { memory_limit: own, cpu_shares: Some(2), ..Resources::default() };
+            as_of_task(&mut shown, &limits);
+            assert_eq!((shown.memory_limit, shown.cpu_shares), (Some(want), Some(2)));
+            assert_eq!((shown.cpu_quota_us, shown.cpu_period_us), (Some(50_000), Some(100_000)));
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use agent::{AgentError, Config, PullBehavior, ResourceOverrides, gpus::Gpus};
 use anyhow::{Context, Result};
 use effects::Effects;
 use model::ClusterName;
-use runtime::{Disks, OciRuntime};
+use runtime::{Disks, Gvisor, OciRuntime};
 use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
 /// How long files may keep an agent that stops: one that a log driver's option names may be on a server that is gone.
@@ -16,7 +16,10 @@ const LAST_FILES: Duration = Duration::from_secs(5);
 
 pub(super) fn run(args: &AgentArgs) -> Result<ExitCode> {
     super::start_logging("info");
-    let oci_runtime = oci_runtime(args.runtime.oci_runtime, args.fargate, || OciRuntime::Runsc.check().is_ok());
+    let (oci_runtime, fault) = oci_runtime(args.runtime.oci_runtime, args.fargate, Gvisor::installed);
+    if let Some(fault) = fault {
+        tracing::warn!(runtime = oci_runtime.name(), "{fault}");
+    }
     oci_runtime.check()?;
     if args.fargate {
         Disks::check()?;
@@ -62,9 +65,27 @@ pub(super) fn run(args: &AgentArgs) -> Result<ExitCode> {
 }
 
 /// What was asked for. Otherwise tasks of Fargate, which share machines with strangers' tasks, get kernels of their own where
-/// that can be had.
-fn oci_runtime(asked: Option<OciRuntime>, fargate: bool, has_gvisor: impl FnOnce() -> bool) -> OciRuntime {
-    asked.unwrap_or_else(|| if fargate && has_gvisor() { OciRuntime::Runsc } else { OciRuntime::Runc })
+/// that can be had without breaking them. What is wrong with gVisor is told where it is used, and where it would have been.
+fn oci_runtime(
+    asked: Option<OciRuntime>,
+    fargate: bool,
+    gvisor: impl FnOnce() -> Gvisor,
+) -> (OciRuntime, Option<String>) {
+    match asked {
+        Some(OciRuntime::Runc) => (OciRuntime::Runc, None),
+        Some(OciRuntime::Runsc) => (OciRuntime::Runsc, gvisor().fault()),
+        None if !fargate => (OciRuntime::Runc, None),
+        None => match gvisor() {
+            Gvisor::Missing => (OciRuntime::Runc, None),
+            Gvisor::Fine => (OciRuntime::Runsc, None),
+            hasty @ Gvisor::Hasty(_) => {
+                let fault = hasty.fault().map(|fault| {
+                    format!("tasks of Fargate get no kernels of their own, but containers of runc: {fault}")
+                });
+                (OciRuntime::Runc, fault)
+            }
+        },
+    }
 }
 
 /// Enters a namespace for good and answers a path to the one we came from, open for as long as we live.
@@ -142,16 +163,24 @@ mod tests {
     #[test]
     fn fargate_gets_kernels_of_its_own_where_nothing_else_is_asked_for() {
         let (runc, runsc) = (OciRuntime::Runc, OciRuntime::Runsc);
-        for (asked, fargate, has_gvisor, want) in [
-            (None, false, true, runc),
-            (None, true, true, runsc),
-            (None, true, false, runc),
-            (Some(runc), true, true, runc),
-            (Some(runsc), false, true, runsc),
+        let hasty = || Gvisor::Hasty("0.0~20221219.0".to_owned());
+        for (asked, fargate, gvisor, want, warns) in [
+            (None, false, Gvisor::Fine, runc, false),
+            (None, false, hasty(), runc, false),
+            (None, true, Gvisor::Fine, runsc, false),
+            (None, true, hasty(), runc, true),
+            (None, true, Gvisor::Missing, runc, false),
+            (Some(runc), true, Gvisor::Fine, runc, false),
+            (Some(runc), true, hasty(), runc, false),
+            (Some(runsc), false, Gvisor::Fine, runsc, false),
+            (Some(runsc), false, hasty(), runsc, true),
+            (Some(runsc), true, hasty(), runsc, true),
             // Refused by name then, not replaced by another.
-            (Some(runsc), true, false, runsc),
+            (Some(runsc), true, Gvisor::Missing, runsc, false),
         ] {
-            assert_eq!(oci_runtime(asked, fargate, || has_gvisor), want, "{asked:?} {fargate} {has_gvisor}");
+            let (found, fault) = oci_runtime(asked, fargate, || gvisor.clone());
+            assert_eq!((found, fault.is_some()), (want, warns), "{asked:?} {fargate} {gvisor:?}");
+            assert!(fault.is_none_or(|fault| fault.contains("apt-get install -t bookworm-backports runsc")));
         }
     }
 }

@@ -9,6 +9,9 @@ use crate::{
 };
 use serde_json::{Value, json};
 
+/// An agent's flags. What it takes by itself depends on the version that is installed.
+pub(crate) const GVISOR: [&str; 2] = ["--runtime", "runsc"];
+const RUNC: [&str; 2] = ["--runtime", "runc"];
 const ROLE: &str = "arn:aws:iam::000000000000:role/ecsTaskExecutionRole";
 
 pub(crate) fn container(cluster: &Cluster, name: &str, script: &str) -> Value {
@@ -82,10 +85,10 @@ fn runs_under(runtime: &str, flags: &[&str], kernel: impl Fn(&str) -> bool) {
     assert!(instance["attributes"].as_array().unwrap().contains(&attribute), "{instance:#}");
     log_group(&api);
     let script = "echo kernel=$(busybox uname -r); echo $AWS_EXECUTION_ENV; \
-        until test \"$(busybox nc -w 5 127.0.0.1 8000 < /dev/null)\" = beside; do busybox sleep 0.2; done; \
+        until test \"$(busybox wget -q -O - http://127.0.0.1:8000/file)\" = beside; do busybox sleep 0.2; done; \
         until test -e /shared/file; do busybox sleep 0.2; done; echo shared=$(cat /shared/file) $(ls /shared); \
         echo met; exit 7";
-    let aside = "echo beside > /shared/file; exec busybox nc -ll -p 8000 -e echo beside";
+    let aside = "echo beside > /shared/file; exec busybox httpd -f -p 8000 -h /shared";
     let mut aside = container(&cluster, "aside", aside);
     aside["essential"] = json!(false);
     // A volume on the task's disk.
@@ -133,7 +136,12 @@ fn dev_gives_fargate_a_machine_that_no_cluster_shows() {
     assert_eq!(stopped["containers"][0]["exitCode"], 5, "{stopped:#}\n{}", cluster.log());
     let told = printed(&api, &task, "main", "here");
     let own = format!("kernel={}\n", own_kernel());
-    assert!(told.starts_with("kernel=") && !told.starts_with(&own), "gVisor, where nobody says what else: {told}");
+    // gVisor, where nobody says what else and it does not break programs.
+    let gvisor = runtime::Gvisor::installed();
+    let has_own_kernel = gvisor == runtime::Gvisor::Fine;
+    assert!(told.starts_with("kernel=") && told.starts_with(&own) != has_own_kernel, "{gvisor:?}: {told}");
+    let warned = cluster.log().matches("apt-get install -t bookworm-backports runsc").count();
+    assert_eq!(warned, usize::from(gvisor.fault().is_some()), "{gvisor:?}");
     assert_eq!(api.ecs("ListContainerInstances", &json!({}))["containerInstanceArns"].as_array().unwrap().len(), 1);
 }
 
@@ -143,12 +151,12 @@ fn own_kernel() -> String {
 
 #[test]
 fn a_task_of_fargate_runs_under_gvisor_where_it_is_installed() {
-    runs_under("runsc", &[], |kernel| !kernel.is_empty() && kernel != own_kernel());
+    runs_under("runsc", &GVISOR, |kernel| !kernel.is_empty() && kernel != own_kernel());
 }
 
 #[test]
 fn a_task_of_fargate_runs_under_runc_where_that_is_asked_for() {
-    runs_under("runc", &["--runtime", "runc"], |kernel| kernel == own_kernel());
+    runs_under("runc", &RUNC, |kernel| kernel == own_kernel());
 }
 
 /// What the nosy task tries. What it says with `CAN` is something that it must not be able to do.
@@ -161,37 +169,100 @@ const NOSY: &str = "
         done < $p
     done
     kill -0 $OUTSIDE && echo 'CAN signal to a process of the machine'
-    test -e /proc/$OUTSIDE/mem && echo 'CAN memory of a process of the machine'
+    for p in $OUTSIDE $OTHERS; do
+        cat /proc/$p/mem > /dev/null && echo 'CAN memory of a process of the machine'
+        echo 1 > /proc/$p/mem && echo 'CAN write to a process of the machine'
+    done
+    /more/trace $OUTSIDE $OTHERS
     echo kernel=$(busybox uname -r)
     busybox dmesg
     mkdir -p /m
     mount -t tmpfs none /m && echo 'CAN mount'
     mount -t proc none /m && echo 'CAN mount of proc'
     busybox mknod /disk b 254 0 && cat /disk > /dev/null && echo 'CAN disk of the machine'
-    ping -c1 -W1 127.0.0.1 && echo 'CAN raw socket'
-    cat /proc/kcore > /dev/null && echo 'CAN memory of the machine'
+    ping -c1 -W1 127.0.0.1 && echo raw-socket
+    test $(busybox head -c 1 /proc/kcore | busybox wc -c) = 0 || echo 'CAN memory of the machine'
     echo 1 > /proc/sys/kernel/panic && echo 'CAN kernel parameter'
     for f in $FILES; do test -e $f && echo \"CAN see $f\"; done
     ask() { echo ask | nc -w 3 $1 $2; }
     test \"$(ask $OPEN 80)\" = answer && echo open-task
     test \"$(ask $CLOSED 80)\" = answer && echo 'CAN task that lets nobody in'
-    # By nc, which waits before it reads: Debian 12's gVisor lets a read that should wait fail.
-    get() { (printf 'GET %s HTTP/1.0\\r\\n\\r\\n' $3; sleep 3) | nc -w 10 $1 $2; }
-    get 169.254.169.254 80 /latest/meta-data/instance-id | grep -q HTTP && echo 'CAN metadata of the instance'
-    get $NODE 51678 /v1/metadata | grep -q HTTP && echo 'CAN introspection of the agent'
-    get 169.254.170.2 80 /${ECS_CONTAINER_METADATA_URI_V4#http://*/}/task | grep -q TaskARN && echo own-metadata
-    get 169.254.170.2 80 /v4/0123456789/task | grep -q TaskARN && echo 'CAN metadata of others'
+    get() { busybox timeout 5 busybox wget -q -O - $1; }
+    get http://169.254.169.254/latest/meta-data/instance-id && echo 'CAN metadata of the instance'
+    get http://$NODE:51678/v1/metadata && echo 'CAN introspection of the agent'
+    get $ECS_CONTAINER_METADATA_URI_V4/task | grep -q TaskARN && echo own-metadata
+    get http://169.254.170.2/v4/0123456789/task && echo 'CAN metadata of others'
     echo the-end
 ";
 
+/// Tries to trace the processes of these numbers in all the ways there are, and first, to know that it can, one of its own.
+const TRACE: &str = r#"
+    #define _GNU_SOURCE
+    #include <errno.h>
+    #include <signal.h>
+    #include <stdio.h>
+    #include <stdlib.h>
+    #include <string.h>
+    #include <sys/ptrace.h>
+    #include <sys/uio.h>
+    #include <sys/wait.h>
+    #include <unistd.h>
+    int main(int count, char **words) {
+        setbuf(stdout, 0);
+        pid_t own = fork();
+        if (own == 0) for (;;) pause();
+        if (ptrace(PTRACE_ATTACH, own, 0, 0) == 0 && waitpid(own, 0, 0) == own) puts("own-traced");
+        kill(own, SIGKILL);
+        for (int i = 1; i < count; i++) {
+            pid_t pid = atoi(words[i]);
+            char byte;
+            struct iovec here = {&byte, 1}, there = {(void *)0x400000, 1};
+            if (ptrace(PTRACE_ATTACH, pid, 0, 0) == 0) puts("CAN attach to a process of others");
+            if (errno != ESRCH && errno != EPERM) printf("CAN not tell: %s\n", strerror(errno));
+            if (ptrace(PTRACE_SEIZE, pid, 0, 0) == 0) puts("CAN seize a process of others");
+            if (process_vm_readv(pid, &here, 1, &there, 1, 0) >= 0) puts("CAN read a process of others");
+            if (errno == EFAULT) puts("CAN reach the memory of a process of others");
+        }
+        puts("traces-tried");
+    }
+"#;
+
+/// The usual image and the program that tries to trace.
+fn image_that_traces(cluster: &Cluster) -> String {
+    let folder = cluster.path("more");
+    std::fs::create_dir_all(&folder).unwrap();
+    let source = cluster.path("trace.c");
+    std::fs::write(&source, TRACE).unwrap();
+    let built = std::process::Command::new("gcc")
+        .args(["-static", "-O1", "-o"])
+        .args([folder.join("trace"), source])
+        .output()
+        .expect("gcc is missing: scripts/setup test");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    cluster.image_with(&folder)
+}
+
 #[test]
-fn a_task_of_fargate_sees_and_reaches_nothing_that_is_not_its_own() {
+fn a_task_of_fargate_sees_and_reaches_nothing_that_is_not_its_own_under_gvisor() {
+    let told = sees_and_reaches_its_own(&GVISOR);
+    assert!(!told.contains(&own_kernel()) && !told.contains("raw-socket"), "{told}");
+    assert!(told.contains("gVisor"), "its own kernel's messages are shown: {told}");
+}
+
+#[test]
+fn a_task_of_fargate_sees_and_reaches_nothing_that_is_not_its_own_under_runc() {
+    sees_and_reaches_its_own(&RUNC);
+}
+
+/// Answers what it told.
+fn sees_and_reaches_its_own(runtime: &[&str; 2]) -> String {
     let cluster = Cluster::start(1);
     let api = cluster.api();
     // The machine has metadata of its own, as a local instance has, and its own processes may read it.
     let of_instance = cluster.agents().into_keys().next().unwrap();
     let facts = cluster.instance_metadata(&of_instance);
-    let mut machine = Given::start(&cluster, &["--instance-metadata", &facts.display().to_string()]);
+    let mut machine =
+        Given::start(&cluster, &[runtime[0], runtime[1], "--instance-metadata", &facts.display().to_string()]);
     let told = machine.on_it(&["busybox", "wget", "-qO-", "http://169.254.169.254/latest/meta-data/instance-id"]);
     assert_eq!(told, of_instance);
     log_group(&api);
@@ -199,7 +270,9 @@ fn a_task_of_fargate_sees_and_reaches_nothing_that_is_not_its_own() {
     define(&api, "web", &[container(&cluster, "main", serve)]);
     let mark = 1_000_000 + std::process::id();
     let script = NOSY.replace("MARK", &(mark - 1).to_string());
-    define(&api, "nosy", &[container(&cluster, "main", &script)]);
+    let mut nosy = container(&cluster, "main", &script);
+    nosy["image"] = json!(image_that_traces(&cluster));
+    define(&api, "nosy", &[nosy]);
     let vpc = Vpc::new(&api, "10.7");
     let [nosy, open, closed] = ["nosy", "open", "closed"].map(|name| vpc.group(name));
     vpc.rule("AuthorizeSecurityGroupIngress", &open, 80, &nosy);
@@ -220,8 +293,11 @@ fn a_task_of_fargate_sees_and_reaches_nothing_that_is_not_its_own() {
         assert!(file.exists(), "{} is looked for in vain", file.display());
     }
     let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+    let others: Vec<_> = servers.iter().flat_map(|task| machine.processes_of(task)).collect();
+    assert!(others.len() >= 2, "{others:?}");
     let environment = [
         ("OUTSIDE", outside.id().to_string()),
+        ("OTHERS", others.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")),
         ("FILES", files.join(" ")),
         ("OPEN", at_open),
         ("CLOSED", at_closed),
@@ -237,16 +313,47 @@ fn a_task_of_fargate_sees_and_reaches_nothing_that_is_not_its_own() {
     let could: Vec<_> = told.lines().filter(|line| line.contains("CAN ")).collect();
     assert_eq!(could, Vec::<&str>::new(), "{told}");
     assert!(!told.contains("not found"), "something was not tried: {told}");
-    for line in ["own-process", "open-task", "own-metadata"] {
+    for line in ["own-process", "own-traced", "traces-tried", "open-task", "own-metadata"] {
         assert!(told.lines().any(|told| told == line), "{line}: {told}");
     }
-    assert!(!told.contains(&own_kernel()), "{told}");
-    assert!(told.contains("gVisor"), "its own kernel's messages are shown: {told}");
     for server in &servers {
         api.ecs("StopTask", &json!({"task": server}));
         cluster.wait(server, "STOPPED");
     }
     nothing_left(&machine, &[servers.as_slice(), &[task]].concat());
+    machine.let_go();
+    told
+}
+
+/// As machines are given to Fargate: whatever makes containers then, it does not break programs.
+#[test]
+fn an_ordinary_server_on_fargate_is_read_whole_by_an_ordinary_client() {
+    let cluster = Cluster::start(1);
+    let api = cluster.api();
+    let mut machine = Given::start(&cluster, &[]);
+    log_group(&api);
+    let vpc = Vpc::new(&api, "10.7");
+    let group = vpc.group("all");
+    vpc.rule("AuthorizeSecurityGroupIngress", &group, 80, &group);
+    let serve = "trap exit TERM; busybox mkdir /srv; busybox dd if=/dev/urandom of=/srv/big bs=1M count=30; \
+        busybox httpd -p 80 -h /srv && echo sum=$(busybox md5sum < /srv/big); echo up; while :; do busybox sleep 0.2; done";
+    define(&api, "serves", &[container(&cluster, "main", serve)]);
+    let fetch = "busybox wget -q -O - $ECS_CONTAINER_METADATA_URI_V4 | busybox grep -o '\"DockerName\"'; \
+        busybox wget -q -O /got http://$AT/big; echo code=$? sum=$(busybox md5sum < /got); echo fetched; exit 7";
+    define(&api, "fetches", &[container(&cluster, "main", fetch)]);
+    let server = run(&api, &vpc, "serves", &[&group], &[]);
+    let address = Running::of(&cluster.wait(&server, "RUNNING")).address;
+    let told = printed(&api, &server, "main", "up");
+    let sum = told.lines().find(|line| line.starts_with("sum=")).unwrap().to_owned();
+    let client = run(&api, &vpc, "fetches", &[&group], &[("AT", &address)]);
+    let stopped = cluster.wait(&client, "STOPPED");
+    assert_eq!(stopped["containers"][0]["exitCode"], 7, "{stopped:#}\n{}", machine.log());
+    let told = printed(&api, &client, "main", "fetched");
+    assert!(told.contains(&format!("code=0 {sum}\n")), "{sum}: {told}");
+    assert!(told.contains("\"DockerName\""), "its metadata: {told}");
+    api.ecs("StopTask", &json!({"task": server}));
+    cluster.wait(&server, "STOPPED");
+    nothing_left(&machine, &[server, client]);
     machine.let_go();
 }
 
@@ -254,11 +361,11 @@ fn a_task_of_fargate_sees_and_reaches_nothing_that_is_not_its_own() {
 fn a_task_of_fargate_has_what_it_asked_for_and_is_checked_and_stopped() {
     let cluster = Cluster::start(1);
     let api = cluster.api();
-    let mut machine = Given::start(&cluster, &[]);
+    let mut machine = Given::start(&cluster, &GVISOR);
     log_group(&api);
     let vpc = Vpc::new(&api, "10.7");
     let group = vpc.group("all");
-    let forever = "trap 'echo told; exit 5' TERM; echo up; while :; do busybox sleep 0.2; done";
+    let forever = "trap 'echo told; exit 5' TERM; busybox grep MemTotal /proc/meminfo; echo up; while :; do busybox sleep 0.2; done";
     let mut main = container(&cluster, "main", forever);
     // Good at first, bad from the third time on.
     let check = "n=$(cat /n 2>/dev/null); n=$((n+1)); echo $n > /n; test $n -lt 3";
@@ -278,6 +385,9 @@ fn a_task_of_fargate_has_what_it_asked_for_and_is_checked_and_stopped() {
         until(health, || (cluster.task(&kept)["healthStatus"] == health).then_some(()));
     }
     printed(&api, &kept, "deaf", "up");
+    let shown = printed(&api, &kept, "main", "up");
+    let shown: Vec<_> = shown.lines().find(|line| line.starts_with("MemTotal")).unwrap().split_whitespace().collect();
+    assert_eq!(shown, ["MemTotal:", "524288", "kB"], "the task's memory, not the machine's");
     api.ecs("StopTask", &json!({"task": kept}));
     let stopped = cluster.wait(&kept, "STOPPED");
     let code = |name: &str| {
@@ -319,7 +429,7 @@ fn an_image_is_on_the_machine_before_a_task_needs_it() {
 fn whoever_is_killed_tasks_of_fargate_go_on_or_end_and_leave_nothing() {
     let cluster = Cluster::start(1);
     let api = cluster.api();
-    let mut machine = Given::start(&cluster, &[]);
+    let mut machine = Given::start(&cluster, &GVISOR);
     log_group(&api);
     let vpc = Vpc::new(&api, "10.7");
     let group = vpc.group("all");

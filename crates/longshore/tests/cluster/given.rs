@@ -166,6 +166,16 @@ impl<'a> Given<'a> {
         processes().into_iter().filter_map(sandbox).collect()
     }
 
+    /// The pids of a task's processes, as the machine numbers them; under gVisor those of its sandboxes.
+    pub(crate) fn processes_of(&self, task: &str) -> Vec<u32> {
+        let below = format!("{}/{}", Self::cgroup(), task.rsplit('/').next().unwrap());
+        let is_in = |pid: &u32| {
+            let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+            groups.contains(&below)
+        };
+        processes().into_iter().map(|(pid, _)| pid).filter(is_in).collect()
+    }
+
     /// What the control group of a task says, in the hierarchy of that controller if each has its own.
     pub(crate) fn task_group(&self, task: &str, controller: &str, files: [&str; 2]) -> String {
         let id = task.rsplit('/').next().unwrap();

@@ -116,11 +116,23 @@ impl Containerd {
             None => mounts,
             Some(folder) => layer::on(folder, &mounts).map_err(|e| layer::failed(folder, &e))?,
         };
+        let tmp = runsc::tmp(spec);
+        let with_tmp = tmp.as_ref().map(|tmp| ContainerSpec {
+            mounts: [spec.mounts.as_slice(), std::slice::from_ref(tmp)].concat(),
+            ..spec.clone()
+        });
+        let spec = with_tmp.as_ref().unwrap_or(spec);
+        if let Some(tmp) = &tmp {
+            std::fs::create_dir(&tmp.source).map_err(|e| layer::failed(&tmp.source, &e))?;
+        }
         if spec.mounts.iter().any(|mount| mount.fill.is_some()) {
             let _one = self.filling.lock().await;
             let (image, wanted) = (mounts.clone(), spec.mounts.clone());
             let filled = tokio::task::spawn_blocking(move || fill::fill(&image, &wanted)).await;
             filled.expect("filling folders does not panic")?;
+        }
+        if let Some(tmp) = &tmp {
+            layer::open_to_all(&tmp.source).map_err(|e| layer::failed(&tmp.source, &e))?;
         }
         let file = |name: &str| machine::file_of(&mounts, "etc", name);
         let mut facts = Facts {

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::api::containerd::types::Mount;
@@ -24,6 +25,15 @@ pub(super) fn on(folder: &Path, shown: &[Mount]) -> io::Result<Vec<Mount>> {
     fs::create_dir(folder.join("upper"))?;
     fs::create_dir(folder.join("work"))?;
     Ok(again(folder, shown))
+}
+
+/// A folder as `/tmp` is where the image has nothing in it: everybody may write there, and remove what is their own. One in which
+/// something is stays as the image has it.
+pub(super) fn open_to_all(folder: &Path) -> io::Result<()> {
+    if fs::read_dir(folder)?.next().is_some() {
+        return Ok(());
+    }
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o1777))
 }
 
 /// The same over what the folder holds.
@@ -71,6 +81,15 @@ mod tests {
             assert_eq!(again(&folder, &shown), mounts);
             assert!(folder.join("upper/left").exists());
         }
+        fs::create_dir(folder.join("tmp")).unwrap();
+        let mode = || fs::metadata(folder.join("tmp")).unwrap().permissions().mode() & 0o7777;
+        fs::write(folder.join("tmp/of-image"), "").unwrap();
+        let of_image = mode();
+        open_to_all(&folder.join("tmp")).unwrap();
+        assert_eq!(mode(), of_image);
+        fs::remove_file(folder.join("tmp/of-image")).unwrap();
+        open_to_all(&folder.join("tmp")).unwrap();
+        assert_eq!(mode(), 0o1777);
         let nowhere = on(&dir.path().join("no/disk"), &[]).unwrap_err();
         assert!(matches!(failed(&folder, &nowhere), CreateError::InvalidSpec(_)));
         let full = io::Error::from(io::ErrorKind::StorageFull);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::Containerd;
-use crate::container::{ContainerSpec, Namespace};
+use crate::container::{BindMount, ContainerSpec, Namespace};
 use crate::error::{CreateError, RuntimeError};
 use crate::oci_runtime::{OciRuntime, program_path};
 use crate::programs;
@@ -114,6 +114,24 @@ pub(super) fn install(dir: &Path) -> io::Result<PathBuf> {
     programs::install(&dir.join("bin"), "runsc", programs::FRONT)
 }
 
+/// gVisor mounts a file system in memory over a `/tmp` in which the image has nothing and nobody mounts anything. Where what the
+/// container writes is to be on a disk, this is mounted there instead, with what the image has at its place.
+pub(super) fn tmp(spec: &ContainerSpec) -> Option<BindMount> {
+    const TMP: &str = "/tmp";
+    let is_tmp = |target: &str| target.split('/').filter(|part| !part.is_empty()).eq(["tmp"]);
+    let mut taken = spec.mounts.iter().map(|mount| &mount.target).chain(spec.tmpfs.iter().map(|tmpfs| &tmpfs.target));
+    if spec.oci_runtime != OciRuntime::Runsc || taken.any(|target| is_tmp(target)) {
+        return None;
+    }
+    let layer = spec.layer.as_ref()?;
+    Some(BindMount {
+        source: layer.join("tmp"),
+        target: TMP.to_owned(),
+        read_only: spec.readonly_rootfs,
+        fill: Some(layer.join("tmp.filling")),
+    })
+}
+
 /// What gVisor does not do is refused, not left out.
 pub(super) fn check(spec: &ContainerSpec) -> Result<(), CreateError> {
     let refused = |what: &str| Err(CreateError::InvalidSpec(format!("{what} cannot be had under the runtime runsc")));
@@ -172,6 +190,31 @@ mod tests {
         assert_eq!(further(&all), [7, 8, 9]);
         assert_eq!(further(&all[..2]), [0; 0]);
         assert_eq!((processes("[1,2]"), processes("")), (None, None));
+    }
+
+    #[test]
+    fn tmp_is_on_the_disk_where_there_is_one_and_nothing_else_is_mounted() {
+        let on_disk = ContainerSpec {
+            oci_runtime: OciRuntime::Runsc,
+            layer: Some("/disk/web".into()),
+            ..ContainerSpec::new("web", "image", Vec::new())
+        };
+        let at = |target: &str| {
+            let mount = BindMount { source: "/v".into(), target: target.into(), read_only: false, fill: None };
+            tmp(&ContainerSpec { mounts: vec![mount], ..on_disk.clone() }).map(|tmp| tmp.source)
+        };
+        let want = Some(PathBuf::from("/disk/web/tmp"));
+        assert_eq!((at("/var/tmp"), at("/tmp/below"), at("/tmp/"), at("//tmp")), (want.clone(), want, None, None));
+        let memory = crate::container::Tmpfs { target: "/tmp".into(), size: None, options: Vec::new() };
+        for other in [
+            ContainerSpec { tmpfs: vec![memory], ..on_disk.clone() },
+            ContainerSpec { layer: None, ..on_disk.clone() },
+            ContainerSpec { oci_runtime: OciRuntime::Runc, ..on_disk.clone() },
+        ] {
+            assert_eq!(tmp(&other), None, "{other:?}");
+        }
+        let read_only = ContainerSpec { readonly_rootfs: true, ..on_disk };
+        assert!(tmp(&read_only).unwrap().read_only, "as all of its file system");
     }
 
     #[test]

@@ -36,8 +36,10 @@ const LOOK_AGAIN_MS: c_int = 100;
 const KILLED: u64 = 128 + 9;
 /// Where the shim has runc keep its state, below it a folder for each namespace.
 const RUNC_ROOT: &str = "/run/containerd/runc";
-/// gVisor with the sockets of the network namespace that the container is given, not with a network of its own.
-const RUNSC_FLAGS: [&str; 1] = ["--network=host"];
+/// gVisor with the sockets of the network namespace that the container is given, not with a network of its own; with as many
+/// processors as the container's quota is worth (never fewer than two); and without a layer of its own over the container's file
+/// system, which has one already: later versions would otherwise keep what is written in a file that goes with the sandbox.
+const RUNSC_FLAGS: [&str; 3] = ["--network=host", "--cpu-num-from-quota", "--overlay2=none"];
 /// The shell's code for a program that is not there.
 const NOT_FOUND: i32 = 127;
 /// A container that cannot be given what it needs.
