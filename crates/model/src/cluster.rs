@@ -26,6 +26,23 @@ impl Cluster {
     }
 }
 
+/// What becomes of what sessions of ExecuteCommand show: AWS's `executeCommandConfiguration.logging`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecLogging {
+    /// It is not kept.
+    None,
+    /// It goes where the container's own output goes, if that is a log group. AWS: so too where a cluster says nothing.
+    /// Source: ExecuteCommandConfiguration.
+    #[default]
+    Default,
+    /// It goes to a log group of its own.
+    Override {
+        /// Its name, in the cluster's region.
+        group: String,
+    },
+}
+
 /// A cluster. Its counts are derived from the other tables, never stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {
@@ -39,6 +56,9 @@ pub struct Cluster {
     /// The namespace of services that enable Service Connect and name none: `serviceConnectDefaults`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_namespace: Option<NamespaceId>,
+    /// What becomes of what sessions of ExecuteCommand show, if it says anything of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec_logging: Option<ExecLogging>,
     /// The capacity providers that its tasks may ask for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capacity_providers: Vec<CapacityProvider>,

@@ -68,7 +68,7 @@ pub use capacity_provider::{
     CapacityProvider, CapacityProviderStrategy, CapacityProviderStrategyItem, InvalidCapacityStrategy,
     MAX_CAPACITY_PROVIDERS, provider_name,
 };
-pub use cluster::{Cluster, ClusterStatus};
+pub use cluster::{Cluster, ClusterStatus, ExecLogging};
 pub use connect::{ClientAlias, ConnectPort, ServiceConnect, Unconnectable};
 pub use container_instance::{AgentInfo, ContainerInstance, InstanceStatus, WireguardKey};
 pub use container_options::{Device, DevicePermission, ExtraHost, Link, RestartPolicy, SecurityOption, SystemControl};

@@ -8,9 +8,9 @@ pub use crate::change::{Basis, DiscoveryChange, IamChange, NetworkChange, Scalin
 
 use model::{
     AccountId, AccountSetting, Activation, Attribute, AutoScalingProvider, CapacityProvider, CapacityProviderStrategy,
-    Cluster, ClusterArn, ClusterName, ContainerInstance, ContainerInstanceArn, ContainerInstanceId, InstanceStatus,
-    LaunchTemplate, LaunchTemplateVersion, Machine, MachineState, ManagedScaling, Registration, Scope, Service,
-    ServiceArn, SettingName, Stop, Tags, Task, TaskArn, TaskDefinition, TaskDefinitionArn, TaskDefinitionSpec,
+    Cluster, ClusterArn, ClusterName, ContainerInstance, ContainerInstanceArn, ContainerInstanceId, ExecLogging,
+    InstanceStatus, LaunchTemplate, LaunchTemplateVersion, Machine, MachineState, ManagedScaling, Registration, Scope,
+    Service, ServiceArn, SettingName, Stop, Tags, Task, TaskArn, TaskDefinition, TaskDefinitionArn, TaskDefinitionSpec,
     TaskObservation, Timestamp, discovery::NamespaceId, resources::Lacking, tags::InvalidTags,
 };
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,8 @@ pub enum Command {
         settings: BTreeMap<String, String>,
         /// The default namespace of Service Connect, or that there is none; `None` leaves it as it is.
         connect_namespace: Option<Option<NamespaceId>>,
+        /// What becomes of what sessions of ExecuteCommand show; `None` leaves it as it is.
+        exec_logging: Option<ExecLogging>,
     },
     /// Sets the capacity providers of a cluster, all of them. Answers [`Outcome::Cluster`].
     PutClusterCapacityProviders {

@@ -64,12 +64,21 @@ fn cluster() -> Record {
         status: ClusterStatus::Active,
         settings,
         connect_namespace: None,
+        exec_logging: None,
         capacity_providers: Vec::new(),
         default_capacity_provider_strategy: CapacityProviderStrategy::default(),
         tags: tags(),
         created_at: Timestamp(1),
     };
     Record::Cluster(cluster.into())
+}
+
+/// A cluster that keeps what is shown in terminals.
+fn logging_cluster() -> Record {
+    let Record::Cluster(mut cluster) = cluster() else { unreachable!("it is one") };
+    std::sync::Arc::make_mut(&mut cluster).exec_logging =
+        Some(model::ExecLogging::Override { group: "audit".to_owned() });
+    Record::Cluster(cluster)
 }
 
 fn definition() -> Record {
@@ -549,6 +558,7 @@ fn other_forms() -> Vec<(Record, &'static str)> {
         (discovery::found_revision(), "registries"),
         (discovery::connected_revision(), "connect"),
         (discovery::connecting_cluster(), "connect"),
+        (logging_cluster(), "logging"),
         (capacity::shared_cluster(), "capacity"),
         (capacity::shared_revision(), "capacity"),
         (capacity::shared_service(), "capacity"),

@@ -172,6 +172,7 @@ async fn register(ctx: &Context, identity: &Identity, hello: Hello) -> Result<()
             status: ClusterStatus::Active,
             settings: BTreeMap::new(),
             connect_namespace: None,
+            exec_logging: None,
             capacity_providers: Vec::new(),
             default_capacity_provider_strategy: model::CapacityProviderStrategy::default(),
             tags: Tags::default(),

@@ -7,6 +7,7 @@
 mod audit;
 mod door;
 mod talk;
+mod transcript;
 
 pub(crate) use door::{PATH, upgrade};
 

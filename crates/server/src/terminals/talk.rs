@@ -4,6 +4,7 @@ use super::{
     Line, Wanted,
     audit::{self, State},
     door::Socket,
+    transcript::Transcript,
 };
 use crate::context::Context;
 use futures::{SinkExt, StreamExt};
@@ -75,15 +76,17 @@ pub(super) async fn session(ctx: &Context, socket: Socket, session: &str, wanted
     let mut person = Person { ctx, socket, channel: Channel::new(Side::Terminal) };
     let place = ctx.terminals.places.clone().try_acquire_owned();
     let stop = ctx.effects.shutdown().clone();
+    let mut transcript = Transcript::default();
     let over = match (place, audit::record(ctx, session, wanted, &State::Begins).await) {
         (Err(_), _) => Over::Failed("This server has as many sessions as it may.".to_owned()),
         // What cannot be recorded is not run.
         (_, Err(error)) => Over::Failed(format!("The session cannot be recorded: {error}")),
         (Ok(_place), Ok(())) => tokio::select! {
-            over = have(ctx, &mut person, session, wanted) => over,
+            over = have(ctx, &mut person, &mut transcript, session, wanted) => over,
             () = stop.cancelled() => Over::Stopping,
         },
     };
+    transcript.end(ctx, session).await;
     let why = over.to_string();
     let exit_code = over.exit_code();
     tracing::info!(session, %task, %container, why, exit_code, "a session is over");
@@ -93,7 +96,18 @@ pub(super) async fn session(ctx: &Context, socket: Socket, session: &str, wanted
     }
 }
 
-async fn have(ctx: &Context, person: &mut Person<'_>, session: &str, wanted: &Wanted) -> Over {
+async fn have(
+    ctx: &Context,
+    person: &mut Person<'_>,
+    transcript: &mut Transcript,
+    session: &str,
+    wanted: &Wanted,
+) -> Over {
+    *transcript = match Transcript::begin(ctx, session, wanted).await {
+        Ok(transcript) => transcript,
+        // What is to be kept and cannot be is not run.
+        Err(why) => return Over::Failed(why),
+    };
     let size = match person.shake(&wanted.line).await {
         Ok(size) => size,
         Err(over) => return over,
@@ -118,9 +132,8 @@ async fn have(ctx: &Context, person: &mut Person<'_>, session: &str, wanted: &Wa
         Ok(_) => return Over::Failed("The agent spoke out of turn.".to_owned()),
         Err(error) => return error.into(),
     }
-    match person.sit(&mut line).await {
-        Ok(over) | Err(over) => over,
-    }
+    let (Ok(over) | Err(over)) = person.sit(&mut line, transcript).await;
+    over
 }
 
 impl Person<'_> {
@@ -231,7 +244,7 @@ impl Person<'_> {
     }
 
     /// Carries both ways until the session is over.
-    async fn sit(&mut self, line: &mut Line) -> Result<Over, Over> {
+    async fn sit(&mut self, line: &mut Line, transcript: &mut Transcript) -> Result<Over, Over> {
         let effects = self.ctx.effects.clone();
         let mut busy = effects.monotonic();
         loop {
@@ -256,6 +269,7 @@ impl Person<'_> {
             match shown {
                 FromTerminal::Output(bytes) => {
                     busy = effects.monotonic();
+                    transcript.take(self.ctx, &bytes).await.map_err(Over::Failed)?;
                     for piece in bytes.chunks(SHOWN) {
                         self.say(Payload::Output, piece).await?;
                     }

@@ -134,3 +134,48 @@ async fn regions_are_worlds_of_their_own() {
     let refused = harness.call("ecs", "DeleteCluster", &foreign).await.unwrap_err();
     assert_eq!(refused.code, "ClusterNotFoundException");
 }
+
+#[tokio::test]
+async fn a_cluster_says_what_becomes_of_what_terminals_show() {
+    let harness = Harness::start().await;
+    let configured = |execute: serde_json::Value| json!({"executeCommandConfiguration": execute});
+    let logs = |more: serde_json::Value| json!({"logging": "OVERRIDE", "logConfiguration": more});
+    for (execute, words) in [
+        (json!({"kmsKeyId": "alias/x"}), "configuration.executeCommandConfiguration.kmsKeyId"),
+        (logs(json!({"s3BucketName": "b"})), "logConfiguration.s3BucketName"),
+        (logs(json!({"cloudWatchLogGroupName": "g", "s3KeyPrefix": "p"})), "logConfiguration.s3KeyPrefix"),
+        (logs(json!({"cloudWatchLogGroupName": "g", "s3EncryptionEnabled": true})), "s3EncryptionEnabled"),
+        (
+            logs(json!({"cloudWatchLogGroupName": "g", "cloudWatchEncryptionEnabled": true})),
+            "cloudWatchEncryptionEnabled",
+        ),
+        (logs(json!({})), "must be specified when logging is OVERRIDE."),
+        (json!({"logging": "OVERRIDE"}), "must be specified when logging is OVERRIDE."),
+        (json!({"logging": "NONE", "logConfiguration": {"cloudWatchLogGroupName": "g"}}), "only be specified when"),
+        (json!({"logging": "SOMETIMES"}), "SOMETIMES"),
+    ] {
+        let input = json!({"clusterName": "demo", "configuration": configured(execute)});
+        let error = harness.call("ecs", "CreateCluster", &input).await.unwrap_err();
+        assert!(error.code == "InvalidParameterException" && error.message.contains(words), "{error}");
+    }
+    // As Terraform says it.
+    let given = logs(
+        json!({"cloudWatchLogGroupName": "g", "cloudWatchEncryptionEnabled": false, "s3EncryptionEnabled": false}),
+    );
+    let input = json!({"clusterName": "demo", "configuration": configured(given.clone())});
+    let made = harness.call("ecs", "CreateCluster", &input).await.unwrap();
+    assert_eq!(made["cluster"]["configuration"], configured(given.clone()));
+    let seen = async |include: &[&str]| {
+        let asked = json!({"clusters": ["demo"], "include": include});
+        harness.call("ecs", "DescribeClusters", &asked).await.unwrap()["clusters"][0]["configuration"].clone()
+    };
+    assert_eq!(seen(&["CONFIGURATIONS"]).await, configured(given.clone()));
+    assert_eq!(seen(&[]).await, json!(null));
+    let other = json!({"cluster": "demo", "settings": [{"name": "containerInsights", "value": "enabled"}]});
+    harness.call("ecs", "UpdateCluster", &other).await.unwrap();
+    assert_eq!(seen(&["CONFIGURATIONS"]).await, configured(given));
+    let none = json!({"logging": "NONE"});
+    let input = json!({"cluster": "demo", "configuration": configured(none.clone())});
+    harness.call("ecs", "UpdateCluster", &input).await.unwrap();
+    assert_eq!(seen(&["CONFIGURATIONS"]).await, configured(none));
+}

@@ -7,7 +7,7 @@ use crate::{
     snapshot::{ClusterRow, ServiceRow},
 };
 use model::{
-    CapacityProvider, CapacityProviderStrategy, Cluster, ClusterArn, ClusterStatus, Scope, ServiceStatus,
+    CapacityProvider, CapacityProviderStrategy, Cluster, ClusterArn, ClusterStatus, ExecLogging, Scope, ServiceStatus,
     discovery::NamespaceId,
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -36,10 +36,12 @@ impl Draft<'_> {
         arn: &ClusterArn,
         settings: BTreeMap<String, String>,
         connect_namespace: Option<Option<NamespaceId>>,
+        exec_logging: Option<ExecLogging>,
     ) -> Applied {
         let mut cluster = Cluster::clone(&self.active_cluster(arn)?.cluster);
         cluster.settings.extend(settings);
         cluster.connect_namespace = connect_namespace.unwrap_or(cluster.connect_namespace);
+        cluster.exec_logging = exec_logging.or(cluster.exec_logging);
         Ok(Outcome::Cluster(self.put_cluster(cluster)))
     }
 

@@ -30,8 +30,8 @@ impl Draft<'_> {
     pub(crate) fn apply(&mut self, command: Command) -> Applied {
         match command {
             Command::CreateCluster(cluster) => self.create_cluster(cluster),
-            Command::UpdateCluster { arn, settings, connect_namespace } => {
-                self.update_cluster(&arn, settings, connect_namespace)
+            Command::UpdateCluster { arn, settings, connect_namespace, exec_logging } => {
+                self.update_cluster(&arn, settings, connect_namespace, exec_logging)
             }
             Command::PutClusterCapacityProviders { arn, providers, default_strategy } => {
                 self.put_capacity_providers(&arn, providers, default_strategy)

@@ -41,6 +41,7 @@ pub fn cluster(name: &str) -> Cluster {
         status: ClusterStatus::Active,
         settings: BTreeMap::new(),
         connect_namespace: None,
+        exec_logging: None,
         capacity_providers: Vec::new(),
         default_capacity_provider_strategy: model::CapacityProviderStrategy::default(),
         tags: Tags::default(),

@@ -1,6 +1,6 @@
 //! Clusters: create, describe, list, update, delete.
 
-use super::{auto_scaling_providers, capacity_providers, include, preference, resolve, tags};
+use super::{auto_scaling_providers, capacity_providers, exec_logging, include, preference, resolve, tags};
 use crate::api::ApiError;
 use crate::api::error::NOT_ASSOCIATED;
 use crate::api::honoured::{Row, row};
@@ -8,8 +8,8 @@ use crate::api::paging::{Pages, invalid_token, limit};
 use crate::api::servicediscovery;
 use crate::context::{Caller, Context};
 use model::{
-    CapacityProvider, CapacityProviderStrategy, Cluster, ClusterArn, ClusterName, ClusterStatus, LaunchType, Scope,
-    ServiceStatus, SettingName, TaskStatus, discovery::NamespaceId,
+    CapacityProvider, CapacityProviderStrategy, Cluster, ClusterArn, ClusterName, ClusterStatus, ExecLogging,
+    LaunchType, Scope, ServiceStatus, SettingName, TaskStatus, discovery::NamespaceId,
 };
 use shapes::ecs as aws;
 use state::{ClusterRow, Command, Committed, Outcome, Snapshot};
@@ -21,6 +21,8 @@ pub(crate) const HONOURED: &[Row] = &[
         &[
             "capacityProviders",
             "clusterName",
+            "configuration.executeCommandConfiguration.logConfiguration.cloudWatchLogGroupName",
+            "configuration.executeCommandConfiguration.logging",
             "defaultCapacityProviderStrategy.*",
             "serviceConnectDefaults.*",
             "settings.*",
@@ -30,7 +32,16 @@ pub(crate) const HONOURED: &[Row] = &[
     row("PutClusterCapacityProviders", &["capacityProviders", "cluster", "defaultCapacityProviderStrategy.*"]),
     row("DescribeClusters", &["clusters", "include"]),
     row("ListClusters", &["maxResults", "nextToken"]),
-    row("UpdateCluster", &["cluster", "serviceConnectDefaults.*", "settings.*"]),
+    row(
+        "UpdateCluster",
+        &[
+            "cluster",
+            "configuration.executeCommandConfiguration.logConfiguration.cloudWatchLogGroupName",
+            "configuration.executeCommandConfiguration.logging",
+            "serviceConnectDefaults.*",
+            "settings.*",
+        ],
+    ),
     row("UpdateClusterSettings", &["cluster", "settings.*"]),
     row("DeleteCluster", &["cluster"]),
 ];
@@ -65,6 +76,7 @@ pub(crate) async fn create(
         tags: preference::tags_in(request.tags)?,
         capacity_providers: providers,
         default_capacity_provider_strategy: default_strategy,
+        exec_logging: exec_logging::parse(request.configuration)?,
         connect_namespace: connect_namespace(ctx, caller, request.service_connect_defaults).await?.flatten(),
         created_at: ctx.effects.now(),
     };
@@ -128,10 +140,11 @@ pub(crate) async fn update(
     caller: &Caller,
     request: aws::UpdateClusterRequest,
 ) -> Result<aws::UpdateClusterResponse, ApiError> {
+    let exec_logging = exec_logging::parse(request.configuration)?;
     // A cluster that is not there brings about no namespace.
     resolve::active_cluster(&ctx.store.snapshot(), &caller.scope, request.cluster.as_deref())?;
     let namespace = connect_namespace(ctx, caller, request.service_connect_defaults).await?;
-    let cluster = set(ctx, caller, request.cluster, request.settings, namespace).await?;
+    let cluster = set(ctx, caller, request.cluster, request.settings, (namespace, exec_logging)).await?;
     Ok(aws::UpdateClusterResponse { cluster: Some(cluster) })
 }
 
@@ -140,7 +153,7 @@ pub(crate) async fn update_settings(
     caller: &Caller,
     request: aws::UpdateClusterSettingsRequest,
 ) -> Result<aws::UpdateClusterSettingsResponse, ApiError> {
-    let cluster = set(ctx, caller, request.cluster, request.settings, None).await?;
+    let cluster = set(ctx, caller, request.cluster, request.settings, (None, None)).await?;
     Ok(aws::UpdateClusterSettingsResponse { cluster: Some(cluster) })
 }
 
@@ -149,11 +162,11 @@ async fn set(
     caller: &Caller,
     cluster: Option<String>,
     settings: Option<Vec<aws::ClusterSetting>>,
-    connect_namespace: Option<Option<NamespaceId>>,
+    (connect_namespace, exec_logging): (Option<Option<NamespaceId>>, Option<ExecLogging>),
 ) -> Result<aws::Cluster, ApiError> {
     let arn = resolve::cluster_arn(&caller.scope, cluster.as_deref())?;
     let settings = settings_in(settings)?;
-    let committed = ctx.store.commit(Command::UpdateCluster { arn, settings, connect_namespace }).await?;
+    let committed = ctx.store.commit(Command::UpdateCluster { arn, settings, connect_namespace, exec_logging }).await?;
     answer(&committed)
 }
 
@@ -240,7 +253,7 @@ fn answer(committed: &Committed) -> Result<aws::Cluster, ApiError> {
     let Outcome::Cluster(cluster) = &committed.outcome else {
         return Err(ApiError::server("a cluster's command was answered with something else"));
     };
-    let everything = Shown { settings: true, statistics: false, tags: true, attachments: false };
+    let everything = Shown { configurations: true, settings: true, statistics: false, tags: true, attachments: false };
     match committed.snapshot.cluster(&cluster.arn) {
         Some(row) => Ok(render(&committed.snapshot, row, everything)),
         None => Err(ApiError::cluster_not_found()),
@@ -250,6 +263,7 @@ fn answer(committed: &Committed) -> Result<aws::Cluster, ApiError> {
 /// What `include` asks for.
 #[derive(Debug, Clone, Copy)]
 struct Shown {
+    configurations: bool,
     settings: bool,
     statistics: bool,
     tags: bool,
@@ -259,8 +273,8 @@ struct Shown {
 impl Shown {
     fn of(include: &[String]) -> Self {
         let asked = |what: &str| include.iter().any(|one| one == what);
-        // CONFIGURATIONS is taken and shows nothing: no cluster here has a configuration, and an empty one is left out.
         Self {
+            configurations: asked("CONFIGURATIONS"),
             settings: asked("SETTINGS"),
             statistics: asked("STATISTICS"),
             tags: asked("TAGS"),
@@ -298,7 +312,7 @@ fn render(snapshot: &Snapshot, row: &ClusterRow, shown: Shown) -> aws::Cluster {
         )),
         attachments_status: (!attached.is_empty()).then(|| "UPDATE_COMPLETE".to_owned()),
         attachments: shown.attachments.then_some(attached),
-        configuration: None,
+        configuration: cluster.exec_logging.as_ref().filter(|_| shown.configurations).map(exec_logging::render),
         service_connect_defaults: cluster
             .connect_namespace
             .as_ref()

@@ -8,6 +8,7 @@ pub(crate) mod awsvpc;
 pub(crate) mod capacity_providers;
 pub(crate) mod clusters;
 pub(crate) mod container_instances;
+mod exec_logging;
 pub(crate) mod execute;
 pub(crate) mod fargate;
 pub(crate) mod gpus;

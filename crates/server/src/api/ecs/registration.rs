@@ -117,6 +117,7 @@ async fn make_default(ctx: &Context, arn: ClusterArn) -> Result<(), ApiError> {
         status: ClusterStatus::Active,
         settings: BTreeMap::new(),
         connect_namespace: None,
+        exec_logging: None,
         capacity_providers: Vec::new(),
         default_capacity_provider_strategy: model::CapacityProviderStrategy::default(),
         tags: model::Tags::default(),

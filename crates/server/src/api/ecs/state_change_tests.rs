@@ -70,6 +70,7 @@ async fn snapshot() -> Arc<Snapshot> {
             status: ClusterStatus::Active,
             settings: BTreeMap::new(),
             connect_namespace: None,
+            exec_logging: None,
             capacity_providers: Vec::new(),
             default_capacity_provider_strategy: model::CapacityProviderStrategy::default(),
             tags: Tags::default(),
