@@ -8,6 +8,7 @@ import pty
 import re
 import select
 import struct
+import subprocess
 import sys
 import tempfile
 import termios
@@ -162,6 +163,61 @@ class Exec(Case):
         for record in (begins, ended):
             self.assertEqual(("main", "sh -c 'exit 5'"), (record["container"], record["command"]))
             self.assertTrue(record["principal"].endswith(":root") and record["accessKeyId"], record)
+
+    def test_a_script_and_a_file_instead_of_a_terminal(self):
+        task = self.start()
+        def run(words, text):
+            command = [os.environ["TEST_LONGSHORE"], "exec", task["taskArn"].rsplit("/")[-1], *words]
+            done = subprocess.run(command, input=text, env=self.env, capture_output=True, text=True, timeout=PATIENCE)
+            return done.returncode, done.stdout.splitlines(), done.stderr
+        # A script for a shell: what it says is told, and its code.
+        code, shown, said = run([], "echo sum=$((6 * 7))\nexit 3\n")
+        self.assertEqual(3, code, said)
+        self.assertIn("sum=42", shown)
+        # One that just ends.
+        code, shown, said = run([], "echo sum=$((6 * 8))\n")
+        self.assertEqual(0, code, said)
+        self.assertIn("sum=48", shown)
+        # A command's output in a file.
+        code, shown, said = run(["--", "sh", "-c", "echo one; echo two; exit 4"], "")
+        self.assertEqual((4, ["one", "two"]), (code, shown[-2:]), said)
+
+    def shown_in(self, group):
+        """What is in the group's streams of sessions."""
+        try:
+            events = self.logs.filter_log_events(logGroupName=group, logStreamNamePrefix="ecs-execute-command-")["events"]
+        except ClientError:
+            return []
+        return [event["message"] for event in events]
+
+    def test_what_is_shown_is_kept_where_the_cluster_says(self):
+        def configure(**execute):
+            changed = self.ecs.update_cluster(cluster="default", configuration={"executeCommandConfiguration": execute})["cluster"]
+            (seen,) = self.ecs.describe_clusters(clusters=["default"], include=["CONFIGURATIONS"])["clusters"]
+            self.assertEqual(changed["configuration"], seen["configuration"])
+            return seen["configuration"]["executeCommandConfiguration"]
+
+        self.addCleanup(configure, logging="DEFAULT")
+        options = {"awslogs-group": "exec-own", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "own", "awslogs-create-group": "true"}
+        task = self.start(logConfiguration={"logDriver": "awslogs", "options": options})
+        say = lambda word: self.longshore(task, "/main", "--", "sh", "-c", f"echo {word}; printf end-of-{word}").end()
+        override = {"logging": "OVERRIDE", "logConfiguration": {"cloudWatchLogGroupName": "exec-audit"}}
+        kept = configure(**override)
+        self.assertEqual("exec-audit", kept["logConfiguration"]["cloudWatchLogGroupName"])
+        # What shall be kept and cannot be is not run.
+        shown, code = say("lost")
+        self.assertEqual(255, code, shown)
+        self.assertIn("exec-audit", shown)
+        self.assertNotIn("end-of-lost", shown)
+        self.logs.create_log_group(logGroupName="exec-audit")
+        self.assertEqual(0, say("overridden")[1])
+        self.until("what was shown", lambda: self.shown_in("exec-audit"), lambda found: found == ["overridden", "end-of-overridden"])
+        self.assertEqual("NONE", configure(logging="NONE")["logging"])
+        self.assertEqual(0, say("unseen")[1])
+        self.assertEqual("DEFAULT", configure(logging="DEFAULT")["logging"])
+        self.assertEqual(0, say("usual")[1])
+        self.until("what was shown", lambda: self.shown_in("exec-own"), lambda found: found == ["usual", "end-of-usual"])
+        self.assertEqual(["overridden", "end-of-overridden"], self.shown_in("exec-audit"))
 
     def test_what_cannot_be_run(self):
         task = self.start()
