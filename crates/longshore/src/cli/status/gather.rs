@@ -305,8 +305,8 @@ impl<'a> Gatherer<'a> {
 fn is_on_fargate(looked: &Looked, services: &[services::Looked]) -> bool {
     let is = |launch_type: &Option<String>| launch_type.as_deref() == Some("FARGATE");
     let of_provider = |strategy: &Option<Vec<ecs::CapacityProviderStrategyItem>>| {
-        let names = strategy.iter().flatten().filter_map(|item| item.capacity_provider.as_deref());
-        names.into_iter().any(|name| name.starts_with("FARGATE"))
+        let mut names = strategy.iter().flatten().filter_map(|item| item.capacity_provider.as_deref());
+        names.any(|name| name.starts_with("FARGATE"))
     };
     let mut tasks = looked.pending.iter().chain(&looked.stopped);
     let mut services = services.iter().map(|one| &one.service);

@@ -70,6 +70,7 @@ fn broken(status: &str) -> ecs::Service {
 type Told = Option<(Level, Kind, &'static [&'static str])>;
 
 fn table() -> Vec<(&'static str, ecs::Service, Told)> {
+    use Kind::{ServiceBelowDesired as Below, ServiceDeploymentFailed as Failed, ServiceHeldBack as Held};
     let steady = "has reached a steady state.";
     let started = "has started 2 tasks: (task a) (task b).";
     let no_room = "was unable to place a task because no container instance met all of its requirements. The closest matching \
@@ -79,7 +80,6 @@ fn table() -> Vec<(&'static str, ecs::Service, Told)> {
     let back = "rolling back to deployment ecs-svc/1.";
     let pending = ecs::Service { pending_count: Some(2), ..service(0, 360, &[(361, started)]) };
     let gone = ecs::Service { status: Some("DRAINING".into()), ..service(0, 900, &[]) };
-    use Kind::{ServiceBelowDesired as Below, ServiceDeploymentFailed as Failed, ServiceHeldBack as Held};
     vec![
         ("well", service(2, 9000, &[(60, steady)]), None),
         ("young", service(0, 30, &[(29, started)]), None),
