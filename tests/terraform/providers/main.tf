@@ -28,6 +28,14 @@ data "aws_subnets" "default" {
 
 resource "aws_ecs_cluster" "main" {
   name = "grown"
+  configuration {
+    execute_command_configuration {
+      logging = "OVERRIDE"
+      log_configuration {
+        cloud_watch_log_group_name = "exec"
+      }
+    }
+  }
 }
 
 resource "aws_launch_template" "main" {
