@@ -21,7 +21,7 @@ pub const MAX_CUSTOM_ATTRIBUTES: usize = 10;
 
 /// Whether the system sets this attribute itself, so that a client may not.
 pub fn is_reserved(name: &str) -> bool {
-    name.starts_with("ecs.") || name.starts_with("com.amazonaws.ecs.")
+    ["ecs.", "com.amazonaws.ecs.", "longshore.capability."].iter().any(|prefix| name.starts_with(prefix))
 }
 
 impl Attribute {

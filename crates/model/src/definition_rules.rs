@@ -80,7 +80,7 @@ impl TaskDefinitionSpec {
         }
         let on_fargate = self.requires_compatibilities.contains(&Compatibility::Fargate);
         if on_fargate {
-            self.check_fargate()?;
+            self.check_new_on_fargate()?;
         }
         if self.cpu.is_some_and(|CpuUnits(cpu)| !TASK_CPU.contains(&cpu)) {
             return refuse(

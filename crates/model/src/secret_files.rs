@@ -105,15 +105,16 @@ fn signal(text: &str) -> Option<i32> {
 }
 
 /// Whether a file can be called so. What begins with two dots is how a folder of files changes at once.
-fn is_file_name(name: &str) -> bool {
+pub fn is_file_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= MAX_NAME && name != "." && !name.starts_with("..") && !name.contains(['/', '\0'])
 }
 
 impl ContainerDefinition {
     /// How its secrets are shown to it as files, if they are.
     pub fn secret_files(&self) -> Option<SecretFiles> {
-        // Definitions are checked when they are registered.
-        SecretFiles::parse(&self.docker_labels).ok().flatten().filter(|_| !self.secrets.is_empty())
+        // Definitions are checked when they are registered, but older ones were when these labels meant nothing.
+        let are_files = !self.secrets.is_empty() && self.secrets.iter().all(|secret| is_file_name(&secret.name));
+        SecretFiles::parse(&self.docker_labels).ok().flatten().filter(|_| are_files)
     }
 }
 

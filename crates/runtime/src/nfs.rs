@@ -232,9 +232,7 @@ fn named(command: &mut Command, client: &str) {
 fn find(table: &[u8], at: &Path) -> Option<Option<SocketAddr>> {
     // The last one is on top.
     let line = table.split(|byte| *byte == b'\n').rfind(|line| {
-        line.split(|byte| *byte == b' ')
-            .nth(4)
-            .is_some_and(|place| PathBuf::from(OsString::from_vec(plain(place))) == at)
+        line.split(|byte| *byte == b' ').nth(4).is_some_and(|place| OsString::from_vec(plain(place)) == at)
     })?;
     let options = String::from_utf8_lossy(line);
     let options = options.rsplit(' ').next().unwrap_or_default();

@@ -4,6 +4,7 @@
 //! names that follow from container ids.
 
 mod ahead;
+mod config;
 mod dirs;
 mod disks;
 mod doors;
@@ -22,6 +23,7 @@ mod trouble;
 mod volumes;
 mod vpc;
 
+pub use config::{NodeConfig, PullBehavior};
 pub use dirs::{disks_dir, file_systems_dir, mounts_dir};
 pub(crate) use doors::Doors;
 pub use images::{ImageCleanup, clean_images};
@@ -31,27 +33,23 @@ pub(crate) use vpc::Vpcs;
 use trouble::{Troubled, create_failure};
 
 use crate::{
-    gpus::Gpus,
     logs::{LogHub, put_aside},
-    metadata::Secret,
     node::{Failure, Node, NodeEvent, Seen},
     plan::{INSTANCE_LABEL, Job, LogKit, Output, TaskPlan},
     roles::Roles,
     session::Questions,
     task::{Endpoint, Probed, Pulled, Reading},
 };
-use ::network::{Ipv4Net, vpc::tunnel::PrivateKey};
 use effects::Effects;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use link::Networks;
-use model::{NetworkMode, Pool};
+use model::NetworkMode;
 use runtime::{
-    ContainerState, CreateError, Disks, ExecEnd, Image, Mounts, NfsMounts, OciRuntime, Runtime, RuntimeError,
-    RuntimeEvent, cgroup::Cgroups,
+    ContainerState, CreateError, Disks, ExecEnd, Image, Mounts, NfsMounts, Runtime, RuntimeError, RuntimeEvent,
+    cgroup::Cgroups,
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -72,64 +70,6 @@ const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 /// What a process killed by SIGKILL exits with: the only code that may mean lack of memory.
 const KILLED: u32 = 128 + SIGKILL as u32;
-
-/// Where a real node keeps what.
-#[derive(Debug, Clone)]
-pub struct NodeConfig {
-    /// Value of [`INSTANCE_LABEL`] on its containers.
-    pub instance: String,
-    /// The machine's id, if it is one of EC2's; routers of logs tell it.
-    pub ec2_instance: Option<String>,
-    /// The agent's data directory.
-    pub data_dir: PathBuf,
-    /// For what lives no longer than its containers, best in memory.
-    pub run_dir: PathBuf,
-    /// Where its containers' network namespaces are mounted.
-    pub netns_dir: PathBuf,
-    /// The cgroup that holds its tasks, e.g. `/longshore/i-0123`.
-    pub cgroup: String,
-    /// Whose tasks run on it.
-    pub pool: Pool,
-    /// What makes its containers. One that is there already stays with what made it.
-    pub oci_runtime: OciRuntime,
-    /// A docker `config.json` with credentials, read anew for each pull.
-    pub registry_auth: Option<PathBuf>,
-    /// Whether a registry is asked for an image that is here.
-    pub pull_behavior: PullBehavior,
-    /// Ranges for the task bridge, each written with its gateway, in order of preference.
-    pub bridge_candidates: Vec<Ipv4Net>,
-    /// The address at which other instances reach this one: what VPCs between them are carried over.
-    pub address: Option<IpAddr>,
-    /// The key that others encrypt for what they send this machine of VPCs; none where it cannot.
-    pub wireguard: Option<PrivateKey>,
-    /// The GPUs that tasks may have.
-    pub gpus: Gpus,
-    /// What containers' ids at the task metadata endpoint are made with.
-    pub metadata: Secret,
-}
-
-impl NodeConfig {
-    fn asking(&self) -> fetch::Asking {
-        fetch::Asking { behavior: self.pull_behavior, registry_auth: self.registry_auth.clone() }
-    }
-
-    fn disks_dir(&self) -> PathBuf {
-        disks_dir(&self.data_dir)
-    }
-}
-
-/// Whether a registry is asked for an image that is here: the original agent's `ECS_IMAGE_PULL_BEHAVIOR`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PullBehavior {
-    /// `default`: asked each time; if that fails, the copy that is here is used.
-    #[default]
-    Default,
-    /// `always`: asked each time, and the task fails if that does.
-    Always,
-    /// `prefer-cached` and `once`: not asked while there is a copy here. AWS: `once` differs only in images that something
-    /// other than the agent brought here, and nothing else brings images into our containerd namespace.
-    PreferCached,
-}
 
 /// This machine.
 pub struct RealNode {

@@ -21,7 +21,29 @@ fn refuse(text: impl Into<String>) -> Result<(), InvalidDefinition> {
     Err(InvalidDefinition(text.into()))
 }
 
+fn check_timeouts(container: &ContainerDefinition, is_right: impl Fn(u32) -> bool) -> Result<(), InvalidDefinition> {
+    for (what, timeout) in [("startTimeout", container.start_timeout), ("stopTimeout", container.stop_timeout)] {
+        if timeout.is_some_and(|seconds| !is_right(seconds)) {
+            return refuse(format!(
+                "Invalid setting for container '{}'. '{what}' must be between {} and {} on Fargate.",
+                container.name,
+                TIMEOUTS.start(),
+                TIMEOUTS.end()
+            ));
+        }
+    }
+    Ok(())
+}
+
 impl TaskDefinitionSpec {
+    /// What holds besides of definitions that are registered for Fargate. Ours: those of before may be stored with less, and run.
+    pub(crate) fn check_new_on_fargate(&self) -> Result<(), InvalidDefinition> {
+        self.check_fargate()?;
+        self.containers
+            .iter()
+            .try_for_each(|container| check_timeouts(container, |seconds| TIMEOUTS.contains(&seconds)))
+    }
+
     /// Whether Fargate can run it, in itself. That it lacks what Fargate wants, or has what Fargate does not, is told before
     /// what is wrong with it anywhere: so nothing is taken for granted here but that it has containers.
     pub fn check_fargate(&self) -> Result<(), InvalidDefinition> {
@@ -101,16 +123,7 @@ impl TaskDefinitionSpec {
                 return not("tmpfs");
             }
         }
-        for (what, timeout) in [("startTimeout", container.start_timeout), ("stopTimeout", container.stop_timeout)] {
-            if timeout.is_some_and(|seconds| !TIMEOUTS.contains(&seconds)) {
-                return refuse(format!(
-                    "Invalid setting for container '{}'. '{what}' must be between {} and {} on Fargate.",
-                    container.name,
-                    TIMEOUTS.start(),
-                    TIMEOUTS.end()
-                ));
-            }
-        }
+        check_timeouts(container, |seconds| seconds <= *TIMEOUTS.end())?;
         let log = container.log_configuration.as_ref();
         if log.is_some_and(|log| log.driver == LogDriver::Splunk && log.options.contains_key(SPLUNK_CA_PATH)) {
             return not(&format!("log option {SPLUNK_CA_PATH}"));

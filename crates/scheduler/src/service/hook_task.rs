@@ -44,6 +44,10 @@ fn answer(task: &Task) -> Step {
     let id = &task.arn.id;
     let Some(stop) = task.stop() else { return Step::Wait };
     match stop.code {
+        // What was killed for want of memory, or whose code is lost, has not succeeded, whatever the others say.
+        StopCode::EssentialContainerExited if let Some(failed) = not_well(task) => {
+            Step::Failed(format!("its (task {id}) {failed}."))
+        }
         StopCode::EssentialContainerExited => match task.exit_code() {
             Some(0) => Step::Succeeded,
             Some(code) => Step::Failed(format!("its (task {id}) exited with code {code}.")),
@@ -57,6 +61,13 @@ fn answer(task: &Task) -> Step {
             Step::Failed(format!("its (task {id}) stopped: {}.", stop.reason.trim_end_matches('.')))
         }
     }
+}
+
+/// Why an essential container ended, where its exit code does not say it.
+fn not_well(task: &Task) -> Option<String> {
+    let mut essential = task.containers.iter().filter(|container| container.essential);
+    let (name, reason) = essential.find_map(|container| Some((&container.name, container.reason.as_ref()?)))?;
+    Some(format!("container {name} ended: {}", reason.trim_end_matches('.')))
 }
 
 #[cfg(test)]
@@ -110,6 +121,15 @@ mod tests {
         ] {
             assert_eq!(step(Some(&run(HookStatus::InProgress, Some(&task))), Some(&task)), want, "{task:?}");
         }
+        // Another essential container, which is told to end with it, ends well.
+        let mut killed = stopped(StopCode::EssentialContainerExited, Some(137));
+        let mut proxy = killed.containers[0].clone();
+        (proxy.name, proxy.exit_code) = ("proxy".into(), Some(0));
+        killed.containers.push(proxy);
+        killed.containers[0].reason = Some("OutOfMemoryError: it wanted more.".into());
+        let name = killed.containers[0].name.clone();
+        let want = failed(&format!("container {name} ended: OutOfMemoryError: it wanted more"));
+        assert_eq!(step(Some(&run(HookStatus::InProgress, Some(&killed))), Some(&killed)), want);
     }
 
     #[test]

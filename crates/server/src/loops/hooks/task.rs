@@ -38,6 +38,11 @@ impl Of {
         let lifecycle = snapshot.service(&self.service)?.deployment(&self.story)?.lifecycle.as_ref()?;
         lifecycle.hooks.iter().find(|run| run.id == self.hook)
     }
+
+    /// Whether an answer to it would be heard.
+    fn is_open(&self, snapshot: &Snapshot) -> bool {
+        snapshot.service(&self.service).and_then(|row| open(row)).is_some_and(|story| story.arn.id == self.story)
+    }
 }
 
 /// The tasks of hooks whose end is waited for, and the turns they are of.
@@ -62,8 +67,12 @@ impl Due {
         self.awaited.retain(|task, of| next(task, of) != Step::Over);
         let open = self.awaited.iter().filter(|(_, of)| !busy(&of.service));
         let mut due = open.map(|(task, of)| (task, of, next(task, of)));
-        let (task, of, step) =
-            due.find(|(_, _, step)| matches!(step, Step::Succeeded | Step::Failed(_) | Step::Stop))?;
+        let (task, of, step) = due.find(|(_, of, step)| match step {
+            Step::Stop => true,
+            // Of a service that goes nothing is written down any more; its turns are ended with it.
+            Step::Succeeded | Step::Failed(_) => of.is_open(snapshot),
+            Step::Start | Step::Wait | Step::Over => false,
+        })?;
         Some(Answer { of: of.clone(), task: task.clone(), step })
     }
 }

@@ -111,6 +111,7 @@ pub(in crate::loops) fn launch_hook(
     let recipe = Recipe { service, spec: &spec, who, intent, launch, constraints, strategy, pinned: BTreeMap::new() };
     let mut launched = Launched::default();
     recipe.start(ctx, snapshot, &start, 1, &mut launched);
+    gpus::allot(snapshot, &mut launched.tasks);
     Ok(launched)
 }
 
