@@ -21,6 +21,7 @@ const LISTS: &[(&str, usize)] = &[
     ("capacityProviders", 100),
     ("clusters", 100),
     ("containerInstances", 100),
+    ("lifecycleHooks", 20),
     ("serviceDeploymentArns", 20),
     ("serviceRevisionArns", 20),
     ("services", 10),
@@ -36,7 +37,10 @@ const NAMES: &[&str] = &["cluster", "service"];
 /// # Errors
 /// A list or a name is too long.
 pub(super) fn of_input(protocol: Protocol, input: &Value) -> Result<(), ApiError> {
-    for (list, most) in LISTS {
+    // Of what is in other structures only hooks are asked about.
+    let levels = [Some(input), input.get("deploymentConfiguration")];
+    let lists = levels.into_iter().flatten().flat_map(|level| LISTS.iter().map(move |list| (level, list)));
+    for (input, (list, most)) in lists {
         if items(input, list).nth(*most).is_some() {
             return Err(refused(protocol, format!("{list} may have at most {most} items.")));
         }

@@ -9,7 +9,7 @@ use crate::{api::ecs::resolve, context::Caller};
 use model::{ClusterArn, ContainerInstanceArn, ServiceArn, Tags, TaskArn, TaskDefinitionArn, TaskSetArn};
 use serde_json::Value;
 use state::Snapshot;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use wire::schema::Operation;
 
 /// The operation's inputs as this table reads them.
@@ -30,7 +30,9 @@ pub(super) fn asks(
 ) -> Vec<Ask> {
     let asked = Asked { snapshot, caller, operation, action, input };
     // Shared: a request about a hundred tasks has them once.
-    let keys: Arc<[Known]> = asked.keys().into();
+    let keys = asked.keys();
+    let of_hooks = asked.of_hooks(&keys);
+    let keys: Arc<[Known]> = keys.into();
     let mut asks = asked.resources();
     if asks.is_empty() {
         asks.push(Ask::new(action, About::Nothing));
@@ -38,6 +40,7 @@ pub(super) fn asks(
     for ask in &mut asks {
         ask.common = keys.clone();
     }
+    asks.extend(of_hooks);
     asks
 }
 
@@ -111,6 +114,25 @@ impl Asked<'_> {
             // The rest AWS allows by `*` only.
             _ => Vec::new(),
         }
+    }
+
+    /// The tasks that lifecycle hooks run, each asked for as if the caller ran it: a condition on `ecs:task-definition` says of the
+    /// service's own definition only, and a hook could name any other.
+    fn of_hooks(&self, keys: &[Known]) -> Vec<Ask> {
+        if !["CreateService", "UpdateService"].contains(&self.operation.name) {
+            return Vec::new();
+        }
+        let hooks = self.input.get("deploymentConfiguration").map(|how| items(how, "lifecycleHooks"));
+        let targets = hooks.into_iter().flatten().filter_map(|hook| text(hook, "hookTargetArn")?.parse().ok());
+        let named: BTreeSet<_> = targets.map(|arn: TaskDefinitionArn| arn.to_string()).collect();
+        let others = keys.iter().filter(|(key, _)| !["ecs:service", "ecs:task-definition"].contains(&key.as_str()));
+        let common: Arc<[Known]> = others.cloned().collect();
+        let ask = |arn: String| {
+            let tags = self.tags(&arn);
+            let ask = Ask::of("ecs:RunTask", &*arn).with("ecs:task-definition", &*arn).tagged(tags.as_ref());
+            Ask { common: common.clone(), ..ask }
+        };
+        named.into_iter().map(ask).collect()
     }
 
     fn ask(&self, arn: impl Into<String>) -> Ask {

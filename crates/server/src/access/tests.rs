@@ -283,6 +283,8 @@ fn what_can_be_asked_is_bounded() {
     assert_eq!(refused(json!({"tasks": [long]})).message, "Each of tasks may have at most 2048 bytes.");
     let error = refused(json!({"tasks": vec!["a"; 100], "cluster": long}));
     assert_eq!((error.code, &*error.message), ("ValidationException", "cluster may have at most 2048 bytes."));
+    let hooks = json!({"deploymentConfiguration": {"lifecycleHooks": vec![json!({}); 21]}});
+    assert_eq!(refused(hooks).message, "lifecycleHooks may have at most 20 items.");
     assert!(bounds::of_input(Protocol::AwsJson11, &json!({"tasks": vec!["a"; 100], "value": long})).is_ok());
     let ask = Ask::of("ssm:GetParameter", long);
     let refused = bounds::of_asks(Protocol::AwsJson11, &[ask]).unwrap_err();
@@ -381,6 +383,50 @@ fn what_conditions_can_ask() {
         (r#""Null":{"aws:TokenIssueTime":"true","aws:MultiFactorAuthPresent":"true"}"#, true),
     ] {
         assert_eq!(judge(&documents(condition), ask, &known).is_ok(), holds, "{condition}");
+    }
+}
+
+/// A hook's task runs, so whoever names it needs the right to run it: a condition on the service's definition does not speak of it.
+#[test]
+fn whoever_names_a_hooks_task_is_asked_to_run_it() {
+    let definition = |name: &str| format!("arn:aws:ecs:us-east-1:000000000000:task-definition/{name}");
+    let allowed = |statements: &str, operation: &str, target: &str| {
+        let text = format!(r#"{{"Version":"2012-10-17","Statement":[{statements}]}}"#);
+        let documents = [Document::parse(&text, Kind::Inline).unwrap()];
+        let service = service("ecs");
+        let hooks = json!([{"hookTargetArn": target}, {"hookTargetArn": target}, {"targetType": "PAUSE"}]);
+        let input = json!({"cluster": "a", "service": "web", "serviceName": "web", "taskDefinition": "web:3",
+            "deploymentConfiguration": {"strategy": "BLUE_GREEN", "lifecycleHooks": hooks}});
+        let operation = service.operation(operation).unwrap();
+        let asks = asks(&Snapshot::default(), &caller(), (service, operation), &input);
+        let denied = asks.into_iter().find(|ask| judge(&documents, ask, &Keys::new()).is_err());
+        denied.map_or(Ok(()), |ask| Err(format!("{} {}", ask.action, ask.told())))
+    };
+    let web = r#"{"Effect":"Allow","Action":["ecs:CreateService","ecs:UpdateService"],"Resource":"*",
+        "Condition":{"ArnLike":{"ecs:task-definition":"arn:aws:ecs:*:*:task-definition/web:*"}}}"#;
+    let run = |on: &str, condition: &str| {
+        format!(r#"{web},{{"Effect":"Allow","Action":"ecs:RunTask","Resource":"{on}","Condition":{{{condition}}}}}"#)
+    };
+    let all = r#"{"Effect":"Allow","Action":"ecs:*","Resource":"*"}"#;
+    let (smoke, url) = (definition("smoke:1"), "http://127.0.0.1/".to_owned());
+    let refused = || Err(format!("ecs:RunTask {smoke}"));
+    for (statements, target, want) in [
+        (web.to_owned(), &url, Ok(())),
+        (web.to_owned(), &smoke, refused()),
+        (run("*", ""), &smoke, Ok(())),
+        (run("arn:aws:ecs:*:*:task-definition/smoke:*", ""), &smoke, Ok(())),
+        (run("arn:aws:ecs:*:*:task-definition/other:*", ""), &smoke, refused()),
+        (run("*", r#""ArnLike":{"ecs:cluster":"arn:aws:ecs:*:*:cluster/a"}"#), &smoke, Ok(())),
+        (run("*", r#""ArnLike":{"ecs:cluster":"arn:aws:ecs:*:*:cluster/b"}"#), &smoke, refused()),
+        (run("*", r#""ArnLike":{"ecs:task-definition":"arn:aws:ecs:*:*:task-definition/smoke:*"}"#), &smoke, Ok(())),
+        // The service's own definition is not the hook's.
+        (run("*", r#""ArnLike":{"ecs:task-definition":"arn:aws:ecs:*:*:task-definition/web:*"}"#), &smoke, refused()),
+        (all.to_owned(), &smoke, Ok(())),
+        (format!(r#"{all},{{"Effect":"Deny","Action":"ecs:RunTask","Resource":"{smoke}"}}"#), &smoke, refused()),
+    ] {
+        for operation in ["CreateService", "UpdateService"] {
+            assert_eq!(allowed(&statements, operation, target), want, "{operation} {target} {statements}");
+        }
     }
 }
 
