@@ -116,32 +116,43 @@ impl Shown {
         self.0.wanted.lock().expect("nothing panics while it holds what is wanted")
     }
 
+    /// Has the files of each of a task's containers follow, whatever becomes of the others'. Fails as the first of them did.
     async fn follow(&self, task: &Arc<TaskPlan>) -> Result<(), Failure> {
         let turn = self.0.provisions.turn(task);
         let _turn = turn.lock().await;
         let Some(provision) = self.0.provisions.ask_for_secrets(task).await? else { return Ok(()) };
+        let mut outcome = Ok(());
         for (container, id) in task.containers.iter().zip(&task.ids) {
-            let (Some(how), Some(given)) = (container.secret_files(), provision.containers.get(&container.name)) else {
+            let Some(how) = container.secret_files() else { continue };
+            let Some(given) = provision.containers.get(&container.name) else {
+                // It has none of a task that is stopping.
+                if !provision.containers.is_empty() {
+                    tracing::warn!(container = %id, "its files keep the secrets they have, since the server could not tell them all");
+                }
                 continue;
             };
-            let (mounts, name, secrets, signal) =
-                (self.0.mounts.clone(), mounted(id), given.secrets.clone(), how.signal);
-            let write = move || match mounts.is_there(&name)? {
-                true => write(&mounts.at(&name), &how, &secrets),
-                // Its container is not made yet, or has been cleared away.
-                false => Ok(false),
-            };
-            let changed = tokio::task::spawn_blocking(write).await.expect("writing files does not panic");
-            if !changed.map_err(failed)? {
-                continue;
-            }
-            tracing::info!(container = %id, "the files of its secrets have changed");
-            if let Some(signal) = signal
-                && let Err(error) = self.0.runtime.signal(id, signal, false).await
-            {
-                // It has not begun, or it has ended.
-                tracing::debug!(container = %id, %error, "its process was not told");
-            }
+            outcome = outcome.and(self.follow_one(id, how, given.secrets.clone()).await);
+        }
+        outcome
+    }
+
+    async fn follow_one(&self, id: &str, how: SecretFiles, secrets: Vec<(String, Plain)>) -> Result<(), Failure> {
+        let (mounts, name, signal) = (self.0.mounts.clone(), mounted(id), how.signal);
+        let write = move || match mounts.is_there(&name)? {
+            true => write(&mounts.at(&name), &how, &secrets),
+            // Its container is not made yet, or has been cleared away.
+            false => Ok(false),
+        };
+        let changed = tokio::task::spawn_blocking(write).await.expect("writing files does not panic");
+        if !changed.map_err(failed)? {
+            return Ok(());
+        }
+        tracing::info!(container = %id, "the files of its secrets have changed");
+        if let Some(signal) = signal
+            && let Err(error) = self.0.runtime.signal(id, signal, false).await
+        {
+            // It has not begun, or it has ended.
+            tracing::debug!(container = %id, %error, "its process was not told");
         }
         Ok(())
     }

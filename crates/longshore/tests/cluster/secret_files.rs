@@ -157,6 +157,69 @@ fn files_follow_their_secrets_also_when_the_agent_is_killed_and_go_with_their_ta
     assert_eq!(cluster.traces(), Vec::<String>::new());
 }
 
+/// Of two containers of a task: neither a value that cannot be had nor files that cannot be written keep the other's from following.
+#[test]
+fn files_of_one_container_follow_whatever_becomes_of_anothers() {
+    let mut cluster = Cluster::start(1);
+    let api = cluster.api();
+    let reads = json!([{"Effect": "Allow", "Action": "ssm:GetParameters", "Resource": "*"}]);
+    let role = api.task_role("pulls", &reads);
+    let put = |name: &str, what: &str| {
+        let input = json!({"Name": name, "Type": "SecureString", "Value": value(what), "Overwrite": true});
+        api.ssm("PutParameter", &input);
+    };
+    let container = |name: &str| {
+        json!({"name": name, "image": cluster.image, "memory": 32, "stopTimeout": 2,
+            "command": ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"],
+            "secrets": [{"name": "KEY", "valueFrom": format!("/key/{name}")}],
+            "dockerLabels": {"longshore.secret-files": "/run/secrets", "longshore.secret-files.only": "true"}})
+    };
+    put("/key/first", "small");
+    put("/key/second", "one");
+    let containers = [container("first"), container("second")];
+    api.ecs(
+        "RegisterTaskDefinition",
+        &json!({"family": "two", "executionRoleArn": role, "containerDefinitions": containers}),
+    );
+    let task = cluster.run("two", 1).remove(0);
+    cluster.wait(&task, "RUNNING");
+    // Where each has its files, by what is in them.
+    let mount = |what: &str| {
+        let places = found(&cluster);
+        let place = places.iter().find(|place| fs::read_to_string(place).is_ok_and(|held| held == value(what)));
+        place.map(|place| place.split_once("/..").unwrap().0.to_owned())
+    };
+    let (first, second) = (mount("small").unwrap(), mount("one").unwrap());
+    let shows = |mount: &str, what: &str| {
+        let path = Path::new(mount).join("KEY");
+        until(what, || (fs::read_to_string(&path).ok()? == value(what)).then_some(()));
+    };
+
+    api.ssm("DeleteParameter", &json!({"Name": "/key/first"}));
+    put("/key/second", "two");
+    shows(&second, "two");
+    shows(&first, "small");
+
+    // No room is left in the first one's.
+    let filler = Path::new(&first).join("filler");
+    let filled = fs::write(&filler, vec![0_u8; 32 << 20]).unwrap_err();
+    assert_eq!(filled.kind(), std::io::ErrorKind::StorageFull);
+    put("/key/first", "large");
+    put("/key/second", "three");
+    shows(&second, "three");
+    shows(&first, "small");
+    until("its failure", || cluster.log().contains("the files of its secrets cannot be made").then_some(()));
+    fs::remove_file(&filler).unwrap();
+    put("/key/first", "larger");
+    shows(&first, "larger");
+
+    api.ecs("StopTask", &json!({"task": task}));
+    cluster.wait(&task, "STOPPED");
+    until("their removal", || found(&cluster).is_empty().then_some(()));
+    assert!(cluster.stop_server());
+    assert_eq!(cluster.traces(), Vec::<String>::new());
+}
+
 #[test]
 fn a_sandboxed_container_sees_its_files_follow_too() {
     let mut cluster = Cluster::start_with(1, |_| vec![("LONGSHORE_RUNTIME".to_owned(), "runsc".to_owned())]);

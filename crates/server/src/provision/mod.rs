@@ -86,26 +86,42 @@ pub(crate) fn of_stopped(ctx: &Context, snapshot: &Snapshot, task: &Task) -> Res
     Ok(provision)
 }
 
-/// What the containers of a running task have as files, as it is now.
+/// What the containers of a running task have as files, as it is now. A container of which that cannot be had is left out, and its
+/// files stay as they are: those of the others follow all the same.
 ///
 /// # Errors
-/// Why that cannot be had.
+/// Why that cannot be had of any.
 pub(crate) fn secrets_as_files(ctx: &Context, snapshot: &Snapshot, task: &Task) -> Result<Provision, String> {
     let mut provision = Provision::default();
     let Some(definition) = snapshot.task_definition(&task.definition).filter(|_| task.holds_resources()) else {
         return Ok(provision);
     };
     let rights = Rights::of(snapshot, task, &definition.spec, ctx.effects.now())?;
-    let mut bytes = 0;
+    let (mut bytes, mut first) = (0, None);
     for container in definition.spec.containers.iter().filter(|container| container.secret_files().is_some()) {
-        let secrets = secrets_of(ctx, snapshot, &task.arn.cluster.scope, &rights, container)?;
-        bytes += secrets.iter().map(|(name, value)| name.len() + value.reveal().len()).sum::<usize>();
-        if bytes > MAX_BYTES {
-            return Err(failed("the values of the task's secrets are too long together"));
+        let found = secrets_of(ctx, snapshot, &task.arn.cluster.scope, &rights, container).and_then(|secrets| {
+            let more = secrets.iter().map(|(name, value)| name.len() + value.reveal().len()).sum::<usize>();
+            if bytes + more > MAX_BYTES {
+                return Err(failed("the values of the task's secrets are too long together"));
+            }
+            bytes += more;
+            Ok(secrets)
+        });
+        match found {
+            Ok(secrets) => {
+                let provided = Provided { secrets, ..Provided::default() };
+                provision.containers.insert(container.name.clone(), provided);
+            }
+            Err(why) => {
+                tracing::warn!(task = %task.arn, container = container.name, why, "a container's files keep the secrets they have");
+                first = first.or(Some(why));
+            }
         }
-        provision.containers.insert(container.name.clone(), Provided { secrets, ..Provided::default() });
     }
-    Ok(provision)
+    match first {
+        Some(why) if provision.containers.is_empty() => Err(why),
+        Some(_) | None => Ok(provision),
+    }
 }
 
 fn secrets_of(

@@ -41,15 +41,24 @@ async fn refreshed(session: &mut Session) -> Vec<TaskArn> {
 }
 
 async fn ask(session: &mut Session, task: &TaskArn) -> Answer {
-    session.send(&AgentMessage::Ask { id: 7, question: Question::Secrets { task: task.clone() } }).await;
-    match session.receive().await {
-        ServerMessage::Answered { id: 7, answer } => answer,
-        other => panic!("{other:?} instead of an answer"),
+    answered(session, Question::Secrets { task: task.clone() }).await
+}
+
+async fn answered(session: &mut Session, question: Question) -> Answer {
+    session.send(&AgentMessage::Ask { id: 7, question }).await;
+    loop {
+        match session.receive().await {
+            ServerMessage::Answered { id: 7, answer } => return answer,
+            // Of a second change.
+            ServerMessage::Refresh { .. } => {}
+            other => panic!("{other:?} instead of an answer"),
+        }
     }
 }
 
 async fn asked(session: &mut Session, task: &TaskArn) -> String {
     let Answer::Provision(provision) = ask(session, task).await else { panic!("it may read that") };
+    assert_eq!(provision.containers.len(), 1);
     let provided = &provision.containers["web"];
     assert!(provided.files.is_empty() && provided.login.is_none());
     let [(name, value)] = &provided.secrets[..] else { panic!("{provided:?}") };
@@ -102,6 +111,36 @@ async fn agents_are_told_of_changes_and_ask() {
     task_role(&harness, "pulls", &[]).await;
     let Answer::Unprovided { reason } = ask(&mut session, &task).await else { panic!("it may not read that") };
     assert!(reason.contains("AccessDeniedException") && !reason.contains("three"), "{reason}");
+}
+
+/// One that cannot be read keeps nobody else's from following; the start of a task it does stop.
+#[tokio::test]
+async fn what_cannot_be_had_of_one_container_is_left_out() {
+    let harness = Harness::start().await;
+    ecs(&harness, "CreateCluster", json!({"clusterName": "demo"})).await;
+    task_role(&harness, "pulls", &[allow("ssm:GetParameters", "*")]).await;
+    put(&harness, "/web/key", "one").await;
+    put(&harness, "/other/key", "one").await;
+    let mut machine = Machine::new(&harness).await;
+    machine.join(&harness, &token(&harness, Some("demo"), 1).await, None).await.unwrap();
+    let mut session = begin(&machine, &harness).await;
+    let mut definition = definition(&json!({"longshore.secret-files": "/run/secrets"}));
+    let mut other = definition["containerDefinitions"][0].clone();
+    other["name"] = "a".into();
+    other["secrets"][0]["valueFrom"] = "/other/key".into();
+    definition["containerDefinitions"].as_array_mut().unwrap().insert(0, other);
+    ecs(&harness, "RegisterTaskDefinition", definition).await;
+    let answer = ecs(&harness, "RunTask", json!({"cluster": "demo", "taskDefinition": "web"})).await;
+    let task: TaskArn = text(&answer["tasks"][0]["taskArn"]).parse().unwrap();
+    session.assignments().await;
+
+    ok(&harness, "ssm", "DeleteParameter", json!({"Name": "/other/key"})).await;
+    put(&harness, "/web/key", "two").await;
+    assert_eq!(refreshed(&mut session).await, std::slice::from_ref(&task));
+    assert_eq!(asked(&mut session, &task).await, "two");
+    let answer = answered(&mut session, Question::Provision { task: task.clone() }).await;
+    let Answer::Unprovided { reason } = answer else { panic!("it is gone") };
+    assert!(reason.ends_with("invalid parameters: /other/key"), "{reason}");
 }
 
 #[tokio::test]
