@@ -7,7 +7,7 @@ use crate::{
     node::Failure,
     plan::{Job, TaskPlan},
 };
-use ::runtime::{BindMount, MountSource, Mounts, Runtime};
+use ::runtime::{BindMount, MountSource, Mounts, Runtime, RuntimeError};
 use effects::Effects;
 use model::{SecretFiles, TaskArn, vault::Plain};
 use std::{
@@ -24,6 +24,9 @@ use std::{
 const CURRENT: &str = "..data";
 /// Before it takes that place.
 const NEXT: &str = "..next";
+/// Among the files of a container whose process is told of changes, until it has been: an agent that is killed between the two
+/// leaves it to the next. Empty, and no secret has a name like it.
+const UNTOLD: &str = "..untold";
 /// What the files of a container may take: twice what a task may be given in all, since old and new ones are there together.
 const OPTIONS: &str = "nosuid,nodev,noexec,mode=0755,size=16m";
 
@@ -81,6 +84,8 @@ impl Shown {
         let made = move || {
             let at = mount(&mounts, &name)?;
             write(&at, &how, &provided.secrets)?;
+            // What begins now begins with these.
+            told(&at)?;
             io::Result::Ok(at)
         };
         let source = tokio::task::spawn_blocking(made).await.expect("making files does not panic").map_err(failed)?;
@@ -137,24 +142,29 @@ impl Shown {
     }
 
     async fn follow_one(&self, id: &str, how: SecretFiles, secrets: Vec<(String, Plain)>) -> Result<(), Failure> {
-        let (mounts, name, signal) = (self.0.mounts.clone(), mounted(id), how.signal);
+        let (mounts, at, name, signal) =
+            (self.0.mounts.clone(), self.0.mounts.at(&mounted(id)), mounted(id), how.signal);
         let write = move || match mounts.is_there(&name)? {
-            true => write(&mounts.at(&name), &how, &secrets),
+            true => io::Result::Ok((write(&mounts.at(&name), &how, &secrets)?, is_untold(&mounts.at(&name))?)),
             // Its container is not made yet, or has been cleared away.
-            false => Ok(false),
+            false => Ok((false, false)),
         };
-        let changed = tokio::task::spawn_blocking(write).await.expect("writing files does not panic");
-        if !changed.map_err(failed)? {
-            return Ok(());
+        let written = tokio::task::spawn_blocking(write).await.expect("writing files does not panic");
+        let (changed, untold) = written.map_err(failed)?;
+        if changed {
+            tracing::info!(container = %id, "the files of its secrets have changed");
         }
-        tracing::info!(container = %id, "the files of its secrets have changed");
-        if let Some(signal) = signal
-            && let Err(error) = self.0.runtime.signal(id, signal, false).await
-        {
+        let Some(signal) = signal.filter(|_| untold) else { return Ok(()) };
+        match self.0.runtime.signal(id, signal, false).await {
+            Ok(()) => {}
+            Err(error @ (RuntimeError::Unavailable(_) | RuntimeError::Timeout(_))) => {
+                tracing::warn!(container = %id, %error, "its process is told of its files in the next session");
+                return Ok(());
+            }
             // It has not begun, or it has ended.
-            tracing::debug!(container = %id, %error, "its process was not told");
+            Err(error) => tracing::debug!(container = %id, %error, "its process was not told"),
         }
-        Ok(())
+        told(&at).map_err(failed)
     }
 
     /// Removes a task's. Its containers are gone.
@@ -181,7 +191,21 @@ fn mount(mounts: &Mounts, name: &str) -> io::Result<PathBuf> {
     }
 }
 
-/// Has a folder show these files, all at once. Answers whether it showed others before.
+/// Whether a process is still to be told of the files that its folder shows.
+fn is_untold(at: &Path) -> io::Result<bool> {
+    at.join(CURRENT).join(UNTOLD).try_exists()
+}
+
+/// It has been told, or needs not be.
+fn told(at: &Path) -> io::Result<()> {
+    match fs::remove_file(at.join(CURRENT).join(UNTOLD)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Has a folder show these files, all at once. Answers whether it showed others before. Whose process is to be told of them is untold
+/// from the moment that they are shown.
 fn write(at: &Path, how: &SecretFiles, secrets: &[(String, Plain)]) -> io::Result<bool> {
     let current = fs::read_link(at.join(CURRENT)).ok();
     if current.is_some() && is_shown(at, secrets) {
@@ -200,6 +224,9 @@ fn write(at: &Path, how: &SecretFiles, secrets: &[(String, Plain)]) -> io::Resul
         file.write_all(value.reveal().as_bytes())?;
         chown(&path, Some(how.owner.0), Some(how.owner.1))?;
         file.set_permissions(fs::Permissions::from_mode(how.mode))?;
+    }
+    if how.signal.is_some() {
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o400).open(folder.join(UNTOLD))?;
     }
     symlink(&fresh, at.join(NEXT))?;
     fs::rename(at.join(NEXT), at.join(CURRENT))?;
@@ -271,6 +298,35 @@ mod tests {
         let mut old = String::new();
         io::Read::read_to_string(&mut open, &mut old).unwrap();
         assert_eq!(old, "one\n");
+    }
+
+    #[test]
+    fn a_process_is_untold_of_what_is_shown_until_it_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path();
+        let how = SecretFiles { signal: Some(1), ..how() };
+        let untold = || is_untold(at).unwrap();
+        assert!(!untold(), "nothing is shown");
+        write(at, &how, &secrets(&[("KEY", "one")])).unwrap();
+        // Killed before it was told: the next agent finds nothing to write.
+        assert!(!write(at, &how, &secrets(&[("KEY", "one")])).unwrap());
+        assert!(untold());
+        told(at).unwrap();
+        assert!(!untold());
+        told(at).unwrap();
+        assert!(!write(at, &how, &secrets(&[("KEY", "one")])).unwrap());
+        assert!(!untold(), "nothing has changed");
+        // Begun and not shown.
+        fs::create_dir(at.join("..1")).unwrap();
+        fs::write(at.join("..1").join(UNTOLD), "").unwrap();
+        assert!(!untold());
+        write(at, &how, &secrets(&[("KEY", "two")])).unwrap();
+        write(at, &how, &secrets(&[("KEY", "three")])).unwrap();
+        assert!(untold());
+        assert_eq!(names(at), ["..2", "..data", "KEY"], "those who list the folder see no mark");
+        told(at).unwrap();
+        write(at, &SecretFiles { signal: None, ..how }, &secrets(&[("KEY", "four")])).unwrap();
+        assert!(!untold(), "nobody is to be told");
     }
 
     #[test]
