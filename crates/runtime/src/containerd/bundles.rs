@@ -1,5 +1,6 @@
 //! Bundles that nobody knows: containerd killed in the middle of making a task leaves the task's folder behind, and once it
 //! is back it neither lists that task nor makes another of its name ("mkdir …: file exists") until it is restarted once more.
+//! Killed in the middle of removing one it leaves it under a hidden name, which it passes over for ever.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,31 +27,40 @@ pub(super) fn document(socket: &Path, namespace: &str, id: &str) -> io::Result<S
     Err(last)
 }
 
-/// Removes the bundle of a container that has no task and no shim any more.
+/// Removes the bundle of a container that has no task and no shim any more. The hidden name comes last: it is what containerd renames a
+/// bundle to before it removes it, which it may do meanwhile.
 pub(super) fn remove(socket: &Path, namespace: &str, id: &str) -> io::Result<()> {
-    for bundle in places(socket, namespace, id).into_iter().flatten() {
-        match clear(&bundle) {
-            Ok(()) => tracing::warn!(id, "the bundle of a task that containerd lost was removed"),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(e),
+    for name in [id, &format!(".{id}")] {
+        for bundle in places(socket, namespace, name).into_iter().flatten() {
+            if clear(&bundle)? {
+                tracing::warn!(id, "the bundle of a task that containerd lost was removed");
+            }
         }
     }
     Ok(())
 }
 
-/// File by file: what is mounted in it is taken off and never descended into.
-fn clear(bundle: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(bundle)? {
+/// File by file: what is mounted in it is taken off and never descended into. False if there is none.
+fn clear(bundle: &Path) -> io::Result<bool> {
+    let Some(entries) = if_there(std::fs::read_dir(bundle))? else { return Ok(false) };
+    for entry in entries {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
             // Not mounted is as good.
             let _ = rustix::mount::unmount(entry.path(), rustix::mount::UnmountFlags::DETACH);
-            std::fs::remove_dir(entry.path())?;
+            if_there(std::fs::remove_dir(entry.path()))?;
         } else {
-            std::fs::remove_file(entry.path())?;
+            if_there(std::fs::remove_file(entry.path()))?;
         }
     }
-    std::fs::remove_dir(bundle)
+    Ok(if_there(std::fs::remove_dir(bundle))?.is_some())
+}
+
+fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 #[cfg(test)]
@@ -62,13 +72,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("containerd.sock");
         let of = |id: &str| dir.path().join("state").join(PLUGIN).join("longshore").join(id);
-        for id in ["web-1", "web-12"] {
+        for id in ["web-1", ".web-1", "web-12"] {
             std::fs::create_dir_all(of(id).join("rootfs")).unwrap();
             std::fs::write(of(id).join("config.json"), "{}").unwrap();
             std::os::unix::fs::symlink("/nowhere", of(id).join("work")).unwrap();
         }
         remove(&socket, "longshore", "web-1").unwrap();
-        assert!(!of("web-1").exists() && of("web-12").join("config.json").exists());
+        assert!(!of("web-1").exists() && !of(".web-1").exists() && of("web-12").join("config.json").exists());
         remove(&socket, "longshore", "web-1").unwrap();
         // A root filesystem with files in it is somebody's: it is not ours to empty.
         std::fs::write(of("web-12").join("rootfs/data"), "kept").unwrap();
