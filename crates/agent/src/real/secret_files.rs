@@ -9,7 +9,7 @@ use crate::{
 };
 use ::runtime::{BindMount, MountSource, Mounts, Runtime, RuntimeError};
 use effects::Effects;
-use model::{SecretFiles, TaskArn, vault::Plain};
+use model::{SecretFiles, TaskArn, secret_files::is_file_name, vault::Plain};
 use std::{
     collections::BTreeMap,
     fmt::Display,
@@ -27,7 +27,8 @@ const NEXT: &str = "..next";
 /// Among the files of a container whose process is told of changes, until it has been: an agent that is killed between the two
 /// leaves it to the next. Empty, and no secret has a name like it.
 const UNTOLD: &str = "..untold";
-/// What the files of a container may take: twice what a task may be given in all, since old and new ones are there together.
+/// What the files of a container may take: four times what a task may be given in all, since old and new ones are there together and
+/// each takes whole pages.
 const OPTIONS: &str = "nosuid,nodev,noexec,mode=0755,size=16m";
 
 fn mounted(id: &str) -> String {
@@ -219,6 +220,10 @@ fn write(at: &Path, how: &SecretFiles, secrets: &[(String, Plain)]) -> io::Resul
     fs::create_dir(&folder)?;
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))?;
     for (name, value) in secrets {
+        // The server sends no others; what is written here is written as root.
+        if !is_file_name(name) {
+            return Err(io::Error::other(format!("'{name}' is no name of a file")));
+        }
         let path = folder.join(name);
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o400).open(&path)?;
         file.write_all(value.reveal().as_bytes())?;

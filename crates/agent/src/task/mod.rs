@@ -32,7 +32,8 @@ pub mod limits {
     pub const QUEUE: i64 = 30 * 60 * 1000;
     /// Making a task's network interface. Source: the original waits as long for one to appear (ecs-agent `api/eni`).
     pub const ATTACH: i64 = 3 * 60 * 1000;
-    /// Getting what the server gives the task's containers: two times the longest that one answer may take.
+    /// Getting what the server gives the task's containers, two minutes at most, and mounting its file systems: the first that fails ends
+    /// it, within a minute.
     pub const PROVISION: i64 = 4 * 60 * 1000;
     /// Making a container's network: some netlink messages and one nft batch; a minute is a hundred times that.
     pub const CONNECT: i64 = 60 * 1000;

@@ -291,6 +291,46 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     end
 }
 
+/// What an agent has been told of what its instance shall hold.
+#[derive(Default)]
+struct Told {
+    tasks: assignments::Told,
+    networks: Option<Views>,
+    /// Worked out again only when a definition has changed: it takes a look at every family.
+    images: Option<Vec<Arc<str>>>,
+    shown: refresh::Shown,
+}
+
+impl Told {
+    /// What it is to be told now, in that order. None of an instance that is no more.
+    fn news(&mut self, ctx: &Context, instance: &ContainerInstanceArn) -> Option<Vec<ServerMessage>> {
+        let snapshot = ctx.store.snapshot();
+        let row = snapshot.instance(instance)?;
+        if row.instance.status == InstanceStatus::Inactive {
+            return None;
+        }
+        let mut news = Vec::new();
+        // Before the tasks: they cannot start without the VPC they are in. That an instance carries none is told too, since what a
+        // killed agent left standing is found by that; only not to an agent that knows nothing of VPCs.
+        if networks::can_carry(row) {
+            let views = networks::of(&snapshot, instance, ctx.config.vpc_encryption);
+            if let Some(changed) = Networks::between(self.networks.as_ref(), &views) {
+                news.push(ServerMessage::Networks(changed));
+                self.networks = Some(views);
+            }
+        }
+        let images = self.images.get_or_insert_with(|| ahead::of(&snapshot, instance));
+        let set = self.tasks.news(&snapshot, instance, ctx.epoch(), images);
+        news.extend(set.map(ServerMessage::Assignments));
+        // After the tasks: one that has just come to the agent is known to it.
+        let tasks = self.shown.news(&snapshot, instance);
+        if !tasks.is_empty() {
+            news.push(ServerMessage::Refresh { tasks });
+        }
+        Some(news)
+    }
+}
+
 /// Sends what the instance shall hold, whole and then as it changes, and answers as they come.
 async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
     link: &Link,
@@ -304,43 +344,20 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
     if let Err(error) = sender.send(&ServerMessage::Welcome(welcome)).await {
         return End::Link(error);
     }
-    let mut tasks = assignments::Told::default();
-    let (mut told, mut told_at): (Option<Views>, Duration) = (None, Duration::ZERO);
-    // Worked out again only when a definition has changed: it takes a look at every family.
-    let (mut images_then, mut shown) = (None, refresh::Shown::default());
+    let (mut told, mut told_at) = (Told::default(), Duration::ZERO);
     loop {
-        let snapshot = ctx.store.snapshot();
-        match snapshot.instance(instance).map(|row| row.instance.status) {
-            Some(InstanceStatus::Active | InstanceStatus::Draining) => {}
-            Some(InstanceStatus::Inactive) | None => return End::Deregistered,
-        }
-        let images = images_then.get_or_insert_with(|| ahead::of(&snapshot, instance));
-        let set = tasks.news(&snapshot, instance, ctx.epoch(), images);
-        // Before the tasks: they cannot start without the VPC they are in. That an instance carries none is told too, since what a
-        // killed agent left standing is found by that; only not to an agent that knows nothing of VPCs.
-        let carries = snapshot.instance(instance).is_some_and(|row| networks::can_carry(row));
-        let views = carries.then(|| networks::of(&snapshot, instance, ctx.config.vpc_encryption));
-        let refresh = shown.news(&snapshot, instance);
-        drop(snapshot);
-        if let Some(views) = views
-            && let Some(news) = Networks::between(told.as_ref(), &views)
-        {
-            if let Err(error) = sender.send(&ServerMessage::Networks(news)).await {
+        let Some(news) = told.news(ctx, instance) else { return End::Deregistered };
+        for message in news {
+            let sending = match &message {
+                ServerMessage::Assignments(_) => tracing::trace_span!(target: "timeline", "send assignments"),
+                _ => tracing::Span::none(),
+            };
+            if let Err(error) = sender.send(&message).instrument(sending).await {
                 return End::Link(error);
             }
-            (told, told_at) = (Some(views), ctx.effects.monotonic());
-        }
-        if let Some(set) = set {
-            let sending = tracing::trace_span!(target: "timeline", "send assignments");
-            if let Err(error) = sender.send(&ServerMessage::Assignments(set)).instrument(sending).await {
-                return End::Link(error);
+            if matches!(message, ServerMessage::Networks(_)) {
+                told_at = ctx.effects.monotonic();
             }
-        }
-        // After the tasks: one that has just come to the agent is known to it.
-        if !refresh.is_empty()
-            && let Err(error) = sender.send(&ServerMessage::Refresh { tasks: refresh }).await
-        {
-            return End::Link(error);
         }
         let soonest = (told_at + NETWORK_PAUSE).saturating_sub(ctx.effects.monotonic());
         let network = async {
@@ -352,9 +369,9 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
             let news = tokio::select! {
                 changed = changes.own.changed() => changed.map(|_| None),
                 changed = &mut network => changed.map(|_| None),
-                changed = changes.vaults.changed(), if !shown.is_empty() => changed.map(|_| None),
+                changed = changes.vaults.changed(), if !told.shown.is_empty() => changed.map(|_| None),
                 changed = changed(&mut changes.definitions) => {
-                    images_then = None;
+                    told.images = None;
                     changed.map(|_| None)
                 }
                 Some(answer) = answers.recv() => Ok(Some(answer)),

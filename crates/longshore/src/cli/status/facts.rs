@@ -66,6 +66,8 @@ pub(super) struct Instance {
     pub(super) ec2_instance_id: Option<String>,
     pub(super) availability_zone: Option<String>,
     pub(super) instance_type: Option<String>,
+    /// What makes its containers: runc, or runsc.
+    pub(super) runtime: Option<String>,
     pub(super) address: Option<String>,
     pub(super) status: String,
     pub(super) agent_connected: bool,
@@ -138,5 +140,6 @@ pub(in crate::cli) enum Kind {
     InstanceOverCapacity,
     InstanceDraining,
     ClusterWithoutInstances,
+    FargateSharesKernel,
     PartlyLookedAt,
 }

@@ -356,6 +356,7 @@ fn instance(described: ecs::ContainerInstance, machines: &mut BTreeMap<String, (
         id: arn.rsplit('/').next().unwrap_or_default().to_owned(),
         availability_zone: attribute("ecs.availability-zone"),
         instance_type: attribute("ecs.instance-type"),
+        runtime: attribute("longshore.runtime"),
         address,
         status: described.status.clone().unwrap_or_default(),
         agent_connected: described.agent_connected == Some(true),

@@ -117,7 +117,29 @@ pub(super) fn cluster(cluster: &Cluster, looked: &Looked, now: Timestamp) -> Vec
 /// Everything about the machines given to Fargate.
 pub(super) fn pool(machines: &[Instance], now: Timestamp) -> Vec<Attention> {
     let pool = Cluster { name: POOL_CLUSTER.to_owned(), ..Cluster::default() };
-    machines.iter().filter_map(|machine| instance(&pool, machine, now)).collect()
+    machines.iter().filter_map(|machine| instance(&pool, machine, now)).chain(shared_kernels(machines)).collect()
+}
+
+/// Somebody wanted it so, or the machine has no gVisor that can be used: only its agent's log tells which.
+fn shared_kernels(machines: &[Instance]) -> Option<Attention> {
+    let shares = |machine: &&Instance| machine.agent_connected && machine.runtime.as_deref() == Some("runc");
+    let found: Vec<&Instance> = machines.iter().filter(shares).collect();
+    let first = found.first()?;
+    let which = match found.len() {
+        1 => first.name().to_owned(),
+        n => format!("{} and {} more", first.name(), n - 1),
+    };
+    Some(Attention {
+        level: Level::Notice,
+        kind: Kind::FargateSharesKernel,
+        cluster: Some(POOL_CLUSTER.to_owned()),
+        what: format!("{which}: given to Fargate without gVisor: tasks share the machine's kernel (runtime runc)"),
+        why: None,
+        since: None,
+        resources: found.iter().map(|machine| machine.arn.clone()).collect(),
+        next: "apt-get install -t bookworm-backports runsc there and start `longshore agent --fargate` again"
+            .to_owned(),
+    })
 }
 
 fn instance(cluster: &Cluster, instance: &Instance, now: Timestamp) -> Option<Attention> {

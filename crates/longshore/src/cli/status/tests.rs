@@ -308,6 +308,23 @@ fn the_machines_of_fargate_are_told_by_zone() {
 }
 
 #[test]
+fn machines_of_fargate_without_a_kernel_for_each_task_are_told_once() {
+    let machine = |number, runtime: &str| Instance { runtime: Some(runtime.into()), ..instance(number) };
+    let told = |machines: &[Instance]| {
+        let found = judge::pool(machines, now());
+        found.into_iter().map(|one| (one.level, one.kind, one.what, one.resources.len())).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&[machine(1, "runsc")]), []);
+    let what = |which: &str| {
+        format!("{which}: given to Fargate without gVisor: tasks share the machine's kernel (runtime runc)")
+    };
+    let one = what(machine(1, "runc").name());
+    assert_eq!(told(&[machine(1, "runc"), machine(2, "runsc")]), [(Level::Notice, Kind::FargateSharesKernel, one, 1)]);
+    let two = what(&format!("{} and 1 more", machine(1, "runc").name()));
+    assert_eq!(told(&[machine(1, "runc"), machine(2, "runc")]), [(Level::Notice, Kind::FargateSharesKernel, two, 2)]);
+}
+
+#[test]
 fn what_to_do_next_can_be_copied_whole() {
     let lines = show::lines(&large(), Some(60), Some(24));
     let text = lines.join("\n");

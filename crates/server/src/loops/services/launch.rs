@@ -193,16 +193,7 @@ impl<'a> Recipe<'a> {
             }
             return;
         }
-        let mut rows = match &start.place {
-            Place::On(id) => {
-                let instance = ContainerInstanceArn { cluster: self.service.arn.cluster.clone(), id: id.clone() };
-                snapshot.instance(&instance).into_iter().collect()
-            }
-            Place::Anywhere | Place::InZone(_) => candidates(snapshot, &self.service.arn.cluster, launch.kind),
-        };
-        if let Place::InZone(zone) = &start.place {
-            rows.retain(|row| row.zone.as_deref() == Some(zone));
-        }
+        let mut rows = self.places(snapshot, &start.place, launch.kind);
         let now = ctx.effects.now();
         rows.retain(|row| is_of(snapshot, row, start.provider.as_ref()));
         let kept_until = spot::keep_room(&mut rows, start.provider.as_ref(), now);
@@ -254,6 +245,23 @@ impl<'a> Recipe<'a> {
         let started = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
         launched.replaced += start.replaces.min(started);
         launched.tasks.extend(tasks);
+    }
+
+    /// The instances that a task may go to, if they have room for it.
+    fn places<'s>(&self, snapshot: &'s Snapshot, place: &Place, kind: LaunchType) -> Vec<&'s Arc<InstanceRow>> {
+        let cluster = &self.service.arn.cluster;
+        match place {
+            Place::On(id) => {
+                let instance = ContainerInstanceArn { cluster: cluster.clone(), id: id.clone() };
+                snapshot.instance(&instance).into_iter().collect()
+            }
+            Place::Anywhere => candidates(snapshot, cluster, kind),
+            Place::InZone(zone) => {
+                let mut rows = candidates(snapshot, cluster, kind);
+                rows.retain(|row| row.zone.as_deref() == Some(zone));
+                rows
+            }
+        }
     }
 
     /// How many of those that find no room may wait for it: none where nobody makes any, or for a better place than they have.

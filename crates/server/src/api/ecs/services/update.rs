@@ -14,7 +14,7 @@ use crate::{
 };
 use model::{
     AwsvpcConfiguration, CapacityProviderStrategy, LaunchType, NetworkMode, PlacementConstraint, RevisionSpec, Service,
-    ServiceRegistry, ServiceStatus, Task,
+    ServiceRegistry, ServiceStatus, Task, TaskDefinition,
 };
 use scheduler::service::{deploy, task_sets};
 use shapes::ecs as aws;
@@ -242,31 +242,42 @@ fn spec(
         spec.volume = managed_volumes::of_service(Some(given.clone()))?;
     }
     if let Some(definition) = snapshot.task_definition(&spec.task_definition) {
-        // AWS: a service that changes to another mode leaves behind what only the old one had.
-        if definition.spec.effective_network_mode() != NetworkMode::Awsvpc && wish.network.is_none() {
-            spec.network = None;
-        }
-        parse::check_fargate(service.scheduling, &spec, definition)?;
-        awsvpc::fits(spec.network.as_ref(), &definition.spec)?;
-        // One of before, when this was let in, must still be scaled.
-        if spec.network != own.network || spec.launch_type != own.launch_type {
-            awsvpc::public_address_fits(spec.network.as_ref(), spec.launch_type)?;
-        }
-        managed_volumes::fits(spec.volume.as_ref(), &definition.spec)?;
-        // One that is as it was is not looked at again: its registry may be gone, and the service must still be scaled.
-        if spec.registries != own.registries || spec.task_definition != own.task_definition {
-            registries::fits(snapshot, scope, &spec.registries, &definition.spec)?;
-        }
-        let subject =
-            connect::Subject { service: &service.arn, definition: &definition.spec, own: own.connect.as_ref() };
-        spec.connect = match (&wish.connect, &own.connect) {
-            (Some(asked), _) => connect::decide(ctx, snapshot, asked, &subject)?,
-            (None, Some(own_connect)) if spec.task_definition != own.task_definition => {
-                Some(connect::again(own_connect, &definition.spec)?)
-            }
-            (None, own_connect) => own_connect.clone(),
-        };
-        parse::check_constraints(&spec.placement_constraints, definition)?;
+        fit(ctx, snapshot, service, (own, &mut spec), wish, definition)?;
     }
     Ok(spec)
+}
+
+/// Whether what its tasks shall be, which was `own`, goes with their definition.
+fn fit(
+    ctx: &Context,
+    snapshot: &Snapshot,
+    service: &Service,
+    (own, spec): (&RevisionSpec, &mut RevisionSpec),
+    wish: &Wish<'_>,
+    definition: &TaskDefinition,
+) -> Result<(), ApiError> {
+    // AWS: a service that changes to another mode leaves behind what only the old one had.
+    if definition.spec.effective_network_mode() != NetworkMode::Awsvpc && wish.network.is_none() {
+        spec.network = None;
+    }
+    parse::check_fargate(service.scheduling, spec, definition)?;
+    awsvpc::fits(spec.network.as_ref(), &definition.spec)?;
+    // One of before, when this was let in, must still be scaled.
+    if spec.network != own.network || spec.launch_type != own.launch_type {
+        awsvpc::public_address_fits(spec.network.as_ref(), spec.launch_type)?;
+    }
+    managed_volumes::fits(spec.volume.as_ref(), &definition.spec)?;
+    // One that is as it was is not looked at again: its registry may be gone, and the service must still be scaled.
+    if spec.registries != own.registries || spec.task_definition != own.task_definition {
+        registries::fits(snapshot, &service.arn.cluster.scope, &spec.registries, &definition.spec)?;
+    }
+    let subject = connect::Subject { service: &service.arn, definition: &definition.spec, own: own.connect.as_ref() };
+    spec.connect = match (&wish.connect, &own.connect) {
+        (Some(asked), _) => connect::decide(ctx, snapshot, asked, &subject)?,
+        (None, Some(own_connect)) if spec.task_definition != own.task_definition => {
+            Some(connect::again(own_connect, &definition.spec)?)
+        }
+        (None, own_connect) => own_connect.clone(),
+    };
+    parse::check_constraints(&spec.placement_constraints, definition)
 }
