@@ -32,6 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=src/init");
     println!("cargo::rerun-if-changed=src/terminal");
     println!("cargo::rerun-if-changed=src/front");
+    println!("cargo::rerun-if-changed=src/folder");
     let files = FILES.map(|f| PathBuf::from(API).join(f));
     let descriptors = protox::compile(files, ["proto"])?;
     tonic_prost_build::configure()
@@ -41,7 +42,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .compile_fds(descriptors)?;
     build_static("init", "container-init")?;
     build_static("terminal", "terminal-log")?;
-    build_static("front", "runc-front")
+    build_static("front", "runc-front")?;
+    build_static("folder", "mount-folder")
 }
 
 /// Programs of their own: the init is shown inside containers whose images may have no libc at all, and the front must start

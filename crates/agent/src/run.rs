@@ -13,7 +13,9 @@ use crate::{
     logs::LogHub,
     metadata::{self, Facts, Metadata, Places, Rate, Secret},
     node::Node,
-    real::{Doors, ImageCleanup, NodeConfig, PullBehavior, RealNode, Vpcs, chain, clean_images, disks_dir},
+    real::{
+        Doors, ImageCleanup, NodeConfig, PullBehavior, RealNode, Vpcs, chain, clean_images, disks_dir, programs_dir,
+    },
     resolver::Upstreams,
     roles::Roles,
     session::{self, Dial, End, InvalidToken, JoinError, JoinToken, Questions, Session, Terminals},
@@ -435,7 +437,7 @@ async fn connect_runtime(config: &Config, effects: &Effects) -> Result<(Arc<dyn 
             socket
         }
     };
-    let mut containerd = ContainerdConfig::new(socket, config.data_dir.join("runtime"));
+    let mut containerd = ContainerdConfig::new(socket, programs_dir(&config.data_dir));
     containerd.namespace = CONTAINERD_NAMESPACE.to_owned();
     containerd.registry_netns.clone_from(&config.registry_netns);
     containerd.insecure_registries.clone_from(&config.insecure_registries);

@@ -16,6 +16,9 @@ pub struct Provision {
     /// Where the file systems are of its volumes of EFS, by the volume's name. Asked for only by agents with the capability `efs`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub file_systems: BTreeMap<String, Export>,
+    /// Why the server does not know where others of them are, by the volume's name. Nobody is held up by it who has the volume already.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unresolved: BTreeMap<String, String>,
 }
 
 /// What one container is given.

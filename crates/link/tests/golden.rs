@@ -353,6 +353,7 @@ fn what_a_server_says() {
     let tags = Tags(BTreeMap::from([("team".to_owned(), "blue".to_owned())]));
     let export = Export { host: "nas".into(), port: 2049, path: "/export/web".into() };
     let file_systems = [("shared".to_owned(), export)].into();
+    let unresolved = [("shared".to_owned(), "ResourceInitializationError: no".to_owned())].into();
     let answers = [
         ("tags", Answer::Tags { task: tags, container_instance: Tags::default() }),
         ("protection", Answer::Protection { until: Some(Timestamp(7)) }),
@@ -361,6 +362,7 @@ fn what_a_server_says() {
         ("provision.logs", Answer::Provision(logging_provision())),
         ("provision.stopped", Answer::Provision(Provision { logs_only: true, ..logging_provision() })),
         ("provision.efs", Answer::Provision(Provision { file_systems, ..Provision::default() })),
+        ("provision.unresolved", Answer::Provision(Provision { unresolved, ..Provision::default() })),
         ("unprovided", Answer::Unprovided { reason: "ResourceInitializationError: no".into() }),
         ("failure", Answer::Failure { reason: "TASK_NOT_VALID".into(), detail: None }),
         ("refused", Answer::Refused { status: 400, code: "ClientException".into(), message: "no".into() }),

@@ -68,6 +68,18 @@ impl Export {
         };
         Some(Self { path, ..self.clone() })
     }
+
+    /// The export that this is that folder of, and the folder as a clean path: the way back from [`Export::below`], for whoever mounts
+    /// it and must not follow a link on the way down.
+    pub fn above(&self, root: &str) -> Option<(Self, String)> {
+        let root = clean(root)?;
+        let own = match root.as_str() {
+            "/" => self.path.as_str(),
+            root => self.path.strip_suffix(root)?,
+        };
+        let path = if own.is_empty() { "/" } else { own };
+        Some((Self { path: path.to_owned(), ..self.clone() }, root))
+    }
 }
 
 /// `HOST:/PATH` or `HOST:PORT:/PATH`; an IPv6 address stands in brackets.
@@ -149,6 +161,19 @@ mod tests {
         assert_eq!(below("/a/b/"), Some("/export/a/b".into()));
         assert_eq!(below("/../etc"), None);
         assert_eq!("nas:/".parse::<Export>().unwrap().below("/a").unwrap().path, "/a");
+        for (export, root, folder) in [
+            ("nas:/", "/", "/"),
+            ("nas:/", "/a", "/a"),
+            ("nas:/export", "/", "/"),
+            ("nas:/export", "/a//b/", "/a/b"),
+            ("nas:/a/a", "/a", "/a"),
+        ] {
+            let export: Export = export.parse().unwrap();
+            let below = export.below(root).unwrap();
+            assert_eq!(below.above(root), Some((export, folder.to_owned())), "{root}");
+        }
+        assert_eq!(export.above("/b"), None);
+        assert_eq!("nas:/ab".parse::<Export>().unwrap().above("/b"), None);
     }
 
     #[test]

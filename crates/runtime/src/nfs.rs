@@ -1,10 +1,11 @@
 //! Folders of NFS servers, mounted for whoever is to see them, in one folder by name.
 //!
 //! A server that is gone holds up whoever asks the kernel anything about its mount. So nothing here does that in this process: what
-//! is mounted is read in the kernel's table, and mount(8) and umount(8) are processes that are waited for so long and then killed.
+//! is mounted is read in the kernel's table, and what mounts (`folder/main.rs`) and unmounts (umount(8)) are processes that are waited
+//! for so long and then killed.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use tokio::time::timeout;
 
 use crate::disk::absent;
 use crate::oci_runtime::program_path;
+use crate::programs;
 
 /// How long a server may take to answer who asks for its port: a lost packet is sent again after 1, 3 and 7 seconds.
 const KNOCK: Duration = Duration::from_secs(10);
@@ -28,8 +30,8 @@ const MOUNT: Duration = Duration::from_secs(45);
 const FLUSH: Duration = Duration::from_secs(60);
 /// How long it takes to unmount what nobody waits for.
 const DETACH: Duration = Duration::from_secs(10);
-/// What EFS wants of its clients, and nothing of the machine's on it. Source: EFS's user guide, recommended mount options.
-const OPTIONS: &str = "nosuid,nodev,vers=4.1,proto=tcp,rsize=1048576,wsize=1048576,hard,timeo=600,retrans=2,noresvport";
+/// What EFS wants of its clients. Source: EFS's user guide, recommended mount options.
+const OPTIONS: &str = "vers=4.1,proto=tcp,rsize=1048576,wsize=1048576,hard,timeo=600,retrans=2,noresvport";
 
 /// What is mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +40,10 @@ pub struct NfsSource {
     pub host: String,
     /// Where it listens.
     pub port: u16,
-    /// Server and folder, as mount(8) takes them.
+    /// Server and export, as mount(8) takes them.
     pub device: String,
+    /// The folder of it that is mounted, as a clean absolute path; no part of it may be a link.
+    pub folder: String,
     /// What the server is to know this machine by. Two machines, or network namespaces, that it took for one would lose each other's
     /// open files and locks.
     pub client: String,
@@ -91,11 +95,12 @@ impl NfsMounts {
         Ok(find(&fs::read("/proc/thread-self/mountinfo")?, &dir.join(name)))
     }
 
-    /// Mounts it, and answers where. One that is mounted is left as it is. One call at a time for each name.
+    /// Mounts it, and answers where. One that is mounted is left as it is. One call at a time for each name. What mounts is a program
+    /// that is put into a folder of ours.
     ///
     /// # Errors
     /// Of the machine or its server, in words for people.
-    pub async fn ensure(&self, name: &str, source: &NfsSource) -> io::Result<PathBuf> {
+    pub async fn ensure(&self, name: &str, source: &NfsSource, programs: &Path) -> io::Result<PathBuf> {
         let at = self.dir.join(name);
         if self.find(name)?.is_some() {
             return Ok(at);
@@ -104,13 +109,12 @@ impl NfsMounts {
         let (server, own) = knock(source).await?;
         let (address, own) = (server.ip(), own.ip());
         let options = format!("{OPTIONS},port={},addr={address},clientaddr={own}", source.port);
-        let mut command = program("mount");
-        command.args(["-i", "-n", "-t", "nfs4", "-o", &options, &source.device]).arg(&at);
+        let mut command = mounting(programs, ["nfs4", &options, &source.device, &source.folder], &at)?;
         named(&mut command, &source.client);
         run(command, MOUNT).await?;
         match self.find(name)? {
             Some(_) => Ok(at),
-            None => Err(io::Error::other("mount said that it was mounted, and it is not")),
+            None => Err(io::Error::other("it was said to be mounted, and it is not")),
         }
     }
 
@@ -173,7 +177,14 @@ async fn knock(source: &NfsSource) -> io::Result<(SocketAddr, SocketAddr)> {
     Err(last)
 }
 
-fn program(name: &str) -> Command {
+/// Mounts a folder: kind, options, device and folder.
+fn mounting(programs: &Path, what: [&str; 4], at: &Path) -> io::Result<Command> {
+    let mut command = program(&programs::install(programs, "mount-folder", programs::FOLDER)?);
+    command.args(what).arg(at);
+    Ok(command)
+}
+
+fn program(name: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(name);
     command.env("PATH", program_path()).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::null());
     command.stderr(Stdio::piped()).kill_on_drop(true);
@@ -198,11 +209,7 @@ async fn run(mut command: Command, limit: Duration) -> io::Result<()> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.lines().next().unwrap_or("it failed").trim();
-    // The first word is its name, the second where of the machine it was to be, which concerns nobody.
-    Err(io::Error::other(
-        said.split_once(": ").map_or(said, |(_, rest)| rest.split_once(": ").map_or(rest, |(_, why)| why)).to_owned(),
-    ))
+    Err(io::Error::other(said.lines().next().unwrap_or("it failed").trim().to_owned()))
 }
 
 #[allow(unsafe_code)] // pre_exec; the closure makes async-signal-safe system calls only.
@@ -255,18 +262,5 @@ fn plain(name: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mount_is_found_by_its_place_and_tells_its_server() {
-        let table = b"22 1 0:5 / /run/efs rw - tmpfs tmpfs rw\n\
-            30 22 0:40 / /run/efs/a\\040b rw,nosuid shared:1 - nfs4 10.0.0.5:/export rw,vers=4.1,port=2050,addr=10.0.0.5\n\
-            31 22 0:41 / /run/efs/c rw - nfs4 nas:/ rw,vers=4.1,clientaddr=10.0.0.1,addr=fd00::1\n";
-        let found = |at: &str| find(table, Path::new(at));
-        assert_eq!(found("/run/efs/a b"), Some(Some("10.0.0.5:2050".parse().unwrap())));
-        assert_eq!(found("/run/efs/c"), Some(Some("[fd00::1]:2049".parse().unwrap())));
-        assert_eq!(found("/run/efs"), Some(None));
-        assert_eq!(found("/run/efs/d"), None);
-    }
-}
+#[path = "nfs_tests.rs"]
+mod tests;

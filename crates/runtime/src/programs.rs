@@ -1,4 +1,4 @@
-//! The static programs that build.rs makes of `src/init` and `src/front`, and putting them where they are run.
+//! The static programs that build.rs makes of `src/init`, `src/front` and others, and putting them where they are run.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,8 @@ pub(crate) const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/contain
 pub(crate) const TERMINAL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/terminal-log"));
 /// What stands before runc and its shim.
 pub(crate) const FRONT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/runc-front"));
+/// What mounts a folder of a file system.
+pub(crate) const FOLDER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mount-folder"));
 
 /// Writes a program into a folder, made if absent; a running one of another version is replaced, not overwritten.
 pub(crate) fn install(dir: &Path, name: &str, program: &[u8]) -> std::io::Result<PathBuf> {

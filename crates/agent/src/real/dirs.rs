@@ -19,3 +19,9 @@ pub fn mounts_dir(run_dir: &Path) -> PathBuf {
 pub fn file_systems_dir(run_dir: &Path) -> PathBuf {
     run_dir.join("efs")
 }
+
+/// Where an agent with that data directory has programs of ours, and what else its runtime needs. What `/run` holds cannot be run everywhere.
+#[must_use]
+pub(crate) fn programs_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("runtime")
+}

@@ -4,11 +4,13 @@
 use crate::{node::Failure, plan::TaskPlan};
 use ::runtime::{NfsMounts, NfsSource};
 use effects::Effects;
-use model::{Export, names::is_ecs_name};
+use link::Provision;
+use model::{EfsVolume, Export, names::is_ecs_name};
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     fmt::Display,
     io,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard},
 };
 use tokio::sync::oneshot;
@@ -18,6 +20,8 @@ const MAX_CLIENT: usize = 64;
 
 pub(super) struct FileSystems {
     mounts: NfsMounts,
+    /// Where the program is put that mounts them.
+    programs: PathBuf,
     effects: Effects,
     client: String,
     /// By task id: held while one of its is mounted or taken away.
@@ -43,31 +47,35 @@ fn failed(error: impl Display) -> Failure {
 }
 
 impl FileSystems {
-    pub(super) fn new(mounts: NfsMounts, instance: &str, effects: Effects) -> Self {
+    pub(super) fn new(mounts: NfsMounts, programs: PathBuf, instance: &str, effects: Effects) -> Self {
         let client = format!("longshore-{instance}").chars().take(MAX_CLIENT).collect();
-        Self { mounts, effects, client, tasks: Mutex::default() }
+        Self { mounts, programs, effects, client, tasks: Mutex::default() }
     }
 
-    /// Mounts what the server says that a task's volumes are. What was begun goes on to its end whatever becomes of who asked.
-    pub(super) async fn mount(&self, task: &TaskPlan, told: &BTreeMap<String, Export>) -> Result<(), Failure> {
-        for (volume, export) in told {
+    /// Mounts what the server says that a task's volumes are. What was begun goes on to its end whatever becomes of who asked. What
+    /// is mounted already stays as it is, whatever the server says of it now.
+    pub(super) async fn mount(&self, task: &TaskPlan, told: &Provision) -> Result<(), Failure> {
+        for (volume, efs) in task.definition.efs_volumes() {
             if !is_ecs_name(volume) {
                 return Err(failed(format_args!("'{volume}' is no name of a volume")));
             }
-            let source = NfsSource {
-                host: export.host.clone(),
-                port: export.port,
-                device: export.to_string(),
-                client: self.client.clone(),
+            let name = mounted_of(task, volume);
+            if self.mounts.mounted(&name).map_err(failed)?.is_some() {
+                continue;
+            }
+            let source = match (told.file_systems.get(volume), told.unresolved.get(volume)) {
+                (Some(export), _) => self.source(export, efs)?,
+                (None, Some(why)) => return Err(Failure(why.as_str().into())),
+                (None, None) => return Err(failed(format_args!("the server does not say where volume '{volume}' is"))),
             };
-            let (mounts, name, own) = (self.mounts.clone(), mounted_of(task, volume), self.of(task));
+            let (mounts, programs, own) = (self.mounts.clone(), self.programs.clone(), self.of(task));
             let (told, outcome) = oneshot::channel();
             self.effects.spawn("mount file system", async move {
                 let ended = own.lock().await;
                 let made = if ended.0 {
                     Err(io::Error::other("the task has stopped"))
                 } else {
-                    mounts.ensure(&name, &source).await.map(drop)
+                    mounts.ensure(&name, &source, &programs).await.map(drop)
                 };
                 // Nobody may want to know.
                 let _ = told.send(made);
@@ -75,6 +83,16 @@ impl FileSystems {
             outcome.await.unwrap_or_else(|_| Err(io::Error::other("the agent ends"))).map_err(failed)?;
         }
         Ok(())
+    }
+
+    /// The server says which folder of which server; what of that is the export, in which links are not to be followed, the
+    /// definition tells.
+    fn source(&self, told: &Export, efs: &EfsVolume) -> Result<NfsSource, Failure> {
+        let (export, folder) = told
+            .above(efs.root())
+            .ok_or_else(|| failed(format_args!("{told} is not a folder '{}' of an export", efs.root())))?;
+        let (host, port, device) = (export.host.clone(), export.port, export.to_string());
+        Ok(NfsSource { host, port, device, folder, client: self.client.clone() })
     }
 
     /// Takes a task's away. Its containers are gone.
@@ -126,4 +144,59 @@ impl FileSystems {
 fn names(task: &TaskPlan) -> impl Iterator<Item = String> {
     let named = task.definition.efs_volumes().filter(|(volume, _)| is_ecs_name(volume));
     named.map(|(volume, _)| mounted_of(task, volume))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use model::{Volume, VolumeSource};
+    use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+    use std::fs;
+
+    /// Whatever is mounted at its place is a task's volume: nothing is asked of it.
+    #[tokio::test]
+    async fn a_task_that_has_its_volume_goes_on_without_the_server_knowing_where_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let efs = EfsVolume {
+            file_system_id: "fs-01234567".into(),
+            root_directory: Some("/app".into()),
+            transit_encryption: None,
+        };
+        let (assignment, definition) = testing::assignment(1, &["main"]);
+        let volumes = vec![Volume { name: "v".into(), source: VolumeSource::Efs(efs.clone()) }];
+        let plan = TaskPlan::new(assignment, Arc::new(model::TaskDefinitionSpec { volumes, ..(*definition).clone() }));
+        let mounts = NfsMounts::new(dir.path().join("efs"));
+        let effects = Effects::simulated(1, model::Timestamp(0));
+        let file_systems = FileSystems::new(mounts, dir.path().join("bin"), "i-1", effects);
+        let why = "ResourceInitializationError: nobody knows";
+        let unresolved = Provision { unresolved: [("v".to_owned(), why.to_owned())].into(), ..Provision::default() };
+        let elsewhere: Export = "nas:/export/other".parse().unwrap();
+        let elsewhere = Provision { file_systems: [("v".to_owned(), elsewhere)].into(), ..Provision::default() };
+
+        for (told, says) in [
+            (&unresolved, why),
+            (&elsewhere, "nas:/export/other is not a folder '/app' of an export"),
+            (&Provision::default(), "does not say where volume 'v' is"),
+        ] {
+            let failure = file_systems.mount(&plan, told).await.unwrap_err();
+            assert!(failure.0.contains(says), "{failure}");
+        }
+
+        let at = dir.path().join("efs").join(mounted_of(&plan, "v"));
+        fs::create_dir_all(&at).unwrap();
+        mount("none", &at, "tmpfs", MountFlags::empty(), c"size=64k").unwrap();
+        for told in [&unresolved, &elsewhere, &Provision::default()] {
+            let went = file_systems.mount(&plan, told).await;
+            if went.is_err() {
+                unmount(&at, UnmountFlags::DETACH).unwrap();
+            }
+            went.unwrap();
+        }
+        unmount(&at, UnmountFlags::empty()).unwrap();
+
+        let export: Export = "nas:/export/app".parse().unwrap();
+        let source = file_systems.source(&export, &efs).unwrap();
+        assert_eq!((source.device.as_str(), source.folder.as_str()), ("nas:/export", "/app"));
+    }
 }

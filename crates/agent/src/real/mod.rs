@@ -24,7 +24,9 @@ mod volumes;
 mod vpc;
 
 pub use config::{NodeConfig, PullBehavior};
+pub(crate) use dirs::programs_dir;
 pub use dirs::{disks_dir, file_systems_dir, mounts_dir};
+
 pub(crate) use doors::Doors;
 pub use images::{ImageCleanup, clean_images};
 pub(crate) use trouble::chain;
@@ -114,7 +116,8 @@ impl RealNode {
         let mounts = Mounts::new(mounts_dir(&config.run_dir));
         let nfs = NfsMounts::new(file_systems_dir(&config.run_dir));
         let volumes = volumes::Volumes::new(config.data_dir.join("volumes"), mounts.clone(), nfs.clone());
-        let file_systems = efs::FileSystems::new(nfs, &config.instance, effects.clone());
+        let file_systems =
+            efs::FileSystems::new(nfs, programs_dir(&config.data_dir), &config.instance, effects.clone());
         let secret_files =
             secret_files::Shown::new(mounts.clone(), provisions.clone(), runtime.clone(), effects.clone());
         let routers = router::Routers::new(config.data_dir.join("routers"));
@@ -468,7 +471,7 @@ impl Node for RealNode {
     fn provide(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
         async move {
             let provision = self.provisions.of(&task).await?;
-            self.file_systems.mount(&task, &provision.file_systems).await
+            self.file_systems.mount(&task, &provision).await
         }
         .boxed()
     }

@@ -239,7 +239,7 @@ fn tasks_share_files_of_an_nfs_server() {
         assert!(reason.starts_with(begins) && words.iter().all(|word| reason.contains(word)), "{reason}");
     };
     refused((UNKNOWN, "/", "/x", false), ["Failed to resolve \"fs-0123456789abcdef1\"", "code: 1"]);
-    refused((FILE_SYSTEM, "/nowhere", "/x", false), ["mount.nfs4: ", "does not exist"]);
+    refused((FILE_SYSTEM, "/nowhere", "/x", false), ["mount.nfs4: mounting ", "No such file or directory"]);
 
     // A server that is gone holds up neither the end of a task nor another one.
     let beats = shared.task("while :; do date > /data/beat; done", &[(FILE_SYSTEM, "/app", "/data", false)]);

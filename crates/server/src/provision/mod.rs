@@ -49,7 +49,11 @@ pub(crate) async fn of(ctx: &Context, snapshot: &Snapshot, task: &Task) -> Resul
         provision.containers.insert(container.name.clone(), provided);
     }
     for (name, volume) in spec.efs_volumes() {
-        provision.file_systems.insert(name.to_owned(), export(ctx, volume)?);
+        // A task that has its volume already goes on, whatever the server was told since.
+        match export(ctx, volume) {
+            Ok(export) => drop(provision.file_systems.insert(name.to_owned(), export)),
+            Err(why) => drop(provision.unresolved.insert(name.to_owned(), why)),
+        }
     }
     Ok(provision)
 }

@@ -13,6 +13,7 @@ mod capacity;
 mod certificates;
 mod connect;
 mod discovery;
+mod efs;
 mod events;
 mod fargate;
 mod gpus;
