@@ -125,11 +125,7 @@ impl NfsMounts {
     pub async fn remove(&self, name: &str) -> io::Result<()> {
         let at = self.dir.join(name);
         if let Some(server) = self.find(name)? {
-            let answers = match server {
-                Some(server) => matches!(timeout(KNOCK, TcpStream::connect(server)).await, Ok(Ok(_))),
-                None => false,
-            };
-            if !answers {
+            if !answers(server).await {
                 tracing::warn!(mount = name, "its NFS server does not answer; what was not written there is lost");
                 // Whatever waits for the server has an error from now on.
                 let _ = run(umount(&["-f"], &at), DETACH).await;
@@ -147,6 +143,29 @@ impl NfsMounts {
         absent(fs::remove_dir(&at))
     }
 
+    /// If its server does not answer, whatever waits for that now has an error; who asks again waits again. It stays mounted. Answers
+    /// whether that was so.
+    ///
+    /// # Errors
+    /// Of the machine.
+    pub async fn interrupt(&self, name: &str) -> io::Result<bool> {
+        let Some(server) = self.find(name)? else { return Ok(false) };
+        if answers(server).await {
+            return Ok(false);
+        }
+        // Forced away is a copy, in a mount namespace of its own: what the kernel ends is what waits for the server, whoever it is.
+        let mut command = program("unshare");
+        command
+            .args(["--mount", "--propagation", "private", "umount", "-i", "-n", "-c", "-f"])
+            .arg(self.dir.join(name));
+        dies_with_us(&mut command);
+        match run(command, DETACH).await {
+            // Taken away meanwhile.
+            Err(_) if self.find(name)?.is_none() => Ok(false),
+            outcome => outcome.map(|()| true),
+        }
+    }
+
     /// The names of all but these.
     ///
     /// # Errors
@@ -159,6 +178,14 @@ impl NfsMounts {
         };
         let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
         names.filter(|name| !name.as_ref().is_ok_and(|name| keep.contains(name))).collect()
+    }
+}
+
+/// Whether somebody listens there.
+async fn answers(server: Option<SocketAddr>) -> bool {
+    match server {
+        Some(server) => matches!(timeout(KNOCK, TcpStream::connect(server)).await, Ok(Ok(_))),
+        None => false,
     }
 }
 

@@ -12,11 +12,16 @@ use std::{
     io,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 use tokio::sync::oneshot;
 
 /// Longest name of a host. Source: uname(2).
 const MAX_CLIENT: usize = 64;
+/// How long the processes of a killed container may take to end by themselves, and then again after each error that they were given.
+const ENDS: Duration = Duration::from_secs(2);
+/// How often they are given one for each SIGKILL: one that ends closes its files one after the other, and waits for each.
+const INTERRUPTIONS: usize = 8;
 
 pub(super) struct FileSystems {
     mounts: NfsMounts,
@@ -93,6 +98,31 @@ impl FileSystems {
             .ok_or_else(|| failed(format_args!("{told} is not a folder '{}' of an export", efs.root())))?;
         let (host, port, device) = (export.host.clone(), export.port, export.to_string());
         Ok(NfsSource { host, port, device, folder, client: self.client.clone() })
+    }
+
+    /// A container of the task was sent SIGKILL. A process that closes a file when it ends waits for the file's server, and no signal
+    /// ends that: where the server does not answer, it gets an error.
+    pub(super) fn interrupt(&self, task: &TaskPlan) {
+        let names: Vec<String> = names(task).collect();
+        if names.is_empty() {
+            return;
+        }
+        let (mounts, effects) = (self.mounts.clone(), self.effects.clone());
+        self.effects.spawn("interrupt file systems", async move {
+            for _ in 0..INTERRUPTIONS {
+                effects.sleep(ENDS).await;
+                let mut some = false;
+                for name in &names {
+                    match mounts.interrupt(name).await {
+                        Ok(waited) => some |= waited,
+                        Err(error) => tracing::warn!(mount = name, %error, "who waits for its server waits on"),
+                    }
+                }
+                if !some {
+                    return;
+                }
+            }
+        });
     }
 
     /// Takes a task's away. Its containers are gone.

@@ -426,6 +426,9 @@ impl Node for RealNode {
             let polite = job.pulled.as_ref().map_or(SIGTERM, |p| p.stop_signal);
             let signal = if kill { SIGKILL } else { polite };
             let (sent, _) = self.persist(|| self.runtime.signal(job.id(), signal, kill)).await;
+            if kill {
+                self.file_systems.interrupt(&job.task);
+            }
             sent.map_err(|e| Failure::new("CannotStopContainerError", e))
         }
         .boxed()

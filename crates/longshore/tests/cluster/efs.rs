@@ -239,10 +239,19 @@ fn tasks_share_files_of_an_nfs_server() {
         assert!(reason.starts_with(begins) && words.iter().all(|word| reason.contains(word)), "{reason}");
     };
     refused((UNKNOWN, "/", "/x", false), ["Failed to resolve \"fs-0123456789abcdef1\"", "code: 1"]);
-    refused((FILE_SYSTEM, "/nowhere", "/x", false), ["mount.nfs4: mounting ", "No such file or directory"]);
+    let nothing = ["mount.nfs4: mounting 10.99.0.2:/export/", "No such file or directory"];
+    refused((FILE_SYSTEM, "/nowhere", "/x", false), nothing);
+    // Whoever writes to an export makes links in it, which lead this machine nowhere, be it within the export.
+    for (link, to) in [("out", "/../../etc"), ("in", "app")] {
+        std::os::unix::fs::symlink(to, shared.served(link)).unwrap();
+        refused((FILE_SYSTEM, &format!("/{link}"), "/x", false), nothing);
+    }
+    until("one mount", || (mounted().len() == 1).then_some(()));
 
     // A server that is gone holds up neither the end of a task nor another one.
-    let beats = shared.task("while :; do date > /data/beat; done", &[(FILE_SYSTEM, "/app", "/data", false)]);
+    // Its shell has two files open, which the kernel closes one after the other when it is killed.
+    let beats = "exec 3> /data/held 4> /data/held-too; while :; do date > /data/beat; done";
+    let beats = shared.task(beats, &[(FILE_SYSTEM, "/app", "/data", false)]);
     shared.wait(&beats, "RUNNING");
     until("a beat", || (!text(&shared.served("app/beat")).is_empty()).then_some(()));
     ip(&format!("-n {} link set eth0 down", name()));
