@@ -67,17 +67,26 @@ fn moves(pass: &Pass<'_>) -> bool {
         })
 }
 
-/// How many tasks of what is being kept are there, or on their way out, because their health checks fail: what starts beside them
-/// replaces them.
+/// How many tasks of what is being kept are there, on their way out, or gone since anything was last started, because their
+/// health checks fail: what starts now replaces them.
 pub(super) fn replaceable(pass: &Pass<'_>) -> u32 {
     let aim = pass.aim().to_string();
-    let own = |task: &Task| task.started_by.as_deref() == Some(aim.as_str());
+    let own = |task: &&Task| task.started_by.as_deref() == Some(aim.as_str());
     let stopped = |task: &Task| {
         let now = pass.plan.stops.iter().find(|stop| stop.task == task.arn).map(|stop| &stop.why);
         now.or_else(|| task.stop()).is_some_and(|why| *why.reason == *reason::UNHEALTHY)
     };
-    let leaving = pass.roll.leaving.iter().filter(|task| own(task) && stopped(task)).count();
-    pass.roll.count(|m| m.good() && m.unhealthy()) + number(leaving)
+    let leaving = pass.roll.leaving.iter().copied().filter(own);
+    let past: Vec<&Task> = pass.view.field.stopped().into_iter().filter(own).collect();
+    let all: Vec<&Task> = pass.roll.members.iter().map(|m| m.task).chain(leaving.clone()).chain(past.clone()).collect();
+    // What was started together with the word that it stops, or later, has replaced it already.
+    let replaced = |task: &Task| {
+        let mut others = all.iter().filter(|other| own(other) && other.arn != task.arn);
+        others.any(|other| task.times.stopping.is_none_or(|stopping| other.times.created >= stopping))
+    };
+    let missed = |task: &&&Task| stopped(task) && !replaced(task);
+    let (leaving, past) = (leaving.filter(|task| stopped(task)).count(), past.iter().filter(missed).count());
+    pass.roll.count(|m| m.good() && m.unhealthy()) + number(leaving + past)
 }
 
 fn stop<'a>(pass: &mut Pass<'a>, which: impl Fn(&Member<'a>) -> bool, count: u32, replaced: Replaced) {

@@ -37,6 +37,11 @@ pub trait Field {
     fn only_daemons_left(&self, _instance: &ContainerInstanceId) -> bool {
         true
     }
+
+    /// The service's tasks that have stopped lately, as far as they are known. Asked only where something starts.
+    fn stopped(&self) -> Vec<&Task> {
+        Vec::new()
+    }
 }
 
 /// How an instance is.

@@ -138,6 +138,11 @@ impl ClusterRow {
         self.live.waiting()
     }
 
+    /// Its tasks that have stopped, the last one first.
+    pub fn last_stopped(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.stopped_order.iter().rev().filter_map(|(_, id)| self.stopped.get(*id))
+    }
+
     /// How many tasks of the cluster hold something.
     pub fn live_tasks(&self) -> usize {
         self.live.len()
