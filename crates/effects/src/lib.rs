@@ -8,7 +8,10 @@ use model::Timestamp;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
     future::Future,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -29,8 +32,8 @@ struct Inner {
 
 enum Clock {
     Machine,
-    /// Wall time starts here and moves with tokio's clock.
-    Simulated(Timestamp),
+    /// Wall time starts here and moves with tokio's clock, and jumps by so many milliseconds.
+    Simulated(Timestamp, AtomicI64),
 }
 
 impl Effects {
@@ -41,7 +44,7 @@ impl Effects {
 
     /// A clock that starts at `start` and moves with tokio's (which the simulator pauses), and chance from `seed`.
     pub fn simulated(seed: u64, start: Timestamp) -> Self {
-        Self::new(Clock::Simulated(start), StdRng::seed_from_u64(seed))
+        Self::new(Clock::Simulated(start, AtomicI64::new(0)), StdRng::seed_from_u64(seed))
     }
 
     fn new(clock: Clock, chance: StdRng) -> Self {
@@ -58,14 +61,22 @@ impl Effects {
     /// The wall clock. It may jump; use [`Effects::monotonic`] for durations.
     #[allow(clippy::disallowed_methods)] // This is the door.
     pub fn now(&self) -> Timestamp {
-        match self.0.clock {
+        match &self.0.clock {
             Clock::Machine => {
                 let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
                 Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
             }
-            Clock::Simulated(start) => {
-                start.plus_millis(i64::try_from(self.monotonic().as_millis()).unwrap_or(i64::MAX))
-            }
+            Clock::Simulated(start, jumped) => start
+                .plus_millis(i64::try_from(self.monotonic().as_millis()).unwrap_or(i64::MAX))
+                .plus_millis(jumped.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Somebody sets the wall clock, for the simulator: ahead, or back. Nothing else notices.
+    pub fn jump(&self, millis: i64) {
+        match &self.0.clock {
+            Clock::Machine => {}
+            Clock::Simulated(_, jumped) => drop(jumped.fetch_add(millis, Ordering::Relaxed)),
         }
     }
 
@@ -102,7 +113,7 @@ impl Effects {
         };
         match self.0.clock {
             Clock::Machine => self.0.tasks.spawn(work),
-            Clock::Simulated(_) => {
+            Clock::Simulated(..) => {
                 let killed = self.0.killed.clone();
                 self.0.tasks.spawn(async move {
                     tokio::select! {
@@ -200,6 +211,9 @@ mod tests {
         assert_eq!(a.now(), Timestamp(1000));
         a.sleep(Duration::from_secs(5)).await;
         assert_eq!(a.now(), Timestamp(6000));
+        let before = a.monotonic();
+        a.jump(-5500);
+        assert_eq!((a.now(), a.clone().now(), a.monotonic()), (Timestamp(500), Timestamp(500), before));
     }
 
     #[test]

@@ -38,7 +38,10 @@ pub use ca::CaError;
 pub use config::{Config, KeyPair, Limits, TlsFiles, WebhookConfig};
 pub use context::{Caller, Context, Peer};
 pub use identity::Identity;
-pub use loops::webhook::{SIGNATURE_HEADER, WebhookError};
+pub use loops::{
+    services::restless,
+    webhook::{SIGNATURE_HEADER, WebhookError},
+};
 pub use provision::Bucket;
 pub use serve::{Server, ServerError, serve};
 pub use session::{LinkError, PlainLink};

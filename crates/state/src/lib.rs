@@ -48,4 +48,4 @@ pub use snapshot::{
     ScopeRow, Seen, ServiceRow, Snapshot, TaskFilter, TokenRecord,
 };
 pub use sqlite::Sqlite;
-pub use store::{ChangedPage, ChangedRecord, CommitError, Committed, OpenError, Stats, Store};
+pub use store::{ChangedPage, ChangedRecord, CommitError, Committed, OpenError, Stats, Store, Witness};

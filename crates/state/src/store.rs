@@ -41,11 +41,16 @@ pub(crate) struct Published {
     epoch: u64,
 }
 
+/// Is shown the state before and after each commit of [`Store::open_simulated`].
+pub type Witness = Box<dyn FnMut(&Arc<Snapshot>, &Arc<Snapshot>) + Send>;
+
 #[derive(Clone)]
 enum Queue {
     Thread(mpsc::Sender<Request>),
-    /// For the simulator: `None` once closed.
+    /// For tests and the simulator: `None` once closed.
     Inline(Arc<Mutex<Option<Writer>>>),
+    /// For the simulator: what it says happens before and after each commit.
+    Simulated(Arc<Mutex<Option<Writer>>>, Effects),
 }
 
 /// A command that was done and is durable.
@@ -149,11 +154,20 @@ impl Store {
         Ok(Self { published, queue: Queue::Thread(queue) })
     }
 
-    /// As [`Store::open`], but every commit is done by its caller, at once. For the simulator: a paused clock would run
-    /// ahead while another thread works.
+    /// As [`Store::open`], but every commit is done by its caller, at once. For tests: a paused clock would run ahead while
+    /// another thread works.
     pub fn open_inline(backend: Box<dyn Backend>, effects: &Effects) -> Result<Self, OpenError> {
         let (writer, published) = Self::load(backend, effects)?;
         Ok(Self { published, queue: Queue::Inline(Arc::new(Mutex::new(Some(writer)))) })
+    }
+
+    /// As [`Store::open_inline`], for the simulator: some commits wait before they are done, so that others come between what was
+    /// looked at and what is decided on it, and some answers wait, so that their askers die before they have them. `witness` is
+    /// shown the state before and after each commit.
+    pub fn open_simulated(backend: Box<dyn Backend>, effects: &Effects, witness: Witness) -> Result<Self, OpenError> {
+        let (mut writer, published) = Self::load(backend, effects)?;
+        writer.shows(witness);
+        Ok(Self { published, queue: Queue::Simulated(Arc::new(Mutex::new(Some(writer))), effects.clone()) })
     }
 
     fn load(mut backend: Box<dyn Backend>, effects: &Effects) -> Result<(Writer, Arc<Published>), OpenError> {
@@ -215,9 +229,12 @@ impl Store {
         F: Future<Output = Result<(), CommitError>>,
     {
         match &self.queue {
-            Queue::Inline(writer) => {
-                let mut writer = writer.lock().map_err(|_| CommitError::Closed)?;
-                writer.as_mut().ok_or(CommitError::Closed)?.one(command)
+            Queue::Inline(writer) => one(writer, command),
+            Queue::Simulated(writer, effects) => {
+                dawdle(effects).await;
+                let done = one(writer, command);
+                dawdle(effects).await;
+                done
             }
             Queue::Thread(queue) => {
                 let (answer, answered) = oneshot::channel();
@@ -231,7 +248,7 @@ impl Store {
     /// the revision of the last. For whoever was away: in the running server, snapshots tell what has changed.
     pub async fn changed_since(&self, revision: u64) -> Result<ChangedPage, CommitError> {
         match &self.queue {
-            Queue::Inline(writer) => {
+            Queue::Inline(writer) | Queue::Simulated(writer, _) => {
                 let mut writer = writer.lock().map_err(|_| CommitError::Closed)?;
                 writer.as_mut().ok_or(CommitError::Closed)?.changed_since(revision)
             }
@@ -268,7 +285,7 @@ impl Store {
     /// Does what is queued, closes the engine and wakes every subscriber for the last time.
     pub async fn close(&self) {
         match &self.queue {
-            Queue::Inline(writer) => {
+            Queue::Inline(writer) | Queue::Simulated(writer, _) => {
                 if let Ok(mut writer) = writer.lock() {
                     *writer = None;
                 }
@@ -282,5 +299,18 @@ impl Store {
                 }
             }
         }
+    }
+}
+
+fn one(writer: &Mutex<Option<Writer>>, command: Command) -> Result<Committed, CommitError> {
+    let mut writer = writer.lock().map_err(|_| CommitError::Closed)?;
+    writer.as_mut().ok_or(CommitError::Closed)?.one(command)
+}
+
+/// One in four waits for some milliseconds, as behind an fsync.
+async fn dawdle(effects: &Effects) {
+    let chance = effects.random();
+    if chance.is_multiple_of(4) {
+        effects.sleep(std::time::Duration::from_millis(chance / 4 % 20)).await;
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     command::Command,
     draft::{Draft, Finished},
     intern::Interner,
-    store::{ChangedPage, ChangedRecord, CommitError, Committed, MAX_CHANGED, Published},
+    store::{ChangedPage, ChangedRecord, CommitError, Committed, MAX_CHANGED, Published, Witness},
 };
 use std::sync::{Arc, atomic::Ordering};
 use tokio::sync::{mpsc, oneshot};
@@ -32,11 +32,18 @@ pub(crate) struct Writer {
     published: Arc<Published>,
     /// The last group could not be written, and that was told.
     failing: bool,
+    /// Only the simulator has one.
+    witness: Option<Witness>,
 }
 
 impl Writer {
     pub(crate) fn new(backend: Box<dyn Backend>, epoch: u64, interner: Interner, published: Arc<Published>) -> Self {
-        Self { backend, epoch, interner, published, failing: false }
+        Self { backend, epoch, interner, published, failing: false, witness: None }
+    }
+
+    /// From now on each commit is shown to it.
+    pub(crate) fn shows(&mut self, witness: Witness) {
+        self.witness = Some(witness);
     }
 
     /// Until the last handle is gone or somebody closes.
@@ -133,7 +140,10 @@ impl Writer {
         }
         self.published.groups.fetch_add(1, Ordering::Relaxed);
         let snapshot = Arc::new(snapshot);
-        self.published.current.store(snapshot.clone());
+        let before = self.published.current.swap(snapshot.clone());
+        if let Some(witness) = &mut self.witness {
+            witness(&before, &snapshot);
+        }
         self.published.feed.wake(&finished.touched, snapshot.revision);
         Ok(snapshot)
     }

@@ -1,6 +1,9 @@
 //! The one who runs and stops tasks, over the API's own handlers.
 
-use crate::world::{Asked, Later, World};
+use crate::{
+    node,
+    world::{Asked, Later, World},
+};
 use model::{Scope, TaskArn};
 use serde_json::{Value, json};
 use server::Caller;
@@ -8,6 +11,10 @@ use std::collections::BTreeSet;
 
 /// The families it runs.
 const FAMILIES: [&str; 5] = ["small", "big", "pair", "port", CONNECTED];
+/// Those of which no task ever comes to anything: an image that is not there, a program that ends at once.
+pub(crate) const BROKEN: [&str; 2] = [node::MISSING, node::LOOPING];
+/// Those that lifecycle hooks run.
+pub(crate) const HOOKS: [&str; 3] = [node::WELL, node::REFUSING, node::HANGING];
 /// The one whose tasks have a network interface, in subnets that are smaller than what wants to be in them.
 pub(crate) const CONNECTED: &str = "connected";
 
@@ -15,6 +22,26 @@ impl World {
     /// Calls; nothing if there is no server, or it refuses.
     pub(crate) async fn call(&mut self, operation: &str, input: Value) -> Option<Value> {
         self.call_of(&shapes::ecs::SERVICE, operation, input).await
+    }
+
+    /// Calls all of them at once; how many were not refused.
+    pub(crate) async fn race(&mut self, calls: Vec<(&'static str, Value)>) -> usize {
+        let Some(ctx) = self.server().cloned() else { return 0 };
+        let scope = Scope { account: ctx.config.account.clone(), region: ctx.config.region.clone() };
+        let caller = Caller::root(scope, "AKIASIMULATED0000000");
+        let calls = calls.into_iter().map(|(operation, input)| {
+            let known = shapes::ecs::SERVICE.operation(operation).expect("the service has it");
+            let answer = server::api::dispatch(&ctx, &caller, &shapes::ecs::SERVICE, known, input);
+            async move { (operation, Box::pin(answer).await) }
+        });
+        let answers = futures::future::join_all(calls).await;
+        for (operation, answer) in &answers {
+            self.tell(format!(
+                "{operation}, with others: {}",
+                answer.as_ref().err().map_or("yes".into(), |e| format!("{e:?}"))
+            ));
+        }
+        answers.iter().filter(|(_, answer)| answer.is_ok()).count()
     }
 
     async fn call_of(
@@ -57,6 +84,12 @@ impl World {
         for (family, containers) in FAMILIES.into_iter().zip(containers) {
             let mode = if family == CONNECTED { "awsvpc" } else { "bridge" };
             let input = json!({"family": family, "networkMode": mode, "containerDefinitions": containers});
+            assert!(self.call("RegisterTaskDefinition", input).await.is_some(), "{}", self.story());
+        }
+        for family in BROKEN.into_iter().chain(HOOKS) {
+            let mut only = container("app", 40, true);
+            only["image"] = family.into();
+            let input = json!({"family": family, "networkMode": "bridge", "containerDefinitions": [only]});
             assert!(self.call("RegisterTaskDefinition", input).await.is_some(), "{}", self.story());
         }
         let vpc = self.call_of(&shapes::ec2::SERVICE, "CreateVpc", json!({"CidrBlock": "10.0.0.0/16"})).await;
@@ -132,18 +165,17 @@ impl World {
         let arns = answer["tasks"].as_array().into_iter().flatten();
         let tasks: BTreeSet<TaskArn> = arns.map(|task| task["taskArn"].as_str().unwrap().parse().unwrap()).collect();
         for task in &tasks {
-            self.seen.entry(task.clone()).or_default();
+            if self.laws.task(task).is_none() {
+                self.wrong.push(format!("{task} was answered, and never committed"));
+            }
+            self.seen.insert(task.clone());
         }
         Some(tasks)
     }
 
     pub(crate) async fn stop_a_task(&mut self) {
-        let living: Vec<TaskArn> = self
-            .seen
-            .iter()
-            .filter(|(_, task)| task.as_ref().is_none_or(|task| task.stopped_at().is_none()))
-            .map(|(arn, _)| arn.clone())
-            .collect();
+        let living = self.laws.tasks().into_iter().filter(|task| task.stopped_at().is_none());
+        let living: Vec<TaskArn> = living.map(|task| task.arn.clone()).collect();
         if !living.is_empty() {
             let task = living[self.chance(living.len())].clone();
             self.stop(task).await;
@@ -160,7 +192,7 @@ impl World {
 
     /// Whatever was answered is described.
     pub(crate) async fn describe_some(&mut self) {
-        let arns: Vec<String> = self.seen.keys().rev().take(100).map(ToString::to_string).collect();
+        let arns: Vec<String> = self.laws.tasks().iter().rev().take(100).map(|task| task.arn.to_string()).collect();
         if arns.is_empty() {
             return;
         }

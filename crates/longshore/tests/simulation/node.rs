@@ -26,6 +26,15 @@ pub(crate) const CPU: u32 = 4096;
 /// Events an agent may be behind: more than a storm makes.
 const EVENTS: usize = 4096;
 
+/// The image that is in no registry.
+pub(crate) const MISSING: &str = "missing";
+/// The image whose program ends as soon as it runs.
+pub(crate) const LOOPING: &str = "looping";
+/// Images of lifecycle hooks: one that agrees, one that does not, one that never says anything.
+pub(crate) const WELL: &str = "well";
+pub(crate) const REFUSING: &str = "refusing";
+pub(crate) const HANGING: &str = "hanging";
+
 /// A container that exists now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Process {
@@ -133,7 +142,7 @@ impl Machine {
     async fn attempt(&self, job: &Job, up_to_ms: u64, fails_one_in: u64, failure: &str) -> Result<(), Failure> {
         self.live(job);
         self.wait(up_to_ms).await;
-        if self.one_in(fails_one_in) && !self.with(|inner| inner.calm) {
+        if fails_one_in == 1 || self.one_in(fails_one_in) && !self.with(|inner| inner.calm) {
             self.with(|inner| inner.lives.get_mut(job.id()).expect("it was just made").failed = true);
             return Err(Failure::new(failure, "the simulation wants it so"));
         }
@@ -221,9 +230,27 @@ impl Machine {
         });
     }
 
+    /// The power is gone: nothing runs any more, and nobody is told.
+    pub(crate) fn lose_power(&self) {
+        self.with(|inner| {
+            for (id, process) in inner.there.iter_mut().filter(|(_, process)| **process == Process::Running) {
+                *process = Process::Exited(137);
+                inner.lives.get_mut(id).expect("what runs has a life").exit = Some(137);
+            }
+        });
+    }
+
     /// Some processes end by themselves, as long as it storms.
-    fn lead_a_life(&self, id: &str) {
+    fn lead_a_life(&self, job: &Job) {
+        let id = job.id();
         let chance = self.0.world.random();
+        match job.container().image.as_str() {
+            LOOPING => return self.exit_after(id, chance % 2_000, 1),
+            WELL => return self.exit_after(id, chance % 30_000, 0),
+            REFUSING => return self.exit_after(id, chance % 30_000, 3),
+            HANGING => return,
+            _ => {}
+        }
         if !chance.is_multiple_of(3) {
             let code = [0, 0, 1, 2, 139, 255][(chance / 8 % 6) as usize];
             let (machine, id) = (self.clone(), id.to_owned());
@@ -261,7 +288,10 @@ impl Machine {
 impl Node for Machine {
     fn pull(&self, job: Job) -> BoxFuture<'_, Result<Pulled, Failure>> {
         async move {
-            self.attempt(&job, 4_000, 25, "CannotPullContainerError").await?;
+            let slow = self.one_in(12) && !self.with(|inner| inner.calm);
+            let fails_one_in = if job.container().image == MISSING { 1 } else { 25 };
+            let up_to = if slow { 180_000 } else { 4_000 };
+            self.attempt(&job, up_to, fails_one_in, "CannotPullContainerError").await?;
             Ok(Pulled {
                 digest: format!("sha256:{}", "d".repeat(64)).into(),
                 image_id: "sha256:i".into(),
@@ -293,7 +323,7 @@ impl Node for Machine {
         async move {
             self.attempt(&job, 500, 40, "CannotStartContainerError").await?;
             if self.begin(job.id())? {
-                self.lead_a_life(job.id());
+                self.lead_a_life(&job);
             }
             self.wait(500).await;
             Ok(())

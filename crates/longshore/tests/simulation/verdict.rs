@@ -1,6 +1,7 @@
 //! The end: every task comes to where it belongs, and what the server tells of it is what its machine remembers.
 
 use crate::{
+    laws::is_of_a_hook,
     node::Life,
     world::{Summary, World},
 };
@@ -18,9 +19,11 @@ impl World {
     pub(crate) async fn end(&mut self) -> Result<Summary, String> {
         self.until("every session", Self::connected).await;
         self.all_active().await;
+        self.cure().await;
         self.until("every task's place", Self::settled).await;
         // What stands alone makes room for what services want.
-        let alone = self.tasks().filter(|t| t.stopped_at().is_none() && !self.is_of_a_service(t));
+        // The tasks of hooks end by themselves, or with their turns.
+        let alone = self.tasks().filter(|t| t.stopped_at().is_none() && !self.is_of_a_service(t) && !is_of_a_hook(t));
         let living: Vec<TaskArn> = alone.map(|t| t.arn.clone()).collect();
         for task in living {
             self.stop(task).await;
@@ -43,8 +46,8 @@ impl World {
         Err(format!("{}\nthe story:\n{}", self.wrong.join("\n"), self.story()))
     }
 
-    fn tasks(&self) -> impl Iterator<Item = &Arc<Task>> {
-        self.seen.values().flatten()
+    fn tasks(&self) -> impl Iterator<Item = Arc<Task>> + use<> {
+        self.laws.tasks().into_iter()
     }
 
     fn lives(&self) -> Lives {
@@ -120,7 +123,7 @@ impl World {
     /// Exit codes and causes are the true ones.
     fn judge(&mut self) {
         let lives = self.lives();
-        let tasks: Vec<Arc<Task>> = self.tasks().cloned().collect();
+        let tasks: Vec<Arc<Task>> = self.tasks().collect();
         for task in &tasks {
             self.summary.tasks += 1;
             for container in &task.containers {
@@ -146,7 +149,7 @@ impl World {
                 }
                 StopCode::ServiceSchedulerInitiated => {
                     self.summary.moved += 1;
-                    self.is_of_a_service(task)
+                    self.is_of_a_service(task) || is_of_a_hook(task)
                 }
                 StopCode::TerminationNotice | StopCode::SpotInterruption => false,
             };
@@ -155,9 +158,12 @@ impl World {
             }
         }
         // What the client was told of is all there is.
-        for (task, name) in lives.keys().filter(|(task, _)| !self.seen.contains_key(task)) {
-            self.wrong.push(format!("{name} of {task} was run for nobody"));
-        }
+        let unknown = |task: &TaskArn| self.laws.task(task).is_none_or(|task| !self.is_asked_for(&task));
+        let unknown: Vec<_> = lives.keys().filter(|(task, _)| unknown(task)).collect();
+        self.wrong.extend(unknown.iter().map(|(task, name)| format!("{name} of {task} was run for nobody")));
+        self.summary.turns += self.laws.turns();
+        let (starts, stops) = self.laws.moves();
+        (self.summary.starts, self.summary.stops) = (starts, stops);
     }
 
     /// Its agent was killed while the process was being started, and the task was to stop when it came back.
@@ -182,15 +188,45 @@ impl Summary {
         self.set_changes += other.set_changes;
         self.decisions += other.decisions;
         self.moved += other.moved;
+        self.power_losses += other.power_losses;
+        self.clocks_set += other.clocks_set;
+        self.races += other.races;
+        self.deployments_stopped += other.deployments_stopped;
+        self.turns += other.turns;
+        self.starts += other.starts;
+        self.stops += other.stops;
         self.addresses_missed += other.addresses_missed;
     }
 
     /// A test of calm weather would prove nothing.
     pub(crate) fn assert_it_was_a_storm(&self) {
         let Self { tasks, exit_codes, failed_to_start, server_kills, agent_kills, cuts, stalls, retries, .. } = self;
-        let Self { services, updates, set_changes, decisions, moved, addresses_missed, .. } = self;
-        let counts = [tasks, exit_codes, failed_to_start, server_kills, agent_kills, cuts, stalls, retries];
-        for count in counts.into_iter().chain([services, updates, set_changes, decisions, moved, addresses_missed]) {
+        let Self { services, updates, set_changes, decisions, moved, power_losses, clocks_set, races, .. } = self;
+        let Self { deployments_stopped, turns, starts, stops, addresses_missed, .. } = self;
+        let counts = [
+            tasks,
+            exit_codes,
+            failed_to_start,
+            server_kills,
+            agent_kills,
+            cuts,
+            stalls,
+            retries,
+            services,
+            updates,
+            set_changes,
+            decisions,
+            moved,
+            power_losses,
+            clocks_set,
+            races,
+            deployments_stopped,
+            turns,
+            starts,
+            stops,
+            addresses_missed,
+        ];
+        for count in counts {
             assert!(*count > 0, "{self:?}");
         }
     }

@@ -1,6 +1,10 @@
 //! The cluster and what befalls it.
 
-use crate::{net::Road, node};
+use crate::{
+    laws::{Laws, Restless, is_of_a_hook},
+    net::Road,
+    node,
+};
 use agent::detect::ResourceOverrides;
 use effects::Effects;
 use link::Identity;
@@ -24,6 +28,11 @@ const START: Timestamp = Timestamp(1_750_000_000_000);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30 * 60);
 /// Lines of the story that are told when something is wrong.
 const STORY: usize = 60;
+
+/// How far a clock that somebody sets may be off, in milliseconds. Less than tasks are remembered for.
+const CLOCK_MILLIS: i64 = 15 * 60_000;
+/// Within that the server's loops look at the clock again, whatever happens.
+const CLOCK_NOTICED: Duration = Duration::from_secs(61);
 
 /// Something that happens later.
 pub(crate) enum Later {
@@ -63,6 +72,17 @@ pub(crate) struct Summary {
     pub(crate) set_changes: u64,
     pub(crate) decisions: u64,
     pub(crate) moved: u64,
+    pub(crate) power_losses: u64,
+    pub(crate) clocks_set: u64,
+    /// Requests about the same service that were made at once.
+    pub(crate) races: u64,
+    /// Deployments that were stopped by hand.
+    pub(crate) deployments_stopped: u64,
+    /// Turns of lifecycle hooks that had a task.
+    pub(crate) turns: u64,
+    /// Tasks of services that were started, and that were stopped by their scheduler.
+    pub(crate) starts: u64,
+    pub(crate) stops: u64,
     /// Tasks for which no address was left.
     pub(crate) addresses_missed: u64,
 }
@@ -79,11 +99,21 @@ pub(crate) struct World {
     dir: TempDir,
     memory: Memory,
     server: Option<(Context, Effects)>,
+    /// How far the server's clock is off.
+    skew: i64,
+    /// When the server began, by its clock.
+    began: Timestamp,
+    /// Since when the server's loops may not have noticed how its clock was set; for ever, if it was set back.
+    clock_set: Option<(Duration, bool)>,
+    /// Which revision was audited last.
+    audited: Option<(u64, u64)>,
+    pub(crate) laws: Laws,
+    pub(crate) restless: Restless,
     pub(crate) agents: Vec<Agent>,
     later: BTreeMap<(Duration, u64), Later>,
     laters: u64,
-    /// Every task that a client was told of, as last seen.
-    pub(crate) seen: BTreeMap<TaskArn, Option<Arc<Task>>>,
+    /// Every task that a client was told of.
+    pub(crate) seen: BTreeSet<TaskArn>,
     pub(crate) to_stop: BTreeSet<TaskArn>,
     pub(crate) asked: BTreeMap<String, Asked>,
     /// Where tasks with an interface may be.
@@ -107,10 +137,16 @@ impl World {
             dir,
             memory: Memory::default(),
             server: None,
+            skew: 0,
+            began: START,
+            clock_set: None,
+            audited: None,
+            laws: Laws::default(),
+            restless: Restless::default(),
             agents,
             later: BTreeMap::new(),
             laters: 0,
-            seen: BTreeMap::new(),
+            seen: BTreeSet::new(),
             subnets: Vec::new(),
             to_stop: BTreeSet::new(),
             asked: BTreeMap::new(),
@@ -131,16 +167,18 @@ impl World {
             self.effects.sleep(Duration::from_millis(self.effects.random() % 1_000)).await;
             self.do_what_is_due().await;
             match self.effects.random() % 100 {
-                0..22 => self.run_tasks().await,
-                22..37 => self.stop_a_task().await,
-                37..43 => self.describe_some().await,
-                43..45 => self.describe_services().await,
-                45..62 => self.keep_services().await,
-                62..72 => self.cut(),
-                72..79 => self.stall(),
-                79..85 => self.kill_agent(),
-                85..88 => self.kill_server(),
-                88..93 => self.deafen(),
+                0..20 => self.run_tasks().await,
+                20..33 => self.stop_a_task().await,
+                33..38 => self.describe_some().await,
+                38..40 => self.describe_services().await,
+                40..62 => self.keep_services().await,
+                62..71 => self.cut(),
+                71..77 => self.stall(),
+                77..82 => self.kill_agent(),
+                82..85 => self.kill_server(),
+                85..89 => self.deafen(),
+                89..91 => self.cut_power(),
+                91..94 => self.set_a_clock(),
                 _ => {}
             }
             self.look();
@@ -155,6 +193,10 @@ impl World {
         self.tell("all heals".into());
         for agent in &self.agents {
             agent.machine.calm();
+        }
+        self.set_clock(None, 0);
+        for at in 0..AGENTS {
+            self.set_clock(Some(at), 0);
         }
         for later in std::mem::take(&mut self.later).into_values() {
             self.happen(later).await;
@@ -219,7 +261,10 @@ impl World {
 
     fn start_server(&mut self) {
         self.tell("server starts".into());
-        let effects = Effects::simulated(self.effects.random(), self.effects.now());
+        self.began = self.effects.now().plus_millis(self.skew);
+        self.clock_set = None;
+        let effects = Effects::simulated(self.effects.random(), self.began);
+        let witness = self.laws.witness(self.began);
         let data = self.dir.path().join("server");
         let mut config = server::Config::new(data.clone());
         config.root_credentials = Some(server::KeyPair {
@@ -229,7 +274,7 @@ impl World {
         std::fs::create_dir_all(&data).unwrap();
         let logs = data.join(format!("logs-{}", self.summary.server_kills));
         let ctx = Context {
-            store: Store::open_inline(Box::new(self.memory.clone()), &effects).unwrap(),
+            store: Store::open_simulated(Box::new(self.memory.clone()), &effects, witness).unwrap(),
             logs: telemetry::logs::Store::open(&logs, telemetry::logs::Limits::default()).unwrap(),
             effects: effects.clone(),
             credentials: Arc::new(server::credentials::Credentials::open(&config, &effects).unwrap()),
@@ -307,34 +352,71 @@ impl World {
         self.later(20_000, Later::MachineHears(at));
     }
 
-    /// What must hold at every moment.
+    /// A machine is without power, with all that ran on it, for longer than a service waits for it.
+    fn cut_power(&mut self) {
+        let at = self.chance(AGENTS);
+        let Some(effects) = self.agents[at].runs.take() else { return };
+        self.tell(format!("machine {at} has no power"));
+        self.summary.power_losses += 1;
+        effects.kill();
+        self.agents[at].road.cut();
+        self.agents[at].machine.lose_power();
+        self.agents[at].killed.push(self.effects.monotonic());
+        self.later(150_000, Later::AgentStarts(at));
+    }
+
+    fn set_a_clock(&mut self) {
+        let whose = self.chance(AGENTS + 1);
+        let to = (self.effects.random() % (2 * CLOCK_MILLIS as u64)) as i64 - CLOCK_MILLIS;
+        self.summary.clocks_set += 1;
+        self.set_clock((whose < AGENTS).then_some(whose), to);
+    }
+
+    /// Sets an agent's clock, or the server's.
+    fn set_clock(&mut self, agent: Option<usize>, to: i64) {
+        let (skew, effects) = match agent {
+            Some(at) => {
+                let agent = &mut self.agents[at];
+                (&mut agent.skew, agent.runs.as_ref())
+            }
+            None => (&mut self.skew, self.server.as_ref().map(|(_, effects)| effects)),
+        };
+        let jump = to - std::mem::replace(skew, to);
+        effects.inspect(|effects| effects.jump(jump));
+        if agent.is_none() && jump != 0 {
+            let back = jump < 0 || self.clock_set.is_some_and(|(_, back)| back);
+            self.clock_set = Some((self.effects.monotonic(), back));
+        }
+        let whose = agent.map_or("the server".to_owned(), |at| format!("agent {at}"));
+        self.tell(format!("the clock of {whose} is set to be {} s off", to / 1000));
+    }
+
+    /// When the server began, if its loops have the time that its clock has.
+    pub(crate) fn trusted_clock(&self) -> Option<Timestamp> {
+        let trusted = self.clock_set.is_none_or(|(at, back)| !back && self.effects.monotonic() - at > CLOCK_NOTICED);
+        trusted.then_some(self.began)
+    }
+
+    /// What must hold at every moment; what must at every commit is in `laws`.
     fn look(&mut self) {
         self.wrong.append(&mut self.ended.lock().unwrap());
+        self.wrong.extend(self.laws.wrong());
         for agent in &self.agents {
             self.wrong.extend(agent.machine.wrong());
         }
-        for task in self.tasks_of_services() {
-            self.seen.entry(task).or_default();
-        }
+        self.hold_at_rest();
         let Some((ctx, _)) = &self.server else { return };
         let snapshot = ctx.store.snapshot();
-        self.wrong.extend(audit::audit(&snapshot));
-        self.wrong.extend(audit::over_capacity(&snapshot));
-        for (arn, seen) in &mut self.seen {
-            let Some(now) = snapshot.task(arn) else {
-                self.wrong.push(format!("{arn} was lost"));
-                continue;
-            };
-            if let Some(before) = seen {
-                let backwards = now.last_status() < before.last_status() || before.is_to_stop() && !now.is_to_stop();
-                if backwards || now.version < before.version {
-                    self.wrong.push(format!("{arn} went back from {before:?} to {now:?}"));
-                } else if now.version == before.version && now != before {
-                    self.wrong.push(format!("{arn} changed without a new version from {before:?} to {now:?}"));
-                }
-            }
-            *seen = Some(now.clone());
+        let revision = Some((ctx.store.epoch(), snapshot.revision()));
+        if std::mem::replace(&mut self.audited, revision) != revision {
+            self.wrong.extend(audit::audit(&snapshot));
+            self.wrong.extend(audit::over_capacity(&snapshot));
         }
+    }
+
+    /// Whether somebody asked for a task: a client, a service or a lifecycle hook.
+    pub(crate) fn is_asked_for(&self, task: &Task) -> bool {
+        self.seen.contains(&task.arn) || self.is_of_a_service(task) || is_of_a_hook(task)
     }
 }
 

@@ -10,7 +10,7 @@ mod machines;
 pub(crate) mod metering;
 mod retention;
 pub(crate) mod scaling;
-mod services;
+pub(crate) mod services;
 pub(crate) mod vault;
 mod waiting;
 pub(crate) mod webhook;

@@ -4,11 +4,15 @@ use super::launch::{self, Launched};
 use crate::{api::ecs::spot, context::Context};
 use model::{
     ContainerInstanceId, CpuUnits, Deployment, InstanceStatus, MemoryMib, RevisionImage, Service, ServiceArn,
-    ServiceEvent, ServiceRevision, TaskArn, Timestamp,
+    ServiceEvent, ServiceRevision, Task, TaskArn, Timestamp,
 };
 use scheduler::service::{Field, InstanceState, Plan, Told, View, events};
 use state::{Basis, ClusterRow, Command, CommitError, InstanceRow, Rejected, ServiceChange, ServiceRow, Snapshot};
 use std::{cell::OnceCell, collections::BTreeSet, sync::Arc};
+
+/// How many of a cluster's tasks that stopped last are looked through for those of a service. What has made room by stopping is
+/// replaced at once, so it is among the last; and a cluster may keep a hundred thousand.
+const LAST_STOPPED: usize = 256;
 
 /// What a look at a service came to.
 #[derive(Clone, Copy)]
@@ -56,6 +60,24 @@ pub(super) async fn look(ctx: &Context, arn: ServiceArn, now: Timestamp, began: 
         }
     };
     (arn, looked)
+}
+
+/// Whether a look would change anything but what is told: which instance came nearest to taking a task changes with each of them, and
+/// is told when somebody looks for another reason.
+pub(super) fn would_change(
+    ctx: &Context,
+    snapshot: &Snapshot,
+    arn: &ServiceArn,
+    now: Timestamp,
+    began: Timestamp,
+) -> bool {
+    let row = snapshot.service(arn);
+    let change = decide(ctx, snapshot, arn, now, began).and_then(|decided| decided.change);
+    change.is_some_and(|change| {
+        let moves = !change.start.is_empty() || !change.stop.is_empty();
+        let notes = !change.deployments.is_empty() || !change.revisions.is_empty();
+        moves || notes || row.is_some_and(|row| *row.service != change.service)
+    })
 }
 
 /// What a look decides.
@@ -239,5 +261,11 @@ impl Field for ClusterField<'_> {
             ServiceArn::of_group(&self.cluster.cluster.arn, group).is_some() && !daemons.contains(&**group)
         };
         !row.groups.keys().any(of_replicas)
+    }
+
+    fn stopped(&self) -> Vec<&Task> {
+        let group = self.service.group();
+        let last = self.cluster.last_stopped().take(LAST_STOPPED).filter(|task| task.group == group);
+        last.map(|task| &**task).collect()
     }
 }

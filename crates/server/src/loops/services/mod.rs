@@ -12,6 +12,7 @@ mod watch;
 use crate::context::Context;
 use clock::SteadyClock;
 use futures::{StreamExt, stream};
+use model::{ServiceArn, Timestamp};
 use state::Topic;
 use std::time::Duration;
 use watch::Watch;
@@ -43,4 +44,14 @@ pub(super) async fn run(ctx: Context) {
             () = stop.cancelled() => return,
         }
     }
+}
+
+/// The services of which anything would change if the loop looked at all of them now, while it has run since `began`. For the
+/// simulator: there are none, unless the loop is about to; else it waits for what neither a change nor a time tells it of, or a
+/// look at what is at rest does something.
+pub fn restless(ctx: &Context, now: Timestamp, began: Timestamp) -> Vec<ServiceArn> {
+    let snapshot = ctx.store.snapshot();
+    let clusters = snapshot.scopes().flat_map(|scope| snapshot.clusters(scope, None));
+    let services = clusters.flat_map(|cluster| cluster.services()).map(|row| &row.service.arn);
+    services.filter(|arn| look::would_change(ctx, &snapshot, arn, now, began)).cloned().collect()
 }
