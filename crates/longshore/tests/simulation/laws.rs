@@ -165,7 +165,10 @@ impl<'a> Step<'a> {
         let (told, _) = row.news_since(Some(old));
         step.at = told.iter().map(|event| event.at).chain([step.at]).max().unwrap_or_default();
         let at = step.at;
-        step.live = old.tasks().map(|task| &**task).filter(|t| !t.is_to_stop() && !step.is_lost(t, at)).collect();
+        let given_up = |task: &Task| {
+            step.is_lost(task, at) || step.stopped.iter().any(|(t, why)| t.arn == task.arn && *why == reason::LOST)
+        };
+        step.live = old.tasks().map(|task| &**task).filter(|t| !t.is_to_stop() && !given_up(t)).collect();
         step
     }
 
@@ -252,7 +255,7 @@ impl<'a> Step<'a> {
                 && self.service.scheduling == SchedulingStrategy::Replica
                 && self.is_kept(task)
                 && *why != reason::UNHEALTHY
-                && !self.is_lost(task, self.at)
+                && *why != reason::LOST
         })
     }
 
@@ -269,7 +272,11 @@ impl<'a> Step<'a> {
                 row.instance.status == model::InstanceStatus::Active && row.instance.agent_connected
             });
             let same = |started: &&&Task| started.started_by == task.started_by;
-            stays && *why != reason::UNHEALTHY && is_healthy(task, self.at) && self.started.iter().any(|t| same(&t))
+            stays
+                && *why != reason::UNHEALTHY
+                && *why != reason::LOST
+                && is_healthy(task, self.at)
+                && self.started.iter().any(|t| same(&t))
         })
     }
 

@@ -2,6 +2,7 @@
 //!
 //! It does with a plan what apply does, and holds at every plan what must hold for all of them: see [`World::apply`].
 
+mod past;
 mod rules;
 
 use super::{
@@ -36,27 +37,6 @@ pub(super) struct Instance {
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ground(pub(super) BTreeMap<ContainerInstanceId, Instance>);
-
-/// The instances, and what has stopped on them.
-struct Past<'a>(&'a Ground, &'a [Task]);
-
-impl Field for Past<'_> {
-    fn instance(&self, id: &ContainerInstanceId) -> Option<InstanceState> {
-        self.0.instance(id)
-    }
-    fn eligible(&self, deployment: &Deployment) -> Vec<(ContainerInstanceId, Option<Arc<str>>)> {
-        self.0.eligible(deployment)
-    }
-    fn zones(&self) -> Option<Vec<Arc<str>>> {
-        Field::zones(self.0)
-    }
-    fn remaining(&self, id: &ContainerInstanceId) -> Option<(CpuUnits, MemoryMib)> {
-        self.0.remaining(id)
-    }
-    fn stopped(&self) -> Vec<&Task> {
-        self.1.iter().filter(|task| task.stopped_at().is_some()).collect()
-    }
-}
 
 impl Field for Ground {
     fn instance(&self, id: &ContainerInstanceId) -> Option<InstanceState> {
@@ -321,7 +301,7 @@ impl World {
             service: &self.service,
             story: self.story(),
             tasks: self.tasks.iter().filter(|task| task.stopped_at().is_none()).collect(),
-            field: &Past(&self.ground, &self.tasks),
+            field: &past::Past(&self.ground, &self.tasks),
             events: &last,
             no_place,
             now: self.now,
