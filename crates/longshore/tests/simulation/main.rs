@@ -101,5 +101,8 @@ fn a_cluster_keeps_its_promises_through_a_storm() {
     }
     let total = total.into_inner().unwrap();
     println!("{} seeds: {total:?}", seeds.end - seeds.start);
-    total.assert_it_was_a_storm();
+    // One seed alone need not have everything.
+    if seeds.end - seeds.start >= SEEDS.end - SEEDS.start {
+        total.assert_it_was_a_storm();
+    }
 }
