@@ -165,7 +165,7 @@ fn output_goes_through_the_tasks_router() {
         "Name": "file", "Path": "/out", "File": "app.jsonl", "exclude-pattern": "^hidden", "log-driver-buffer-limit": "4096",
     });
     let script = "trap 'echo bye; exit 0' TERM; echo \"router at $FLUENT_HOST:$FLUENT_PORT\"; echo hidden; \
-                  until nc $FLUENT_HOST $FLUENT_PORT </dev/null; do sleep 0.1; done; echo reached; \
+                  until nc $FLUENT_HOST $FLUENT_PORT </dev/null 2>/dev/null; do sleep 0.1; done; echo reached; \
                   i=0; while :; do echo \"line $i\"; i=$((i+1)); sleep 0.02; done";
     let other = json!({"Name": "file", "Path": "/out", "File": "other.jsonl"});
     bench.define(
