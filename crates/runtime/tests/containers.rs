@@ -106,6 +106,8 @@ async fn removal_works_from_every_state() {
     // Its shim killed: the process is gone without telling its code.
     runtime.create(bench.spec("orphan", "sleep 1000")).await.unwrap();
     runtime.start("orphan").await.unwrap();
+    let socket = bench.shim_socket("orphan");
+    assert!(socket.exists());
     for shim in bench.shims() {
         let pid = rustix::process::Pid::from_raw(i32::try_from(shim).unwrap()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
@@ -114,6 +116,7 @@ async fn removal_works_from_every_state() {
     assert_eq!((status.exit_code, status.pid), (None, 0));
     runtime.remove("orphan").await.unwrap();
     bench.nothing_left().await;
+    assert!(!socket.exists());
 
     // Only a filesystem, as after a crash in the middle of creating.
     let image = runtime.image(&bench.image).await.unwrap().unwrap();

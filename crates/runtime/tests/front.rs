@@ -134,6 +134,21 @@ fn a_shim_is_run_with_its_socket() {
     // One that is there is not taken from whoever has it.
     let (_bundle, again) = start_shim("{}", "1");
     assert_eq!(again.status.code(), Some(9), "{again:?}");
+    // It is cleared away once nobody listens at it, as after a kill.
+    let namespace = format!("front-test-{namespace}");
+    let delete = || {
+        let words = ["-namespace", &namespace, "-address", "/a", "-id", "{}", "-bundle", "/nowhere", "delete"];
+        front("containerd-shim-runc-v2", "/nowhere", &words)
+    };
+    while std::os::unix::net::UnixStream::connect(socket).is_ok() {
+        assert!(effects.monotonic() < deadline, "the shim does not end");
+        std::thread::yield_now();
+    }
+    delete();
+    assert!(!socket.exists());
+    let _listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
+    delete();
+    assert!(socket.exists());
     fs::remove_file(socket).unwrap();
 }
 

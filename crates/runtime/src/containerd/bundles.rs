@@ -3,6 +3,7 @@
 //! Killed in the middle of removing one it leaves it under a hidden name, which it passes over for ever.
 
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 /// What containerd calls the plugin that keeps them, and with it their folder.
@@ -32,12 +33,23 @@ pub(super) fn document(socket: &Path, namespace: &str, id: &str) -> io::Result<S
 pub(super) fn remove(socket: &Path, namespace: &str, id: &str) -> io::Result<()> {
     for name in [id, &format!(".{id}")] {
         for bundle in places(socket, namespace, name).into_iter().flatten() {
+            forget_socket(&bundle)?;
             if clear(&bundle)? {
                 tracing::warn!(id, "the bundle of a task that containerd lost was removed");
             }
         }
     }
     Ok(())
+}
+
+/// Removes the socket that a shim has left which was killed: the bundle alone tells where it is.
+fn forget_socket(bundle: &Path) -> io::Result<()> {
+    let Some(address) = if_there(std::fs::read_to_string(bundle.join("address")))? else { return Ok(()) };
+    let Some(path) = address.strip_prefix("unix://") else { return Ok(()) };
+    match UnixStream::connect(path) {
+        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => if_there(std::fs::remove_file(path)).map(drop),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// File by file: what is mounted in it is taken off and never descended into. False if there is none.
@@ -66,6 +78,7 @@ fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::net::UnixListener;
 
     #[test]
     fn a_bundle_goes_and_what_is_not_one_stays() {
@@ -77,7 +90,14 @@ mod tests {
             std::fs::write(of(id).join("config.json"), "{}").unwrap();
             std::os::unix::fs::symlink("/nowhere", of(id).join("work")).unwrap();
         }
+        // A shim's socket that nobody listens at any more, and one at which somebody does.
+        let [dead, alive] = ["dead", "alive"].map(|name| dir.path().join(name));
+        drop(UnixListener::bind(&dead).unwrap());
+        let _listener = UnixListener::bind(&alive).unwrap();
+        std::fs::write(of("web-1").join("address"), format!("unix://{}", dead.display())).unwrap();
+        std::fs::write(of(".web-1").join("address"), format!("unix://{}", alive.display())).unwrap();
         remove(&socket, "longshore", "web-1").unwrap();
+        assert!(!dead.exists() && alive.exists());
         assert!(!of("web-1").exists() && !of(".web-1").exists() && of("web-12").join("config.json").exists());
         remove(&socket, "longshore", "web-1").unwrap();
         // A root filesystem with files in it is somebody's: it is not ours to empty.

@@ -157,6 +157,9 @@ fn delete(words: &[&str]) -> Option<()> {
     let (action, flags) = words.split_last()?;
     let value = |flag: &str| flags.windows(2).find(|pair| pair[0] == flag).map(|pair| pair[1]);
     let (id, namespace, bundle) = (value("-id")?, value("-namespace")?, Path::new(value("-bundle")?));
+    if *action == "delete" {
+        shim::forget([value("-address")?, namespace, id]);
+    }
     let state = Path::new(RUNC_ROOT).join(namespace).join(id);
     if *action != "delete" || !is_runcs(bundle) || exists(&state) || is_mounted(&bundle.join("rootfs")) {
         return None;

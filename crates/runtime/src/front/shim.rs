@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::{CommandExt, parent_id};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -56,6 +56,14 @@ pub(crate) fn start(words: &[&str], program: &Path) -> Option<()> {
         return None;
     }
     io::stdout().write_all(told.as_bytes()).ok()
+}
+
+/// Removes the socket that a shim has left which was killed. One that ends by itself does so too.
+pub(crate) fn forget([address, namespace, id]: [&str; 3]) {
+    let path = Path::new(SOCKETS).join(name(&[address, namespace, id]));
+    if UnixStream::connect(&path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused) {
+        let _ = fs::remove_file(path);
+    }
 }
 
 /// 128 bits, so that no two containers' sockets on a machine are the same.

@@ -158,6 +158,13 @@ impl Bench {
         processes.filter_map(|e| e.unwrap().file_name().to_str()?.parse().ok()).filter(ours).collect()
     }
 
+    /// Where the shim of a container listens.
+    pub(crate) fn shim_socket(&self, id: &str) -> PathBuf {
+        let state = self.config.socket.parent().unwrap().join("state/io.containerd.runtime.v2.task");
+        let address = std::fs::read_to_string(state.join(&self.config.namespace).join(id).join("address")).unwrap();
+        address.strip_prefix("unix://").unwrap().into()
+    }
+
     /// What containerd lists in our namespace, e.g. `snapshots ls`.
     pub(crate) fn ctr(&self, arguments: &str) -> String {
         let output = Command::new("ctr")
