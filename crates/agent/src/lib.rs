@@ -24,6 +24,7 @@ pub mod metadata;
 pub mod node;
 pub mod plan;
 pub mod real;
+mod resident;
 pub mod resolver;
 mod roles;
 mod run;

@@ -16,6 +16,7 @@ use crate::{
     real::{
         Doors, ImageCleanup, NodeConfig, PullBehavior, RealNode, Vpcs, chain, clean_images, disks_dir, programs_dir,
     },
+    resident,
     resolver::Upstreams,
     roles::Roles,
     session::{self, Dial, End, InvalidToken, JoinError, JoinToken, Questions, Session, Terminals},
@@ -229,6 +230,7 @@ pub async fn run(config: Config, effects: Effects) -> Result<(), AgentError> {
     let node = Arc::new(node);
     let questions = Some(questions);
     let machine = Machine { node, identity, store, token, dial: None, runtime: about, metadata, wireguard, questions };
+    effects.spawn("give back memory", resident::keep_small(effects.clone()));
     run_on(&config, machine, Some(runtime), effects).await
 }
 
