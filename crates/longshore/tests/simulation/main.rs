@@ -19,6 +19,7 @@ mod laws;
 mod net;
 mod node;
 mod services;
+mod stories;
 mod verdict;
 mod world;
 
@@ -52,13 +53,20 @@ fn seeds() -> Range<u64> {
 
 /// One storm and its end; what is wrong, if anything.
 fn run(seed: u64) -> Result<Summary, String> {
+    within(seed, async |world| {
+        world.storm().await;
+        world.heal().await;
+        world.end().await
+    })
+}
+
+/// What happens in a world of its own; what is wrong, if anything.
+fn within<T>(seed: u64, story: impl AsyncFnOnce(&mut World) -> Result<T, String>) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     PANICS.take();
     let mut result = runtime.block_on(Box::pin(async {
         let mut world = World::new(seed);
-        world.storm().await;
-        world.heal().await;
-        world.end().await
+        story(&mut world).await
     }));
     drop(runtime);
     let panics = PANICS.take();
@@ -68,13 +76,23 @@ fn run(seed: u64) -> Result<Summary, String> {
     result
 }
 
-#[test]
-fn a_cluster_keeps_its_promises_through_a_storm() {
+fn heed_panics() {
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         PANICS.with_borrow_mut(|panics| panics.push(info.to_string()));
         before(info);
     }));
+}
+
+#[test]
+fn a_service_that_is_over_stays_as_it_ended_whatever_its_tasks_tell_later() {
+    heed_panics();
+    within(1, async |world| world.tells_late().await).unwrap();
+}
+
+#[test]
+fn a_cluster_keeps_its_promises_through_a_storm() {
+    heed_panics();
     let seeds = seeds();
     let next = AtomicU64::new(seeds.start);
     let total = Mutex::new(Summary::default());

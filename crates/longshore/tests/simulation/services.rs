@@ -240,7 +240,7 @@ impl World {
         }
     }
 
-    fn rows(&self) -> Vec<Arc<ServiceRow>> {
+    pub(crate) fn rows(&self) -> Vec<Arc<ServiceRow>> {
         let Some(ctx) = self.server() else { return Vec::new() };
         let snapshot = ctx.store.snapshot();
         let cluster = self.cluster();
@@ -248,7 +248,7 @@ impl World {
         rows.cloned().collect()
     }
 
-    fn cluster(&self) -> ClusterArn {
+    pub(crate) fn cluster(&self) -> ClusterArn {
         self.agents[0].instance().cluster.clone()
     }
 

@@ -157,12 +157,17 @@ impl World {
         }
     }
 
-    pub(crate) async fn storm(&mut self) {
+    /// A cluster comes to be.
+    pub(crate) async fn begin(&mut self) {
         self.start_server();
         for at in 0..AGENTS {
             self.start_agent(at);
         }
         self.prepare().await;
+    }
+
+    pub(crate) async fn storm(&mut self) {
+        self.begin().await;
         for _ in 0..STEPS {
             self.effects.sleep(Duration::from_millis(self.effects.random() % 1_000)).await;
             self.do_what_is_due().await;
@@ -453,6 +458,11 @@ impl Agent {
             let entries = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
             entries.filter(|name| name.ends_with(".json")).count()
         })
+    }
+
+    /// Whether it has heard of a task, and keeps it.
+    pub(crate) fn keeps(&self, task: &TaskArn) -> bool {
+        self.config.data_dir.join("tasks").join(format!("{}.json", task.id)).exists()
     }
 
     pub(crate) fn instance(&self) -> &model::ContainerInstanceArn {

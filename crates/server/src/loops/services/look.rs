@@ -4,7 +4,7 @@ use super::launch::{self, Launched};
 use crate::{api::ecs::spot, context::Context};
 use model::{
     ContainerInstanceId, CpuUnits, Deployment, InstanceStatus, MemoryMib, RevisionImage, Service, ServiceArn,
-    ServiceEvent, ServiceRevision, Task, TaskArn, Timestamp,
+    ServiceEvent, ServiceRevision, ServiceStatus, Task, TaskArn, Timestamp,
 };
 use scheduler::service::{Field, InstanceState, Plan, Told, View, events};
 use state::{Basis, ClusterRow, Command, CommitError, InstanceRow, Rejected, ServiceChange, ServiceRow, Snapshot};
@@ -90,10 +90,14 @@ struct Decided {
     settled: Looked,
 }
 
-/// `None` if there is no such service.
+/// `None` if there is no such service, or it is over: it stays as it ended, whatever is yet to be learned of its tasks.
 fn decide(ctx: &Context, snapshot: &Snapshot, arn: &ServiceArn, now: Timestamp, began: Timestamp) -> Option<Decided> {
     let (row, cluster) = (snapshot.service(arn)?, snapshot.cluster(&arn.cluster)?);
     let service = &row.service;
+    match service.status {
+        ServiceStatus::Active | ServiceStatus::Draining => {}
+        ServiceStatus::Inactive => return None,
+    }
     let field = ClusterField { snapshot, cluster, service, began, daemons: OnceCell::new() };
     let story = service.primary().and_then(|primary| row.deployment(&primary.service_deployment));
     // What was told of an earlier deployment says nothing of this one.
