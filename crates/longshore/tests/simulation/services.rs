@@ -347,9 +347,8 @@ impl World {
             }
             let total = |name: &str| deployments.iter().map(|d| d[name].as_i64().unwrap_or(0)).sum::<i64>();
             let deployed_by_us = service["serviceName"] != EXTERNAL;
-            // A deployment does not wait for what it has on an instance that is given up, and the service still counts it.
-            let fewer = service["runningCount"].as_i64() < Some(total("runningCount"));
-            if deployed_by_us && service["status"] == "ACTIVE" && fewer {
+            let all = service["runningCount"].as_i64() == Some(total("runningCount"));
+            if deployed_by_us && service["status"] == "ACTIVE" && !all {
                 self.wrong.push(format!("its deployments' tasks are not its tasks: {service:#}"));
             }
         }

@@ -4,7 +4,7 @@
 //! tasks are; a task whose instance stays away can neither be healthy nor be waited for.
 
 use super::view::{InstanceState, View};
-use model::{CapacityProvider, DeploymentId, HealthStatus, Phase, Service, Task, Timestamp};
+use model::{CapacityProvider, DeploymentId, HealthStatus, Phase, Service, Task, TaskStatus, Timestamp};
 
 /// A task that runs this long is healthy, where nothing else says what healthy is.
 /// Source: `DeploymentConfiguration$minimumHealthyPercent`.
@@ -91,6 +91,8 @@ pub(super) struct Roll<'a> {
     pub(super) lost: Vec<&'a Task>,
     /// To stop, and still there as far as anyone can tell.
     pub(super) leaving: Vec<&'a Task>,
+    /// To stop, but their instance is lost: nobody waits for them.
+    pub(super) given_up: Vec<&'a Task>,
     /// When the first instance that is away with one of those is given up.
     pub(super) given_up_at: Option<Timestamp>,
 }
@@ -101,6 +103,7 @@ impl<'a> Roll<'a> {
             members: Vec::with_capacity(view.tasks.len()),
             lost: Vec::new(),
             leaving: Vec::new(),
+            given_up: Vec::new(),
             given_up_at: None,
         };
         let primary = primary.map(|id| id.to_string());
@@ -115,7 +118,7 @@ impl<'a> Roll<'a> {
             };
             let lost = is_lost(state, view.now);
             match (task.is_to_stop(), lost) {
-                (true, true) => {}
+                (true, true) => roll.given_up.push(task),
                 (true, false) => {
                     let given_up = unreachable(state).map(|since| since.plus_millis(LOST_AFTER_MILLIS));
                     roll.given_up_at = [roll.given_up_at, given_up].into_iter().flatten().min();
@@ -150,6 +153,14 @@ impl<'a> Roll<'a> {
     pub(super) fn has_tasks_of(&self, deployment: DeploymentId) -> bool {
         let id = deployment.to_string();
         let mut tasks = self.members.iter().map(|m| m.task).chain(self.leaving.iter().copied());
+        tasks.any(|task| task.started_by.as_deref() == Some(id.as_str()))
+    }
+
+    /// Whether a deployment has a task that nobody waits for, and that counts as running until its instance is back or deregistered.
+    pub(super) fn has_runaways_of(&self, deployment: DeploymentId) -> bool {
+        let id = deployment.to_string();
+        let runs = |task: &&Task| task.last_status() == TaskStatus::Running;
+        let mut tasks = self.given_up.iter().copied().filter(runs);
         tasks.any(|task| task.started_by.as_deref() == Some(id.as_str()))
     }
 

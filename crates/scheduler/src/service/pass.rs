@@ -143,6 +143,7 @@ impl<'a> Pass<'a> {
     pub(super) fn stop_lost(&mut self) {
         let lost = std::mem::take(&mut self.roll.lost);
         self.tell_stopped(&lost);
+        self.roll.given_up.extend(&lost);
         self.plan.stops.extend(lost.into_iter().map(|task| stop(task, reason::LOST.into())));
     }
 

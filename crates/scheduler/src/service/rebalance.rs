@@ -11,9 +11,10 @@ use super::{
     events::{self, reason},
     pass::Pass,
     replica::{backs_off, scale_in},
+    rollout::is_unmixed,
     view::{Place, Start},
 };
-use model::{CapacityProvider, PlacementStrategy, Rollout, Service, Task};
+use model::{CapacityProvider, PlacementStrategy, Rollout, Task};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// What the default strategy spreads over.
@@ -33,9 +34,8 @@ pub(super) fn look(pass: &mut Pass<'_>) {
         return;
     }
     let wanted = pass.service().desired_count.saturating_add(pass.service().rebalancing);
-    let undisturbed = may_balance(pass.service())
-        && pass.roll.members.iter().all(Member::sound)
-        && pass.roll.count(|_| true) == wanted;
+    let undisturbed =
+        may_balance(pass) && pass.roll.members.iter().all(Member::sound) && pass.roll.count(|_| true) == wanted;
     if !undisturbed {
         pass.edit().rebalancing = 0;
         let told = events::rebalancing_stopped(pass.name());
@@ -46,7 +46,7 @@ pub(super) fn look(pass: &mut Pass<'_>) {
 pub(super) fn plan(pass: &mut Pass<'_>) {
     let still = pass.roll.members.iter().all(|m| m.good() && m.healthy());
     let wanted = pass.service().desired_count.saturating_add(pass.service().rebalancing);
-    if !still || !may_balance(pass.service()) || pass.roll.count(|_| true) != wanted {
+    if !still || !may_balance(pass) || pass.roll.count(|_| true) != wanted {
         return;
     }
     if pass.service().rebalancing > 0 {
@@ -56,10 +56,11 @@ pub(super) fn plan(pass: &mut Pass<'_>) {
     }
 }
 
-fn may_balance(service: &Service) -> bool {
+fn may_balance(pass: &Pass<'_>) -> bool {
+    let service = pass.service();
     service.az_rebalancing
         && service.rules.maximum_percent > 100
-        && service.deployments.len() == 1
+        && is_unmixed(pass)
         && service.primary().is_some_and(|primary| primary.rollout == Rollout::Completed)
         && service.spec.as_ref().is_some_and(|spec| spreads_over_zones(&spec.placement_strategy))
 }

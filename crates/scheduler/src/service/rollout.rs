@@ -230,7 +230,8 @@ pub(super) fn end_with_the_service(pass: &mut Pass<'_>) {
     end_story(pass, ServiceDeploymentStatus::Stopped, reason::STORY_DELETED);
 }
 
-/// Old deployments leave with their last task. The newest COMPLETED one stays until another is: it is what to go back to.
+/// Old deployments leave with their last task, be it one that was given up: while it counts as running, it is to be told of whose.
+/// The newest COMPLETED one stays until another is: it is what to go back to.
 fn prune(pass: &mut Pass<'_>) {
     if pass.service().deployments.len() == 1 {
         return;
@@ -240,7 +241,8 @@ fn prune(pass: &mut Pass<'_>) {
         Rollout::Completed => None,
     };
     let stays = |(at, deployment): (usize, &Deployment)| {
-        let stays = at == 0 || Some(at) == target || pass.roll.has_tasks_of(deployment.id);
+        let has_tasks = pass.roll.has_tasks_of(deployment.id) || pass.roll.has_runaways_of(deployment.id);
+        let stays = at == 0 || Some(at) == target || has_tasks;
         stays.then_some(deployment.id)
     };
     let stay: Vec<_> = pass.service().deployments.iter().enumerate().filter_map(stays).collect();
@@ -249,11 +251,16 @@ fn prune(pass: &mut Pass<'_>) {
     }
 }
 
+/// Whether nothing of older deployments is waited for.
+pub(super) fn is_unmixed(pass: &Pass<'_>) -> bool {
+    pass.service().deployments.iter().skip(1).all(|deployment| !pass.roll.has_tasks_of(deployment.id))
+}
+
 /// A service is steady when it is told so, and stays it until something is missing or too much; a task that stops is too much
 /// until it has. One that balances zones is not.
 pub(super) fn steady(pass: &mut Pass<'_>) {
     let service = pass.service();
-    let settled = service.deployments.len() == 1
+    let settled = is_unmixed(pass)
         && pass.primary().rollout == Rollout::Completed
         && pass.roll.leaving.is_empty()
         && is_still(pass);

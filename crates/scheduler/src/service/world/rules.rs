@@ -2,7 +2,9 @@
 
 use super::{Plan, World};
 use crate::service::{InstanceState, Start, blue_green, events, is_healthy};
-use model::{HealthStatus, LifecycleStage, Phase, Rollout, SchedulingStrategy, Service, Task, TaskArn, TaskSetStatus};
+use model::{
+    HealthStatus, LifecycleStage, Phase, Rollout, SchedulingStrategy, Service, Task, TaskArn, TaskSetStatus, TaskStatus,
+};
 
 /// Whether it is stopped because it is unhealthy.
 fn ails(plan: &Plan, task: &Task) -> bool {
@@ -16,6 +18,10 @@ impl World {
         if service.external.is_some() {
             return self.hold_sets_to_the_laws(plan);
         }
+        let mut runs = self.tasks.iter().filter(|task| task.last_status() == TaskStatus::Running);
+        let listed =
+            |task: &Task| task.started_by.as_deref().and_then(|id| service.deployment(id.parse().ok()?)).is_some();
+        assert!(runs.all(listed), "a task runs and its deployment is not listed: {plan:?}");
         self.hold_ill_ones_to_the_minimum(plan, service);
         if service.scheduling == SchedulingStrategy::Daemon && service.is_active() {
             self.hold_daemons_to_the_minimum(plan);
