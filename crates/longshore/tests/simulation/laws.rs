@@ -108,10 +108,10 @@ impl Inner {
             } else if new.version == old.version && new != old {
                 self.wrong.push(format!("{} changed without a new version from {old:?} to {new:?}", new.arn));
             }
-        } else if let Some(turn) = new.started_by.as_ref().filter(|_| is_of_a_hook(new)) {
-            if let Some(other) = self.turns.insert(turn.clone(), new.arn.clone()) {
-                self.wrong.push(format!("the turn {turn} has two tasks: {other} and {}", new.arn));
-            }
+        } else if let Some(turn) = new.started_by.as_ref().filter(|_| is_of_a_hook(new))
+            && let Some(other) = self.turns.insert(turn.clone(), new.arn.clone())
+        {
+            self.wrong.push(format!("the turn {turn} has two tasks: {other} and {}", new.arn));
         }
     }
 }
