@@ -348,9 +348,10 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
     loop {
         let Some(news) = told.news(ctx, instance) else { return End::Deregistered };
         for message in news {
-            let sending = match &message {
-                ServerMessage::Assignments(_) => tracing::trace_span!(target: "timeline", "send assignments"),
-                _ => tracing::Span::none(),
+            let sending = if matches!(message, ServerMessage::Assignments(_)) {
+                tracing::trace_span!(target: "timeline", "send assignments")
+            } else {
+                tracing::Span::none()
             };
             if let Err(error) = sender.send(&message).instrument(sending).await {
                 return End::Link(error);
