@@ -16,8 +16,10 @@ const AGAIN: Duration = Duration::from_secs(600);
 /// How long no task has to wait for an image before one that was interrupted is begun anew, so that a burst of tasks
 /// interrupts it once.
 const QUIET: Duration = Duration::from_secs(2);
-/// Nothing is fetched while less than one part in so many of the disk is free: the rest is for what tasks need.
+/// Nothing is fetched while less than one part in so many of the disk is free, and less than `ENOUGH`: the rest is for what tasks need.
 const FREE: u64 = 10;
+/// Bytes that are room enough on a disk of any size.
+const ENOUGH: u64 = 8 << 30;
 
 /// How images are asked for, whoever asks.
 #[derive(Debug, Clone)]
@@ -145,7 +147,7 @@ impl Tools {
         loop {
             waited_for.wait_for(Vec::is_empty).await.map_err(gone)?;
             if !has_room(&self.dir) {
-                return Err(format!("less than one part in {FREE} of the disk is free"));
+                return Err(format!("less than one part in {FREE} of the disk is free, and less than {} GiB", ENOUGH >> 30));
             }
             let request = self.asking.request(image)?;
             tokio::select! {
@@ -175,7 +177,10 @@ fn gone(_: watch::error::RecvError) -> String {
 
 /// Whether the disk has room for what nobody has asked for.
 fn has_room(dir: &Path) -> bool {
-    rustix::fs::statvfs(dir).is_ok_and(|told| told.f_bavail.saturating_mul(FREE) >= told.f_blocks)
+    let enough = |told: rustix::fs::StatVfs| {
+        told.f_bavail.saturating_mul(FREE) >= told.f_blocks || told.f_bavail.saturating_mul(told.f_frsize) >= ENOUGH
+    };
+    rustix::fs::statvfs(dir).is_ok_and(enough)
 }
 
 #[cfg(test)]

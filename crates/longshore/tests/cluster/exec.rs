@@ -11,13 +11,15 @@ use std::{
 };
 use testkit::spawn_bound;
 
-/// Seconds that nothing else here sleeps.
-const SLEEP: &str = "54321";
+/// Seconds that nothing else on the machine sleeps: each test is a process.
+fn seconds() -> String {
+    (10_000_000 + std::process::id()).to_string()
+}
 
 /// Somebody at a terminal in which that runs.
 fn somebody(cluster: &Cluster, task: &str) -> Child {
     let mut command = Command::new(longshore());
-    command.args(["exec", task, "sleep", SLEEP]).envs(cluster.environment()).env("HOME", cluster.path("home"));
+    command.args(["exec", task, "sleep", &seconds()]).envs(cluster.environment()).env("HOME", cluster.path("home"));
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let child = spawn_bound(command, 9).unwrap();
     until("the command", sleeps);
@@ -25,7 +27,8 @@ fn somebody(cluster: &Cluster, task: &str) -> Child {
 }
 
 fn sleeps() -> Option<()> {
-    processes().iter().any(|(_, words)| words == &["sleep", SLEEP]).then_some(())
+    let ours = ["sleep".to_owned(), seconds()];
+    processes().iter().any(|(_, words)| *words == ours).then_some(())
 }
 
 #[test]
@@ -74,7 +77,7 @@ fn open_task(cluster: &Cluster, family: &str) -> String {
 /// Somebody who has been shown that line, and is shown nothing more.
 fn shown(cluster: &Cluster, task: &str, line: &str) -> Child {
     let mut command = Command::new(longshore());
-    let script = format!("echo {line}; exec sleep {SLEEP}");
+    let script = format!("echo {line}; exec sleep {}", seconds());
     command
         .args(["exec", task, "--", "sh", "-c", &script])
         .envs(cluster.environment())

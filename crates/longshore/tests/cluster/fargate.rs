@@ -417,7 +417,10 @@ fn an_image_is_on_the_machine_before_a_task_needs_it() {
     lost["image"] = json!(cluster.image.replace("busybox:1", "busybox:lost"));
     define(&api, "lost", &[lost]);
     let mut machine = Given::start(&cluster, &[]);
-    until("word of the one that is nowhere", || machine.log().contains("could not be fetched ahead").then_some(()));
+    let said = until("word of the one that is nowhere", || {
+        machine.log().lines().find(|line| line.contains("could not be fetched ahead")).map(str::to_owned)
+    });
+    assert!(said.contains("not found"), "{said}");
     assert_eq!(machine.images(), Vec::<String>::new());
     // Nobody is kept from the rest by that.
     define(&api, "job", &[container(&cluster, "main", "true")]);
