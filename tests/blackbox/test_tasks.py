@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import unittest
 import urllib.request
 
@@ -118,6 +119,33 @@ class Tasks(Case):
         done = subprocess.run(
             [sys.executable, "-m", "awscli", "logs", "filter-log-events", "--log-group-name", "tasks"], capture_output=True, text=True, timeout=60)
         self.assertIn("A=override", done.stdout, done.stderr)
+
+    def test_the_second_aws_cli_follows_logs(self):
+        log = {"logDriver": "awslogs", "options": {
+            "awslogs-group": "followed", "awslogs-region": REGION, "awslogs-stream-prefix": "p", "awslogs-create-group": "true"}}
+        script = "trap 'exit 0' TERM; n=0; while :; do n=$((n+1)); echo tick $n; sleep 0.3; done"
+        arn = self.run_one(shell("main", script, logConfiguration=log))
+        self.wait_task(arn, "RUNNING")
+        stream = f"p/main/{arn.rsplit('/')[-1]}"
+        before = len(self.logs_of("followed", stream, 1))
+        # Debian's: the first one, which the other tests use, cannot follow. This version takes the endpoint from its flags alone.
+        words = ["/usr/bin/aws", "--endpoint-url", os.environ["AWS_ENDPOINT_URL"], "logs", "tail", "followed", "--follow"]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as tail:
+            watch = threading.Timer(90, tail.kill)
+            watch.start()
+            try:
+                shown = []
+                # What it had to wait for, and not only what was there when it came.
+                while f"tick {before + 10}" not in [line.split(" ", 2)[-1] for line in shown]:
+                    line = tail.stdout.readline().decode()
+                    self.assertTrue(line, f"it ended after {shown}")
+                    shown.append(line.rstrip())
+            finally:
+                watch.cancel()
+                tail.kill()
+        ticks = [line.split(" ") for line in shown]
+        self.assertEqual({stream}, {words[1] for words in ticks})
+        self.assertEqual([str(n) for n in range(1, before + 11)], [words[3] for words in ticks], "each once and in order")
 
     def test_what_the_definition_says_holds_inside(self):
         script = (

@@ -17,6 +17,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::SystemTime;
 
 use regex::bytes::Regex;
 
@@ -82,7 +83,7 @@ pub struct Held {
     pub from: u64,
     /// Where the last of its lines ends.
     pub upto: u64,
-    /// When its beginning was first seen, which is the event's time.
+    /// When the file had last been written as its beginning was first seen, which is the event's time.
     pub since_millis: i64,
 }
 
@@ -137,15 +138,25 @@ impl Tailer {
     }
 
     fn len(&self) -> Result<u64, TailError> {
-        let len = self.file.metadata()?.len();
-        if len < self.offset { Err(TailError::Shrunk { len, offset: self.offset }) } else { Ok(len) }
+        self.look().map(|(len, _)| len)
+    }
+
+    /// How long the file is, and when it was last written.
+    fn look(&self) -> Result<(u64, SystemTime), TailError> {
+        let told = self.file.metadata()?;
+        let (len, written) = (told.len(), told.modified()?);
+        if len < self.offset { Err(TailError::Shrunk { len, offset: self.offset }) } else { Ok((len, written)) }
     }
 
     /// Reads the next batch, or `None` when there is no whole line. `ended` says that nobody will write any more: then what
-    /// is left without a newline is a line too. Lines bear the time given, or that at which the beginning of their event was
-    /// seen.
+    /// is left without a newline is a line too. Lines bear the time at which the file was last written, since they may have
+    /// waited for somebody to look, or for an agent to come back; never one behind the time given. An event of several lines
+    /// bears that of its beginning.
     pub fn read(&mut self, now_millis: i64, ended: bool) -> Result<Option<Batch>, TailError> {
-        let left = usize::try_from(self.len()? - self.offset).unwrap_or(usize::MAX);
+        let (len, written) = self.look()?;
+        let written = written.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+        let now_millis = i64::try_from(written).unwrap_or(i64::MAX).min(now_millis);
+        let left = usize::try_from(len - self.offset).unwrap_or(usize::MAX);
         if left == 0 {
             self.held = None;
             return Ok(None);

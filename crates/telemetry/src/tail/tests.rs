@@ -36,6 +36,22 @@ fn waits_for_the_end_of_a_line() {
 }
 
 #[test]
+fn a_line_bears_the_time_it_was_written_at() {
+    let mut file = file(b"one\n");
+    let mut tailer = Tailer::open(file.path(), 0, BatchLimits::default()).unwrap();
+    let at = |file: &mut tempfile::NamedTempFile, seconds| {
+        file.as_file().set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds)).unwrap();
+    };
+    let mut time = |now| tailer.read(now, false).unwrap().unwrap().lines[0].timestamp_millis;
+    at(&mut file, 5);
+    assert_eq!(time(9_000), 5_000);
+    // The clock was set back since.
+    file.write_all(b"two\n").unwrap();
+    at(&mut file, 11);
+    assert_eq!(time(10_000), 10_000);
+}
+
+#[test]
 fn only_empty_lines_move_the_offset() {
     let file = file(b"\n\n\n");
     let mut tailer = Tailer::open(file.path(), 0, BatchLimits::default()).unwrap();
