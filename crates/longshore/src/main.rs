@@ -2,7 +2,6 @@
 //!
 //! `main` does only what must happen before any thread exists: choose the TLS provider and, for the agent of a local
 //! instance, enter its network namespace. Configuration is read here, once, from flags and environment.
-#![allow(clippy::print_stdout, clippy::print_stderr)] // This is the CLI: people read what it prints.
 
 mod advice;
 mod args;
@@ -35,10 +34,7 @@ fn main() -> ExitCode {
     match commands::run(command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("longshore: {}", advice::message(&error));
-            if let Some(next) = advice::next(&error) {
-                eprintln!("→ {next}");
-            }
+            cli::failure(&error);
             ExitCode::FAILURE
         }
     }

@@ -130,9 +130,9 @@ impl Metadata {
         let (found, by_address) = match words[..] {
             ["v3" | "v4" | "api", id, ..] => (self.by_id(id, visible), false),
             ["v2", "metadata" | "metadataWithTags" | "stats", ..] => (self.by_address(peer, visible), true),
-            ["v2", "credentials", id] => (self.by_credentials_id(id, visible), false),
+            ["v2", "credentials", id] => (self.by_credentials_id(id, peer, visible), false),
             ["v1", "credentials"] => {
-                (self.by_credentials_id(query.strip_prefix("id=").unwrap_or_default(), visible), false)
+                (self.by_credentials_id(query.strip_prefix("id=").unwrap_or_default(), peer, visible), false)
             }
             _ => (None, false),
         };
@@ -174,11 +174,16 @@ impl Metadata {
         })
     }
 
-    /// The task whose role's credentials are asked for by that id. Which of its containers asks is all the same.
-    fn by_credentials_id(&self, id: &str, visible: &Visible) -> Option<Found> {
+    /// The task whose role's credentials are asked for by that id. Which of its containers asks is all the same. What the original does
+    /// not look at: whoever has learnt the id of a task with an interface of its own has to ask from there too.
+    fn by_credentials_id(&self, id: &str, peer: IpAddr, visible: &Visible) -> Option<Found> {
+        let is_its_own = |view: &View| {
+            let interface = view.plan.assignment.interface.as_ref();
+            interface.is_none_or(|interface| IpAddr::from(interface.address) == peer)
+        };
         let mut views = self.board.views().into_iter().filter(|view| visible(view) && !view.state.is_stopped());
         let view = views.find(|view| self.roles.id(&view.plan).is_some_and(|known| known == id))?;
-        Some(Found { view, at: 0 })
+        is_its_own(&view).then_some(Found { view, at: 0 })
     }
 
     /// The task whose own interface has that address. AWS: tasks of mode bridge are not found that way.

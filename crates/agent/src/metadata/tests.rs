@@ -285,6 +285,33 @@ async fn a_task_has_the_credentials_of_its_role_and_no_other() {
     let (status, told) = world.ask("/v2/credentials/").await;
     assert_eq!((status, &told["code"], &told["HTTPErrorCode"]), (400, &json!("NoIdInRequest"), &json!(400)));
 
+    // A task with an interface of its own asks from there. The tests ask from 172.17.0.9.
+    for (n, last, status) in [(3, 8, 400), (4, 9, 503)] {
+        let (mut assignment, definition) = testing::assignment(n, &["web"]);
+        assignment.overrides.task_role_arn = Some("web".to_owned());
+        assignment.interface = Some(link::AssignedInterface {
+            id: model::network::InterfaceId::of(1),
+            vpc: model::network::VpcId::of(1),
+            address: [172, 17, 0, last].into(),
+            subnet: "172.17.0.0/16".parse().unwrap(),
+            mac: "02:00:00:00:00:01".into(),
+            resolver: None,
+        });
+        let plan = Arc::new(TaskPlan::new(assignment, definition));
+        world.board.publish(View { plan: plan.clone(), state: Arc::new(plan.fresh()) }, News::Now);
+        let refused = async {
+            let asked = world.questions.next().await;
+            let message = "The role was deleted.".to_owned();
+            drop(asked.told.send(link::Answer::Refused { status: 400, code: "ClientException".into(), message }));
+        };
+        let path = format!("/v2/credentials/{}", world.metadata.roles.id(&plan).unwrap());
+        let got = match status {
+            400 => world.ask(&path).await,
+            _ => tokio::join!(world.ask(&path), refused).0,
+        };
+        assert_eq!(got.0, status, "{got:?}");
+    }
+
     // One that cannot have any is told so.
     world.metadata.roles.forget(&own);
     let refused = async {

@@ -1,6 +1,6 @@
 //! `logs`: what a task's containers wrote, from the log streams that its definition names.
 
-use super::{Client, Where, config, say};
+use super::{Client, Where, config, say, shown::plain};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use shapes::{ecs, logs as cw};
@@ -245,19 +245,45 @@ impl Stream {
 /// AWS: an empty line follows each message; under our own name none does.
 fn show(how: &How, prefix: &str, at: i64, message: &str) {
     let end = if say::is_ecs_cli() { "\n" } else { "" };
-    match jiff::Timestamp::from_millisecond(at).ok().filter(|_| how.timestamps) {
+    let at = jiff::Timestamp::from_millisecond(at).ok().filter(|_| how.timestamps);
+    let at = at.map(|at| match say::is_ecs_cli() {
         // AWS: to the second.
-        Some(at) if say::is_ecs_cli() => {
-            say::out(format_args!("{}\t{message}{end}", at.strftime("%Y-%m-%dT%H:%M:%SZ")))
-        }
-        Some(at) => say::out(format_args!("{prefix}{at}\t{message}{end}")),
-        None => say::out(format_args!("{prefix}{message}{end}")),
+        true => at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        false => at.to_string(),
+    });
+    let message = if say::to_terminal() { plain(message) } else { message.into() };
+    say::out(format_args!("{}{end}", told(prefix, at.as_deref(), &message)));
+}
+
+/// An event, whose lines all say whose they are: each begins with the prefix, and only the first with the time. What begins with neither is
+/// left as it is.
+fn told(prefix: &str, at: Option<&str>, message: &str) -> String {
+    if prefix.is_empty() && at.is_none() {
+        return message.to_owned();
     }
+    // Events that a driver has put together end with one.
+    let message = message.strip_suffix('\n').unwrap_or(message);
+    let first = at.map(|at| format!("{at}\t")).unwrap_or_default();
+    let next = at.map(|at| format!("{}\t", " ".repeat(at.len()))).unwrap_or_default();
+    format!("{prefix}{first}{}", message.replace('\n', &format!("\n{prefix}{next}")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_of_several_lines_imitates_no_other() {
+        for (prefix, at, message, wanted) in [
+            ("", None, "one\ntwo\n", "one\ntwo\n"),
+            ("web | ", None, "one", "web | one"),
+            ("web | ", None, "one\ndb | two\n\n", "web | one\nweb | db | two\nweb | "),
+            ("", Some("12:00"), "one\n12:01\ttwo", "12:00\tone\n     \t12:01\ttwo"),
+            ("web | ", Some("12:00"), "one\ntwo", "web | 12:00\tone\nweb |      \ttwo"),
+        ] {
+            assert_eq!(told(prefix, at, message), wanted);
+        }
+    }
 
     #[test]
     fn whoever_looks_in_the_wrong_place_is_told_the_right_one() {

@@ -25,6 +25,7 @@ mod run;
 mod say;
 mod scale;
 mod service;
+mod shown;
 mod status;
 mod tags;
 mod terminal;
@@ -39,7 +40,7 @@ pub(crate) use events::{EventsArgs, events};
 pub(crate) use exec::{ExecArgs, exec};
 pub(crate) use net::{NetArgs, net};
 pub(crate) use run::{RunArgs, run as run_task};
-pub(crate) use say::{OutputArgs, json, out, table};
+pub(crate) use say::{OutputArgs, failure, json, out, table};
 pub(crate) use service::{ServiceCommand, service};
 pub(crate) use status::{StatusArgs, status};
 

@@ -1,13 +1,17 @@
 //! What commands say while they work. As `ecs-cli` in the original's form (logrus's text format, on standard output), else
 //! as a sentence with its facts behind it.
 
-use super::terminal::{self, Cell};
+use super::{
+    shown,
+    terminal::{self, Cell},
+};
+use crate::advice;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::{
     fmt::Display,
-    io::{ErrorKind, Write},
+    io::{ErrorKind, IsTerminal, Write},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -24,13 +28,28 @@ pub(crate) fn as_ecs_cli() {
 /// failure; a line that could not be written for another reason is.
 pub(crate) fn out(line: impl Display) {
     let mut to = std::io::stdout().lock();
-    if let Err(error) = writeln!(to, "{line}").and_then(|()| to.flush()) {
+    if let Err(error) = put(&mut to, line) {
         if error.kind() == ErrorKind::BrokenPipe {
             std::process::exit(0);
         }
         let _ = writeln!(std::io::stderr(), "longshore: cannot write to standard output: {error}");
         std::process::exit(1);
     }
+}
+
+/// Every line that is not drawn comes by here. A terminal is given nothing to obey; whoever reads a pipe gets all of it.
+fn put(to: &mut (impl Write + IsTerminal), line: impl Display) -> std::io::Result<()> {
+    if to.is_terminal() {
+        writeln!(to, "{}", shown::guarded(&line.to_string()))?;
+    } else {
+        writeln!(to, "{line}")?;
+    }
+    to.flush()
+}
+
+/// Whether standard output is a terminal.
+pub(super) fn to_terminal() -> bool {
+    std::io::stdout().is_terminal()
 }
 
 /// Whether this process speaks as the original does.
@@ -84,15 +103,29 @@ fn line(level: &str, message: &str, fields: &[(&str, &str)]) {
     } else if level == "info" && JSON.load(Ordering::Relaxed) {
         note(format_args!("{message}{facts}"));
     } else if level == "info" {
-        out(format_args!("{message}{facts}"));
+        out(of_one(&format!("{message}{facts}")));
     } else {
         note(format_args!("{level}: {message}{facts}"));
     }
 }
 
-/// A line on standard error. That nobody reads it is no failure.
+/// A line on standard error. That nobody reads it is no failure. What reasons of others bring along of further lines is indented, so that
+/// it is not taken for another of ours.
 pub(crate) fn note(line: impl Display) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = put(&mut std::io::stderr(), of_one(&line.to_string()));
+}
+
+/// What is said at once, of which only the first line begins where lines of ours do.
+fn of_one(text: &str) -> String {
+    text.replace('\n', "\n  ")
+}
+
+/// Why a command failed, and what to do next.
+pub(crate) fn failure(error: &anyhow::Error) {
+    note(format_args!("longshore: {}", advice::message(error)));
+    if let Some(next) = advice::next(error) {
+        note(format_args!("→ {next}"));
+    }
 }
 
 /// A table as Go's tabwriter pads it: two spaces between columns, nothing at all without rows. On a terminal it is cut to

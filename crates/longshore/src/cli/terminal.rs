@@ -1,8 +1,9 @@
 //! The terminal under standard output: how wide it is, and tables that fit it.
 //!
 //! Where there is no terminal, in a pipe or a file, nothing is cut and nothing coloured: whoever reads there wants all of it.
-//! What is shown comes from containers and registries too, so control characters never reach the terminal.
+//! What is shown comes from containers and registries too, so control characters never reach the terminal (`shown`).
 
+use super::shown::{colourless, guarded, is_obeyed};
 use anyhow::{Context, Result};
 use console::{Style, Term, measure_text_width, truncate_str};
 use std::{borrow::Cow, io::Write};
@@ -54,10 +55,11 @@ impl From<&str> for Cell {
     }
 }
 
-/// The text on one line and without anything a terminal would obey.
+/// The text on one line, without colours and without anything a terminal would obey.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
-    if text.contains(char::is_control) {
-        let words = text.split(|c: char| c.is_control()).filter(|part| !part.is_empty());
+    if text.contains(is_obeyed) {
+        let text = colourless(text);
+        let words = text.split(is_obeyed).filter(|part| !part.is_empty());
         return Cow::Owned(words.collect::<Vec<_>>().join(" "));
     }
     Cow::Borrowed(text)
@@ -180,7 +182,7 @@ pub(crate) fn redraw(mut lines: Vec<String>) -> Result<()> {
     lines.truncate(rows);
     let mut text = String::from("\u{1b}[H");
     for line in lines {
-        text.push_str(&line);
+        text.push_str(&guarded(&line));
         text.push_str("\u{1b}[K\n");
     }
     text.push_str("\u{1b}[J");
@@ -227,8 +229,8 @@ mod tests {
     #[test]
     fn nothing_is_printed_without_rows_and_nothing_is_obeyed() {
         assert_eq!(lines(&["Name"], &[], Some(80)), Vec::<String>::new());
-        let evil = lines(&["Name", "Why"], &[&["a", "\u{1b}[2Jgone\r\nand\tmore\u{7}"]], None);
-        assert_eq!(evil, ["Name  Why", "a     [2Jgone and more"]);
+        let evil = lines(&["Name", "Why"], &[&["a", "\u{1b}[2Jgone\r\nand\tmore\u{7}\u{1b}[8mhidden"]], None);
+        assert_eq!(evil, ["Name  Why", "a     [2Jgone and more hidden"]);
     }
 
     #[test]

@@ -162,7 +162,7 @@ impl Live {
         }
         for row in &look.rows {
             if self.told.insert(row.name.clone(), row.state.clone()).as_ref() != Some(&row.state) {
-                say::note(format_args!("{}: {}", row.name, terminal::harmless(&row.state)));
+                say::note(format_args!("{}: {}", terminal::harmless(&row.name), terminal::harmless(&row.state)));
             }
         }
     }
@@ -209,7 +209,7 @@ impl Drawn {
                 None => ("", Style::new().for_stderr()),
             };
             let state = style.apply_to(terminal::harmless(&row.state));
-            let text = format!("{:names$}  {state}", row.name);
+            let text = format!("{:names$}  {state}", terminal::harmless(&row.name));
             let slot = &self.rows[at];
             let sign = if sign.is_empty() { "{spinner}" } else { sign };
             slot.set_style(line(&format!("{sign} {{wide_msg}}")));

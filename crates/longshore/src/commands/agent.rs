@@ -15,6 +15,7 @@ use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 const LAST_FILES: Duration = Duration::from_secs(5);
 
 pub(super) fn run(args: &AgentArgs) -> Result<ExitCode> {
+    super::keep_memory_secret();
     super::start_logging("info");
     let (oci_runtime, fault) = oci_runtime(args.runtime.oci_runtime, args.fargate, Gvisor::installed);
     if let Some(fault) = fault {

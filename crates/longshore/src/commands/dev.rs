@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(super) fn run(args: &DevArgs) -> Result<ExitCode> {
     // Whoever watches is shown what happens; what is logged to a file is read when something went wrong.
+    super::keep_memory_secret();
     super::start_logging(if std::io::stderr().is_terminal() { "warn" } else { "info" });
     if args.fargate_instances > 0 {
         fault::fit_for_fargate()?;

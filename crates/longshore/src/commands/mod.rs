@@ -16,6 +16,7 @@ use crate::{
 };
 use anyhow::Result;
 use std::{
+    borrow::Cow,
     io::{IsTerminal, Write},
     process::ExitCode,
 };
@@ -71,6 +72,13 @@ fn version(output: OutputArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Nothing of this process's memory, where others' secrets are, goes into a file when it crashes, or is read by other processes of its
+/// user. Programs that it starts have that anew, and containers the limit of their definition.
+fn keep_memory_secret() {
+    let kept = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    kept.expect("every kernel has it, and it asks for no right");
+}
+
 /// Logs of a long-running command, to standard error; LONGSHORE_LOG chooses what, as `info` or `server=debug,agent=info`, and
 /// `otherwise` is what is logged if it does not.
 fn start_logging(otherwise: &str) {
@@ -85,15 +93,54 @@ fn start_logging(otherwise: &str) {
     if std::io::stderr().is_terminal() { log.init() } else { log.with_ansi(false).init() }
 }
 
-/// Standard error, with a progress display out of the way of each line.
+/// Standard error, with a progress display out of the way of each line. What is told of others' doings (the error of a command that
+/// somebody put into a definition) stays within its line, so that nobody writes lines of this log; the subscriber itself sees to it
+/// that nothing in them is obeyed by a terminal.
 struct AboveProgress;
 
 impl Write for AboveProgress {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        cli::wait::above(|| std::io::stderr().write(line))
+        let one = one_line(line);
+        cli::wait::above(|| std::io::stderr().write_all(&one))?;
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+/// The line with breaks inside of it written as `\n` and `\r`.
+fn one_line(line: &[u8]) -> Cow<'_, [u8]> {
+    let (text, end) = line.strip_suffix(b"\n").map_or((line, &b""[..]), |text| (text, &b"\n"[..]));
+    if !text.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        return line.into();
+    }
+    let mut one = Vec::with_capacity(line.len() + 8);
+    for byte in text {
+        match byte {
+            b'\n' => one.extend_from_slice(b"\\n"),
+            b'\r' => one.extend_from_slice(b"\\r"),
+            other => one.push(*other),
+        }
+    }
+    one.extend_from_slice(end);
+    one.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+
+    #[test]
+    fn a_line_of_the_log_stays_one() {
+        for (line, wanted) in [
+            ("plain\n", "plain\n"),
+            ("", ""),
+            ("why=\"a\n2026-01-01 INFO b\r\nc\"\n", "why=\"a\\n2026-01-01 INFO b\\r\\nc\"\n"),
+            ("a\n\n", "a\\n\n"),
+        ] {
+            assert_eq!(one_line(line.as_bytes()), wanted.as_bytes());
+        }
     }
 }

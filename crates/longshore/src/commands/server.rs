@@ -16,6 +16,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(super) fn run(args: ServerArgs) -> Result<ExitCode> {
+    super::keep_memory_secret();
     super::start_logging("info");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {

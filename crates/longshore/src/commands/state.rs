@@ -1,7 +1,7 @@
 //! `state`: check, back up, restore.
 
 use crate::{
-    advice::{self, Advice},
+    advice::Advice,
     args::StateCommand,
     cli::{self, wait},
     local::HostPaths,
@@ -21,10 +21,7 @@ pub(super) fn run(command: StateCommand) -> Result<ExitCode> {
             let found = match wait::busy("Checking the state", None, || 0, || check(&data_dir)) {
                 Ok(found) => found,
                 Err(error) => {
-                    eprintln!("longshore: the state could not be checked: {}", advice::message(&error));
-                    if let Some(next) = advice::next(&error) {
-                        eprintln!("→ {next}");
-                    }
+                    cli::failure(&error.context("the state could not be checked"));
                     return Ok(ExitCode::from(UNCHECKED));
                 }
             };

@@ -88,9 +88,19 @@ impl Api {
         self.surely(&shapes::secretsmanager::SERVICE, operation, input)
     }
 
+    /// One call of Secrets Manager.
+    pub(crate) fn try_secrets(&self, operation: &str, input: &Value) -> Result<Value, Trouble> {
+        self.call(&shapes::secretsmanager::SERVICE, operation, input)
+    }
+
     /// The same of Systems Manager.
     pub(crate) fn ssm(&self, operation: &str, input: &Value) -> Value {
         self.surely(&shapes::ssm::SERVICE, operation, input)
+    }
+
+    /// One call of STS.
+    pub(crate) fn try_sts(&self, operation: &str, input: &Value) -> Result<Value, Trouble> {
+        self.call(&shapes::sts::SERVICE, operation, input)
     }
 
     /// The same client with other credentials.

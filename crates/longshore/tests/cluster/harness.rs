@@ -220,6 +220,19 @@ impl Cluster {
         child.wait().unwrap();
     }
 
+    /// Has the server crash and answers how it ended.
+    pub(crate) fn crash_server(&mut self) -> std::process::ExitStatus {
+        let mut child = self.server.take().unwrap();
+        Self::crash(child.id());
+        child.wait().unwrap()
+    }
+
+    /// What abort(3) does to a process.
+    pub(crate) fn crash(pid: u32) {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::ABORT).unwrap();
+    }
+
     /// Ends the server as Ctrl-C does and answers whether it ended well.
     pub(crate) fn stop_server(&mut self) -> bool {
         let Some(mut child) = self.server.take() else { return true };

@@ -279,7 +279,7 @@ fn an_instance_has_the_credentials_of_its_profile() {
 }
 
 /// Asks in the network of an instance.
-fn in_network(netns: &Path, address: &str, request: &str) -> String {
+pub(crate) fn in_network(netns: &Path, address: &str, request: &str) -> String {
     let (address, request) = (address.parse::<SocketAddr>().unwrap(), request.to_owned());
     let work = move || {
         let mut stream = TcpStream::connect(address).unwrap();

@@ -195,6 +195,7 @@ fn migrate(force: bool) -> Result<()> {
 }
 
 /// Asks a person; no answer is no.
+#[allow(clippy::print_stdout)] // The answer is typed on the same line; the question names what its asker named.
 pub(crate) fn confirmed(question: &str) -> Result<bool> {
     print!("{question}");
     std::io::stdout().flush()?;

@@ -13,7 +13,6 @@ mod tell;
 mod tests;
 
 use super::{Where, config, say, terminal};
-use crate::advice;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use model::network::reach::Probe;
@@ -75,10 +74,7 @@ pub(crate) async fn net(args: NetArgs) -> Result<ExitCode> {
         Some(NetCommand::Why(why)) => match self::why(&args.place, why, json).await {
             Ok(passes) => Ok(if passes { ExitCode::SUCCESS } else { ExitCode::from(BLOCKED) }),
             Err(error) => {
-                say::note(format_args!("longshore: {}", advice::message(&error)));
-                if let Some(next) = advice::next(&error) {
-                    say::note(format_args!("→ {next}"));
-                }
+                say::failure(&error);
                 Ok(ExitCode::from(UNKNOWN))
             }
         },
