@@ -381,6 +381,45 @@ class Run(Case):
         self.assertEqual([service["taskDefinition"]], [task["taskDefinitionArn"] for task in self.tasks()])
         self.assertTrue(service["taskDefinition"].endswith(self.family + ":2"))
 
+    def test_task_sets_are_what_their_controller_makes_of_them(self):
+        controller = {"deploymentController": {"type": "EXTERNAL"}, "deploymentConfiguration": None, "taskDefinition": None,
+                      "propagateTags": None, "enableECSManagedTags": None, "availabilityZoneRebalancing": None}
+        self.create(**controller)
+        here = {"cluster": "default", "service": self.family}
+        percent = lambda value: {"value": value, "unit": "PERCENT"}
+
+        def steady(of, running):
+            look = lambda: self.ecs.describe_task_sets(**here, taskSets=[of])["taskSets"][0]
+            wanted = lambda now: (now["stabilityStatus"], now["runningCount"], now["pendingCount"]) == ("STEADY_STATE", running, 0)
+            return self.until("a steady task set", look, wanted)
+
+        def make(revision, scale):
+            given = {"taskDefinition": f"{self.family}:{revision}", "scale": percent(scale), "externalId": f"build-{revision}"}
+            return self.ecs.create_task_set(**here, **given)["taskSet"]
+
+        blue = make(1, 50.0)
+        self.assertEqual(("ACTIVE", 2, "STABILIZING"), (blue["status"], blue["computedDesiredCount"], blue["stabilityStatus"]))
+        self.assertEqual("build-1", steady(blue["id"], 2)["externalId"])
+        self.ecs.update_service_primary_task_set(**here, primaryTaskSet=blue["id"])
+        self.ecs.update_task_set(**here, taskSet=blue["id"], scale=percent(100.0))
+        self.assertEqual("PRIMARY", steady(blue["id"], 3)["status"])
+        tasks = self.tasks()
+        self.assertEqual({(blue["id"], f"service:{self.family}")}, {(task["startedBy"], task["group"]) for task in tasks})
+
+        green = make(2, 100.0)
+        steady(green["id"], 3)
+        self.assertEqual(6, len(self.tasks()))
+        self.ecs.update_service_primary_task_set(**here, primaryTaskSet=green["id"])
+        self.refused("InvalidParameterException", self.ecs.delete_task_set, **here, taskSet=green["id"])
+        gone = self.ecs.delete_task_set(**here, taskSet=blue["id"], force=True)["taskSet"]
+        self.assertEqual("DRAINING", gone["status"])
+        for task in tasks:
+            stopped = self.wait_task(task["taskArn"], "STOPPED")
+            self.assertEqual("ServiceSchedulerInitiated", stopped["stopCode"])
+        service = self.ecs.describe_services(services=[self.family])["services"][0]
+        self.assertEqual([green["id"]], [of["id"] for of in service["taskSets"]])
+        self.assertEqual((3, service["taskDefinition"]), (service["runningCount"], green["taskDefinition"]))
+
     def test_a_daemon_has_one_task_on_each_instance(self):
         self.create(schedulingStrategy="DAEMON", desiredCount=None)
         self.until("a task on each instance", self.tasks, lambda now: sum(t["lastStatus"] == "RUNNING" for t in now) == 3)

@@ -378,11 +378,10 @@ impl Failures {
     pub fn never_ran(&mut self, created: Timestamp, now: Timestamp) {
         self.failed(now);
         // Those that were started together fail together: one round.
-        if self.rounds == 0 || self.hold_until.is_none_or(|until| created >= until) {
+        let together = self.hold_until.is_some_and(|until| self.is_credible(until, now) && created < until);
+        if self.rounds == 0 || !together {
             self.rounds += 1;
-            let doublings = (self.rounds - 1).min(20);
-            let pause = (FIRST_PAUSE_MILLIS << doublings).min(LONGEST_PAUSE_MILLIS);
-            self.hold(now.plus_millis(pause));
+            self.hold(now.plus_millis(self.pause()), now);
         }
     }
 
@@ -403,7 +402,7 @@ impl Failures {
     /// A task that ran ended by itself.
     pub fn ended(&mut self, started: Timestamp, now: Timestamp) {
         if now.millis_since(started) < SHORTEST_LIFE_MILLIS {
-            self.hold(started.plus_millis(SHORTEST_LIFE_MILLIS));
+            self.hold(started.plus_millis(SHORTEST_LIFE_MILLIS), now);
         }
     }
 
@@ -413,8 +412,26 @@ impl Failures {
         self.last = None;
     }
 
-    fn hold(&mut self, until: Timestamp) {
-        self.hold_until = Some(self.hold_until.map_or(until, |already| already.max(until)));
+    /// Until when nothing is started, if that is not over.
+    pub fn held(&self, now: Timestamp) -> Option<Timestamp> {
+        self.hold_until.filter(|until| *until > now && self.is_credible(*until, now))
+    }
+
+    fn hold(&mut self, until: Timestamp, now: Timestamp) {
+        let already = self.hold_until.filter(|already| self.is_credible(*already, now));
+        self.hold_until = Some(already.map_or(until, |already| already.max(until)));
+    }
+
+    /// The pause after so many rounds.
+    fn pause(&self) -> i64 {
+        let doublings = self.rounds.saturating_sub(1).min(20);
+        (FIRST_PAUSE_MILLIS << doublings).min(LONGEST_PAUSE_MILLIS)
+    }
+
+    /// Whether the clock that it was written by can be today's. What is further away than any pause is of a clock that was ahead and
+    /// was set back since, and would hold up a service for as long as that one was wrong.
+    fn is_credible(&self, until: Timestamp, now: Timestamp) -> bool {
+        until.millis_since(now) <= self.pause().max(SHORTEST_LIFE_MILLIS)
     }
 }
 
@@ -542,6 +559,23 @@ mod tests {
         failures.ran();
         assert_eq!((failures.hold_until, failures.rounds), (None, 0));
         assert_eq!(failures.count, 42, "only a healthy task makes failures forgotten");
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_holds_up_nothing_when_it_is_set_back() {
+        let (ahead, now) = (Timestamp(3_600_000), Timestamp(0));
+        let mut failures = Failures::default();
+        failures.ended(ahead, ahead.plus_millis(100));
+        assert_eq!((failures.held(ahead), failures.held(now)), (Some(Timestamp(3_605_000)), None));
+        let mut failures = Failures::default();
+        failures.never_ran(ahead, ahead);
+        failures.never_ran(ahead.plus_millis(1_000), ahead.plus_millis(1_000));
+        assert_eq!((failures.held(ahead), failures.held(now)), (Some(Timestamp(3_603_000)), None));
+        // What fails by the new clock is a round of its own, and waits by it.
+        failures.never_ran(now, now);
+        failures.never_ran(now, now);
+        assert_eq!((failures.held(now), failures.rounds), (Some(Timestamp(4_000)), 3));
+        assert_eq!(failures.held(Timestamp(4_000)), None);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Lifecycle hooks through the death of the server: what was asked is asked again, and what was run is not run again.
 
 use crate::{
-    api::Api,
+    api::{Api, Trouble},
+    awsvpc::{self, Running, Vpc},
     harness::{Cluster, told, until},
 };
 use serde_json::{Value, json};
@@ -224,6 +225,65 @@ fn a_hook_that_is_a_task_runs_once_whoever_is_killed_and_its_exit_code_counts() 
     assert_eq!(stopped["stoppedReason"], "The lifecycle hook of the task is over.", "{stopped:#}");
     assert!(cluster.stop_server(), "the server did not end well:\n{}", cluster.log());
     assert_eq!(cluster.traces(), Vec::<String>::new());
+}
+
+#[test]
+fn a_hooks_task_with_an_interface_is_in_the_services_subnets_and_gives_its_address_back() {
+    let cluster = Cluster::start(1);
+    let api = cluster.api();
+    awsvpc::define(&cluster, &api);
+    let vpc = Vpc::new(&api, "10.9");
+    let (services, hooks) = (vpc.group("services"), vpc.group("hooks"));
+    // It agrees before traffic is shifted and refuses after, and says otherwise if it has no address of the service's subnets.
+    let script = "for address in $(ip -o -4 addr show | grep -o '10[.]9[.][0-9.]*' | head -1); do
+        case $LONGSHORE_LIFECYCLE_HOOK in *POST_SCALE_UP*) exit 0;; *) exit 7;; esac; done; exit 4";
+    let container = json!({"name": "main", "image": cluster.image, "memory": 16, "command": ["sh", "-c", script]});
+    let made = api.ecs(
+        "RegisterTaskDefinition",
+        &json!({"family": "smoke", "networkMode": "awsvpc", "containerDefinitions": [container]}),
+    );
+    let hook = json!({"hookTargetArn": made["taskDefinition"]["taskDefinitionArn"],
+        "lifecycleStages": ["POST_SCALE_UP", "PRODUCTION_TRAFFIC_SHIFT"]});
+    let how = json!({"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 0, "lifecycleHooks": [hook]});
+    let mut input = json!({"serviceName": "web", "taskDefinition": "web", "desiredCount": 1,
+        "deploymentConfiguration": how});
+    // Where the service has no subnets, its hooks have none.
+    cluster.define("plain", "trap exit TERM; while :; do sleep 0.1; done");
+    let plain = json!({"serviceName": "plain", "taskDefinition": "plain", "desiredCount": 1,
+        "deploymentConfiguration": how});
+    match api.try_ecs("CreateService", &plain) {
+        Err(Trouble::Refused(error)) => assert!(error.message.contains("hookTargetArn"), "{error:?}"),
+        other => panic!("{other:?}"),
+    }
+    input["networkConfiguration"] = vpc.configuration(&[&services, &hooks]);
+    api.ecs("CreateService", &input);
+    let back = until("the way back", || {
+        let story = story(&api);
+        (story["status"] != "IN_PROGRESS" && story["status"] != "PENDING").then_some(story)
+    });
+    let turns: Vec<_> = back["lifecycleHookDetails"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|turn| (&turn["status"], &turn["hookId"]))
+        .collect();
+    assert_eq!(turns.iter().map(|(status, _)| *status).collect::<Vec<_>>(), ["SUCCEEDED", "FAILED"], "{back:#}");
+    let service = api.ecs("DescribeServices", &json!({"services": ["web"]}))["services"][0].clone();
+    assert!(service["events"].to_string().contains("exited with code 7."), "{service:#}");
+    let id = back["serviceDeploymentArn"].as_str().unwrap().rsplit('/').next().unwrap();
+    for (_, hook) in turns {
+        let by = format!("{id}/{}", hook.as_str().unwrap());
+        let ran = tasks(&api, &json!({"startedBy": by, "desiredStatus": "STOPPED"}));
+        assert_eq!(ran.len(), 1, "{by}");
+        let task = api.ecs("DescribeTasks", &json!({"tasks": ran}))["tasks"][0].clone();
+        let address = Running::of(&task).address;
+        assert!(address.starts_with("10.9."), "{task:#}");
+        until("no interface of the hook's task", || {
+            let filter = json!([{"Name": "addresses.private-ip-address", "Values": [address]}]);
+            let left = api.ec2("DescribeNetworkInterfaces", &json!({"Filters": filter}));
+            left["NetworkInterfaces"].as_array().is_none_or(Vec::is_empty).then_some(())
+        });
+    }
 }
 
 /// Signals the hook's process from outside: nobody of the cluster has a hand in it. Its trap may not be set yet, so until it is gone.

@@ -1,9 +1,13 @@
 //! Services as people drive them from the command line: a compose file kept running, an image that cannot be had and is
 //! undone, and a one-off task that is as if it ran here.
 
-use crate::harness::{Cluster, longshore};
+use crate::harness::{Cluster, longshore, until};
 use serde_json::{Value, json};
-use std::process::Output;
+use std::{
+    collections::BTreeSet,
+    process::{Child, Command, Output},
+};
+use tempfile::NamedTempFile;
 
 fn said(out: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
@@ -23,9 +27,45 @@ fn status(cluster: &Cluster) -> Value {
     serde_json::from_str(&cluster.cli(&["service", "status", "web", "--output", "json"])).unwrap()
 }
 
+/// `longshore events --follow`, as long as it is there.
+struct Follower {
+    child: Child,
+    shown: NamedTempFile,
+}
+
+impl Follower {
+    fn start(cluster: &Cluster) -> Self {
+        let shown = NamedTempFile::new().unwrap();
+        let mut command = Command::new(longshore());
+        command.args(["events", "--follow", "--service", "web", "--output", "json"]).envs(cluster.environment());
+        command.env("HOME", cluster.path(""));
+        let child = command.stdout(shown.reopen().unwrap()).spawn().unwrap();
+        Self { child, shown }
+    }
+
+    /// What it has shown so far; the last line may be on its way.
+    fn events(&self) -> Vec<Value> {
+        let shown = std::fs::read_to_string(self.shown.path()).unwrap();
+        let whole = shown.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn has(&self, what: &str) -> bool {
+        self.events().iter().any(|event| event["detail"]["eventName"] == what || event["detail-type"] == what)
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 #[test]
 fn a_service_from_the_command_line() {
     let cluster = Cluster::start(2);
+    let follower = Follower::start(&cluster);
     compose(&cluster, "sh -c 'trap exit TERM; while :; do sleep 0.1; done'");
     let service = |arguments: &[&str]| cluster.cli(&[&["compose", "-p", "web", "service"], arguments].concat());
     service(&["up", "--create-log-groups"]);
@@ -104,6 +144,18 @@ fn a_service_from_the_command_line() {
         "{}",
         said(&out)
     );
+
+    // Whoever followed has seen all of it come, each event once.
+    let names = ["TASKS_STARTED", "TASKS_STOPPED", "SERVICE_STEADY_STATE", "SERVICE_DEPLOYMENT_IN_PROGRESS"];
+    let more = ["SERVICE_DEPLOYMENT_COMPLETED", "SERVICE_DEPLOYMENT_FAILED", "ECS Task State Change"];
+    for what in names.into_iter().chain(more) {
+        until(what, || follower.has(what).then_some(()));
+    }
+    let events = follower.events();
+    let ids: BTreeSet<_> = events.iter().map(|event| event["id"].to_string()).collect();
+    assert_eq!(ids.len(), events.len(), "{events:#?}");
+    let of_others = |event: &&Value| event["detail"]["group"].as_str().is_some_and(|group| group != "service:web");
+    assert_eq!(events.iter().find(of_others), None);
 
     service(&["rm"]);
     let gone = status(&cluster);

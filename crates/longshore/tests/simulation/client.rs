@@ -118,7 +118,7 @@ impl World {
     }
 
     pub(crate) async fn run_tasks(&mut self) {
-        let token = self.effects.uuid();
+        let token = self.dice.uuid();
         let strategy =
             [json!({"type": "random"}), json!({"type": "binpack", "field": "memory"})][self.chance(2)].clone();
         let family = FAMILIES[self.chance(FAMILIES.len())];

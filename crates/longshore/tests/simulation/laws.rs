@@ -4,25 +4,34 @@
 //! server really does, against what others have changed meanwhile.
 
 use crate::world::World;
+use effects::Effects;
 use model::{
     ContainerInstanceId, Deployment, DeploymentId, LifecycleStage, Rollout, SchedulingStrategy, Service, ServiceArn,
     StopCode, Task, TaskArn, TaskSetStatus, Timestamp,
 };
 use scheduler::service::{LOST_AFTER_MILLIS, events::reason, is_healthy};
-use state::{ClusterRow, ServiceRow, Snapshot, Witness};
+use state::{ClusterChanges, ClusterRow, ServiceRow, Snapshot, Witness};
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
+    collections::{BTreeMap, VecDeque},
+    fmt::Write,
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
+
+/// Commits whose content is remembered: more than come together where there should be none.
+const LAST_COMMITS: usize = 40;
 
 /// How long a service may look as if something were to be done for it, while its loop is elsewhere: a commit waits for some
 /// milliseconds, and what was overtaken is looked at again soon after.
 const ABOUT_TO: Duration = Duration::from_secs(2);
 
 /// All commits of a world, over all its servers.
-#[derive(Clone, Default)]
-pub(crate) struct Laws(Arc<Mutex<Inner>>);
+#[derive(Clone)]
+pub(crate) struct Laws {
+    /// Of the world, whose clock is never set.
+    effects: Effects,
+    inner: Arc<Mutex<Inner>>,
+}
 
 #[derive(Default)]
 struct Inner {
@@ -33,43 +42,64 @@ struct Inner {
     turns: BTreeMap<Arc<str>, TaskArn>,
     started: u64,
     stopped: u64,
+    /// What the last commits were about, for the story.
+    last: VecDeque<(Duration, String)>,
 }
 
 impl Laws {
+    pub(crate) fn new(effects: Effects) -> Self {
+        Self { effects, inner: Arc::default() }
+    }
+
     /// Holds all that a server commits to the laws. Agents that were away when it `began` are not lost because of it.
     pub(crate) fn witness(&self, began: Timestamp) -> Witness {
         let laws = self.clone();
-        Box::new(move |before, after| laws.0.lock().unwrap().commit(before, after, began))
+        Box::new(move |before, after| {
+            let now = laws.effects.monotonic();
+            laws.lock().commit(before, after, began, now);
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap()
+    }
+
+    /// What was committed since then, as far as it is remembered.
+    pub(crate) fn since(&self, then: Duration) -> Vec<String> {
+        let inner = self.lock();
+        let last = inner.last.iter().filter(|(at, _)| *at >= then);
+        last.map(|(at, what)| format!("{:8.3} {what}", at.as_secs_f64())).collect()
     }
 
     /// What was wrong since this was asked.
     pub(crate) fn wrong(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap().wrong)
+        std::mem::take(&mut self.lock().wrong)
     }
 
     /// All tasks that ever were, as they are.
     pub(crate) fn tasks(&self) -> Vec<Arc<Task>> {
-        self.0.lock().unwrap().tasks.values().cloned().collect()
+        self.lock().tasks.values().cloned().collect()
     }
 
     pub(crate) fn task(&self, arn: &TaskArn) -> Option<Arc<Task>> {
-        self.0.lock().unwrap().tasks.get(arn).cloned()
+        self.lock().tasks.get(arn).cloned()
     }
 
     /// Turns of hooks that had a task.
     pub(crate) fn turns(&self) -> u64 {
-        self.0.lock().unwrap().turns.len() as u64
+        self.lock().turns.len() as u64
     }
 
     /// How many tasks services have started, and stopped.
     pub(crate) fn moves(&self) -> (u64, u64) {
-        let inner = self.0.lock().unwrap();
+        let inner = self.lock();
         (inner.started, inner.stopped)
     }
 }
 
 impl Inner {
-    fn commit(&mut self, before: &Snapshot, after: &Snapshot, began: Timestamp) {
+    fn commit(&mut self, before: &Snapshot, after: &Snapshot, began: Timestamp, now: Duration) {
+        let mut what = format!("revision {}", after.revision());
         for cluster in after.scopes().flat_map(|scope| after.clusters(scope, None)) {
             let nothing = cluster.before_all();
             let was = before.cluster(&cluster.cluster.arn).unwrap_or(&nothing);
@@ -77,6 +107,7 @@ impl Inner {
                 continue;
             }
             let changes = cluster.changes_since(was);
+            told(&changes, &mut what);
             for (old, new) in changes.tasks() {
                 self.hold_task(old, new);
             }
@@ -89,6 +120,8 @@ impl Inner {
                 }
             }
         }
+        self.last.push_back((now, what));
+        self.last.drain(..self.last.len().saturating_sub(LAST_COMMITS));
         let (live, stopped) = after.task_counts();
         if live + stopped != self.tasks.len() {
             self.wrong.push(format!("{live} and {stopped} tasks are there, and {} were", self.tasks.len()));
@@ -113,6 +146,24 @@ impl Inner {
         {
             self.wrong.push(format!("the turn {turn} has two tasks: {other} and {}", new.arn));
         }
+    }
+}
+
+/// What a commit changed, in few words: for the story of what nobody expected.
+fn told(changes: &ClusterChanges<'_>, what: &mut String) {
+    for (_, row) in changes.instances() {
+        let model::ContainerInstance { arn, status, agent_connected, .. } = &*row.instance;
+        let connected = if *agent_connected { "connected" } else { "away" };
+        write!(what, "; instance {} {status:?} {connected}", arn.id).unwrap();
+    }
+    for (_, task) in changes.tasks() {
+        let on = task.container_instance.as_ref().map_or("nowhere", |id| id.as_str());
+        write!(what, "; task {} of {} {} on {on}", task.arn.id, task.group, task.last_status().as_str()).unwrap();
+    }
+    for row in changes.services() {
+        let (event, name) = (row.events().next(), &row.service.arn.name);
+        let event = event.map_or("", |event| &event.message);
+        write!(what, "; {name} version {}, last told: {event}", row.service.version).unwrap();
     }
 }
 
@@ -284,7 +335,7 @@ impl<'a> Step<'a> {
         self.started.iter().all(|task| {
             let id = task.started_by.as_deref().and_then(|by| by.parse().ok());
             let failures = id.and_then(|id| self.service.failures(id));
-            failures.is_some_and(|failures| failures.hold_until.is_none_or(|until| until <= self.at))
+            failures.is_some_and(|failures| failures.held(self.at).is_none())
         })
     }
 

@@ -26,6 +26,8 @@ pub(crate) struct Road(Arc<Inner>);
 
 struct Inner {
     world: Effects,
+    /// Its own chance, so that what happens here does not change what happens elsewhere.
+    dice: Effects,
     identity: Identity,
     state: Mutex<State>,
     stalled: watch::Sender<bool>,
@@ -38,8 +40,8 @@ struct State {
 }
 
 impl Road {
-    pub(crate) fn new(world: Effects, identity: Identity) -> Self {
-        Self(Arc::new(Inner { world, identity, state: Mutex::default(), stalled: watch::Sender::new(false) }))
+    pub(crate) fn new(world: Effects, dice: Effects, identity: Identity) -> Self {
+        Self(Arc::new(Inner { world, dice, identity, state: Mutex::default(), stalled: watch::Sender::new(false) }))
     }
 
     /// The server that is reached from now on.
@@ -60,9 +62,9 @@ impl Road {
     }
 
     async fn connect(&self) -> io::Result<Box<dyn Stream>> {
-        let world = &self.0.world;
-        world.sleep(Duration::from_millis(world.random() % 40)).await;
-        if !world.random().is_multiple_of(4) {
+        let (world, dice) = (&self.0.world, &self.0.dice);
+        world.sleep(Duration::from_millis(dice.random() % 40)).await;
+        if !dice.random().is_multiple_of(4) {
             self.clear().await;
         }
         let mut state = self.0.state.lock().unwrap();
@@ -89,10 +91,10 @@ impl Road {
 
     /// Carries bytes one way, in pieces that know nothing of messages.
     async fn carry(&self, mut from: ReadHalf<DuplexStream>, mut to: WriteHalf<DuplexStream>) {
-        let world = &self.0.world;
+        let (world, dice) = (&self.0.world, &self.0.dice);
         let mut piece = vec![0; 4096];
         loop {
-            let chance = world.random();
+            let chance = dice.random();
             let size = 1 + (chance % 4096) as usize;
             let read = from.read(&mut piece[..size]).await.unwrap_or(0);
             let pause = if chance.is_multiple_of(50) { 3_000 } else { 15 };
@@ -108,7 +110,7 @@ impl Road {
                 return;
             }
         }
-        if world.random().is_multiple_of(5) {
+        if dice.random().is_multiple_of(5) {
             // A machine that lost its power says no farewell.
             std::future::pending::<()>().await;
         }

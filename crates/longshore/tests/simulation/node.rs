@@ -66,12 +66,16 @@ pub(crate) type Addresses = Arc<Mutex<BTreeMap<Ipv4Addr, TaskArn>>>;
 
 #[derive(Default)]
 struct Inner {
+    /// Tasks whose interface was made.
+    attached: BTreeSet<TaskArn>,
     /// Tasks whose interface was not made.
     unattached: BTreeSet<TaskArn>,
     there: BTreeMap<String, Process>,
     lives: BTreeMap<String, Life>,
     calm: bool,
     deaf: bool,
+    /// No machine of the cluster any more: nobody sends anything to its addresses.
+    left: bool,
     wrong: Vec<String>,
 }
 
@@ -82,15 +86,17 @@ pub(crate) struct Machine(Arc<Shared>);
 struct Shared {
     name: String,
     world: Effects,
+    /// Its own chance, so that what happens here does not change what happens elsewhere.
+    dice: Effects,
     inner: Mutex<Inner>,
     addresses: Addresses,
     events: broadcast::Sender<NodeEvent>,
 }
 
 impl Machine {
-    pub(crate) fn new(name: String, world: Effects, addresses: Addresses) -> Self {
+    pub(crate) fn new(name: String, world: Effects, dice: Effects, addresses: Addresses) -> Self {
         let (events, _) = broadcast::channel(EVENTS);
-        Self(Arc::new(Shared { name, world, inner: Mutex::default(), addresses, events }))
+        Self(Arc::new(Shared { name, world, dice, inner: Mutex::default(), addresses, events }))
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
@@ -108,6 +114,15 @@ impl Machine {
         if !deaf {
             let _ = self.0.events.send(NodeEvent::Connected);
         }
+    }
+
+    /// It belongs to the cluster no longer, nor do the addresses of what runs on it.
+    pub(crate) fn leave(&self) {
+        let mut addresses = self.0.addresses.lock().unwrap();
+        self.with(|inner| {
+            inner.left = true;
+            addresses.retain(|_, task| !inner.attached.contains(task));
+        });
     }
 
     pub(crate) fn wrong(&self) -> Vec<String> {
@@ -131,11 +146,11 @@ impl Machine {
 
     /// True once in `of` times.
     fn one_in(&self, of: u64) -> bool {
-        self.0.world.random().is_multiple_of(of)
+        self.0.dice.random().is_multiple_of(of)
     }
 
     async fn wait(&self, up_to_ms: u64) {
-        self.0.world.sleep(Duration::from_millis(self.0.world.random() % up_to_ms)).await;
+        self.0.world.sleep(Duration::from_millis(self.0.dice.random() % up_to_ms)).await;
     }
 
     /// An operation with a length, at whose beginning it may fail.
@@ -243,7 +258,7 @@ impl Machine {
     /// Some processes end by themselves, as long as it storms.
     fn lead_a_life(&self, job: &Job) {
         let id = job.id();
-        let chance = self.0.world.random();
+        let chance = self.0.dice.random();
         match job.container().image.as_str() {
             LOOPING => return self.exit_after(id, chance % 2_000, 1),
             WELL => return self.exit_after(id, chance % 30_000, 0),
@@ -265,7 +280,7 @@ impl Machine {
 
     /// Some hear the stop signal, some late, some never; SIGKILL sometimes has to be said twice.
     fn hear_signal(&self, id: &str, kill: bool) {
-        let chance = self.0.world.random();
+        let chance = self.0.dice.random();
         if kill {
             let kills = self.with(|inner| {
                 let life = inner.lives.get_mut(id)?;
@@ -360,7 +375,7 @@ impl Node for Machine {
             if self.with(|inner| inner.calm) {
                 return Probed::Passed;
             }
-            match self.0.world.random() % 12 {
+            match self.0.dice.random() % 12 {
                 0..3 => Probed::Failed,
                 3 => Probed::Unknown,
                 _ => Probed::Passed,
@@ -395,10 +410,14 @@ impl Node for Machine {
             self.wait(2_000).await;
             let arn = &task.assignment.task;
             let address = task.assignment.interface.as_ref().expect("only such tasks are attached").address;
+            if self.with(|inner| inner.left) {
+                return Ok(());
+            }
             if self.one_in(20) && !self.with(|inner| inner.calm) {
                 self.with(|inner| inner.unattached.insert(arn.clone()));
                 return Err(Failure::new("ResourceInitializationError", "the simulation wants it so"));
             }
+            self.with(|inner| inner.attached.insert(arn.clone()));
             let before = self.0.addresses.lock().unwrap().insert(address, arn.clone());
             if let Some(other) = before.filter(|other| other != arn) {
                 self.with(|inner| inner.wrong.push(format!("{arn} has {address}, which {other} still has")));

@@ -215,7 +215,9 @@ impl World {
         let tasks: Vec<String> = self.service_tasks().iter().take(3).map(|task| task.arn.to_string()).collect();
         if !tasks.is_empty() {
             let input = json!({"cluster": "default", "tasks": tasks, "protectionEnabled": true, "expiresInMinutes": 2});
-            self.call("UpdateTaskProtection", input).await;
+            if self.call("UpdateTaskProtection", input).await.is_some() {
+                self.tell(format!("{} tasks of services are protected", tasks.len()));
+            }
         }
     }
 
@@ -283,6 +285,25 @@ impl World {
                 && service.desired_count as usize != self.agents.len()
             {
                 return Err(format!("{} daemons", service.desired_count));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing is left that keeps a service from moving its tasks. Until when is written by the clock of that time, and who set it back
+    /// waits for longer.
+    pub(crate) fn free(&self) -> Result<(), String> {
+        let now = self.server().ok_or("the server is down")?.effects.now();
+        for task in self.service_tasks() {
+            if task.protected_until.is_some_and(|until| until > now) {
+                return Err(format!("{} is protected: {:?}", task.arn, task.protected_until));
+            }
+        }
+        for row in self.rows().iter().filter(|row| row.service.is_active()) {
+            let sets = row.service.external.iter().flat_map(|external| external.sets.iter().map(|set| set.failures));
+            let mut failures = row.service.deployments.iter().map(|deployment| deployment.failures).chain(sets);
+            if let Some(waits) = failures.find(|failures| failures.held(now).is_some()) {
+                return Err(format!("{} waits: {waits:?}", row.service.arn));
             }
         }
         Ok(())

@@ -11,13 +11,17 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 /// A start may take this long, and what is learned of it may be lost with an agent that is killed meanwhile.
 const START: Duration = Duration::from_secs(10);
 
-/// A container's life and the machine it was on.
+/// Why tasks end whose instance was deregistered.
+const DEREGISTERED: &str = "Container instance deregistration forced by user";
+
+/// A container's life and which of all machines it was on.
 type Lives = BTreeMap<(TaskArn, String), (Life, usize)>;
 
 impl World {
     /// The verdict over a world that has healed.
     pub(crate) async fn end(&mut self) -> Result<Summary, String> {
         self.until("every session", Self::connected).await;
+        self.until("the end of agents that were sent away", Self::all_sent_away).await;
         self.all_active().await;
         self.cure().await;
         self.until("every task's place", Self::settled).await;
@@ -31,6 +35,7 @@ impl World {
         self.until("the end of what stands alone", Self::alone_stopped).await;
         self.mend().await;
         self.until("every service's steady state", Self::steady).await;
+        self.until("the end of what keeps tasks where they are", Self::free).await;
         self.idle().await;
         self.delete_services().await;
         self.until("the services' end", Self::all_inactive).await;
@@ -51,7 +56,7 @@ impl World {
     }
 
     fn lives(&self) -> Lives {
-        let lives = self.agents.iter().enumerate();
+        let lives = self.machines().enumerate();
         let lives = lives.flat_map(|(at, agent)| agent.machine.lives().into_iter().map(move |life| (life, at)));
         lives.map(|(life, at)| ((life.task.clone(), life.name.clone()), (life, at))).collect()
     }
@@ -109,14 +114,25 @@ impl World {
 
     /// A cluster that has nothing to do writes nothing: sessions last, and signs of life are not kept.
     async fn idle(&mut self) {
+        let begun = self.effects.monotonic();
         // What the storm left half-open is given up, and where tasks may go again they are moved to balance zones.
-        self.effects.sleep(Duration::from_secs(300)).await;
+        self.rest(Duration::from_secs(300)).await;
         let revision = |world: &Self| world.server().map(|ctx| ctx.store.snapshot().revision());
         let before = revision(self);
-        self.effects.sleep(Duration::from_secs(600)).await;
+        self.rest(Duration::from_secs(600)).await;
         if revision(self) != before {
-            let events = self.service_events();
-            self.wrong.push(format!("idle, the state went from {before:?} to {:?}; {events:#?}", revision(self)));
+            let (events, commits) = (self.service_events(), self.laws.since(begun));
+            let after = revision(self);
+            self.wrong.push(format!("idle, the state went from {before:?} to {after:?}; {events:#?}; {commits:#?}"));
+        }
+    }
+
+    /// Time goes by, and every second of it is looked at.
+    async fn rest(&mut self, time: Duration) {
+        let end = self.effects.monotonic() + time;
+        while self.wrong.is_empty() && self.effects.monotonic() < end {
+            self.effects.sleep(Duration::from_secs(1)).await;
+            self.look();
         }
     }
 
@@ -138,12 +154,15 @@ impl World {
             let of_task = || task.containers.iter().filter_map(|c| lives.get(&(task.arn.clone(), c.name.to_string())));
             let stop = task.stop().expect("it has stopped");
             let true_cause = match stop.code {
+                StopCode::UserInitiated if self.was_on_one_that_left(task) => {
+                    self.to_stop.contains(&task.arn) || &*stop.reason == DEREGISTERED
+                }
                 StopCode::UserInitiated => self.to_stop.contains(&task.arn),
                 StopCode::EssentialContainerExited => of_task().any(|(life, _)| life.exit.is_some()),
                 StopCode::TaskFailedToStart => {
                     self.summary.failed_to_start += 1;
                     let full = stop.reason.ends_with("InsufficientFreeAddressesInSubnet");
-                    let unattached = self.agents.iter().any(|agent| agent.machine.left_unattached(&task.arn));
+                    let unattached = self.machines().any(|agent| agent.machine.left_unattached(&task.arn));
                     self.summary.addresses_missed += u64::from(full);
                     full || unattached || of_task().any(|(life, _)| life.failed)
                 }
@@ -166,10 +185,17 @@ impl World {
         (self.summary.starts, self.summary.stops) = (starts, stops);
     }
 
-    /// Its agent was killed while the process was being started, and the task was to stop when it came back.
+    fn was_on_one_that_left(&self, task: &Task) -> bool {
+        let on = task.container_instance.as_ref();
+        on.is_some_and(|id| self.gone.iter().any(|agent| agent.instance().id == *id))
+    }
+
+    /// Its agent was killed while the process was being started, and the task was to stop when it came back; or nobody asks its agent
+    /// any more.
     fn may_be_lost(&self, life: &Life, at: usize) -> bool {
+        let Some(agent) = self.agents.get(at) else { return true };
         let Some(started) = life.started else { return false };
-        self.agents[at].killed.iter().any(|killed| *killed >= started && *killed < started + START)
+        agent.killed.iter().any(|killed| *killed >= started && *killed < started + START)
     }
 }
 
@@ -191,6 +217,7 @@ impl Summary {
         self.power_losses += other.power_losses;
         self.clocks_set += other.clocks_set;
         self.races += other.races;
+        self.deregistered += other.deregistered;
         self.deployments_stopped += other.deployments_stopped;
         self.turns += other.turns;
         self.starts += other.starts;
@@ -202,7 +229,7 @@ impl Summary {
     pub(crate) fn assert_it_was_a_storm(&self) {
         let Self { tasks, exit_codes, failed_to_start, server_kills, agent_kills, cuts, stalls, retries, .. } = self;
         let Self { services, updates, set_changes, decisions, moved, power_losses, clocks_set, races, .. } = self;
-        let Self { deployments_stopped, turns, starts, stops, addresses_missed, .. } = self;
+        let Self { deployments_stopped, turns, starts, stops, addresses_missed, deregistered, .. } = self;
         let counts = [
             tasks,
             exit_codes,
@@ -225,6 +252,7 @@ impl Summary {
             starts,
             stops,
             addresses_missed,
+            deregistered,
         ];
         for count in counts {
             assert!(*count > 0, "{self:?}");

@@ -8,7 +8,7 @@ use crate::{
 use agent::detect::ResourceOverrides;
 use effects::Effects;
 use link::Identity;
-use model::{CpuUnits, MemoryMib, Task, TaskArn, Timestamp};
+use model::{ContainerInstanceArn, CpuUnits, MemoryMib, Task, TaskArn, Timestamp};
 use serde_json::Value;
 use server::{Context, PlainLink};
 use state::{Memory, Store, audit};
@@ -51,7 +51,7 @@ pub(crate) struct Agent {
     config: agent::Config,
     /// How far its clock is off.
     skew: i64,
-    runs: Option<Effects>,
+    pub(crate) runs: Option<Effects>,
     /// When it was killed.
     pub(crate) killed: Vec<Duration>,
 }
@@ -74,6 +74,8 @@ pub(crate) struct Summary {
     pub(crate) moved: u64,
     pub(crate) power_losses: u64,
     pub(crate) clocks_set: u64,
+    /// Instances that were deregistered.
+    pub(crate) deregistered: u64,
     /// Requests about the same service that were made at once.
     pub(crate) races: u64,
     /// Deployments that were stopped by hand.
@@ -94,11 +96,16 @@ pub(crate) struct Asked {
 }
 
 pub(crate) struct World {
-    /// The world's own clock and chance; it is never killed.
+    /// The world's own clock, and the chance that says what happens when; it is never killed.
     pub(crate) effects: Effects,
+    /// The chance of this step alone: what one step finds does not change what the next ones are.
+    pub(crate) dice: Effects,
     dir: TempDir,
+    addresses: node::Addresses,
     memory: Memory,
     server: Option<(Context, Effects)>,
+    /// Where the server is reached.
+    link: Option<PlainLink>,
     /// How far the server's clock is off.
     skew: i64,
     /// When the server began, by its clock.
@@ -110,6 +117,8 @@ pub(crate) struct World {
     pub(crate) laws: Laws,
     pub(crate) restless: Restless,
     pub(crate) agents: Vec<Agent>,
+    /// Those whose instance was deregistered; others are in their places.
+    pub(crate) gone: Vec<Agent>,
     later: BTreeMap<(Duration, u64), Later>,
     laters: u64,
     /// Every task that a client was told of.
@@ -120,8 +129,8 @@ pub(crate) struct World {
     pub(crate) subnets: Vec<String>,
     pub(crate) summary: Summary,
     pub(crate) wrong: Vec<String>,
-    /// Agents that ended by themselves.
-    ended: Arc<Mutex<Vec<String>>>,
+    /// Agents that ended by themselves: whose, and how.
+    pub(crate) ended: Arc<Mutex<Vec<(ContainerInstanceArn, String)>>>,
     story: Vec<(Duration, String)>,
 }
 
@@ -131,19 +140,23 @@ impl World {
         // Durability of files is not what is tested here, and memory is quicker.
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let addresses = node::Addresses::default();
-        let agents = (0..AGENTS).map(|at| Agent::new(at, &dir, &effects, &addresses)).collect();
+        let agents = (0..AGENTS).map(|at| Agent::new(at, at, &dir, (&effects, &effects), &addresses)).collect();
         Self {
+            laws: Laws::new(effects.clone()),
+            dice: Effects::simulated(effects.random(), START),
             effects,
             dir,
             memory: Memory::default(),
             server: None,
+            link: None,
             skew: 0,
             began: START,
             clock_set: None,
             audited: None,
-            laws: Laws::default(),
             restless: Restless::default(),
             agents,
+            gone: Vec::new(),
+            addresses,
             later: BTreeMap::new(),
             laters: 0,
             seen: BTreeSet::new(),
@@ -170,8 +183,10 @@ impl World {
         self.begin().await;
         for _ in 0..STEPS {
             self.effects.sleep(Duration::from_millis(self.effects.random() % 1_000)).await;
+            let what = self.effects.random() % 100;
+            self.dice = Effects::simulated(self.effects.random(), START);
             self.do_what_is_due().await;
-            match self.effects.random() % 100 {
+            match what {
                 0..20 => self.run_tasks().await,
                 20..33 => self.stop_a_task().await,
                 33..38 => self.describe_some().await,
@@ -184,6 +199,7 @@ impl World {
                 85..89 => self.deafen(),
                 89..91 => self.cut_power(),
                 91..94 => self.set_a_clock(),
+                94 => self.deregister().await,
                 _ => {}
             }
             self.look();
@@ -196,7 +212,7 @@ impl World {
     /// Everything comes back, and nothing fails from now on.
     pub(crate) async fn heal(&mut self) {
         self.tell("all heals".into());
-        for agent in &self.agents {
+        for agent in self.machines() {
             agent.machine.calm();
         }
         self.set_clock(None, 0);
@@ -205,6 +221,10 @@ impl World {
         }
         for later in std::mem::take(&mut self.later).into_values() {
             self.happen(later).await;
+        }
+        for agent in &self.gone {
+            agent.road.stall(false);
+            agent.machine.deaf(false);
         }
     }
 
@@ -222,7 +242,7 @@ impl World {
     }
 
     pub(crate) fn chance(&self, below: usize) -> usize {
-        (self.effects.random() % below as u64) as usize
+        (self.dice.random() % below as u64) as usize
     }
 
     pub(crate) fn tell(&mut self, what: String) {
@@ -239,9 +259,14 @@ impl World {
     }
 
     pub(crate) fn later(&mut self, millis: u64, what: Later) {
-        let after = self.effects.random() % millis;
+        let after = self.dice.random() % millis;
         self.laters += 1;
         self.later.insert((self.effects.monotonic() + Duration::from_millis(after), self.laters), what);
+    }
+
+    /// Nobody starts the agent that was in that place.
+    pub(crate) fn forget_start(&mut self, at: usize) {
+        self.later.retain(|_, later| !matches!(later, Later::AgentStarts(other) if *other == at));
     }
 
     async fn do_what_is_due(&mut self) {
@@ -264,11 +289,11 @@ impl World {
         }
     }
 
-    fn start_server(&mut self) {
+    pub(crate) fn start_server(&mut self) {
         self.tell("server starts".into());
         self.began = self.effects.now().plus_millis(self.skew);
         self.clock_set = None;
-        let effects = Effects::simulated(self.effects.random(), self.began);
+        let effects = Effects::simulated(self.dice.random(), self.began);
         let witness = self.laws.witness(self.began);
         let data = self.dir.path().join("server");
         let mut config = server::Config::new(data.clone());
@@ -293,9 +318,10 @@ impl World {
             terminals: Arc::new(server::Terminals::new(effects.clone())),
         };
         let link = PlainLink::open(ctx.clone()).unwrap();
-        for agent in &self.agents {
+        for agent in self.machines() {
             agent.road.leads_to(Some(link.clone()));
         }
+        self.link = Some(link);
         self.server = Some((ctx, effects));
     }
 
@@ -304,23 +330,25 @@ impl World {
         self.tell("server killed".into());
         self.summary.server_kills += 1;
         effects.kill();
-        for agent in &self.agents {
+        for agent in self.machines() {
             agent.road.leads_to(None);
         }
+        self.link = None;
         self.later(30_000, Later::ServerStarts);
     }
 
     fn start_agent(&mut self, at: usize) {
         self.tell(format!("agent {at} starts"));
         let now = self.effects.now().plus_millis(self.agents[at].skew);
-        let effects = Effects::simulated(self.effects.random(), now);
+        let effects = Effects::simulated(self.dice.random(), now);
         let agent = &mut self.agents[at];
         let (node, road) = (Arc::new(agent.machine.clone()), Arc::new(agent.road.clone()));
         let machine = agent::Machine::simulated(&agent.config, node, agent.identity.clone(), road).unwrap();
         let (config, ended, inner) = (agent.config.clone(), self.ended.clone(), effects.clone());
+        let instance = agent.instance().clone();
         effects.spawn("agent", async move {
             let outcome = Box::pin(agent::run_on(&config, machine, None, inner)).await;
-            ended.lock().unwrap().push(format!("agent {at} ended by itself: {outcome:?}"));
+            ended.lock().unwrap().push((instance, format!("{outcome:?}")));
         });
         agent.runs = Some(effects);
     }
@@ -372,13 +400,13 @@ impl World {
 
     fn set_a_clock(&mut self) {
         let whose = self.chance(AGENTS + 1);
-        let to = (self.effects.random() % (2 * CLOCK_MILLIS as u64)) as i64 - CLOCK_MILLIS;
+        let to = (self.dice.random() % (2 * CLOCK_MILLIS as u64)) as i64 - CLOCK_MILLIS;
         self.summary.clocks_set += 1;
         self.set_clock((whose < AGENTS).then_some(whose), to);
     }
 
     /// Sets an agent's clock, or the server's.
-    fn set_clock(&mut self, agent: Option<usize>, to: i64) {
+    pub(crate) fn set_clock(&mut self, agent: Option<usize>, to: i64) {
         let (skew, effects) = match agent {
             Some(at) => {
                 let agent = &mut self.agents[at];
@@ -403,12 +431,11 @@ impl World {
     }
 
     /// What must hold at every moment; what must at every commit is in `laws`.
-    fn look(&mut self) {
-        self.wrong.append(&mut self.ended.lock().unwrap());
+    pub(crate) fn look(&mut self) {
+        self.hold_ends();
         self.wrong.extend(self.laws.wrong());
-        for agent in &self.agents {
-            self.wrong.extend(agent.machine.wrong());
-        }
+        let wrong: Vec<_> = self.machines().flat_map(|agent| agent.machine.wrong()).collect();
+        self.wrong.extend(wrong);
         self.hold_at_rest();
         let Some((ctx, _)) = &self.server else { return };
         let snapshot = ctx.store.snapshot();
@@ -419,6 +446,20 @@ impl World {
         }
     }
 
+    /// Those there are, and those there were.
+    pub(crate) fn machines(&self) -> impl Iterator<Item = &Agent> {
+        self.agents.iter().chain(&self.gone)
+    }
+
+    /// Puts another machine in the place of one that has left.
+    pub(crate) fn replace(&mut self, at: usize) {
+        let number = AGENTS + self.gone.len();
+        let chance = Effects::simulated(self.dice.random(), START);
+        let other = Agent::new(at, number, &self.dir, (&self.effects, &chance), &self.addresses);
+        other.road.leads_to(self.link.clone());
+        self.gone.push(std::mem::replace(&mut self.agents[at], other));
+    }
+
     /// Whether somebody asked for a task: a client, a service or a lifecycle hook.
     pub(crate) fn is_asked_for(&self, task: &Task) -> bool {
         self.seen.contains(&task.arn) || self.is_of_a_service(task) || is_of_a_hook(task)
@@ -426,14 +467,22 @@ impl World {
 }
 
 impl Agent {
-    fn new(at: usize, dir: &TempDir, world: &Effects, addresses: &node::Addresses) -> Self {
-        let id = world.hex32();
+    /// The one in place `at`, and the how manieth of all that ever were.
+    fn new(
+        at: usize,
+        number: usize,
+        dir: &TempDir,
+        (world, chance): (&Effects, &Effects),
+        addresses: &node::Addresses,
+    ) -> Self {
+        let id = chance.hex32();
+        let dice = || Effects::simulated(chance.random(), START);
         let arn = format!("arn:aws:ecs:us-east-1:000000000000:container-instance/default/{id}");
         let identity =
             Identity { container_instance: arn.parse().unwrap(), ec2_instance_id: Some(format!("mi-{}", &id[..17])) };
-        let mut config = agent::Config::new("simulated:1", dir.path().join(format!("agent-{at}")));
+        let mut config = agent::Config::new("simulated:1", dir.path().join(format!("agent-{number}")));
         config.introspection = None;
-        config.address = Some([10, 255, 0, u8::try_from(at).unwrap()].into());
+        config.address = Some([10, 255, 0, u8::try_from(number).unwrap()].into());
         config.resources = ResourceOverrides {
             cpu: Some(CpuUnits(node::CPU)),
             memory: Some(MemoryMib(node::MEMORY)),
@@ -442,11 +491,11 @@ impl Agent {
         let zone = ["us-east-1a", "us-east-1b", "us-east-1c"][at % 3];
         config.attributes.insert("ecs.availability-zone".into(), Some(zone.into()));
         Self {
-            machine: node::Machine::new(format!("machine {at}"), world.clone(), addresses.clone()),
-            road: Road::new(world.clone(), identity.clone()),
+            machine: node::Machine::new(format!("machine {at}, {id}"), world.clone(), dice(), addresses.clone()),
+            road: Road::new(world.clone(), dice(), identity.clone()),
             identity,
             config,
-            skew: (world.random() % 4_000) as i64 - 2_000,
+            skew: (chance.random() % 4_000) as i64 - 2_000,
             runs: None,
             killed: Vec::new(),
         }

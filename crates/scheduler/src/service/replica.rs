@@ -193,7 +193,7 @@ fn start_by_share(pass: &mut Pass<'_>, count: u32) {
 /// Whether the next start waits because the last tasks did not come to run.
 pub(super) fn backs_off(pass: &mut Pass<'_>) -> bool {
     let now = pass.now();
-    let until = pass.failures().hold_until.filter(|until| *until > now);
+    let until = pass.failures().held(now);
     if let Some(until) = until {
         pass.hold(Hold::BackOff { until });
         pass.look_at(until);

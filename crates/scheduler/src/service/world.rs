@@ -2,6 +2,7 @@
 //!
 //! It does with a plan what apply does, and holds at every plan what must hold for all of them: see [`World::apply`].
 
+mod hooks;
 mod past;
 mod rules;
 
@@ -12,10 +13,10 @@ use super::{
 use model::{
     AccountId, CapacityProviderStrategy, CircuitBreaker, ClusterArn, ClusterName, Container, ContainerArn,
     ContainerInstanceId, ContainerStatus, CpuUnits, Creation, Deployment, DeploymentId, DeploymentRules,
-    DeploymentStrategy, Desired, External, Failures, Family, Health, HealthStatus, HookStatus, LaunchType, MemoryMib,
-    Phase, PlacementStrategy, PropagateTags, Region, Reservation, RevisionSpec, Scale, SchedulingStrategy, Scope,
-    Service, ServiceArn, ServiceDeployment, ServiceDeploymentId, ServiceName, ServiceStatus, Stop, StopCode, Tags,
-    Task, TaskArn, TaskDefinitionArn, TaskId, TaskOverrides, TaskSet, TaskSetStatus, TaskTimes, Timestamp,
+    DeploymentStrategy, Desired, External, Failures, Family, Health, HealthStatus, LaunchType, MemoryMib, Phase,
+    PlacementStrategy, PropagateTags, Region, Reservation, RevisionSpec, Scale, SchedulingStrategy, Scope, Service,
+    ServiceArn, ServiceDeployment, ServiceDeploymentId, ServiceName, ServiceStatus, Stop, StopCode, Tags, Task,
+    TaskArn, TaskDefinitionArn, TaskId, TaskOverrides, TaskSet, TaskSetStatus, TaskTimes, Timestamp,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -99,6 +100,8 @@ pub(super) struct World {
     pub(super) stories: BTreeMap<ServiceDeploymentId, ServiceDeployment>,
     /// All that ever were, in the order of their making.
     pub(super) tasks: Vec<Task>,
+    /// All that ever were run by lifecycle hooks.
+    pub(super) hook_tasks: Vec<Task>,
     pub(super) told: Vec<(Timestamp, Told)>,
     pub(super) now: Timestamp,
     /// Deployments whose tasks never come to run.
@@ -205,6 +208,7 @@ impl World {
             service: begun.service,
             stories: [(begun.story.arn.id.clone(), begun.story)].into(),
             tasks: vec![],
+            hook_tasks: vec![],
             told: vec![],
             now,
             broken: BTreeSet::new(),
@@ -388,20 +392,11 @@ impl World {
         Applied { started, unplaced }
     }
 
-    /// A caller of ContinueServiceDeployment, or a hook's target, has its say on the first open hook.
-    pub(super) fn answer_hook(&mut self, status: HookStatus) {
-        let id = self.story().map(|story| story.arn.id.clone());
-        let Some(story) = id.and_then(|id| self.stories.get_mut(&id)) else { return };
-        let mut hooks = story.lifecycle.iter_mut().flat_map(|lifecycle| &mut lifecycle.hooks);
-        if let Some(run) = hooks.find(|run| run.status.is_open()) {
-            run.status = status;
-        }
-    }
-
     /// Spreads over zones, then instances.
     fn place(&self, place: &Place) -> Option<ContainerInstanceId> {
         let held = |id: &ContainerInstanceId| {
-            self.tasks.iter().filter(|t| t.stopped_at().is_none() && t.container_instance.as_ref() == Some(id)).count()
+            let all = self.tasks.iter().chain(&self.hook_tasks);
+            all.filter(|t| t.stopped_at().is_none() && t.container_instance.as_ref() == Some(id)).count()
         };
         let live = |zone: &str| self.live().filter(|task| task.availability_zone.as_deref() == Some(zone)).count();
         let able = self.ground.0.iter().filter(|(id, instance)| {
