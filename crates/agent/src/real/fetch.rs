@@ -147,7 +147,10 @@ impl Tools {
         loop {
             waited_for.wait_for(Vec::is_empty).await.map_err(gone)?;
             if !has_room(&self.dir) {
-                return Err(format!("less than one part in {FREE} of the disk is free, and less than {} GiB", ENOUGH >> 30));
+                return Err(format!(
+                    "less than one part in {FREE} of the disk is free, and less than {} GiB",
+                    ENOUGH >> 30
+                ));
             }
             let request = self.asking.request(image)?;
             tokio::select! {

@@ -47,5 +47,6 @@ mod status;
 mod storage;
 mod storm;
 mod terraform;
+mod userns;
 mod volumes;
 mod walkthrough;
