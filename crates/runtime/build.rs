@@ -33,6 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=src/terminal");
     println!("cargo::rerun-if-changed=src/front");
     println!("cargo::rerun-if-changed=src/folder");
+    println!("cargo::rerun-if-changed=src/namespace");
     let files = FILES.map(|f| PathBuf::from(API).join(f));
     let descriptors = protox::compile(files, ["proto"])?;
     tonic_prost_build::configure()
@@ -43,7 +44,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     build_static("init", "container-init")?;
     build_static("terminal", "terminal-log")?;
     build_static("front", "runc-front")?;
-    build_static("folder", "mount-folder")
+    build_static("folder", "mount-folder")?;
+    build_static("namespace", "make-namespace")
 }
 
 /// Programs of their own: the init is shown inside containers whose images may have no libc at all, and the front must start

@@ -48,6 +48,11 @@ const SHARING: [&str; 8] = [
     "ecs.capability.firelens.options.config.file",
     "ecs.capability.firelens.options.config.s3",
 ];
+/// What only containers can have whose root is the machine's. The rest that they cannot have, no attribute stands for.
+const OF_ROOT: [&str; 2] =
+    ["com.amazonaws.ecs.capability.privileged-container", "com.amazonaws.ecs.capability.task-iam-role-network-host"];
+/// Tasks have users of their own.
+const USERNS: &str = "longshore.capability.userns-remap";
 /// Which OCI runtime makes the instance's containers.
 const RUNTIME: &str = "longshore.runtime";
 
@@ -80,7 +85,7 @@ fn memory(meminfo: &str) -> MemoryMib {
 
 /// Capabilities and platform, with the operator's own and the machine's (`ecs.instance-type`, `ecs.availability-zone`, …)
 /// on top. Tasks get network interfaces only where other instances can reach this one at `address`.
-pub fn attributes(own: &Attributes, address: Option<IpAddr>, runtime: OciRuntime) -> Attributes {
+pub fn attributes(own: &Attributes, address: Option<IpAddr>, runtime: OciRuntime, userns: bool) -> Attributes {
     let mut all = Attributes::new();
     for version in API_VERSIONS {
         all.insert(format!("com.amazonaws.ecs.capability.docker-remote-api.{version}"), None);
@@ -98,6 +103,11 @@ pub fn attributes(own: &Attributes, address: Option<IpAddr>, runtime: OciRuntime
     }
     all.extend(own.clone());
     // Not the operator's to say: it is what it is.
+    all.remove(USERNS);
+    if userns {
+        all.retain(|name, _| !OF_ROOT.contains(&name.as_str()));
+        all.insert(USERNS.to_owned(), None);
+    }
     all.insert(RUNTIME.to_owned(), Some(runtime.name().to_owned()));
     all
 }
@@ -160,18 +170,26 @@ mod tests {
         definition.volumes = vec![Volume { name: "v".into(), source }];
         let own = Attributes::from([("stack".into(), Some("prod".into())), (RUNTIME.into(), Some("best".into()))]);
         let address = Some([172, 31, 0, 9].into());
-        let offered = attributes(&own, address, OciRuntime::Runc);
+        let offered = attributes(&own, address, OciRuntime::Runc, false);
         for wanted in definition.requires_attributes() {
             assert_eq!(offered.get(&wanted.name), Some(&wanted.value), "{}", wanted.name);
         }
         assert_eq!((offered["stack"].as_deref(), offered[RUNTIME].as_deref()), (Some("prod"), Some("runc")));
         // gVisor has all of it but what needs the machine's kernel.
-        let mut sandboxed = attributes(&own, address, OciRuntime::Runsc);
+        let mut sandboxed = attributes(&own, address, OciRuntime::Runsc, false);
         assert_eq!(sandboxed.insert(RUNTIME.into(), Some("runc".into())), Some(Some("runsc".into())));
         for name in SHARING {
             assert_eq!(sandboxed.insert(name.into(), None), None);
         }
         assert_eq!(sandboxed, offered);
+        let claims = Attributes::from([(USERNS.into(), None)]);
+        assert!(!attributes(&claims, address, OciRuntime::Runc, false).contains_key(USERNS));
+        let mut remapped = attributes(&own, address, OciRuntime::Runc, true);
+        assert_eq!(remapped.remove(USERNS), Some(None));
+        for name in OF_ROOT {
+            assert_eq!(remapped.insert(name.into(), None), None);
+        }
+        assert_eq!(remapped, offered);
     }
 
     #[test]

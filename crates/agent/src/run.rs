@@ -14,7 +14,8 @@ use crate::{
     metadata::{self, Facts, Metadata, Places, Rate, Secret},
     node::Node,
     real::{
-        Doors, ImageCleanup, NodeConfig, PullBehavior, RealNode, Vpcs, chain, clean_images, disks_dir, programs_dir,
+        Doors, ImageCleanup, NodeConfig, PullBehavior, RealNode, Vpcs, chain, clean_images, clones_dir, disks_dir,
+        programs_dir, try_userns,
     },
     resident,
     resolver::Upstreams,
@@ -29,7 +30,8 @@ use network::{
     vpc::tunnel::{self, PrivateKey},
 };
 use runtime::{
-    Containerd, ContainerdConfig, Disks, NfsMounts, OciRuntime, Runtime, RuntimeError, cgroup::Cgroups, daemon,
+    Containerd, ContainerdConfig, Disks, IdMapping, NfsMounts, OciRuntime, Runtime, RuntimeError, cgroup::Cgroups,
+    daemon, userns::UsernsError,
 };
 use std::{
     io,
@@ -69,6 +71,9 @@ pub struct Config {
     pub containerd_socket: Option<PathBuf>,
     /// What makes its containers.
     pub oci_runtime: OciRuntime,
+    /// Which numbers of the machine the users of its containers have, as dockerd's `userns-remap`; their own if `None`. Containers of
+    /// tasks that are there already stay as they are.
+    pub userns: Option<IdMapping>,
     /// Resources of the instance, where they are not the machine's own.
     pub resources: detect::ResourceOverrides,
     /// The machine's GPUs, as far as tasks may have them.
@@ -116,6 +121,7 @@ impl Config {
             run_dir: "/run/longshore-agent".into(),
             containerd_socket: None,
             oci_runtime: OciRuntime::default(),
+            userns: None,
             resources: detect::ResourceOverrides::default(),
             gpus: Gpus::default(),
             attributes: Attributes::new(),
@@ -148,6 +154,9 @@ pub enum AgentError {
         /// Why.
         source: io::Error,
     },
+    /// The machine cannot have containers in user namespaces.
+    #[error("containers cannot have users of their own (--userns-remap)")]
+    Userns(#[from] UsernsError),
     /// There is no identity and no token to get one with.
     #[error(
         "this machine has not joined a server yet; make a token with `longshore token create` and pass it with --token-file"
@@ -196,6 +205,9 @@ pub async fn run(config: Config, effects: Effects) -> Result<(), AgentError> {
     tracing::info!(instance = %identity.container_instance, "this machine is a container instance");
 
     let wireguard = wireguard(&store).await?;
+    if let Some(mapping) = config.userns {
+        try_userns(mapping, (&config.data_dir, &config.run_dir), config.containerd_socket.as_deref()).await?;
+    }
     let (runtime, about) = connect_runtime(&config, &effects).await?;
     let secret = Secret::open(&config.data_dir, &effects).map_err(data)?;
     let cgroups = Cgroups::detect().map_err(AgentError::Cgroups)?;
@@ -213,6 +225,7 @@ pub async fn run(config: Config, effects: Effects) -> Result<(), AgentError> {
         cgroup: config.cgroup.clone(),
         pool: Pool::of(&identity.container_instance.cluster),
         oci_runtime: config.oci_runtime,
+        userns: config.userns,
         registry_auth: config.registry_auth.clone(),
         pull_behavior: config.pull_behavior,
         bridge_candidates: config.bridge_candidates.clone(),
@@ -308,7 +321,8 @@ pub async fn run_on(
     if Disks::check().is_ok() {
         attributes.insert("ecs.capability.storage.ebs-task-volume-attach".to_owned(), None);
     }
-    if NfsMounts::can() {
+    // Whether NFS can be shown with other owners nobody has measured (docs/decisions/0037).
+    if NfsMounts::can() && config.userns.is_none() {
         attributes.insert("ecs.capability.efs".to_owned(), None);
     }
     if terminals.is_some() {
@@ -440,6 +454,7 @@ async fn connect_runtime(config: &Config, effects: &Effects) -> Result<(Arc<dyn 
         }
     };
     let mut containerd = ContainerdConfig::new(socket, programs_dir(&config.data_dir));
+    containerd.clones_dir = clones_dir(&config.run_dir);
     containerd.namespace = CONTAINERD_NAMESPACE.to_owned();
     containerd.registry_netns.clone_from(&config.registry_netns);
     containerd.insecure_registries.clone_from(&config.insecure_registries);
@@ -490,7 +505,7 @@ async fn introspect(address: SocketAddr, identity: &Identity, engine: &Engine, e
 }
 
 fn attributes(config: &Config) -> Attributes {
-    let mut all = detect::attributes(&config.attributes, config.address, config.oci_runtime);
+    let mut all = detect::attributes(&config.attributes, config.address, config.oci_runtime, config.userns.is_some());
     if config.awsvpc_block_imds {
         all.insert("ecs.capability.task-eni-block-instance-metadata".to_owned(), None);
     }

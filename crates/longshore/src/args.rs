@@ -174,12 +174,28 @@ pub(crate) struct RuntimeArgs {
     #[arg(long = "insecure-registry", env = "LONGSHORE_INSECURE_REGISTRIES", value_delimiter = ',')]
     pub(crate) insecure_registries: Vec<String>,
     /// What makes containers: runc, or runsc (gVisor), which gives each a kernel of its own. If none is named it is runc; for
-    /// a machine given to Fargate runsc, where a version of it is installed that does not break programs.
+    /// a machine given to Fargate runsc, where a version of it is installed that does not break programs, and no --userns-remap asked for.
     #[arg(long = "runtime", value_name = "RUNTIME", env = "LONGSHORE_RUNTIME")]
     pub(crate) oci_runtime: Option<runtime::OciRuntime>,
+    /// Give containers users of their own (user namespaces), so that root in one is nobody on the machine: default (the ranges that
+    /// /etc/subuid and /etc/subgid list for dockremap), USER[:GROUP] as listed there, or a range FIRST-LAST.
+    #[arg(long = "userns-remap", value_name = "RANGE", env = "LONGSHORE_USERNS_REMAP")]
+    pub(crate) userns_remap: Option<String>,
     /// A docker config.json with credentials for registries.
     #[arg(long, env = "LONGSHORE_REGISTRY_AUTH")]
     pub(crate) registry_auth: Option<PathBuf>,
+}
+
+impl RuntimeArgs {
+    /// Which numbers of the machine the users of containers have, if not their own.
+    pub(crate) fn userns(&self) -> anyhow::Result<Option<runtime::IdMapping>> {
+        let Some(text) = &self.userns_remap else { return Ok(None) };
+        anyhow::ensure!(
+            self.oci_runtime != Some(runtime::OciRuntime::Runsc),
+            "--userns-remap is for containers of runc: those of gVisor run on a kernel of their own already"
+        );
+        text.parse().map(Some).map_err(|error| anyhow::anyhow!("--userns-remap: {error}"))
+    }
 }
 
 #[derive(Debug, Args, Clone)]

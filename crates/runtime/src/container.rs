@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::image::Image;
 use crate::oci_runtime::OciRuntime;
+use crate::userns::UserNamespace;
 
 /// Everything needed to create one container. All decisions (merging with the image, limits, paths) are already made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct ContainerSpec {
     pub layer: Option<PathBuf>,
     /// A folder that is its whole file system, in place of an image's.
     pub rootfs: Option<PathBuf>,
+    /// Whose numbers its users have on the machine; their own if `None`. Its network has to belong to the same.
+    pub userns: Option<UserNamespace>,
     /// Which processes it sees.
     pub pid: Namespace,
     /// Whose System V and POSIX IPC it has.
@@ -102,6 +105,7 @@ impl ContainerSpec {
             readonly_rootfs: false,
             layer: None,
             rootfs: None,
+            userns: None,
             pid: Namespace::Own,
             ipc: Namespace::Own,
             terminal: false,
@@ -190,6 +194,9 @@ pub struct BindMount {
     /// If it is a folder in which nothing is, it is filled with what the image has at the target, as Docker does it. While that is
     /// done, a file of this name says so; one that was left by a killed process has it done anew.
     pub fill: Option<PathBuf>,
+    /// Its owners are shown by their numbers on the machine, also to users of a namespace of their own: who is root inside is
+    /// nobody to it.
+    pub as_is: bool,
 }
 
 /// A device of the host shown inside.

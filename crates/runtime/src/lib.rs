@@ -20,6 +20,7 @@ mod oci;
 pub mod oci_runtime;
 mod programs;
 pub mod tree;
+pub mod userns;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -40,6 +41,7 @@ pub use image::{Image, ImageConfig, Platform, PullPolicy, PullProgress, PullRequ
 pub use mounts::{MountSource, Mounts};
 pub use nfs::{NfsMounts, NfsSource};
 pub use oci_runtime::{OciRuntime, OciRuntimeError};
+pub use userns::{IdMapping, NamespaceMaker, UserNamespace};
 
 /// Who answers: for introspection and for container-instance `versionInfo`.
 #[derive(Debug, Clone, PartialEq, Eq)]

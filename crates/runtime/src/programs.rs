@@ -11,6 +11,8 @@ pub(crate) const TERMINAL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ter
 pub(crate) const FRONT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/runc-front"));
 /// What mounts a folder of a file system.
 pub(crate) const FOLDER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mount-folder"));
+/// What makes namespaces that only a process of one thread can make.
+pub(crate) const NAMESPACE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/make-namespace"));
 
 /// Writes a program into a folder, made if absent; a running one of another version is replaced, not overwritten.
 pub(crate) fn install(dir: &Path, name: &str, program: &[u8]) -> std::io::Result<PathBuf> {

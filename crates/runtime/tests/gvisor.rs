@@ -52,8 +52,8 @@ async fn a_sandbox_is_asked_as_any_container_and_leaves_nothing() {
         cap_drop: vec!["ALL".into()],
         ulimits: vec![Ulimit { name: "nofile".into(), soft: 123, hard: 456 }],
         mounts: vec![
-            BindMount { source: hosts, target: "/etc/hosts".into(), read_only: true, fill: None },
-            BindMount { source: shared.clone(), target: "/shared".into(), read_only: false, fill: None },
+            BindMount { source: hosts, target: "/etc/hosts".into(), read_only: true, fill: None, as_is: false },
+            BindMount { source: shared.clone(), target: "/shared".into(), read_only: false, fill: None, as_is: false },
         ],
         tmpfs: vec![Tmpfs { target: "/scratch".into(), size: Some(2 << 20), options: vec!["mode=1777".into()] }],
         ..bench.spec("look", script)

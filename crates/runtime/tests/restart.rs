@@ -27,6 +27,7 @@ async fn containerd_killed_and_restarted_loses_nothing() {
             target: "/gate".into(),
             read_only: true,
             fill: None,
+            as_is: false,
         });
         runtime.create(spec).await.unwrap();
         runtime.start(id).await.unwrap();

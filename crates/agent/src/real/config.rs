@@ -4,7 +4,7 @@ use super::{dirs::disks_dir, fetch::Asking};
 use crate::{gpus::Gpus, metadata::Secret};
 use ::network::{Ipv4Net, vpc::tunnel::PrivateKey};
 use model::Pool;
-use runtime::OciRuntime;
+use runtime::{IdMapping, OciRuntime};
 use std::{net::IpAddr, path::PathBuf};
 
 /// Where a real node keeps what.
@@ -26,6 +26,8 @@ pub struct NodeConfig {
     pub pool: Pool,
     /// What makes its containers. One that is there already stays with what made it.
     pub oci_runtime: OciRuntime,
+    /// Which numbers of the machine the users of new tasks' containers have; their own if `None`.
+    pub userns: Option<IdMapping>,
     /// A docker `config.json` with credentials, read anew for each pull.
     pub registry_auth: Option<PathBuf>,
     /// Whether a registry is asked for an image that is here.

@@ -20,6 +20,12 @@ pub fn file_systems_dir(run_dir: &Path) -> PathBuf {
     run_dir.join("efs")
 }
 
+/// Where an agent with that folder mounts what containers with users of their own are shown, while they are made.
+#[must_use]
+pub fn clones_dir(run_dir: &Path) -> PathBuf {
+    run_dir.join("clones")
+}
+
 /// Where an agent with that data directory has programs of ours, and what else its runtime needs. What `/run` holds cannot be run everywhere.
 #[must_use]
 pub(crate) fn programs_dir(data_dir: &Path) -> PathBuf {

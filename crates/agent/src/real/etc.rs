@@ -50,7 +50,7 @@ pub(super) fn write(dir: &Path, job: &Job) -> io::Result<Files> {
     for (name, text) in [("hosts", hosts), ("hostname", format!("{hostname}\n")), ("resolv.conf", resolv)] {
         let source = dir.join(name);
         files::write(&source, text.as_bytes(), Mode::Public, Durable::ProcessDeath)?;
-        mounts.push(BindMount { source, target: format!("/etc/{name}"), read_only: false, fill: None });
+        mounts.push(BindMount { source, target: format!("/etc/{name}"), read_only: false, fill: None, as_is: false });
     }
     Ok(Files { hostname, mounts })
 }

@@ -20,16 +20,18 @@ mod secret_files;
 mod shared;
 mod spec;
 mod trouble;
+mod userns;
 mod volumes;
 mod vpc;
 
 pub use config::{NodeConfig, PullBehavior};
 pub(crate) use dirs::programs_dir;
-pub use dirs::{disks_dir, file_systems_dir, mounts_dir};
+pub use dirs::{clones_dir, disks_dir, file_systems_dir, mounts_dir};
 
 pub(crate) use doors::Doors;
 pub use images::{ImageCleanup, clean_images};
 pub(crate) use trouble::chain;
+pub(crate) use userns::try_userns;
 pub(crate) use vpc::Vpcs;
 
 use trouble::{Troubled, create_failure};
@@ -47,8 +49,8 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use link::Networks;
 use model::NetworkMode;
 use runtime::{
-    ContainerState, CreateError, Disks, ExecEnd, Image, Mounts, NfsMounts, Runtime, RuntimeError, RuntimeEvent,
-    cgroup::Cgroups,
+    ContainerState, CreateError, Disks, ExecEnd, Image, Mounts, NamespaceMaker, NfsMounts, Runtime, RuntimeError,
+    RuntimeEvent, cgroup::Cgroups,
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -89,6 +91,7 @@ pub struct RealNode {
     file_systems: efs::FileSystems,
     fetcher: fetch::Fetcher,
     vpcs: vpc::Vpcs,
+    users: userns::UserNamespaces,
     provisions: Arc<provisions::Provisions>,
     secret_files: secret_files::Shown,
     roles: Roles,
@@ -101,7 +104,7 @@ impl RealNode {
     /// The machine whose containers `runtime` runs; the network is that of the calling process.
     ///
     /// # Errors
-    /// If there are no control groups.
+    /// If there are no control groups, or what makes namespaces cannot be put where it is run.
     pub(crate) fn new(
         runtime: Arc<dyn Runtime>,
         config: NodeConfig,
@@ -109,7 +112,10 @@ impl RealNode {
         roles: Roles,
         effects: Effects,
     ) -> std::io::Result<Self> {
-        let network = Arc::new(network::TaskNetwork::new(config.netns_dir.clone(), config.bridge_candidates.clone()));
+        let maker = NamespaceMaker::install(&programs_dir(&config.data_dir))?;
+        let users = userns::UserNamespaces::new(config.netns_dir.clone(), maker, config.userns);
+        let candidates = config.bridge_candidates.clone();
+        let network = Arc::new(network::TaskNetwork::new(config.netns_dir.clone(), candidates, users.clone()));
         let vpcs = vpc::Vpcs::new(config.netns_dir.clone(), config.address, config.wireguard.clone(), effects.clone());
         let disks = disks::TaskDisks::new(Disks::new(config.disks_dir()), effects.clone());
         let provisions = Arc::new(provisions::Provisions::new(questions, effects.clone()));
@@ -135,6 +141,7 @@ impl RealNode {
             file_systems,
             fetcher: fetch::Fetcher::new(),
             vpcs,
+            users,
             provisions,
             secret_files,
             roles,
@@ -239,12 +246,13 @@ impl RealNode {
 
     async fn create_container(&self, job: &Job) -> Result<(), Failure> {
         let fail = |e: &dyn std::fmt::Display| Failure::new("CannotCreateContainerError", e);
+        let userns = self.users.of(job).await?;
         let gpus = self.config.gpus.devices(job.gpus())?;
         let disk = self.disks.of(&job.task).await?;
         let provided = self.provisions.of_container(&job.task, job.at).await?;
         let routed = self.provisions.of_router(job).await?;
-        let sharing = self.share(&job.task).await?;
-        let mut volumes = self.volumes.of(job, disk.as_deref()).await?;
+        let sharing = self.share(&job.task, userns.as_ref()).await?;
+        let mut volumes = self.volumes.of(job, disk.as_deref(), userns.as_ref().map(|userns| userns.mapping)).await?;
         let more = provided.router_config.as_ref().map(model::vault::Plain::reveal);
         volumes.extend(self.secret_files.of(job).await?);
         volumes.extend(self.routers.mounts(job, self.config.ec2_instance.as_deref(), more)?);
@@ -273,6 +281,7 @@ impl RealNode {
             files: &files,
             volumes: &volumes,
             sharing: &sharing,
+            userns: userns.as_ref(),
             stdin: self.container_dir(job.id(), disk.as_deref()).join("stdin"),
             layer: disk.map(|disk| disk.join(job.id())),
             metadata_id: self.config.metadata.id(job.id()),
@@ -374,7 +383,13 @@ impl RealNode {
                 self.runtime.remove(&container.id).await.map_err(|e| fail(&e))?;
             }
         }
-        let kept = self.vpcs.kept(&attached).await.map_err(|e| fail(&chain(&e)))?;
+        for task in &attached {
+            // Before the VPCs make what is missing of it.
+            let netns = self.vpcs.netns(task).map_err(|e| fail(&chain(&e)))?;
+            self.users.own_network(task, netns).await.map_err(|e| fail(&e))?;
+        }
+        let mut kept = self.vpcs.kept(&attached).await.map_err(|e| fail(&chain(&e)))?;
+        kept.extend(self.users.kept(tasks()).map_err(|e| fail(&chain(&e)))?);
         self.vpcs.adopt(&attached);
         self.volumes.adopt(tasks()).await.map_err(|e| fail(&e))?;
         self.file_systems.adopt(tasks());
@@ -387,6 +402,8 @@ impl RealNode {
         self.secret_files.remove(task).await?;
         self.provisions.forget(task);
         self.roles.forget(task);
+        let removed = self.users.remove(task).await;
+        removed.map_err(|e| Failure::new("CannotRemoveContainerError", chain(&e)))?;
         self.vpcs.detach(task).await?;
         self.unshare(task).await?;
         self.volumes.remove(task).await?;
@@ -466,6 +483,9 @@ impl Node for RealNode {
     fn attach(&self, task: Arc<TaskPlan>) -> BoxFuture<'_, Result<(), Failure>> {
         async move {
             self.disks.begin(&task);
+            let fail = |e: &dyn std::fmt::Display| Failure::new("ResourceInitializationError", e);
+            let netns = self.vpcs.netns(&task).map_err(|e| fail(&chain(&e)))?;
+            self.users.own_network(&task, netns).await.map_err(|e| fail(&e))?;
             self.vpcs.attach(&task).await
         }
         .boxed()

@@ -1,6 +1,7 @@
 //! Network modes: an endpoint and published ports per container in bridge mode, the instance's own network in host mode,
 //! none in mode none. Addresses and ports taken are remembered here and rebuilt from the ledger.
 
+use super::userns::UserNamespaces;
 use crate::{node::Failure, plan::Job, task::Endpoint};
 use ::network::{
     self as net, BridgeSpec, EndpointSpec, IfName, Ipv4Net, Mac, NetContext, NetnsPath, PortMap, PortsSpec, Protocol,
@@ -22,6 +23,7 @@ pub(super) struct TaskNetwork {
     context: NetContext,
     netns_dir: PathBuf,
     candidates: Vec<Ipv4Net>,
+    users: UserNamespaces,
     taken: Mutex<Taken>,
 }
 
@@ -43,8 +45,8 @@ struct Bridge {
 }
 
 impl TaskNetwork {
-    pub(super) fn new(netns_dir: PathBuf, candidates: Vec<Ipv4Net>) -> Self {
-        Self { context: NetContext::own(), netns_dir, candidates, taken: Mutex::default() }
+    pub(super) fn new(netns_dir: PathBuf, candidates: Vec<Ipv4Net>, users: UserNamespaces) -> Self {
+        Self { context: NetContext::own(), netns_dir, candidates, users, taken: Mutex::default() }
     }
 
     /// The namespace a container lives in; `None` is one of its own without any network.
@@ -85,6 +87,7 @@ impl TaskNetwork {
         };
         let address = endpoint.address.expect("bridged endpoints have an address");
         let spec = self.endpoint(&bridge, job.id(), address).map_err(|e| fail(&e))?;
+        self.users.own_network(&job.task, spec.netns.clone()).await.map_err(|e| fail(&e))?;
         net::ensure_endpoint(&self.context, &spec).await.map_err(|e| fail(&e))?;
         net::add_ports(&self.context, &bridge.ports.table, &port_maps(&endpoint)).await.map_err(|e| fail(&e))?;
         Ok(endpoint)
@@ -234,7 +237,7 @@ impl TaskNetwork {
     pub(super) async fn remove(&self, job: &Job) -> net::Result<()> {
         match job.mode() {
             NetworkMode::None | NetworkMode::Host | NetworkMode::Awsvpc => return Ok(()),
-            NetworkMode::Bridge => {}
+            NetworkMode::Bridge => self.users.settle().await,
         }
         let (known, table) = {
             let taken = self.taken.lock().await;

@@ -63,7 +63,7 @@ impl Routers {
         let place = |name: &str, target: &str, text: &str, mode: Mode| {
             let source = config.join(name);
             files::write(&source, text.as_bytes(), mode, Durable::ProcessDeath)?;
-            io::Result::Ok(BindMount { source, target: target.to_owned(), read_only: true, fill: None })
+            io::Result::Ok(BindMount { source, target: target.to_owned(), read_only: true, fill: None, as_is: false })
         };
         let at = Targets::of(firelens.kind);
         let mut mounts = vec![place("fluent.conf", at.config, text, Mode::Public)?];
@@ -71,7 +71,13 @@ impl Routers {
             // The router is root; nobody else has to know what it says, and the server does not tell it again.
             mounts.push(place("external.conf", at.external, more, Mode::Private)?);
         }
-        mounts.push(BindMount { source: socket, target: "/var/run".to_owned(), read_only: false, fill: None });
+        mounts.push(BindMount {
+            source: socket,
+            target: "/var/run".to_owned(),
+            read_only: false,
+            fill: None,
+            as_is: false,
+        });
         Ok(mounts)
     }
 

@@ -90,7 +90,7 @@ impl Shown {
             io::Result::Ok(at)
         };
         let source = tokio::task::spawn_blocking(made).await.expect("making files does not panic").map_err(failed)?;
-        Ok(Some(BindMount { source, target, read_only: true, fill: None }))
+        Ok(Some(BindMount { source, target, read_only: true, fill: None, as_is: false }))
     }
 
     /// Asks anew for what these tasks have, and has their files follow.

@@ -9,7 +9,7 @@ use crate::{
     node::Failure,
     plan::{INSTANCE_LABEL, TASK_LABEL, TaskPlan},
 };
-use ::runtime::{BindMount, ContainerSpec, ContainerState, MountSource, Namespace, OciRuntime};
+use ::runtime::{BindMount, ContainerSpec, ContainerState, MountSource, Namespace, OciRuntime, UserNamespace};
 use model::{IpcMode, MemoryMib, PidMode, TaskDefinitionSpec};
 use std::{collections::BTreeMap, fmt::Display, path::PathBuf};
 
@@ -55,7 +55,7 @@ fn shm_size(definition: &TaskDefinitionSpec) -> MemoryMib {
 
 impl RealNode {
     /// What a task's containers share, made if it is not there.
-    pub(super) async fn share(&self, task: &TaskPlan) -> Result<Sharing, Failure> {
+    pub(super) async fn share(&self, task: &TaskPlan, userns: Option<&UserNamespace>) -> Result<Sharing, Failure> {
         let definition = &task.definition;
         let mut sharing = Sharing::default();
         if definition.pid_mode.is_none() && definition.ipc_mode.is_none() {
@@ -64,12 +64,13 @@ impl RealNode {
         if self.config.oci_runtime == OciRuntime::Runsc {
             return Err(failed("pidMode and ipcMode cannot be had under the runtime runsc"));
         }
-        let held = if is_held(definition) { Some(self.hold(task).await?) } else { None };
+        let held = if is_held(definition) { Some(self.hold(task, userns).await?) } else { None };
         let of_holder = |kind: &str| match held {
             Some(pid) => Namespace::Path(format!("/proc/{pid}/ns/{kind}").into()),
             None => Namespace::Own,
         };
-        let shown = |source: PathBuf| BindMount { source, target: SHM.into(), read_only: false, fill: None };
+        let shown =
+            |source: PathBuf| BindMount { source, target: SHM.into(), read_only: false, fill: None, as_is: false };
         match definition.pid_mode {
             Some(PidMode::Host) => sharing.pid = Namespace::Host,
             Some(PidMode::Task) => sharing.pid = of_holder("pid"),
@@ -87,7 +88,7 @@ impl RealNode {
     }
 
     /// The pid of who holds the task's namespaces.
-    async fn hold(&self, task: &TaskPlan) -> Result<u32, Failure> {
+    async fn hold(&self, task: &TaskPlan, userns: Option<&UserNamespace>) -> Result<u32, Failure> {
         // Two of its containers may be made at once.
         let _one = self.holding.lock().await;
         let id = holder(task);
@@ -100,6 +101,7 @@ impl RealNode {
         let nothing = self.config.run_dir.join("nothing");
         std::fs::create_dir_all(&nothing).map_err(failed)?;
         let mut spec = ContainerSpec::holder(&id, nothing);
+        spec.userns = userns.cloned();
         spec.cgroup_path = format!("{}/{id}", self.task_cgroup(task));
         let labels = [(INSTANCE_LABEL, self.config.instance.as_str()), (TASK_LABEL, task.id())];
         spec.labels = BTreeMap::from(labels.map(|(name, value)| (name.to_owned(), value.to_owned())));

@@ -7,7 +7,9 @@ use model::{
     ContainerDefinition, DevicePermission, GpuId, LinuxParameters, MemoryMib, NetworkMode, Pool, SecurityOption,
     vault::Plain,
 };
-use runtime::{BindMount, ContainerSpec, DeviceMount, Image, Network, OciRuntime, Resources, Tmpfs, Ulimit};
+use runtime::{
+    BindMount, ContainerSpec, DeviceMount, Image, Network, OciRuntime, Resources, Tmpfs, Ulimit, UserNamespace,
+};
 use std::{collections::HashSet, path::PathBuf};
 
 /// The fewest and the most cpu shares the kernel takes. AWS: `cpu` 0, 1 and null mean 2.
@@ -27,6 +29,8 @@ pub(super) struct Places<'a> {
     pub(super) files: &'a Files,
     pub(super) volumes: &'a [BindMount],
     pub(super) sharing: &'a Sharing,
+    /// Whose numbers its users have, if not their own.
+    pub(super) userns: Option<&'a UserNamespace>,
     /// Where it reads from, if it may read at all.
     pub(super) stdin: PathBuf,
     /// Where what it writes is kept, if not where the runtime keeps it.
@@ -78,6 +82,7 @@ pub(super) fn build(job: &Job, image: &Image, places: &Places<'_>) -> ContainerS
     spec.terminal = definition.pseudo_terminal.unwrap_or(false);
     spec.stdin = definition.interactive.unwrap_or(false).then(|| places.stdin.clone());
     spec.layer.clone_from(&places.layer);
+    spec.userns = places.userns.cloned();
     spec.network = places.netns.clone().map_or(Network::None, Network::Path);
     spec.cgroup_path = format!("{}/{}", places.cgroup, job.id());
     spec.resources = container_limits(definition);
@@ -309,6 +314,7 @@ mod tests {
             target: target.into(),
             read_only: false,
             fill: None,
+            as_is: false,
         };
         let mounts = ["/etc/hosts", "/etc/hostname"].map(|target| mount("/own", target)).into();
         let files = Files { hostname: "h".into(), mounts };
@@ -322,6 +328,7 @@ mod tests {
             log_file: "/l".into(),
             files: &files,
             volumes: &volumes,
+            userns: None,
             sharing: &Sharing::default(),
             stdin: "/run/stdin".into(),
             layer: None,

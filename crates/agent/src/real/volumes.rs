@@ -10,7 +10,7 @@ use crate::{
     node::Failure,
     plan::{Job, TaskPlan},
 };
-use ::runtime::{BindMount, Disks, MountSource, Mounts, NfsMounts, tree};
+use ::runtime::{BindMount, Disks, IdMapping, MountSource, Mounts, NfsMounts, tree};
 use model::{DockerVolume, MountPoint, Volume, VolumeSource, names::is_ecs_name};
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -51,6 +51,15 @@ struct Shown {
     source: PathBuf,
     read_only: bool,
     fill: Option<PathBuf>,
+    /// It is a path of the instance's, whose owners stay who they are.
+    of_instance: bool,
+}
+
+impl Shown {
+    /// What is ours alone.
+    fn own(source: PathBuf, fill: Option<PathBuf>) -> Self {
+        Self { source, read_only: false, fill, of_instance: false }
+    }
 }
 
 fn failed(volume: &str, error: impl Display) -> Failure {
@@ -82,8 +91,13 @@ impl Volumes {
         Self { places: Places { dir, mounts, disks, nfs }, users: tokio::sync::Mutex::default() }
     }
 
-    /// What a container is to be shown, made if it is not there.
-    pub(super) async fn of(&self, job: &Job, disk: Option<&Path>) -> Result<Vec<BindMount>, Failure> {
+    /// What a container is to be shown, made if it is not there; `userns` says who its users are, if not the machine's.
+    pub(super) async fn of(
+        &self,
+        job: &Job,
+        disk: Option<&Path>,
+        userns: Option<IdMapping>,
+    ) -> Result<Vec<BindMount>, Failure> {
         let points = job.task.definition.mount_points_of(&job.container().name);
         if points.is_empty() {
             return Ok(Vec::new());
@@ -93,7 +107,8 @@ impl Volumes {
             users.entry(name.to_owned()).or_default().insert(job.task.id().to_owned());
         }
         let (places, task, disk) = (self.places.clone(), job.task.clone(), disk.map(Path::to_owned));
-        let made = move || points.iter().map(|point| places.bind(&task, point, disk.as_deref())).collect();
+        let made =
+            move || points.iter().map(|point| places.bind(&task, point, disk.as_deref(), userns.as_ref())).collect();
         tokio::task::spawn_blocking(made).await.expect("making volumes does not panic")
     }
 
@@ -171,23 +186,31 @@ impl Places {
         }
     }
 
-    fn bind(&self, task: &TaskPlan, point: &MountPoint, disk: Option<&Path>) -> Result<BindMount, Failure> {
+    fn bind(
+        &self,
+        task: &TaskPlan,
+        point: &MountPoint,
+        disk: Option<&Path>,
+        userns: Option<&IdMapping>,
+    ) -> Result<BindMount, Failure> {
         let name = point.source_volume.as_str();
         let volume = task.definition.volumes.iter().find(|volume| volume.name == name);
         let volume = volume.filter(|_| is_ecs_name(name)).ok_or_else(|| failed(name, "there is no such volume"))?;
         let own =
             |docker: &DockerVolume| self.folder(&self.of_task(task, disk).join(name), docker, &mounted_of(task, name));
         let shown = match &volume.source {
-            VolumeSource::Host { source_path } => of_instance(source_path),
+            VolumeSource::Host { source_path } => of_instance(source_path, userns),
             VolumeSource::Empty => own(&DockerVolume::default()),
             VolumeSource::Docker(docker) if docker.is_shared() => self.shared(name, docker),
             VolumeSource::Docker(docker) => own(docker),
             VolumeSource::AtLaunch => self.disk(task, name),
             VolumeSource::Efs(_) => self.file_system(task, name),
         };
-        let Shown { source, read_only, fill } = shown.map_err(|error| failed(name, error))?;
+        let Shown { source, read_only, fill, of_instance } = shown.map_err(|error| failed(name, error))?;
         let read_only = read_only || point.read_only == Some(true);
-        Ok(BindMount { source, target: point.container_path.clone(), read_only, fill })
+        // What the image has there is not of who owns it inside.
+        let fill = fill.filter(|_| userns.is_none() || !of_instance);
+        Ok(BindMount { source, target: point.container_path.clone(), read_only, fill, as_is: of_instance })
     }
 
     /// A disk of its own.
@@ -197,7 +220,7 @@ impl Places {
         Disks::check().map_err(io::Error::other)?;
         // By its task's name: a task has one.
         let source = self.disks.ensure(task.id(), u64::from(size) * GIB)?;
-        Ok(Shown { source, read_only: false, fill: None })
+        Ok(Shown::own(source, None))
     }
 
     /// A folder of an NFS server, which was mounted before. AWS: what an image has at its place is not put there. Nothing here asks for
@@ -205,7 +228,7 @@ impl Places {
     fn file_system(&self, task: &TaskPlan, name: &str) -> io::Result<Shown> {
         let source = self.nfs.mounted(&efs::mounted_of(task, name))?;
         let source = source.ok_or_else(|| io::Error::other("its file system is not mounted any more"))?;
-        Ok(Shown { source, read_only: false, fill: None })
+        Ok(Shown::own(source, None))
     }
 
     /// One that outlives its tasks. AWS: what it was made with holds, whatever a later definition says.
@@ -235,26 +258,29 @@ impl Places {
         if docker.driver_opts.is_empty() {
             let source = place.join("data");
             fs::create_dir_all(&source)?;
-            return Ok(Shown { source, read_only: false, fill });
+            return Ok(Shown::own(source, fill));
         }
         let source = MountSource { kind: option("type"), device: option("device"), options: option("o") };
         let has = |wanted: &str| source.options.split(',').any(|option| option == wanted);
         if has("bind") || has("rbind") {
             let path = PathBuf::from(&source.device);
             let fill = fill.filter(|_| fs::symlink_metadata(&path).is_ok_and(|about| about.is_dir()));
-            return Ok(Shown { read_only: has("ro"), source: path, fill });
+            return Ok(Shown { read_only: has("ro"), source: path, fill, of_instance: true });
         }
-        Ok(Shown { source: self.mounts.ensure(mounted, &source)?, read_only: false, fill })
+        Ok(Shown::own(self.mounts.ensure(mounted, &source)?, fill))
     }
 }
 
-/// Docker: a folder of root's is made where there is nothing.
-fn of_instance(path: &str) -> io::Result<Shown> {
+/// Docker: a folder of root's is made where there is nothing, of the root who is to have it.
+fn of_instance(path: &str, userns: Option<&IdMapping>) -> io::Result<Shown> {
     let source = PathBuf::from(path);
     if !source.try_exists()? {
         fs::create_dir_all(&source)?;
+        if let Some(mapping) = userns {
+            std::os::unix::fs::chown(&source, Some(mapping.first_user), Some(mapping.first_group))?;
+        }
     }
-    Ok(Shown { source, read_only: false, fill: None })
+    Ok(Shown { source, read_only: false, fill: None, of_instance: true })
 }
 
 #[cfg(test)]
@@ -280,7 +306,7 @@ mod tests {
     }
 
     async fn made(volumes: &Volumes, plan: &Arc<TaskPlan>) -> Result<Vec<BindMount>, Failure> {
-        volumes.of(&plan.job(0, &plan.fresh().containers[0]), None).await
+        volumes.of(&plan.job(0, &plan.fresh().containers[0]), None, None).await
     }
 
     #[tokio::test]

@@ -17,7 +17,10 @@ const LAST_FILES: Duration = Duration::from_secs(5);
 pub(super) fn run(args: &AgentArgs) -> Result<ExitCode> {
     super::keep_memory_secret();
     super::start_logging("info");
-    let (oci_runtime, fault) = oci_runtime(args.runtime.oci_runtime, args.fargate, Gvisor::installed);
+    let userns = args.runtime.userns()?;
+    // What was asked for is not for gVisor to have.
+    let asked = args.runtime.oci_runtime.or(userns.map(|_| OciRuntime::Runc));
+    let (oci_runtime, fault) = oci_runtime(asked, args.fargate, Gvisor::installed);
     if let Some(fault) = fault {
         tracing::warn!(runtime = oci_runtime.name(), "{fault}");
     }
@@ -29,6 +32,10 @@ pub(super) fn run(args: &AgentArgs) -> Result<ExitCode> {
         args.gpus.is_empty() || oci_runtime == OciRuntime::Runc,
         "gVisor's containers have no devices of the machine: a machine that offers GPUs needs --runtime runc"
     );
+    anyhow::ensure!(
+        args.gpus.is_empty() || userns.is_none(),
+        "containers in user namespaces have no devices of the machine: one that offers GPUs cannot have --userns-remap"
+    );
     fs::create_dir_all(&args.data_dir).with_context(|| format!("cannot make {}", args.data_dir.display()))?;
     let _lock = InstanceLock::take(&args.data_dir)
         .with_context(|| format!("another agent works in {}; one machine needs one agent", args.data_dir.display()))?;
@@ -36,7 +43,7 @@ pub(super) fn run(args: &AgentArgs) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let effects = Effects::real();
-        let config = Config { oci_runtime, ..config(args, registry_netns)? };
+        let config = Config { oci_runtime, userns, ..config(args, registry_netns)? };
         tracing::info!(runtime = oci_runtime.name(), "what makes this machine's containers");
         let stop = effects.shutdown().clone();
         let mut signals = super::server::Signals::listen()?;

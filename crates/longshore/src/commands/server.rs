@@ -45,6 +45,7 @@ pub(super) async fn start(
             fault::fit_for_encryption().await?;
         }
         args.runtime.oci_runtime.unwrap_or_default().check()?;
+        args.runtime.userns()?;
     }
     std::fs::create_dir_all(&args.data_dir)
         .with_context(|| format!("cannot make the data directory {}", args.data_dir.display()))?;
@@ -54,6 +55,7 @@ pub(super) async fn start(
             containerd_socket: args.runtime.containerd_socket.clone(),
             insecure_registries: args.runtime.insecure_registries.clone(),
             oci_runtime: args.runtime.oci_runtime,
+            userns_remap: args.runtime.userns_remap.clone(),
             public_pool: args.public_pool,
             registry_auth: args.runtime.registry_auth.clone(),
         };

@@ -21,6 +21,7 @@ use runtime::{
     cgroup::Cgroups,
     daemon::{Daemon, DaemonConfig, ensure_containerd},
     tree,
+    userns::clones::Clones,
 };
 use server::machines::{MachineError, MachineHost, MachineSpec};
 use std::{
@@ -58,6 +59,8 @@ pub(crate) struct LocalOptions {
     pub(crate) insecure_registries: Vec<String>,
     /// What makes containers, if not what an agent takes by itself: gVisor, where it is installed, for Fargate and runc for others.
     pub(crate) oci_runtime: Option<runtime::OciRuntime>,
+    /// Which users of the machine those of containers are, as agents read it.
+    pub(crate) userns_remap: Option<String>,
     /// A docker `config.json` with registry credentials.
     pub(crate) registry_auth: Option<PathBuf>,
     /// Public addresses of tasks and NAT gateways, which are reached over the fabric.
@@ -184,6 +187,9 @@ impl LocalHost {
         }
         if let Some(oci_runtime) = self.options.oci_runtime {
             command.args(["--runtime", oci_runtime.name()]);
+        }
+        if let Some(range) = &self.options.userns_remap {
+            command.args(["--userns-remap", range]);
         }
         for registry in &self.options.insecure_registries {
             command.args(["--insecure-registry", registry]);
@@ -324,6 +330,9 @@ impl LocalHost {
         for name in nfs.others(&HashSet::new()).map_err(|e| failed("file systems of tasks")(&e))? {
             nfs.remove(&name).await.map_err(|e| failed("file systems of tasks")(&e))?;
         }
+        let clones = Clones::new(agent::clones_dir(&self.paths.run_instance(id)));
+        let swept = tokio::task::spawn_blocking(move || clones.sweep()).await;
+        swept.expect("unmounting does not panic").map_err(|e| failed("mounts of containers")(&e))?;
         let inside = self.paths.run_instance(id).join("netns");
         network::sweep(&inside, &HashSet::new()).await.map_err(|e| failed("network")(&chain(&e)))?;
         let net = self.netns(id)?;

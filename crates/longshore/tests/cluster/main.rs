@@ -50,5 +50,6 @@ mod status;
 mod storage;
 mod storm;
 mod terraform;
+mod userns;
 mod volumes;
 mod walkthrough;

@@ -21,6 +21,7 @@ use crate::image::{self, Image, Platform};
 use crate::oci::{self, Facts, ULIMITS, users};
 use crate::oci_runtime::OciRuntime;
 use crate::tree;
+use crate::userns::UserNamespace;
 
 /// Our own label: where its control group is, to ask it about memory and to clear it.
 pub(super) const CGROUP_LABEL: &str = "longshore.io/cgroup";
@@ -81,6 +82,7 @@ impl Containerd {
 
     async fn make_or_clear(&self, spec: &ContainerSpec, image: &str, mounts: Vec<Mount>) -> Result<(), CreateError> {
         let made = self.make(spec, image, mounts).await;
+        self.end_clones(spec).await;
         if made.is_err()
             && let Err(error) = self.remove_container(&spec.id).await
         {
@@ -135,9 +137,12 @@ impl Containerd {
             layer::open_to_all(&tmp.source).map_err(|e| layer::failed(&tmp.source, &e))?;
         }
         let file = |name: &str| machine::file_of(&mounts, "etc", name);
+        let identity = users::resolve(&spec.user, &file("passwd"), &file("group"))?;
+        let (shown, mounts) = self.as_own_users_see(spec, mounts, true).await?;
+        let spec = shown.as_ref().unwrap_or(spec);
         let mut facts = Facts {
             secret_env: Vec::new(),
-            identity: users::resolve(&spec.user, &file("passwd"), &file("group"))?,
+            identity,
             available: self.capabilities.clone(),
             init: spec.init.then(|| self.init.clone()),
             cgroup_v2: self.cgroups.is_v2(),
@@ -159,7 +164,7 @@ impl Containerd {
         if spec.oci_runtime != OciRuntime::default() {
             labels.insert(RUNTIME_LABEL.to_owned(), spec.oci_runtime.name().to_owned());
         }
-        let options = self.options(spec.oci_runtime);
+        let options = self.options(spec.oci_runtime, spec.userns.as_ref());
         let record = containers::Container {
             id: spec.id.clone(),
             labels,
@@ -178,11 +183,14 @@ impl Containerd {
         self.make_task(spec, mounts, options).await
     }
 
-    fn options(&self, runtime: OciRuntime) -> Any {
+    fn options(&self, runtime: OciRuntime, userns: Option<&UserNamespace>) -> Any {
         let text = |path: Option<&std::path::Path>| path.map(|p| p.display().to_string()).unwrap_or_default();
         let options = Options {
             binary_name: text(self.program(runtime).as_deref()),
             root: text(runtime.root()),
+            // So that the container may open anew what it writes to, as `/dev/stdout`.
+            io_uid: userns.map_or(0, |userns| userns.mapping.first_user),
+            io_gid: userns.map_or(0, |userns| userns.mapping.first_group),
             ..Options::default()
         };
         any("containerd.runc.v1.Options", prost::Message::encode_to_vec(&options))
@@ -240,8 +248,13 @@ impl Containerd {
         let handed = mark.map(|mark| environment::hand(&self.socket, id, &spec.secret_env, &mark)).transpose();
         // Until the task is made.
         let _handed = handed.map_err(|e| CreateError::InvalidSpec(format!("its secrets: {e}")))?;
-        // By what made it, whatever the machine is set to by now.
-        self.make_task(spec, mounts, self.options(made_by(&record))).await
+        let made = match self.as_own_users_see(spec, mounts, false).await {
+            // By what made it, whatever the machine is set to by now.
+            Ok((_, mounts)) => self.make_task(spec, mounts, self.options(made_by(&record), spec.userns.as_ref())).await,
+            Err(error) => Err(error),
+        };
+        self.end_clones(spec).await;
+        made
     }
 
     /// What must be on the host before: the log's directory, what is read from, and a folder for the OCI runtime's records.

@@ -134,8 +134,13 @@ mod tests {
         let layers: Vec<String> = ["high", "low"].iter().map(|name| path(name).display().to_string()).collect();
         let note = path("note");
         let filled = |target: &str| {
-            let mount =
-                BindMount { source: path("volume"), target: target.into(), read_only: false, fill: Some(note.clone()) };
+            let mount = BindMount {
+                source: path("volume"),
+                target: target.into(),
+                read_only: false,
+                fill: Some(note.clone()),
+                as_is: false,
+            };
             fill_one(&layers, &mount, &note).unwrap();
             assert!(!note.exists());
             let mut names: Vec<_> =

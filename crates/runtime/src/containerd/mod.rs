@@ -21,6 +21,7 @@ mod shims;
 mod signals;
 mod store;
 mod terminal;
+mod userns;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -41,6 +42,7 @@ use crate::container::{
 use crate::error::{CreateError, PullError, RuntimeError, TerminalError};
 use crate::image::{self, Image, Platform, PullProgress, PullRequest};
 use crate::oci::capabilities::CapabilitySet;
+use crate::userns::clones::Clones;
 use crate::{ProgressSink, Runtime, RuntimeInfo, programs};
 use api::containerd::services::namespaces::v1 as namespaces;
 use client::{Client, ask, ask_if};
@@ -65,6 +67,9 @@ pub struct ContainerdConfig {
     pub namespace: String,
     /// A directory of ours on the host, for the init that is shown in containers; made if absent.
     pub dir: PathBuf,
+    /// A folder for what is mounted while a container with users of its own is made; not kept over reboots. What a killed process
+    /// has left there goes when another connects.
+    pub clones_dir: PathBuf,
     /// The network namespace whose network reaches registries; our own if `None`.
     pub registry_netns: Option<PathBuf>,
     /// Registries (host or host:port) spoken to in plain http. Loopback ones always are.
@@ -79,10 +84,12 @@ impl ContainerdConfig {
     /// Namespace `longshore`, our own network, no plain http but loopback.
     #[must_use]
     pub fn new(socket: impl Into<PathBuf>, dir: impl Into<PathBuf>) -> Self {
+        let dir = dir.into();
         Self {
             socket: socket.into(),
             namespace: "longshore".into(),
-            dir: dir.into(),
+            clones_dir: dir.join("clones"),
+            dir,
             registry_netns: None,
             insecure_registries: Vec::new(),
             pull_inactivity: PULL_INACTIVITY,
@@ -113,6 +120,7 @@ pub struct Containerd {
     filling: tokio::sync::Mutex<()>,
     /// What stands before runsc.
     runsc: PathBuf,
+    clones: Clones,
     volatile_overlay: bool,
     keeper: keep::Keeper,
     execs: Semaphore,
@@ -169,6 +177,7 @@ impl Containerd {
             terminal,
             filling: tokio::sync::Mutex::default(),
             runsc,
+            clones: Clones::new(config.clones_dir),
             volatile_overlay,
             keeper: keep::Keeper::default(),
             execs: Semaphore::new(exec::STARTS),
@@ -177,6 +186,9 @@ impl Containerd {
             namespace: config.namespace,
         };
         made.close_left().await;
+        let clones = made.clones.clone();
+        let swept = tokio::task::spawn_blocking(move || clones.sweep()).await.expect("unmounting does not panic");
+        swept.map_err(|e| RuntimeError::Other(format!("what is left of containers that were made: {e}")))?;
         Ok(made)
     }
 

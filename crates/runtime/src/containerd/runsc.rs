@@ -129,6 +129,7 @@ pub(super) fn tmp(spec: &ContainerSpec) -> Option<BindMount> {
         target: TMP.to_owned(),
         read_only: spec.readonly_rootfs,
         fill: Some(layer.join("tmp.filling")),
+        as_is: false,
     })
 }
 
@@ -200,7 +201,8 @@ mod tests {
             ..ContainerSpec::new("web", "image", Vec::new())
         };
         let at = |target: &str| {
-            let mount = BindMount { source: "/v".into(), target: target.into(), read_only: false, fill: None };
+            let mount =
+                BindMount { source: "/v".into(), target: target.into(), read_only: false, fill: None, as_is: false };
             tmp(&ContainerSpec { mounts: vec![mount], ..on_disk.clone() }).map(|tmp| tmp.source)
         };
         let want = Some(PathBuf::from("/disk/web/tmp"));

@@ -84,6 +84,11 @@ fn check(spec: &ContainerSpec, facts: &Facts) -> Result<(), CreateError> {
     if spec.oci_runtime == OciRuntime::Runsc && !(spec.sysctls.is_empty() && spec.devices.is_empty()) {
         return invalid("gVisor has neither kernel parameters nor devices of the host".into());
     }
+    if spec.userns.is_some() && (spec.privileged || spec.oci_runtime != OciRuntime::Runc || !facts.devices.is_empty()) {
+        return invalid(
+            "a container in a user namespace is one of runc, and has neither privileges nor devices".into(),
+        );
+    }
     // runc would say nothing.
     if spec.resources.swappiness.is_some() && facts.cgroup_v2 {
         return invalid(
@@ -193,12 +198,21 @@ fn linux(spec: &ContainerSpec, facts: &Facts) -> Result<Value, CreateError> {
     if facts.cgroup_v2 && !spec.privileged {
         namespaces.push(json!({"type": "cgroup"}));
     }
+    // runc joins the first that is named by a path before it makes others, which then belong to it.
+    if let Some(userns) = &spec.userns {
+        namespaces.insert(0, json!({"type": "user", "path": userns.path}));
+    }
     let mut linux = json!({
         "namespaces": namespaces,
         "cgroupsPath": spec.cgroup_path,
         "resources": resources(spec, facts),
         "sysctl": spec.sysctls,
     });
+    if let Some(mapping) = spec.userns.as_ref().map(|userns| &userns.mapping) {
+        let to = |first: u32| json!([{"containerID": 0, "hostID": first, "size": mapping.count}]);
+        linux["uidMappings"] = to(mapping.first_user);
+        linux["gidMappings"] = to(mapping.first_group);
+    }
     if !facts.devices.is_empty() {
         linux["devices"] = facts.devices.iter().map(device).collect();
     }

@@ -68,7 +68,13 @@ fn limits_mounts_and_init_are_carried_over() {
             swappiness: None,
             pids_limit: Some(64),
         },
-        mounts: vec![BindMount { source: "/h/hosts".into(), target: "/etc/hosts".into(), read_only: true, fill: None }],
+        mounts: vec![BindMount {
+            source: "/h/hosts".into(),
+            target: "/etc/hosts".into(),
+            read_only: true,
+            fill: None,
+            as_is: false,
+        }],
         tmpfs: vec![Tmpfs { target: "/scratch".into(), size: Some(4096), options: vec!["exec".into()] }],
         ulimits: vec![Ulimit { name: "nofile".into(), soft: 10, hard: 20 }],
         network: Network::Path("/run/netns/x".into()),
@@ -93,7 +99,13 @@ fn limits_mounts_and_init_are_carried_over() {
 
 #[test]
 fn mounts_come_from_the_outside_in_and_take_the_place_of_the_standard_ones() {
-    let bind = |target: &str| BindMount { source: "/h".into(), target: target.into(), read_only: false, fill: None };
+    let bind = |target: &str| BindMount {
+        source: "/h".into(),
+        target: target.into(),
+        read_only: false,
+        fill: None,
+        as_is: false,
+    };
     let mounts = ["/a/b/c", "/a/", "/dev/shm/", "/a/b"].map(bind).to_vec();
     let tmpfs = vec![Tmpfs { target: "/a/b/c/d".into(), size: None, options: vec![] }];
     let document = document(&ContainerSpec { mounts, tmpfs, ..spec() }, &facts()).unwrap();
@@ -136,8 +148,9 @@ fn how_readily_memory_is_swapped_out_only_one_kind_of_control_groups_can_be_told
 #[test]
 fn impossible_specs_are_refused() {
     let ulimit = |name: &str, soft, hard| vec![Ulimit { name: name.into(), soft, hard }];
-    let bind =
-        |target: &str| vec![BindMount { source: "/x".into(), target: target.into(), read_only: false, fill: None }];
+    let bind = |target: &str| {
+        vec![BindMount { source: "/x".into(), target: target.into(), read_only: false, fill: None, as_is: false }]
+    };
     let rows = [
         ContainerSpec { args: vec![], ..spec() },
         ContainerSpec { args: vec![String::new()], ..spec() },
@@ -171,4 +184,27 @@ fn seccomp_follows_capabilities() {
     assert!(text(&["SYS_ADMIN"]).contains("\"umount2\""));
     assert!(!text(&["SYS_ADMIN"]).contains("SCMP_CMP_MASKED_EQ"));
     assert!(text(&["SYS_TIME"]).contains("\"settimeofday\""));
+}
+
+#[test]
+fn users_of_ones_own_come_before_all_else_and_have_no_devices() {
+    let mapping = crate::userns::IdMapping { first_user: 100_000, first_group: 200_000, count: 65_536 };
+    let own = || ContainerSpec {
+        userns: Some(crate::userns::UserNamespace { path: "/run/netns/t-user".into(), mapping }),
+        ..spec()
+    };
+    let without = Facts { devices: Vec::new(), ..facts() };
+    let document = document(&own(), &without).unwrap();
+    let linux = &document["linux"];
+    assert_eq!(linux["namespaces"][0], json!({"type": "user", "path": "/run/netns/t-user"}));
+    assert_eq!(linux["uidMappings"], json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]));
+    assert_eq!(linux["gidMappings"], json!([{"containerID": 0, "hostID": 200_000, "size": 65_536}]));
+    let refused = [
+        super::document(&ContainerSpec { privileged: true, ..own() }, &without),
+        super::document(&ContainerSpec { oci_runtime: OciRuntime::Runsc, ..own() }, &without),
+        super::document(&own(), &facts()),
+    ];
+    for document in refused {
+        assert!(matches!(document, Err(CreateError::InvalidSpec(_))), "{document:?}");
+    }
 }
