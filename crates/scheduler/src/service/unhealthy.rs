@@ -12,7 +12,8 @@ use super::{
     events::{self, reason},
     pass::Pass,
 };
-use model::{DeploymentId, Rollout, Task};
+use model::{DeploymentId, Rollout, Stop, Task, TaskArn};
+use std::collections::HashSet;
 
 /// Whether a replacement for it came to be healthy before it went.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,20 +73,20 @@ fn moves(pass: &Pass<'_>) -> bool {
 pub(super) fn replaceable(pass: &Pass<'_>) -> u32 {
     let aim = pass.aim().to_string();
     let own = |task: &&Task| task.started_by.as_deref() == Some(aim.as_str());
-    let stopped = |task: &Task| {
-        let now = pass.plan.stops.iter().find(|stop| stop.task == task.arn).map(|stop| &stop.why);
-        now.or_else(|| task.stop()).is_some_and(|why| *why.reason == *reason::UNHEALTHY)
-    };
-    let leaving = pass.roll.leaving.iter().copied().filter(own);
+    let ill = |why: &Stop| *why.reason == *reason::UNHEALTHY;
+    // As many may stop in this pass as are leaving: each is looked up, not searched for.
+    let now: HashSet<&TaskArn> = pass.plan.stops.iter().filter(|stop| ill(&stop.why)).map(|stop| &stop.task).collect();
+    let stopped = |task: &Task| now.contains(&task.arn) || task.stop().is_some_and(ill);
+    let leaving = || pass.roll.leaving.iter().copied().filter(own);
     let past: Vec<&Task> = pass.view.field.stopped().into_iter().filter(own).collect();
-    let all: Vec<&Task> = pass.roll.members.iter().map(|m| m.task).chain(leaving.clone()).chain(past.clone()).collect();
     // What was started together with the word that it stops, or later, has replaced it already.
     let replaced = |task: &Task| {
-        let mut others = all.iter().filter(|other| own(other) && other.arn != task.arn);
+        let live = pass.roll.members.iter().map(|m| m.task).filter(own);
+        let mut others = live.chain(leaving()).chain(past.iter().copied()).filter(|other| other.arn != task.arn);
         others.any(|other| task.times.stopping.is_none_or(|stopping| other.times.created >= stopping))
     };
     let missed = |task: &&&Task| stopped(task) && !replaced(task);
-    let (leaving, past) = (leaving.filter(|task| stopped(task)).count(), past.iter().filter(missed).count());
+    let (leaving, past) = (leaving().filter(|task| stopped(task)).count(), past.iter().filter(missed).count());
     pass.roll.count(|m| m.good() && m.unhealthy()) + number(leaving + past)
 }
 
