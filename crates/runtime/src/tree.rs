@@ -245,4 +245,47 @@ mod tests {
         assert!(copy_one(&open(&from.join("sub")), &open(&to.join("sub")), c"file").is_err());
         assert_eq!(fs::read_dir(&host).unwrap().count(), 0);
     }
+
+    /// Swaps a folder for a link out of the tree and back, as fast as the machine can, until the work beside it is done.
+    fn while_swapping<T>(folder: &Path, link: &Path, work: impl FnOnce() -> T) -> T {
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    // Either may be gone or not be there yet.
+                    let _ = rustix::fs::renameat_with(CWD, folder, CWD, link, rustix::fs::RenameFlags::EXCHANGE);
+                }
+            });
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    #[test]
+    fn whoever_swaps_folders_for_links_meanwhile_leads_nobody_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to, host) = (dir.path().join("from"), dir.path().join("to"), dir.path().join("host"));
+        fs::create_dir(&host).unwrap();
+        fs::write(host.join("file"), "of the machine").unwrap();
+        fs::create_dir_all(from.join("sub/inner")).unwrap();
+        for number in 0..20 {
+            fs::write(from.join(format!("sub/inner/{number}")), "image").unwrap();
+        }
+        let (sub, link) = (to.join("sub"), to.join("link"));
+        let mut copied = 0;
+        for _ in 0..200 {
+            fs::create_dir(&to).unwrap();
+            std::os::unix::fs::symlink(&host, &link).unwrap();
+            while_swapping(&sub, &link, || {
+                copied += u32::from(copy(open(&from), open(&to)).is_ok());
+                let _ = empty(&to);
+            });
+            remove(&to).unwrap();
+            let left: Vec<_> = fs::read_dir(&host).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            assert_eq!(left, ["file"], "something was written or removed outside");
+            assert_eq!(fs::read_to_string(host.join("file")).unwrap(), "of the machine");
+        }
+        assert!(copied < 200, "nobody was ever in the way");
+    }
 }

@@ -219,6 +219,9 @@ fn no_working_directory_is_a_folder_that_the_runtime_has_open() {
     }
     for task in &checked {
         assert_eq!(ended(&cluster, task), [Ok(0)], "{task}");
+        // It was checked, or could not be.
+        let health = cluster.task(task)["containers"][0]["healthStatus"].clone();
+        assert!(health == "HEALTHY" || health == "UNHEALTHY", "{task}: {health}");
     }
     assert_untouched(&outside);
     until("the instance to be free", || (api.ecs("ListTasks", &json!({}))["taskArns"] == json!([])).then_some(()));

@@ -186,6 +186,31 @@ mod tests {
     }
 
     #[test]
+    fn whoever_swaps_a_link_meanwhile_leads_nobody_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().join("config");
+        let (web, link) = (top.join("web"), top.join("link"));
+        std::fs::create_dir_all(&web).unwrap();
+        std::fs::create_dir(dir.path().join("outside")).unwrap();
+        std::fs::write(web.join("prod.env"), "A=1").unwrap();
+        std::fs::write(dir.path().join("outside/prod.env"), "A=secret").unwrap();
+        symlink(dir.path().join("outside"), &link).unwrap();
+        let over = std::sync::atomic::AtomicBool::new(false);
+        let read = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    rustix::fs::renameat_with(CWD, &web, CWD, &link, rustix::fs::RenameFlags::EXCHANGE).unwrap();
+                }
+            });
+            let read: Vec<_> = (0..20_000).map(|_| read_below(&top, "web/prod.env").ok()).collect();
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            read
+        });
+        assert!(read.iter().flatten().all(|bytes| bytes == b"A=1"), "something outside was read");
+        assert!(read.contains(&None) && read.iter().any(Option::is_some), "nobody was in the way, or always");
+    }
+
+    #[test]
     fn what_stands_for_a_bucket() {
         for (text, want) in [
             ("/srv/config", Some(Bucket::Directory("/srv/config".into()))),
