@@ -36,6 +36,9 @@ const SYS_OPEN_TREE: c_long = 428;
 const SYS_MOVE_MOUNT: c_long = 429;
 const SYS_OPENAT2: c_long = 437;
 const ENOENT: i32 = 2;
+const EAGAIN: i32 = 11;
+/// A folder is looked for again as often as somebody mounts or renames something at that very moment.
+const LOOKS: u32 = 1000;
 const EXDEV: i32 = 18;
 const ENOTDIR: i32 = 20;
 const ELOOP: i32 = 40;
@@ -146,8 +149,18 @@ fn below(top: &File, folder: &CStr) -> io::Result<File> {
         mode: 0,
         resolve: RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
     };
-    // SAFETY: a live descriptor, a text that ends with a zero, and a structure of the size that is said.
-    owned(unsafe { syscall(SYS_OPENAT2, top.as_raw_fd(), folder.as_ptr(), &raw const how, size_of::<OpenHow>()) })
+    let look = || {
+        // SAFETY: a live descriptor, a text that ends with a zero, and a structure of the size that is said.
+        owned(unsafe { syscall(SYS_OPENAT2, top.as_raw_fd(), folder.as_ptr(), &raw const how, size_of::<OpenHow>()) })
+    };
+    let mut tries = 0;
+    loop {
+        match look() {
+            // Whatever was mounted on the machine meanwhile might have led elsewhere.
+            Err(error) if error.raw_os_error() == Some(EAGAIN) && tries < LOOKS => tries += 1,
+            found => return found,
+        }
+    }
 }
 
 fn owned(number: c_long) -> io::Result<File> {
