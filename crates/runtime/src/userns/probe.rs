@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -66,7 +66,7 @@ pub fn check(folder: &Path, maker: &NamespaceMaker, mapping: &IdMapping) -> Resu
 /// If another one is closed, or of the machine.
 pub fn open_way(folder: &Path, own: &Path) -> Result<(), UsernsError> {
     let used = |path: &Path, source| UsernsError::Folder { path: path.to_owned(), source };
-    fs::create_dir_all(folder).map_err(|e| used(folder, e))?;
+    fs::DirBuilder::new().recursive(true).mode(0o711).create(folder).map_err(|e| used(folder, e))?;
     for path in folder.ancestors().filter(|path| !path.as_os_str().is_empty()) {
         let mode = fs::metadata(path).map_err(|e| used(path, e))?.permissions().mode();
         if mode & SEARCH == SEARCH {
