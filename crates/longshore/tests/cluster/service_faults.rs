@@ -302,3 +302,45 @@ fn a_rolling_update_of_twenty_is_not_felt_by_who_asks() {
     delete(&api, "site");
     finish(&mut cluster);
 }
+
+/// How many of the tasks are in each zone.
+fn by_zone(tasks: &[Value]) -> BTreeMap<&str, usize> {
+    let mut zones = BTreeMap::new();
+    for task in tasks {
+        *zones.entry(task["availabilityZone"].as_str().unwrap()).or_default() += 1;
+    }
+    zones
+}
+
+#[test]
+fn a_zone_that_takes_tasks_again_gets_its_share() {
+    let cluster = Cluster::start(3);
+    let api = cluster.api();
+    cluster.define("web", "trap exit TERM; while :; do sleep 0.1; done");
+    let instances = api.ecs("ListContainerInstances", &json!({}))["containerInstanceArns"].clone();
+    let set = |status: &str| {
+        let input = json!({"containerInstances": [instances[0]], "status": status});
+        api.ecs("UpdateContainerInstancesState", &input)
+    };
+    set("DRAINING");
+    create(&api, "web", "web", 4);
+    let told = |what: &str| {
+        let service = service(&api, "web");
+        let events = service["events"].as_array().unwrap();
+        events.iter().any(|event| event["message"].as_str().unwrap().contains(what))
+    };
+    until("the steady state", || told("has reached a steady state").then_some(()));
+    let before = running(&api, "web", 4, &BTreeSet::new());
+    assert_eq!(by_zone(&before).into_values().collect::<Vec<_>>(), [2, 2], "{before:#?}");
+    let back = set("ACTIVE")["containerInstances"][0]["containerInstanceArn"].clone();
+    until("the balance", || told("(web) is AZ balanced with").then_some(()));
+    let after = running(&api, "web", 4, &BTreeSet::new());
+    let mut shares: Vec<_> = by_zone(&after).into_values().collect();
+    shares.sort_unstable();
+    assert_eq!(shares, [1, 1, 2], "{after:#?}");
+    // One was moved, and the others were left alone.
+    let (was, is) = (arns(&before), arns(&after));
+    assert_eq!(was.intersection(&is).count(), 3, "{was:?} {is:?}");
+    assert!(instances_of(&after).contains(back.as_str().unwrap()));
+    delete(&api, "web");
+}

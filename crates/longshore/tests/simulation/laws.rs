@@ -212,9 +212,10 @@ impl<'a> Step<'a> {
                 step.at = step.at.max(task.times.stopping.unwrap_or_default());
             }
         }
-        // Tasks have the wall clock's time; what is told of them has the planner's, which never goes back.
+        // What is told has the planner's time. Tasks have the wall clock's, and of one that began by a clock that was ahead not even that:
+        // its times run forward whatever the clocks say.
         let (told, _) = row.news_since(Some(old));
-        step.at = told.iter().map(|event| event.at).chain([step.at]).max().unwrap_or_default();
+        step.at = told.iter().map(|event| event.at).max().unwrap_or(step.at);
         let at = step.at;
         let given_up = |task: &Task| {
             step.is_lost(task, at) || step.stopped.iter().any(|(t, why)| t.arn == task.arn && *why == reason::LOST)

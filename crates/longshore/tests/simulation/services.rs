@@ -17,8 +17,8 @@ const FAMILIES: [&str; 2] = ["small", "pair"];
 const DAEMON: &str = "each";
 /// The one whose tasks an external controller deploys, in task sets.
 const EXTERNAL: &str = "sets";
-/// Where its controller pauses a BLUE_GREEN deployment.
-const PAUSES: [&str; 3] = ["PRE_SCALE_UP", "POST_SCALE_UP", "POST_PRODUCTION_TRAFFIC_SHIFT"];
+/// Where a BLUE_GREEN deployment comes to a hook. In a storm few come further than the first.
+const PAUSES: [&str; 4] = ["PRE_SCALE_UP", "PRE_SCALE_UP", "POST_SCALE_UP", "POST_PRODUCTION_TRAFFIC_SHIFT"];
 
 impl World {
     pub(crate) async fn keep_services(&mut self) {
@@ -121,10 +121,10 @@ impl World {
             if input["deploymentConfiguration"]["maximumPercent"] == 100 {
                 input["availabilityZoneRebalancing"] = "DISABLED".into();
             }
-            if self.chance(2) == 0 {
+            if self.chance(3) > 0 {
                 input["deploymentConfiguration"]["strategy"] = "BLUE_GREEN".into();
                 input["deploymentConfiguration"]["bakeTimeInMinutes"] = self.chance(2).into();
-                let hooks: Vec<_> = (0..self.chance(3)).map(|_| self.hook()).collect();
+                let hooks: Vec<_> = (0..1 + self.chance(2)).map(|_| self.hook()).collect();
                 input["deploymentConfiguration"]["lifecycleHooks"] = hooks.into();
             }
         }
