@@ -177,8 +177,14 @@ impl Shared {
         let definition =
             json!({"family": "efs", "networkMode": "host", "containerDefinitions": [container], "volumes": volumes});
         let made = self.api().ecs("RegisterTaskDefinition", &definition);
-        let answer = self.api().ecs("RunTask", &json!({"taskDefinition": made["taskDefinition"]["taskDefinitionArn"]}));
-        answer["tasks"][0]["taskArn"].as_str().unwrap_or_else(|| panic!("{answer:#}")).to_owned()
+        let asked = json!({"taskDefinition": made["taskDefinition"]["taskDefinitionArn"]});
+        // An agent that was just started anew may not be connected yet.
+        until("the machine takes it", || {
+            let answer = self.api().ecs("RunTask", &asked);
+            let reason = answer["failures"][0]["reason"].as_str();
+            assert!(matches!(reason, None | Some("AGENT")), "{answer:#}");
+            answer["tasks"][0]["taskArn"].as_str().map(str::to_owned)
+        })
     }
 
     fn wait(&self, arn: &str, status: &str) -> Value {
