@@ -363,9 +363,9 @@ impl<'a> Step<'a> {
     }
 }
 
-/// Services that something is to be done for, and since when.
+/// Services that something is to be done for, since when, and as they have been since.
 #[derive(Default)]
-pub(crate) struct Restless(BTreeMap<ServiceArn, Duration>);
+pub(crate) struct Restless(BTreeMap<ServiceArn, (Duration, Arc<ServiceRow>)>);
 
 impl World {
     /// A look at a service at rest does nothing, and one that is not at rest is looked at.
@@ -375,9 +375,13 @@ impl World {
         let restless = server::restless(ctx, ctx.effects.now(), began);
         let now = self.effects.monotonic();
         self.restless.0.retain(|arn, _| restless.contains(arn));
-        for arn in restless {
-            let since = *self.restless.0.entry(arn.clone()).or_insert(now);
-            if now - since > ABOUT_TO {
+        for row in self.rows().into_iter().filter(|row| restless.contains(&row.service.arn)) {
+            let arn = &row.service.arn;
+            let (since, was) = self.restless.0.entry(arn.clone()).or_insert_with(|| (now, row.clone()));
+            if !Arc::ptr_eq(was, &row) {
+                // Something was done for it or to it meanwhile: what there is to do now is something else.
+                (*since, *was) = (now, row);
+            } else if now - *since > ABOUT_TO {
                 self.wrong.push(format!("{arn} could go on since {since:?}, and nobody looks at it"));
             }
         }
