@@ -2,6 +2,8 @@
 //! after it, a task. Any of the three may be missing after a crash; everything here starts from that.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use prost_types::{Any, Timestamp};
@@ -31,6 +33,8 @@ pub(super) const RUNTIME_LABEL: &str = "longshore.io/oci-runtime";
 const GC_ROOT: &str = "containerd.io/gc.root";
 /// The longest id containerd takes.
 const LONGEST_ID: usize = 76;
+/// Where runc keeps what it knows of containers, when containerd calls it.
+const RUNC_ROOT: &str = "/run/containerd/runc";
 /// After SIGKILL; longer means the process hangs in the kernel.
 const DEATH_TIMEOUT: Duration = Duration::from_secs(20);
 /// Between two attempts to clear away a task that has just been killed.
@@ -353,6 +357,13 @@ impl Containerd {
             // The OCI runtime clears its own; it could not if its shim was killed.
             let removed = self.cgroups.remove(cgroup, &self.effects).await;
             removed.map_err(|e| RuntimeError::Other(format!("remove cgroup: {e}")))?;
+        }
+        if !had_task {
+            // Else runc says of the next one that it "already exists", if this one's shim was killed while it was made.
+            let state = Path::new(RUNC_ROOT).join(&self.namespace).join(id);
+            let removed = std::fs::remove_dir_all(state);
+            let removed = removed.or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) });
+            removed.map_err(|e| RuntimeError::Other(format!("remove runc's state: {e}")))?;
         }
         // After its sandbox, which the control group ended if nobody else did. Also where no record tells who made it.
         self.forget_sandbox(id).map_err(|e| RuntimeError::Other(format!("remove sandbox record: {e}")))
