@@ -68,7 +68,7 @@ fn clear(bundle: &Path) -> io::Result<bool> {
     Ok(if_there(std::fs::remove_dir(bundle))?.is_some())
 }
 
-fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+pub(super) fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         other => other.map(Some),

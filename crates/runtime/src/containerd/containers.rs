@@ -2,7 +2,6 @@
 //! after it, a task. Any of the three may be missing after a crash; everything here starts from that.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -361,8 +360,7 @@ impl Containerd {
         if !had_task {
             // Else runc says of the next one that it "already exists", if this one's shim was killed while it was made.
             let state = Path::new(RUNC_ROOT).join(&self.namespace).join(id);
-            let removed = std::fs::remove_dir_all(state);
-            let removed = removed.or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) });
+            let removed = bundles::if_there(std::fs::remove_dir_all(state));
             removed.map_err(|e| RuntimeError::Other(format!("remove runc's state: {e}")))?;
         }
         // After its sandbox, which the control group ended if nobody else did. Also where no record tells who made it.
