@@ -4,6 +4,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::process::Stdio;
 use std::time::Duration;
 
 use common::{Bench, event, exit_of};
@@ -82,6 +83,30 @@ async fn what_has_ended_is_run_again_over_what_it_has_written() {
     bench.nothing_left().await;
 }
 
+/// What runc knows of a container whose process was killed and which nobody removed.
+fn created_by_runc(bench: &Bench, id: &str) {
+    let bundle = bench.dir().join("bundle");
+    std::fs::create_dir_all(bundle.join("rootfs")).unwrap();
+    std::fs::copy("/usr/bin/busybox", bundle.join("rootfs/busybox")).unwrap();
+    let runc = |words: &[&str]| {
+        let root = format!("{}/{}", common::RUNC_ROOT, bench.config.namespace);
+        let mut command = std::process::Command::new("runc");
+        let command = command.args(["--root", &root]).args(words).current_dir(&bundle);
+        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(quiet.status().unwrap().success(), "runc {words:?}");
+    };
+    runc(&["spec"]);
+    let document = bundle.join("config.json");
+    let mut spec: serde_json::Value = serde_json::from_slice(&std::fs::read(&document).unwrap()).unwrap();
+    spec["root"]["readonly"] = false.into();
+    spec["process"]["args"] = serde_json::json!(["/busybox", "sleep", "1000"]);
+    spec["process"]["terminal"] = false.into();
+    spec["linux"]["cgroupsPath"] = format!("{}/runc/{id}", bench.top).into();
+    std::fs::write(&document, spec.to_string()).unwrap();
+    runc(&["create", id]);
+    runc(&["kill", id, "KILL"]);
+}
+
 #[tokio::test]
 async fn removal_works_from_every_state() {
     let (bench, _daemon, runtime) = Bench::ready().await;
@@ -117,6 +142,15 @@ async fn removal_works_from_every_state() {
     runtime.remove("orphan").await.unwrap();
     bench.nothing_left().await;
     assert!(!socket.exists());
+
+    // Only what runc keeps, as when its shim is killed before runc has made the container.
+    created_by_runc(&bench, "known");
+    runtime.remove("known").await.unwrap();
+    bench.nothing_left().await;
+    let (code, _) = bench.run(&runtime, bench.spec("known", "exit 3")).await;
+    assert_eq!(code, Some(3));
+    runtime.remove("known").await.unwrap();
+    bench.nothing_left().await;
 
     // Only a filesystem, as after a crash in the middle of creating.
     let image = runtime.image(&bench.image).await.unwrap().unwrap();

@@ -6,6 +6,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use common::{Bench, event, exit_of};
 use runtime::daemon::{DaemonConfig, ensure_containerd};
@@ -115,6 +116,38 @@ async fn containerd_killed_while_containers_are_made_leaves_nothing_half_made() 
     }
     bench.nothing_left().await;
     drop(again);
+}
+
+/// What there is of a container that its shim is only making, one after the other.
+fn while_made(bench: &Bench, id: &str) -> [PathBuf; 3] {
+    let bundle = bench.config.socket.parent().unwrap().join("state/io.containerd.runtime.v2.task");
+    let runc = Path::new(common::RUNC_ROOT).join(&bench.config.namespace).join(id);
+    [bundle.join(&bench.config.namespace).join(id).join("address"), runc.clone(), runc.join("state.json")]
+}
+
+#[tokio::test]
+async fn a_shim_killed_while_it_makes_a_container_is_no_hindrance_to_the_next_one() {
+    let (bench, daemon, runtime) = Bench::ready().await;
+    for moment in 0..while_made(&bench, "").len() {
+        let there = &while_made(&bench, "made")[moment];
+        let blow = async {
+            bench.until("what the blow falls behind", || there.exists()).await;
+            for shim in bench.shims() {
+                let _ = kill_process(Pid::from_raw(i32::try_from(shim).unwrap()).unwrap(), Signal::KILL);
+            }
+        };
+        let made = async {
+            let _ = runtime.create(bench.spec("made", "exit 4")).await;
+        };
+        futures::join!(made, blow);
+        runtime.remove("made").await.unwrap();
+        bench.nothing_left().await;
+        let (code, _) = bench.run(&runtime, bench.spec("made", "exit 4")).await;
+        assert_eq!(code, Some(4), "killed behind {}", there.display());
+        runtime.remove("made").await.unwrap();
+        bench.nothing_left().await;
+    }
+    drop(daemon);
 }
 
 /// Ends what is left of a bench's shims, also when its test fails.

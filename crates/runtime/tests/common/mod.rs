@@ -21,6 +21,8 @@ use testkit::registry::Registry;
 /// How long anything is waited for: far longer than it takes on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// Where runc keeps what it knows of containers, a folder for each namespace.
+pub(crate) const RUNC_ROOT: &str = "/run/containerd/runc";
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
@@ -185,6 +187,9 @@ impl Bench {
         assert_eq!(active, Vec::<String>::new());
         assert_eq!(self.ctr("containers ls -q"), "");
         assert_eq!(self.ctr("leases ls -q"), "");
+        let kept = std::fs::read_dir(Path::new(RUNC_ROOT).join(&self.config.namespace));
+        let kept: Vec<_> = kept.into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(kept, Vec::<PathBuf>::new(), "runc still knows a container");
         let c = format!("{}/c", self.top);
         assert_eq!(self.cgroups.pids(&c).unwrap(), Vec::<i32>::new());
         let leaves = |root: &str| {
@@ -263,7 +268,7 @@ impl Drop for Cleaner {
             for mount in mounts_below(&dir, |_| true).iter().rev() {
                 let _ = rustix::mount::unmount(mount.as_str(), rustix::mount::UnmountFlags::DETACH);
             }
-            let _ = std::fs::remove_dir_all(format!("/run/containerd/runc/{namespace}"));
+            let _ = std::fs::remove_dir_all(format!("{RUNC_ROOT}/{namespace}"));
         });
         // A test that fails already must not abort for that.
         assert!(cleaned.join().is_ok() || std::thread::panicking(), "clean-up of {} failed", self.top);
