@@ -37,6 +37,7 @@ mod logs;
 mod metadata;
 mod net;
 mod partition;
+mod pinned;
 mod receivers;
 mod registry;
 mod restart;
