@@ -53,7 +53,13 @@ fn a_tag_that_moves_changes_no_service_until_it_is_deployed_again() {
             "name": "main", "image": image, "memory": 16, "stopTimeout": 2, "command": ["sh", "-c", script], "versionConsistency": consistency,
         });
         api.ecs("RegisterTaskDefinition", &json!({"family": name, "containerDefinitions": [container]}));
-        api.ecs("CreateService", &json!({"serviceName": name, "taskDefinition": name, "desiredCount": 1}));
+        let at_once = json!({"minimumHealthyPercent": 0, "maximumPercent": 100});
+        api.ecs(
+            "CreateService",
+            &json!({
+                "serviceName": name, "taskDefinition": name, "desiredCount": 1, "deploymentConfiguration": at_once,
+            }),
+        );
     }
     let first = services.map(|(name, _)| until_runs(name, "one", 0));
     let told = |name: &str| until("an image's digest", || Some(digests(&api, name)).filter(|all| all.len() == 1));
