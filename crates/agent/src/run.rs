@@ -31,7 +31,7 @@ use network::{
 };
 use runtime::{
     Containerd, ContainerdConfig, Disks, IdMapping, NfsMounts, OciRuntime, Runtime, RuntimeError, cgroup::Cgroups,
-    daemon, userns::UsernsError,
+    daemon, image::Mirror, userns::UsernsError,
 };
 use std::{
     io,
@@ -90,6 +90,8 @@ pub struct Config {
     pub registry_netns: Option<PathBuf>,
     /// Registries spoken to in plain HTTP. Loopback ones always are.
     pub insecure_registries: Vec<String>,
+    /// Registries that are asked in place of others.
+    pub registry_mirrors: Vec<Mirror>,
     /// A docker `config.json` with credentials for registries.
     pub registry_auth: Option<PathBuf>,
     /// Whether registries are asked for images that are here.
@@ -130,6 +132,7 @@ impl Config {
             netns_dir: "/run/longshore-agent/netns".into(),
             registry_netns: None,
             insecure_registries: Vec::new(),
+            registry_mirrors: Vec::new(),
             registry_auth: None,
             pull_behavior: PullBehavior::default(),
             pull_inactivity: Duration::from_secs(60),
@@ -226,6 +229,7 @@ pub async fn run(config: Config, effects: Effects) -> Result<(), AgentError> {
         pool: Pool::of(&identity.container_instance.cluster),
         oci_runtime: config.oci_runtime,
         userns: config.userns,
+        registry_mirrors: config.registry_mirrors.clone(),
         registry_auth: config.registry_auth.clone(),
         pull_behavior: config.pull_behavior,
         bridge_candidates: config.bridge_candidates.clone(),

@@ -173,6 +173,15 @@ pub(crate) struct RuntimeArgs {
     /// A registry (host[:port]) that may be spoken to in plain HTTP; may be given more than once. Loopback ones always may.
     #[arg(long = "insecure-registry", env = "LONGSHORE_INSECURE_REGISTRIES", value_delimiter = ',')]
     pub(crate) insecure_registries: Vec<String>,
+    /// Ask another registry for the images of one: REGISTRY=MIRROR, as in docker.io=mirror.example:5000. The images keep their
+    /// names. May be given more than once.
+    #[arg(
+        long = "registry-mirror",
+        value_name = "REGISTRY=MIRROR",
+        env = "LONGSHORE_REGISTRY_MIRRORS",
+        value_delimiter = ','
+    )]
+    pub(crate) registry_mirrors: Vec<runtime::image::Mirror>,
     /// What makes containers: runc, or runsc (gVisor), which gives each a kernel of its own. If none is named it is runc; for
     /// a machine given to Fargate runsc, where a version of it is installed that does not break programs, and no --userns-remap asked for.
     #[arg(long = "runtime", value_name = "RUNTIME", env = "LONGSHORE_RUNTIME")]

@@ -60,13 +60,21 @@ pub struct PullRequest {
     pub policy: PullPolicy,
     /// Which entry of an index to take.
     pub platform: Platform,
+    /// The registry that is asked in place of the one that the reference names.
+    pub mirror: Option<String>,
 }
 
 impl PullRequest {
     /// An anonymous pull for this machine's platform.
     #[must_use]
     pub fn new(reference: impl Into<String>, policy: PullPolicy) -> Self {
-        Self { reference: reference.into(), auth: RegistryAuth::Anonymous, policy, platform: Platform::host() }
+        Self {
+            reference: reference.into(),
+            auth: RegistryAuth::Anonymous,
+            policy,
+            platform: Platform::host(),
+            mirror: None,
+        }
     }
 }
 
@@ -187,6 +195,37 @@ pub fn registry_of(reference: &str) -> Result<String, PullError> {
     parse(reference).map(|r| r.registry().to_owned())
 }
 
+/// A registry that is asked for what another one is named for; written `REGISTRY=MIRROR`, both as host[:port].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirror {
+    /// What images name.
+    pub registry: String,
+    /// Who is asked.
+    pub mirror: String,
+}
+
+impl std::str::FromStr for Mirror {
+    type Err = String;
+
+    fn from_str(given: &str) -> Result<Self, Self::Err> {
+        let wanted =
+            "a mirror is given as REGISTRY=MIRROR, both of them host[:port], as in docker.io=mirror.example:5000";
+        let (registry, mirror) = given.split_once('=').ok_or(wanted)?;
+        // Only what is the registry in an image's name can be meant.
+        let is_registry = |host: &str| registry_of(&format!("{host}/a")).is_ok_and(|read| read == host);
+        if !is_registry(registry) || !is_registry(mirror) {
+            return Err(wanted.to_owned());
+        }
+        Ok(Self { registry: registry.to_owned(), mirror: mirror.to_owned() })
+    }
+}
+
+impl std::fmt::Display for Mirror {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={}", self.registry, self.mirror)
+    }
+}
+
 pub(crate) fn parse(reference: &str) -> Result<oci_client::Reference, PullError> {
     reference.parse().map_err(|e: oci_client::ParseError| PullError::InvalidReference {
         reference: reference.to_owned(),
@@ -262,5 +301,29 @@ mod tests {
         assert!(!arm.matches("linux", "arm64", Some("v9")));
         assert!(!arm.matches("linux", "amd64", None));
         assert!(!arm.matches("windows", "arm64", None));
+    }
+
+    #[test]
+    fn a_mirror_stands_for_a_registry() {
+        let good = [
+            "docker.io=127.0.0.1:5000",
+            "1.dkr.ecr.us-east-1.amazonaws.com=m.example",
+            "r.example:5000=localhost:5000",
+        ];
+        for given in good {
+            assert_eq!(given.parse::<Mirror>().map(|mirror| mirror.to_string()), Ok(given.to_owned()));
+        }
+        let bad = [
+            "",
+            "docker.io",
+            "=m.example",
+            "docker.io=",
+            "docker.io=https://m.example",
+            "docker.io=m.example/x",
+            "busybox=m.example",
+        ];
+        for given in bad {
+            assert!(given.parse::<Mirror>().is_err(), "{given}");
+        }
     }
 }

@@ -92,6 +92,23 @@ fn runtime_spec(bench: &Bench, reference: &str) -> runtime::ContainerSpec {
 }
 
 #[tokio::test]
+async fn a_mirror_is_asked_and_the_image_keeps_its_name() {
+    let (bench, _daemon, runtime) = Bench::new().await;
+    let reference = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/busybox:1";
+    let mirrored = PullRequest { mirror: Some(bench.registry.address()), ..always(reference) };
+    let image = runtime.pull(mirrored.clone(), &|_| {}).await.unwrap();
+    assert_eq!(image.name, reference);
+    assert_eq!(runtime.pull(mirrored, &|_| {}).await.unwrap(), image, "asked again");
+    let (code, log) = bench.run(&runtime, runtime_spec(&bench, reference)).await;
+    assert_eq!((code, log.as_str()), (Some(0), "hello\n"));
+    runtime.remove("z").await.unwrap();
+    // Whoever does not answer is named, which is the mirror.
+    let nobody = PullRequest { mirror: Some("127.0.0.1:1".into()), ..always("docker.io/other:1") };
+    let error = runtime.pull(nobody, &|_| {}).await.unwrap_err();
+    assert!(matches!(&error, PullError::Unreachable { registry, .. } if registry == "127.0.0.1:1"), "{error:?}");
+}
+
+#[tokio::test]
 async fn what_a_registry_refuses_is_told_apart() {
     let (bench, _daemon, runtime) = Bench::new().await;
     let address = bench.registry.address();

@@ -4,7 +4,7 @@ use super::{dirs::disks_dir, fetch::Asking};
 use crate::{gpus::Gpus, metadata::Secret};
 use ::network::{Ipv4Net, vpc::tunnel::PrivateKey};
 use model::Pool;
-use runtime::{IdMapping, OciRuntime};
+use runtime::{IdMapping, OciRuntime, image::Mirror};
 use std::{net::IpAddr, path::PathBuf};
 
 /// Where a real node keeps what.
@@ -30,6 +30,8 @@ pub struct NodeConfig {
     pub userns: Option<IdMapping>,
     /// A docker `config.json` with credentials, read anew for each pull.
     pub registry_auth: Option<PathBuf>,
+    /// Registries that are asked in place of others.
+    pub registry_mirrors: Vec<Mirror>,
     /// Whether a registry is asked for an image that is here.
     pub pull_behavior: PullBehavior,
     /// Ranges for the task bridge, each written with its gateway, in order of preference.
@@ -46,7 +48,11 @@ pub struct NodeConfig {
 
 impl NodeConfig {
     pub(super) fn asking(&self) -> Asking {
-        Asking { behavior: self.pull_behavior, registry_auth: self.registry_auth.clone() }
+        Asking {
+            behavior: self.pull_behavior,
+            registry_auth: self.registry_auth.clone(),
+            mirrors: self.registry_mirrors.clone(),
+        }
     }
 
     pub(super) fn disks_dir(&self) -> PathBuf {

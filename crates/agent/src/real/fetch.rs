@@ -1,7 +1,7 @@
 //! Images that are fetched before a task needs them, one at a time and only while no task waits for another one.
 
 use super::{PullBehavior, Troubled as _};
-use ::runtime::{Image, PullPolicy, PullRequest, RegistryAuth, Runtime};
+use ::runtime::{Image, PullPolicy, PullRequest, RegistryAuth, Runtime, image::Mirror};
 use effects::Effects;
 use std::{
     collections::HashSet,
@@ -27,6 +27,8 @@ pub(super) struct Asking {
     pub(super) behavior: PullBehavior,
     /// A docker `config.json` with credentials, read anew for each pull.
     pub(super) registry_auth: Option<PathBuf>,
+    /// Registries that are asked in place of others.
+    pub(super) mirrors: Vec<Mirror>,
 }
 
 impl Asking {
@@ -38,10 +40,12 @@ impl Asking {
             PullBehavior::PreferCached => PullPolicy::IfMissing,
         };
         let mut request = PullRequest::new(reference, policy);
+        request.mirror = self.mirrors.iter().find(|given| given.registry == registry).map(|given| given.mirror.clone());
+        let asked = request.mirror.as_ref().unwrap_or(&registry);
         if let Some(path) = &self.registry_auth {
             let text = std::fs::read_to_string(path)
                 .map_err(|e| format!("the registry credentials {} cannot be read: {e}", path.display()))?;
-            request.auth = RegistryAuth::from_docker_config(&text, &registry).map_err(|e| e.to_string())?;
+            request.auth = RegistryAuth::from_docker_config(&text, asked).map_err(|e| e.to_string())?;
         }
         Ok(request)
     }
@@ -207,10 +211,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.json");
         std::fs::write(&file, r#"{"auths":{"registry.test":{"auth":"dTpw"}}}"#).unwrap();
-        let asking = Asking { behavior: PullBehavior::PreferCached, registry_auth: Some(file) };
+        let mirrors = vec!["docker.io=registry.test".parse().unwrap()];
+        let asking = Asking { behavior: PullBehavior::PreferCached, registry_auth: Some(file), mirrors };
         let request = asking.request("registry.test/a:1").unwrap();
         assert_eq!((request.policy, &request), (PullPolicy::IfMissing, &asking.request("registry.test/a:1").unwrap()));
         assert_ne!(request.auth, RegistryAuth::Anonymous);
+        // A mirror is told its own credentials, and those of the registry that it stands for are nobody's but that one's.
+        let mirrored = asking.request("a:1").unwrap();
+        assert_eq!((mirrored.mirror.as_deref(), &mirrored.auth), (Some("registry.test"), &request.auth));
+        assert_eq!((mirrored.reference.as_str(), request.mirror), ("a:1", None));
         assert!(asking.request("not an image").is_err());
         assert!(!has_room(Path::new("/nowhere")), "what cannot be looked at is taken for full");
     }

@@ -210,7 +210,8 @@ impl RealNode {
         let name = runtime::image::normalize(reference).map_err(|e| fail(&e))?;
         let mut request = self.config.asking().request(reference).map_err(|e| fail(&e))?;
         let provided = self.provisions.of_container(&job.task, job.at).await?;
-        if let Some(auth) = provisions::login(&provided) {
+        // They are the named registry's; a mirror has its own.
+        if let (Some(auth), None) = (provisions::login(&provided), &request.mirror) {
             request.auth = auth;
         }
         let _waiting = self.fetcher.wait_for(reference);

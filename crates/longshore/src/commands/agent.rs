@@ -118,6 +118,7 @@ fn config(args: &AgentArgs, registry_netns: Option<PathBuf>) -> Result<Config> {
         run_dir: args.run_dir.clone(),
         containerd_socket: args.runtime.containerd_socket.clone(),
         insecure_registries: args.runtime.insecure_registries.clone(),
+        registry_mirrors: args.runtime.registry_mirrors.clone(),
         registry_auth: args.runtime.registry_auth.clone(),
         registry_netns,
         pull_behavior: match args.image_pull_behavior.as_str() {

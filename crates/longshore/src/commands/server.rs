@@ -54,6 +54,7 @@ pub(super) async fn start(
         let options = LocalOptions {
             containerd_socket: args.runtime.containerd_socket.clone(),
             insecure_registries: args.runtime.insecure_registries.clone(),
+            registry_mirrors: args.runtime.registry_mirrors.clone(),
             oci_runtime: args.runtime.oci_runtime,
             userns_remap: args.runtime.userns_remap.clone(),
             public_pool: args.public_pool,

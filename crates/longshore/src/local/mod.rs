@@ -57,6 +57,8 @@ pub(crate) struct LocalOptions {
     pub(crate) containerd_socket: Option<PathBuf>,
     /// Registries that are spoken to in plain HTTP besides loopback ones.
     pub(crate) insecure_registries: Vec<String>,
+    /// Registries that are asked in place of others.
+    pub(crate) registry_mirrors: Vec<runtime::image::Mirror>,
     /// What makes containers, if not what an agent takes by itself: gVisor, where it is installed, for Fargate and runc for others.
     pub(crate) oci_runtime: Option<runtime::OciRuntime>,
     /// Which users of the machine those of containers are, as agents read it.
@@ -193,6 +195,9 @@ impl LocalHost {
         }
         for registry in &self.options.insecure_registries {
             command.args(["--insecure-registry", registry]);
+        }
+        for mirror in &self.options.registry_mirrors {
+            command.args(["--registry-mirror", &mirror.to_string()]);
         }
         if let Some(file) = &self.options.registry_auth {
             command.arg("--registry-auth").arg(file);

@@ -20,7 +20,7 @@ pub(crate) struct Cluster {
     pub(crate) image: String,
     dir: tempfile::TempDir,
     server: Option<Child>,
-    instances: u32,
+    pub(crate) instances: u32,
     instance_type: &'static str,
     /// What the server and all it starts find in their environment besides.
     extra: Vec<(String, String)>,
@@ -137,6 +137,11 @@ impl Cluster {
     /// The usual image with this folder's content at `/more`.
     pub(crate) fn image_with(&self, folder: &Path) -> String {
         self.registry.as_ref().unwrap().busybox_with(folder).unwrap()
+    }
+
+    /// More in the environment of servers that are started from now on, and of all that they start.
+    pub(crate) fn set(&mut self, name: &str, value: String) {
+        self.extra.push((name.to_owned(), value));
     }
 
     /// The registry's address.

@@ -5,6 +5,21 @@ use std::time::Duration;
 use testkit::faulty::{Fault, FaultyRegistry};
 
 #[test]
+fn a_definition_that_names_another_registry_runs_unchanged_from_a_mirror() {
+    let mut cluster = Cluster::start(0);
+    assert!(cluster.stop_server());
+    let named = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";
+    cluster.set("LONGSHORE_REGISTRY_MIRRORS", format!("{named}={}", cluster.registry()));
+    cluster.instances = 1;
+    cluster.start_server();
+    cluster.image = format!("{named}/busybox:1");
+    cluster.define("short", "exit 3");
+    let task = cluster.wait(&cluster.run("short", 1)[0], "STOPPED");
+    let container = &task["containers"][0];
+    assert_eq!((&container["exitCode"], &container["image"]), (&3.into(), &cluster.image.clone().into()), "{task:#}");
+}
+
+#[test]
 fn tasks_outlive_a_registry_in_trouble_and_can_always_be_stopped() {
     // The bound is the operator's to choose; a minute is what it is otherwise.
     let mut cluster =

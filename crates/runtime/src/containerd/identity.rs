@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use oci_client::Reference;
 
-use super::registry::chain;
+use super::registry::{asked_of, chain};
 use crate::error::PullError;
 
 /// The access token for pulling `reference`.
@@ -15,7 +15,7 @@ pub(super) async fn exchange(
     plain: bool,
     inactivity: Duration,
 ) -> Result<String, PullError> {
-    let registry = reference.registry().to_owned();
+    let registry = asked_of(reference).to_owned();
     let unreachable = |e: reqwest::Error| PullError::Unreachable { registry: registry.clone(), message: chain(&e) };
     let client = reqwest::Client::builder().timeout(inactivity).build().map_err(unreachable)?;
     let scheme = if plain { "http" } else { "https" };

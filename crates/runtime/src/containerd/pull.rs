@@ -20,7 +20,7 @@ use super::api::containerd::types;
 use super::client::Client;
 use super::documents::{self, Configuration, Descriptor, Document, Manifest};
 use super::images::{self, Images};
-use super::registry::{Clients, Registry, is_plain};
+use super::registry::{Clients, Registry, asked_of, is_plain};
 use super::store::{Labels, Store, signed};
 use crate::error::{PullError, RuntimeError};
 use crate::image::{self, Image, Platform, PullPolicy, PullProgress, PullRequest};
@@ -160,12 +160,16 @@ impl Pulls {
             (PullPolicy::Always, here) => here,
             (PullPolicy::IfMissing, None) => None,
         };
-        let plain = is_plain(reference.registry(), &config.insecure);
-        let open = || Registry::open(registries, reference.clone(), &request.auth, plain, config.inactivity);
+        let mut asked = reference;
+        if let Some(mirror) = &request.mirror {
+            asked.set_mirror_registry(mirror.clone());
+        }
+        let plain = is_plain(asked_of(&asked), &config.insecure);
+        let open = || Registry::open(registries, asked.clone(), &request.auth, plain, config.inactivity);
         let cancelled = || PullError::Refused(format!("pull of {name} was cancelled"));
         if let Some(image) = asks {
             let auth = &request.auth;
-            let registry = Registry::granted(registries, reference.clone(), auth, plain, config.inactivity);
+            let registry = Registry::granted(registries, asked.clone(), auth, plain, config.inactivity);
             let digest = async { registry.await?.digest().await };
             let digest = tokio::select! {
                 digest = digest => digest,

@@ -50,6 +50,15 @@ pub(super) fn is_plain(registry: &str, listed: &[String]) -> bool {
     loopback || listed.iter().any(|l| l == registry || l == host)
 }
 
+/// Who is asked for what a reference names, as people call it: its registry, or the mirror of that.
+pub(super) fn asked_of(reference: &Reference) -> &str {
+    match (reference.registry(), reference.resolve_registry()) {
+        // Docker's own is not where it says.
+        (docker @ "docker.io", "index.docker.io") => docker,
+        (_, asked) => asked,
+    }
+}
+
 /// Clients that were used last. Making one reads every authority the machine trusts, 20 ms of CPU; keeping one keeps its
 /// connections too. One that was made for other credentials is never used, because it remembers what it was granted.
 #[derive(Default)]
@@ -110,7 +119,7 @@ impl Registry {
                 WireAuth::Bearer(identity::exchange(&reference, token, plain, inactivity).await?)
             }
         };
-        let asked = (reference.registry().to_owned(), reference.repository().to_owned(), auth.clone(), plain);
+        let asked = (asked_of(&reference).to_owned(), reference.repository().to_owned(), auth.clone(), plain);
         let client = clients.get(asked, || oci_client::Client::new(config));
         Ok(Self { client, reference, auth, inactivity })
     }
@@ -160,7 +169,7 @@ impl Registry {
 
     /// The registry as people name it.
     pub(super) fn name(&self) -> &str {
-        self.reference.registry()
+        asked_of(&self.reference)
     }
 
     async fn bounded<T>(

@@ -224,7 +224,7 @@ fn what_does_not_come_by_itself_is_told_with_its_reason_and_what_to_do() {
         said[0],
         "Error TasksFail: 5 tasks of web:2 failed; starts are paused, up to 27 min, until one comes to run | app: \
          CannotPullContainerError: no such image | is there shop/web:2, and may the instance have it? \
-         (--insecure-registry, --registry-auth)"
+         (--insecure-registry, --registry-auth, --registry-mirror)"
     );
     let exits = [stopped(2, 5, "EssentialContainerExited", Some(0), None)];
     let said = told(&holds(&failing("FAILED"), &[running(1, 500)], &exits, false));

@@ -259,7 +259,9 @@ pub(in crate::cli) fn remedy(cluster: &str, kind: Kind, why: &str, task: &ecs::T
     }
     if why.contains("CannotPull") {
         let image = task.containers.iter().flatten().find_map(|c| c.image.as_deref()).unwrap_or_default();
-        return format!("is there {image}, and may the instance have it? (--insecure-registry, --registry-auth)");
+        return format!(
+            "is there {image}, and may the instance have it? (--insecure-registry, --registry-auth, --registry-mirror)"
+        );
     }
     if kind == Kind::TaskFailed {
         return format!("longshore logs --cluster {cluster} --task-id {task_id}");
