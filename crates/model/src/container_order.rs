@@ -93,9 +93,9 @@ pub(crate) fn check(containers: &[ContainerDefinition]) -> Result<(), InvalidDef
         left.retain(|name, _| !done.contains(name));
     }
     match left.keys().next() {
-        Some(name) => {
-            refuse(format!("Invalid 'dependsOn' setting for container '{name}'. It depends on itself in the end."))
-        }
+        Some(name) => refuse(format!(
+            "Invalid 'dependsOn', 'links' or 'volumesFrom' setting for container '{name}'. It depends on itself in the end."
+        )),
         None => Ok(()),
     }
 }

@@ -20,6 +20,8 @@ pub(crate) fn refuse(text: impl Into<String>) -> Result<(), InvalidDefinition> {
 
 /// Containers per task definition, a fixed quota of the original that users ask to be lifted; here it only bounds work.
 pub const MAX_CONTAINERS: usize = 100;
+/// Characters of an image's name, as AWS has it.
+const LONGEST_IMAGE: usize = 255;
 /// The least memory a container can be given. Source: `ContainerDefinition$memory`.
 pub const MIN_CONTAINER_MEMORY: MemoryMib = MemoryMib(6);
 /// Ranges one definition may publish. Source: `PortMapping$containerPortRange`.
@@ -73,7 +75,7 @@ impl TaskDefinitionSpec {
             return refuse("Task definition does not have any container definitions.");
         }
         if self.containers.len() > MAX_CONTAINERS {
-            return refuse("Too many containers.");
+            return refuse(format!("Too many containers. There can be up to {MAX_CONTAINERS}."));
         }
         if !self.containers.iter().any(|c| c.essential) {
             return refuse("A task definition must have at least one essential container.");
@@ -141,7 +143,10 @@ impl TaskDefinitionSpec {
         if c.image.is_empty() {
             return refuse("Container.image should not be null or empty.");
         }
-        if c.image.len() > 255 || c.image.contains(char::is_whitespace) {
+        if c.image.len() > LONGEST_IMAGE {
+            return refuse(format!("Container.image of container '{name}' is longer than {LONGEST_IMAGE} characters."));
+        }
+        if c.image.contains(char::is_whitespace) {
             return refuse(format!("Container.image of container '{name}' contains invalid characters."));
         }
         if self.memory.is_none() && c.memory.is_none() && c.memory_reservation.is_none() {
@@ -165,6 +170,13 @@ impl TaskDefinitionSpec {
             if key.is_empty() || key.contains(['=', '\0']) {
                 return refuse(format!("Container '{name}' has an environment variable with an invalid name."));
             }
+        }
+        // What the kernel is given ends at the first of them.
+        let words = [&c.command, &c.entry_point].into_iter().flatten().flatten();
+        if words.chain(c.environment.iter().map(|(_, value)| value)).any(|text| text.contains('\0')) {
+            return refuse(format!(
+                "Invalid setting for container '{name}'. 'command', 'entryPoint' and 'environment' must not contain the character NUL."
+            ));
         }
         // AWS: -1 means no limit, which is above every other.
         let limit = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);

@@ -2,7 +2,7 @@
 
 use crate::{
     api::Api,
-    harness::{Cluster, until},
+    harness::{Cluster, told, until},
 };
 use serde_json::{Value, json};
 use std::os::unix::fs::FileTypeExt;
@@ -191,4 +191,102 @@ fn containers_begin_and_end_in_their_order() {
     let words =
         "ContainerDependencyError: container 'init', waited for as SUCCESS, did not exit successfully (exit code 7)";
     assert_eq!(app["reason"], words, "{stopped:#}");
+}
+
+/// Runs a task of these containers; answers its ARN.
+fn task_of(cluster: &Cluster, api: &Api, family: &str, containers: &[Value]) -> String {
+    api.ecs("RegisterTaskDefinition", &json!({"family": family, "containerDefinitions": containers}));
+    cluster.run(family, 1).remove(0)
+}
+
+fn container<'a>(task: &'a Value, name: &str) -> &'a Value {
+    task["containers"].as_array().unwrap().iter().find(|container| container["name"] == name).unwrap()
+}
+
+#[test]
+fn the_essential_one_ends_its_task_and_times_hold() {
+    let cluster = Cluster::start(1);
+    let api = cluster.api();
+    // The one that is not essential ends and nothing comes of it. The deaf one is told to end with the task, and killed once its
+    // own time is over, not the half minute that others have.
+    let deaf = "trap 'tell told' TERM; tell began; while :; do sleep 0.1; done";
+    let waits = format!("trap 'exit 3' TERM; : {}; while :; do sleep 0.1; done", told());
+    let task = task_of(
+        &cluster,
+        &api,
+        "essential",
+        &[
+            telling(&cluster, "app", &waits, &json!({})),
+            telling(&cluster, "aside", "exit 5", &json!({})),
+            telling(&cluster, "deaf", deaf, &json!({"stopTimeout": 2})),
+        ],
+    );
+    let aside = until("the end of the one aside", || {
+        let told = cluster.task(&task);
+        (container(&told, "aside")["lastStatus"] == "STOPPED").then_some(told)
+    });
+    assert_eq!((&container(&aside, "aside")["exitCode"], &aside["desiredStatus"]), (&json!(5), &json!("RUNNING")));
+    cluster.end_told();
+    let stopped = cluster.wait(&task, "STOPPED");
+    assert_eq!(stopped["stopCode"], "EssentialContainerExited", "{stopped:#}");
+    let codes = ["app", "aside", "deaf"].map(|name| container(&stopped, name)["exitCode"].clone());
+    assert_eq!(codes, [json!(3), json!(5), json!(137)], "{stopped:#}");
+    when(&api, &task, "deaf", "told");
+
+    // What does not come to be healthy within the time that its start may take fails what waits for it.
+    let never = json!({
+        "startTimeout": 3,
+        "healthCheck": {"command": ["CMD-SHELL", "exit 1"], "interval": 60, "timeout": 2, "retries": 10},
+    });
+    let app = json!({"dependsOn": [{"containerName": "db", "condition": "HEALTHY"}]});
+    let task = task_of(
+        &cluster,
+        &api,
+        "late",
+        &[telling(&cluster, "app", "exit 0", &app), telling(&cluster, "db", "exec sleep 1000", &never)],
+    );
+    let reason = container(&cluster.wait(&task, "STOPPED"), "app")["reason"].clone();
+    let words = "ContainerDependencyError: container 'db' was not HEALTHY within its startTimeout of 3 s";
+    assert_eq!(reason, words, "{}", cluster.log());
+}
+
+#[test]
+fn a_range_of_ports_is_published_and_told() {
+    let cluster = Cluster::start(1);
+    let api = cluster.api();
+    let script =
+        "for p in 7001 7002; do mkdir /$p; echo $p > /$p/index.html; httpd -p $p -h /$p; done; exec sleep 1000";
+    let task = task_of(
+        &cluster,
+        &api,
+        "range",
+        &[telling(
+            &cluster,
+            "app",
+            script,
+            &json!({"portMappings": [{"containerPortRange": "7001-7002"}], "stopTimeout": 2}),
+        )],
+    );
+    let running = cluster.wait(&task, "RUNNING");
+    let bound = &container(&running, "app")["networkBindings"][0];
+    assert_eq!((&bound["containerPortRange"], &bound["hostPort"]), (&json!("7001-7002"), &Value::Null), "{bound}");
+    let (first, last) = bound["hostPortRange"].as_str().unwrap().split_once('-').unwrap();
+    let first: u16 = first.parse().unwrap();
+    assert_eq!(last.parse(), Ok(first + 1));
+    let instance =
+        api.ecs("DescribeContainerInstances", &json!({"containerInstances": [running["containerInstanceArn"]]}));
+    let id = instance["containerInstances"][0]["ec2InstanceId"].clone();
+    let machines = api.ec2("DescribeInstances", &json!({"InstanceIds": [id]}));
+    let machine = &machines["Reservations"][0]["Instances"][0];
+    let address = machine["PrivateIpAddress"].as_str().unwrap();
+    for (port, want) in [(first, "7001"), (first + 1, "7002")] {
+        let answer = until("an answer", || {
+            let mut stream = std::net::TcpStream::connect((address, port)).ok()?;
+            std::io::Write::write_all(&mut stream, b"GET /index.html HTTP/1.0\r\n\r\n").ok()?;
+            let mut text = String::new();
+            std::io::Read::read_to_string(&mut stream, &mut text).ok()?;
+            text.contains(" 200 ").then_some(text)
+        });
+        assert!(answer.trim().ends_with(want), "{port}: {answer}");
+    }
 }

@@ -30,7 +30,7 @@ async fn a_registered_definition_shows_what_aws_adds() {
         "executionRoleArn": null, "taskRoleArn": null, "deregisteredAt": null, "proxyConfiguration": null,
         "containerDefinitions": [{
             "name": "app", "image": "busybox", "memory": 64, "cpu": 0, "essential": true,
-            "environment": [], "mountPoints": [], "volumesFrom": [],
+            "environment": [], "mountPoints": [], "volumesFrom": [], "systemControls": [],
             "portMappings": [
                 {"containerPort": 80, "hostPort": 0, "protocol": "tcp", "name": null},
                 {"containerPort": 53, "hostPort": 5353, "protocol": "udp"},
@@ -228,6 +228,24 @@ async fn what_is_wrong_is_told() {
             refused(top("volumes", json!([{"name": "../v"}])), "Volume name '../v' is not valid"),
             refused(with("mountPoints", json!([{"sourceVolume": "v", "containerPath": "/v"}])), "Unknown volume 'v'."),
             refused(with("volumesFrom", json!([{"sourceContainer": "app"}])), "It depends on itself in the end."),
+            refused(top("enableFaultInjection", json!(true)), "does not honour enableFaultInjection yet"),
+            refused(
+                top("trustedExecutionConfiguration", json!({"isolationMode": "SHARED"})),
+                "does not honour trustedExecutionConfiguration yet",
+            ),
+            refused(top("proxyConfiguration", json!({"containerName": "app"})), "does not honour proxyConfiguration yet"),
+            refused(
+                top("inferenceAccelerators", json!([{"deviceName": "a", "deviceType": "eia1.medium"}])),
+                "does not honour inferenceAccelerators yet",
+            ),
+            refused(top("requiresCompatibilities", json!(["MANAGED_INSTANCES"])), "does not honour requiresCompatibilities MANAGED_INSTANCES yet"),
+            refused(with("command", json!(["a\0b"])), "must not contain the character NUL."),
+            refused(with("environment", json!([{"name": "A", "value": "\0"}])), "must not contain the character NUL."),
+            refused(with("image", json!("a".repeat(256))), "is longer than 255 characters."),
+            refused(top("cpu", json!(" ")), "Invalid 'cpu' setting for task."),
+            accepted(json!({
+                "family": "quiet", "containerDefinitions": [{"name": "a", "image": "a", "memory": 6, "logConfiguration": {}}],
+            })),
             refused(with("links", json!(["db"])), "Invalid 'links' setting for container 'app'. There is no container 'db'."),
             ("RegisterTaskDefinition", top("pidMode", json!("all")), Want::Err("InvalidParameterException", "failed to satisfy constraint")),
             ("RegisterTaskDefinition", top("ipcMode", json!("all")), Want::Err("InvalidParameterException", "failed to satisfy constraint")),

@@ -19,10 +19,8 @@ pub(crate) fn memory(given: Option<&str>) -> Result<Option<MemoryMib>, String> {
 /// The outer `None` is a text that is no amount.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // The bounds are checked on the line before.
 fn amount(given: Option<&str>, big_unit: &str) -> Option<Option<u32>> {
-    let text = given.map_or_else(String::new, |given| given.trim().to_ascii_lowercase());
-    if text.is_empty() {
-        return Some(None);
-    }
+    let Some(given) = given.filter(|given| !given.is_empty()) else { return Some(None) };
+    let text = given.trim().to_ascii_lowercase();
     let units = match text.strip_suffix(big_unit) {
         None => text.parse().ok()?,
         Some(number) => {
@@ -55,6 +53,7 @@ mod tests {
             (Some("nan vCPU"), None),
             (Some("a lot"), None),
             (Some("1 GB"), None),
+            (Some(" \n"), None),
         ] {
             assert_eq!(cpu(given).ok().map(|c| c.map(|c| c.0)), want, "{given:?}");
         }

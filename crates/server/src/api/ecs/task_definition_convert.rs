@@ -179,7 +179,12 @@ fn container(mut given: aws::ContainerDefinition) -> Result<ContainerDefinition,
         linux_parameters: linux_convert::parse(given.linux_parameters.unwrap_or_default())
             .map_err(|what| invalid(&what))?,
         docker_labels: given.docker_labels.unwrap_or_default(),
-        log_configuration: given.log_configuration.map(|log| logging_convert::parse(&name, log)).transpose()?,
+        // One that says nothing is none.
+        log_configuration: given
+            .log_configuration
+            .filter(|log| *log != aws::LogConfiguration::default())
+            .map(|log| logging_convert::parse(&name, log))
+            .transpose()?,
         depends_on: dependencies.map(dependency).collect::<Result<_, _>>().map_err(|what| invalid(&what))?,
         dns_servers: given.dns_servers.unwrap_or_default(),
         dns_search_domains: given.dns_search_domains.unwrap_or_default(),
@@ -412,14 +417,15 @@ fn shown(container: &ContainerDefinition, mode: NetworkMode) -> aws::ContainerDe
             ip_address: Some(host.ip_address.clone()),
         }),
         docker_security_options: some(&container.docker_security_options),
-        system_controls: listed(&container.system_controls, |control| aws::SystemControl {
-            namespace: Some(control.namespace.clone()),
-            value: Some(control.value.clone()),
-        }),
+        system_controls: Some(container.system_controls.iter().map(shown_control).collect()),
         ..aws::ContainerDefinition::default()
     };
     provided::show(container, &mut shown);
     shown
+}
+
+fn shown_control(control: &SystemControl) -> aws::SystemControl {
+    aws::SystemControl { namespace: Some(control.namespace.clone()), value: Some(control.value.clone()) }
 }
 
 /// Lists that say nothing are not shown.

@@ -23,6 +23,9 @@ const SUFFIX_LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqr
 
 /// What a request gives to be kept, if it does.
 fn content(text: Option<String>, bytes: Option<::wire::Blob>) -> Result<Option<Content>, ApiError> {
+    if text.as_deref() == Some("") {
+        return Err(invalid("The secret value must have at least one character."));
+    }
     let content = match (text.filter(|t| !t.is_empty()), bytes.filter(|b| !b.0.is_empty())) {
         (Some(_), Some(_)) => {
             return Err(invalid(
