@@ -18,6 +18,7 @@ mod http;
 pub mod identity;
 pub mod imds;
 pub mod introspection;
+mod leave;
 pub mod ledger;
 pub mod logs;
 pub mod metadata;

@@ -41,7 +41,7 @@ pub(crate) fn dressed(command: Command) -> Command {
         "service" => arg.add(ArgValueCandidates::new(services)),
         "family" => arg.add(ArgValueCandidates::new(families)),
         "sender" => arg.add(ArgValueCandidates::new(senders)),
-        "task_id" => arg.add(ArgValueCandidates::new(tasks)),
+        "task_id" | "task" => arg.add(ArgValueCandidates::new(tasks)),
         "ecs_profile" => arg.add(ArgValueCandidates::new(|| in_file("credentials", |names| names.ecs_profiles))),
         "cluster_config" => arg.add(ArgValueCandidates::new(|| in_file("config", |names| names.clusters))),
         _ => arg,

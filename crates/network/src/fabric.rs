@@ -44,7 +44,11 @@ pub async fn ensure_fabric(context: &NetContext, spec: &FabricSpec) -> Result<()
     let FabricSpec { bridge, gateway, pool, table } = spec.clone();
     let work = async move || {
         let mut netlink = Netlink::open_here()?;
+        // All that can be refused before anything is made.
         overlap::refuse(&mut netlink, gateway, bridge.as_str(), FABRIC_FLAG).await?;
+        if let Some(pool) = pool {
+            refuse_pool(&mut netlink, &bridge, pool.trunc()).await?;
+        }
         ensure_bridge(&mut netlink, &bridge, gateway).await?;
         if let Some(pool) = pool {
             lead_pool(&mut netlink, &bridge, pool.trunc()).await?;
@@ -55,17 +59,23 @@ pub async fn ensure_fabric(context: &NetContext, spec: &FabricSpec) -> Result<()
     context.run(work).await
 }
 
-/// Leads the pool to the fabric. It may lie in a wider network that the host is in, as part of which others reach it; but not
-/// where that very range is led elsewhere.
-async fn lead_pool(netlink: &mut Netlink, bridge: &IfName, pool: Ipv4Net) -> Result<()> {
-    let link = netlink.link(bridge.as_str()).await?.ok_or_else(|| Error::NoSuchLink(bridge.to_string()))?;
+/// The pool may lie in a wider network that the host is in, as part of which others reach it; but not where that very range is
+/// led elsewhere.
+async fn refuse_pool(netlink: &mut Netlink, bridge: &IfName, pool: Ipv4Net) -> Result<()> {
+    let ours = netlink.link(bridge.as_str()).await?.map(|link| link.index);
     let routes = netlink.routes().await?;
-    if let Some((other, _)) = routes.iter().find(|(index, to)| *to == pool && *index != link.index) {
+    if let Some((other, _)) = routes.iter().find(|(index, to)| *to == pool && Some(*index) != ours) {
         let links = netlink.links().await?;
         let named = links.into_iter().find(|link| link.index == *other).map(|link| link.name);
         let interface = named.unwrap_or_else(|| format!("number {other}"));
         return Err(Error::Overlap { wanted: pool, existing: pool, interface, flag: POOL_FLAG });
     }
+    Ok(())
+}
+
+/// Leads the pool to the fabric.
+async fn lead_pool(netlink: &mut Netlink, bridge: &IfName, pool: Ipv4Net) -> Result<()> {
+    let link = netlink.link(bridge.as_str()).await?.ok_or_else(|| Error::NoSuchLink(bridge.to_string()))?;
     netlink.set_route(&RawRoute { table: MAIN, to: pool, hop: RawHop::Device(link.index) }).await
 }
 

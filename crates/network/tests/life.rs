@@ -164,16 +164,21 @@ async fn bridges_are_repaired() {
 #[tokio::test]
 async fn ranges_and_names_of_others_are_refused() {
     let world = World::new().await;
-    let spec = FabricSpec::standard();
+    let spec = FabricSpec { pool: Some(net("198.51.100.0/24")), ..FabricSpec::standard() };
     let uplink = "ip link add up0 type veth peer name up1; ip link set up0 up";
-    for (setup, interface, existing) in [
-        ("ip addr add 172.31.7.7/24 dev up0", "up0", "172.31.7.7/24"),
-        ("ip addr add 10.1.1.1/24 dev up0; ip route add 172.16.0.0/12 via 10.1.1.2", "up0", "172.16.0.0/12"),
+    for (setup, wanted, existing, flag) in [
+        ("ip addr add 172.31.7.7/24 dev up0", "172.31.0.0/16", "172.31.7.7/24", "--vpc-cidr"),
+        (
+            "ip addr add 10.1.1.1/24 dev up0; ip route add 172.16.0.0/12 via 10.1.1.2",
+            "172.31.0.0/16",
+            "172.16.0.0/12",
+            "--vpc-cidr",
+        ),
+        ("ip addr add 198.51.100.1/24 dev up0", "198.51.100.0/24", "198.51.100.0/24", "--public-pool"),
     ] {
         sh(&world.host, &format!("{uplink}; {setup}")).await;
         let error = network::ensure_fabric(&world.host, &spec).await.expect_err("overlaps");
-        let said =
-            format!("172.31.0.0/16 overlaps {existing} on interface {interface}; choose another range with --vpc-cidr");
+        let said = format!("{wanted} overlaps {existing} on interface up0; choose another range with {flag}");
         assert_eq!(error.to_string(), said);
         assert!(
             ok(ok(network::Netlink::open(&world.host).await).link("longshore0").await).is_none(),

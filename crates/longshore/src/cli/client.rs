@@ -6,7 +6,14 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{client::legacy, rt::TokioExecutor};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 use wire::{Request, WireError, sigv4};
 
 /// Whom to call and as whom.
@@ -30,6 +37,10 @@ const MAX_ANSWER: usize = 64 << 20;
 /// Longest wait for an answer; the server gives up before that.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a server that was there is waited for when it is not: it starts within seconds, also with a million tasks.
+const AWAY: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
 /// Clusters that are named when one is not there.
 const CLUSTERS_NAMED: usize = 10;
 
@@ -38,6 +49,8 @@ const CLUSTERS_NAMED: usize = 10;
 pub(crate) struct Client {
     target: Target,
     http: legacy::Client<HttpsConnector<legacy::connect::HttpConnector>, Full<bytes::Bytes>>,
+    /// Whether the server has answered since this program began.
+    met: Arc<AtomicBool>,
 }
 
 impl Client {
@@ -49,12 +62,12 @@ impl Client {
         let tls = server::trust::client_tls(target.ca_bundle.as_deref())?;
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
         let http = legacy::Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Self { target, http })
+        Ok(Self { target, http, met: Arc::default() })
     }
 
     /// The same client for another region.
     pub(crate) fn in_region(&self, region: &str) -> Self {
-        Self { target: Target { region: region.to_owned(), ..self.target.clone() }, http: self.http.clone() }
+        Self { target: Target { region: region.to_owned(), ..self.target.clone() }, ..self.clone() }
     }
 
     /// A command to be copied, with the region if it must name it.
@@ -105,7 +118,27 @@ impl Client {
         error.context(Advice::new(format!("{there} To make it: {make}")))
     }
 
+    /// Calls, and again while a server that was there is being started anew.
+    #[allow(clippy::disallowed_methods)] // The CLI has no effects to be simulated.
     async fn exchange<R: Request>(&self, input: &R) -> Result<R::Response> {
+        let mut missed: Option<Instant> = None;
+        loop {
+            let answer = self.attempt(input).await;
+            let Err(error) = &answer else { return answer };
+            if !self.met.load(Ordering::Relaxed) || !may_be_repeated(error, R::OPERATION) {
+                return answer;
+            }
+            match missed {
+                None => super::say::note("longshore: the server is away; waiting for it"),
+                Some(since) if since.elapsed() >= AWAY => return answer,
+                Some(_) => {}
+            }
+            missed.get_or_insert_with(Instant::now);
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    async fn attempt<R: Request>(&self, input: &R) -> Result<R::Response> {
         let service = R::service();
         let operation = service.operation(R::OPERATION).context("the operation is in its own service's table")?;
         if self.target.verbose {
@@ -123,9 +156,10 @@ impl Client {
         let sent = tokio::time::timeout(PATIENCE, self.http.request(request)).await;
         let answer = sent.map_err(|_| self.unreachable(anyhow!("no answer within {} seconds", PATIENCE.as_secs())))?;
         let answer = answer.map_err(|error| self.unreachable(error.into()))?;
+        self.met.store(true, Ordering::Relaxed);
         let status = answer.status().as_u16();
         let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-        let body = body.map_err(|e| anyhow!("the answer could not be read: {e}"))?.to_bytes();
+        let body = body.map_err(|e| anyhow!(e).context("the answer could not be read"))?.to_bytes();
         let output = wire::client::decode_response(service, operation, status, &body)?;
         Ok(wire::from_value(output)?)
     }
@@ -171,6 +205,19 @@ impl Client {
         *request = http::Request::from_parts(parts, kept);
         Ok(())
     }
+}
+
+/// Whether a call that went wrong so can be made again: nothing was sent, or it was only a question and the server went before it answered.
+fn may_be_repeated(error: &anyhow::Error, operation: &str) -> bool {
+    use std::io::ErrorKind as E;
+    let kind = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    let broke_off = matches!(kind, Some(E::ConnectionReset | E::BrokenPipe | E::UnexpectedEof))
+        || error
+            .chain()
+            .filter_map(|cause| cause.downcast_ref::<hyper::Error>())
+            .any(hyper::Error::is_incomplete_message);
+    let asks = ["Describe", "List", "Get", "Filter"].iter().any(|verb| operation.starts_with(verb));
+    kind == Some(E::ConnectionRefused) || (broke_off && asks)
 }
 
 /// The code of a refusal, if that is what went wrong.

@@ -2,7 +2,7 @@
 
 use super::{Client, Where, cluster, code, config, group, instances, ps, say, wait};
 use crate::advice::Advice;
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use shapes::ecs;
 use std::{collections::BTreeSet, time::Duration};
@@ -22,6 +22,10 @@ pub(crate) struct DownArgs {
 pub(crate) async fn down(args: DownArgs, endpoint: Option<String>) -> Result<()> {
     let settings = config::settings(&args.place, endpoint)?;
     let (client, cluster) = (&settings.client, settings.cluster.as_str());
+    if !say::is_ecs_cli() {
+        // AWS: finds that out when the instances are gone, and leaves the cluster without them.
+        has_no_services(client, cluster).await?;
+    }
     let question = format!("Are you sure you want to delete cluster {cluster} with its instances and tasks? [y/N] ");
     if !args.force && !config::confirmed(&question)? {
         bail!(
@@ -88,11 +92,28 @@ async fn stopped(client: &Client, cluster: &str) -> Result<()> {
     wait::tasks(client, cluster, &stopping, "STOPPED", STOPPING, |_| ()).await.map(drop)
 }
 
+/// Before anything is touched.
+async fn has_no_services(client: &Client, cluster: &str) -> Result<()> {
+    let request = ecs::DescribeClustersRequest { clusters: Some(vec![cluster.to_owned()]), ..Default::default() };
+    let known = client.call(&request).await?.clusters.into_iter().flatten().next();
+    match known.and_then(|cluster| cluster.active_services_count).unwrap_or(0) {
+        0 => Ok(()),
+        count => {
+            let error = anyhow!("Cluster {cluster} has services ({count}); nothing was taken down");
+            Err(advise_on_services(client, cluster, error).await)
+        }
+    }
+}
+
 /// A refusal to delete the cluster, with the services that are to be deleted before.
 async fn advised(client: &Client, cluster: &str, error: anyhow::Error) -> anyhow::Error {
     if code(&error) != Some("ClusterContainsServicesException") {
         return error;
     }
+    advise_on_services(client, cluster, error).await
+}
+
+async fn advise_on_services(client: &Client, cluster: &str, error: anyhow::Error) -> anyhow::Error {
     let request = ecs::ListServicesRequest { cluster: Some(cluster.to_owned()), ..Default::default() };
     let arns = client.call(&request).await.ok().and_then(|answer| answer.service_arns).unwrap_or_default();
     let names: Vec<_> = arns.iter().filter_map(|arn| arn.rsplit('/').next()).collect();

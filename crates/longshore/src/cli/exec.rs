@@ -1,6 +1,6 @@
 //! `exec`: a command in a container that runs, at this terminal; what `aws ecs execute-command` needs a plugin for.
 
-use super::{Where, config, say};
+use super::{Where, config, say, task_name::TaskName};
 use crate::advice::Advice;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -28,7 +28,7 @@ use wire::data_channel::{Channel, Closed, Opening, Payload, Side, Size, Stamp};
 
 #[derive(Debug, Args)]
 pub(crate) struct ExecArgs {
-    /// The task; with a container's name behind it as `ps` shows it, if it has more than one.
+    /// The task: its id, how that begins, its ARN, or as `ps` shows it. With a container's name behind it, if it has more than one.
     #[arg(value_name = "TASK[/CONTAINER]")]
     task: String,
     /// The command and its arguments; a shell if not given.
@@ -50,15 +50,15 @@ const END_OF_INPUT: u8 = 4;
 const NO_CODE: u8 = 255;
 
 pub(crate) async fn exec(args: ExecArgs) -> Result<ExitCode> {
-    let settings = config::settings(&args.place, None)?;
-    let (task, container) = match args.task.split_once('/') {
-        Some((task, container)) if !args.task.starts_with("arn:") => (task, Some(container.to_owned())),
-        _ => (args.task.as_str(), None),
-    };
+    let mut settings = config::settings(&args.place, None)?;
+    let name = TaskName::parse(&args.task);
+    if let Some(cluster) = &name.cluster {
+        settings.cluster.clone_from(cluster);
+    }
     let request = ecs::ExecuteCommandRequest {
         cluster: Some(settings.cluster.clone()),
-        task: Some(task.to_owned()),
-        container,
+        task: Some(name.id(&settings.client, &settings.cluster).await?),
+        container: name.container,
         command: Some(args.command.iter().map(|word| model::words::quoted(word)).collect::<Vec<_>>().join(" ")),
         interactive: Some(true),
     };

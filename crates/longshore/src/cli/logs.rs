@@ -1,10 +1,13 @@
 //! `logs`: what a task's containers wrote, from the log streams that its definition names.
 
-use super::{Client, Where, config, say, shown::plain};
+use super::{Client, Where, config, say, shown::plain, task_name::TaskName};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use shapes::{ecs, logs as cw};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 /// How often `--follow` asks for more.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -14,7 +17,7 @@ const LOOK_BACK: i64 = 10_000;
 
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
-    /// The task.
+    /// The task: its id, how that begins, its ARN, or as `ps` shows it.
     #[arg(long)]
     task_id: String,
     /// Its definition, if the task is no longer known.
@@ -115,8 +118,14 @@ pub(super) struct Stream {
 }
 
 #[allow(clippy::disallowed_methods)] // The CLI has no effects to be simulated.
-pub(crate) async fn logs(args: LogsArgs, endpoint: Option<String>) -> Result<()> {
-    let settings = config::settings(&args.place, endpoint)?;
+pub(crate) async fn logs(mut args: LogsArgs, endpoint: Option<String>) -> Result<()> {
+    let mut settings = config::settings(&args.place, endpoint)?;
+    let name = TaskName::parse(&args.task_id);
+    if let Some(cluster) = &name.cluster {
+        settings.cluster.clone_from(cluster);
+    }
+    args.task_id = name.id(&settings.client, &settings.cluster).await?;
+    args.container_name = args.container_name.or(name.container);
     let definition = match &args.task_def {
         Some(name) => name.clone(),
         None => definition_of(&settings, &args.task_id).await?,
@@ -129,9 +138,7 @@ pub(crate) async fn logs(args: LogsArgs, endpoint: Option<String>) -> Result<()>
         follow: args.follow,
     };
     loop {
-        for stream in &mut streams {
-            stream.show(&how).await?;
-        }
+        show_all(&mut streams, &how).await?;
         if !args.follow {
             return Ok(());
         }
@@ -156,7 +163,7 @@ async fn streams(settings: &config::Settings, args: &LogsArgs, definition: &str)
     let request =
         ecs::DescribeTaskDefinitionRequest { task_definition: Some(definition.to_owned()), ..Default::default() };
     let definition = settings.client.call(&request).await?.task_definition.context("the definition is gone")?;
-    let id = args.task_id.rsplit('/').next().unwrap_or_default();
+    let id = &args.task_id;
     let containers = definition.container_definitions.unwrap_or_default();
     let is_wanted = |name: &Option<String>| args.container_name.is_none() || *name == args.container_name;
     if !containers.iter().any(|container| is_wanted(&container.name)) {
@@ -167,10 +174,10 @@ async fn streams(settings: &config::Settings, args: &LogsArgs, definition: &str)
     let from = since.or(args.start_time.map(|time| time.as_millisecond()));
     let router = containers.iter().find(|container| container.firelens_configuration.is_some());
     let router = router.and_then(|container| container.name.clone()).unwrap_or_default();
-    let (mut streams, mut others) = (Vec::new(), Vec::new());
+    let (mut places, mut others) = (Vec::new(), Vec::new());
     for container in containers.into_iter().filter(|container| is_wanted(&container.name)) {
         match place(&container, id, &settings.region) {
-            Some(place) => streams.push(Stream::new(&settings.client, place, String::new(), from)),
+            Some(place) => places.push((container.name.clone().unwrap_or_default(), place)),
             None => others.push(format!(
                 "  {}: {}",
                 container.name.as_deref().unwrap_or_default(),
@@ -178,14 +185,17 @@ async fn streams(settings: &config::Settings, args: &LogsArgs, definition: &str)
             )),
         }
     }
-    if streams.is_empty() {
+    if places.is_empty() {
         bail!(
             "No container of the task logs to awslogs with a stream prefix, which is what can be read here:\n{}\nAdd `logging` with \
              driver awslogs and the options awslogs-group, awslogs-region and awslogs-stream-prefix to the definition",
             others.join("\n")
         );
     }
-    Ok(streams)
+    // AWS: does not say whose a line is.
+    let several = places.len() > 1 && !say::is_ecs_cli();
+    let prefix = |name: &str| if several { format!("{name} | ") } else { String::new() };
+    Ok(places.into_iter().map(|(name, place)| Stream::new(&settings.client, place, prefix(&name), from)).collect())
 }
 
 impl Stream {
@@ -193,43 +203,29 @@ impl Stream {
         Self { client: client.in_region(&place.region), place, prefix, from, shown: BTreeMap::new() }
     }
 
-    /// Shows what there is now and was not shown before; answers how many events that were.
-    pub(super) async fn show(&mut self, how: &How) -> Result<usize> {
-        let mut count = 0;
-        // A token belongs to the question it was the answer to.
-        let start_time = self.from;
-        let mut next_token = None;
-        loop {
+    /// The next of a reading's events, if there are more.
+    async fn read(&self, reading: &mut Reading, how: &How) -> Result<()> {
+        while reading.events.is_empty() && !reading.ended {
             let request = cw::FilterLogEventsRequest {
                 log_group_name: Some(self.place.group.clone()),
                 log_stream_names: Some(vec![self.place.stream.clone()]),
                 filter_pattern: how.filter_pattern.clone(),
-                start_time,
+                start_time: reading.from,
                 end_time: how.end_time,
-                next_token,
+                next_token: reading.next_token.take(),
                 ..Default::default()
             };
             let page = match self.client.call(&request).await {
                 Ok(page) => page,
                 // A container that has not written yet has no stream yet.
-                Err(e) if super::client::code(&e) == Some("ResourceNotFoundException") => return Ok(count),
+                Err(e) if super::client::code(&e) == Some("ResourceNotFoundException") => Default::default(),
                 Err(e) => return Err(e),
             };
-            for event in page.events.into_iter().flatten() {
-                let (id, at) = (event.event_id.unwrap_or_default(), event.timestamp.unwrap_or_default());
-                if !self.shown.contains_key(&id) {
-                    show(how, &self.prefix, at, event.message.as_deref().unwrap_or_default());
-                    count += 1;
-                }
-                if how.follow {
-                    self.remember(id, at);
-                }
-            }
-            next_token = page.next_token;
-            if next_token.is_none() {
-                return Ok(count);
-            }
+            reading.events.extend(page.events.into_iter().flatten());
+            reading.next_token = page.next_token;
+            reading.ended = reading.next_token.is_none();
         }
+        Ok(())
     }
 
     fn remember(&mut self, id: String, at: i64) {
@@ -238,6 +234,39 @@ impl Stream {
         if self.from.is_none_or(|before| before < from) {
             self.from = Some(from);
             self.shown.retain(|_, at| *at >= from);
+        }
+    }
+}
+
+/// A look at one stream. A token belongs to the question it was the answer to, so where it begins stays.
+#[derive(Default)]
+struct Reading {
+    from: Option<i64>,
+    events: VecDeque<cw::FilteredLogEvent>,
+    next_token: Option<String>,
+    ended: bool,
+}
+
+/// Shows what there is now in the streams and was not shown before, in the order of time; answers how many events that were.
+pub(super) async fn show_all(streams: &mut [Stream], how: &How) -> Result<usize> {
+    let mut readings: Vec<_> =
+        streams.iter().map(|stream| Reading { from: stream.from, ..Reading::default() }).collect();
+    let mut count = 0;
+    loop {
+        for (stream, reading) in streams.iter().zip(&mut readings) {
+            stream.read(reading, how).await?;
+        }
+        let first = |reading: &Reading| reading.events.front().map(|event| event.timestamp.unwrap_or_default());
+        let next = readings.iter_mut().zip(streams.iter_mut()).filter_map(|(r, s)| Some((first(r)?, r, s)));
+        let Some((at, reading, stream)) = next.min_by_key(|(at, ..)| *at) else { return Ok(count) };
+        let Some(event) = reading.events.pop_front() else { continue };
+        let id = event.event_id.unwrap_or_default();
+        if !stream.shown.contains_key(&id) {
+            show(how, &stream.prefix, at, event.message.as_deref().unwrap_or_default());
+            count += 1;
+        }
+        if how.follow {
+            stream.remember(id, at);
         }
     }
 }

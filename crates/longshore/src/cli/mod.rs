@@ -28,6 +28,7 @@ mod service;
 mod shown;
 mod status;
 mod tags;
+mod task_name;
 mod terminal;
 mod up;
 mod user_data;

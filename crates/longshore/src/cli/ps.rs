@@ -6,12 +6,16 @@ use clap::Args;
 use shapes::{ec2, ecs};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What stopped longer ago is shown to who asks for stopped tasks.
+const STOPPED_SHOWN_MILLIS: i64 = 60 * 60 * 1000;
+/// Letters of an id that are shown where there is no room for all.
+const SHORT_ID: usize = 12;
 /// Tasks or instances of one describe. Source: service model.
 const BATCH: usize = 100;
 
 #[derive(Debug, Args)]
 pub(crate) struct PsArgs {
-    /// Only tasks of this desired status.
+    /// Only tasks of this desired status, and of STOPPED all that are known; else what stopped within the last hour.
     #[arg(long, value_parser = ["RUNNING", "STOPPED"])]
     desired_status: Option<String>,
     #[command(flatten)]
@@ -30,6 +34,11 @@ pub(crate) async fn ps(args: PsArgs, endpoint: Option<String>) -> Result<()> {
     let mut tasks = Vec::new();
     for status in statuses {
         tasks.extend(self::tasks(&settings.client, &settings.cluster, &status, Of::Cluster).await?);
+    }
+    if args.desired_status.is_none() && !say::is_ecs_cli() {
+        // AWS: forgets what has stopped after an hour, and with it the original does.
+        let since = jiff::Timestamp::now().as_millisecond() - STOPPED_SHOWN_MILLIS;
+        tasks.retain(|task| task.stopped_at.is_none_or(|at| at.as_millis() >= since));
     }
     print(&settings.client, &settings.cluster, &tasks, args.output).await
 }
@@ -96,8 +105,22 @@ pub(super) async fn print(client: &Client, cluster: &str, tasks: &[ecs::Task], o
             rows.push(row(task, container, address, &published));
         }
     }
-    say::table(&["Name", "State", "Ports", "TaskDefinition", "Health"], &rows);
+    let header = ["Name", "State", "Ports", "TaskDefinition", "Health"];
+    if say::is_too_wide(&header, &rows) {
+        let containers = tasks.iter().flat_map(|task| task.containers.iter().flatten().map(move |c| (task, c)));
+        for (row, (task, container)) in rows.iter_mut().zip(containers) {
+            row[0] = short_name(task, container);
+        }
+    }
+    say::table(&header, &rows);
     Ok(())
+}
+
+/// The same by how the task's id begins, which is enough to name it.
+fn short_name(task: &ecs::Task, container: &ecs::Container) -> String {
+    let id = task.task_arn.as_deref().and_then(|arn| arn.rsplit('/').next()).unwrap_or_default();
+    let begins: String = id.chars().take(SHORT_ID).collect();
+    format!("{begins}/{}", container.name.as_deref().unwrap_or_default())
 }
 
 /// A container as people name it: with its task and, where ARNs have it, the cluster.

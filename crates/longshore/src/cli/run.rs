@@ -4,7 +4,7 @@ use super::{
     Where,
     config::{self, Settings},
     definition,
-    logs::{How, Stream, place},
+    logs::{How, Stream, place, show_all},
     ps, say, wait,
 };
 use crate::advice::Advice;
@@ -30,6 +30,9 @@ pub(crate) struct RunArgs {
     /// How many tasks.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     count: u16,
+    /// Let commands be run in its containers (`longshore exec`).
+    #[arg(long)]
+    enable_execute_command: bool,
     /// Show what it writes, wait until it ends, and exit with its essential container's exit code.
     #[arg(long)]
     wait: bool,
@@ -65,7 +68,15 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode> {
     let json = args.output.is_json();
     let (definition, _) = definition::described(&settings, &args.family).await?;
     let arn = definition.task_definition_arn.clone().context("the definition has no ARN")?;
-    let (tasks, refused) = launch(&settings, &arn, overrides(&definition, &args)?, args.count).await?;
+    let request = ecs::RunTaskRequest {
+        cluster: Some(settings.cluster.clone()),
+        launch_type: settings.launch_type.clone(),
+        overrides: overrides(&definition, &args)?,
+        task_definition: Some(arn.clone()),
+        enable_execute_command: args.enable_execute_command.then_some(true),
+        ..Default::default()
+    };
+    let (tasks, refused) = launch(&settings, request, args.count).await?;
     let name = arn.rsplit('/').next().unwrap_or(&arn);
     if tasks.is_empty() {
         let reasons = refused.join(", ");
@@ -131,21 +142,13 @@ fn overrides(definition: &ecs::TaskDefinition, args: &RunArgs) -> Result<Option<
 /// The tasks that were started, and why others were not.
 async fn launch(
     settings: &Settings,
-    definition: &str,
-    overrides: Option<ecs::TaskOverride>,
+    request: ecs::RunTaskRequest,
     count: u16,
 ) -> Result<(Vec<ecs::Task>, Vec<String>)> {
     let (mut tasks, mut refused, mut left) = (Vec::new(), BTreeSet::new(), count);
     while left > 0 && refused.is_empty() {
         let batch = left.min(RUN_BATCH);
-        let request = ecs::RunTaskRequest {
-            cluster: Some(settings.cluster.clone()),
-            count: Some(batch.into()),
-            launch_type: settings.launch_type.clone(),
-            overrides: overrides.clone(),
-            task_definition: Some(definition.to_owned()),
-            ..Default::default()
-        };
+        let request = ecs::RunTaskRequest { count: Some(batch.into()), ..request.clone() };
         let answer = settings.client.call(&request).await?;
         tasks.extend(answer.tasks.unwrap_or_default());
         refused.extend(answer.failures.into_iter().flatten().filter_map(|failure| failure.reason));
@@ -175,10 +178,7 @@ async fn follow(
         for batch in arns.chunks(BATCH) {
             all.extend(ps::describe(&settings.client, &settings.cluster, batch.to_vec()).await?);
         }
-        let mut lines = 0;
-        for stream in &mut streams {
-            lines += stream.show(&how).await?;
-        }
+        let lines = show_all(&mut streams, &how).await?;
         if all.iter().all(|task| task.last_status.as_deref() == Some("STOPPED")) {
             quiet = if lines == 0 { quiet + 1 } else { 0 };
             if quiet >= QUIET_LOOKS || streams.is_empty() {

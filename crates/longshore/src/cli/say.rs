@@ -8,6 +8,7 @@ use super::{
 use crate::advice;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use console::measure_text_width;
 use serde::Serialize;
 use std::{
     fmt::Display,
@@ -130,6 +131,13 @@ pub(crate) fn failure(error: &anyhow::Error) {
 
 /// A table as Go's tabwriter pads it: two spaces between columns, nothing at all without rows. On a terminal it is cut to
 /// fit, except under the original's name, whose tables never are.
+/// Whether there is a terminal that has no room for them without cutting.
+pub(crate) fn is_too_wide(header: &[&str], rows: &[Vec<String>]) -> bool {
+    let rows: Vec<Vec<Cell>> = rows.iter().map(|row| row.iter().cloned().map(Cell::from).collect()).collect();
+    let width = terminal::width().filter(|_| !is_ecs_cli());
+    width.is_some_and(|width| terminal::table(header, &rows, None).iter().any(|line| measure_text_width(line) > width))
+}
+
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
     let rows: Vec<Vec<Cell>> = rows.iter().map(|row| row.iter().cloned().map(Cell::from).collect()).collect();
     let width = if is_ecs_cli() { None } else { terminal::width() };

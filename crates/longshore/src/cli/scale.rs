@@ -15,7 +15,7 @@ pub(crate) struct ScaleArgs {
     /// How many container instances there shall be.
     #[arg(long)]
     size: usize,
-    /// Accepted for the original's sake, where it is required: there are no roles to be made.
+    /// Accepted for the original's sake, where it is required: this makes no roles.
     #[arg(long)]
     capability_iam: bool,
     #[command(flatten)]

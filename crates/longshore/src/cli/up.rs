@@ -39,10 +39,10 @@ pub(crate) struct UpArgs {
     /// The image that instances are said to run; they run on the host's own system.
     #[arg(long)]
     image_id: Option<String>,
-    /// The instances' role; kept and shown.
+    /// The instances' role, which has to be there: their agents and metadata have its credentials.
     #[arg(long, conflicts_with = "capability_iam")]
     instance_role: Option<String>,
-    /// Accepted for the original's sake, where it is required: there are no roles to be made.
+    /// Accepted for the original's sake, where it is required: this makes no roles.
     #[arg(long)]
     capability_iam: bool,
     /// Leave instances without a public address; local ones have none.

@@ -49,7 +49,9 @@ pub(super) fn run(args: &DevArgs) -> Result<ExitCode> {
             Ok(true) => Ok(()),
             Err(error) => Err(error),
         };
-        if !args.keep {
+        if args.keep {
+            let _ = writeln!(std::io::stderr(), "The server ends; instances and tasks stay.");
+        } else {
             let _ = writeln!(std::io::stderr(), "Taking everything down.");
             if let Err(error) = down(&client).await {
                 tracing::warn!(
@@ -181,6 +183,12 @@ fn greet(server: &Server, args: &DevArgs, data_dir: &str) {
         1 => ", one more for Fargate".to_owned(),
         more => format!(", {more} more for Fargate"),
     };
+    let end = if args.keep {
+        "Ctrl-C ends the server; instances and tasks stay for the next `dev` of this data directory, and one without --keep \
+         takes them down."
+    } else {
+        "Ctrl-C takes everything down."
+    };
     let _ = writeln!(
         std::io::stdout(),
         "Longshore is up: {count} container instances in cluster {cluster}{fargate}, endpoint {scheme}://{at}
@@ -191,6 +199,6 @@ In another terminal:
   aws ecs list-container-instances
   longshore status
 
-Ctrl-C takes everything down."
+{end}"
     );
 }

@@ -82,6 +82,11 @@ pub(super) fn of_start(error: ServerError) -> anyhow::Error {
         ServerError::State(state::OpenError::Backend(state::BackendError::Full(_))) => {
             Some("`df -h` tells which disk; make room there, then start again".to_owned())
         }
+        ServerError::Link(LinkError::Host(why)) if why.to_string().contains("choose another range") => Some(
+            "If another longshore runs here, this one needs a data directory, addresses and ranges of its own: --data-dir, --listen, \
+             --link-listen, --vpc-cidr and --public-pool"
+                .to_owned(),
+        ),
         ServerError::Link(LinkError::Host(_)) => Some(
             "See containerd/containerd.log in the data directory; `longshore server` runs without local instances"
                 .to_owned(),

@@ -16,7 +16,8 @@ use std::{
 pub(super) fn run(dir: Option<PathBuf>, command: &[String]) -> Result<()> {
     let mut pages = pages(help::longshore())?;
     let Some(dir) = dir else {
-        let name = std::iter::once("longshore").chain(command.iter().map(String::as_str)).collect::<Vec<_>>().join("-");
+        let words = command.iter().flat_map(|word| word.split_whitespace());
+        let name = std::iter::once("longshore").chain(words).collect::<Vec<_>>().join("-");
         let page = pages.into_iter().find(|page| page.name == name);
         let page =
             page.ok_or_else(|| anyhow!("there is no command '{}'; see `longshore --help`", command.join(" ")))?;

@@ -1,6 +1,6 @@
-//! Clients that send half a request for ever, by the thousand, against a server as a login shell starts it.
+//! Clients that send half a request for ever, by the thousand, against a server as a login shell starts it; and one of ours that waits.
 
-use crate::harness::Cluster;
+use crate::harness::{Cluster, longshore, until};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{io::Write, net::TcpStream};
 
@@ -47,4 +47,25 @@ fn thousands_who_never_finish_keep_nobody_from_a_server_with_few_files() {
     assert_eq!(cluster.ecs("list-clusters", &[])["clusterArns"].as_array().unwrap().len(), 4);
     assert!(cluster.stop_server());
     assert_eq!(cluster.traces(), Vec::<String>::new());
+}
+
+#[test]
+fn whoever_waits_at_the_command_line_waits_for_a_server_that_is_started_again() {
+    let mut cluster = Cluster::start(1);
+    cluster.define_told("long");
+    let mut command = std::process::Command::new(longshore());
+    command.args(["run", "long", "--wait"]).envs(cluster.environment()).env("HOME", cluster.path(""));
+    let waits = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let api = cluster.api();
+    until("its task", || {
+        let listed = api.ecs("ListTasks", &serde_json::json!({"family": "long"}));
+        let arn = listed["taskArns"][0].as_str()?.to_owned();
+        (cluster.task(&arn)["lastStatus"] == "RUNNING").then_some(())
+    });
+    cluster.kill_server();
+    cluster.launch_server();
+    cluster.until_connected(&api, 1);
+    cluster.end_told();
+    let out = waits.wait_with_output().unwrap();
+    assert_eq!(out.status.code(), Some(42), "{}", String::from_utf8_lossy(&out.stderr));
 }

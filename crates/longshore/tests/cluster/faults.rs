@@ -1,6 +1,6 @@
 //! kill -9 of each part while tasks run: they run on, and what became of them is told truthfully.
 
-use crate::harness::{Cluster, longshore, until};
+use crate::harness::{Cluster, longshore, processes, until};
 use serde_json::json;
 use std::process::{Command, Stdio};
 use testkit::spawn_bound;
@@ -173,17 +173,20 @@ fn an_operator_attaches_a_machine_with_a_token_once() {
     cluster.ecs("deregister-container-instance", &["--container-instance", &arn, "--force"]);
     let status = until("the deregistered agent ends", || agent.try_wait().unwrap());
     assert_eq!(status.code(), Some(5), "the agent says that it need not be started again");
-    until("its containerd ends", || {
-        let dir = cluster.path("machine").display().to_string();
-        let pids = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|e| {
-            let line = std::fs::read(e.path().join("cmdline")).ok()?;
-            let pid = e.file_name().to_str()?.parse::<u32>().ok()?;
-            String::from_utf8_lossy(&line).contains(&dir).then_some(pid)
-        });
-        let left: Vec<_> = pids.collect();
-        // An attached machine's own containerd outlives its agent by design; the test started it, so the test ends it.
-        left.iter().for_each(|pid| Cluster::kill(*pid));
-        left.is_empty().then_some(())
-    });
+    // The machine is as it was before, but for the folders.
+    let dir = cluster.path("machine").display().to_string();
+    let left: Vec<_> =
+        processes().into_iter().filter(|(_, words)| words.iter().any(|word| word.contains(&dir))).collect();
+    assert_eq!(left, []);
+    let told = |program: &str, arguments: &[&str]| {
+        let out = Command::new(program).args(arguments).output().unwrap();
+        assert!(out.status.success(), "{program} {arguments:?}");
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let tables = told("nft", &["list", "tables"]);
+    let own = ["longshore_tasks", "longshore_ports", "longshore_local"];
+    assert!(!own.iter().any(|table| tables.contains(table)), "{tables}");
+    let links = told("ip", &["-o", "addr"]) + &told("ip", &["-o", "link"]);
+    assert!(!links.contains("ecs-br0") && !links.contains("169.254.170.2"), "{links}");
     assert!(cluster.stop_server());
 }

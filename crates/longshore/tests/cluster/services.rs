@@ -66,12 +66,28 @@ impl Drop for Follower {
 fn a_service_from_the_command_line() {
     let cluster = Cluster::start(2);
     let follower = Follower::start(&cluster);
-    compose(&cluster, "sh -c 'trap exit TERM; while :; do sleep 0.1; done'");
+    compose(&cluster, "sh -c 'echo up; trap exit TERM; while :; do sleep 0.1; done'");
     let service = |arguments: &[&str]| cluster.cli(&[&["compose", "-p", "web", "service"], arguments].concat());
     service(&["up", "--create-log-groups"]);
     let up = service(&["scale", "2"]);
     assert!(up.contains("ECS Service has reached a stable state desiredCount=2 runningCount=2"), "{up}");
     assert_eq!(service(&["ps"]).matches("/main  RUNNING").count(), 2, "{}", service(&["ps"]));
+
+    // A task is named as `ps` shows it, by how its id begins, and with its container or without.
+    let shown = service(&["ps"]);
+    let name = shown.lines().find_map(|line| line.split_whitespace().next().filter(|name| name.ends_with("/main")));
+    let name = name.unwrap();
+    let id = name.split('/').nth(1).unwrap();
+    for name in [name, id, &id[..12], &format!("{}/main", &id[..12])] {
+        until("its output", || (cluster.cli(&["logs", "--task-id", name]) == "up\n").then_some(()));
+    }
+
+    // Whoever has services is told so before anything of the cluster goes.
+    let down = cluster.client(longshore(), &["down", "--force"]);
+    assert_eq!(down.status.code(), Some(1), "{}", said(&down));
+    let words = "Cluster default has services (1); nothing was taken down";
+    assert!(said(&down).contains(words) && said(&down).contains("web"), "{}", said(&down));
+    cluster.until_connected(&cluster.api(), 2);
 
     // An image that cannot be had, before anything was completed: there is nothing to go back to, and that is said.
     let breaker = |set: &str| {

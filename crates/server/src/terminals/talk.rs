@@ -285,8 +285,10 @@ impl Person<'_> {
     async fn part(&mut self, session: &str, over: &Over) {
         let effects = self.ctx.effects.clone();
         let heard = async {
+            // Not until something is said: what makes it quiet is an acknowledgement.
             while !self.channel.is_quiet() {
-                if self.hear().await.is_err() {
+                let event = self.event().await;
+                if self.see_to(event).await.is_err() {
                     return;
                 }
             }
