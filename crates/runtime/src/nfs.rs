@@ -136,6 +136,11 @@ impl NfsMounts {
         named(&mut command, &source.client);
         run(command, MOUNT).await?;
         match self.find(name)? {
+            // What is to go through a tunnel must not go another way, which the kernel may know to the same server.
+            Some(there) if server.ip().is_loopback() && there != Some(server) => {
+                self.remove(name).await?;
+                Err(io::Error::other(format!("mounting {}: it would be reached another way", source.device)))
+            }
             Some(_) => Ok(at),
             None => Err(io::Error::other("it was said to be mounted, and it is not")),
         }

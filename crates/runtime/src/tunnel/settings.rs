@@ -48,7 +48,8 @@ pub(super) fn trouble(said: &str) -> Option<String> {
             },
             Some(_) => continue,
         };
-        if !lines.contains(&told) {
+        // Who asks whether a server is there goes without saying so, which is no trouble.
+        if !lines.contains(&told) && !told.contains("TIMEOUTclose") {
             lines.push(told);
         }
     }
@@ -121,7 +122,11 @@ mod tests {
             trouble("[.] Reading configuration\n[!] Binding service [nfs] failed\n").as_deref(),
             Some("Binding service [nfs] failed")
         );
-        assert_eq!(trouble("2026.11.28 12:18:19 LOG5[ui]: Configuration successful\n"), None);
+        for fine in
+            ["LOG5[ui]: Configuration successful", "LOG3[0]: transfer: s_poll_wait: TIMEOUTclose exceeded: closing"]
+        {
+            assert_eq!(trouble(&format!("2026.11.28 12:18:19 {fine}\n")), None);
+        }
         assert_eq!(trouble(&format!("LOG3[0]: {}", "ä".repeat(400))).map(|told| told.len()), Some(MAX_TROUBLE));
     }
 
