@@ -37,6 +37,6 @@ mod testing;
 pub use detect::ResourceOverrides;
 pub use identity::has_identity;
 pub use plan::{INSTANCE_LABEL, TASK_LABEL};
-pub use real::{ImageCleanup, PullBehavior, clones_dir, disks_dir, file_systems_dir, mounts_dir};
+pub use real::{ImageCleanup, PullBehavior, clones_dir, disks_dir, file_systems_dir, mounts_dir, tunnels_dir};
 pub use run::{AgentError, CONTAINERD_NAMESPACE, Config, Machine, run, run_on};
 pub use session::{Dial, Stream};

@@ -31,8 +31,8 @@ use network::{
     vpc::tunnel::{self, PrivateKey},
 };
 use runtime::{
-    Containerd, ContainerdConfig, Disks, IdMapping, NfsMounts, OciRuntime, Runtime, RuntimeError, cgroup::Cgroups,
-    daemon, image::Mirror, userns::UsernsError,
+    Containerd, ContainerdConfig, Disks, IdMapping, NfsMounts, OciRuntime, Runtime, RuntimeError, Tunnels,
+    cgroup::Cgroups, daemon, image::Mirror, userns::UsernsError,
 };
 use std::{
     io,
@@ -329,6 +329,9 @@ pub async fn run_on(
     // Whether NFS can be shown with other owners nobody has measured (docs/decisions/0037).
     if NfsMounts::can() && config.userns.is_none() {
         attributes.insert("ecs.capability.efs".to_owned(), None);
+        if Tunnels::can() {
+            attributes.insert("ecs.capability.efsAuth".to_owned(), None);
+        }
     }
     if terminals.is_some() {
         attributes.insert("ecs.capability.execute-command".to_owned(), None);

@@ -28,7 +28,7 @@ pub use network::{
     AliasView, Aliases, InterfaceView, Keys, NameView, Names, Networks, SrvView, SubnetView, Views, VpcFacts, VpcNews,
     VpcView, Way,
 };
-pub use provision::{Login, Provided, Provision, RoleCredentials};
+pub use provision::{Encrypted, ExportedFolder, Login, Provided, Provision, RoleCredentials};
 pub use question::{Answer, Question};
 pub use terminal::{FromTerminal, OpenTerminal, TerminalSize, ToTerminal};
 

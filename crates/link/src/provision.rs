@@ -16,9 +16,31 @@ pub struct Provision {
     /// Where the file systems are of its volumes of EFS, by the volume's name. Asked for only by agents with the capability `efs`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub file_systems: BTreeMap<String, Export>,
+    /// Those that are reached over TLS, apart, so that an agent that knows nothing of TLS does not take one for any other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encrypted: Option<Box<Encrypted>>,
     /// Why the server does not know where others of them are, by the volume's name. Nobody is held up by it who has the volume already.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unresolved: BTreeMap<String, String>,
+}
+
+/// File systems that are reached over TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Encrypted {
+    /// By the volume's name.
+    pub file_systems: BTreeMap<String, ExportedFolder>,
+    /// The authorities (PEM) that their servers' certificates are checked against; without any, the machine's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorities: Option<String>,
+}
+
+/// A folder of a file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportedFolder {
+    /// Where the file system is. Its server's certificate has to be of that host.
+    pub export: Export,
+    /// The folder of it that is seen, as a clean absolute path, in which no link is followed.
+    pub folder: String,
 }
 
 /// What one container is given.

@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // All of it is tests; the variable is the tester's.
 
 use link::{
-    AgentMessage, AliasView, Answer, AssignedInterface, AssignedVolume, Assignment, Assignments, Goodbye, GoodbyeCode,
-    Hello, InterfaceView, JoinAnswer, JoinRefusal, JoinRequest, LogBatch, LogEvent, LogOutcome, Login, NameView, Names,
-    Networks, PROTOCOL, Provided, Provision, Question, RoleCredentials, ServerMessage, SrvView, SubnetView, VpcFacts,
-    VpcNews, Way, Welcome,
+    AgentMessage, AliasView, Answer, AssignedInterface, AssignedVolume, Assignment, Assignments, Encrypted,
+    ExportedFolder, Goodbye, GoodbyeCode, Hello, InterfaceView, JoinAnswer, JoinRefusal, JoinRequest, LogBatch,
+    LogEvent, LogOutcome, Login, NameView, Names, Networks, PROTOCOL, Provided, Provision, Question, RoleCredentials,
+    ServerMessage, SrvView, SubnetView, VpcFacts, VpcNews, Way, Welcome,
 };
 use model::{
     AgentInfo, AttachmentState, Attributes, ClusterName, ContainerDefinition, ContainerObservation, ContainerOverride,
@@ -352,6 +352,12 @@ fn what_a_server_says() {
     check("server.renewed", &ServerMessage::Renewed(refused));
     let tags = Tags(BTreeMap::from([("team".to_owned(), "blue".to_owned())]));
     let export = Export { host: "nas".into(), port: 2049, path: "/export/web".into() };
+    let told = ExportedFolder { export: Export { port: 20490, ..export.clone() }, folder: "/web".into() };
+    let encrypted = Encrypted {
+        file_systems: [("shared".to_owned(), told)].into(),
+        authorities: Some("-----BEGIN CERTIFICATE-----".to_owned()),
+    };
+    let encrypted = Provision { encrypted: Some(Box::new(encrypted)), ..Provision::default() };
     let file_systems = [("shared".to_owned(), export)].into();
     let unresolved = [("shared".to_owned(), "ResourceInitializationError: no".to_owned())].into();
     let answers = [
@@ -362,6 +368,7 @@ fn what_a_server_says() {
         ("provision.logs", Answer::Provision(logging_provision())),
         ("provision.stopped", Answer::Provision(Provision { logs_only: true, ..logging_provision() })),
         ("provision.efs", Answer::Provision(Provision { file_systems, ..Provision::default() })),
+        ("provision.efs_tls", Answer::Provision(encrypted)),
         ("provision.unresolved", Answer::Provision(Provision { unresolved, ..Provision::default() })),
         ("unprovided", Answer::Unprovided { reason: "ResourceInitializationError: no".into() }),
         ("failure", Answer::Failure { reason: "TASK_NOT_VALID".into(), detail: None }),

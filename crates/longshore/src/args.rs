@@ -124,10 +124,16 @@ pub(crate) struct ServerArgs {
     /// once.
     #[arg(long = "bucket", value_name = "NAME=PLACE", env = "LONGSHORE_BUCKETS", value_delimiter = ',', value_parser = parse_bucket)]
     pub(crate) buckets: Vec<(String, server::Bucket)>,
-    /// Where a file system of EFS is that volumes name by its id: ID=HOST:/PATH or ID=HOST:PORT:/PATH of an NFS server (version 4.1).
-    /// May be given more than once.
+    /// Where a file system of EFS is that volumes name by its id: ID=HOST:/PATH or ID=HOST:PORT:/PATH of an NFS server (version 4.1),
+    /// or ID=tls://HOST[:PORT]/PATH of one that is reached over TLS. May be given more than once.
     #[arg(long = "efs", value_name = "ID=EXPORT", env = "LONGSHORE_EFS", value_delimiter = ',', value_parser = parse_efs)]
-    pub(crate) file_systems: Vec<(String, model::Export)>,
+    pub(crate) file_systems: Vec<(String, model::FileSystem)>,
+    /// What an access point of EFS shows: ID=FILE-SYSTEM:/FOLDER, of a file system that is reached over TLS. May be given more than once.
+    #[arg(long = "efs-access-point", value_name = "ID=FOLDER", env = "LONGSHORE_EFS_ACCESS_POINTS", value_delimiter = ',', value_parser = parse_access_point)]
+    pub(crate) access_points: Vec<(String, model::AccessPoint)>,
+    /// Authorities (PEM) that the certificates of file systems' servers are checked against, instead of those of the machine that mounts.
+    #[arg(long, value_name = "FILE", env = "LONGSHORE_EFS_CA")]
+    pub(crate) efs_ca: Option<PathBuf>,
     /// A file with a passphrase that seals the keys which secrets are sealed with; without it they are a file of mode 0600.
     #[arg(long, value_name = "FILE", env = "LONGSHORE_SECRETS_PASSPHRASE_FILE")]
     pub(crate) secrets_passphrase_file: Option<PathBuf>,
@@ -309,12 +315,20 @@ fn parse_bucket(text: &str) -> Result<(String, server::Bucket), String> {
     Ok((name.to_owned(), place.parse()?))
 }
 
-fn parse_efs(text: &str) -> Result<(String, model::Export), String> {
-    let (id, export) = text.split_once('=').ok_or("it must be ID=HOST:/PATH")?;
+fn parse_efs(text: &str) -> Result<(String, model::FileSystem), String> {
+    let (id, place) = text.split_once('=').ok_or("it must be ID=HOST:/PATH or ID=tls://HOST/PATH")?;
     if !model::is_file_system_id(id) {
         return Err(format!("'{id}' is not the ID of a file system: fs- and 8 to 40 of 0-9 and a-f"));
     }
-    Ok((id.to_owned(), export.parse()?))
+    Ok((id.to_owned(), place.parse()?))
+}
+
+fn parse_access_point(text: &str) -> Result<(String, model::AccessPoint), String> {
+    let (id, place) = text.split_once('=').ok_or("it must be ID=FILE-SYSTEM:/FOLDER")?;
+    if !model::is_access_point_id(id) {
+        return Err(format!("'{id}' is not the ID of an access point: fsap- and 8 to 40 of 0-9 and a-f"));
+    }
+    Ok((id.to_owned(), place.parse()?))
 }
 
 fn parse_attribute(text: &str) -> Result<(String, Option<String>), String> {

@@ -11,8 +11,8 @@ const NFS_PORT: u16 = 2049;
 /// Longest root directory. Source: EFS's `Path`, where it is part of an access point.
 const MAX_ROOT: usize = 100;
 
-/// Source: `EFSVolumeConfiguration`. What travels encrypted, and access points, which AWS has only there, are not honoured yet.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Source: `EFSVolumeConfiguration`. IAM, which AWS asks at its file systems, is not honoured.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EfsVolume {
     /// `fs-` and hexadecimal digits.
     pub file_system_id: String,
@@ -22,6 +22,34 @@ pub struct EfsVolume {
     /// Whether it travels encrypted, as given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transit_encryption: Option<bool>,
+    /// Where on the machine's loopback what is to be encrypted is taken in; any port will do if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transit_encryption_port: Option<u16>,
+    /// The access point that says which folder is seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_point: Option<String>,
+    /// Whether a role's rights are asked, as given. Nobody asks for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iam: Option<bool>,
+}
+
+/// What an operator says that stands for a file system: an export, or `tls://HOST/PATH` or `tls://HOST:PORT/PATH` of one that is
+/// reached over TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSystem {
+    /// Where it is.
+    pub export: Export,
+    /// Whether its server's port speaks TLS before it speaks NFS.
+    pub tls: bool,
+}
+
+/// What an operator says that stands for an access point: `FILE-SYSTEM:/FOLDER`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessPoint {
+    /// The id of its file system.
+    pub file_system: String,
+    /// The folder that is seen through it, as a clean absolute path.
+    pub folder: String,
 }
 
 /// Where a file system is: a folder that an NFS server exports.
@@ -53,7 +81,65 @@ impl EfsVolume {
                 "Invalid 'efsVolumeConfiguration.rootDirectory' setting for volume '{volume}': an absolute path without '..' of up to {MAX_ROOT} characters is needed."
             ));
         }
-        Ok(())
+        self.check_encryption(volume)
+    }
+
+    /// AWS: whether there is such an access point is asked when a task starts.
+    fn check_encryption(&self, volume: &str) -> Result<(), InvalidDefinition> {
+        let encrypted = self.transit_encryption == Some(true);
+        if let Some(id) = &self.access_point {
+            if !is_access_point_id(id) {
+                return refuse(format!(
+                    "Invalid 'efsVolumeConfiguration.authorizationConfig.accessPointId' setting for volume '{volume}': '{id}' is not the ID of an access point."
+                ));
+            }
+            if clean(self.root()).as_deref() != Some("/") {
+                // AWS: its words.
+                return refuse(
+                    "When using an EFS access point, the root directory must either be set to \"/\" or be omitted.",
+                );
+            }
+        }
+        let needing = [
+            ("authorizationConfig.accessPointId", self.access_point.is_some()),
+            ("transitEncryptionPort", self.transit_encryption_port.is_some()),
+        ];
+        match needing.iter().find(|(_, said)| *said && !encrypted) {
+            Some((what, _)) => refuse(format!(
+                "Invalid 'efsVolumeConfiguration.transitEncryption' setting for volume '{volume}': '{what}' needs it to be ENABLED."
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The folder that is seen of its file system, of which it names that access point.
+    pub fn folder(&self, access_point: Option<&AccessPoint>) -> Option<String> {
+        access_point.map_or_else(|| clean(self.root()), |point| Some(point.folder.clone()))
+    }
+}
+
+/// An export, or one that is reached over TLS.
+impl FromStr for FileSystem {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some(rest) = text.strip_prefix("tls://") else { return Ok(Self { export: text.parse()?, tls: false }) };
+        let wrong = || format!("'{text}' is not tls://HOST/PATH or tls://HOST:PORT/PATH");
+        let (server, path) = rest.split_once('/').ok_or_else(wrong)?;
+        // An IPv6 address without a port ends in a bracket.
+        let export = format!("{server}:/{path}").parse().map_err(|_| wrong())?;
+        Ok(Self { export, tls: true })
+    }
+}
+
+impl FromStr for AccessPoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("'{text}' is not the ID of a file system, a colon and an absolute path without '..'");
+        let (id, path) = text.split_once(':').ok_or_else(wrong)?;
+        let folder = clean(path).filter(|_| is_file_system_id(id)).ok_or_else(wrong)?;
+        Ok(Self { file_system: id.to_owned(), folder })
     }
 }
 
@@ -114,10 +200,17 @@ impl fmt::Display for Export {
     }
 }
 
-/// Whether it is the form of an id of EFS.
+/// Whether it is the form of an id of EFS. Source: its `FileSystemId`.
 pub fn is_file_system_id(id: &str) -> bool {
-    let digits = id.strip_prefix("fs-").unwrap_or_default();
-    // Source: EFS's `FileSystemId`.
+    id.strip_prefix("fs-").is_some_and(are_digits)
+}
+
+/// Whether it is the form of an id of an access point. Source: EFS's `AccessPointId`.
+pub fn is_access_point_id(id: &str) -> bool {
+    id.strip_prefix("fsap-").is_some_and(are_digits)
+}
+
+fn are_digits(digits: &str) -> bool {
     (8..=40).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
@@ -180,7 +273,7 @@ mod tests {
     fn what_cannot_be_is_refused_by_its_name() {
         let check = |id: &str, root: Option<&str>| {
             let root_directory = root.map(str::to_owned);
-            let volume = EfsVolume { file_system_id: id.into(), root_directory, transit_encryption: None };
+            let volume = EfsVolume { file_system_id: id.into(), root_directory, ..EfsVolume::default() };
             volume.check("v").err().map(|InvalidDefinition(text)| text).unwrap_or_default()
         };
         for (id, root) in [("fs-01234567", None), ("fs-0123456789abcdef0", Some("/")), ("fs-01234567", Some("/a/b"))] {
@@ -191,6 +284,81 @@ mod tests {
         }
         for root in ["a", "", "/a/../b", "/a\nb", &"/a".repeat(51)] {
             assert!(check("fs-01234567", Some(root)).contains("rootDirectory' setting for volume 'v'"), "{root}");
+        }
+    }
+
+    #[test]
+    fn what_is_reached_over_tls_says_so() {
+        let read =
+            |text: &str| text.parse::<FileSystem>().map(|f| (f.export.host, f.export.port, f.export.path, f.tls));
+        let whole = |host: &str, port, path: &str, tls| Ok((host.into(), port, path.into(), tls));
+        assert_eq!(read("nas:/a"), whole("nas", 2049, "/a", false));
+        assert_eq!(read("tls://nas/a/b/"), whole("nas", 2049, "/a/b", true));
+        assert_eq!(read("tls://nas.example:20490/"), whole("nas.example", 20490, "/", true));
+        assert_eq!(read("tls://[fd00::1]/x"), whole("fd00::1", 2049, "/x", true));
+        assert_eq!(read("tls://[fd00::1]:7/x"), whole("fd00::1", 7, "/x", true));
+        for wrong in [
+            "tls://",
+            "tls://nas",
+            "tls:///x",
+            "tls://nas:0/x",
+            "tls://nas:x/y",
+            "tls://n as/x",
+            "tls://nas/../x",
+            "tls:nas:/x",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong:?}: {:?}", read(wrong));
+        }
+
+        let point = |text: &str| text.parse::<AccessPoint>().ok().map(|p| (p.file_system, p.folder));
+        assert_eq!(point("fs-01234567:/a//b"), Some(("fs-01234567".into(), "/a/b".into())));
+        assert_eq!(point("fs-01234567:/"), Some(("fs-01234567".into(), "/".into())));
+        for wrong in ["", "fs-01234567", "fs-01234567:a", "fs-1:/a", "fs-01234567:/../a", "fsap-01234567:/a"] {
+            assert_eq!(point(wrong), None, "{wrong:?}");
+        }
+        let web = AccessPoint { file_system: "fs-01234567".into(), folder: "/web".into() };
+        let volume = |root: &str| EfsVolume { root_directory: Some(root.into()), ..EfsVolume::default() };
+        assert_eq!(volume("/a//b").folder(None).as_deref(), Some("/a/b"));
+        assert_eq!(volume("/").folder(Some(&web)).as_deref(), Some("/web"));
+        assert_eq!(volume("/../x").folder(None), None);
+    }
+
+    #[test]
+    fn an_access_point_needs_encryption_and_the_root() {
+        let point = Some("fsap-01234567".to_owned());
+        let check = |transit_encryption, root: Option<&str>, access_point: &Option<String>, transit_encryption_port| {
+            let (file_system_id, access_point) = ("fs-01234567".into(), access_point.clone());
+            let root_directory = root.map(str::to_owned);
+            let volume = EfsVolume {
+                file_system_id,
+                root_directory,
+                transit_encryption,
+                transit_encryption_port,
+                access_point,
+                iam: None,
+            };
+            volume.check("v").err().map(|InvalidDefinition(text)| text).unwrap_or_default()
+        };
+        for root in [None, Some("/"), Some("//")] {
+            assert_eq!(check(Some(true), root, &point, Some(20049)), "");
+        }
+        assert_eq!(check(Some(true), Some("/a"), &None, None), "");
+        for encryption in [None, Some(false)] {
+            let needs = "transitEncryption' setting for volume 'v': ";
+            assert!(
+                check(encryption, None, &point, None).contains(&format!("{needs}'authorizationConfig.accessPointId'"))
+            );
+            assert!(check(encryption, None, &None, Some(1)).contains(&format!("{needs}'transitEncryptionPort'")));
+        }
+        assert!(
+            check(Some(true), Some("/a"), &point, None)
+                .starts_with("When using an EFS access point, the root directory")
+        );
+        for id in ["", "fs-01234567", "fsap-1", "fsap-0123456G", "fsap-01234567/../x"] {
+            assert!(
+                check(Some(true), None, &Some(id.into()), None).contains("accessPointId' setting for volume 'v'"),
+                "{id}"
+            );
         }
     }
 }

@@ -75,7 +75,7 @@ pub use container_options::{Device, DevicePermission, ExtraHost, Link, RestartPo
 pub use container_order::{ContainerDependency, DependencyCondition};
 pub use container_secrets::ContainerSecret;
 pub use definition_rules::InvalidDefinition;
-pub use efs::{EfsVolume, Export, is_file_system_id};
+pub use efs::{AccessPoint, EfsVolume, Export, FileSystem, is_access_point_id, is_file_system_id};
 pub use fargate::{CpuArchitecture, Platform, PlatformVersion, Pool};
 pub use gpu::GpuId;
 pub use health::{Health, HealthCheck, HealthStatus};

@@ -392,6 +392,9 @@ impl TaskDefinitionSpec {
         if self.efs_volumes().next().is_some() {
             names.insert("ecs.capability.efs");
         }
+        if self.efs_volumes().any(|(_, volume)| volume.transit_encryption == Some(true)) {
+            names.insert("ecs.capability.efsAuth");
+        }
         if self.has_secret_files() {
             names.insert(crate::secret_files::CAPABILITY);
         }

@@ -20,6 +20,7 @@ mod oci;
 pub mod oci_runtime;
 mod programs;
 pub mod tree;
+pub mod tunnel;
 pub mod userns;
 
 use std::collections::BTreeMap;
@@ -41,6 +42,7 @@ pub use image::{Image, ImageConfig, Platform, PullPolicy, PullProgress, PullRequ
 pub use mounts::{MountSource, Mounts};
 pub use nfs::{NfsMounts, NfsSource};
 pub use oci_runtime::{OciRuntime, OciRuntimeError};
+pub use tunnel::{Tunnel, TunnelTo, Tunnels};
 pub use userns::{IdMapping, NamespaceMaker, UserNamespace};
 
 /// Who answers: for introspection and for container-instance `versionInfo`.

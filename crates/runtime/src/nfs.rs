@@ -8,13 +8,13 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use effects::Effects;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -22,8 +22,10 @@ use crate::disk::absent;
 use crate::oci_runtime::program_path;
 use crate::programs;
 
-/// How long a server may take to answer who asks for its port: a lost packet is sent again after 1, 3 and 7 seconds.
-const KNOCK: Duration = Duration::from_secs(10);
+mod knock;
+
+use knock::{Door, answers, knock};
+
 /// How long mounting may take. Its server has answered already.
 const MOUNT: Duration = Duration::from_secs(45);
 /// How long what was written may take to its server when it is unmounted.
@@ -50,16 +52,37 @@ pub struct NfsSource {
 }
 
 /// The mounts in one folder.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NfsMounts {
     dir: PathBuf,
+    /// From where servers are reached.
+    door: Door,
 }
 
 impl NfsMounts {
     /// Those in this folder, which is made with the first.
     #[must_use]
-    pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into() }
+    pub fn new(dir: impl Into<PathBuf>, effects: Effects) -> Self {
+        Self { dir: dir.into(), door: Door { netns: None, effects } }
+    }
+
+    /// Those in this folder that were mounted in that network namespace, which is not the caller's.
+    #[must_use]
+    pub fn of_netns(dir: impl Into<PathBuf>, netns: impl Into<PathBuf>, effects: Effects) -> Self {
+        Self { dir: dir.into(), door: Door { netns: Some(netns.into()), effects } }
+    }
+
+    /// The ports of this machine's loopback that any of them is reached through.
+    ///
+    /// # Errors
+    /// Of the machine.
+    pub fn tunnels(&self) -> io::Result<HashSet<u16>> {
+        let dir = match fs::canonicalize(&self.dir) {
+            Ok(dir) => dir,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashSet::new()),
+            Err(error) => return Err(error),
+        };
+        Ok(tunnels(&fs::read("/proc/thread-self/mountinfo")?, &dir))
     }
 
     /// Whether this machine's kernel can mount any: it knows how, or loads a module of its own that does.
@@ -106,13 +129,18 @@ impl NfsMounts {
             return Ok(at);
         }
         fs::create_dir_all(&at)?;
-        let (server, own) = knock(source).await?;
+        let (server, own) = knock(source, &self.door).await?;
         let (address, own) = (server.ip(), own.ip());
         let options = format!("{OPTIONS},port={},addr={address},clientaddr={own}", source.port);
         let mut command = mounting(programs, ["nfs4", &options, &source.device, &source.folder], &at)?;
         named(&mut command, &source.client);
         run(command, MOUNT).await?;
         match self.find(name)? {
+            // What is to go through a tunnel must not go another way, which the kernel may know to the same server.
+            Some(there) if server.ip().is_loopback() && there != Some(server) => {
+                self.remove(name).await?;
+                Err(io::Error::other(format!("mounting {}: it would be reached another way", source.device)))
+            }
             Some(_) => Ok(at),
             None => Err(io::Error::other("it was said to be mounted, and it is not")),
         }
@@ -125,7 +153,7 @@ impl NfsMounts {
     pub async fn remove(&self, name: &str) -> io::Result<()> {
         let at = self.dir.join(name);
         if let Some(server) = self.find(name)? {
-            if !answers(server).await {
+            if !answers(server, &self.door).await {
                 tracing::warn!(mount = name, "its NFS server does not answer; what was not written there is lost");
                 // Whatever waits for the server has an error from now on.
                 let _ = run(umount(&["-f"], &at), DETACH).await;
@@ -150,7 +178,7 @@ impl NfsMounts {
     /// Of the machine.
     pub async fn interrupt(&self, name: &str) -> io::Result<bool> {
         let Some(server) = self.find(name)? else { return Ok(false) };
-        if answers(server).await {
+        if answers(server, &self.door).await {
             return Ok(false);
         }
         // Forced away is a copy, in a mount namespace of its own: what the kernel ends is what waits for the server, whoever it is.
@@ -179,29 +207,6 @@ impl NfsMounts {
         let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
         names.filter(|name| !name.as_ref().is_ok_and(|name| keep.contains(name))).collect()
     }
-}
-
-/// Whether somebody listens there.
-async fn answers(server: Option<SocketAddr>) -> bool {
-    match server {
-        Some(server) => matches!(timeout(KNOCK, TcpStream::connect(server)).await, Ok(Ok(_))),
-        None => false,
-    }
-}
-
-/// Its server's address, and the one of this machine that it is reached from. The kernel would try for minutes where nobody answers.
-async fn knock(source: &NfsSource) -> io::Result<(SocketAddr, SocketAddr)> {
-    let of = |error: &dyn std::fmt::Display| io::Error::other(format!("mounting {}: {error}", source.device));
-    let addresses = tokio::net::lookup_host((source.host.as_str(), source.port)).await.map_err(|error| of(&error))?;
-    let mut last = of(&"its server has no address");
-    for address in addresses {
-        match timeout(KNOCK, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok((address, stream.local_addr()?)),
-            Ok(Err(error)) => last = of(&error),
-            Err(_) => last = of(&"Connection timed out"),
-        }
-    }
-    Err(last)
 }
 
 /// Mounts a folder: kind, options, device and folder.
@@ -265,15 +270,28 @@ fn named(command: &mut Command, client: &str) {
 /// Of the mount at that place, the server's address as far as the table says it. Source: proc(5), `mountinfo`.
 fn find(table: &[u8], at: &Path) -> Option<Option<SocketAddr>> {
     // The last one is on top.
-    let line = table.split(|byte| *byte == b'\n').rfind(|line| {
-        line.split(|byte| *byte == b' ').nth(4).is_some_and(|place| OsString::from_vec(plain(place)) == at)
-    })?;
+    table.split(|byte| *byte == b'\n').rfind(|line| place(line).is_some_and(|place| place == at)).map(server)
+}
+
+/// The ports of loopback that servers of mounts below that place are reached through.
+fn tunnels(table: &[u8], below: &Path) -> HashSet<u16> {
+    let lines = table.split(|byte| *byte == b'\n');
+    let ours = lines.filter(|line| place(line).is_some_and(|place| Path::new(&place).starts_with(below)));
+    let servers = ours.filter_map(server);
+    servers.filter(|server| server.ip() == Ipv4Addr::LOCALHOST).map(|server| server.port()).collect()
+}
+
+fn place(line: &[u8]) -> Option<OsString> {
+    line.split(|byte| *byte == b' ').nth(4).map(|place| OsString::from_vec(plain(place)))
+}
+
+fn server(line: &[u8]) -> Option<SocketAddr> {
     let options = String::from_utf8_lossy(line);
     let options = options.rsplit(' ').next().unwrap_or_default();
     let option = |name: &str| options.split(',').find_map(|option| option.strip_prefix(name)?.strip_prefix('='));
-    let address = option("addr").and_then(|address| address.parse().ok());
+    let address = option("addr").and_then(|address| address.parse().ok())?;
     let port = option("port").and_then(|port| port.parse().ok()).unwrap_or(2049);
-    Some(address.map(|address| SocketAddr::new(address, port)))
+    Some(SocketAddr::new(address, port))
 }
 
 /// A name of the table without its escapes: a backslash and three octal digits.

@@ -49,7 +49,11 @@ pub struct Config {
     /// What stands for the buckets of S3 in which environment files are.
     pub buckets: BTreeMap<String, Bucket>,
     /// Where the file systems of EFS are, by id.
-    pub file_systems: BTreeMap<String, model::Export>,
+    pub file_systems: BTreeMap<String, model::FileSystem>,
+    /// What their access points show, by id.
+    pub access_points: BTreeMap<String, model::AccessPoint>,
+    /// Authorities (PEM) that their servers' certificates are checked against instead of those of the machine that mounts them.
+    pub efs_authorities: Option<String>,
     /// A file with the passphrase that seals the keys of secrets; without it they are only nobody else's to read.
     pub secrets_passphrase: Option<PathBuf>,
     /// How long the credentials hold that tasks and instances have of their roles.
@@ -153,6 +157,8 @@ impl Config {
             events_webhook: None,
             buckets: BTreeMap::new(),
             file_systems: BTreeMap::new(),
+            access_points: BTreeMap::new(),
+            efs_authorities: None,
             secrets_passphrase: None,
             // AWS's. Agents ask for others after half of it.
             role_credentials: Duration::from_secs(6 * 3600),

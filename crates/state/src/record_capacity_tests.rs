@@ -130,6 +130,24 @@ pub(super) fn definition_with_efs() -> Record {
         file_system_id: "fs-0123456789abcdef0".into(),
         root_directory: Some("/web".into()),
         transit_encryption: Some(false),
+        ..EfsVolume::default()
+    };
+    let volume = Volume { name: "shared".into(), source: VolumeSource::Efs(efs) };
+    std::sync::Arc::make_mut(&mut own.spec).volumes.push(volume);
+    Record::TaskDefinition(definition)
+}
+
+/// Of one that is reached over TLS, through an access point.
+pub(super) fn definition_with_access_point() -> Record {
+    let Record::TaskDefinition(mut definition) = definition() else { unreachable!() };
+    let own = std::sync::Arc::make_mut(&mut definition);
+    let efs = EfsVolume {
+        file_system_id: "fs-0123456789abcdef0".into(),
+        root_directory: None,
+        transit_encryption: Some(true),
+        transit_encryption_port: Some(20_049),
+        access_point: Some("fsap-0123456789abcdef0".into()),
+        iam: Some(false),
     };
     let volume = Volume { name: "shared".into(), source: VolumeSource::Efs(efs) };
     std::sync::Arc::make_mut(&mut own.spec).volumes.push(volume);

@@ -547,6 +547,7 @@ fn other_forms() -> Vec<(Record, &'static str)> {
         (capacity::task_with_volume(), "volume"),
         (capacity::definition_with_volume(), "volume"),
         (capacity::definition_with_efs(), "efs"),
+        (capacity::definition_with_access_point(), "access_point"),
         (capacity::revision_with_volume(), "volume"),
         (run_machine(), "runs"),
         (network::attached_task(), "attachment"),

@@ -20,6 +20,12 @@ pub fn file_systems_dir(run_dir: &Path) -> PathBuf {
     run_dir.join("efs")
 }
 
+/// Where an agent with that folder has what those volumes travel through that are reached over TLS.
+#[must_use]
+pub fn tunnels_dir(run_dir: &Path) -> PathBuf {
+    run_dir.join("efs-tls")
+}
+
 /// Where an agent with that folder mounts what containers with users of their own are shown, while they are made.
 #[must_use]
 pub fn clones_dir(run_dir: &Path) -> PathBuf {

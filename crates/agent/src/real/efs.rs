@@ -2,14 +2,15 @@
 //! task has left. Where they are the server says (`super::provisions`).
 
 use crate::{node::Failure, plan::TaskPlan};
-use ::runtime::{NfsMounts, NfsSource};
+use ::runtime::{NfsMounts, NfsSource, TunnelTo, Tunnels};
 use effects::Effects;
-use link::Provision;
+use link::{ExportedFolder, Provision};
 use model::{EfsVolume, Export, names::is_ecs_name};
 use std::{
     collections::{HashMap, HashSet},
     fmt::Display,
     io,
+    net::Ipv4Addr,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -24,13 +25,26 @@ const ENDS: Duration = Duration::from_secs(2);
 const INTERRUPTIONS: usize = 8;
 
 pub(super) struct FileSystems {
-    mounts: NfsMounts,
-    /// Where the program is put that mounts them.
-    programs: PathBuf,
+    machine: Machine,
     effects: Effects,
-    client: String,
+    instance: String,
     /// By task id: held while one of its is mounted or taken away.
     tasks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Ended>>>>,
+}
+
+/// What mounts them.
+#[derive(Clone)]
+struct Machine {
+    mounts: NfsMounts,
+    tunnels: Tunnels,
+    /// Where the program is put that mounts.
+    programs: PathBuf,
+}
+
+/// What is mounted, and through what.
+struct Wanted {
+    source: NfsSource,
+    tunnel: Option<TunnelTo>,
 }
 
 /// Whether nothing of a task is mounted any more.
@@ -51,10 +65,45 @@ fn failed(error: impl Display) -> Failure {
     Failure::new("ResourceInitializationError", text)
 }
 
+impl Machine {
+    async fn mount(&self, name: &str, wanted: Wanted, instance: &str) -> io::Result<()> {
+        let Some(to) = wanted.tunnel else {
+            return self.mounts.ensure(name, &wanted.source, &self.programs).await.map(drop);
+        };
+        let tunnel = self.tunnels.ensure(&to).await?;
+        let (host, port) = (Ipv4Addr::LOCALHOST.to_string(), tunnel.port());
+        // What two connections lead to that one client makes, the kernel finds out and uses the first of them for all: what is to travel
+        // encrypted would travel with what is not.
+        let source = NfsSource { host, port, client: client(format_args!("{port}-{instance}")), ..wanted.source };
+        let mounted = self.mounts.ensure(name, &source, &self.programs).await;
+        mounted.map(drop).map_err(|error| match tunnel.trouble() {
+            Some(said) => io::Error::other(format!("{error} (TLS to {}:{}: {said})", to.host, to.port)),
+            None => error,
+        })
+    }
+
+    /// Ends the tunnels that nothing is mounted through any more.
+    async fn sweep(&self) {
+        if let Err(error) = self.tunnels.sweep(|| self.mounts.tunnels()).await {
+            tracing::warn!(%error, "a TLS tunnel stays that nobody uses");
+        }
+    }
+}
+
+/// What an NFS server is to know a client by.
+fn client(who: impl Display) -> String {
+    format!("longshore-{who}").chars().take(MAX_CLIENT).collect()
+}
+
 impl FileSystems {
-    pub(super) fn new(mounts: NfsMounts, programs: PathBuf, instance: &str, effects: Effects) -> Self {
-        let client = format!("longshore-{instance}").chars().take(MAX_CLIENT).collect();
-        Self { mounts, programs, effects, client, tasks: Mutex::default() }
+    pub(super) fn new(
+        (mounts, tunnels): (NfsMounts, Tunnels),
+        programs: PathBuf,
+        instance: &str,
+        effects: Effects,
+    ) -> Self {
+        let machine = Machine { mounts, tunnels, programs };
+        Self { machine, effects, instance: instance.to_owned(), tasks: Mutex::default() }
     }
 
     /// Mounts what the server says that a task's volumes are. What was begun goes on to its end whatever becomes of who asked. What
@@ -65,23 +114,22 @@ impl FileSystems {
                 return Err(failed(format_args!("'{volume}' is no name of a volume")));
             }
             let name = mounted_of(task, volume);
-            if self.mounts.mounted(&name).map_err(failed)?.is_some() {
+            if self.machine.mounts.mounted(&name).map_err(failed)?.is_some() {
                 continue;
             }
-            let source = match (told.file_systems.get(volume), told.unresolved.get(volume)) {
-                (Some(export), _) => self.source(export, efs)?,
-                (None, Some(why)) => return Err(Failure(why.as_str().into())),
-                (None, None) => return Err(failed(format_args!("the server does not say where volume '{volume}' is"))),
-            };
-            let (mounts, programs, own) = (self.mounts.clone(), self.programs.clone(), self.of(task));
+            let wanted = self.wanted(volume, efs, told)?;
+            let (machine, instance, own) = (self.machine.clone(), self.instance.clone(), self.of(task));
             let (told, outcome) = oneshot::channel();
             self.effects.spawn("mount file system", async move {
                 let ended = own.lock().await;
                 let made = if ended.0 {
                     Err(io::Error::other("the task has stopped"))
                 } else {
-                    mounts.ensure(&name, &source, &programs).await.map(drop)
+                    machine.mount(&name, wanted, &instance).await
                 };
+                if made.is_err() {
+                    machine.sweep().await;
+                }
                 // Nobody may want to know.
                 let _ = told.send(made);
             });
@@ -90,14 +138,44 @@ impl FileSystems {
         Ok(())
     }
 
+    fn wanted(&self, volume: &str, efs: &EfsVolume, told: &Provision) -> Result<Wanted, Failure> {
+        if let Some(encrypted) = &told.encrypted
+            && let Some(folder) = encrypted.file_systems.get(volume)
+        {
+            return Ok(self.through(folder, encrypted.authorities.clone(), efs));
+        }
+        match (told.file_systems.get(volume), told.unresolved.get(volume)) {
+            // The server would not have said so.
+            (Some(_), _) if efs.transit_encryption == Some(true) => {
+                Err(failed(format_args!("the server says nothing of TLS for volume '{volume}'")))
+            }
+            (Some(export), _) => Ok(Wanted { source: self.source(export, efs)?, tunnel: None }),
+            (None, Some(why)) => Err(Failure(why.as_str().into())),
+            (None, None) => Err(failed(format_args!("the server does not say where volume '{volume}' is"))),
+        }
+    }
+
+    fn through(&self, told: &ExportedFolder, authorities: Option<String>, efs: &EfsVolume) -> Wanted {
+        let ExportedFolder { export, folder } = told;
+        let (host, port, local) = (export.host.clone(), export.port, efs.transit_encryption_port);
+        Wanted {
+            source: self.of_export(export, folder.clone()),
+            tunnel: Some(TunnelTo { host, port, authorities, local }),
+        }
+    }
+
     /// The server says which folder of which server; what of that is the export, in which links are not to be followed, the
     /// definition tells.
     fn source(&self, told: &Export, efs: &EfsVolume) -> Result<NfsSource, Failure> {
         let (export, folder) = told
             .above(efs.root())
             .ok_or_else(|| failed(format_args!("{told} is not a folder '{}' of an export", efs.root())))?;
+        Ok(self.of_export(&export, folder))
+    }
+
+    fn of_export(&self, export: &Export, folder: String) -> NfsSource {
         let (host, port, device) = (export.host.clone(), export.port, export.to_string());
-        Ok(NfsSource { host, port, device, folder, client: self.client.clone() })
+        NfsSource { host, port, device, folder, client: client(&self.instance) }
     }
 
     /// A container of the task was sent SIGKILL. A process that closes a file when it ends waits for the file's server, and no signal
@@ -107,7 +185,7 @@ impl FileSystems {
         if names.is_empty() {
             return;
         }
-        let (mounts, effects) = (self.mounts.clone(), self.effects.clone());
+        let (mounts, effects) = (self.machine.mounts.clone(), self.effects.clone());
         self.effects.spawn("interrupt file systems", async move {
             for _ in 0..INTERRUPTIONS {
                 effects.sleep(ENDS).await;
@@ -134,31 +212,35 @@ impl FileSystems {
         let mut ended = own.lock().await;
         ended.0 = true;
         for name in names(task) {
-            let removed = self.mounts.remove(&name).await;
+            let removed = self.machine.mounts.remove(&name).await;
             removed.map_err(|e| Failure::new("CannotRemoveContainerError", format_args!("a file system: {e}")))?;
         }
+        self.machine.sweep().await;
         self.tasks().remove(task.id());
         Ok(())
     }
 
-    /// Takes away what former runs have left of tasks that are none of these. Nobody waits for it: servers may not answer.
+    /// Looks after the tunnels that former runs have left, and takes away what they have mounted for tasks that are none of these.
+    /// Nobody waits for it: servers may not answer.
     pub(super) fn adopt<'a>(&self, tasks: impl Iterator<Item = &'a Arc<TaskPlan>>) {
         let keep: HashSet<String> = tasks.flat_map(|task| names(task)).collect();
         // Listed now, so that none that is mounted from now on is among them.
-        let left = match self.mounts.others(&keep) {
-            Ok(left) => left,
-            Err(error) => {
-                tracing::warn!(%error, "mounted file systems cannot be listed");
-                return;
-            }
-        };
-        let mounts = self.mounts.clone();
+        let left = self.machine.mounts.others(&keep).unwrap_or_else(|error| {
+            tracing::warn!(%error, "mounted file systems cannot be listed");
+            Vec::new()
+        });
+        let machine = self.machine.clone();
         self.effects.spawn("unmount file systems", async move {
+            // What is mounted through one is not unmounted without it.
+            if let Err(error) = machine.tunnels.adopt(|| machine.mounts.tunnels()).await {
+                tracing::warn!(%error, "nobody looks after the TLS tunnels that are there");
+            }
             for name in left {
-                if let Err(error) = mounts.remove(&name).await {
+                if let Err(error) = machine.mounts.remove(&name).await {
                     tracing::warn!(mount = name, %error, "a file system stays mounted");
                 }
             }
+            machine.sweep().await;
         });
     }
 
@@ -191,14 +273,15 @@ mod tests {
         let efs = EfsVolume {
             file_system_id: "fs-01234567".into(),
             root_directory: Some("/app".into()),
-            transit_encryption: None,
+            ..EfsVolume::default()
         };
         let (assignment, definition) = testing::assignment(1, &["main"]);
         let volumes = vec![Volume { name: "v".into(), source: VolumeSource::Efs(efs.clone()) }];
         let plan = TaskPlan::new(assignment, Arc::new(model::TaskDefinitionSpec { volumes, ..(*definition).clone() }));
-        let mounts = NfsMounts::new(dir.path().join("efs"));
         let effects = Effects::simulated(1, model::Timestamp(0));
-        let file_systems = FileSystems::new(mounts, dir.path().join("bin"), "i-1", effects);
+        let mounts = NfsMounts::new(dir.path().join("efs"), effects.clone());
+        let tunnels = Tunnels::new(dir.path().join("efs-tls"), effects.clone());
+        let file_systems = FileSystems::new((mounts, tunnels), dir.path().join("bin"), "i-1", effects);
         let why = "ResourceInitializationError: nobody knows";
         let unresolved = Provision { unresolved: [("v".to_owned(), why.to_owned())].into(), ..Provision::default() };
         let elsewhere: Export = "nas:/export/other".parse().unwrap();

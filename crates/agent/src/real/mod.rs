@@ -26,7 +26,7 @@ mod vpc;
 
 pub use config::{NodeConfig, PullBehavior};
 pub(crate) use dirs::programs_dir;
-pub use dirs::{clones_dir, disks_dir, file_systems_dir, mounts_dir};
+pub use dirs::{clones_dir, disks_dir, file_systems_dir, mounts_dir, tunnels_dir};
 
 pub(crate) use doors::Doors;
 pub use images::{ImageCleanup, clean_images};
@@ -50,7 +50,7 @@ use link::Networks;
 use model::NetworkMode;
 use runtime::{
     ContainerState, CreateError, Disks, ExecEnd, Image, Mounts, NamespaceMaker, NfsMounts, Runtime, RuntimeError,
-    RuntimeEvent, cgroup::Cgroups,
+    RuntimeEvent, Tunnels, cgroup::Cgroups,
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -120,10 +120,11 @@ impl RealNode {
         let disks = disks::TaskDisks::new(Disks::new(config.disks_dir()), effects.clone());
         let provisions = Arc::new(provisions::Provisions::new(questions, effects.clone()));
         let mounts = Mounts::new(mounts_dir(&config.run_dir));
-        let nfs = NfsMounts::new(file_systems_dir(&config.run_dir));
+        let nfs = NfsMounts::new(file_systems_dir(&config.run_dir), effects.clone());
         let volumes = volumes::Volumes::new(config.data_dir.join("volumes"), mounts.clone(), nfs.clone());
-        let file_systems =
-            efs::FileSystems::new(nfs, programs_dir(&config.data_dir), &config.instance, effects.clone());
+        let tunnels = Tunnels::new(tunnels_dir(&config.run_dir), effects.clone());
+        let programs = programs_dir(&config.data_dir);
+        let file_systems = efs::FileSystems::new((nfs, tunnels), programs, &config.instance, effects.clone());
         let secret_files =
             secret_files::Shown::new(mounts.clone(), provisions.clone(), runtime.clone(), effects.clone());
         let routers = router::Routers::new(config.data_dir.join("routers"));

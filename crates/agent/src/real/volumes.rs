@@ -316,7 +316,7 @@ mod tests {
             Volumes::new(
                 dir.path().join("volumes"),
                 Mounts::new(dir.path().join("mounts")),
-                NfsMounts::new(dir.path().join("efs")),
+                NfsMounts::new(dir.path().join("efs"), effects::Effects::real()),
             )
         };
         let (volumes, host) = (new(), dir.path().join("host/made"));
@@ -352,15 +352,12 @@ mod tests {
         let volumes = Volumes::new(
             dir.path().join("volumes"),
             Mounts::new(dir.path().join("mounts")),
-            NfsMounts::new(dir.path().join("efs")),
+            NfsMounts::new(dir.path().join("efs"), effects::Effects::real()),
         );
         let refused = made(&volumes, &plan(1, &[("v", docker(VolumeScope::Shared, None))])).await.unwrap_err();
         assert!(refused.0.starts_with("CannotCreateVolumeError: volume 'v': it is not on this instance"), "{refused}");
-        let efs = VolumeSource::Efs(model::EfsVolume {
-            file_system_id: "fs-01234567".into(),
-            root_directory: None,
-            transit_encryption: None,
-        });
+        let efs =
+            VolumeSource::Efs(model::EfsVolume { file_system_id: "fs-01234567".into(), ..model::EfsVolume::default() });
         let refused = made(&volumes, &plan(1, &[("v", efs)])).await.unwrap_err();
         assert!(
             refused.0.contains("volume 'v': its file system is not mounted"),

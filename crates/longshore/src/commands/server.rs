@@ -9,11 +9,15 @@ use ::server::{
     Config, Limits, Server, TlsFiles, WebhookConfig,
     machines::{MachineHost, NoMachines},
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use effects::Effects;
-use model::{AccountId, Region};
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use model::{AccessPoint, AccountId, FileSystem, Region};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use std::{collections::BTreeMap, path::Path, process::ExitCode, sync::Arc, time::Duration};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Twice as much as the authorities of all distributions' browsers together: a few of one's own are what it is for.
+const MAX_AUTHORITIES: usize = 512 << 10;
 
 pub(super) fn run(args: ServerArgs) -> Result<ExitCode> {
     super::keep_memory_secret();
@@ -78,6 +82,7 @@ pub(super) async fn start(
 
 fn config(args: &ServerArgs, data_dir: std::path::PathBuf, local: bool) -> Result<Config> {
     let tls = args.tls_cert.clone().zip(args.tls_key.clone()).map(|(certificate, key)| TlsFiles { certificate, key });
+    let file_systems: BTreeMap<_, _> = args.file_systems.iter().cloned().collect();
     Ok(Config {
         listen: args.listen.clone(),
         tls,
@@ -91,7 +96,9 @@ fn config(args: &ServerArgs, data_dir: std::path::PathBuf, local: bool) -> Resul
         stopped_task_retention: Duration::from_secs(u64::from(args.stopped_task_hours) * 3600),
         local_instances: local,
         buckets: args.buckets.iter().cloned().collect(),
-        file_systems: args.file_systems.iter().cloned().collect(),
+        access_points: access_points(&args.access_points, &file_systems)?,
+        efs_authorities: args.efs_ca.as_deref().map(authorities).transpose()?,
+        file_systems,
         secrets_passphrase: args.secrets_passphrase_file.clone(),
         role_credentials: Duration::from_secs(u64::from(args.role_credentials_seconds)),
         prices: args.prices.clone(),
@@ -103,6 +110,31 @@ fn config(args: &ServerArgs, data_dir: std::path::PathBuf, local: bool) -> Resul
         limits: limits(),
         ..Config::new(data_dir)
     })
+}
+
+/// What access points show. AWS has them only where what travels is encrypted.
+fn access_points(
+    given: &[(String, AccessPoint)],
+    file_systems: &BTreeMap<String, FileSystem>,
+) -> Result<BTreeMap<String, AccessPoint>> {
+    for (id, point) in given {
+        let named = &point.file_system;
+        ensure!(
+            file_systems.get(named).is_some_and(|file_system| file_system.tls),
+            "--efs-access-point {id}: {named} is no file system that is reached over TLS (--efs {named}=tls://HOST/PATH)"
+        );
+    }
+    Ok(given.iter().cloned().collect())
+}
+
+/// A file of certificates. It travels to agents with what their tasks are given.
+fn authorities(path: &Path) -> Result<String> {
+    let what = || format!("--efs-ca {}", path.display());
+    let text = std::fs::read_to_string(path).with_context(what)?;
+    ensure!(text.len() <= MAX_AUTHORITIES, "{}: it is longer than {MAX_AUTHORITIES} bytes", what());
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    ensure!(!found.with_context(what)?.is_empty(), "{}: there is no certificate in it", what());
+    Ok(text)
 }
 
 /// The usual bounds, but no more connections than half of the files that this process may open: the rest is for agents, the
@@ -146,5 +178,46 @@ impl Signals {
             _ = self.term.recv() => {}
             _ = self.int.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn an_access_point_is_of_a_file_system_that_is_reached_over_tls() {
+        let file_systems = [("fs-00000001", "nas:/plain"), ("fs-00000002", "tls://nas/export")];
+        let file_systems = file_systems.map(|(id, place)| (id.to_owned(), place.parse().unwrap())).into();
+        let points =
+            |place: &str| access_points(&[("fsap-00000001".to_owned(), place.parse().unwrap())], &file_systems);
+        assert_eq!(points("fs-00000002:/web").unwrap()["fsap-00000001"].folder, "/web");
+        for other in ["fs-00000001", "fs-00000003"] {
+            let error = points(&format!("{other}:/web")).unwrap_err().to_string();
+            assert!(error.contains(&format!("fsap-00000001: {other} is no file system")), "{error}");
+        }
+    }
+
+    #[test]
+    fn authorities_are_a_file_of_certificates() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ca.pem");
+        let read = |text: &str| {
+            fs::write(&file, text).unwrap();
+            authorities(&file).map_err(|error| format!("{error:#}"))
+        };
+        let certificate = rcgen::generate_simple_self_signed(vec!["nas".to_owned()]).unwrap().cert.pem();
+        assert_eq!(read(&certificate), Ok(certificate.clone()));
+        for (text, why) in [
+            (String::new(), "there is no certificate in it"),
+            ("text".to_owned(), "there is no certificate in it"),
+            (certificate.replace("MII", "***"), "--efs-ca"),
+            (certificate.repeat(MAX_AUTHORITIES / certificate.len() + 1), "it is longer than 524288 bytes"),
+        ] {
+            let error = read(&text).unwrap_err();
+            assert!(error.contains(why) && error.contains("ca.pem"), "{error}");
+        }
+        assert!(authorities(&dir.path().join("none")).is_err());
     }
 }

@@ -17,7 +17,7 @@ use futures::future::BoxFuture;
 use model::fargate::POOL_CLUSTER;
 use network::{FabricSpec, IfName, InstanceNetSpec, Ipv4Net, Mac, NetContext, NetnsPath, TableName};
 use runtime::{
-    Containerd, ContainerdConfig, Disks, Mounts, NfsMounts, Resources, Runtime,
+    Containerd, ContainerdConfig, Disks, Mounts, NfsMounts, Resources, Runtime, Tunnels,
     cgroup::Cgroups,
     daemon::{Daemon, DaemonConfig, ensure_containerd},
     tree,
@@ -331,10 +331,7 @@ impl LocalHost {
         let mounts = Mounts::new(agent::mounts_dir(&self.paths.run_instance(id)));
         let swept = tokio::task::spawn_blocking(move || mounts.sweep(&HashSet::new())).await;
         swept.expect("unmounting does not panic").map_err(|e| failed("mounts of tasks")(&e))?;
-        let nfs = NfsMounts::new(agent::file_systems_dir(&self.paths.run_instance(id)));
-        for name in nfs.others(&HashSet::new()).map_err(|e| failed("file systems of tasks")(&e))? {
-            nfs.remove(&name).await.map_err(|e| failed("file systems of tasks")(&e))?;
-        }
+        self.end_file_systems(id).await.map_err(|e| failed("file systems of tasks")(&e))?;
         let clones = Clones::new(agent::clones_dir(&self.paths.run_instance(id)));
         let swept = tokio::task::spawn_blocking(move || clones.sweep()).await;
         swept.expect("unmounting does not panic").map_err(|e| failed("mounts of containers")(&e))?;
@@ -348,6 +345,17 @@ impl LocalHost {
         // What makes the device that encrypts ended with the cgroup; its socket is in a folder of all of this machine.
         let left = network::vpc::tunnel::remove(&net.context(), &inside).await;
         left.map_err(|e| failed("network")(&chain(&e)))
+    }
+
+    /// Unmounts them, and then ends what they travelled through.
+    async fn end_file_systems(&self, id: &str) -> std::io::Result<()> {
+        let run = self.paths.run_instance(id);
+        let nfs = NfsMounts::of_netns(agent::file_systems_dir(&run), self.paths.netns(id), self.effects.clone());
+        for name in nfs.others(&HashSet::new())? {
+            nfs.remove(&name).await?;
+        }
+        let tunnels = Tunnels::new(agent::tunnels_dir(&run), self.effects.clone());
+        tunnels.sweep(|| Ok(HashSet::new())).await
     }
 
     /// Takes away what all local instances shared, when the last is gone and the server shall leave no trace.

@@ -13,57 +13,60 @@ use std::{
 };
 use testkit::{Reaper, isolate_network, registry::Registry, spawn_bound};
 
-const FILE_SYSTEM: &str = "fs-0123456789abcdef0";
+pub(crate) const FILE_SYSTEM: &str = "fs-0123456789abcdef0";
 const UNKNOWN: &str = "fs-0123456789abcdef1";
-const STAYS: &str = "trap 'exit 0' TERM; while :; do sleep 0.1; done";
+pub(crate) const STAYS: &str = "trap 'exit 0' TERM; while :; do sleep 0.1; done";
 
 /// The server's address, behind a cable of its own.
-const SERVER: &str = "10.99.0.2";
+pub(crate) const SERVER: &str = "10.99.0.2";
 
 /// A server with one instance, and an NFS server that has a network of its own.
-struct Shared {
+pub(crate) struct Shared {
     dir: tempfile::TempDir,
     image: String,
     _registry: Registry,
     api: Option<Api>,
     server: Option<Child>,
     agent: Option<Child>,
-    nfs: Option<Child>,
+    /// The NFS server, and what a test has put beside it.
+    servers: Vec<Child>,
     _reaper: Reaper,
 }
 
-fn name() -> String {
+pub(crate) fn name() -> String {
     format!("lse{}", std::process::id())
 }
 
-fn run(program: &str, arguments: &[&str]) -> Output {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Output {
     let out = Command::new(program).args(arguments).output().unwrap();
     assert!(out.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&out.stderr));
     out
 }
 
-fn ip(words: &str) {
+pub(crate) fn ip(words: &str) {
     run("ip", &words.split(' ').collect::<Vec<_>>());
 }
 
-fn mounted() -> Vec<String> {
+pub(crate) fn mounted() -> Vec<String> {
     let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
     table.lines().filter(|line| line.contains(" - nfs4 ")).map(str::to_owned).collect()
 }
 
 impl Shared {
-    fn start() -> Self {
+    /// With what the server is told of file systems, once there is a file system.
+    pub(crate) fn start(options: impl FnOnce(&mut Self) -> Vec<String>) -> Self {
         isolate_network().unwrap();
         let dir = tempfile::TempDir::with_prefix("longshore-efs-").unwrap();
         let cgroup = format!("/longshore-test-{}", name());
         let reaper = Reaper::start(dir.path(), &name(), &cgroup).unwrap();
         let registry = Registry::start().unwrap();
         let image = registry.busybox_image().unwrap();
-        let (api, server, agent, nfs) = (None, None, None, None);
-        let mut shared = Self { dir, image, _registry: registry, api, server, agent, nfs, _reaper: reaper };
+        let (api, server, agent, servers) = (None, None, None, Vec::new());
+        let mut shared = Self { dir, image, _registry: registry, api, server, agent, servers, _reaper: reaper };
         shared.export();
-        let file_system = format!("{FILE_SYSTEM}={SERVER}:/export");
-        shared.server = Some(shared.launch("server", &["server", "--efs", &file_system]));
+        let options = options(&mut shared);
+        let words: Vec<&str> = ["server"].into_iter().chain(options.iter().map(String::as_str)).collect();
+        shared.server = Some(shared.launch("server", &words));
         let data = shared.path("server");
         until("the server", || {
             Command::new(longshore())
@@ -87,7 +90,7 @@ impl Shared {
         shared
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -98,7 +101,7 @@ impl Shared {
         spawn_bound(command, 9).unwrap()
     }
 
-    fn start_agent(&mut self) {
+    pub(crate) fn start_agent(&mut self) {
         let (token, run) = (self.path("token").display().to_string(), self.path("run").display().to_string());
         let cgroup = format!("/longshore-test-{}", name());
         let arguments = ["agent", "--token-file", &token, "--run-dir", &run, "--cgroup", &cgroup];
@@ -112,13 +115,13 @@ impl Shared {
         });
     }
 
-    fn kill_agent(&mut self) {
+    pub(crate) fn kill_agent(&mut self) {
         let mut agent = self.agent.take().unwrap();
         agent.kill().unwrap();
         agent.wait().unwrap();
     }
 
-    fn api(&self) -> &Api {
+    pub(crate) fn api(&self) -> &Api {
         self.api.as_ref().unwrap()
     }
 
@@ -148,27 +151,50 @@ impl Shared {
             served.display()
         );
         fs::write(&conf, text).unwrap();
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &name, "ganesha.nfsd", "-F", "-N", "NIV_EVENT"]);
+        let mut command = Self::beside();
+        command.args(["ganesha.nfsd", "-F", "-N", "NIV_EVENT"]);
         command.arg("-f").arg(&conf).arg("-L").arg(&log).arg("-p").arg(self.path("nfs.pid"));
-        self.nfs = Some(spawn_bound(command, 9).unwrap());
+        self.servers.push(spawn_bound(command, 9).unwrap());
         until("the NFS server", || fs::read_to_string(&log).ok()?.contains("NFS SERVER INITIALIZED").then_some(()));
     }
 
+    /// What runs a program in the network of the NFS server.
+    fn beside() -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &name()]);
+        command
+    }
+
+    /// Runs a program there as long as the test runs.
+    pub(crate) fn serve(&mut self, log: &str, words: &[&str]) {
+        let mut command = Self::beside();
+        let log = fs::File::create(self.path(log)).unwrap();
+        command.args(words).stdout(log.try_clone().unwrap()).stderr(log);
+        self.servers.push(spawn_bound(command, 9).unwrap());
+    }
+
     /// A file as the server of NFS has it.
-    fn served(&self, name: &str) -> PathBuf {
+    pub(crate) fn served(&self, name: &str) -> PathBuf {
         self.path("served").join(name)
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let of = |name: &str| fs::read_to_string(self.path(name)).unwrap_or_default();
         format!("{}\n{}\n{}", of("server.log"), of("agent.log"), of("nfs.log"))
     }
 
     /// Runs a task of one container; `volumes` are each a file system, its folder, the place, and whether it is only read there.
     fn task(&self, script: &str, volumes: &[(&str, &str, &str, bool)]) -> String {
-        let volume = |(at, (id, root, ..)): (usize, &(&str, &str, &str, bool))| json!({"name": format!("v{at}"), "efsVolumeConfiguration": {"fileSystemId": id, "rootDirectory": root}});
-        let point = |(at, (.., place, read_only)): (usize, &(&str, &str, &str, bool))| json!({"sourceVolume": format!("v{at}"), "containerPath": place, "readOnly": read_only});
+        let volume = |(id, root, place, read_only): &(&str, &str, &str, bool)| {
+            (json!({"fileSystemId": id, "rootDirectory": root}), place.to_string(), *read_only)
+        };
+        self.task_of(script, &volumes.iter().map(volume).collect::<Vec<_>>())
+    }
+
+    /// The same with what a definition says of each.
+    pub(crate) fn task_of(&self, script: &str, volumes: &[(Value, String, bool)]) -> String {
+        let volume = |(at, (efs, ..)): (usize, &(Value, String, bool))| json!({"name": format!("v{at}"), "efsVolumeConfiguration": efs});
+        let point = |(at, (_, place, read_only)): (usize, &(Value, String, bool))| json!({"sourceVolume": format!("v{at}"), "containerPath": place, "readOnly": read_only});
         let container = json!({
             "name": "main", "image": self.image, "memory": 32, "stopTimeout": 2, "command": ["sh", "-c", script],
             "mountPoints": volumes.iter().enumerate().map(point).collect::<Vec<_>>(),
@@ -187,7 +213,7 @@ impl Shared {
         })
     }
 
-    fn wait(&self, arn: &str, status: &str) -> Value {
+    pub(crate) fn wait(&self, arn: &str, status: &str) -> Value {
         until(&format!("{arn} {status}"), || {
             let task = self.api().ecs("DescribeTasks", &json!({"tasks": [arn]}))["tasks"][0].clone();
             assert!(status == "STOPPED" || task["lastStatus"] != "STOPPED", "{task:#}\n{}", self.log());
@@ -195,7 +221,17 @@ impl Shared {
         })
     }
 
-    fn until_gone(&self, what: &str) {
+    /// A task with that volume does not start, and its reason has these words.
+    pub(crate) fn refused(&self, efs: Value, words: &[&str]) {
+        let task = self.task_of("true", &[(efs, "/x".to_owned(), false)]);
+        let stopped = self.wait(&task, "STOPPED");
+        let reason = stopped["stoppedReason"].as_str().unwrap_or_default();
+        let begins = "ResourceInitializationError: failed to invoke EFS utils commands to set up EFS volumes: stderr: ";
+        assert_eq!(stopped["stopCode"], "TaskFailedToStart", "{stopped:#}");
+        assert!(reason.starts_with(begins) && words.iter().all(|word| reason.contains(word)), "{reason}");
+    }
+
+    pub(crate) fn until_gone(&self, what: &str) {
         until(what, || {
             mounted().iter().all(|line| !line.contains(&self.dir.path().display().to_string())).then_some(())
         });
@@ -206,8 +242,14 @@ impl Drop for Shared {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("{}\n{:?}", self.log(), mounted());
+            // Whoever clears up would wait for a server that is gone.
+            let below = self.dir.path().display().to_string();
+            for place in mounted().iter().filter_map(|line| line.split(' ').nth(4)).filter(|at| at.starts_with(&below))
+            {
+                let _ = Command::new("umount").args(["-l", place]).status();
+            }
         }
-        for child in [&mut self.agent, &mut self.server, &mut self.nfs].into_iter().filter_map(Option::as_mut) {
+        for child in self.agent.iter_mut().chain(&mut self.server).chain(&mut self.servers) {
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -220,7 +262,7 @@ fn tasks_share_files_of_an_nfs_server() {
         let test = "efs::tasks_share_files_of_an_nfs_server";
         return testkit::uml::run_again(test, &["nfsv4", "bridge", "nf_tables"]).unwrap();
     }
-    let mut shared = Shared::start();
+    let mut shared = Shared::start(|_| vec!["--efs".to_owned(), format!("{FILE_SYSTEM}={SERVER}:/export")]);
     let text = |path: &Path| fs::read_to_string(path).unwrap_or_default();
     let writes = shared.task(&format!("echo one > /data/file; {STAYS}"), &[(FILE_SYSTEM, "/app", "/data", false)]);
     shared.wait(&writes, "RUNNING");
@@ -237,12 +279,8 @@ fn tasks_share_files_of_an_nfs_server() {
     assert_eq!(text(&shared.served("seen")), "one\nfile\n", "a place that is only read was written");
     until("one mount", || (mounted().len() == 1).then_some(()));
 
-    let refused = |volume: (&str, &str, &str, bool), words: [&str; 2]| {
-        let stopped = shared.wait(&shared.task("true", &[volume]), "STOPPED");
-        let reason = stopped["stoppedReason"].as_str().unwrap_or_default();
-        let begins = "ResourceInitializationError: failed to invoke EFS utils commands to set up EFS volumes: stderr: ";
-        assert_eq!(stopped["stopCode"], "TaskFailedToStart", "{stopped:#}");
-        assert!(reason.starts_with(begins) && words.iter().all(|word| reason.contains(word)), "{reason}");
+    let refused = |(id, root, ..): (&str, &str, &str, bool), words: [&str; 2]| {
+        shared.refused(json!({"fileSystemId": id, "rootDirectory": root}), &words);
     };
     refused((UNKNOWN, "/", "/x", false), ["Failed to resolve \"fs-0123456789abcdef1\"", "code: 1"]);
     let nothing = ["mount.nfs4: mounting 10.99.0.2:/export/", "No such file or directory"];

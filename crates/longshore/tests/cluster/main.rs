@@ -18,6 +18,7 @@ mod crash;
 mod definition;
 mod disk;
 mod efs;
+mod efs_tls;
 mod encryption;
 mod exec;
 mod fargate;

@@ -92,9 +92,11 @@ pub(crate) fn digest(value: &str) -> String {
 
 /// An authority, and a certificate for that address and its key; all in PEM, in that folder.
 pub(crate) fn certificates(folder: &Path, address: &str) -> [PathBuf; 3] {
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
     let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // OpenSSL takes a certificate for one that signs itself if it is named like its authority.
+    params.distinguished_name.push(DnType::CommonName, "authority");
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(vec![address.to_owned()]).unwrap().signed_by(&key, &authority).unwrap();

@@ -3,6 +3,7 @@
 //!
 //! Errors are the task's stop reason, in AWS's words as far as they say what happened here; none holds a value.
 
+mod file_systems;
 mod files;
 mod rights;
 mod secrets;
@@ -10,8 +11,7 @@ mod secrets;
 use crate::{api::vaults, context::Context, vault::Content};
 use link::{Login, Provided, Provision};
 use model::{
-    ContainerDefinition, ContainerSecret, EfsVolume, Export, Firelens, RouterConfig, Scope, Task, TaskDefinitionSpec,
-    vault::Plain,
+    ContainerDefinition, ContainerSecret, Firelens, RouterConfig, Scope, Task, TaskDefinitionSpec, vault::Plain,
 };
 use serde::Deserialize;
 use state::Snapshot;
@@ -48,28 +48,8 @@ pub(crate) async fn of(ctx: &Context, snapshot: &Snapshot, task: &Task) -> Resul
         }
         provision.containers.insert(container.name.clone(), provided);
     }
-    for (name, volume) in spec.efs_volumes() {
-        // A task that has its volume already goes on, whatever the server was told since.
-        match export(ctx, volume) {
-            Ok(export) => drop(provision.file_systems.insert(name.to_owned(), export)),
-            Err(why) => drop(provision.unresolved.insert(name.to_owned(), why)),
-        }
-    }
+    file_systems::tell(&ctx.config, spec.efs_volumes(), &mut provision);
     Ok(provision)
-}
-
-/// Where the folder is that a volume of EFS shows. AWS: its mount helper's words begin like these; it looks for a name in DNS, we for
-/// an option of the server.
-fn export(ctx: &Context, volume: &EfsVolume) -> Result<Export, String> {
-    let id = &volume.file_system_id;
-    let export = ctx.config.file_systems.get(id).and_then(|export| export.below(volume.root()));
-    export.ok_or_else(|| {
-        format!(
-            "ResourceInitializationError: failed to invoke EFS utils commands to set up EFS volumes: stderr: Failed to resolve \"{id}\" - \
-             check that your file system ID is correct, and ensure that the server was told where it is (--efs) : unsuccessful EFS utils \
-             command execution; code: 1"
-        )
-    })
 }
 
 /// What is still told of a task that has stopped: the secret options of its log drivers, since what is left of its output is sent on

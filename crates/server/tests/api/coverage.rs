@@ -33,7 +33,7 @@ fn the_table_names_members_that_are_refused() {
         ("containerDefinitions.firelensConfiguration", false),
         ("containerDefinitions.logConfiguration.secretOptions", false),
         ("containerDefinitions.linuxParameters.devices", false),
-        ("volumes.efsVolumeConfiguration.authorizationConfig", true),
+        ("volumes.efsVolumeConfiguration.authorizationConfig", false),
         ("volumes.efsVolumeConfiguration.fileSystemId", false),
         ("volumes.host", false),
         ("taskRoleArn", false),

@@ -163,6 +163,8 @@ async fn what_is_wrong_is_told() {
             json!([{"name": "v", "efsVolumeConfiguration": merged(json!({"fileSystemId": "fs-01234567"}), more)}]),
         )
     };
+    // One that is made, in a family of its own.
+    let of_efs = |more: Value| merged(efs(more), json!({"family": "efs"}));
     // Without memory of the container's own.
     let on_fargate = |task: Value, container: Value| {
         let app = merged(json!({"name": "app", "image": "i"}), container);
@@ -203,11 +205,31 @@ async fn what_is_wrong_is_told() {
             refused(top("volumes", json!([{"name": "v", "configuredAtLaunch": true, "host": {}}])), "can be configured at launch or have another configuration, not both"),
             refused(efs(json!({"fileSystemId": "fs-1"})), "'fs-1' is not the ID of a file system."),
             refused(efs(json!({"rootDirectory": "/a/../b"})), "Invalid 'efsVolumeConfiguration.rootDirectory' setting for volume 'v'"),
-            refused(efs(json!({"transitEncryption": "ENABLED"})), "does not honour volumes.efsVolumeConfiguration.transitEncryption ENABLED yet"),
-            refused(efs(json!({"transitEncryptionPort": 20049})), "does not honour volumes.efsVolumeConfiguration.transitEncryptionPort yet"),
+            accepted(of_efs(json!({"transitEncryption": "ENABLED", "transitEncryptionPort": 20049}))),
+            accepted(of_efs(json!({"authorizationConfig": {"iam": "DISABLED"}}))),
+            (
+                "RegisterTaskDefinition",
+                of_efs(json!({"transitEncryption": "ENABLED", "authorizationConfig": {"accessPointId": "fsap-01234567"}})),
+                Want::Ok(json!({"taskDefinition": {
+                    "volumes": [{"name": "v", "efsVolumeConfiguration": {
+                        "fileSystemId": "fs-01234567", "rootDirectory": "/", "transitEncryption": "ENABLED",
+                        "authorizationConfig": {"accessPointId": "fsap-01234567"},
+                    }}],
+                }})),
+            ),
+            refused(efs(json!({"transitEncryption": "ENABLED", "transitEncryptionPort": 65536})), "transitEncryptionPort' setting: 65536 is not a port."),
+            refused(efs(json!({"transitEncryptionPort": 20049})), "'transitEncryptionPort' needs it to be ENABLED."),
             refused(
                 efs(json!({"authorizationConfig": {"accessPointId": "fsap-01234567"}})),
-                "does not honour volumes.efsVolumeConfiguration.authorizationConfig yet",
+                "'authorizationConfig.accessPointId' needs it to be ENABLED.",
+            ),
+            refused(
+                efs(json!({"rootDirectory": "/a", "transitEncryption": "ENABLED", "authorizationConfig": {"accessPointId": "fsap-01234567"}})),
+                "When using an EFS access point, the root directory must either be set to \"/\" or be omitted.",
+            ),
+            refused(
+                efs(json!({"transitEncryption": "ENABLED", "authorizationConfig": {"iam": "ENABLED"}})),
+                "does not honour volumes.efsVolumeConfiguration.authorizationConfig.iam ENABLED yet",
             ),
             ("RegisterTaskDefinition", efs(json!({"transitEncryption": "MAYBE"})), Want::Err("InvalidParameterException", "failed to satisfy constraint")),
             refused(top("volumes", json!([{"name": "v", "efsVolumeConfiguration": {}}])), "'' is not the ID of a file system."),

@@ -36,14 +36,28 @@ fn volume(given: aws::Volume) -> Result<Volume, ApiError> {
     Ok(Volume { name, source })
 }
 
-/// What is not honoured of it is refused with the other members that are not, but for a value.
+/// AWS: a role's rights are asked by EFS itself.
 fn efs_volume(given: aws::EFSVolumeConfiguration) -> Result<EfsVolume, ApiError> {
-    let transit_encryption = given.transit_encryption.map(|given| given == ENABLED);
-    if transit_encryption == Some(true) {
-        return Err(not_honoured("volumes.efsVolumeConfiguration.transitEncryption ENABLED"));
+    let enabled = |given: Option<String>| given.map(|given| given == ENABLED);
+    let authorization = given.authorization_config.unwrap_or_default();
+    let iam = enabled(authorization.iam);
+    if iam == Some(true) {
+        return Err(not_honoured("volumes.efsVolumeConfiguration.authorizationConfig.iam ENABLED"));
     }
-    let file_system_id = given.file_system_id.unwrap_or_default();
-    Ok(EfsVolume { file_system_id, root_directory: set(given.root_directory), transit_encryption })
+    let port = given.transit_encryption_port.map(|port| match u16::try_from(port) {
+        Ok(port @ 1..) => Ok(port),
+        Ok(_) | Err(_) => Err(ApiError::client(format!(
+            "Invalid 'efsVolumeConfiguration.transitEncryptionPort' setting: {port} is not a port."
+        ))),
+    });
+    Ok(EfsVolume {
+        file_system_id: given.file_system_id.unwrap_or_default(),
+        root_directory: set(given.root_directory),
+        transit_encryption: enabled(given.transit_encryption),
+        transit_encryption_port: port.transpose()?,
+        access_point: set(authorization.access_point_id),
+        iam,
+    })
 }
 
 fn docker_volume(given: aws::DockerVolumeConfiguration) -> Result<DockerVolume, ApiError> {
@@ -87,13 +101,16 @@ pub(super) fn shown(volume: &Volume) -> aws::Volume {
             shown.host = Some(aws::HostVolumeProperties { source_path: Some(source_path.clone()) });
         }
         VolumeSource::Efs(efs) => {
-            let encryption = efs.transit_encryption.map(|enabled| if enabled { ENABLED } else { DISABLED });
+            let enabled = |given: bool| if given { ENABLED } else { DISABLED }.to_owned();
+            let authorization =
+                aws::EFSAuthorizationConfig { access_point_id: efs.access_point.clone(), iam: efs.iam.map(enabled) };
             shown.efs_volume_configuration = Some(aws::EFSVolumeConfiguration {
                 file_system_id: Some(efs.file_system_id.clone()),
                 // AWS: the root is named where nothing was said.
                 root_directory: Some(efs.root().to_owned()),
-                transit_encryption: encryption.map(str::to_owned),
-                ..aws::EFSVolumeConfiguration::default()
+                transit_encryption: efs.transit_encryption.map(enabled),
+                transit_encryption_port: efs.transit_encryption_port.map(i32::from),
+                authorization_config: (efs.access_point.is_some() || efs.iam.is_some()).then_some(authorization),
             });
         }
         VolumeSource::Docker(docker) => {
