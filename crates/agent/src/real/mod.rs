@@ -49,8 +49,8 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use link::Networks;
 use model::NetworkMode;
 use runtime::{
-    ContainerState, CreateError, Disks, ExecEnd, Image, Mounts, NamespaceMaker, NfsMounts, Runtime, RuntimeError,
-    RuntimeEvent, cgroup::Cgroups,
+    ContainerState, CreateError, Disks, ExecEnd, Image, Mounts, NamespaceMaker, NfsMounts, OciRuntime, Runtime,
+    RuntimeError, RuntimeEvent, cgroup::Cgroups,
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -247,6 +247,10 @@ impl RealNode {
 
     async fn create_container(&self, job: &Job) -> Result<(), Failure> {
         let fail = |e: &dyn std::fmt::Display| Failure::new("CannotCreateContainerError", e);
+        self.network.isolate(job).await?;
+        if self.config.oci_runtime == OciRuntime::Runsc {
+            self.network.control(job).await?;
+        }
         let userns = self.users.of(job).await?;
         let gpus = self.config.gpus.devices(job.gpus())?;
         let disk = self.disks.of(&job.task).await?;
@@ -277,7 +281,7 @@ impl RealNode {
             cgroup: &self.task_cgroup(&job.task),
             oci_runtime: self.config.oci_runtime,
             pool: self.config.pool,
-            netns: self.network.netns_of(job).map_err(|e| fail(&e))?,
+            netns: self.network.netns_of(&job.task, job.at).map_err(|e| fail(&e))?,
             log_file: LogHub::file(&self.config.data_dir.join("logs"), job.id()),
             files: &files,
             volumes: &volumes,

@@ -36,6 +36,7 @@ mod log_drivers;
 mod logs;
 mod metadata;
 mod net;
+mod own_networks;
 mod partition;
 mod pinned;
 mod receivers;
