@@ -126,7 +126,7 @@ impl RealNode {
             efs::FileSystems::new(nfs, programs_dir(&config.data_dir), &config.instance, effects.clone());
         let secret_files =
             secret_files::Shown::new(mounts.clone(), provisions.clone(), runtime.clone(), effects.clone());
-        let routers = router::Routers::new(config.data_dir.join("routers"));
+        let routers = router::Routers::new(config.data_dir.join("routers"), config.oci_runtime);
         Ok(Self {
             runtime,
             config,
@@ -507,7 +507,11 @@ impl Node for RealNode {
     fn logging(&self, job: Job) -> BoxFuture<'_, Result<LogKit, Failure>> {
         async move {
             let secret_options = self.provisions.log_options(&job.task, job.at).await?;
-            let router = job.task.router().map(|_| self.routers.socket(&job.task));
+            let router = job.task.router().map(|router| {
+                let netns = self.network.netns_of(&job.task, router);
+                netns.map(|netns| self.routers.way(&job.task, netns))
+            });
+            let router = router.transpose().map_err(|e| Failure::new("CannotStartContainerError", chain(&e)))?;
             let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
             Ok(LogKit { secret_options, router, hostname })
         }
