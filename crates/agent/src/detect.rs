@@ -12,7 +12,7 @@ use std::{fs, net::IpAddr};
 const API_VERSIONS: [&str; 13] =
     ["1.17", "1.18", "1.19", "1.20", "1.21", "1.22", "1.23", "1.24", "1.25", "1.28", "1.29", "1.30", "1.32"];
 /// Everything else that a definition may require and that is honoured.
-const CAPABILITIES: [&str; 22] = [
+const CAPABILITIES: [&str; 28] = [
     "com.amazonaws.ecs.capability.logging-driver.awslogs",
     "com.amazonaws.ecs.capability.logging-driver.json-file",
     "com.amazonaws.ecs.capability.logging-driver.syslog",
@@ -20,6 +20,12 @@ const CAPABILITIES: [&str; 22] = [
     "com.amazonaws.ecs.capability.logging-driver.gelf",
     "com.amazonaws.ecs.capability.logging-driver.splunk",
     "com.amazonaws.ecs.capability.logging-driver.journald",
+    "com.amazonaws.ecs.capability.logging-driver.awsfirelens",
+    "ecs.capability.logging-driver.awsfirelens.log-driver-buffer-limit",
+    "ecs.capability.firelens.fluentd",
+    "ecs.capability.firelens.fluentbit",
+    "ecs.capability.firelens.options.config.file",
+    "ecs.capability.firelens.options.config.s3",
     "ecs.capability.secrets.asm.bootstrap.log-driver",
     "ecs.capability.secrets.ssm.bootstrap.log-driver",
     "ecs.capability.task-cpu-mem-limit",
@@ -37,17 +43,9 @@ const CAPABILITIES: [&str; 22] = [
     "com.amazonaws.ecs.capability.task-iam-role-network-host",
 ];
 
-/// What only containers that share the machine's kernel can have: a log router's socket is one of the machine's.
-const SHARING: [&str; 8] = [
-    "com.amazonaws.ecs.capability.privileged-container",
-    "ecs.capability.pid-ipc-namespace-sharing",
-    "com.amazonaws.ecs.capability.logging-driver.awsfirelens",
-    "ecs.capability.logging-driver.awsfirelens.log-driver-buffer-limit",
-    "ecs.capability.firelens.fluentd",
-    "ecs.capability.firelens.fluentbit",
-    "ecs.capability.firelens.options.config.file",
-    "ecs.capability.firelens.options.config.s3",
-];
+/// What only containers that share the machine's kernel can have.
+const SHARING: [&str; 2] =
+    ["com.amazonaws.ecs.capability.privileged-container", "ecs.capability.pid-ipc-namespace-sharing"];
 /// What only containers can have whose root is the machine's. The rest that they cannot have, no attribute stands for.
 const OF_ROOT: [&str; 2] =
     ["com.amazonaws.ecs.capability.privileged-container", "com.amazonaws.ecs.capability.task-iam-role-network-host"];

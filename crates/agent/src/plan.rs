@@ -56,8 +56,8 @@ pub struct Job {
 pub struct LogKit {
     /// Options whose values are secrets.
     pub secret_options: Vec<(String, Plain)>,
-    /// The socket of the task's log router.
-    pub router: Option<String>,
+    /// The way to the task's log router.
+    pub router: Option<driver::Router>,
     /// The instance's host name.
     pub hostname: String,
 }

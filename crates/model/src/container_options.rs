@@ -41,6 +41,13 @@ pub struct SystemControl {
     pub value: String,
 }
 
+impl SystemControl {
+    /// Whether it is one of the network's; the others are of IPC.
+    pub fn is_of_network(&self) -> bool {
+        self.namespace.starts_with("net.")
+    }
+}
+
 /// A device of the instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {

@@ -73,7 +73,7 @@ impl TaskDefinitionSpec {
             if !has_own && c.linux_parameters.as_ref().is_some_and(|linux| linux.shared_memory_size.is_some()) {
                 return not("'sharedMemorySize'");
             }
-            let ipc = c.system_controls.iter().find(|control| !control.namespace.starts_with("net."));
+            let ipc = c.system_controls.iter().find(|control| !control.is_of_network());
             if let (IpcMode::Host, Some(control)) = (mode, ipc) {
                 return not(&format!("systemControls '{}'", control.namespace));
             }

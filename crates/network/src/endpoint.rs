@@ -2,13 +2,11 @@
 
 use crate::names::{IfName, Mac};
 use crate::netlink::LO;
+use crate::sysctl::{LAST_GROUP, container_settings};
 use crate::veth::{self, Attachment};
-use crate::{NetContext, Netlink, NetnsPath, Result, sysctl};
+use crate::{NetContext, Netlink, NetnsPath, Result};
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
-
-/// No IPv6 addresses on `eth0` (nothing hands any out; detecting duplicates would cost packets on every port); `::1` stays.
-const SYSCTLS: &[(&str, &str)] = &[("ipv6/conf/default/disable_ipv6", "1")];
 
 /// One endpoint on the task bridge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +44,8 @@ pub async fn ensure_endpoints(context: &NetContext, specs: &[EndpointSpec]) -> R
             address: spec.address,
             gateway: spec.gateway,
             mac: spec.mac,
-            sysctls: SYSCTLS,
+            settings: container_settings(LAST_GROUP).into(),
+            sysctls: &[],
         })
         .collect();
     veth::ensure(context, wanted).await
@@ -66,10 +65,7 @@ pub async fn remove_endpoints(context: &NetContext, gone: &[(NetnsPath, IfName)]
 pub async fn ensure_isolated(netns: &NetnsPath) -> Result<()> {
     let netns = netns.clone();
     let work = async move || {
-        netns.create_here()?;
-        for (name, value) in SYSCTLS {
-            sysctl::set_if_there(name, value)?;
-        }
+        netns.create_here_with(&container_settings(LAST_GROUP))?;
         Netlink::open_here()?.set_up(LO).await
     };
     NetContext::own().run(work).await

@@ -40,6 +40,8 @@ pub async fn ensure_instance(context: &NetContext, spec: &InstanceNetSpec) -> Re
         address: spec.address,
         gateway: spec.gateway,
         mac: spec.mac,
+        // It is to its tasks what a machine is.
+        settings: Vec::new(),
         sysctls: SYSCTLS,
     };
     veth::ensure(context, vec![attachment]).await

@@ -54,6 +54,7 @@ pub use ports::{
     PortMap, PortsSpec, Protocol, add_ports, ensure_ports_table, list_ports, remove_ports, remove_ports_table,
 };
 pub use probe::{ephemeral_range, find_free_ports, is_port_free};
+pub use sysctl::{LAST_GROUP, Setting, container_settings, set_parameters};
 
 /// What every operation here returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -5,6 +5,7 @@
 //! and unlink (which also detaches copies in other mount namespaces); the kernel destroys the interfaces inside on its own time.
 
 use crate::context::set_thread_netns;
+use crate::sysctl::{self, Setting};
 use crate::{Error, NetContext, Netlink, Result, names};
 use rustix::mount::UnmountFlags;
 use std::collections::HashSet;
@@ -72,6 +73,12 @@ impl NetnsPath {
 
     /// `create` on the calling thread, which is left inside the namespace. `true` when it was made now.
     pub(crate) fn create_here(&self) -> Result<bool> {
+        self.create_here_with(&[])
+    }
+
+    /// As [`Self::create_here`], with settings that a new one has from its first moment: before the mount, so that whoever is
+    /// killed leaves one with all of them or none, and never again, because what its containers set since then holds.
+    pub(crate) fn create_here_with(&self, settings: &[Setting]) -> Result<bool> {
         if self.exists() {
             set_thread_netns(&self.0)?;
             return Ok(false);
@@ -82,6 +89,9 @@ impl NetnsPath {
         let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&self.0);
         drop(file.map_err(|source| Error::os("creating namespace file", &self.0, source))?);
         unshare_net().map_err(|source| Error::os("making a network namespace for", &self.0, source))?;
+        for (name, value) in settings {
+            sysctl::set_if_there(name, value)?;
+        }
         rustix::mount::mount_bind("/proc/thread-self/ns/net", &self.0)
             .map_err(|source| Error::os("mounting network namespace", &self.0, source))?;
         Ok(true)

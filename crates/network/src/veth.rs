@@ -3,7 +3,8 @@
 use crate::context::open_netns;
 use crate::names::{IfName, Mac};
 use crate::netlink::{LO, Netlink, VethPair};
-use crate::{Error, NetContext, NetnsPath, Result, sysctl};
+use crate::sysctl::{self, Setting};
+use crate::{Error, NetContext, NetnsPath, Result};
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
@@ -18,7 +19,9 @@ pub(crate) struct Attachment {
     pub(crate) address: Ipv4Net,
     pub(crate) gateway: Ipv4Addr,
     pub(crate) mac: Mac,
-    /// Settings inside the namespace, written before any interface is made.
+    /// Settings that the namespace is made with.
+    pub(crate) settings: Vec<Setting>,
+    /// Settings that it is to have in any case, written before any interface is made.
     pub(crate) sysctls: &'static [(&'static str, &'static str)],
 }
 
@@ -47,7 +50,7 @@ impl Inside {
     /// Leaves the calling thread inside the namespace, which a batch's next namespace does not mind: a new one starts from
     /// the kernel's defaults wherever it is made.
     fn open_here(wanted: &Attachment) -> Result<Self> {
-        let fresh = wanted.netns.create_here()?;
+        let fresh = wanted.netns.create_here_with(&wanted.settings)?;
         for (name, value) in wanted.sysctls {
             sysctl::set_if_there(name, value)?;
         }

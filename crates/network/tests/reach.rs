@@ -192,3 +192,17 @@ async fn link_local_addresses_are_an_instances_own() {
     }
     assert_eq!(dump(&one).await, before, "nothing is left");
 }
+
+#[tokio::test]
+async fn every_user_of_a_container_has_every_port_unless_its_containers_say_otherwise() {
+    let world = World::with_instances(&[2]).await;
+    let one = world.instance_spec(2).netns.context();
+    let spec = world.endpoint_spec(2, 2);
+    keeps_what_its_containers_set(&spec.netns.context(), async || ok(network::ensure_endpoint(&one, &spec).await))
+        .await;
+    let alone = world.netns("alone");
+    keeps_what_its_containers_set(&alone.context(), async || ok(network::ensure_isolated(&alone).await)).await;
+    // An instance is a machine.
+    let start = "cat /proc/sys/net/ipv4/ip_unprivileged_port_start";
+    assert_eq!(sh(&one, start).await, "1024\n");
+}

@@ -27,6 +27,15 @@ async fn call(from: &NetContext, to: &str) -> String {
 }
 
 #[tokio::test]
+async fn every_user_of_a_task_has_every_port_unless_the_task_says_otherwise() {
+    let cloud = Cloud::new().await;
+    let mut net = Net::new("vpc-1", 4711, [172, 31]);
+    cloud.add(&mut net, "a", 1, "one", "172.31.1.10", &["open"]);
+    // Each time as an agent that has just started.
+    keeps_what_its_containers_set(&cloud.task(&net, "a"), async || cloud.ensure_on(1, &net).await).await;
+}
+
+#[tokio::test]
 async fn tasks_reach_each_other_by_address() {
     let (cloud, net) = four().await;
     for id in ["a", "b", "c", "d"] {

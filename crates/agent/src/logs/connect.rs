@@ -1,6 +1,8 @@
 //! Connections to receivers of output: UDP, TCP, TLS, sockets of the instance.
 
 use super::sink::Trouble;
+use crate::real::chain;
+use ::network::NetContext;
 use effects::Effects;
 use futures::FutureExt;
 use rustix::fs::{FileType, Mode, OFlags};
@@ -11,17 +13,19 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
 use std::{
+    error::Error,
     fs::File,
     io::{self, Read},
+    net::{Ipv4Addr, SocketAddr},
     os::fd::AsRawFd,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
-use telemetry::driver::{Address, Tls};
+use telemetry::driver::{Address, Router, Tls};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpStream, UdpSocket, UnixDatagram, UnixStream},
+    net::{TcpSocket, TcpStream, UdpSocket, UnixDatagram, UnixStream},
     task::JoinHandle,
 };
 use tokio_rustls::TlsConnector;
@@ -50,16 +54,33 @@ impl Connection {
         within(effects, CONNECT, "connecting", Self::dial(address, trust)).await
     }
 
-    /// Makes one to a socket that a container has made. It may as well have put a link there that leads to a socket of the
-    /// instance: that is not followed.
-    pub(super) async fn to_router(path: &str, effects: &Effects) -> Result<Self, Trouble> {
-        let failed = |error: io::Error| Trouble(format!("dial unix://{path}: {error}"));
+    /// Makes one to a task's log router.
+    pub(super) async fn to_router(router: &Router, effects: &Effects) -> Result<Self, Trouble> {
         let dialled = async {
-            let place = Place::itself(Path::new(path)).map_err(failed)?;
-            let stream = UnixStream::connect(&place.path).await.map_err(failed)?;
-            Ok(Self::Stream(Box::new(stream)))
+            match router {
+                Router::Socket(path) => Self::to_socket(path).await,
+                Router::Network(netns) => Self::into_network(netns).await,
+            }
         };
         within(effects, CONNECT, "connecting", dialled).await
+    }
+
+    /// To a socket that a container has made. It may as well have put a link there that leads to a socket of the instance: that is
+    /// not followed.
+    async fn to_socket(path: &str) -> Result<Self, Trouble> {
+        let failed = |error: io::Error| Trouble(format!("dial unix://{path}: {error}"));
+        let place = Place::itself(Path::new(path)).map_err(failed)?;
+        Ok(Self::Stream(Box::new(UnixStream::connect(&place.path).await.map_err(failed)?)))
+    }
+
+    /// To the loopback of a network that is not the agent's. Where a socket was made, there it stays: no thread has to be inside while
+    /// it is waited for.
+    async fn into_network(netns: &Path) -> Result<Self, Trouble> {
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, Router::PORT));
+        let failed = |error: &dyn Error| Trouble(format!("dial tcp://{to} in {}: {}", netns.display(), chain(error)));
+        let made = NetContext::at(netns).enter(|| Ok(TcpSocket::new_v4())).await.map_err(|e| failed(&e))?;
+        let stream = made.map_err(|e| failed(&e))?.connect(to).await.map_err(|e| failed(&e))?;
+        Ok(Self::Stream(Box::new(stream)))
     }
 
     async fn dial(address: &Address, trust: &mut Trust) -> Result<Self, Trouble> {
@@ -322,11 +343,15 @@ mod tests {
         let _socket = UnixListener::bind(path("socket")).unwrap();
         symlink("socket", path("link")).unwrap();
         std::fs::write(path("file"), "").unwrap();
-        assert!(Connection::to_router(&path("socket"), &effects).await.is_ok());
+        let socket = |name: &str| Router::Socket(path(name));
+        assert!(Connection::to_router(&socket("socket"), &effects).await.is_ok());
         for name in ["link", "file"] {
-            let trouble = Connection::to_router(&path(name), &effects).await.err().unwrap();
+            let trouble = Connection::to_router(&socket(name), &effects).await.err().unwrap();
             assert!(trouble.0.ends_with("it is not a socket"), "{trouble}");
         }
+        let nowhere = Router::Network(path("file").into());
+        let trouble = Connection::to_router(&nowhere, &effects).await.err().unwrap();
+        assert!(trouble.0.starts_with("dial tcp://127.0.0.1:24224 in "), "{trouble}");
         // Others may be: `/dev/log` is one where there is systemd.
         let address = Address::Unix { path: path("link"), datagrams: false };
         assert!(Connection::open(&address, &mut Trust::new(Tls::default()), &effects).await.is_ok());

@@ -124,13 +124,10 @@ impl Sink {
                 let path = LOCAL_SYSLOG.into_iter().find(|path| Path::new(path).exists()).unwrap_or(LOCAL_SYSLOG[0]);
                 Connection::open(&unix(path), trust, effects).await?
             }
-            Kind::Fluentd { options, .. } => {
-                if let (true, Address::Unix { path, .. }) = (options.router, &options.address) {
-                    Connection::to_router(path, effects).await?
-                } else {
-                    Connection::open(&options.address, trust, effects).await?
-                }
-            }
+            Kind::Fluentd { options, .. } => match &options.router {
+                Some(router) => Connection::to_router(router, effects).await?,
+                None => Connection::open(&options.address, trust, effects).await?,
+            },
             Kind::Gelf { options, .. } => Connection::open(&options.address, trust, effects).await?,
             Kind::Journald { .. } => Connection::open(&unix(journal::SOCKET), trust, effects).await?,
             Kind::Splunk { .. } => return Ok(()),
@@ -186,7 +183,7 @@ impl Sink {
     /// How long to wait before try number `tries` + 1.
     pub(super) fn wait(&self, tries: u32) -> Duration {
         let (first, longest) = match &self.kind {
-            Kind::Fluentd { options, .. } if options.router => (options.retry_wait, LONGEST_ROUTER_WAIT),
+            Kind::Fluentd { options, .. } if options.router.is_some() => (options.retry_wait, LONGEST_ROUTER_WAIT),
             Kind::Fluentd { options, .. } => (options.retry_wait, LONGEST_WAIT),
             Kind::Gelf { options, .. } => return options.delay.clamp(Duration::from_millis(100), LONGEST_WAIT),
             Kind::Syslog { .. } | Kind::Splunk { .. } | Kind::Journald { .. } => (WAIT, LONGEST_WAIT),
@@ -293,11 +290,11 @@ fn in_memory(socket: &tokio::net::UnixDatagram, entry: &[u8]) -> std::io::Result
 mod tests {
     use super::*;
     use model::{LogDriver, LogMode};
-    use telemetry::driver::Identity;
+    use telemetry::driver::{Identity, Router};
 
-    fn sink(driver: LogDriver, pairs: &[(&str, &str)], router: Option<&str>) -> Sink {
+    fn sink(driver: LogDriver, pairs: &[(&str, &str)], router: Option<Router>) -> Sink {
         let options = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let options = Outward::parse(driver, &options, LogMode::Blocking, router.map(str::to_owned)).unwrap();
+        let options = Outward::parse(driver, &options, LogMode::Blocking, router).unwrap();
         Sink::new(Dispatch { options, identity: Identity::default(), tag: None, quotes: true }, Effects::real())
     }
 
@@ -307,7 +304,12 @@ mod tests {
         assert_eq!(sink(LogDriver::Gelf, &delay, None).wait(1), LONGEST_WAIT);
         let fluentd = sink(LogDriver::Fluentd, &[], None);
         assert_eq!((fluentd.wait(1), fluentd.wait(30)), (WAIT, LONGEST_WAIT));
-        assert_eq!(sink(LogDriver::Awsfirelens, &[], Some("/x")).wait(30), LONGEST_ROUTER_WAIT);
+        for (router, to) in
+            [(Router::Socket("/x".into()), "unix:///x"), (Router::Network("/n".into()), "tcp://127.0.0.1:24224")]
+        {
+            let routed = sink(LogDriver::Awsfirelens, &[], Some(router));
+            assert_eq!((routed.wait(30), &*routed.to), (LONGEST_ROUTER_WAIT, to));
+        }
     }
 
     #[test]

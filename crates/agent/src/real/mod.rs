@@ -49,8 +49,8 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use link::Networks;
 use model::NetworkMode;
 use runtime::{
-    ContainerState, CreateError, Disks, ExecEnd, Image, Mounts, NamespaceMaker, NfsMounts, Runtime, RuntimeError,
-    RuntimeEvent, Tunnels, cgroup::Cgroups,
+    ContainerState, CreateError, Disks, ExecEnd, Image, Mounts, NamespaceMaker, NfsMounts, OciRuntime, Runtime,
+    RuntimeError, RuntimeEvent, Tunnels, cgroup::Cgroups,
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -127,7 +127,7 @@ impl RealNode {
         let file_systems = efs::FileSystems::new((nfs, tunnels), programs, &config.instance, effects.clone());
         let secret_files =
             secret_files::Shown::new(mounts.clone(), provisions.clone(), runtime.clone(), effects.clone());
-        let routers = router::Routers::new(config.data_dir.join("routers"));
+        let routers = router::Routers::new(config.data_dir.join("routers"), config.oci_runtime);
         Ok(Self {
             runtime,
             config,
@@ -248,6 +248,10 @@ impl RealNode {
 
     async fn create_container(&self, job: &Job) -> Result<(), Failure> {
         let fail = |e: &dyn std::fmt::Display| Failure::new("CannotCreateContainerError", e);
+        self.network.isolate(job).await?;
+        if self.config.oci_runtime == OciRuntime::Runsc {
+            self.network.control(job).await?;
+        }
         let userns = self.users.of(job).await?;
         let gpus = self.config.gpus.devices(job.gpus())?;
         let disk = self.disks.of(&job.task).await?;
@@ -278,7 +282,7 @@ impl RealNode {
             cgroup: &self.task_cgroup(&job.task),
             oci_runtime: self.config.oci_runtime,
             pool: self.config.pool,
-            netns: self.network.netns_of(job).map_err(|e| fail(&e))?,
+            netns: self.network.netns_of(&job.task, job.at).map_err(|e| fail(&e))?,
             log_file: LogHub::file(&self.config.data_dir.join("logs"), job.id()),
             files: &files,
             volumes: &volumes,
@@ -504,7 +508,11 @@ impl Node for RealNode {
     fn logging(&self, job: Job) -> BoxFuture<'_, Result<LogKit, Failure>> {
         async move {
             let secret_options = self.provisions.log_options(&job.task, job.at).await?;
-            let router = job.task.router().map(|_| self.routers.socket(&job.task));
+            let router = job.task.router().map(|router| {
+                let netns = self.network.netns_of(&job.task, router);
+                netns.map(|netns| self.routers.way(&job.task, netns))
+            });
+            let router = router.transpose().map_err(|e| Failure::new("CannotStartContainerError", chain(&e)))?;
             let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
             Ok(LogKit { secret_options, router, hostname })
         }

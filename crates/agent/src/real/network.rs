@@ -2,7 +2,11 @@
 //! none in mode none. Addresses and ports taken are remembered here and rebuilt from the ledger.
 
 use super::userns::UserNamespaces;
-use crate::{node::Failure, plan::Job, task::Endpoint};
+use crate::{
+    node::Failure,
+    plan::{Job, TaskPlan},
+    task::Endpoint,
+};
 use ::network::{
     self as net, BridgeSpec, EndpointSpec, IfName, Ipv4Net, Mac, NetContext, NetnsPath, PortMap, PortsSpec, Protocol,
     ipam,
@@ -18,6 +22,9 @@ use tokio::sync::{Mutex, MutexGuard};
 
 /// Where published ports answer: every address of the instance.
 const BIND_IP: &str = "0.0.0.0";
+
+/// The most connections that gVisor lets wait to be accepted. Source: maxListenBacklog, pkg/sentry/syscalls/linux/sys_socket.go.
+const GVISOR_BACKLOG: u64 = 1024;
 
 pub(super) struct TaskNetwork {
     context: NetContext,
@@ -49,19 +56,51 @@ impl TaskNetwork {
         Self { context: NetContext::own(), netns_dir, candidates, users, taken: Mutex::default() }
     }
 
-    /// The namespace a container lives in; `None` is one of its own without any network.
-    pub(super) fn netns_of(&self, job: &Job) -> net::Result<Option<PathBuf>> {
-        Ok(match job.mode() {
-            NetworkMode::None => None,
+    /// The namespace that a task's container at this position lives in.
+    pub(super) fn netns_of(&self, task: &TaskPlan, at: usize) -> net::Result<PathBuf> {
+        let id = match task.containers[at].network_mode(task.mode()) {
             // By our number, because in the runtime's eyes `self` would be somebody else.
-            NetworkMode::Host => Some(format!("/proc/{}/ns/net", std::process::id()).into()),
-            NetworkMode::Bridge => Some(self.netns(job.id())?.as_path().to_owned()),
-            NetworkMode::Awsvpc => Some(self.netns(job.task.id())?.as_path().to_owned()),
-        })
+            NetworkMode::Host => return Ok(format!("/proc/{}/ns/net", std::process::id()).into()),
+            NetworkMode::None | NetworkMode::Bridge => &*task.ids[at],
+            NetworkMode::Awsvpc => task.id(),
+        };
+        Ok(self.netns(id)?.as_path().to_owned())
+    }
+
+    /// Makes the namespace of a container without a network, which is there for the others by now. Not left to the runtime: gVisor
+    /// would not even have a loopback.
+    pub(super) async fn isolate(&self, job: &Job) -> Result<(), Failure> {
+        if job.mode() != NetworkMode::None {
+            return Ok(());
+        }
+        let fail = |e: &dyn std::error::Error| Failure::new("CannotCreateContainerError", super::chain(e));
+        let netns = self.netns(job.id()).map_err(|e| fail(&e))?;
+        self.users.own_network(&job.task, netns.clone()).await.map_err(|e| fail(&e))?;
+        net::ensure_isolated(&netns).await.map_err(|e| fail(&e))
     }
 
     fn netns(&self, id: &str) -> net::Result<NetnsPath> {
         NetnsPath::new(&self.netns_dir, id)
+    }
+
+    /// Sets what a container under gVisor says of its network: its sockets are those of the network that it is given, and so the
+    /// kernel holds to it. Under runc that is the runtime's to do.
+    pub(super) async fn control(&self, job: &Job) -> Result<(), Failure> {
+        let fail = |e: &dyn std::fmt::Display| Failure::new("CannotCreateContainerError", e);
+        let controls = job.container().system_controls.iter().filter(|control| control.is_of_network());
+        let parameters: Vec<_> = controls.map(|control| (control.namespace.clone(), control.value.clone())).collect();
+        if parameters.is_empty() {
+            return Ok(());
+        }
+        for (name, value) in &parameters {
+            if let Some(why) = not_under_gvisor(name, value) {
+                return Err(fail(&format_args!(
+                    "{name}={value} cannot be had under the runtime runsc (gVisor), where {why}"
+                )));
+            }
+        }
+        let netns = self.netns_of(&job.task, job.at).map_err(|e| fail(&super::chain(&e)))?;
+        net::set_parameters(&NetContext::at(netns), parameters).await.map_err(|e| fail(&super::chain(&e)))
     }
 
     pub(super) async fn connect(&self, job: &Job) -> Result<Endpoint, Failure> {
@@ -233,10 +272,14 @@ impl TaskNetwork {
         Err(net::Error::PortsExhausted(low, high))
     }
 
-    /// Takes away what `connect` made, whole or half.
+    /// Takes away what `connect` or `isolate` made, whole or half.
     pub(super) async fn remove(&self, job: &Job) -> net::Result<()> {
         match job.mode() {
-            NetworkMode::None | NetworkMode::Host | NetworkMode::Awsvpc => return Ok(()),
+            NetworkMode::Host | NetworkMode::Awsvpc => return Ok(()),
+            NetworkMode::None => {
+                self.users.settle().await;
+                return self.netns(job.id())?.remove().await;
+            }
             NetworkMode::Bridge => self.users.settle().await,
         }
         let (known, table) = {
@@ -259,7 +302,9 @@ impl TaskNetwork {
             .filter(|job| job.mode() == NetworkMode::Bridge)
             .filter_map(|job| Some((job, job.endpoint.as_ref()?, job.endpoint.as_ref()?.address?)))
             .collect();
-        let keep = bridged.iter().map(|(job, ..)| job.id().to_owned()).chain(kept).collect();
+        let isolated = known.iter().filter(|job| job.mode() == NetworkMode::None);
+        let ours = bridged.iter().map(|(job, ..)| *job).chain(isolated).map(|job| job.id().to_owned());
+        let keep = ours.chain(kept).collect();
         net::sweep(&self.netns_dir, &keep).await?;
         let mut taken = self.taken.lock().await;
         let link = BridgeSpec::standard(self.candidates[0]).bridge;
@@ -278,6 +323,19 @@ impl TaskNetwork {
         net::remove_ports(&self.context, &bridge.ports.table, &stale).await?;
         let wanted: Vec<_> = wanted.into_iter().collect();
         net::add_ports(&self.context, &bridge.ports.table, &wanted).await
+    }
+}
+
+/// Why sockets of gVisor would not feel what the kernel would hold to.
+fn not_under_gvisor(name: &str, value: &str) -> Option<String> {
+    let number = value.trim().parse::<u64>().ok();
+    match (name.replace('/', ".").as_str(), number) {
+        ("net.core.somaxconn", Some(most)) if most > GVISOR_BACKLOG => {
+            Some(format!("no more than {GVISOR_BACKLOG} connections wait to be accepted"))
+        }
+        // For the kernel it is the sandbox that binds, by the capabilities of the container.
+        ("net.ipv4.ip_unprivileged_port_start", Some(1..)) => Some("each user binds each port".to_owned()),
+        _ => None,
     }
 }
 
@@ -337,6 +395,20 @@ fn port_maps(endpoint: &Endpoint) -> Vec<PortMap> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_gvisors_sockets_would_not_feel_is_known() {
+        for (name, value, felt) in [
+            ("net.core.somaxconn", "1024", true),
+            ("net.core.somaxconn", "1025", false),
+            ("net.core/somaxconn", " 65535", false),
+            ("net.ipv4.ip_unprivileged_port_start", "0", true),
+            ("net.ipv4.ip_unprivileged_port_start", "1024", false),
+            ("net.ipv4.tcp_keepalive_time", "7200", true),
+        ] {
+            assert_eq!(not_under_gvisor(name, value).is_none(), felt, "{name}={value}");
+        }
+    }
 
     #[test]
     fn ranges_are_told_as_ecs_tells_them_and_mapped_port_by_port() {

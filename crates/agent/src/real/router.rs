@@ -7,14 +7,15 @@ use crate::{
     node::Failure,
     plan::{Job, TaskPlan},
 };
-use ::runtime::{BindMount, tree};
+use ::runtime::{BindMount, OciRuntime, tree};
 use model::{ContainerDefinition, Firelens, FirelensType, LogDriver, NetworkMode, RouterConfig, logging::BUFFER_LIMIT};
 use std::{collections::HashSet, fs, io, path::PathBuf, sync::Arc};
+use telemetry::driver::Router;
 
 /// The socket, as the router sees it.
 const SOCKET: &str = "/var/run/fluent.sock";
 /// The forward protocol's port, at which the router listens beside the socket.
-pub(super) const PORT: u16 = 24_224;
+pub(super) const PORT: u16 = Router::PORT;
 /// Options of `awsfirelens` that are filters and no part of an output section.
 const INCLUDE: &str = "include-pattern";
 const EXCLUDE: &str = "exclude-pattern";
@@ -23,20 +24,32 @@ const EXCLUDE: &str = "exclude-pattern";
 #[derive(Clone)]
 pub(super) struct Routers {
     dir: PathBuf,
+    oci_runtime: OciRuntime,
 }
 
 impl Routers {
-    pub(super) fn new(dir: PathBuf) -> Self {
-        Self { dir }
+    pub(super) fn new(dir: PathBuf, oci_runtime: OciRuntime) -> Self {
+        Self { dir, oci_runtime }
+    }
+
+    /// Whether output comes by the router's port: what containers make as sockets in a sandbox's files nobody outside sees.
+    fn by_port(&self) -> bool {
+        match self.oci_runtime {
+            OciRuntime::Runc => false,
+            OciRuntime::Runsc => true,
+        }
     }
 
     fn folder(&self, task: &TaskPlan) -> PathBuf {
         self.dir.join(task.id())
     }
 
-    /// The socket at which a task's router takes output, as the agent sees it.
-    pub(super) fn socket(&self, task: &TaskPlan) -> String {
-        self.folder(task).join("socket/fluent.sock").display().to_string()
+    /// The way to a task's router, which is in that network.
+    pub(super) fn way(&self, task: &TaskPlan, netns: PathBuf) -> Router {
+        if self.by_port() {
+            return Router::Network(netns);
+        }
+        Router::Socket(self.folder(task).join("socket/fluent.sock").display().to_string())
     }
 
     /// What a router is shown; nothing if the container is none. `more` is configuration from elsewhere.
@@ -50,7 +63,7 @@ impl Routers {
         let failed = |why: String| {
             Failure::new("ResourceInitializationError", format_args!("unable to create log router: {why}"))
         };
-        let text = config(&job.task, job.container(), firelens, instance).map_err(failed)?;
+        let text = config(&job.task, job.container(), firelens, instance, self.by_port()).map_err(failed)?;
         self.write(job, firelens, &text, more).map_err(|error| failed(error.to_string()))
     }
 
@@ -144,6 +157,7 @@ fn config(
     router: &ContainerDefinition,
     firelens: &Firelens,
     instance: Option<&str>,
+    by_port: bool,
 ) -> Result<String, String> {
     let mut out = match firelens.kind {
         FirelensType::Fluentbit => Config { text: String::new(), fluentbit: true },
@@ -155,7 +169,12 @@ fn config(
         // AWS: there the socket alone, since the port would be the instance's.
         NetworkMode::Host | NetworkMode::None => None,
     };
-    out.inputs(listen, router.memory.map(|memory| memory.0));
+    if by_port && listen.is_none() {
+        return Err("under the runtime runsc (gVisor) it takes output at a port of its own network, which it has in the network \
+                    modes awsvpc and bridge"
+            .to_owned());
+    }
+    out.inputs(listen, router.memory.map(|memory| memory.0), by_port);
     for (_, container) in routed(task) {
         out.filters(container);
     }
@@ -201,7 +220,8 @@ impl Config {
         self.text.push_str(&format!("</{name}>\n\n"));
     }
 
-    fn inputs(&mut self, listen: Option<&str>, memory: Option<u32>) {
+    /// Most output comes to the port instead of the socket, if it does so `by_port`.
+    fn inputs(&mut self, listen: Option<&str>, memory: Option<u32>, by_port: bool) {
         let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         if !self.fluentbit {
             self.block("source", &["@type unix".to_owned(), format!("path {SOCKET}")]);
@@ -210,14 +230,15 @@ impl Config {
             }
             return;
         }
+        // AWS: half of what the router may have.
+        let limit = memory.map(|memory| pair("Mem_Buf_Limit", &format!("{}MB", (memory / 2).max(1))));
         let mut socket = vec![pair("unix_path", SOCKET)];
-        if let Some(memory) = memory {
-            // AWS: half of what the router may have.
-            socket.push(pair("Mem_Buf_Limit", &format!("{}MB", (memory / 2).max(1))));
-        }
+        socket.extend(limit.clone());
         self.section("INPUT", "forward", &socket);
         if let Some(listen) = listen {
-            self.section("INPUT", "forward", &[pair("Listen", listen), pair("Port", &PORT.to_string())]);
+            let mut port = vec![pair("Listen", listen), pair("Port", &PORT.to_string())];
+            port.extend(limit.filter(|_| by_port));
+            self.section("INPUT", "forward", &port);
             let health = [pair("Tag", "firelens-healthcheck"), pair("Listen", "127.0.0.1"), pair("Port", "8877")];
             self.section("INPUT", "tcp", &health);
         }
@@ -359,8 +380,12 @@ mod tests {
     }
 
     fn text(plan: &TaskPlan) -> Result<String, String> {
+        text_by(plan, false)
+    }
+
+    fn text_by(plan: &TaskPlan, port: bool) -> Result<String, String> {
         let router = &plan.containers[1];
-        config(plan, router, router.firelens.as_ref().unwrap(), Some("i-1"))
+        config(plan, router, router.firelens.as_ref().unwrap(), Some("i-1"), port)
     }
 
     #[test]
@@ -388,6 +413,9 @@ mod tests {
             plan.assignment.task
         );
         assert_eq!(text(&plan).unwrap(), want);
+        // What comes by the port is bounded as what comes by the socket.
+        let want = want.replace("Port 24224\n", "Port 24224\n    Mem_Buf_Limit 50MB\n");
+        assert_eq!(text_by(&plan, true).unwrap(), want);
     }
 
     #[test]
@@ -400,6 +428,14 @@ mod tests {
                     </exclude>\n</filter>\n\n\
                     <match app-firelens**>\n    @type stdout\n    apiKey \"#{ENV['apiKey_0']}\"\n</match>\n\n";
         assert_eq!(text(&plan).unwrap(), want);
+        assert_eq!(text_by(&plan, true).unwrap(), want);
+    }
+
+    #[test]
+    fn a_router_that_takes_output_by_its_port_needs_one() {
+        let plan = |mode| plan(FirelensType::Fluentbit, mode, &[("Name", "stdout")], &[]);
+        assert!(text(&plan(NetworkMode::Host)).is_ok());
+        assert!(text_by(&plan(NetworkMode::Host), true).unwrap_err().contains("modes awsvpc and bridge"));
     }
 
     #[test]
@@ -411,7 +447,7 @@ mod tests {
     #[test]
     fn a_router_is_shown_its_files_and_the_folder_of_its_socket() {
         let dir = tempfile::tempdir().unwrap();
-        let routers = Routers::new(dir.path().join("routers"));
+        let routers = Routers::new(dir.path().join("routers"), OciRuntime::Runc);
         let more = [("config-file-type", "s3"), ("config-file-value", "arn:aws:s3:::b/x.conf")];
         let plan = Arc::new(plan(FirelensType::Fluentbit, NetworkMode::Bridge, &[("Name", "stdout")], &more));
         let state = plan.fresh();
@@ -422,7 +458,10 @@ mod tests {
         assert!(fs::read_to_string(&mounts[0].source).unwrap().contains("@INCLUDE /fluent-bit/etc/external.conf"));
         let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&mounts[1].source).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600, "nobody else reads what came from elsewhere");
-        assert!(Path::new(&routers.socket(&plan)).parent().unwrap().is_dir());
+        let Router::Socket(socket) = routers.way(&plan, "/netns".into()) else { panic!("runc shares its files") };
+        assert!(Path::new(&socket).parent().unwrap().is_dir());
+        let sandboxed = Routers::new(dir.path().join("routers"), OciRuntime::Runsc);
+        assert_eq!(sandboxed.way(&plan, "/netns".into()), Router::Network("/netns".into()));
         routers.adopt([&plan].into_iter()).unwrap();
         assert!(mounts[0].source.exists());
         routers.adopt(std::iter::empty()).unwrap();

@@ -24,7 +24,7 @@ pub(super) struct Places<'a> {
     pub(super) cgroup: &'a str,
     pub(super) oci_runtime: OciRuntime,
     pub(super) pool: Pool,
-    pub(super) netns: Option<PathBuf>,
+    pub(super) netns: PathBuf,
     pub(super) log_file: PathBuf,
     pub(super) files: &'a Files,
     pub(super) volumes: &'a [BindMount],
@@ -83,14 +83,16 @@ pub(super) fn build(job: &Job, image: &Image, places: &Places<'_>) -> ContainerS
     spec.stdin = definition.interactive.unwrap_or(false).then(|| places.stdin.clone());
     spec.layer.clone_from(&places.layer);
     spec.userns = places.userns.cloned();
-    spec.network = places.netns.clone().map_or(Network::None, Network::Path);
+    spec.network = Network::Path(places.netns.clone());
     spec.cgroup_path = format!("{}/{}", places.cgroup, job.id());
     spec.resources = container_limits(definition);
     if places.oci_runtime == OciRuntime::Runsc {
         as_of_task(&mut spec.resources, &task_limits(&job.task));
     }
     spec.log_file = Some(places.log_file.clone());
-    let controls = definition.system_controls.iter();
+    // Those of the network are set in it by then, where the runtime does not.
+    let ours = places.oci_runtime == OciRuntime::Runsc;
+    let controls = definition.system_controls.iter().filter(|control| !(ours && control.is_of_network()));
     spec.sysctls = controls.map(|control| (control.namespace.clone(), control.value.clone())).collect();
     for option in definition.docker_security_options.iter().filter_map(|option| SecurityOption::parse(option)) {
         match option {
@@ -324,7 +326,7 @@ mod tests {
             cgroup: "/longshore/i-1/t",
             oci_runtime: OciRuntime::Runsc,
             pool: Pool::Cluster,
-            netns: Some("/run/n".into()),
+            netns: "/run/n".into(),
             log_file: "/l".into(),
             files: &files,
             volumes: &volumes,

@@ -97,19 +97,12 @@ impl UserNamespaces {
 
     /// The one that a container is to be in, if it is to be in one. Its network is there already.
     pub(super) async fn of(&self, job: &Job) -> Result<Option<UserNamespace>, Failure> {
-        let mut found = self.found(job.task.id()).map_err(failed)?;
+        let found = self.found(job.task.id()).map_err(failed)?;
         if found.is_none() && self.told.is_none() {
             return Ok(None);
         }
         if let Some(why) = refusal(&job.task.definition, job.container()) {
             return Err(Failure::new("CannotCreateContainerError", why));
-        }
-        if found.is_none() && job.mode() == NetworkMode::None {
-            // It has no network of ours with which it would have been made.
-            let (this, task, held) = (self.clone(), job.task.clone(), self.hold().await);
-            let work = move || this.ensure(&task, &held);
-            found =
-                tokio::task::spawn_blocking(work).await.expect("making namespaces does not panic").map_err(failed)?;
         }
         found.map(Some).ok_or_else(|| {
             failed("the task was begun before --userns-remap was set, and gets no more containers; start it anew")
@@ -125,7 +118,11 @@ impl UserNamespaces {
                 return Ok(());
             }
             match this.ensure(&task, &held)? {
-                Some(user) => this.maker.network(network.as_path(), &user.path),
+                Some(user) => {
+                    // Only groups that it has can be named there.
+                    let settings = net::container_settings(user.mapping.count - 1);
+                    this.maker.network(network.as_path(), &user.path, &settings)
+                }
                 None => Ok(()),
             }
         };

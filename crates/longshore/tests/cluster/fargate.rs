@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// An agent's flags. What it takes by itself depends on the version that is installed.
 pub(crate) const GVISOR: [&str; 2] = ["--runtime", "runsc"];
 const RUNC: [&str; 2] = ["--runtime", "runc"];
-const ROLE: &str = "arn:aws:iam::000000000000:role/ecsTaskExecutionRole";
+pub(crate) const ROLE: &str = "arn:aws:iam::000000000000:role/ecsTaskExecutionRole";
 
 pub(crate) fn container(cluster: &Cluster, name: &str, script: &str) -> Value {
     json!({
@@ -229,13 +229,18 @@ const TRACE: &str = r#"
 
 /// The usual image and the program that tries to trace.
 fn image_that_traces(cluster: &Cluster) -> String {
+    image_with_program(cluster, "trace", TRACE)
+}
+
+/// The usual image and a program in C.
+pub(crate) fn image_with_program(cluster: &Cluster, name: &str, text: &str) -> String {
     let folder = cluster.path("more");
     std::fs::create_dir_all(&folder).unwrap();
-    let source = cluster.path("trace.c");
-    std::fs::write(&source, TRACE).unwrap();
+    let source = cluster.path("program.c");
+    std::fs::write(&source, text).unwrap();
     let built = std::process::Command::new("gcc")
         .args(["-static", "-O1", "-o"])
-        .args([folder.join("trace"), source])
+        .args([folder.join(name), source])
         .output()
         .expect("gcc is missing: scripts/setup test");
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
@@ -482,4 +487,86 @@ fn local_instances_use_the_runtime_that_dev_was_told() {
     let stopped = cluster.wait(&task, "STOPPED");
     assert_eq!(stopped["containers"][0]["exitCode"], 9, "{stopped:#}");
     until("nothing is left", || cluster.left_of_tasks().is_empty().then_some(()));
+}
+
+/// What a new socket is like: all of it the kernel takes from the parameters of the socket's network.
+const FELT: &str = r#"
+    #include <netinet/in.h>
+    #include <netinet/tcp.h>
+    #include <stdio.h>
+    #include <sys/socket.h>
+    int main(void) {
+        int at = socket(AF_INET, SOCK_STREAM, 0), keepalive = -1, ttl = -1;
+        socklen_t size = sizeof(int);
+        getsockopt(at, IPPROTO_TCP, TCP_KEEPIDLE, &keepalive, &size);
+        getsockopt(at, IPPROTO_IP, IP_TTL, &ttl, &size);
+        struct sockaddr_in own = {.sin_family = AF_INET};
+        bind(at, (struct sockaddr *)&own, sizeof(own));
+        size = sizeof(own);
+        getsockname(at, (struct sockaddr *)&own, &size);
+        printf("keepalive=%d ttl=%d port=%d\n", keepalive, ttl, ntohs(own.sin_port));
+    }
+"#;
+
+/// What a task says of its network its sockets feel, whichever container says it; and what they would not feel is refused.
+fn feels_its_parameters(flags: &[&str], others: Result<(), &str>) {
+    let cluster = Cluster::start(1);
+    let api = cluster.api();
+    let image = image_with_program(&cluster, "felt", FELT);
+    let mut machine = Given::start(&cluster, flags);
+    log_group(&api);
+    let controls = |pairs: &[(&str, &str)]| {
+        let one = |(name, value): &(&str, &str)| json!({"namespace": name, "value": value});
+        Value::Array(pairs.iter().map(one).collect())
+    };
+    let mut main = container(&cluster, "main", "/more/felt; echo told; exec sleep 1000");
+    main["systemControls"] =
+        controls(&[("net.ipv4.tcp_keepalive_time", "55"), ("net.ipv4.ip_local_port_range", "41000 41001")]);
+    let mut aside = container(&cluster, "aside", "/more/felt; echo told; exec sleep 1000");
+    aside["systemControls"] = controls(&[("net.ipv4.ip_default_ttl", "33")]);
+    aside["dependsOn"] = json!([{"containerName": "main", "condition": "START"}]);
+    for container in [&mut main, &mut aside] {
+        container["image"] = json!(image);
+    }
+    define(&api, "controlled", &[main, aside]);
+    let vpc = Vpc::new(&api, "10.7");
+    let group = vpc.group("all");
+    let task = run(&api, &vpc, "controlled", &[&group], &[]);
+    // What main says is there when it starts, and what the other one says when that does.
+    let in_range = |told: &str| told.contains(" port=41000\n") || told.contains(" port=41001\n");
+    let told = printed(&api, &task, "main", "told");
+    assert!(told.starts_with("keepalive=55 ") && in_range(&told), "{told}");
+    let told = printed(&api, &task, "aside", "told");
+    assert!(told.starts_with("keepalive=55 ttl=33 ") && in_range(&told), "{told}");
+    for (family, name, value) in
+        [("many", "net.core.somaxconn", "4000"), ("ports", "net.ipv4.ip_unprivileged_port_start", "81")]
+    {
+        let mut other = container(&cluster, "main", "exit 0");
+        other["systemControls"] = controls(&[(name, value)]);
+        define(&api, family, &[other]);
+        let task = run(&api, &vpc, family, &[&group], &[]);
+        let stopped = cluster.wait(&task, "STOPPED");
+        let container = &stopped["containers"][0];
+        match others {
+            Ok(()) => assert_eq!(container["exitCode"], 0, "{stopped:#}"),
+            Err(why) => {
+                let reason = container["reason"].as_str().unwrap_or_default();
+                assert!(reason.contains(&format!("{name}={value} {why}")), "{stopped:#}");
+            }
+        }
+    }
+    api.ecs("StopTask", &json!({"task": task}));
+    cluster.wait(&task, "STOPPED");
+    nothing_left(&machine, &[task]);
+    machine.let_go();
+}
+
+#[test]
+fn a_task_of_fargate_feels_the_parameters_of_its_network_under_gvisor() {
+    feels_its_parameters(&GVISOR, Err("cannot be had under the runtime runsc"));
+}
+
+#[test]
+fn a_task_of_fargate_feels_the_parameters_of_its_network_under_runc() {
+    feels_its_parameters(&RUNC, Ok(()));
 }

@@ -1,7 +1,10 @@
-//! FireLens: a log router in a container takes the output of the others. Debian has no Fluent Bit, so the router is
+//! FireLens: a log router in a container takes the output of the others, under runc and under gVisor. Debian has no Fluent Bit, so the router is
 //! `tests/receivers`: it reads the configuration that is made for Fluent Bit and does what its sections say.
 
 use crate::{
+    awsvpc::Vpc,
+    fargate::{self, GVISOR},
+    given::Given,
     harness::{Cluster, until},
     log_drivers::role,
     receivers::{digest, script},
@@ -98,6 +101,41 @@ impl Bench {
             "logConfiguration": {"logDriver": "awslogs", "options": {
                 "awslogs-group": "routers", "awslogs-create-group": "true", "awslogs-stream-prefix": "r"}},
         })
+    }
+
+    /// The same where no folder of the machine's can be had: what is to be told it prints.
+    fn router_that_prints(&self) -> Value {
+        let mut router = self.router(&json!({}));
+        router.as_object_mut().unwrap().remove("mountPoints");
+        // The usual role of Fargate's tasks may not make a group.
+        router["logConfiguration"]["options"].as_object_mut().unwrap().remove("awslogs-create-group");
+        self.cluster.api().logs("CreateLogGroup", &json!({"logGroupName": "routers"}));
+        router
+    }
+
+    /// What such a router has printed of the container `app`, in order.
+    fn printed(&self, task: &str) -> Vec<String> {
+        let stream = format!("r/router/{}", task.rsplit('/').next().unwrap());
+        let (api, mut lines, mut token) = (self.cluster.api(), Vec::new(), Value::Null);
+        loop {
+            let mut asked = json!({"logGroupName": "routers", "logStreamName": stream, "startFromHead": true});
+            if token.is_string() {
+                asked["nextToken"] = token.clone();
+            }
+            // There is no stream before something was printed.
+            let Ok(answer) = api.try_logs("GetLogEvents", &asked) else { return lines };
+            for event in answer["events"].as_array().unwrap() {
+                let Some((tag, record)) = event["message"].as_str().unwrap().split_once(' ') else { continue };
+                if tag.starts_with("app-firelens-") {
+                    let record: Value = serde_json::from_str(record).unwrap();
+                    lines.push(record["log"].as_str().unwrap().to_owned());
+                }
+            }
+            if answer["nextForwardToken"] == token {
+                return lines;
+            }
+            token = answer["nextForwardToken"].clone();
+        }
     }
 
     fn define(&self, family: &str, mode: &str, containers: &[Value]) {
@@ -259,5 +297,87 @@ fn a_task_with_an_interface_of_its_own_has_a_router_too() {
     bench.cluster.wait(&arn, "STOPPED");
     let logs = bench.logs("app.jsonl");
     assert_eq!(logs, ["router at 127.0.0.1:24224", "reached"], "{}", bench.cluster.log());
+    bench.end();
+}
+
+/// Two machines of gVisor's kind: what the router makes as a socket stays in its sandbox, so output comes by its port.
+#[test]
+fn under_gvisor_output_goes_through_the_tasks_router_on_fargate() {
+    let bench = bench();
+    let (cluster, api) = (&bench.cluster, bench.cluster.api());
+    let mut machine = Given::start(cluster, &[&GVISOR[..], &["--insecure-registry", &cluster.registry()]].concat());
+    let script = "trap 'echo bye; exit 0' TERM; echo \"router at $FLUENT_HOST:$FLUENT_PORT\"; \
+                  i=0; while :; do echo \"line $i\"; i=$((i+1)); busybox sleep 0.1; done";
+    let app = app("app", &cluster.image, script, &json!({"Name": "stdout"}), &json!([]));
+    let definition = json!({
+        "family": "sandboxed", "networkMode": "awsvpc", "cpu": "512", "memory": "1024", "executionRoleArn": fargate::ROLE,
+        "requiresCompatibilities": ["FARGATE"], "containerDefinitions": [app, bench.router_that_prints()],
+    });
+    api.ecs("RegisterTaskDefinition", &definition);
+    let vpc = Vpc::new(&api, "10.7");
+    let network = vpc.configuration(&[&vpc.group("all")]);
+    let asked = json!({"taskDefinition": "sandboxed", "launchType": "FARGATE", "networkConfiguration": network});
+    let answer = api.ecs("RunTask", &asked);
+    let task = answer["tasks"][0]["taskArn"].as_str().unwrap_or_else(|| panic!("{answer:#}")).to_owned();
+    cluster.wait(&task, "RUNNING");
+    assert_eq!(machine.sandboxes().len(), 2);
+    until("lines", || bench.printed(&task).contains(&"line 20".to_owned()).then_some(()));
+    assert_eq!(bench.printed(&task)[0], "router at 127.0.0.1:24224");
+    // An agent that is killed goes on where it was.
+    machine.kill_agent();
+    machine.launch();
+    machine.until_connected();
+    let seen = bench.printed(&task).len();
+    until("more lines", || (bench.printed(&task).len() > seen + 20).then_some(()));
+    api.ecs("StopTask", &json!({"task": task}));
+    let stopped = cluster.wait(&task, "STOPPED");
+    let codes: Vec<_> = stopped["containers"].as_array().unwrap().iter().map(|one| &one["exitCode"]).collect();
+    assert_eq!(codes, [&json!(0), &json!(0)], "{stopped:#}");
+    until("its last word", || bench.printed(&task).contains(&"bye".to_owned()).then_some(()));
+    let lines = bench.printed(&task);
+    let mut numbers: Vec<u32> = lines.iter().filter_map(|line| line.strip_prefix("line ")?.parse().ok()).collect();
+    let back = numbers.windows(2).filter(|pair| pair[1] <= pair[0]).count();
+    assert!(back <= 1, "what was on its way to one agent came twice, and nothing else: {back}");
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers, (0..=*numbers.last().unwrap()).collect::<Vec<_>>(), "nothing is lost");
+    fargate::nothing_left(&machine, &[task]);
+    machine.let_go();
+    drop(machine);
+    bench.end();
+}
+
+#[test]
+fn under_gvisor_a_router_has_a_network_of_its_own_or_says_why_not() {
+    const POOL: &str = "sandboxed";
+    let bench = bench();
+    let (cluster, api) = (&bench.cluster, bench.cluster.api());
+    api.ecs("CreateCluster", &json!({"clusterName": POOL}));
+    let mut machine =
+        Given::start_in(cluster, POOL, &[&GVISOR[..], &["--insecure-registry", &cluster.registry()]].concat());
+    let app = short(&cluster.image, "echo hello", &json!({"Name": "stdout"}));
+    let router = bench.router_that_prints();
+    for mode in ["bridge", "host"] {
+        bench.define(mode, mode, &[app.clone(), router.clone()]);
+        let answer = api.ecs("RunTask", &json!({"cluster": POOL, "taskDefinition": mode}));
+        let task = answer["tasks"][0]["taskArn"].as_str().unwrap_or_else(|| panic!("{answer:#}")).to_owned();
+        let asked = json!({"cluster": POOL, "tasks": [task]});
+        let stopped = until("its end", || {
+            let task = api.ecs("DescribeTasks", &asked)["tasks"][0].clone();
+            (task["lastStatus"] == "STOPPED").then_some(task)
+        });
+        let why = stopped["containers"].to_string();
+        if mode == "bridge" {
+            until("its line", || (bench.printed(&task) == ["hello"]).then_some(()));
+        } else {
+            assert!(
+                why.contains("ResourceInitializationError") && why.contains("modes awsvpc and bridge"),
+                "{stopped:#}"
+            );
+            assert_eq!(bench.printed(&task), Vec::<String>::new());
+        }
+    }
+    machine.let_go();
+    drop(machine);
     bench.end();
 }

@@ -37,6 +37,7 @@ mod log_drivers;
 mod logs;
 mod metadata;
 mod net;
+mod own_networks;
 mod partition;
 mod pinned;
 mod receivers;

@@ -11,6 +11,8 @@ use std::{fs, os::unix::fs::MetadataExt, path::Path};
 /// The numbers of the machine that stand for the containers' users.
 const RANGE: &str = "100000-165535";
 const ROOT: u32 = 100_000;
+/// The first port that any user binds, and the groups that may ping: all that there are.
+const RANGES: &str = "cd /proc/sys/net/ipv4; echo ranges=$(cat ip_unprivileged_port_start ping_group_range); cd /";
 const STAYS: &str = "trap 'exit 0' TERM; while :; do sleep 0.1; done";
 
 fn start(instances: u32) -> Cluster {
@@ -159,7 +161,7 @@ fn a_task_shares_one_user_namespace_and_its_network_is_its_own() {
                  echo links=$(ls /sys/class/net | sort); ip link set lo down 2> /dev/null && echo broke=1; \
                  echo number=$(cat /proc/sys/net/core/somaxconn); echo shm=$(ls /dev/shm)";
     // Its first process listens at a port that only root may have.
-    let serve = format!("{space}; nc -ll -p 80 -e echo answer & touch /dev/shm/mine; echo done=1; {STAYS}");
+    let serve = format!("{space}; {RANGES}; nc -ll -p 80 -e echo answer & touch /dev/shm/mine; echo done=1; {STAYS}");
     let more = json!({"systemControls": [{"namespace": "net.core.somaxconn", "value": "77"}],
                       "healthCheck": {"command": ["CMD-SHELL", "[ $(id -u) = 0 ]"], "interval": 5, "retries": 3}});
     let main = container(&cluster, "main", &serve, &more);
@@ -181,6 +183,7 @@ fn a_task_shares_one_user_namespace_and_its_network_is_its_own() {
     }
     assert_eq!((of(&lines[1], "links"), of(&lines[1], "shm")), (vec!["eth0 lo"], vec!["mine"]), "{lines:?}");
     assert_eq!((of(&lines[0], "number"), of(&lines[0], "broke")), (vec!["77"], vec![]), "{lines:?}");
+    assert_eq!(of(&lines[0], "ranges"), ["0 0 65535"], "{lines:?}");
     until("its health", || {
         let task = cluster.task(&one.arn);
         let healthy = |c: &Value| c["name"] == "main" && c["healthStatus"] == "HEALTHY";
@@ -269,7 +272,7 @@ fn users_stay_who_they_are_whatever_dies() {
     // Meanwhile others come and go, and so do those who make them.
     for round in 0..4 {
         let family = format!("short{round}");
-        let short = container(&cluster, "main", &format!("echo user=$(id -u); {STAYS}"), &json!({}));
+        let short = container(&cluster, "main", &format!("{RANGES}; echo user=$(id -u); {STAYS}"), &json!({}));
         let mode = if round % 2 == 0 { "bridge" } else { "none" };
         let arn = run(&cluster, &api, &family, &[short], &json!({"networkMode": mode}));
         if round % 2 == 0 {
@@ -280,7 +283,8 @@ fn users_stay_who_they_are_whatever_dies() {
             until("another containerd", || cluster.containerd().filter(|pid| *pid != containerd));
         }
         cluster.wait(&arn, "RUNNING");
-        assert_eq!(of(&said(&cluster, &api, &arn, "main", "user="), "user"), ["0"]);
+        let lines = said(&cluster, &api, &arn, "main", "user=");
+        assert_eq!((of(&lines, "user"), of(&lines, "ranges")), (vec!["0"], vec!["0 0 65535"]), "{mode}: {lines:?}");
         api.ecs("StopTask", &json!({"task": arn}));
         cluster.wait(&arn, "STOPPED");
     }

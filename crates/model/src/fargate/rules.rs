@@ -100,11 +100,13 @@ impl TaskDefinitionSpec {
         if let Some((what, _)) = named.iter().find(|(_, absent)| !absent) {
             return not(what);
         }
-        // AWS: they are. gVisor has no such parameters, and would say nothing.
-        if !container.system_controls.is_empty() {
-            return refuse(
-                "Longshore does not honour systemControls on Fargate yet; remove it or see docs/coverage.md.",
-            );
+        // AWS: they are there too. gVisor has an IPC of its own without such parameters, and would say nothing.
+        if let Some(control) = container.system_controls.iter().find(|control| !control.is_of_network()) {
+            return refuse(format!(
+                "Longshore does not honour systemControls '{}' on Fargate yet, only those of net.*; remove it or see \
+                 docs/coverage.md.",
+                control.namespace
+            ));
         }
         if let Some(linux) = &container.linux_parameters {
             if !linux.devices.is_empty() {

@@ -6,7 +6,8 @@ use super::spec::{Port, Subnet};
 use crate::context::open_netns;
 use crate::names::{IfName, Mac};
 use crate::netlink::{End, LO, Link, Netlink, RawHop, RawRoute};
-use crate::{Error, NetnsPath, Result, sysctl};
+use crate::sysctl::{LAST_GROUP, container_settings};
+use crate::{Error, NetnsPath, Result};
 use ipnet::Ipv4Net;
 
 /// The interface's name in the task.
@@ -16,8 +17,7 @@ const ETH: &str = "eth0";
 /// neighbour: nothing is ever asked for. Leaves the calling thread inside that namespace. `true` when the pair was made now.
 pub(crate) async fn ensure(router: &mut Netlink, port: &Port, subnet: &Subnet, mtu: u32) -> Result<bool> {
     let netns = netns(port)?;
-    let fresh = netns.create_here()?;
-    sysctl::set_if_there("ipv6/conf/default/disable_ipv6", "1")?;
+    let fresh = netns.create_here_with(&container_settings(LAST_GROUP))?;
     let mut inside = Netlink::open_here()?;
     let near = port.ifname();
     let gateway_mac = Mac::for_ipv4(subnet.gateway());

@@ -130,6 +130,20 @@ pub async fn dump(context: &NetContext) -> String {
     text.lines().map(steady).collect::<Vec<_>>().join("\n")
 }
 
+/// That a container's network is made with what Docker gives it, and keeps what its containers set when it is made once more.
+pub async fn keeps_what_its_containers_set(inside: &NetContext, make: impl AsyncFn()) {
+    make().await;
+    let told = async || {
+        let all = "ipv4/ip_unprivileged_port_start ipv4/ping_group_range ipv6/conf/default/disable_ipv6";
+        sh(inside, &format!("cd /proc/sys/net; cat {all}")).await.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(told().await, "0 0 2147483647 1");
+    let set = "echo 90 > ipv4/ip_unprivileged_port_start; echo 5 7 > ipv4/ping_group_range; echo 0 > ipv6/conf/default/disable_ipv6";
+    sh(inside, &format!("cd /proc/sys/net; {set}")).await;
+    make().await;
+    assert_eq!(told().await, "90 5 7 0");
+}
+
 fn steady(line: &str) -> String {
     let mut kept = Vec::new();
     let line = line.replace(",LOWER_UP", "").replace("NO-CARRIER,", "").replace(" linkdown", "");

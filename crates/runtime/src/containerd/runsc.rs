@@ -139,8 +139,8 @@ pub(super) fn check(spec: &ContainerSpec) -> Result<(), CreateError> {
     if spec.privileged {
         return refused("a privileged container");
     }
-    if !spec.sysctls.is_empty() {
-        return refused("kernel parameters of its own");
+    if let Some(name) = spec.sysctls.keys().next() {
+        return refused(&format!("the kernel parameter {name} of its own"));
     }
     if spec.pid != Namespace::Own || spec.ipc != Namespace::Own {
         return refused("processes or IPC of other containers or the machine");
@@ -240,6 +240,7 @@ mod tests {
         let shared = check(&ContainerSpec { ipc: Namespace::Host, ..spec.clone() }).unwrap_err();
         assert!(shared.to_string().contains("IPC of other containers"), "{shared}");
         let sysctls = std::collections::BTreeMap::from([("net.core.somaxconn".to_owned(), "9".to_owned())]);
-        assert!(check(&ContainerSpec { sysctls, ..spec }).is_err());
+        let sysctls = check(&ContainerSpec { sysctls, ..spec }).unwrap_err();
+        assert!(sysctls.to_string().contains("net.core.somaxconn"), "{sysctls}");
     }
 }

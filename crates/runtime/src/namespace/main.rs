@@ -1,12 +1,13 @@
 //! Makes one namespace and holds it until its standard input ends: whoever called mounts it somewhere meanwhile, and it lives on there.
 //!
-//! `namespace user` makes a user namespace, into which the caller writes who is who in it. `namespace network USER` makes a network
-//! namespace that belongs to the user namespace at that path: what is root there has a say over it, and runc can join both.
+//! `namespace user` makes a user namespace, into which the caller writes who is who in it. `namespace network USER NAME=VALUE...` makes a
+//! network namespace that belongs to the user namespace at that path: what is root there has a say over it, and runc can join both. It
+//! has these settings of `/proc/sys/net` from its first moment, as far as the kernel knows them.
 //!
 //! Compiled by build.rs as a static program of its own: the kernel lets only processes of one thread change their user namespace.
 #![allow(unsafe_code)]
 
-use std::ffi::c_int;
+use std::ffi::{OsStr, c_int};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
@@ -25,9 +26,12 @@ fn main() {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
     let made = match words.as_slice() {
         [kind] if kind == "user" => separate(CLONE_NEWUSER),
-        [kind, user] if kind == "network" => join(Path::new(user)).and_then(|()| separate(CLONE_NEWNET)),
+        [kind, user, settings @ ..] if kind == "network" => {
+            let made = join(Path::new(user)).and_then(|()| separate(CLONE_NEWNET));
+            made.and_then(|()| settings.iter().try_for_each(|setting| set(setting)))
+        }
         _ => {
-            eprintln!("namespace user | namespace network USER");
+            eprintln!("namespace user | namespace network USER NAME=VALUE...");
             exit(2);
         }
     };
@@ -43,6 +47,15 @@ fn join(user: &Path) -> io::Result<()> {
     let namespace = File::open(user)?;
     // SAFETY: a descriptor that is open, and a process of one thread.
     done(unsafe { setns(namespace.as_raw_fd(), CLONE_NEWUSER) })
+}
+
+/// In the namespace of the caller, by the eyes of which groups are counted as well.
+fn set(setting: &OsStr) -> io::Result<()> {
+    let (name, value) = setting.to_str().and_then(|text| text.split_once('=')).ok_or(io::ErrorKind::InvalidInput)?;
+    match std::fs::write(Path::new("/proc/sys/net").join(name), value) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn separate(kind: c_int) -> io::Result<()> {

@@ -7,6 +7,7 @@ pub mod clones;
 mod mapping;
 mod probe;
 
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -54,16 +55,19 @@ impl NamespaceMaker {
     }
 
     /// Makes a network namespace that belongs to the user namespace mounted at `user`, and mounts it there. Not to be called where
-    /// one is.
+    /// one is. It has these settings, named as below `/proc/sys/net`, from its first moment.
     ///
     /// # Errors
     /// Of the machine; what is there then is a plain file or nothing.
-    pub fn network(&self, at: &Path, user: &Path) -> io::Result<()> {
-        self.hold(&["network".as_ref(), user.as_os_str()], |pid| keep(at, &format!("/proc/{pid}/ns/net")))
+    pub fn network(&self, at: &Path, user: &Path, settings: &[(&str, String)]) -> io::Result<()> {
+        let settings: Vec<_> = settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut words: Vec<&OsStr> = vec!["network".as_ref(), user.as_os_str()];
+        words.extend(settings.iter().map(OsStr::new));
+        self.hold(&words, |pid| keep(at, &format!("/proc/{pid}/ns/net")))
     }
 
     /// Has the program make one, and does something with it while it is held.
-    fn hold(&self, words: &[&std::ffi::OsStr], with: impl FnOnce(u32) -> io::Result<()>) -> io::Result<()> {
+    fn hold(&self, words: &[&OsStr], with: impl FnOnce(u32) -> io::Result<()>) -> io::Result<()> {
         let piped = Stdio::piped;
         let mut child =
             Command::new(&self.program).args(words).stdin(piped()).stdout(piped()).stderr(piped()).spawn()?;

@@ -88,7 +88,7 @@ fn attempt(folder: &Path, maker: &NamespaceMaker, mapping: &IdMapping) -> Result
     }
     fs::write(place("layer/file"), "").map_err(used)?;
     maker.user(&place("user"), mapping).map_err(UsernsError::Namespace)?;
-    maker.network(&place("network"), &place("user")).map_err(UsernsError::Namespace)?;
+    maker.network(&place("network"), &place("user"), &[]).map_err(UsernsError::Namespace)?;
     let user = File::open(place("user")).map_err(used)?;
     let shifted = show(&place("layer"), &place("lower"), Look::of(user.as_fd()));
     shifted.map_err(|source| UsernsError::Clone { path: folder.to_owned(), source })?;

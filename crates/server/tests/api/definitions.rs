@@ -359,6 +359,7 @@ async fn what_is_wrong_is_told() {
             refused(on_fargate(json!({}), json!({"logConfiguration": {"logDriver": "gelf"}})), "Fargate compatible task definitions do not support log driver gelf"),
             refused(on_fargate(json!({"memory": null}), json!({"logConfiguration": {"logDriver": "splunk"}})), "Fargate requires that 'memory' be defined at the task level."),
             refused(on_fargate(json!({}), json!({"logConfiguration": {"logDriver": "splunk"}})), "Log driver splunk requires options: splunk-"),
+            refused(on_fargate(json!({}), json!({"systemControls": [{"namespace": "net.core.somaxconn", "value": "512"}, {"namespace": "kernel.msgmax", "value": "1"}]})), "does not honour systemControls 'kernel.msgmax' on Fargate yet, only those of net.*"),
             refused(on_fargate(json!({}), json!({"startTimeout": 1})), "'startTimeout' must be between 2 and 120 on Fargate."),
             refused(on_fargate(json!({}), json!({"startTimeout": 121})), "'startTimeout' must be between 2 and 120 on Fargate."),
             refused(on_fargate(json!({}), json!({"stopTimeout": 1})), "'stopTimeout' must be between 2 and 120 on Fargate."),

@@ -6,7 +6,7 @@ use super::{
     invalid, size,
 };
 use model::{LogMode, logging::BUFFER_LIMIT};
-use std::time::Duration;
+use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 
 pub(super) const OPTIONS: &[&str] =
     &[ADDRESS, ASYNC, RECONNECT, LIMIT, MAX_RETRIES, ACK, RETRY_WAIT, SUB_SECOND, WRITE_TIMEOUT, READ_TIMEOUT];
@@ -36,13 +36,34 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// AWS: the largest `log-driver-buffer-limit`. Source: agent, `api/task/task.go`.
 const MOST_EVENTS: u64 = 536_870_912;
 
+/// The way to a task's log router.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Router {
+    /// By its socket among the instance's files.
+    Socket(String),
+    /// By the protocol's port at the loopback of its network, which is that of this file.
+    Network(PathBuf),
+}
+
+impl Router {
+    /// The port at which routers take output in their networks.
+    pub const PORT: u16 = PORT;
+
+    fn address(&self) -> Address {
+        match self {
+            Self::Socket(path) => Address::Unix { path: path.clone(), datagrams: false },
+            Self::Network(_) => Address::Tcp { host: Ipv4Addr::LOCALHOST.to_string(), port: PORT, tls: false },
+        }
+    }
+}
+
 /// What they ask for.
 #[derive(Debug, Clone)]
 pub struct Fluentd {
     /// Where to.
     pub address: Address,
-    /// That is a socket of the task's log router.
-    pub router: bool,
+    /// The way there, if that is the task's log router.
+    pub router: Option<Router>,
     /// The container starts although nobody answers there.
     pub lazy: bool,
     /// A connection is made anew after this time, so that another address of its name has its turn.
@@ -87,7 +108,7 @@ impl Fluentd {
         let timeout = |name: &str| Ok(duration(options, name)?.filter(|time| !time.is_zero()).unwrap_or(TIMEOUT));
         Ok(Self {
             address,
-            router: false,
+            router: None,
             lazy,
             reconnect,
             max_retries: number(options, MAX_RETRIES)?,
@@ -101,7 +122,7 @@ impl Fluentd {
     }
 
     /// The driver of a container whose output goes to the task's router. AWS: as the original agent sets it up.
-    pub fn of_router(options: &Options, socket: String, default: LogMode) -> Result<Self, OptionError> {
+    pub fn of_router(options: &Options, router: Router, default: LogMode) -> Result<Self, OptionError> {
         let events = check_buffer_limit(options)?;
         // Its other options are the router's.
         let mut common = Common::parse(&Options::new(), default)?;
@@ -109,8 +130,8 @@ impl Fluentd {
             common.backlog = backlog(events);
         }
         Ok(Self {
-            address: Address::Unix { path: socket, datagrams: false },
-            router: true,
+            address: router.address(),
+            router: Some(router),
             lazy: true,
             reconnect: None,
             max_retries: None,

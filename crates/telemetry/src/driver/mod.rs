@@ -15,7 +15,7 @@ mod syslog;
 mod tag;
 
 pub use common::{Address, Common, Wanted};
-pub use fluentd::Fluentd;
+pub use fluentd::{Fluentd, Router};
 pub use gelf::{Compression, Gelf};
 pub use journald::Journald;
 pub use splunk::{Splunk, SplunkFormat};
@@ -196,7 +196,10 @@ pub fn check<'a>(
 pub fn backlog(driver: LogDriver, options: &Options, default: LogMode) -> u64 {
     let read = match driver {
         LogDriver::Fluentd => Fluentd::parse(options, default).map(|of| of.common.backlog),
-        LogDriver::Awsfirelens => Fluentd::of_router(options, String::new(), default).map(|of| of.common.backlog),
+        LogDriver::Awsfirelens => {
+            let nowhere = Router::Socket(String::new());
+            Fluentd::of_router(options, nowhere, default).map(|of| of.common.backlog)
+        }
         LogDriver::Awslogs
         | LogDriver::JsonFile
         | LogDriver::Syslog
@@ -219,7 +222,7 @@ pub enum Outward {
 }
 
 impl Outward {
-    /// Reads the options of a driver; `router` is the socket of the task's log router, if it has one.
+    /// Reads the options of a driver; `router` is the way to the task's log router, if it has one.
     ///
     /// # Errors
     /// What cannot be honoured.
@@ -227,7 +230,7 @@ impl Outward {
         driver: LogDriver,
         options: &Options,
         default: LogMode,
-        router: Option<String>,
+        router: Option<Router>,
     ) -> Result<Self, OptionError> {
         check_names(driver, options)?;
         match driver {
@@ -237,7 +240,7 @@ impl Outward {
             LogDriver::Splunk => Splunk::parse(options, default).map(Self::Splunk),
             LogDriver::Journald => Journald::parse(options, default).map(Self::Journald),
             LogDriver::Awsfirelens => match router {
-                Some(socket) => Fluentd::of_router(options, socket, default).map(Self::Fluentd),
+                Some(router) => Fluentd::of_router(options, router, default).map(Self::Fluentd),
                 None => invalid("the task has no log router".to_owned()),
             },
             LogDriver::Awslogs | LogDriver::JsonFile => {
