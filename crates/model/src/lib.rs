@@ -47,6 +47,7 @@ pub mod task;
 pub mod task_definition;
 pub mod task_set;
 pub mod time;
+mod tmpfs;
 pub mod vault;
 pub mod volumes;
 pub mod vpc;
