@@ -119,4 +119,4 @@ pub use task_definition::{
 };
 pub use task_set::{External, MAX_TASK_SETS, Scale, TaskSet, TaskSetStatus};
 pub use time::Timestamp;
-pub use volumes::{DockerVolume, MountPoint, Volume, VolumeFrom, VolumeScope, VolumeSource};
+pub use volumes::{DockerVolume, MountPoint, SeenVolume, Volume, VolumeFrom, VolumeOf, VolumeScope, VolumeSource};

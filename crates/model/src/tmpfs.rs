@@ -37,8 +37,11 @@ const FLAGS: [&str; 30] = [
     "nostrictatime",
 ];
 
-/// What is told with a value, and which values the kernel takes.
-const VALUES: [(&str, fn(&str) -> bool); 6] = [
+/// Whether the kernel takes a value.
+type Fits = fn(&str) -> bool;
+
+/// What is told with a value.
+const VALUES: [(&str, Fits); 6] = [
     ("mode", |value| u32::from_str_radix(value, 8).is_ok_and(|mode| mode <= 0o7777)),
     ("uid", is_id),
     ("gid", is_id),

@@ -68,11 +68,9 @@ fn one(wanted: &DeviceMount) -> io::Result<Vec<Device>> {
 
 /// The device that a file is; `None` if it is another kind of file.
 fn device(path: String, stat: &Stat, access: &str) -> Option<Device> {
-    let kind = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::BlockDevice => 'b',
-        FileType::CharacterDevice => 'c',
-        _ => return None,
-    };
+    let file = FileType::from_raw_mode(stat.st_mode);
+    let kinds = [(FileType::BlockDevice, 'b'), (FileType::CharacterDevice, 'c')];
+    let (_, kind) = kinds.into_iter().find(|(known, _)| *known == file)?;
     let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
     let (uid, gid, mode) = (stat.st_uid, stat.st_gid, stat.st_mode & 0o777);
     Some(Device { path, kind, major, minor, mode, uid, gid, access: access.to_owned() })
