@@ -197,14 +197,8 @@ impl TaskDefinitionSpec {
             }
             NetworkMode::Bridge | NetworkMode::Host | NetworkMode::None | NetworkMode::Awsvpc => {}
         }
-        if let Some(linux) = &c.linux_parameters
-            && let Some(bad) = linux.tmpfs.iter().find(|t| !t.container_path.starts_with('/') || t.size.0 == 0)
-        {
-            return refuse(format!(
-                "Container '{name}' has a tmpfs mount without an absolute path or a size: '{}'.",
-                bad.container_path
-            ));
-        }
+        let mut tmpfs = c.linux_parameters.iter().flat_map(|linux| &linux.tmpfs);
+        tmpfs.try_for_each(|tmpfs| crate::tmpfs::check(name, tmpfs))?;
         Ok(())
     }
 

@@ -47,6 +47,7 @@ pub mod task;
 pub mod task_definition;
 pub mod task_set;
 pub mod time;
+mod tmpfs;
 pub mod vault;
 pub mod volumes;
 pub mod vpc;
@@ -118,4 +119,4 @@ pub use task_definition::{
 };
 pub use task_set::{External, MAX_TASK_SETS, Scale, TaskSet, TaskSetStatus};
 pub use time::Timestamp;
-pub use volumes::{DockerVolume, MountPoint, Volume, VolumeFrom, VolumeScope, VolumeSource};
+pub use volumes::{DockerVolume, MountPoint, SeenVolume, Volume, VolumeFrom, VolumeOf, VolumeScope, VolumeSource};

@@ -146,7 +146,7 @@ impl TaskDefinitionSpec {
                 }
             }
             let tmpfs = c.linux_parameters.iter().flat_map(|linux| &linux.tmpfs);
-            let mounts = self.mount_points_of(&c.name);
+            let mounts = self.volumes_of(&c.name, &BTreeMap::new());
             let mut others = tmpfs.map(|tmpfs| &tmpfs.container_path).chain(mounts.iter().map(|m| &m.container_path));
             if let Some(other) = others.find(|other| lies_in(other.trim_end_matches('/'), &files.folder)) {
                 return setting(format!("Something else is mounted in the folder of its secrets: {other}."));

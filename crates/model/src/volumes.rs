@@ -111,6 +111,26 @@ pub struct VolumeFrom {
     pub read_only: Option<bool>,
 }
 
+/// A volume where a container sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenVolume {
+    /// Which.
+    pub volume: VolumeOf,
+    /// Where.
+    pub container_path: String,
+    /// Whether it cannot write there.
+    pub read_only: bool,
+}
+
+/// Whose a volume is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VolumeOf {
+    /// The definition's of that name.
+    Definition(String),
+    /// One that the image of the container of that name declares, at the place where it is seen.
+    Image(String),
+}
+
 impl TaskDefinitionSpec {
     /// Its volumes of EFS, with their names.
     pub fn efs_volumes(&self) -> impl Iterator<Item = (&str, &EfsVolume)> {
@@ -120,25 +140,50 @@ impl TaskDefinitionSpec {
         })
     }
 
-    /// Where a container sees volumes: its own mount points, and in other places those of the containers that it takes them from.
-    pub fn mount_points_of(&self, container: &str) -> Vec<MountPoint> {
-        self.mounts(container, &mut BTreeSet::new())
+    /// Where a container sees volumes: its own mount points; in other places those of the containers that it takes them from; and
+    /// where nothing of these is, what its image declares. Docker: a file system in memory takes the place of the latter two.
+    ///
+    /// `declared` are places of images' volumes by the names of their containers.
+    pub fn volumes_of(&self, container: &str, declared: &BTreeMap<String, Vec<String>>) -> Vec<SeenVolume> {
+        self.seen(container, declared, &mut BTreeSet::new())
     }
 
     /// No container takes from itself in the end, which was checked; a definition that says so all the same has an end here.
-    fn mounts<'a>(&'a self, container: &'a str, seen: &mut BTreeSet<&'a str>) -> Vec<MountPoint> {
+    fn seen<'a>(
+        &'a self,
+        container: &'a str,
+        declared: &BTreeMap<String, Vec<String>>,
+        visited: &mut BTreeSet<&'a str>,
+    ) -> Vec<SeenVolume> {
         let Some(container) = self.containers.iter().find(|c| c.name == container) else { return Vec::new() };
-        if !seen.insert(&container.name) {
+        if !visited.insert(&container.name) {
             return Vec::new();
         }
-        let mut found = container.mount_points.clone();
-        for from in &container.volumes_from {
-            for mut mount in self.mounts(&from.source_container, seen) {
-                if found.iter().all(|own| own.container_path != mount.container_path) {
-                    mount.read_only = if from.read_only == Some(true) { Some(true) } else { mount.read_only };
-                    found.push(mount);
-                }
+        let own = |mount: &MountPoint| SeenVolume {
+            volume: VolumeOf::Definition(mount.source_volume.clone()),
+            container_path: mount.container_path.clone(),
+            read_only: mount.read_only == Some(true),
+        };
+        let mut found: Vec<_> = container.mount_points.iter().map(own).collect();
+        let in_memory = |place: &str| {
+            let mut all = container.linux_parameters.iter().flat_map(|linux| &linux.tmpfs);
+            all.any(|tmpfs| is_same_place(&tmpfs.container_path, place))
+        };
+        let mut add = |more: SeenVolume| {
+            let place = more.container_path.as_str();
+            if !in_memory(place) && found.iter().all(|other| !is_same_place(&other.container_path, place)) {
+                found.push(more);
             }
+        };
+        for from in &container.volumes_from {
+            for mut taken in self.seen(&from.source_container, declared, visited) {
+                taken.read_only |= from.read_only == Some(true);
+                add(taken);
+            }
+        }
+        for place in declared.get(&container.name).into_iter().flatten() {
+            let volume = VolumeOf::Image(container.name.clone());
+            add(SeenVolume { volume, container_path: place.clone(), read_only: false });
         }
         found
     }
@@ -211,6 +256,15 @@ impl Volume {
     }
 }
 
+fn is_same_place(one: &str, other: &str) -> bool {
+    names(one).eq(names(other))
+}
+
+/// The names on the way to a place.
+fn names(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|part| !part.is_empty() && *part != ".")
+}
+
 /// With a way up it would be anywhere.
 fn is_plain(path: &str) -> bool {
     path.starts_with('/') && path.split('/').all(|part| part != "..") && !path.contains('\0')
@@ -268,14 +322,42 @@ mod tests {
             container("log", &[("d", "/d")], &[("db", false), ("app", false)]),
         ];
         let spec = spec(vec![], containers);
-        let seen = |name: &str| -> Vec<String> {
-            let mode = |m: &MountPoint| if m.read_only == Some(true) { "ro" } else { "rw" };
-            let one = |m: MountPoint| format!("{}:{}:{}", m.source_volume, m.container_path, mode(&m));
-            spec.mount_points_of(name).into_iter().map(one).collect()
-        };
+        let seen = |name: &str| told(&spec, name, &[]);
         assert_eq!(seen("app"), ["a:/a:rw", "c:/c:ro", "d:/d:rw"]);
         assert_eq!(seen("log"), ["d:/d:rw", "b:/a:rw", "c:/c:rw"]);
         assert_eq!(seen("nobody"), [""; 0]);
+    }
+
+    /// What a container sees, if images declare that.
+    fn told(spec: &TaskDefinitionSpec, name: &str, declared: &[(&str, &[&str])]) -> Vec<String> {
+        let declared = declared.iter().map(|(container, places)| {
+            ((*container).to_owned(), places.iter().map(|place| (*place).to_owned()).collect())
+        });
+        let one = |seen: SeenVolume| {
+            let volume = match seen.volume {
+                VolumeOf::Definition(name) => name,
+                VolumeOf::Image(container) => format!("image of {container}"),
+            };
+            format!("{volume}:{}:{}", seen.container_path, if seen.read_only { "ro" } else { "rw" })
+        };
+        spec.volumes_of(name, &declared.collect()).into_iter().map(one).collect()
+    }
+
+    #[test]
+    fn volumes_of_images_are_where_nothing_else_is_and_are_taken_like_others() {
+        let mut app = container("app", &[("a", "/a/")], &[("db", true)]);
+        let tmpfs = |path: &str| Tmpfs { container_path: path.into(), size: MemoryMib(1), mount_options: vec![] };
+        app.linux_parameters =
+            Some(LinuxParameters { tmpfs: vec![tmpfs("/t/"), tmpfs("/b")], ..LinuxParameters::default() });
+        let db = container("db", &[("b", "/b"), ("c", "/c")], &[]);
+        let spec = spec(vec![], vec![app, db]);
+        let declared: [(&str, &[&str]); 2] = [("app", &["/a", "/d", "/own", "/t"]), ("db", &["/c", "/d", "/c/in"])];
+        assert_eq!(told(&spec, "db", &declared), ["b:/b:rw", "c:/c:rw", "image of db:/d:rw", "image of db:/c/in:rw"]);
+        assert_eq!(
+            told(&spec, "app", &declared),
+            ["a:/a/:rw", "c:/c:ro", "image of db:/d:ro", "image of db:/c/in:ro", "image of app:/own:rw"],
+            "what is taken comes before what its own image says, and memory before both"
+        );
     }
 
     #[test]

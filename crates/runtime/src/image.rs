@@ -1,7 +1,7 @@
 //! The nouns of images: what to pull, what came of it, and Docker's rules for merging an image's configuration with
 //! what a task definition says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::auth::RegistryAuth;
 use crate::error::PullError;
@@ -129,9 +129,51 @@ pub struct ImageConfig {
     pub exposed_ports: Vec<String>,
     /// `LABEL`.
     pub labels: BTreeMap<String, String>,
+    /// `VOLUME`, as written, sorted.
+    pub volumes: Vec<String>,
 }
 
+/// Most volumes that an image may declare. Known ones declare a few; each is a folder and a mount for every container of it.
+const MOST_VOLUMES: usize = 128;
+/// The longest place of one, in bytes: below it there are to be paths that can still be opened.
+const LONGEST_PLACE: usize = 1024;
+
 impl ImageConfig {
+    /// Where a container of the image has volumes, if nothing else is mounted there: absolute and without ways up, each once.
+    ///
+    /// # Errors
+    /// Why nobody could have them, in a sentence: an image can say anything.
+    pub fn volume_places(&self) -> Result<Vec<String>, String> {
+        if self.volumes.len() > MOST_VOLUMES {
+            return Err(format!("the image declares {} volumes, and may have {MOST_VOLUMES}", self.volumes.len()));
+        }
+        let mut places = BTreeSet::new();
+        for written in &self.volumes {
+            // Docker: its words.
+            let invalid =
+                |why: &str| Err(format!("invalid volume specification: '{written:.100}': invalid mount config: {why}"));
+            let mut parts = Vec::new();
+            for part in written.split('/') {
+                match part {
+                    "" | "." => {}
+                    ".." => drop(parts.pop()),
+                    part => parts.push(part),
+                }
+            }
+            let place = format!("/{}", parts.join("/"));
+            match parts.first() {
+                None => return invalid("destination can't be '/'"),
+                // No runtime mounts anything there but processes.
+                Some(&"proc") => return invalid("destination can't be in '/proc'"),
+                Some(_) if place.len() > LONGEST_PLACE || place.contains('\0') => {
+                    return invalid("destination is no path");
+                }
+                Some(_) => places.insert(place),
+            };
+        }
+        Ok(places.into_iter().collect())
+    }
+
     /// The argv to run. Docker's rule: an entry point given by the task definition discards the image's `CMD`.
     #[must_use]
     pub fn argv(&self, entry_point: Option<&[String]>, command: Option<&[String]>) -> Vec<String> {
@@ -254,6 +296,32 @@ mod tests {
             assert_eq!(pinned(reference, &digest).ok(), want, "{reference}");
         }
         assert!(pinned("busybox", "no digest").is_err());
+    }
+
+    #[test]
+    fn volumes_are_where_an_image_says_if_anybody_could_have_them_there() {
+        let places =
+            |written: &[&str]| ImageConfig { volumes: strings(written), ..ImageConfig::default() }.volume_places();
+        let fine =
+            places(&["/var/lib/db/", "//data/./x/../y", "relative", "/data/y", "/proc2", "/a/../../up"]).unwrap();
+        assert_eq!(fine, ["/data/y", "/proc2", "/relative", "/up", "/var/lib/db"]);
+        let many: Vec<String> = (0..=MOST_VOLUMES).map(|n| format!("/v{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(places(&many[1..]).unwrap().len(), MOST_VOLUMES);
+        let long = format!("/{}", "a/".repeat(LONGEST_PLACE));
+        let rows: [(&[&str], &str); 7] = [
+            (&["/data", "/"], "'/': invalid mount config: destination can't be '/'"),
+            (&[""], "destination can't be '/'"),
+            (&["/a/../.."], "destination can't be '/'"),
+            (&["/proc/sys"], "destination can't be in '/proc'"),
+            (&["/x/../proc"], "destination can't be in '/proc'"),
+            (&[&long, "/a\0b"], "destination is no path"),
+            (&many, "declares 129 volumes"),
+        ];
+        for (written, words) in rows {
+            let error = places(written).unwrap_err();
+            assert!(error.contains(words) && error.len() < 300, "{error}");
+        }
     }
 
     #[test]

@@ -117,7 +117,7 @@ pub fn copy(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
 }
 
 /// A folder of a tree, by no link and nothing mounted.
-fn below(top: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
+pub(crate) fn below(top: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     Ok(rustix::fs::openat2(top, path, FOLDER, Mode::empty(), resolve)?)
 }

@@ -122,6 +122,23 @@ impl Registry {
         Ok(reference)
     }
 
+    /// As [`Self::busybox_with`], and its configuration declares these volumes, as `127.0.0.1:port/busybox:TAG`.
+    ///
+    /// # Errors
+    /// If a build step fails, with that program's words.
+    pub fn busybox_declaring(&self, tag: &str, folder: &Path, volumes: &[&str]) -> Result<String> {
+        let layout = self.busybox_layout()?;
+        let image = format!("{}:busybox", layout.display());
+        run("umoci", &["insert", "--image", &image, "--tag", tag, path(folder)?, "/more"])?;
+        let image = format!("{}:{tag}", layout.display());
+        let mut arguments = vec!["config", "--image", &image];
+        arguments.extend(volumes.iter().flat_map(|volume| ["--config.volume", volume]));
+        run("umoci", &arguments)?;
+        let reference = format!("{}/busybox:{tag}", self.address());
+        self.push(&layout, tag, &reference)?;
+        Ok(reference)
+    }
+
     /// The same files in one zstd layer, as `127.0.0.1:port/busybox:zstd`. Made by hand: this skopeo cannot.
     ///
     /// # Errors

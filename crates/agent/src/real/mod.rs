@@ -12,6 +12,7 @@ mod efs;
 mod encryption;
 mod etc;
 mod fetch;
+mod image_volumes;
 mod images;
 mod network;
 mod provisions;
@@ -46,11 +47,11 @@ use crate::{
 };
 use effects::Effects;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
-use link::Networks;
+use link::{Networks, Provided};
 use model::NetworkMode;
 use runtime::{
-    ContainerState, CreateError, Disks, ExecEnd, Image, Mounts, NamespaceMaker, NfsMounts, OciRuntime, Runtime,
-    RuntimeError, RuntimeEvent, Tunnels, cgroup::Cgroups,
+    BindMount, ContainerState, CreateError, Disks, ExecEnd, Image, Mounts, NamespaceMaker, NfsMounts, OciRuntime,
+    Runtime, RuntimeError, RuntimeEvent, Tunnels, cgroup::Cgroups,
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -258,10 +259,7 @@ impl RealNode {
         let provided = self.provisions.of_container(&job.task, job.at).await?;
         let routed = self.provisions.of_router(job).await?;
         let sharing = self.share(&job.task, userns.as_ref()).await?;
-        let mut volumes = self.volumes.of(job, disk.as_deref(), userns.as_ref().map(|userns| userns.mapping)).await?;
-        let more = provided.router_config.as_ref().map(model::vault::Plain::reveal);
-        volumes.extend(self.secret_files.of(job).await?);
-        volumes.extend(self.routers.mounts(job, self.config.ec2_instance.as_deref(), more)?);
+        let ours = self.ours(job, &provided).await?;
         // Files and groups take as long as asking for the image does: side by side.
         let made = {
             let (cgroups, group, limits) =
@@ -285,11 +283,10 @@ impl RealNode {
             netns: self.network.netns_of(&job.task, job.at).map_err(|e| fail(&e))?,
             log_file: LogHub::file(&self.config.data_dir.join("logs"), job.id()),
             files: &files,
-            volumes: &volumes,
             sharing: &sharing,
             userns: userns.as_ref(),
             stdin: self.container_dir(job.id(), disk.as_deref()).join("stdin"),
-            layer: disk.map(|disk| disk.join(job.id())),
+            layer: disk.as_ref().map(|disk| disk.join(job.id())),
             metadata_id: self.config.metadata.id(job.id()),
             credentials_id: self.roles.id(&job.task),
             provided: &provided,
@@ -298,7 +295,10 @@ impl RealNode {
         };
         let mut tries = 1;
         loop {
-            let spec = spec::build(job, &image, &places);
+            // Of this image: what it declares is known only now.
+            let declared = image_volumes::declared(job, &image, &ours)?;
+            let volumes = self.volumes.of(job, declared, disk.as_deref(), userns.as_ref().map(|u| u.mapping)).await?;
+            let spec = spec::build(job, &image, &[volumes, ours.clone()].concat(), &places);
             let (created, _) = match job.run {
                 0 => self.persist(|| self.runtime.create(spec.clone())).await,
                 _ => self.persist(|| self.runtime.renew(spec.clone())).await,
@@ -320,6 +320,14 @@ impl RealNode {
                 outcome => return outcome.map_err(|e| create_failure(&e)),
             }
         }
+    }
+
+    /// What a container is shown besides volumes and the usual files: its secrets, and what it needs as the task's log router.
+    async fn ours(&self, job: &Job, provided: &Provided) -> Result<Vec<BindMount>, Failure> {
+        let more = provided.router_config.as_ref().map(model::vault::Plain::reveal);
+        let mut ours = Vec::from_iter(self.secret_files.of(job).await?);
+        ours.extend(self.routers.mounts(job, self.config.ec2_instance.as_deref(), more)?);
+        Ok(ours)
     }
 
     async fn start_container(&self, job: &Job) -> Result<(), Failure> {

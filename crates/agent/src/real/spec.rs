@@ -27,7 +27,6 @@ pub(super) struct Places<'a> {
     pub(super) netns: PathBuf,
     pub(super) log_file: PathBuf,
     pub(super) files: &'a Files,
-    pub(super) volumes: &'a [BindMount],
     pub(super) sharing: &'a Sharing,
     /// Whose numbers its users have, if not their own.
     pub(super) userns: Option<&'a UserNamespace>,
@@ -61,7 +60,7 @@ pub(super) fn task_limits(task: &TaskPlan) -> Resources {
     }
 }
 
-pub(super) fn build(job: &Job, image: &Image, places: &Places<'_>) -> ContainerSpec {
+pub(super) fn build(job: &Job, image: &Image, volumes: &[BindMount], places: &Places<'_>) -> ContainerSpec {
     let definition = job.container();
     let args = image.config.argv(definition.entry_point.as_deref(), definition.command.as_deref());
     let mut spec = ContainerSpec::new(job.id(), image.name.clone(), args);
@@ -78,7 +77,7 @@ pub(super) fn build(job: &Job, image: &Image, places: &Places<'_>) -> ContainerS
     spec.readonly_rootfs = definition.readonly_root_filesystem.unwrap_or(false);
     spec.privileged = definition.privileged.unwrap_or(false);
     spec.ulimits = definition.ulimits.iter().map(ulimit).collect();
-    spec.mounts = mounts(places);
+    spec.mounts = mounts(volumes, places);
     spec.terminal = definition.pseudo_terminal.unwrap_or(false);
     spec.stdin = definition.interactive.unwrap_or(false).then(|| places.stdin.clone());
     spec.layer.clone_from(&places.layer);
@@ -114,10 +113,10 @@ pub(super) fn build(job: &Job, image: &Image, places: &Places<'_>) -> ContainerS
 }
 
 /// What it is shown. Docker: a volume takes the place of what there is otherwise.
-fn mounts(places: &Places<'_>) -> Vec<BindMount> {
+fn mounts(volumes: &[BindMount], places: &Places<'_>) -> Vec<BindMount> {
     let usual = places.files.mounts.iter().chain(&places.sharing.shm);
-    let hidden = |mount: &BindMount| places.volumes.iter().any(|v| v.target.trim_end_matches('/') == mount.target);
-    usual.filter(|mount| !hidden(mount)).chain(places.volumes).cloned().collect()
+    let hidden = |mount: &BindMount| volumes.iter().any(|v| v.target.trim_end_matches('/') == mount.target);
+    usual.filter(|mount| !hidden(mount)).chain(volumes).cloned().collect()
 }
 
 /// What the definition says, between what ECS adds for want of it and what nobody may change; of two with one name the last
@@ -329,7 +328,6 @@ mod tests {
             netns: "/run/n".into(),
             log_file: "/l".into(),
             files: &files,
-            volumes: &volumes,
             userns: None,
             sharing: &Sharing::default(),
             stdin: "/run/stdin".into(),
@@ -340,7 +338,7 @@ mod tests {
             routed: &[],
             gpus,
         };
-        build(&job, &image, &places)
+        build(&job, &image, &volumes, &places)
     }
 
     #[test]

@@ -1,17 +1,17 @@
 //! The volumes of tasks: folders below the agent's own, what is mounted for their options, and paths of the instance.
 //!
-//! What lives as long as a task is below `tasks/<task id>`, or on the task's disk if it has one; shared volumes are below `shared`,
+//! What lives as long as a task (also what its images declare, `image_volumes`) is below `tasks/<task id>`, or on the task's disk if it has one; shared volumes are below `shared`,
 //! each with what it was made with, which holds for whoever uses it later. Names come from definitions and were checked when these
 //! were registered; they are checked again, because a folder is made and removed by them.
 
-use super::{efs, secret_files, shared::shm};
+use super::{efs, image_volumes, secret_files, shared::shm};
 use crate::{
     files::{self, Durable, Mode},
     node::Failure,
     plan::{Job, TaskPlan},
 };
 use ::runtime::{BindMount, Disks, IdMapping, MountSource, Mounts, NfsMounts, tree};
-use model::{DockerVolume, MountPoint, Volume, VolumeSource, names::is_ecs_name};
+use model::{DockerVolume, SeenVolume, Volume, VolumeOf, VolumeSource, names::is_ecs_name};
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     fmt::Display,
@@ -91,32 +91,31 @@ impl Volumes {
         Self { places: Places { dir, mounts, disks, nfs }, users: tokio::sync::Mutex::default() }
     }
 
-    /// What a container is to be shown, made if it is not there; `userns` says who its users are, if not the machine's.
+    /// What a container is to be shown, made if it is not there. `declared` is where its image has volumes, which does not count for
+    /// one that is started again: it has what it had. `userns` says who its users are, if not the machine's.
     pub(super) async fn of(
         &self,
         job: &Job,
+        declared: Option<Vec<String>>,
         disk: Option<&Path>,
         userns: Option<IdMapping>,
     ) -> Result<Vec<BindMount>, Failure> {
-        let points = job.task.definition.mount_points_of(&job.container().name);
-        if points.is_empty() {
+        let container = job.container();
+        let has_none = container.mount_points.is_empty() && container.volumes_from.is_empty();
+        if has_none && declared.as_ref().is_some_and(Vec::is_empty) {
             return Ok(Vec::new());
         }
         let mut users = self.users.lock().await;
         for name in shared(&job.task) {
             users.entry(name.to_owned()).or_default().insert(job.task.id().to_owned());
         }
-        let (places, task, disk) = (self.places.clone(), job.task.clone(), disk.map(Path::to_owned));
-        let made =
-            move || points.iter().map(|point| places.bind(&task, point, disk.as_deref(), userns.as_ref())).collect();
+        let (places, job, disk) = (self.places.clone(), job.clone(), disk.map(Path::to_owned));
+        let made = move || places.all(&job, declared, disk.as_deref(), userns.as_ref());
         tokio::task::spawn_blocking(made).await.expect("making volumes does not panic")
     }
 
     /// Removes what lives as long as a task, and lets go of the rest. Its containers are gone.
     pub(super) async fn remove(&self, task: &Arc<TaskPlan>) -> Result<(), Failure> {
-        if task.definition.volumes.is_empty() {
-            return Ok(());
-        }
         let mut users = self.users.lock().await;
         for of_volume in users.values_mut() {
             of_volume.remove(task.id());
@@ -186,31 +185,68 @@ impl Places {
         }
     }
 
+    fn all(
+        &self,
+        job: &Job,
+        declared: Option<Vec<String>>,
+        disk: Option<&Path>,
+        userns: Option<&IdMapping>,
+    ) -> Result<Vec<BindMount>, Failure> {
+        let known = image_volumes::known(&self.of_task(&job.task, disk), job, declared).map_err(|error| {
+            Failure::new("CannotCreateVolumeError", format_args!("volumes that images declare: {error}"))
+        })?;
+        let seen = job.task.definition.volumes_of(&job.container().name, &known);
+        seen.iter().map(|seen| self.bind(job, seen, disk, userns)).collect()
+    }
+
     fn bind(
         &self,
-        task: &TaskPlan,
-        point: &MountPoint,
+        job: &Job,
+        seen: &SeenVolume,
         disk: Option<&Path>,
         userns: Option<&IdMapping>,
     ) -> Result<BindMount, Failure> {
-        let name = point.source_volume.as_str();
+        let path = seen.container_path.as_str();
+        let (shown, name) = match &seen.volume {
+            VolumeOf::Definition(name) => (self.defined(&job.task, name, disk, userns), name.as_str()),
+            VolumeOf::Image(container) => (self.declared(job, container, path, disk), path),
+        };
+        let Shown { source, read_only, fill, of_instance } = shown.map_err(|error| failed(name, error))?;
+        let read_only = read_only || seen.read_only;
+        // What the image has there is not of who owns it inside.
+        let fill = fill.filter(|_| userns.is_none() || !of_instance);
+        Ok(BindMount { source, target: path.to_owned(), read_only, fill, as_is: of_instance })
+    }
+
+    /// One that the definition has.
+    fn defined(
+        &self,
+        task: &TaskPlan,
+        name: &str,
+        disk: Option<&Path>,
+        userns: Option<&IdMapping>,
+    ) -> io::Result<Shown> {
         let volume = task.definition.volumes.iter().find(|volume| volume.name == name);
-        let volume = volume.filter(|_| is_ecs_name(name)).ok_or_else(|| failed(name, "there is no such volume"))?;
+        let volume = volume.filter(|_| is_ecs_name(name)).ok_or_else(|| io::Error::other("there is no such volume"))?;
         let own =
             |docker: &DockerVolume| self.folder(&self.of_task(task, disk).join(name), docker, &mounted_of(task, name));
-        let shown = match &volume.source {
+        match &volume.source {
             VolumeSource::Host { source_path } => of_instance(source_path, userns),
             VolumeSource::Empty => own(&DockerVolume::default()),
             VolumeSource::Docker(docker) if docker.is_shared() => self.shared(name, docker),
             VolumeSource::Docker(docker) => own(docker),
             VolumeSource::AtLaunch => self.disk(task, name),
             VolumeSource::Efs(_) => self.file_system(task, name),
-        };
-        let Shown { source, read_only, fill, of_instance } = shown.map_err(|error| failed(name, error))?;
-        let read_only = read_only || point.read_only == Some(true);
-        // What the image has there is not of who owns it inside.
-        let fill = fill.filter(|_| userns.is_none() || !of_instance);
-        Ok(BindMount { source, target: point.container_path.clone(), read_only, fill, as_is: of_instance })
+        }
+    }
+
+    /// One that a container's image declares. Docker: only that container fills it.
+    fn declared(&self, job: &Job, container: &str, path: &str, disk: Option<&Path>) -> io::Result<Shown> {
+        let at = job.task.containers.iter().position(|other| other.name == container);
+        let at = at.ok_or_else(|| io::Error::other("there is no such container"))?;
+        let place = image_volumes::place(&self.of_task(&job.task, disk), at, path);
+        let shown = self.folder(&place, &DockerVolume::default(), "")?;
+        Ok(Shown { fill: shown.fill.filter(|_| at == job.at), ..shown })
     }
 
     /// A disk of its own.
@@ -287,7 +323,7 @@ fn of_instance(path: &str, userns: Option<&IdMapping>) -> io::Result<Shown> {
 mod tests {
     use super::*;
     use crate::testing;
-    use model::{TaskDefinitionSpec, VolumeScope};
+    use model::{MountPoint, TaskDefinitionSpec, VolumeFrom, VolumeScope};
 
     fn plan(n: u32, volumes: &[(&str, VolumeSource)]) -> Arc<TaskPlan> {
         let (assignment, definition) = testing::assignment(n, &["web"]);
@@ -306,7 +342,7 @@ mod tests {
     }
 
     async fn made(volumes: &Volumes, plan: &Arc<TaskPlan>) -> Result<Vec<BindMount>, Failure> {
-        volumes.of(&plan.job(0, &plan.fresh().containers[0]), None, None).await
+        volumes.of(&plan.job(0, &plan.fresh().containers[0]), Some(Vec::new()), None, None).await
     }
 
     #[tokio::test]
@@ -344,6 +380,49 @@ mod tests {
         assert_eq!(fs::read_to_string(first[2].source.join("file")).unwrap(), "text");
         let again = plan(3, &[("shared", docker(VolumeScope::Shared, None))]);
         assert_eq!(made(&volumes, &again).await.unwrap()[0].source, first[2].source);
+    }
+
+    #[tokio::test]
+    async fn what_images_declare_is_known_to_who_takes_it_and_goes_with_the_task() {
+        let dir = tempfile::tempdir().unwrap();
+        let (data, disk) = (dir.path().join("volumes"), dir.path().join("disk"));
+        let new =
+            || Volumes::new(data.clone(), Mounts::new(dir.path().join("m")), NfsMounts::new(dir.path().join("efs")));
+        let (assignment, definition) = testing::assignment(1, &["web", "log"]);
+        let mut definition: TaskDefinitionSpec = (*definition).clone();
+        let from = VolumeFrom { source_container: "web".into(), read_only: Some(true) };
+        definition.containers[1].volumes_from.push(from);
+        let plan = Arc::new(TaskPlan::new(assignment, Arc::new(definition)));
+        let job = |at: usize, run: u32| Job { run, ..plan.job(at, &plan.fresh().containers[at]) };
+        let places = |places: &[&str]| Some(places.iter().map(|place| (*place).to_owned()).collect());
+        let volumes = new();
+        let web = volumes.of(&job(0, 0), places(&["/a", "/b"]), None, None).await.unwrap();
+        assert_eq!(
+            web.iter().map(|m| (m.target.as_str(), m.read_only)).collect::<Vec<_>>(),
+            [("/a", false), ("/b", false)]
+        );
+        assert!(
+            web.iter().all(|mount| mount.source.is_dir() && mount.fill.is_some()) && web[0].source != web[1].source
+        );
+        assert_eq!(
+            volumes.of(&job(0, 1), None, None, None).await.unwrap(),
+            web,
+            "one that is started again has what it had"
+        );
+        // Another agent, and one that has volumes where the other has: it sees the other's, and fills only its own.
+        let volumes = new();
+        volumes.adopt([&plan].into_iter()).await.unwrap();
+        let log = volumes.of(&job(1, 0), places(&["/b", "/c"]), None, None).await.unwrap();
+        let seen: Vec<_> = log.iter().map(|m| (m.target.as_str(), m.read_only, m.fill.is_some())).collect();
+        assert_eq!(seen, [("/a", true, false), ("/b", true, false), ("/c", false, true)]);
+        assert_eq!((&log[0].source, &log[1].source), (&web[0].source, &web[1].source));
+        // One that is made anew of another image has that one's.
+        let other = volumes.of(&job(0, 0), places(&["/b"]), None, None).await.unwrap();
+        assert_eq!((other.len(), &other[0]), (1, &web[1]));
+        let on_disk = volumes.of(&job(0, 0), places(&["/a"]), Some(&disk), None).await.unwrap();
+        assert!(on_disk[0].source.starts_with(&disk), "it counts there");
+        volumes.remove(&plan).await.unwrap();
+        assert_eq!(fs::read_dir(data.join("tasks")).unwrap().count(), 0);
     }
 
     #[tokio::test]

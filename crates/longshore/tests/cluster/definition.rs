@@ -113,6 +113,86 @@ fn a_container_runs_as_whom_where_and_with_what_it_says() {
     assert_eq!((told.of("mounted"), told.of("kmsg")), (vec!["yes"], vec!["yes"]), "{}", told.0);
 }
 
+/// A device node: the kernel's of memory devices, with that minor number.
+fn node(at: &std::path::Path, minor: u32) {
+    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+    mknodat(CWD, at, FileType::CharacterDevice, Mode::empty(), makedev(1, minor)).unwrap();
+    std::os::unix::fs::chown(at, Some(0), Some(27)).unwrap();
+    std::fs::set_permissions(at, std::os::unix::fs::PermissionsExt::from_mode(0o660)).unwrap();
+}
+
+#[test]
+fn folders_of_devices_and_those_of_privileged_containers_are_shown_as_docker_does() {
+    let cluster = Cluster::start(1);
+    let api = cluster.api();
+    let folder = cluster.path("devices");
+    std::fs::create_dir_all(folder.join("deep")).unwrap();
+    node(&folder.join("kmsg"), 11);
+    node(&folder.join("deep/full"), 7);
+    std::fs::write(folder.join("file"), "").unwrap();
+    std::os::unix::fs::symlink("/dev", folder.join("way")).unwrap();
+    let script = "for at in /dev/mine/* /dev/mine/*/* /dev/xx /dev/full; do [ -e $at ] && echo at=$at $(stat -c %t:%T:%g $at); done
+        (: > /dev/mine/kmsg) 2> /dev/null && echo kmsg=write
+        (: < /dev/mine/kmsg) 2> /dev/null && echo kmsg=read
+        true";
+    let devices = json!([{"hostPath": folder, "containerPath": "/dev/mine", "permissions": ["write"]}]);
+    // Whom the machine lets use it by a group may use it inside by that group.
+    let more = json!({"user": "app", "linuxParameters": {"devices": devices}});
+    let told = said(&cluster, &api, "folder", &more, script);
+    let found = told.of("at");
+    let usual = found.iter().filter(|line| !line.starts_with("/dev/full "));
+    let nodes = ["/dev/mine/deep/full 1:7:27", "/dev/mine/kmsg 1:b:27"];
+    let mut shown: Vec<_> = usual.copied().filter(|line| !line.starts_with("/dev/mine/deep ")).collect();
+    shown.sort_unstable();
+    assert_eq!(shown, nodes, "{}", told.0);
+    assert_eq!(told.of("kmsg"), ["write"], "{}", told.0);
+
+    let devices = json!([
+        {"hostPath": folder, "containerPath": "/dev/mine"}, {"hostPath": "/dev/null", "containerPath": "/dev/xx"},
+        {"hostPath": "/dev/full", "containerPath": "/dev/full"}]);
+    let more = json!({"privileged": true, "linuxParameters": {"devices": devices}});
+    let told = said(&cluster, &api, "allowed", &more, script);
+    for node in nodes.iter().copied().chain(["/dev/xx 1:3:0", "/dev/full 1:7:0"]) {
+        assert!(told.of("at").contains(&node), "{node}: {}", told.0);
+    }
+}
+
+#[test]
+fn a_tmpfs_is_mounted_as_its_options_say() {
+    /// All that are a word and can be of a tmpfs.
+    const WORDS: &str = "defaults ro rw suid nosuid dev nodev exec noexec sync async dirsync mand nomand atime noatime diratime \
+        nodiratime unbindable runbindable private rprivate shared rshared slave rslave relatime norelatime strictatime nostrictatime";
+    let cluster = Cluster::start(1);
+    let api = cluster.api();
+    let values = ["mode=1750", "uid=7", "gid=8", "nr_inodes=99", "nr_blocks=4", "mpol=local"];
+    let options: Vec<&str> = WORDS.split_whitespace().chain(values).collect();
+    let mount = |option: &&str| json!({"containerPath": format!("/t/{option}"), "size": 1, "mountOptions": [option]});
+    let more = json!({"linuxParameters": {"tmpfs": options.iter().map(mount).collect::<Vec<_>>()}});
+    let script =
+        "while read a b c d at rest; do case $at in /t/*) echo mount=$at $rest;; esac; done < /proc/self/mountinfo
+        for at in /t/*; do echo stat=$at $(stat -c %a:%u:%g $at) $(df -k $at | tail -n 1); done";
+    let told = said(&cluster, &api, "memory", &more, script);
+    let find = |name: &str, option: &str| {
+        let line = told.of(name).into_iter().find_map(|line| line.strip_prefix(&format!("/t/{option} ")));
+        line.unwrap_or_else(|| panic!("{name} of {option}: {}", told.0))
+    };
+    for option in &options {
+        assert!(find("mount", option).contains("- tmpfs "), "{option}: {}", told.0);
+    }
+    let flags = |option: &str| find("mount", option).split(' ').next().unwrap().to_owned();
+    assert!(flags("defaults").starts_with("rw,nosuid,nodev,noexec"), "{}", told.0);
+    assert!(flags("ro").starts_with("ro,") && !flags("exec").contains("noexec") && !flags("suid").contains("nosuid"));
+    assert!(
+        find("mount", "shared").contains(" shared:") && find("mount", "rshared").contains(" shared:"),
+        "{}",
+        told.0
+    );
+    assert!(find("mount", "unbindable").contains(" unbindable ") && !find("mount", "private").contains(" shared:"));
+    assert!(find("stat", "mode=1750").starts_with("1750:0:0 "), "{}", told.0);
+    assert!(find("stat", "uid=7").contains(":7:0 ") && find("stat", "gid=8").contains(":0:8 "), "{}", told.0);
+    assert!(find("stat", "defaults").contains(" 1024 ") && find("stat", "nr_blocks=4").contains(" 16 "), "{}", told.0);
+}
+
 #[test]
 fn a_device_that_is_not_there_is_said() {
     let cluster = Cluster::start(1);

@@ -87,12 +87,26 @@ fn runs_under(runtime: &str, flags: &[&str], kernel: impl Fn(&str) -> bool) {
     let script = "echo kernel=$(busybox uname -r); echo $AWS_EXECUTION_ENV; \
         until test \"$(busybox wget -q -O - http://127.0.0.1:8000/file)\" = beside; do busybox sleep 0.2; done; \
         until test -e /shared/file; do busybox sleep 0.2; done; echo shared=$(cat /shared/file) $(ls /shared); \
+        echo declared=$(cat /more/data/file) $(busybox stat -c %u:%g:%a /more/data /more/own); \
+        for at in / /more/data /more/own; do (echo x > $at/mine) 2> /dev/null && echo wrote=$at; done; \
+        size() { set -- $(busybox df -k $1 | busybox tail -n 1); echo $2; }; \
+        for at in /more/data /more/own; do test $(size $at) = $(size /shared) && echo on-disk=$at; done; \
         echo met; exit 7";
     let aside = "echo beside > /shared/file; exec busybox httpd -f -p 8000 -h /shared";
     let mut aside = container(&cluster, "aside", aside);
     aside["essential"] = json!(false);
-    // A volume on the task's disk.
+    // Volumes on the task's disk: one of the definition, one that is declared by the image and one by the other container's.
+    let more = cluster.path("more");
+    for folder in ["data", "own"] {
+        std::fs::create_dir_all(more.join(folder)).unwrap();
+        std::fs::write(more.join(folder).join("file"), "image").unwrap();
+    }
+    std::os::unix::fs::chown(more.join("data"), Some(7), Some(8)).unwrap();
+    aside["image"] = json!(cluster.image_declaring("data", &more, &["/more/data"]));
     let mut main = container(&cluster, "main", script);
+    main["image"] = json!(cluster.image_declaring("own", &more, &["/more/own"]));
+    main["readonlyRootFilesystem"] = json!(true);
+    main["volumesFrom"] = json!([{"sourceContainer": "aside", "readOnly": true}]);
     for container in [&mut main, &mut aside] {
         container["mountPoints"] = json!([{"sourceVolume": "shared", "containerPath": "/shared"}]);
     }
@@ -113,6 +127,8 @@ fn runs_under(runtime: &str, flags: &[&str], kernel: impl Fn(&str) -> bool) {
     let of_kernel = told.lines().find_map(|line| line.strip_prefix("kernel=")).unwrap_or_default();
     assert!(kernel(of_kernel), "{told}");
     assert!(told.contains("\nAWS_ECS_FARGATE\n") && told.contains("\nshared=beside file\n"), "{told}");
+    assert!(told.contains("\ndeclared=image 7:8:755 0:0:755\nwrote=/more/own\n"), "{told}");
+    assert!(told.contains("\non-disk=/more/data\non-disk=/more/own\n"), "{told}");
     nothing_left(&machine, &[task]);
     machine.let_go();
 }

@@ -139,6 +139,11 @@ impl Cluster {
         self.registry.as_ref().unwrap().busybox_with(folder).unwrap()
     }
 
+    /// The same under that tag, which declares these volumes.
+    pub(crate) fn image_declaring(&self, tag: &str, folder: &Path, volumes: &[&str]) -> String {
+        self.registry.as_ref().unwrap().busybox_declaring(tag, folder, volumes).unwrap()
+    }
+
     /// More in the environment of servers that are started from now on, and of all that they start.
     pub(crate) fn set(&mut self, name: &str, value: String) {
         self.extra.push((name.to_owned(), value));

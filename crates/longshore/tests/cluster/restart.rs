@@ -6,13 +6,14 @@ use serde_json::json;
 /// What each of its runs says; the first ends by itself once it may be started again, the second when it is told.
 fn script() -> String {
     format!(
-        "n=0; [ -e /runs ] && read n < /runs; n=$((n+1)); echo $n > /runs
+        "n=0; [ -e /runs ] && read n < /runs; n=$((n+1)); echo $n > /runs; echo $n >> /more/runs
         [ $n = 1 ] && {{ echo run=1; sleep 61; exit 3; }}
         own=${{ECS_CONTAINER_METADATA_URI_V4#http://*/}}
         ask() {{ printf \"GET /$own HTTP/1.0\\r\\n\\r\\n\" | nc 169.254.170.2 80 | tail -n 1; }}
         until ask | grep -q '\"KnownStatus\":\"RUNNING\"'; do sleep 0.1; done
         echo told=$(ask)
         while read address name; do [ $name = $HOSTNAME ] && echo hosts=$address; done < /etc/hosts
+        echo volume=$(cat /more/runs)
         echo pid1=$(cat /proc/1/comm) run=$n
         trap 'exit 5' TERM; : {}; while :; do sleep 0.1; done",
         told()
@@ -26,8 +27,12 @@ fn an_essential_container_is_started_again_and_finds_what_it_wrote() {
     let logs = json!({"logDriver": "awslogs", "options": {
         "awslogs-group": "again", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "a", "awslogs-create-group": "true"}});
     let policy = json!({"enabled": true, "restartAttemptPeriod": 60, "ignoredExitCodes": [7]});
+    let more = cluster.path("more");
+    std::fs::create_dir_all(&more).unwrap();
+    std::fs::write(more.join("runs"), "image\n").unwrap();
+    let image = cluster.image_declaring("declares", &more, &["/more"]);
     let main = json!({
-        "name": "main", "image": cluster.image, "memory": 32, "command": ["sh", "-c", script()],
+        "name": "main", "image": image, "memory": 32, "command": ["sh", "-c", script()],
         "logConfiguration": logs, "restartPolicy": policy, "portMappings": [{"containerPort": 80}],
     });
     let beside =
@@ -55,6 +60,7 @@ fn an_essential_container_is_started_again_and_finds_what_it_wrote() {
         lines.iter().any(|line| line.ends_with("run=2")).then_some(lines)
     });
     assert_eq!(said.iter().filter(|line| line.as_str() == "run=1").count(), 1, "{said:?}");
+    assert!(said.iter().any(|line| line == "volume=image 1 2"), "its volume is kept, and not filled anew: {said:?}");
     let own = said.iter().find_map(|line| line.strip_prefix("told=")).unwrap();
     let own: serde_json::Value = serde_json::from_str(own).unwrap();
     assert_eq!(

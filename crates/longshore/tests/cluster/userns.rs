@@ -62,10 +62,13 @@ fn root_of_a_container_is_nobody_on_the_machine() {
         api.ecs("ListContainerInstances", &json!({"filter": "attribute:longshore.capability.userns-remap exists"}));
     assert_eq!(attributes["containerInstanceArns"].as_array().unwrap().len(), 1, "{attributes:#}");
     let (more, host, made) = (cluster.path("more"), cluster.path("host"), cluster.path("made"));
-    fs::create_dir_all(more.join("own")).unwrap();
-    fs::write(more.join("own/file"), "of 7").unwrap();
-    std::os::unix::fs::chown(more.join("own/file"), Some(7), Some(8)).unwrap();
-    let image = cluster.image_with(&more);
+    for folder in ["own", "declared"] {
+        let file = more.join(folder).join("file");
+        fs::create_dir_all(more.join(folder)).unwrap();
+        fs::write(&file, "of 7").unwrap();
+        std::os::unix::fs::chown(&file, Some(7), Some(8)).unwrap();
+    }
+    let image = cluster.image_declaring("declares", &more, &["/more/declared"]);
     fs::create_dir_all(&host).unwrap();
     fs::write(host.join("of-root"), "kept").unwrap();
     let volumes = json!([
@@ -84,16 +87,20 @@ fn root_of_a_container_is_nobody_on_the_machine() {
                 touch /both/file /made/file /memory/file && echo touched=$(stat -c %u /both/file /made/file /memory/file | sort -u); \
                 echo out > /dev/stdout; (: < /dev/zero) && echo device=1; \
                 mknod /tmp/kmsg c 1 11 2> /dev/null && echo broke=3; \
+                touch /more/declared/mine && echo declared=$(stat -c %u:%g /more/declared /more/declared/file /more/declared/mine); \
                 chown 1000:1000 /both/file && echo given=$(stat -c %u:%g /both/file); echo done=1";
     let main =
         container(&cluster, "main", &format!("{tell}; {STAYS}"), &json!({"image": image, "mountPoints": points}));
     let other = "until [ -e /both/file ] && [ \"$(stat -c %u /both/file)\" = 1000 ]; do sleep 0.1; done; \
                  echo user=$(id -u); (echo x >> /both/file) && echo wrote=1; \
-                 for f in /read/memory /read/made; do touch $f/file 2>&1 | grep -o 'Read-only'; done; echo done=1";
+                 for f in /read/memory /read/made; do touch $f/file 2>&1 | grep -o 'Read-only'; done; \
+                 echo taken=$(stat -c %u:%g /more/declared/file /more/declared/mine) $(touch /more/declared/more 2>&1 | grep -o 'Read-only fi'); \
+                 echo done=1";
     // What cannot be written is so also where the mount has flags that may not be taken away.
     let read =
         |volume: &str| json!({"sourceVolume": volume, "containerPath": format!("/read/{volume}"), "readOnly": true});
-    let points = json!({"mountPoints": [mount("both", "/both"), read("memory"), read("made")], "user": "1000"});
+    let points = json!({"mountPoints": [mount("both", "/both"), read("memory"), read("made")], "user": "1000",
+        "volumesFrom": [{"sourceContainer": "main", "readOnly": true}]});
     let other = container(&cluster, "other", &format!("{other}; {STAYS}"), &points);
     let definition = json!({"family": "users", "containerDefinitions": [main, other], "volumes": volumes});
     api.ecs("RegisterTaskDefinition", &definition);
@@ -105,6 +112,7 @@ fn root_of_a_container_is_nobody_on_the_machine() {
     assert_eq!(map, ["0", "100000", "65536"], "{lines:?}");
     assert_eq!(of(&lines, "image"), ["7:8 root=0"], "{lines:?}");
     assert_eq!((of(&lines, "written"), of(&lines, "touched")), (vec!["7:8"], vec!["0"]), "{lines:?}");
+    assert_eq!(of(&lines, "declared"), ["0:0 7:8 0:0"], "{lines:?}");
     assert_eq!((of(&lines, "broke"), of(&lines, "seen")), (vec![], vec!["65534"]), "{lines:?}");
     assert_eq!((of(&lines, "device"), of(&lines, "given")), (vec!["1"], vec!["1000:1000"]), "{lines:?}");
     assert!(lines.iter().any(|line| line == "out"), "{lines:?}");
@@ -113,6 +121,7 @@ fn root_of_a_container_is_nobody_on_the_machine() {
     let lines = said(&cluster, &api, &task, "other", "done=");
     assert_eq!((of(&lines, "user"), of(&lines, "wrote")), (vec!["1000"], vec!["1"]), "{lines:?}");
     assert_eq!(lines.iter().filter(|line| *line == "Read-only").count(), 2, "{lines:?}");
+    assert_eq!(of(&lines, "taken"), ["7:8 0:0 Read-only fi"], "{lines:?}");
 
     // On the machine they are who they are to be, and what they share is as for everybody.
     cluster.wait(&task, "RUNNING");

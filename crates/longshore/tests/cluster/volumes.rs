@@ -104,18 +104,116 @@ fn volumes_are_shown_filled_and_removed_as_the_definition_says() {
     assert_eq!(cluster.traces(), Vec::<String>::new());
 }
 
+/// What an image declares is a volume of the container's: on a root that cannot be written, for others that take it, and as long as
+/// the task lives.
+#[test]
+fn volumes_that_an_image_declares_are_as_with_docker() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut cluster = Cluster::start(1);
+    let api = cluster.api();
+    let more = cluster.path("more");
+    for folder in ["data", "covered", "memory"] {
+        fs::create_dir_all(more.join(folder)).unwrap();
+        fs::write(more.join(folder).join("of-image"), "image").unwrap();
+    }
+    std::os::unix::fs::chown(more.join("data"), Some(1000), Some(1001)).unwrap();
+    fs::set_permissions(more.join("data"), fs::Permissions::from_mode(0o750)).unwrap();
+    let declared = ["/more/data/", "/made/there", "/more/covered", "/more/memory"];
+    let image = cluster.image_declaring("declares", &more, &declared);
+    let writes = "echo data=$(stat -c %u:%g:%a /more/data) $(ls /more/data); echo memory=$(df -k /more/memory | tail -n 1); \
+                  (: > /x) 2> /dev/null && echo wrote=root; echo main > /more/data/written && echo wrote=data; \
+                  echo main > /made/there/written && echo wrote=made; echo main > /more/covered/written; echo done=1";
+    let covers = json!({
+        "image": image, "readonlyRootFilesystem": true, "mountPoints": [{"sourceVolume": "v", "containerPath": "/more/covered"}],
+        "linuxParameters": {"tmpfs": [{"containerPath": "/more/memory", "size": 1}]}});
+    let main = container(&cluster, "main", &format!("{writes}; {STAYS}"), &covers);
+    let reads = "until [ -e /more/covered/written ]; do sleep 0.1; done; \
+                 echo data=$(cat /more/data/written) $(stat -c %u:%g:%a /more/data) $(ls /more/data); echo made=$(cat /made/there/written); \
+                 for at in /more/data /made/there /more/covered; do (: > $at/mine) 2> /dev/null && echo wrote=$at; done; \
+                 (: > /more/memory/mine) && echo memory=$(ls /more/memory); echo done=1";
+    let takes = json!({"image": image, "volumesFrom": [{"sourceContainer": "main", "readOnly": true}]});
+    let other = container(&cluster, "other", &format!("{reads}; {STAYS}"), &takes);
+    let apart = format!("echo data=$(ls /more/data); (: > /x) && echo wrote=root; echo done=1; {STAYS}");
+    let apart = container(&cluster, "apart", &apart, &json!({"image": image}));
+    let task = run(&cluster, &api, "declared", &[main, other, apart], &json!({"volumes": [{"name": "v"}]}));
+    let lines = said(&cluster, &api, &task, "main", "done=");
+    assert_eq!(of(&lines, "data"), ["1000:1001:750 of-image"], "{lines:?}");
+    assert_eq!(of(&lines, "wrote"), ["data", "made"], "{lines:?}");
+    assert!(of(&lines, "memory")[0].contains(" 1024 "), "{lines:?}");
+    let lines = said(&cluster, &api, &task, "other", "done=");
+    assert_eq!(of(&lines, "data"), ["main 1000:1001:750 of-image written"], "{lines:?}");
+    assert_eq!((of(&lines, "made"), of(&lines, "wrote")), (vec!["main"], vec![]), "{lines:?}");
+    assert_eq!(of(&lines, "memory"), ["mine of-image"], "its own: memory is nobody else's: {lines:?}");
+    let lines = said(&cluster, &api, &task, "apart", "done=");
+    assert_eq!((of(&lines, "data"), of(&lines, "wrote")), (vec!["of-image"], vec!["root"]), "{lines:?}");
+
+    let own = volumes(&cluster).join("tasks").join(task.rsplit('/').next().unwrap());
+    let folders = || {
+        let names = fs::read_dir(&own).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(folders().into_iter().collect::<Vec<_>>(), [".image-0", ".image-1", ".image-2", "v"]);
+    kill_agent(&cluster);
+    assert_eq!(folders().len(), 4, "another agent knows whose they are");
+    assert_eq!(cluster.task(&task)["lastStatus"], "RUNNING");
+    api.ecs("StopTask", &json!({"task": task}));
+    cluster.wait(&task, "STOPPED");
+    assert!(!own.exists());
+
+    // Where there are other things: files of ours are seen in them, and a link of the image leads within it.
+    fs::create_dir_all(more.join("real")).unwrap();
+    std::os::unix::fs::symlink("real", more.join("link")).unwrap();
+    let odd = ["/etc", "/dev/shm", "/tmp", "/more/link", "/sys/fs/cgroup", "/more", "/more/data"];
+    let image = cluster.image_declaring("odd", &more, &odd);
+    let script = format!(
+        "for at in {}; do (: > $at/mine) && echo wrote=$at; done; echo own=$(cat /etc/hostname) $HOSTNAME; \
+         echo real=$(ls /more/real) data=$(ls /more/data); grep -q app /etc/passwd && echo filled=1; echo done=1",
+        odd.join(" ")
+    );
+    let main = container(&cluster, "main", &script, &json!({"image": image, "readonlyRootFilesystem": true}));
+    let lines = said(&cluster, &api, &run(&cluster, &api, "odd", &[main], &json!({})), "main", "done=");
+    assert_eq!((of(&lines, "wrote"), of(&lines, "filled")), (odd.to_vec(), vec!["1"]), "{lines:?}");
+    assert_eq!(of(&lines, "real"), ["mine data=mine of-image"], "{lines:?}");
+    let (own, hostname) = of(&lines, "own")[0].split_once(' ').unwrap();
+    assert_eq!(own, hostname);
+
+    // What nobody could have.
+    let many: Vec<String> = (0..129).map(|number| format!("/v{number}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let rows: [(&str, &[&str], &str); 4] = [
+        ("root", &["/a/.."], "invalid volume specification: '/a/..': invalid mount config: destination can't be '/'"),
+        ("proc", &["/proc/sys"], "destination can't be in '/proc'"),
+        ("many", &many, "the image declares 129 volumes"),
+        ("file", &["/more/data/of-image"], "ot a directory"),
+    ];
+    for (tag, declared, words) in rows {
+        let image = cluster.image_declaring(tag, &more, declared);
+        let main = container(&cluster, "main", "true", &json!({"image": image}));
+        let stopped = cluster.wait(&run(&cluster, &api, tag, &[main], &json!({})), "STOPPED");
+        let reason = stopped["containers"][0]["reason"].as_str().unwrap();
+        assert!(reason.starts_with("Cannot") && reason.contains(words), "{reason}");
+    }
+    assert_eq!(fs::read_dir(volumes(&cluster).join("tasks")).unwrap().count(), 0);
+    assert!(cluster.stop_server());
+    assert_eq!(cluster.traces(), Vec::<String>::new());
+}
+
 /// Whatever a task has in a volume, no other agent keeps it once the task is gone: killed at any moment.
 #[test]
 fn an_agent_killed_again_and_again_leaves_no_volume_behind() {
     let mut cluster = Cluster::start(1);
     let api = cluster.api();
+    let more = cluster.path("more");
+    fs::create_dir_all(more.join("declared")).unwrap();
+    fs::write(more.join("declared/of-image"), "").unwrap();
+    let image = cluster.image_declaring("declares", &more, &["/more/declared"]);
     let volume = json!({"volumes": [{"name": "v"}, {"name": "m", "dockerVolumeConfiguration": {
         "driverOpts": {"type": "tmpfs", "device": "tmpfs"}}}], "pidMode": "task", "ipcMode": "task"});
     let points = json!([{"sourceVolume": "v", "containerPath": "/v"}, {"sourceVolume": "m", "containerPath": "/m"}]);
     // Deeper than a path may be long.
     let deep = "cd /v; i=0; while [ $i -lt 40 ]; do d=$(printf %0200d $i); mkdir $d && cd $d; i=$((i+1)); done";
-    let script = format!("{deep}; touch /m/file; {STAYS}");
-    let main = container(&cluster, "main", &script, &json!({"mountPoints": points}));
+    let script = format!("{deep}; touch /m/file /more/declared/file; {STAYS}");
+    let main = container(&cluster, "main", &script, &json!({"image": image, "mountPoints": points}));
     let mut tasks = Vec::new();
     for round in 0..3 {
         tasks.push(run(&cluster, &api, &format!("round{round}"), std::slice::from_ref(&main), &volume));

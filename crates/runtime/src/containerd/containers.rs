@@ -15,11 +15,13 @@ use super::api::containerd::services::tasks::v1 as tasks;
 use super::api::containerd::types::Mount;
 use super::api::containerd::v1::types::{Process, Status as TaskState};
 use super::client::{Client, ask, ask_if, raw, trouble};
-use super::{Containerd, RUNTIME, SNAPSHOTTER, bundles, environment, fill, layer, machine, runsc, shims, store};
+use super::{
+    Containerd, RUNTIME, SNAPSHOTTER, bundles, devices, environment, fill, layer, machine, runsc, shims, store,
+};
 use crate::container::{ContainerSpec, ContainerState, ContainerStats, ContainerStatus, ContainerSummary};
 use crate::error::{CreateError, RuntimeError};
 use crate::image::{self, Image, Platform};
-use crate::oci::{self, Facts, ULIMITS, users};
+use crate::oci::{self, Device, Facts, ULIMITS, users};
 use crate::oci_runtime::OciRuntime;
 use crate::tree;
 use crate::userns::UserNamespace;
@@ -149,7 +151,7 @@ impl Containerd {
             available: self.capabilities.clone(),
             init: spec.init.then(|| self.init.clone()),
             cgroup_v2: self.cgroups.is_v2(),
-            devices: if spec.privileged { machine::devices() } else { machine::shown(&spec.devices)? },
+            devices: devices_of(spec).await?,
         };
         if spec.secret_env.0.iter().any(|variable| variable.contains('\0')) {
             return Err(CreateError::InvalidSpec("a NUL byte in a secret".into()));
@@ -445,6 +447,14 @@ impl Containerd {
             oom_killed,
         }
     }
+}
+
+async fn devices_of(spec: &ContainerSpec) -> Result<Vec<Device>, CreateError> {
+    if !spec.privileged && spec.devices.is_empty() {
+        return Ok(Vec::new());
+    }
+    let spec = spec.clone();
+    tokio::task::spawn_blocking(move || devices::of(&spec)).await.expect("looking at devices does not panic")
 }
 
 /// What made a container. One without the label was made by runc: by us, or by a version that knew no other.

@@ -149,6 +149,8 @@ struct Runtime {
     exposed_ports: BTreeMap<String, serde_json::Value>,
     #[serde(deserialize_with = "or_default")]
     labels: BTreeMap<String, String>,
+    #[serde(deserialize_with = "or_default")]
+    volumes: BTreeMap<String, serde_json::Value>,
 }
 
 /// Docker writes `null` where it means empty.
@@ -173,6 +175,7 @@ impl Configuration {
             stop_signal: own.stop_signal.filter(|s| !s.is_empty()),
             exposed_ports: own.exposed_ports.into_keys().collect(),
             labels: own.labels,
+            volumes: own.volumes.into_keys().collect(),
         }
     }
 
@@ -236,12 +239,13 @@ mod tests {
     #[test]
     fn configurations_of_docker_have_nulls() {
         let json = r#"{"os":"linux","architecture":"amd64","config":{"Entrypoint":null,"Cmd":["sh"],"Env":null,
-            "ExposedPorts":{"80/tcp":{},"53/udp":{}},"Labels":null,"StopSignal":"SIGQUIT","User":""},
+            "ExposedPorts":{"80/tcp":{},"53/udp":{}},"Labels":null,"Volumes":{"/data":{},"/a":null},"StopSignal":"SIGQUIT","User":""},
             "rootfs":{"type":"layers","diff_ids":["sha256:1","sha256:2"]}}"#;
         let configuration = Configuration::read(json.as_bytes()).unwrap();
         let config = configuration.to_config();
         assert_eq!(config.cmd, ["sh"]);
         assert_eq!(config.exposed_ports, ["53/udp", "80/tcp"]);
+        assert_eq!(config.volumes, ["/a", "/data"]);
         assert_eq!(config.stop_signal_number(), libc::SIGQUIT);
         let chain = configuration.chain_ids();
         assert_eq!(chain[0], "sha256:1");

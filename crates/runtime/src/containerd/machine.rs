@@ -1,16 +1,12 @@
-//! What this machine can give to containers: capabilities, devices, and files of an image that is not mounted.
+//! What this machine can give to containers: capabilities, and files of an image that is not mounted.
 
 use std::fs;
 use std::io::Read as _;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 
 use super::api::containerd::types::Mount;
-use crate::container::DeviceMount;
-use crate::error::CreateError;
-use crate::oci::Device;
 use crate::oci::capabilities::CapabilitySet;
 
 /// A set of this process from /proc/self/status, e.g. `CapBnd`; empty if it cannot be read.
@@ -26,60 +22,6 @@ pub(super) fn kernel_is_at_least(wanted: (u32, u32)) -> bool {
     let release = uname.release().to_string_lossy().into_owned();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= wanted)
-}
-
-/// The device that a file is; `None` if it is another kind of file.
-fn device(path: String, meta: &fs::Metadata, access: &str) -> Option<Device> {
-    let kind = meta.file_type();
-    let block = kind.is_block_device();
-    (block || kind.is_char_device()).then(|| Device {
-        path,
-        kind: if block { 'b' } else { 'c' },
-        major: rustix::fs::major(meta.rdev()),
-        minor: rustix::fs::minor(meta.rdev()),
-        mode: meta.permissions().mode() & 0o777,
-        access: access.to_owned(),
-    })
-}
-
-/// The devices that a container asks for, under the paths they have inside.
-pub(super) fn shown(wanted: &[DeviceMount]) -> Result<Vec<Device>, CreateError> {
-    let one = |wanted: &DeviceMount| {
-        // Docker: its words, which people search for.
-        let missing = |why: &dyn std::fmt::Display| {
-            let text = "error gathering device information while adding custom device";
-            CreateError::InvalidSpec(format!("{text} \"{}\": {why}", wanted.source.display()))
-        };
-        let meta = fs::metadata(&wanted.source).map_err(|error| missing(&error))?;
-        device(wanted.target.clone(), &meta, &wanted.access).ok_or_else(|| missing(&"not a device node"))
-    };
-    wanted.iter().map(one).collect()
-}
-
-/// All device nodes under /dev, except what every container gets anyway.
-pub(super) fn devices() -> Vec<Device> {
-    let mut found = Vec::new();
-    let mut open = vec![Path::new("/dev").to_owned()];
-    while let Some(dir) = open.pop() {
-        let Ok(entries) = fs::read_dir(&dir) else { continue };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            // Not followed: a link to elsewhere is not a device of its own.
-            let Ok(meta) = fs::symlink_metadata(&path) else { continue };
-            let kind = meta.file_type();
-            if kind.is_dir() {
-                if !["pts", "shm", "mqueue", "fd"].iter().any(|own| path.ends_with(own)) {
-                    open.push(path);
-                }
-            } else if kind.is_char_device() || kind.is_block_device() {
-                let path = path.display().to_string();
-                if path != "/dev/console" && path != "/dev/ptmx" {
-                    found.extend(device(path, &meta, "rwm"));
-                }
-            }
-        }
-    }
-    found
 }
 
 /// The text of a small file of an image, read from its layers without mounting them: mounting takes longer than the
@@ -190,8 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_has_devices_and_capabilities() {
-        assert!(devices().iter().any(|d| d.path == "/dev/null" && (d.major, d.minor) == (1, 3)));
+    fn this_machine_has_a_kernel_and_capabilities() {
         assert!(kernel_is_at_least((3, 10)) && !kernel_is_at_least((99, 0)));
         assert!(capabilities("CapBnd").has("CHOWN"));
         assert!(!capabilities("NoSuch").has("CHOWN"));

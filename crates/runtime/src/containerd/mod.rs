@@ -4,6 +4,7 @@ mod api;
 mod bundles;
 mod client;
 mod containers;
+mod devices;
 mod documents;
 mod environment;
 mod events;

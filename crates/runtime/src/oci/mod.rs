@@ -51,6 +51,10 @@ pub(crate) struct Device {
     pub(crate) minor: u32,
     /// Permission bits.
     pub(crate) mode: u32,
+    /// Whose it is, inside too: groups of its machine's like `video` are what lets others use it.
+    pub(crate) uid: u32,
+    /// And of which group.
+    pub(crate) gid: u32,
     /// What a container may do with it that may not do everything: `rwm` or some of it.
     pub(crate) access: String,
 }
@@ -226,7 +230,7 @@ fn linux(spec: &ContainerSpec, facts: &Facts) -> Result<Value, CreateError> {
 fn device(device: &Device) -> Value {
     json!({
         "path": device.path, "type": device.kind, "major": device.major, "minor": device.minor,
-        "fileMode": device.mode, "uid": 0, "gid": 0,
+        "fileMode": device.mode, "uid": device.uid, "gid": device.gid,
     })
 }
 

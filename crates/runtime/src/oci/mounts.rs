@@ -55,8 +55,9 @@ fn standard(spec: &ContainerSpec, facts: &Facts) -> Vec<Value> {
     mounts
 }
 
-/// Options Docker accepts for `--tmpfs`, apart from `size=` and `mode=` and their kin.
-const TMPFS_FLAGS: [&str; 21] = [
+/// Options Docker accepts for `--tmpfs`, apart from `size=` and `mode=` and their kin, and from `bind`, `rbind` and `remount`, with
+/// which no tmpfs can be mounted.
+const TMPFS_FLAGS: [&str; 29] = [
     "mand",
     "nomand",
     "norelatime",
@@ -78,12 +79,24 @@ const TMPFS_FLAGS: [&str; 21] = [
     "nodiratime",
     "relatime",
     "strictatime",
+    "unbindable",
+    "runbindable",
+    "private",
+    "rprivate",
+    "shared",
+    "rshared",
+    "slave",
+    "rslave",
 ];
 const TMPFS_VALUES: [&str; 6] = ["mode=", "uid=", "gid=", "nr_inodes=", "nr_blocks=", "mpol="];
 
 fn in_memory(tmpfs: &Tmpfs) -> Result<Value, CreateError> {
     absolute(&tmpfs.target)?;
     let mut options: Vec<String> = ["noexec", "nosuid", "nodev"].map(String::from).to_vec();
+    // Before what is asked for, so that `nr_blocks` counts, which says the same in other units.
+    if let Some(size) = tmpfs.size {
+        options.push(format!("size={size}"));
+    }
     for option in tmpfs.options.iter().filter(|o| *o != "defaults") {
         let known = TMPFS_FLAGS.contains(&option.as_str()) || TMPFS_VALUES.iter().any(|v| option.starts_with(v));
         if !known {
@@ -91,9 +104,6 @@ fn in_memory(tmpfs: &Tmpfs) -> Result<Value, CreateError> {
         }
         // The later of two contradicting flags wins in the kernel, so what is asked for follows the defaults.
         options.push(option.clone());
-    }
-    if let Some(size) = tmpfs.size {
-        options.push(format!("size={size}"));
     }
     Ok(json!({ "destination": tmpfs.target, "type": "tmpfs", "source": "tmpfs", "options": options }))
 }

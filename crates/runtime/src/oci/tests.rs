@@ -16,6 +16,8 @@ fn facts() -> Facts {
             major: 10,
             minor: 229,
             mode: 0o666,
+            uid: 0,
+            gid: 107,
             access: "rw".into(),
         }],
     }
@@ -50,7 +52,8 @@ fn privileged_means_nothing_masked_and_every_device() {
     let document = document(&ContainerSpec { privileged: true, ..spec() }, &facts()).unwrap();
     assert!(document["linux"]["seccomp"].is_null());
     assert!(document["linux"]["maskedPaths"].is_null());
-    assert_eq!(document["linux"]["devices"][0]["path"], "/dev/fuse");
+    let fuse = &document["linux"]["devices"][0];
+    assert_eq!((&fuse["path"], &fuse["uid"], &fuse["gid"]), (&json!("/dev/fuse"), &json!(0), &json!(107)));
     assert_eq!(document["linux"]["resources"]["devices"], json!([{"allow": true, "access": "rwm"}]));
     assert_eq!(document["process"]["capabilities"]["effective"].as_array().unwrap().len(), 40);
 }
@@ -85,7 +88,7 @@ fn limits_mounts_and_init_are_carried_over() {
     assert_eq!(document["process"]["args"], json!(["/dev/init", "/bin/true"]));
     assert_eq!(mount(&document, "/dev/init")["source"], "/opt/init");
     assert_eq!(mount(&document, "/etc/hosts")["options"], json!(["rbind", "rprivate", "ro"]));
-    assert_eq!(mount(&document, "/scratch")["options"], json!(["noexec", "nosuid", "nodev", "exec", "size=4096"]));
+    assert_eq!(mount(&document, "/scratch")["options"], json!(["noexec", "nosuid", "nodev", "size=4096", "exec"]));
     assert_eq!(mount(&document, "/sys/fs/cgroup")["type"], "cgroup2");
     assert_eq!(document["process"]["rlimits"], json!([{"type": "RLIMIT_NOFILE", "soft": 10, "hard": 20}]));
     let resources = &document["linux"]["resources"];

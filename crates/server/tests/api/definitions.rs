@@ -141,6 +141,9 @@ async fn what_is_wrong_is_told() {
         check[member] = value;
         with("healthCheck", check)
     };
+    let in_memory = |option: &str| {
+        with("linuxParameters", json!({"tmpfs": [{"containerPath": "/t", "size": 1, "mountOptions": [option]}]}))
+    };
     let docker = |volume: Value| top("volumes", json!([{"name": "v", "dockerVolumeConfiguration": volume}]));
     let accepted = |body: Value| ("RegisterTaskDefinition", body, Want::Ok(json!({})));
     let merged = |mut body: Value, more: Value| {
@@ -273,6 +276,10 @@ async fn what_is_wrong_is_told() {
             ("RegisterTaskDefinition", top("ipcMode", json!("all")), Want::Err("InvalidParameterException", "failed to satisfy constraint")),
             refused(shared("host", json!({"systemControls": [{"namespace": "kernel.sem", "value": "1"}]})), "'kernel.sem' is not supported when ipcMode=host."),
             refused(shared("none", json!({"linuxParameters": {"sharedMemorySize": 9}})), "'sharedMemorySize' is not supported when ipcMode=none."),
+            refused(in_memory("foo"), "'linuxParameters.tmpfs.mountOptions' of '/t' has 'foo': it is no option of a tmpfs"),
+            refused(in_memory("size=1g"), "'linuxParameters.tmpfs.mountOptions' of '/t' has 'size=1g': it is no option"),
+            refused(in_memory("remount"), "has 'remount': no tmpfs can be mounted with it"),
+            accepted(merged(in_memory("rshared"), json!({"family": "memory"}))),
             refused(with("linuxParameters", json!({"swappiness": 5})), "'swappiness' needs 'maxSwap'."),
             refused(with("linuxParameters", json!({"maxSwap": -1})), "'maxSwap' must not be negative."),
             refused(fargate(json!({"pidMode": "host"})), "The supported value for pidMode is 'task'."),
