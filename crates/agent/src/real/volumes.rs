@@ -386,8 +386,13 @@ mod tests {
     async fn what_images_declare_is_known_to_who_takes_it_and_goes_with_the_task() {
         let dir = tempfile::tempdir().unwrap();
         let (data, disk) = (dir.path().join("volumes"), dir.path().join("disk"));
-        let new =
-            || Volumes::new(data.clone(), Mounts::new(dir.path().join("m")), NfsMounts::new(dir.path().join("efs")));
+        let new = || {
+            Volumes::new(
+                data.clone(),
+                Mounts::new(dir.path().join("m")),
+                NfsMounts::new(dir.path().join("efs"), effects::Effects::real()),
+            )
+        };
         let (assignment, definition) = testing::assignment(1, &["web", "log"]);
         let mut definition: TaskDefinitionSpec = (*definition).clone();
         let from = VolumeFrom { source_container: "web".into(), read_only: Some(true) };
