@@ -92,6 +92,10 @@ impl TaskNetwork {
         if parameters.is_empty() {
             return Ok(());
         }
+        // No definition that says so is let in; and runc does not believe them either.
+        if job.mode() == NetworkMode::Host {
+            return Err(fail(&"the network's kernel parameters are the machine's in network mode host"));
+        }
         for (name, value) in &parameters {
             if let Some(why) = not_under_gvisor(name, value) {
                 return Err(fail(&format_args!(

@@ -44,9 +44,10 @@ impl Routers {
         self.dir.join(task.id())
     }
 
-    /// The way to a task's router, which is in that network.
+    /// The way to a task's router, which is in that network. One that has none of its own is never looked for at a port, where anybody
+    /// of the instance may listen; it is one that runc made, before the setting changed.
     pub(super) fn way(&self, task: &TaskPlan, netns: PathBuf) -> Router {
-        if self.by_port() {
+        if self.by_port() && task.mode() != NetworkMode::Host {
             return Router::Network(netns);
         }
         Router::Socket(self.folder(task).join("socket/fluent.sock").display().to_string())
@@ -462,6 +463,8 @@ mod tests {
         assert!(Path::new(&socket).parent().unwrap().is_dir());
         let sandboxed = Routers::new(dir.path().join("routers"), OciRuntime::Runsc);
         assert_eq!(sandboxed.way(&plan, "/netns".into()), Router::Network("/netns".into()));
+        let in_host = self::plan(FirelensType::Fluentbit, NetworkMode::Host, &[("Name", "stdout")], &[]);
+        assert!(matches!(sandboxed.way(&in_host, "/netns".into()), Router::Socket(_)));
         routers.adopt([&plan].into_iter()).unwrap();
         assert!(mounts[0].source.exists());
         routers.adopt(std::iter::empty()).unwrap();
