@@ -235,7 +235,11 @@ fn words(error: &Error) -> String {
         | Error::AliasReplayStackDepthExceeded { .. }
         | Error::Budget { .. } => "its aliases or its depth make it larger than any compose file is".to_owned(),
         Error::ExternalMessage { msg, .. } => format!("not valid YAML: {msg}"),
-        other => format!("not valid YAML: {}", other.render_with_formatter(&UserMessageFormatter)),
+        other => {
+            let said = other.render_with_formatter(&UserMessageFormatter);
+            // The place is told already.
+            format!("not valid YAML: {}", said.rsplit_once(" at line ").map_or(&*said, |(words, _)| words))
+        }
     }
 }
 
@@ -290,10 +294,11 @@ mod tests {
             ("a: [1", "f.yml, line "),
             ("a: b: c", "f.yml, line 1: not valid YAML: "),
             ("a: !!int x", "f.yml, line 1: not valid YAML: "),
+            ("a:\n  ? [x]\n  : 1", "f.yml, line 2: not valid YAML: "),
         ] {
             let error = format!("{:#}", read(Path::new("f.yml"), text, Numbers::Numbers).unwrap_err());
             assert!(error.starts_with(wanted), "{text:?}: {error}");
-            for word in ["Options", "from_", "weak", "Policy", "-->"] {
+            for word in ["Options", "from_", "weak", "Policy", "-->", " at line "] {
                 assert!(!error.contains(word), "{text:?}: {error}");
             }
         }
