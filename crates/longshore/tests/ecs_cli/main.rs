@@ -5,6 +5,7 @@
 //! record ends within the placement constraints; what was recorded is compared.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // All of it is tests, and the process is told its environment.
 
+mod compose_files;
 mod compose_service;
 mod own;
 mod recorder;

@@ -2,11 +2,11 @@
 //! so that the server refuses it by name instead of this file dropping it.
 
 use super::{
-    file::{self, Source, Version},
+    file::{Source, Version},
     overlay,
     params::Params,
-    ports,
-    value::{boolean, integer, mebibytes, pairs, seconds, text, texts, words},
+    ports, reading,
+    value::{boolean, integer, mebibytes, pairs, scalar, seconds, text, texts, words},
     volumes::Volumes,
 };
 use crate::cli::say;
@@ -59,8 +59,8 @@ pub(super) fn definition(
         execution_role_arn: task.task_execution_role.clone(),
         pid_mode: task.pid_mode.clone(),
         ipc_mode: task.ipc_mode.clone(),
-        cpu: task.task_size.cpu_limit.as_ref().and_then(text),
-        memory: task.task_size.mem_limit.as_ref().and_then(text),
+        cpu: task.task_size.cpu_limit.clone(),
+        memory: task.task_size.mem_limit.clone(),
         placement_constraints: (!task.placement_constraints.is_empty()).then(|| constraints.collect()),
         requires_compatibilities: flags.launch_type.as_ref().map(|launch_type| vec![launch_type.clone()]),
         tags: (!flags.tags.is_empty()).then(|| flags.tags.clone()),
@@ -93,12 +93,12 @@ fn container(
 
 fn set(c: &mut ecs::ContainerDefinition, name: &str, key: &str, value: &Value) -> Result<()> {
     match key {
-        "image" => c.image = text(value),
+        "image" => c.image = Some(scalar(key, value)?),
         "command" => c.command = Some(words(key, value)?),
         "entrypoint" => c.entry_point = Some(words(key, value)?),
-        "hostname" => c.hostname = text(value),
-        "user" => c.user = text(value),
-        "working_dir" => c.working_directory = text(value),
+        "hostname" => c.hostname = Some(scalar(key, value)?),
+        "user" => c.user = Some(scalar(key, value)?),
+        "working_dir" => c.working_directory = Some(scalar(key, value)?),
         "privileged" => c.privileged = Some(boolean(key, value)?),
         "read_only" => c.readonly_root_filesystem = Some(boolean(key, value)?),
         "tty" => c.pseudo_terminal = Some(boolean(key, value)?),
@@ -116,13 +116,13 @@ fn set(c: &mut ecs::ContainerDefinition, name: &str, key: &str, value: &Value) -
         }
         "ports" => c.port_mappings = Some(ports::mappings(value, name)?),
         "ulimits" => c.ulimits = Some(ulimits(value)?),
-        "logging" => c.log_configuration = Some(logging(value)?),
+        "logging" => c.log_configuration = Some(logging(name, value)?),
         "extra_hosts" => c.extra_hosts = Some(hosts(key, value)?),
         "cap_add" | "cap_drop" | "devices" | "init" | "shm_size" | "tmpfs" => linux(c, key, value)?,
         "volumes_from" => {
             c.volumes_from = Some(texts(key, value)?.iter().map(|v| volume_from(v)).collect::<Result<_>>()?)
         }
-        "healthcheck" => c.health_check = health(value)?,
+        "healthcheck" => c.health_check = health(name, value)?,
         // They belong together and are read together.
         "environment" | "env_file" | "log_driver" | "log_opt" => {}
         other => bail!("Unsupported config option for a service: '{other}'"),
@@ -134,8 +134,11 @@ fn set(c: &mut ecs::ContainerDefinition, name: &str, key: &str, value: &Value) -
 fn environment(source: &Source, c: &mut ecs::ContainerDefinition, service: &Map<String, Value>) -> Result<()> {
     let mut given = Vec::new();
     if let Some(files) = service.get("env_file") {
-        for path in texts("env_file", files)? {
-            given.extend(file::env_file(&source.folder.join(path))?);
+        for (path, required) in env_files(files)? {
+            let path = source.folder.join(path);
+            if required || path.exists() {
+                given.extend(reading::env_file(&path)?);
+            }
         }
     }
     if let Some(pairs_) = service.get("environment") {
@@ -161,12 +164,35 @@ fn environment(source: &Source, c: &mut ecs::ContainerDefinition, service: &Map<
     Ok(())
 }
 
+/// The files of `env_file` and whether each must be there: a path, or a list of paths and of `{path, required}`.
+fn env_files(value: &Value) -> Result<Vec<(String, bool)>> {
+    let one = |value: &Value| {
+        let Value::Object(long) = value else {
+            let path = text(value).context("env_file must contain paths, or {path, required} with a path")?;
+            return Ok((path, true));
+        };
+        let (mut path, mut required) = (None, true);
+        for (key, value) in long {
+            match key.as_str() {
+                "path" => path = Some(scalar(key, value)?),
+                "required" => required = boolean(key, value)?,
+                other => bail!("{other} of an env_file cannot be honoured; it has path and required"),
+            }
+        }
+        Ok((path.context("an env_file needs a path")?, required))
+    };
+    match value {
+        Value::Array(items) => items.iter().map(one).collect(),
+        single => Ok(vec![one(single)?]),
+    }
+}
+
 /// How version 1 writes logging.
 fn log_driver(c: &mut ecs::ContainerDefinition, service: &Map<String, Value>) -> Result<()> {
     if let Some(driver) = service.get("log_driver") {
         let options = service.get("log_opt").map(|o| pairs("log_opt", o)).transpose()?.unwrap_or_default();
         c.log_configuration = Some(ecs::LogConfiguration {
-            log_driver: text(driver),
+            log_driver: Some(scalar("log_driver", driver)?),
             options: Some(options.into_iter().map(|(k, v)| (k, v.unwrap_or_default())).collect()),
             ..Default::default()
         });
@@ -260,16 +286,30 @@ fn ulimits(value: &Value) -> Result<Vec<ecs::Ulimit>> {
         .collect()
 }
 
-fn logging(value: &Value) -> Result<ecs::LogConfiguration> {
-    let options = value.get("options").map(|o| pairs("options", o)).transpose()?;
+/// The members of a mapping; those that have no place are said.
+fn members<'a>(service: &str, option: &str, value: &'a Value, known: &[&str]) -> Result<&'a Map<String, Value>> {
+    let Value::Object(members) = value else { bail!("must be a mapping") };
+    for key in members.keys().filter(|key| !known.contains(&key.as_str())) {
+        let fields = [("option name", &*format!("{option}.{key}")), ("service name", service)];
+        say::warn("Skipping unsupported YAML option for service...", &fields);
+    }
+    Ok(members)
+}
+
+fn logging(service: &str, value: &Value) -> Result<ecs::LogConfiguration> {
+    let members = members(service, "logging", value, &["driver", "options"])?;
+    let member = |key: &str| members.get(key).filter(|given| !given.is_null());
+    let options = member("options").map(|o| pairs("options", o)).transpose()?;
     Ok(ecs::LogConfiguration {
-        log_driver: value.get("driver").and_then(text),
+        log_driver: member("driver").map(|driver| scalar("driver", driver)).transpose()?,
         options: options.map(|o| o.into_iter().map(|(k, v)| (k, v.unwrap_or_default())).collect()),
         ..Default::default()
     })
 }
 
-fn health(value: &Value) -> Result<Option<ecs::HealthCheck>> {
+fn health(service: &str, value: &Value) -> Result<Option<ecs::HealthCheck>> {
+    let known = ["disable", "test", "interval", "timeout", "start_period", "retries"];
+    let value = members(service, "healthcheck", value, &known)?;
     let disabled = value.get("disable").map(|given| boolean("disable", given)).transpose()?;
     if disabled == Some(true) {
         return Ok(None);

@@ -1,6 +1,13 @@
 //! Compose files: found, read, interpolated, merged, and their version known.
 
-use super::{super::say, extends, interpolate::Variables, schema};
+use super::{
+    super::say,
+    extends,
+    interpolate::Variables,
+    reading, schema,
+    value::scalar,
+    yaml::{self, Numbers},
+};
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Map, Value};
 use std::{
@@ -53,8 +60,19 @@ struct Document {
 const DEFAULT_FILES: [&str; 2] = ["docker-compose.yml", "docker-compose.override.yml"];
 /// Names that newer tools write and people have; tried when the original's is not there.
 const OTHER_DEFAULTS: [&str; 3] = ["docker-compose.yaml", "compose.yml", "compose.yaml"];
-/// Largest compose file that is read.
-const MAX_FILE: u64 = 4 << 20;
+/// Keys of a service below which texts stand. Elsewhere it is the number that counts, not how it is written.
+const TEXTS: [&str; 10] = [
+    "command",
+    "entrypoint",
+    "environment",
+    "hostname",
+    "labels",
+    "log_opt",
+    "logging",
+    "sysctls",
+    "user",
+    "working_dir",
+];
 
 fn default_files() -> Vec<PathBuf> {
     let found: Vec<_> = DEFAULT_FILES.iter().map(PathBuf::from).filter(|p| p.exists()).collect();
@@ -73,7 +91,7 @@ pub(super) fn load(files: &[PathBuf], project: Option<&str>) -> Result<Source> {
     let first = opened.map_err(|error| anyhow!("cannot open {}: {error}{hint}", files[0].display()))?;
     let folder = first.parent().unwrap_or(Path::new("/")).to_owned();
     let environment = environment(&folder)?;
-    let mut reader = Reader { variables: Variables::new(&environment) };
+    let mut reader = Reader { variables: Variables::new(&environment), changed: BTreeSet::new() };
     let mut merged: Option<Document> = None;
     for path in &files {
         let mut one = reader.document(path)?;
@@ -87,12 +105,14 @@ pub(super) fn load(files: &[PathBuf], project: Option<&str>) -> Result<Source> {
     for name in &missing {
         say::warn(&format!("The {name} variable is not set. Substituting a blank string."), &[]);
     }
+    for (path, changed) in &reader.changed {
+        say_changed(path, changed);
+    }
     let Document { version, name, mut services, volumes } = merged.context("there is no compose file")?;
     if services.is_empty() {
         bail!("the compose file names no services");
     }
-    let of_folder = || folder.file_name().map_or_else(|| "default".to_owned(), |n| n.to_string_lossy().into_owned());
-    let project = project.map(str::to_owned).or(name).unwrap_or_else(of_folder);
+    let project = project_name(project, name, &folder)?;
     for (name, service) in &mut services {
         schema::check(version, name, service).inspect_err(|error| {
             // AWS: the reader of versions 1 and 2 speaks up on its own.
@@ -104,9 +124,45 @@ pub(super) fn load(files: &[PathBuf], project: Option<&str>) -> Result<Source> {
     Ok(Source { project, version, services, volumes, environment, missing, folder })
 }
 
+/// The project's name: what the command says, or a file, or the folder's. It becomes a family's, which not every folder's name can.
+fn project_name(given: Option<&str>, of_file: Option<String>, folder: &Path) -> Result<String> {
+    let of_folder = || folder.file_name().map_or_else(|| "default".to_owned(), |n| n.to_string_lossy().into_owned());
+    let (name, whose) = match (given, of_file) {
+        (Some(given), _) => (given.to_owned(), "given"),
+        (None, Some(name)) => (name, "the compose file's"),
+        (None, None) => (of_folder(), "the folder's"),
+    };
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if !name.contains(|c| !fits(c)) {
+        return Ok(name);
+    }
+    let fitting = name.replace(|c| !fits(c), "-");
+    bail!(
+        "the project's name, '{name}', is {whose}; it names the task definition's family, which has only letters, digits, - and _. \
+         Name another: --project-name {fitting} (-p), before the command that follows compose"
+    )
+}
+
+/// AWS: the original does the same and says nothing.
+fn say_changed(path: &Path, changed: &yaml::Changed) {
+    let (file, line, option) = (path.display().to_string(), changed.line.to_string(), changed.place.join("."));
+    say::warn(
+        "A number is read as YAML reads it. Put it in quotes to keep it as it is written",
+        &[
+            ("file", &*file),
+            ("line", &*line),
+            ("option name", &*option),
+            ("written", &*changed.written),
+            ("read as", &*changed.text),
+        ],
+    );
+}
+
 /// Reads files with the project's variables.
 pub(super) struct Reader<'a> {
     variables: Variables<'a>,
+    /// Numbers whose text is not the one that is written, by file.
+    changed: BTreeSet<(PathBuf, yaml::Changed)>,
 }
 
 impl Reader<'_> {
@@ -116,9 +172,10 @@ impl Reader<'_> {
     }
 
     fn document(&mut self, path: &Path) -> Result<Document> {
-        let text = read(path)?;
-        let mut document: Value =
-            serde_saphyr::from_str(&text).with_context(|| format!("{} is not valid YAML", path.display()))?;
+        let text = reading::text(path)?;
+        let (mut document, changed) = yaml::read(path, &text, Numbers::Numbers)?;
+        let counts = |changed: &yaml::Changed| changed.place.iter().any(|step| TEXTS.contains(&step.as_str()));
+        self.changed.extend(changed.into_iter().filter(counts).map(|changed| (path.to_owned(), changed)));
         self.variables.fill(&mut document).with_context(|| format!("in {}", path.display()))?;
         let Value::Object(document) = document else {
             bail!("{} is not a compose file: it must be a mapping", path.display())
@@ -146,39 +203,15 @@ impl Document {
     }
 }
 
-fn read(path: &Path) -> Result<String> {
-    let size = fs::metadata(path).with_context(|| format!("cannot open {}", path.display()))?.len();
-    if size > MAX_FILE {
-        bail!("{} is larger than 4 MiB, which no compose file is", path.display());
-    }
-    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-}
-
 /// The shell's environment over `.env` in the project's folder.
 fn environment(folder: &Path) -> Result<BTreeMap<String, String>> {
     let mut all = BTreeMap::new();
     let dotenv = folder.join(".env");
     if dotenv.exists() {
-        let unquoted = |value: String| {
-            let inner = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
-            inner('"').or_else(|| inner('\'')).map(str::to_owned).unwrap_or(value)
-        };
-        all.extend(env_file(&dotenv)?.into_iter().filter_map(|(k, v)| Some((k, unquoted(v?)))));
+        all.extend(reading::dotenv(&dotenv)?.into_iter().filter_map(|(k, v)| Some((k, v?))));
     }
     all.extend(env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))));
     Ok(all)
-}
-
-/// Lines of `KEY=value`; blank ones and comments are passed over.
-pub(super) fn env_file(path: &Path) -> Result<Vec<(String, Option<String>)>> {
-    let text = read(path)?;
-    let lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
-    Ok(lines
-        .map(|line| match line.split_once('=') {
-            Some((k, v)) => (k.trim().to_owned(), Some(v.trim().to_owned())),
-            None => (line.to_owned(), None),
-        })
-        .collect())
 }
 
 fn version(given: Option<Value>, has_services: bool) -> Result<Version> {
@@ -214,7 +247,7 @@ fn parse(mut document: Map<String, Value>) -> Result<Document> {
         let services = document.remove("services");
         document.remove("networks");
         if version == Version::Later {
-            one.name = document.remove("name").and_then(|name| Some(name.as_str()?.to_owned()));
+            one.name = document.remove("name").map(|name| scalar("name", &name)).transpose()?;
             document.retain(|key, _| !key.starts_with("x-"));
         }
         if let Some(key) = document.keys().next() {
@@ -237,7 +270,11 @@ fn parse(mut document: Map<String, Value>) -> Result<Document> {
 
 /// The names of declared volumes. What more there is to say of one is said in the ecs-params file.
 fn volumes(declared: Option<Value>) -> Result<Vec<String>> {
-    let Value::Object(declared) = declared.unwrap_or_default() else { return Ok(Vec::new()) };
+    let declared = match declared {
+        Some(Value::Object(declared)) => declared,
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(_) => bail!("volumes must be a mapping of names"),
+    };
     for (name, options) in &declared {
         if let Some((option, _)) = options.as_object().into_iter().flatten().find(|(_, given)| !given.is_null()) {
             bail!(
@@ -278,7 +315,7 @@ mod tests {
 
     #[test]
     fn files_are_merged_and_services_extended() {
-        let dir = tempfile::TempDir::new().unwrap();
+        let dir = tempfile::TempDir::with_prefix("longshore-").unwrap();
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
         write("base.yml", "base: {image: \"busybox:${TAG}\", environment: {A: '1'}, links: [db]}");
         write("a.yml", "web:\n  extends: {file: base.yml, service: base}\n  environment: [B=2]\n");
@@ -299,5 +336,20 @@ mod tests {
         let mixed = load(&[dir.path().join("a.yml"), dir.path().join("c.yml")], None).unwrap_err();
         assert!(mixed.to_string().contains("the same version"), "{mixed}");
         assert!(load(&[PathBuf::from("-")], None).is_err(), "a dash is a file's name");
+    }
+
+    #[test]
+    fn a_name_that_no_family_can_have_is_refused_with_one_that_can() {
+        let folder = Path::new("/srv/my app.v2");
+        assert_eq!(project_name(Some("a-b_C9"), None, folder).unwrap(), "a-b_C9");
+        assert_eq!(project_name(None, Some("b".to_owned()), folder).unwrap(), "b");
+        for (given, of_file, words) in [
+            (None, None, "'my app.v2', is the folder's"),
+            (None, Some("my app.v2".to_owned()), "'my app.v2', is the compose file's"),
+            (Some("my app.v2"), None, "'my app.v2', is given"),
+        ] {
+            let error = project_name(given, of_file, folder).unwrap_err().to_string();
+            assert!(error.contains(words) && error.contains("--project-name my-app-v2"), "{error}");
+        }
     }
 }

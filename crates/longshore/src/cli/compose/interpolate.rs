@@ -1,8 +1,12 @@
-//! Variables in compose files: `$VAR`, `${VAR}`, `${VAR:-default}`, `${VAR-default}`, `${VAR:?words}`; `$$` is a dollar.
+//! Variables in compose files: `$VAR`, `${VAR}`, `${VAR:-default}`, `${VAR-default}`, `${VAR:?words}`; `$$` is a dollar. In a default
+//! there may be variables again.
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Deepest that defaults stand in defaults; people nest two or three.
+const MAX_DEPTH: usize = 16;
 
 /// Where variables come from, and which of them were asked for in vain.
 pub(super) struct Variables<'a> {
@@ -30,6 +34,13 @@ impl<'a> Variables<'a> {
 
     /// One text.
     pub(super) fn text(&mut self, text: &str) -> Result<String> {
+        self.within(text, 0)
+    }
+
+    fn within(&mut self, text: &str, depth: usize) -> Result<String> {
+        if depth > MAX_DEPTH {
+            bail!("variables stand in the defaults of others more than {MAX_DEPTH} times over");
+        }
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(at) = rest.find('$') {
@@ -39,8 +50,8 @@ impl<'a> Variables<'a> {
                 out.push('$');
                 rest = after;
             } else if let Some(after) = rest.strip_prefix('{') {
-                let end = after.find('}').with_context(|| format!("Invalid interpolation format: '{text}'"))?;
-                out.push_str(&self.variable(&after[..end])?);
+                let end = closing(after).with_context(|| format!("Invalid interpolation format: '{text}'"))?;
+                out.push_str(&self.variable(&after[..end], depth)?);
                 rest = &after[end + 1..];
             } else {
                 let end = name_end(rest);
@@ -64,19 +75,23 @@ impl<'a> Variables<'a> {
         })
     }
 
-    fn variable(&mut self, inner: &str) -> Result<String> {
+    fn variable(&mut self, inner: &str, depth: usize) -> Result<String> {
         let (name, operator) = inner.split_at(name_end(inner));
         let value = self.environment.get(name);
         let filled = value.filter(|v| !v.is_empty());
-        let or = |value: Option<&String>, default: &str| value.cloned().unwrap_or_else(|| default.to_owned());
+        // A default that is not wanted is not looked into.
+        let mut or = |value: Option<&String>, default: &str| match value {
+            Some(value) => Ok(value.clone()),
+            None => self.within(default, depth + 1),
+        };
         if name.is_empty() {
             bail!("Invalid interpolation format: '${{{inner}}}'")
         } else if operator.is_empty() {
             Ok(self.required_nowhere(name))
         } else if let Some(default) = operator.strip_prefix(":-") {
-            Ok(or(filled, default))
+            or(filled, default)
         } else if let Some(default) = operator.strip_prefix('-') {
-            Ok(or(value, default))
+            or(value, default)
         } else if let Some(words) = operator.strip_prefix(":?") {
             filled.cloned().with_context(|| format!("required variable {name} is missing a value: {words}"))
         } else if let Some(words) = operator.strip_prefix('?') {
@@ -85,6 +100,22 @@ impl<'a> Variables<'a> {
             bail!("Invalid interpolation format: '${{{inner}}}'")
         }
     }
+}
+
+/// Where the brace is that closes what is open before the text.
+fn closing(text: &str) -> Option<usize> {
+    let (mut open, mut before) = (0_usize, ' ');
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' if before == '$' => open += 1,
+            '}' if open == 0 => return Some(at),
+            '}' => open -= 1,
+            _ => {}
+        }
+        // `$$` is a dollar and begins nothing.
+        before = if c == '$' && before == '$' { ' ' } else { c };
+    }
+    None
 }
 
 fn name_end(text: &str) -> usize {
@@ -105,6 +136,23 @@ mod tests {
             assert_eq!(variables.text(given).unwrap(), wanted, "{given}");
         }
         assert_eq!(variables.missing, BTreeSet::from(["C".to_owned(), "D".to_owned()]), "B has a default");
+        for (given, wanted) in [
+            ("${B:-${EMPTY:-x}}!", "x!"),
+            ("${B:-${C:-${A}2}}", "12"),
+            ("${B:-a${A}b$A}}", "a1b1}"),
+            ("${A:-${never:?read}}", "1"),
+            ("${EMPTY-${B:-x}}", ""),
+            ("${B:-{x}", "{x"),
+            ("${B:-$$A}", "$A"),
+            ("${B:-$${x}}", "${x}"),
+        ] {
+            assert_eq!(variables.text(given).unwrap(), wanted, "{given}");
+        }
+        for broken in ["${B:-${A}", "${B:-${never:?read}}"] {
+            assert!(variables.text(broken).is_err(), "{broken}");
+        }
+        let deep = format!("{}x{}", "${B:-".repeat(100_000), "}".repeat(100_000));
+        assert!(variables.text(&deep).unwrap_err().to_string().contains("more than 16 times"));
         for broken in ["${B:?is needed}", "${B?is needed}", "${A", "${}", "${A+x}"] {
             assert!(variables.text(broken).is_err(), "{broken}");
         }

@@ -6,18 +6,22 @@ mod convert;
 mod extends;
 mod file;
 mod interpolate;
+mod members;
+mod number;
 mod overlay;
 mod params;
 mod ports;
 mod project;
+mod reading;
 mod registry_creds;
 mod schema;
 mod service;
 mod tasks;
 mod value;
 mod volumes;
+mod yaml;
 
-use super::{Where, config, say, tags};
+use super::{Where, config, say, shown, tags};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -179,7 +183,7 @@ pub(crate) struct Unusable(String);
 
 impl Unusable {
     fn new(error: &anyhow::Error) -> Self {
-        Self(format!("{error:#}"))
+        Self(told(error))
     }
 
     /// Says it as the original does.
@@ -187,6 +191,11 @@ impl Unusable {
         say::error("Unable to open ECS Compose Project", &[("error", &self.0)]);
         say::fatal("Unable to create and read ECS Compose Project", &[("error", &self.0)]);
     }
+}
+
+/// Why the files cannot be used. What they say comes along with it, and a terminal must not obey that.
+fn told(error: &anyhow::Error) -> String {
+    shown::plain(&format!("{error:#}")).into_owned()
 }
 
 /// Runs one `compose` command.

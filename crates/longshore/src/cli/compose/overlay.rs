@@ -2,7 +2,7 @@
 
 use super::{
     params::{Service, secrets},
-    value::{mebibytes, text},
+    value::mebibytes,
 };
 use crate::cli::say;
 use anyhow::{Result, bail};
@@ -34,7 +34,7 @@ pub(super) fn apply(c: &mut ecs::ContainerDefinition, own: Option<&Service>, siz
             Some(ecs::FirelensConfiguration { r#type: firelens.r#type.clone(), options: firelens.options.texts() });
     }
     c.secrets = secrets(&own.secrets);
-    if let Some(value) = own.gpu.as_ref().and_then(text) {
+    if let Some(value) = own.gpu.clone() {
         c.resource_requirements = Some(vec![ecs::ResourceRequirement {
             r#type: Some("GPU".to_owned()),
             value: Some(value),

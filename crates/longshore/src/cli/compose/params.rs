@@ -1,22 +1,26 @@
 //! `ecs-params.yml`: what a task definition says and a compose file cannot.
 //!
-//! Keys that the ECS CLI does not know are ignored, as it does. What it knows is sent, and the server says what it does not
-//! honour.
+//! Keys that the ECS CLI does not know are passed over, as it does, and we say so. What it knows is sent, and the server says what it
+//! does not honour.
 
 use super::{
     interpolate::Variables,
-    value::{seconds, text},
+    members, reading,
+    value::seconds,
+    yaml::{self, Numbers},
 };
+use crate::cli::say;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 use shapes::ecs;
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 /// The file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Params {
+    version: Option<String>,
     pub(super) task_definition: TaskDefinition,
     pub(super) run_params: RunParams,
 }
@@ -47,21 +51,20 @@ impl TaskDefinition {
 /// Names and values, where a number or a truth value is as good as a text.
 #[derive(Debug, Default, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Scalars(BTreeMap<String, Value>);
+pub(super) struct Scalars(BTreeMap<String, String>);
 
 impl Scalars {
     /// As texts; `None` if there are none.
     pub(super) fn texts(&self) -> Option<BTreeMap<String, String>> {
-        let texts = self.0.iter().filter_map(|(name, value)| Some((name.clone(), text(value)?)));
-        (!self.0.is_empty()).then(|| texts.collect())
+        (!self.0.is_empty()).then(|| self.0.clone())
     }
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct TaskSize {
-    pub(super) cpu_limit: Option<Value>,
-    pub(super) mem_limit: Option<Value>,
+    pub(super) cpu_limit: Option<String>,
+    pub(super) mem_limit: Option<String>,
 }
 
 #[derive(Debug, Default, Clone, Deserialize)]
@@ -108,7 +111,7 @@ pub(super) struct Service {
     pub(super) logging: Option<Logging>,
     pub(super) firelens_configuration: Option<Firelens>,
     pub(super) secrets: Vec<Secret>,
-    pub(super) gpu: Option<Value>,
+    pub(super) gpu: Option<String>,
     pub(super) depends_on: Vec<DependsOn>,
 }
 
@@ -284,19 +287,37 @@ pub(super) fn load(path: Option<&Path>, environment: &BTreeMap<String, String>) 
         None if default.exists() => default,
         None => return Ok(Params::default()),
     };
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = reading::text(path)?;
     // AWS: over the whole text, so that a variable may also stand for a list.
-    let text = Variables::new(environment).text(&text)?;
-    read(&text).with_context(|| format!("{} cannot be used", path.display()))
+    let text = Variables::new(environment).text(&text).with_context(|| path.display().to_string())?;
+    let (params, unknown) = read(path, &text)?;
+    let file = path.display().to_string();
+    for key in unknown {
+        say::warn(
+            "Skipping unsupported YAML option of the ecs-params file...",
+            &[("option name", &key), ("file", &file)],
+        );
+    }
+    if let Some(version) = params.version.as_ref().filter(|version| !matches!(version.as_str(), "1" | "1.0")) {
+        say::warn(
+            "The ecs-params file is read as version 1, the only one there is",
+            &[("version", version), ("file", &file)],
+        );
+    }
+    Ok(params)
 }
 
-pub(super) fn read(text: &str) -> Result<Params> {
+/// What the file says, and the keys that nothing reads.
+pub(super) fn read(path: &Path, text: &str) -> Result<(Params, Vec<String>)> {
     if text.trim().is_empty() {
-        return Ok(Params::default());
+        return Ok(Default::default());
     }
-    let file: Value = serde_saphyr::from_str(text)?;
+    let (file, _) = yaml::read(path, text, Numbers::AsWritten)?;
+    if file.is_null() {
+        return Ok(Default::default());
+    }
     // Sections that are there and empty are as good as none.
-    Ok(serde_json::from_value(without_nulls(file))?)
+    members::read(without_nulls(file)).with_context(|| path.display().to_string())
 }
 
 fn without_nulls(value: Value) -> Value {
@@ -314,16 +335,52 @@ fn without_nulls(value: Value) -> Value {
 mod tests {
     use super::*;
 
+    fn read(text: &str) -> Result<(Params, Vec<String>)> {
+        super::read(Path::new("p.yml"), text)
+    }
+
     #[test]
-    fn unknown_keys_are_ignored_and_broken_ones_named() {
-        let fine = "version: 1\ntask_definition:\n  services: {web: {mem_limit: 64m, secrets: []}}\n  docker_volumes:\nnews: 1";
-        assert!(read(fine).unwrap().task_definition.services["web"].mem_limit.is_some());
-        assert!(read("task_definition: {services: {web: {essential: perhaps}}}").is_err());
+    fn unknown_keys_are_told_and_broken_ones_named() {
+        let text = "version: 1\ntask_definition:\n  bogus: 1\n  services: {web: {mem_limit: 64m, secrets: [], gpus: 1}}\n  \
+                    docker_volumes:\nnews: 1\nx-mine: 2";
+        let (params, unknown) = read(text).unwrap();
+        assert!(params.task_definition.services["web"].mem_limit.is_some());
+        assert_eq!(unknown, ["news", "task_definition.bogus", "task_definition.services.web.gpus"]);
+        for (text, words) in [
+            (
+                "task_definition: {services: {web: {essential: perhaps}}}",
+                "task_definition.services.web.essential must be true or false",
+            ),
+            ("task_definition: [awsvpc]", "task_definition must be a mapping"),
+            ("[a]", "the file must be a mapping"),
+            ("task_definition: {a: 1, a: 2}", "p.yml, line 1: the key 'a' is there twice"),
+        ] {
+            let error = format!("{:#}", read(text).unwrap_err());
+            assert!(error.contains(words) && error.contains("p.yml"), "{error}");
+        }
+    }
+
+    #[test]
+    fn texts_stay_as_they_are_written() {
+        let text = "task_definition:\n  task_size: {cpu_limit: 0.50, mem_limit: 1024}\n  docker_volumes:\n  - {name: 012, \
+                    labels: {a: 0777, b: yes, c: 1.0}}\n  services: {web: {cpu_shares: 010, gpu: 2}}";
+        let task = read(text).unwrap().0.task_definition;
+        assert_eq!(
+            (task.task_size.cpu_limit.as_deref(), task.task_size.mem_limit.as_deref()),
+            (Some("0.50"), Some("1024"))
+        );
+        let volume = &task.docker_volumes[0];
+        let labels: Vec<_> = volume.labels.texts().unwrap().into_values().collect();
+        assert_eq!(
+            (volume.name.as_deref(), labels),
+            (Some("012"), vec!["0777".to_owned(), "yes".to_owned(), "1.0".to_owned()])
+        );
+        assert_eq!((task.services["web"].cpu_shares, task.services["web"].gpu.as_deref()), (Some(8), Some("2")));
     }
 
     #[test]
     fn only_tasks_of_their_own_network_have_a_configuration() {
-        let of = |text: &str| read(text).unwrap().network().map_err(|e| e.to_string());
+        let of = |text: &str| read(text).unwrap().0.network().map_err(|e| e.to_string());
         assert_eq!(of("run_params: {network_configuration: {awsvpc_configuration: {subnets: [a]}}}"), Ok(None));
         let error = of("task_definition: {ecs_network_mode: awsvpc}").unwrap_err();
         assert!(error.contains("at least one subnet"), "{error}");

@@ -9,7 +9,7 @@ use super::{
     tasks::Launch,
 };
 use crate::cli::{client, config::Settings, ps, say};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use shapes::{ecs, logs};
 use std::path::PathBuf;
 
@@ -35,9 +35,16 @@ impl Project<'_> {
 
     /// What is registered.
     pub(super) fn definition(&self) -> Result<ecs::RegisterTaskDefinitionRequest> {
-        let mut definition = convert::definition(self.source, self.params, &self.flags)?;
-        registry_creds::apply(self.registry_creds.as_deref(), &mut definition)?;
-        Ok(definition)
+        let read = || {
+            let mut definition = convert::definition(self.source, self.params, &self.flags)?;
+            registry_creds::apply(self.registry_creds.as_deref(), &mut definition)?;
+            Ok(definition)
+        };
+        read().map_err(|error: anyhow::Error| {
+            let told = super::told(&error);
+            // As it is, an error still knows its causes.
+            if told == format!("{error:#}") { error } else { anyhow!(told) }
+        })
     }
 
     /// Registers the definition unless the same was registered before and still is. Answers its ARN.

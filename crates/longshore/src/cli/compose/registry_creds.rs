@@ -1,6 +1,10 @@
 //! The file that says with which secret each container's image is pulled, as `registry-creds up` of the ECS CLI writes it.
 
-use super::super::say;
+use super::{
+    super::say,
+    members, reading,
+    yaml::{self, Numbers},
+};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use shapes::ecs;
@@ -33,8 +37,8 @@ struct Credentials {
 /// Writes what the named file, or this folder's newest, says into a definition. What ecs-params says there wins.
 pub(super) fn apply(path: Option<&Path>, definition: &mut ecs::RegisterTaskDefinitionRequest) -> Result<()> {
     let Some(path) = path.map(Path::to_owned).or_else(|| newest(Path::new("."))) else { return Ok(()) };
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let file: File = serde_saphyr::from_str(&text).with_context(|| format!("{} cannot be used", path.display()))?;
+    let (file, _) = yaml::read(&path, &reading::text(&path)?, Numbers::AsWritten)?;
+    let file: File = members::read(file).with_context(|| path.display().to_string())?.0;
     let outputs = file.registry_credential_outputs;
     if definition.execution_role_arn.is_none() {
         definition.execution_role_arn = outputs.task_execution_role;

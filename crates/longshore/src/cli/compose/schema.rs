@@ -177,9 +177,9 @@ fn warn(version: Version, service: &str, keys: &[String]) {
     }
 }
 
-/// Version 3.0 writes ports and volumes as texts only.
+/// Version 3.0 writes ports, volumes and files of variables as texts only.
 fn long_forms(name: &str, service: &Map<String, Value>) -> Result<()> {
-    for (key, what) in [("ports", "a string or number"), ("volumes", "a string")] {
+    for (key, what) in [("env_file", "a string"), ("ports", "a string or number"), ("volumes", "a string")] {
         let items = service.get(key).and_then(Value::as_array);
         if let Some(at) = items.into_iter().flatten().position(Value::is_object) {
             bail!("services.{name}.{key}.{at} must be {what}");
@@ -229,6 +229,7 @@ mod tests {
             (Version::V3, "{mem_limit: 1g}", "Configuration contains forbidden properties: mem_limit"),
             (Version::V3, "{ports: ['1:1', {target: 1}]}", "services.app.ports.1 must be a string or number"),
             (Version::V3, "{volumes: [{type: bind}]}", "services.app.volumes.0 must be a string"),
+            (Version::V3, "{env_file: [a, {path: b}]}", "services.app.env_file.1 must be a string"),
         ] {
             let mut service = serde_saphyr::from_str(service).unwrap();
             assert_eq!(check(version, "app", &mut service).unwrap_err().to_string(), words);

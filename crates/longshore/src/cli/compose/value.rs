@@ -1,5 +1,6 @@
 //! Small readings of YAML values that compose files write in more than one way.
 
+use super::number::fraction_text;
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
@@ -7,17 +8,23 @@ use serde_json::Value;
 pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(s) => Some(s.clone()),
+        Value::Number(n) if n.is_f64() => n.as_f64().map(fraction_text),
         Value::Number(n) => Some(n.to_string()),
         Value::Bool(b) => Some(b.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
-/// Yes or no; a variable that was filled in left a text.
+/// A scalar as text, or that it is none.
+pub(super) fn scalar(what: &str, value: &Value) -> Result<String> {
+    text(value).with_context(|| format!("{what} must be a text or a number"))
+}
+
+/// Yes or no; a variable that was filled in left a text. AWS: the words of YAML 1.1 count too.
 pub(super) fn boolean(what: &str, value: &Value) -> Result<bool> {
-    match text(value).as_deref() {
-        Some("true") => Ok(true),
-        Some("false") => Ok(false),
+    match text(value).unwrap_or_default().to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "y" => Ok(true),
+        "false" | "no" | "off" | "n" => Ok(false),
         _ => bail!("{what} must be true or false"),
     }
 }
@@ -50,7 +57,13 @@ pub(super) fn words(what: &str, value: &Value) -> Result<Vec<String>> {
 /// A mapping or a list of `key=value`, in order. A key without a value has `None`.
 pub(super) fn pairs(what: &str, value: &Value) -> Result<Vec<(String, Option<String>)>> {
     match value {
-        Value::Object(map) => Ok(map.iter().map(|(k, v)| (k.clone(), text(v))).collect()),
+        Value::Object(map) => {
+            let pair = |(k, v): (&String, &Value)| match v {
+                Value::Null => Ok((k.clone(), None)),
+                v => Ok((k.clone(), Some(scalar(k, v)?))),
+            };
+            map.iter().map(pair).collect()
+        }
         Value::Array(_) => Ok(texts(what, value)?
             .into_iter()
             .map(|item| match item.split_once('=') {

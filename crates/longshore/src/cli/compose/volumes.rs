@@ -3,7 +3,7 @@
 use super::{
     file::{Source, Version},
     params::{DockerVolume, EfsVolume, TaskDefinition},
-    value::{boolean, text},
+    value::{boolean, scalar, text},
 };
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -124,8 +124,8 @@ fn long_form(long: &serde_json::Map<String, Value>) -> Result<Mount> {
         match key.as_str() {
             "type" if matches!(value.as_str(), Some("bind" | "volume")) => {}
             "type" => bail!("a volume must be of type bind or volume; for tmpfs use the service's `tmpfs`"),
-            "source" => from = text(value),
-            "target" => to = text(value),
+            "source" => from = Some(scalar(key, value)?),
+            "target" => to = Some(scalar(key, value)?),
             "read_only" => read_only = boolean(key, value)?,
             other => bail!("{other} of a volume cannot be honoured; remove it"),
         }

@@ -378,6 +378,7 @@ mod tests {
     use super::*;
     use crate::cli::compose::params;
     use clap::Parser;
+    use std::path::Path;
 
     #[derive(Parser)]
     struct Line {
@@ -389,7 +390,8 @@ mod tests {
         let line =
             Line::try_parse_from(["x"].into_iter().chain(flags.split_whitespace())).map_err(|e| e.to_string())?;
         let file = format!("task_definition: {{ecs_network_mode: {mode}}}\nrun_params: {{service_discovery: {file}}}");
-        line.discovery.wanted(&params::read(&file).unwrap()).map_err(|error| format!("{error:#}"))
+        let (params, _) = params::read(Path::new("ecs-params.yml"), &file).unwrap();
+        line.discovery.wanted(&params).map_err(|error| format!("{error:#}"))
     }
 
     #[test]
