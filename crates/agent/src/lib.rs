@@ -36,6 +36,7 @@ mod testing;
 
 pub use detect::ResourceOverrides;
 pub use identity::has_identity;
+pub use leave::leave;
 pub use plan::{INSTANCE_LABEL, TASK_LABEL};
 pub use real::{ImageCleanup, PullBehavior, clones_dir, disks_dir, file_systems_dir, mounts_dir, tunnels_dir};
 pub use run::{AgentError, CONTAINERD_NAMESPACE, Config, Machine, run, run_on};

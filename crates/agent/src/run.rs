@@ -9,7 +9,6 @@ use crate::{
     identity::{IdentityError, IdentityStore},
     imds::{self, InstanceMetadata},
     introspection::{self, Introspection},
-    leave::leave,
     ledger::{Ledger, LedgerError},
     logs::LogHub,
     metadata::{self, Facts, Metadata, Places, Rate, Secret},
@@ -382,9 +381,6 @@ pub async fn run_on(
         End::Inactive(why) => {
             tracing::warn!(reason = why, "the instance was deregistered; its tasks are stopped");
             stop_everything(&engine, &effects).await;
-            if config.registry_netns.is_none() {
-                leave(&config, &effects).await;
-            }
             Err(AgentError::Deregistered(why))
         }
     }

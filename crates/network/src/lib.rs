@@ -50,6 +50,7 @@ pub use link_local::{LinkLocalSpec, ensure_link_local, remove_link_local};
 pub use names::{IfName, Mac, TableName};
 pub use netlink::{Link, Netlink};
 pub use netns::{NetnsPath, sweep};
+pub use nft::UNPUBLISHED;
 pub use ports::{
     PortMap, PortsSpec, Protocol, add_ports, ensure_ports_table, list_ports, remove_ports, remove_ports_table,
 };

@@ -56,6 +56,9 @@ pub(crate) fn task_table(table: &TableName, bridge: &IfName, net: Ipv4Net) -> St
     table_text(table, "", &[guard, masquerade_chain(net, None)])
 }
 
+/// The address of loopback at which no port of a container is published: whoever listens there gets what is sent there.
+pub const UNPUBLISHED: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
 /// Host ports to containers: from outside, from the instance itself and its localhost, and from the containers themselves.
 pub(crate) fn ports_table(table: &TableName, bridge: &IfName, net: Ipv4Net) -> String {
     let net = net.trunc();
@@ -71,7 +74,11 @@ pub(crate) fn ports_table(table: &TableName, bridge: &IfName, net: Ipv4Net) -> S
     let chains = [
         Chain { name: "prerouting", hook: "type nat hook prerouting priority dstnat; policy accept;", rules: dnat() },
         // The name `dstnat` is refused for this hook; -100 is what it stands for.
-        Chain { name: "output", hook: "type nat hook output priority -100; policy accept;", rules: dnat() },
+        Chain {
+            name: "output",
+            hook: "type nat hook output priority -100; policy accept;",
+            rules: [vec![format!("ip daddr {UNPUBLISHED} accept")], dnat()].concat(),
+        },
         Chain { name: "postrouting", hook: "type nat hook postrouting priority srcnat; policy accept;", rules: post },
     ];
     table_text(table, "map ports { type inet_proto . inet_service : ipv4_addr . inet_service; }", &chains)

@@ -50,10 +50,15 @@ pub(crate) fn set(name: &str, value: &str) -> Result<()> {
     fs::write(&path, value).map_err(|source| Error::os("writing", path, source))
 }
 
-/// As [`set`], but a kernel without the setting (no IPv6, no br_netfilter) is fine.
+/// As [`set`], but a kernel without the setting (no IPv6, no br_netfilter) is fine, and one that does not take the value: a machine that is
+/// itself in a user namespace (LXC) has fewer groups than others.
 pub(crate) fn set_if_there(name: &str, value: &str) -> Result<()> {
     match set(name, value) {
-        Err(Error::Os { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(Error::Os { source, .. })
+            if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) =>
+        {
+            Ok(())
+        }
         other => other,
     }
 }

@@ -58,6 +58,11 @@ async fn host_port_is_reached_from_every_side() {
     ] {
         assert_eq!(call_tcp(from, address).await.unwrap_or_else(|error| error.to_string()), seen, "from {who}");
     }
+    // One address is left to who listens there.
+    let kept = format!("{}:8080", network::UNPUBLISHED);
+    assert!(call_tcp_within(&one, &kept, SHORT).await.is_err());
+    serve_tcp(&one, &kept).await;
+    assert_eq!(call_tcp(&one, &kept).await.expect("reached"), "127.0.0.1");
     // Other ports are not caught, nor is the same port of other machines.
     assert!(call_tcp_within(&two, "172.31.0.2:8081", SHORT).await.is_err());
     serve_tcp(&two, "0.0.0.0:8080").await;

@@ -178,6 +178,14 @@ async fn wait_or(deadline: Duration, effects: &Effects, otherwise: impl Fn() -> 
     Ok(())
 }
 
+/// The one that answers there, if one does.
+pub async fn running(config: &DaemonConfig) -> Option<Daemon> {
+    let socket = config.socket();
+    probe(&socket).await.ok()?;
+    let pid = listener(&socket).await.ok()?;
+    Some(Daemon { pid, socket, adopted: true, child: None })
+}
+
 /// The process that listens, as the kernel knows it: truer than a pid file.
 async fn listener(socket: &Path) -> Result<u32, RuntimeError> {
     let unavailable = |e: std::io::Error| RuntimeError::Unavailable(e.to_string());

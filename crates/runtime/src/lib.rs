@@ -42,7 +42,7 @@ pub use image::{Image, ImageConfig, Platform, PullPolicy, PullProgress, PullRequ
 pub use mounts::{MountSource, Mounts};
 pub use nfs::{NfsMounts, NfsSource};
 pub use oci_runtime::{OciRuntime, OciRuntimeError};
-pub use tunnel::{Tunnel, TunnelTo, Tunnels};
+pub use tunnel::{TUNNEL_ADDRESS, Tunnel, TunnelTo, Tunnels};
 pub use userns::{IdMapping, NamespaceMaker, UserNamespace};
 
 /// Who answers: for introspection and for container-instance `versionInfo`.

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use crate::disk::absent;
 use crate::oci_runtime::program_path;
 use crate::programs;
+use crate::tunnel::TUNNEL_ADDRESS;
 
 mod knock;
 
@@ -278,7 +279,7 @@ fn tunnels(table: &[u8], below: &Path) -> HashSet<u16> {
     let lines = table.split(|byte| *byte == b'\n');
     let ours = lines.filter(|line| place(line).is_some_and(|place| Path::new(&place).starts_with(below)));
     let servers = ours.filter_map(server);
-    servers.filter(|server| server.ip() == Ipv4Addr::LOCALHOST).map(|server| server.port()).collect()
+    servers.filter(|server| server.ip() == TUNNEL_ADDRESS).map(|server| server.port()).collect()
 }
 
 fn place(line: &[u8]) -> Option<OsString> {

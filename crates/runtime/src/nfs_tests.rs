@@ -14,10 +14,10 @@ fn a_mount_is_found_by_its_place_and_tells_its_server() {
     assert_eq!(found("/run/efs"), Some(None));
     assert_eq!(found("/run/efs/d"), None);
 
-    let table = b"30 22 0:40 / /run/efs/a rw - nfs4 nas:/a rw,port=20049,addr=127.0.0.1\n\
-        31 22 0:41 / /run/efs/b rw - nfs4 nas:/b rw,port=20050,clientaddr=127.0.0.1,addr=127.0.0.1\n\
+    let table = b"30 22 0:40 / /run/efs/a rw - nfs4 nas:/a rw,port=20049,addr=127.0.0.2\n\
+        31 22 0:41 / /run/efs/b rw - nfs4 nas:/b rw,port=20050,clientaddr=127.0.0.1,addr=127.0.0.2\n\
         32 22 0:42 / /run/efs/c rw - nfs4 nas:/c rw,port=20051,clientaddr=127.0.0.1,addr=10.0.0.5\n\
-        33 22 0:43 / /run/efsx/d rw - nfs4 nas:/d rw,port=20052,addr=127.0.0.1\n";
+        33 22 0:43 / /run/efsx/d rw - nfs4 nas:/d rw,port=20052,addr=127.0.0.2\n";
     assert_eq!(tunnels(table, Path::new("/run/efs")), HashSet::from([20_049, 20_050]));
 }
 

@@ -28,6 +28,9 @@ use place::Place;
 
 /// Where tunnels listen. AWS: the ports that its mount helper takes. Clients of the machine are given others by themselves.
 const PORTS: RangeInclusive<u16> = 20_049..=21_049;
+/// The address of loopback at which all of them listen. It is none of those at which tasks' ports are published: what is translated for these on its
+/// way would lead the kernel, which asks for a port alone, to a container.
+pub const TUNNEL_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// What distributions call the program.
 const PROGRAMS: [&str; 3] = ["stunnel", "stunnel4", "stunnel5"];
 /// How long it may take to listen. It asks nobody before it does.
@@ -98,6 +101,8 @@ impl Tunnels {
             if to.local.is_none_or(|local| local == place.port()) && place.leads(to)? {
                 place.start(&found()?)?;
                 self.watch(place.port(), &mut watched);
+                // Whoever else took its port while it was dead must not be asked instead.
+                self.listens(&place).await?;
                 return self.hold(&place);
             }
         }
@@ -163,6 +168,11 @@ impl Tunnels {
     async fn make(&self, place: &Place, to: &TunnelTo) -> io::Result<()> {
         place.write(to)?;
         place.start(&found()?)?;
+        self.listens(place).await
+    }
+
+    /// Waits until it is who listens at its port.
+    async fn listens(&self, place: &Place) -> io::Result<()> {
         let limit = self.0.effects.monotonic() + STARTS;
         loop {
             let Some(process) = place.process()? else {
@@ -226,7 +236,12 @@ impl Shared {
         let mut pause = AGAIN;
         loop {
             let since = self.effects.monotonic();
-            match place.process() {
+            // Looking for it takes its lock for a moment, which must not keep anybody from starting it.
+            let process = {
+                let _watched = self.watched.lock().await;
+                place.process()
+            };
+            match process {
                 Ok(Some(process)) => process.ended().await,
                 Ok(None) => {}
                 Err(error) => tracing::warn!(port, %error, "nothing can be learnt of a TLS tunnel"),
@@ -238,7 +253,8 @@ impl Shared {
                     return;
                 }
                 match found().and_then(|program| place.start(&program)) {
-                    Ok(()) => tracing::warn!(port, "a TLS tunnel had ended, and is started again"),
+                    Ok(true) => tracing::warn!(port, "a TLS tunnel had ended, and is started again"),
+                    Ok(false) => {}
                     Err(error) => tracing::warn!(port, %error, "a TLS tunnel cannot be started again"),
                 }
             }
@@ -261,7 +277,7 @@ impl Shared {
 }
 
 impl Tunnel {
-    /// Where it listens, on the loopback address of this machine.
+    /// Where it listens, at [`TUNNEL_ADDRESS`].
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
@@ -300,7 +316,7 @@ fn found() -> io::Result<PathBuf> {
 
 /// Whether somebody else listens there.
 fn is_taken(port: u16) -> bool {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err()
+    TcpListener::bind((TUNNEL_ADDRESS, port)).is_err()
 }
 
 /// Whether the kernel still talks with an NFS server there, which it would take for any other that is there from now on: its user was

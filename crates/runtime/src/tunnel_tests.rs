@@ -84,7 +84,7 @@ async fn there_is_one_for_each_place_as_long_as_it_is_used() {
     assert!(refused.starts_with("Failed to initialize TLS tunnel: stunnel: "), "{refused}");
     assert_eq!(machine.left(), 1, "what could not be made is left");
 
-    let taken = TcpListener::bind("127.0.0.1:20050").unwrap();
+    let taken = TcpListener::bind((TUNNEL_ADDRESS, 20050)).unwrap();
     let other = tunnels.ensure(&to("10.9.9.8", None)).await.unwrap();
     let told = tunnels.ensure(&to("10.9.9.9", Some(30_000))).await.unwrap();
     assert_eq!((other.port(), told.port()), (20_051, 30_000));

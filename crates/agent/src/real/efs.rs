@@ -2,7 +2,7 @@
 //! task has left. Where they are the server says (`super::provisions`).
 
 use crate::{node::Failure, plan::TaskPlan};
-use ::runtime::{NfsMounts, NfsSource, TunnelTo, Tunnels};
+use ::runtime::{NfsMounts, NfsSource, TUNNEL_ADDRESS, TunnelTo, Tunnels};
 use effects::Effects;
 use link::{ExportedFolder, Provision};
 use model::{EfsVolume, Export, names::is_ecs_name};
@@ -10,7 +10,6 @@ use std::{
     collections::{HashMap, HashSet},
     fmt::Display,
     io,
-    net::Ipv4Addr,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -71,7 +70,7 @@ impl Machine {
             return self.mounts.ensure(name, &wanted.source, &self.programs).await.map(drop);
         };
         let tunnel = self.tunnels.ensure(&to).await?;
-        let (host, port) = (Ipv4Addr::LOCALHOST.to_string(), tunnel.port());
+        let (host, port) = (TUNNEL_ADDRESS.to_string(), tunnel.port());
         // What two connections lead to that one client makes, the kernel finds out and uses the first of them for all: what is to travel
         // encrypted would travel with what is not.
         let source = NfsSource { host, port, client: client(format_args!("{port}-{instance}")), ..wanted.source };
@@ -265,6 +264,12 @@ mod tests {
     use model::{Volume, VolumeSource};
     use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
     use std::fs;
+
+    /// Otherwise whoever publishes a tunnel's port would be asked in its place.
+    #[test]
+    fn tunnels_are_where_no_port_is_published() {
+        assert_eq!(TUNNEL_ADDRESS, ::network::UNPUBLISHED);
+    }
 
     /// Whatever is mounted at its place is a task's volume: nothing is asked of it.
     #[tokio::test]

@@ -34,6 +34,11 @@ pub(super) fn place(volumes: &Path, at: usize, path: &str) -> PathBuf {
     folder(volumes, at).join(hex::encode(&digest[..NAME_BYTES]))
 }
 
+/// Whether any of a container's are written down.
+pub(super) fn were_told(volumes: &Path, at: usize) -> bool {
+    folder(volumes, at).join(PLACES).exists()
+}
+
 /// Where a container's image has volumes, but for places where it is shown something of ours; `None` for one that is started again,
 /// whatever its image's name leads to by now.
 pub(super) fn declared(job: &Job, image: &Image, ours: &[BindMount]) -> Result<Option<Vec<String>>, Failure> {

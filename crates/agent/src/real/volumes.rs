@@ -102,7 +102,9 @@ impl Volumes {
     ) -> Result<Vec<BindMount>, Failure> {
         let container = job.container();
         let has_none = container.mount_points.is_empty() && container.volumes_from.is_empty();
-        if has_none && declared.as_ref().is_some_and(Vec::is_empty) {
+        // What an image of that name declared the first time may be known.
+        let was_told = image_volumes::were_told(&self.places.of_task(&job.task, disk), job.at);
+        if has_none && !was_told && declared.as_ref().is_some_and(Vec::is_empty) {
             return Ok(Vec::new());
         }
         let mut users = self.users.lock().await;

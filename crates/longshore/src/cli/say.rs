@@ -129,8 +129,6 @@ pub(crate) fn failure(error: &anyhow::Error) {
     }
 }
 
-/// A table as Go's tabwriter pads it: two spaces between columns, nothing at all without rows. On a terminal it is cut to
-/// fit, except under the original's name, whose tables never are.
 /// Whether there is a terminal that has no room for them without cutting.
 pub(crate) fn is_too_wide(header: &[&str], rows: &[Vec<String>]) -> bool {
     let rows: Vec<Vec<Cell>> = rows.iter().map(|row| row.iter().cloned().map(Cell::from).collect()).collect();
@@ -138,6 +136,8 @@ pub(crate) fn is_too_wide(header: &[&str], rows: &[Vec<String>]) -> bool {
     width.is_some_and(|width| terminal::table(header, &rows, None).iter().any(|line| measure_text_width(line) > width))
 }
 
+/// A table as Go's tabwriter pads it: two spaces between columns, nothing at all without rows. On a terminal it is cut to
+/// fit, except under the original's name, whose tables never are.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
     let rows: Vec<Vec<Cell>> = rows.iter().map(|row| row.iter().cloned().map(Cell::from).collect()).collect();
     let width = if is_ecs_cli() { None } else { terminal::width() };

@@ -3,6 +3,7 @@
 use super::Client;
 use anyhow::{Result, bail};
 use shapes::ecs;
+use std::collections::BTreeSet;
 
 /// The fewest letters of an id that are looked for.
 const BEGINNING: usize = 4;
@@ -38,11 +39,12 @@ impl TaskName {
         if is_id(&self.task) || !begins {
             return Ok(self.task.clone());
         }
-        let mut found = Vec::new();
+        // One that is being stopped may be in both lists.
+        let mut found = BTreeSet::new();
         for desired in ["RUNNING", "STOPPED"] {
             found.extend(self.beginning(client, cluster, desired).await?);
         }
-        match found.as_slice() {
+        match found.into_iter().collect::<Vec<_>>().as_slice() {
             [] => Ok(self.task.clone()),
             [one] => Ok(one.clone()),
             several => bail!(

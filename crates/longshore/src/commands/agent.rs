@@ -51,13 +51,14 @@ pub(super) fn run(args: &AgentArgs) -> Result<ExitCode> {
             signals.terminated().await;
             stop.cancel();
         });
-        match agent::run(config, effects.clone()).await {
+        match agent::run(config.clone(), effects.clone()).await {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(error @ AgentError::Deregistered(_)) => {
                 tracing::error!(%error, "this agent has nothing more to do here");
                 // Its tasks are gone, and a local instance's host clears up itself.
                 if args.netns.is_none() {
                     runtime::cgroup::Cgroups::detect()?.remove(&args.cgroup, &effects).await?;
+                    agent::leave(&config, &effects).await;
                 }
                 Ok(ExitCode::from(super::AGENT_IS_FINISHED))
             }

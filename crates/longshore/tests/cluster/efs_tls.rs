@@ -152,7 +152,7 @@ fn what_travels_over_tls_is_read_by_nobody_on_the_way() {
     assert_eq!(stopped["containers"][0]["exitCode"], 0, "{stopped:#}");
     assert_eq!(text("app/secret"), "kept-to-oneself-one\n");
     assert_eq!(text("app/web/seen"), "page\nseen\nkept-to-oneself-two\nkept-to-oneself-three\n");
-    let there = || mounted().into_iter().filter(|line| line.contains("addr=127.0.0.1")).count();
+    let there = || mounted().into_iter().filter(|line| line.contains("addr=127.0.0.2")).count();
     until("one tunnel", || (tunnels(&shared).len() == 1 && there() == 1).then_some(()));
 
     refuses(&shared);
@@ -195,7 +195,7 @@ fn refuses(shared: &Shared) {
     );
     let unknown = json!({"authorizationConfig": {"accessPointId": "fsap-0123456789abcdef1"}});
     shared.refused(encrypted(&unknown), &["access denied by server", "fsap-0123456789abcdef1"]);
-    let _taken = TcpListener::bind("127.0.0.1:20778").unwrap();
+    let _taken = TcpListener::bind("127.0.0.2:20778").unwrap();
     let taken = json!({"transitEncryptionPort": 20778});
     shared.refused(encrypted(&taken), &["Specified port [20778] is unavailable."]);
     until("one tunnel", || (tunnels(shared).len() == 1).then_some(()));

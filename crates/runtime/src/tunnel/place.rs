@@ -97,18 +97,19 @@ impl Place {
         }
     }
 
-    /// Starts it unless it lives. What it said before is forgotten.
-    pub(super) fn start(&self, program: &Path) -> io::Result<()> {
+    /// Starts it unless it lives; whether it did. What it said before is forgotten.
+    pub(super) fn start(&self, program: &Path) -> io::Result<bool> {
         let lock = self.lock()?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(()),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
         lock.set_len(0)?;
         let log = OpenOptions::new().append(true).create(true).mode(0o600).open(self.log())?;
         log.set_len(0)?;
-        process::start(program, &self.conf(), &lock, log)
+        process::start(program, &self.conf(), &lock, log)?;
+        Ok(true)
     }
 
     /// How much it has said, which is never so much that it cannot say more.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::TunnelTo;
+use super::{TUNNEL_ADDRESS, TunnelTo};
 
 /// Longest account of what went wrong: it becomes part of a task's stop reason.
 const MAX_TROUBLE: usize = 300;
@@ -16,7 +16,7 @@ const MAX_TROUBLE: usize = 300;
 /// NFS client is ever silent, it connects anew.
 pub(super) fn render(to: &TunnelTo, port: u16, authorities: &Path) -> String {
     let mut text = format!(
-        "foreground = yes\ndebug = warning\npid =\nsetuid = 65534\nsetgid = 65534\n\n[nfs]\nclient = yes\naccept = 127.0.0.1:{port}\n\
+        "foreground = yes\ndebug = warning\npid =\nsetuid = 65534\nsetgid = 65534\n\n[nfs]\nclient = yes\naccept = {TUNNEL_ADDRESS}:{port}\n\
          connect = {}:{}\ndelay = yes\nsslVersionMin = TLSv1.2\nrenegotiation = no\nverifyChain = yes\nCAfile = {}\n",
         to.host,
         to.port,
@@ -58,9 +58,9 @@ pub(super) fn trouble(said: &str) -> Option<String> {
     (!all.is_empty()).then(|| all[..end].to_owned())
 }
 
-/// The socket that listens at that port of the loopback address. Source: proc(5), `/proc/net/tcp`.
+/// The socket that listens at that port of the tunnels' address. Source: proc(5), `/proc/net/tcp`.
 pub(super) fn listener(table: &str, port: u16) -> Option<u64> {
-    let loopback = u32::from_ne_bytes([127, 0, 0, 1]);
+    let loopback = u32::from_ne_bytes(TUNNEL_ADDRESS.octets());
     let wanted = format!("{loopback:08X}:{port:04X}");
     table.lines().find_map(|line| {
         let mut words = line.split_whitespace().skip(1);
@@ -76,7 +76,7 @@ pub(super) fn listener(table: &str, port: u16) -> Option<u64> {
 pub(super) fn lists(servers: &str, port: u16) -> bool {
     servers.lines().any(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
-        matches!(words[..], [_, "7f000001", at, ..] if u16::from_str_radix(at, 16) == Ok(port))
+        matches!(words[..], [_, "7f000002", at, ..] if u16::from_str_radix(at, 16) == Ok(port))
     })
 }
 
@@ -92,7 +92,7 @@ mod tests {
     fn a_server_is_known_by_the_name_it_is_reached_by() {
         let text = render(&to("nas.example"), 20_050, Path::new("/ca.pem"));
         for line in [
-            "accept = 127.0.0.1:20050",
+            "accept = 127.0.0.2:20050",
             "connect = nas.example:2049",
             "sslVersionMin = TLSv1.2",
             "verifyChain = yes",
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn the_kernels_tables_say_who_has_a_port() {
-        let loopback = u32::from_ne_bytes([127, 0, 0, 1]);
+        let loopback = u32::from_ne_bytes(TUNNEL_ADDRESS.octets());
         let any = "   1: 00000000:4E51 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 7 1";
         let line = |state: &str| {
             format!(
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(listener(&line("01"), 20_049), None);
         assert_eq!(listener(&line("0A"), 20_050), None);
 
-        let servers = "NV SERVER   PORT USE HOSTNAME\nv4 7f000001 4e51   2 127.0.0.1\nv4 0a630002  801   1 10.99.0.2\n";
+        let servers = "NV SERVER   PORT USE HOSTNAME\nv4 7f000002 4e51   2 127.0.0.2\nv4 0a630002  801   1 10.99.0.2\n";
         assert!(lists(servers, 20_049));
         assert!(!lists(servers, 0x801) && !lists(servers, 20_050) && !lists("", 20_049));
     }

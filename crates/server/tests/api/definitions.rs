@@ -253,6 +253,10 @@ async fn what_is_wrong_is_told() {
             refused(top("volumes", json!([{"name": "../v"}])), "Volume name '../v' is not valid"),
             refused(with("mountPoints", json!([{"sourceVolume": "v", "containerPath": "/v"}])), "Unknown volume 'v'."),
             refused(with("volumesFrom", json!([{"sourceContainer": "app"}])), "It depends on itself in the end."),
+            refused(
+                efs(json!({"transitEncryption": "ENABLED", "transitEncryptionPort": 443})),
+                "443 is kept for the machine; choose one from 1024 on.",
+            ),
             refused(top("enableFaultInjection", json!(true)), "does not honour enableFaultInjection yet"),
             refused(
                 top("trustedExecutionConfiguration", json!({"isolationMode": "SHARED"})),

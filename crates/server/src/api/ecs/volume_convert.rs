@@ -5,6 +5,8 @@ use crate::api::ApiError;
 use model::{DockerVolume, EfsVolume, MountPoint, Volume, VolumeFrom, VolumeScope, VolumeSource};
 use shapes::ecs as aws;
 
+/// Ports below are for the machine's services.
+const FIRST_PORT: u16 = 1024;
 const ENABLED: &str = "ENABLED";
 const DISABLED: &str = "DISABLED";
 
@@ -45,6 +47,10 @@ fn efs_volume(given: aws::EFSVolumeConfiguration) -> Result<EfsVolume, ApiError>
         return Err(not_honoured("volumes.efsVolumeConfiguration.authorizationConfig.iam ENABLED"));
     }
     let port = given.transit_encryption_port.map(|port| match u16::try_from(port) {
+        // The machine's own are no task's to take for as long as it lives.
+        Ok(port @ 1..) if port < FIRST_PORT || model::definition_rules::RESERVED_PORTS.contains(&port) => Err(ApiError::client(format!(
+            "Invalid 'efsVolumeConfiguration.transitEncryptionPort' setting: {port} is kept for the machine; choose one from {FIRST_PORT} on."
+        ))),
         Ok(port @ 1..) => Ok(port),
         Ok(_) | Err(_) => Err(ApiError::client(format!(
             "Invalid 'efsVolumeConfiguration.transitEncryptionPort' setting: {port} is not a port."
