@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What stopped longer ago is shown to who asks for stopped tasks.
 const STOPPED_SHOWN_MILLIS: i64 = 60 * 60 * 1000;
 /// Letters of an id that are shown where there is no room for all.
-const SHORT_ID: usize = 12;
+const SHORT_ID: usize = 8;
 /// Tasks or instances of one describe. Source: service model.
 const BATCH: usize = 100;
 
