@@ -203,6 +203,11 @@ impl Stream {
         Self { client: client.in_region(&place.region), place, prefix, from, shown: BTreeMap::new() }
     }
 
+    /// Whether anything of it was shown.
+    pub(super) fn has_shown(&self) -> bool {
+        !self.shown.is_empty()
+    }
+
     /// The next of a reading's events, if there are more.
     async fn read(&self, reading: &mut Reading, how: &How) -> Result<()> {
         while reading.events.is_empty() && !reading.ended {

@@ -60,6 +60,8 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 /// Looks in a row that bring nothing before output is taken to be all of it: instances send it in batches, so the last lines
 /// come after the task's end.
 const QUIET_LOOKS: u32 = 4;
+/// As many where a container has written nothing yet: on a busy machine its first lines are its last, and late.
+const SILENT_LOOKS: u32 = 8;
 /// The exit code of a task that has none.
 const NO_CODE: u8 = 1;
 
@@ -181,7 +183,8 @@ async fn follow(
         let lines = show_all(&mut streams, &how).await?;
         if all.iter().all(|task| task.last_status.as_deref() == Some("STOPPED")) {
             quiet = if lines == 0 { quiet + 1 } else { 0 };
-            if quiet >= QUIET_LOOKS || streams.is_empty() {
+            let enough = if streams.iter().all(Stream::has_shown) { QUIET_LOOKS } else { SILENT_LOOKS };
+            if quiet >= enough || streams.is_empty() {
                 return Ok(all);
             }
         }
