@@ -212,6 +212,14 @@ impl Cluster {
         });
     }
 
+    /// kill -9 of the only instance's agent, and another one in its place.
+    pub(crate) fn kill_its_agent(&self) {
+        let (_, pid) = self.agents().into_iter().next().unwrap();
+        Self::kill(pid);
+        until("another agent", || self.agents().into_values().find(|now| *now != pid));
+        self.until_connected(&self.api(), 1);
+    }
+
     /// The server must not end by itself.
     pub(crate) fn assert_server_lives(&mut self) {
         let ended = self.server.as_mut().unwrap().try_wait().unwrap();

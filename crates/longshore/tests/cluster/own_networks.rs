@@ -34,13 +34,6 @@ fn run_own(cluster: &Cluster, api: &Api, vpc: &Vpc<'_>, group: &str, family: &st
     vpc.run(cluster, family, &[group])
 }
 
-fn kill_agent(cluster: &Cluster) {
-    let (_, pid) = cluster.agents().into_iter().next().unwrap();
-    Cluster::kill(pid);
-    until("another agent", || cluster.agents().into_values().find(|now| *now != pid));
-    cluster.until_connected(&cluster.api(), 1);
-}
-
 #[test]
 fn any_user_binds_any_port_and_what_the_definition_says_wins() {
     let mut cluster = Cluster::start(1);
@@ -79,7 +72,7 @@ fn any_user_binds_any_port_and_what_the_definition_says_wins() {
     let before = tasks.pop().unwrap();
     api.ecs("StopTask", &json!({"task": before}));
     cluster.wait(&before, "STOPPED");
-    kill_agent(&cluster);
+    cluster.kill_its_agent();
     // Once another one has an interface, the agent has looked at all of them.
     tasks.push(vpc.run(&cluster, "awsvpc", &[&group]).arn);
     let rounds = |lines: &[String]| lines.iter().filter(|line| line.starts_with("round")).count();

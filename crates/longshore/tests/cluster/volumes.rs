@@ -15,13 +15,6 @@ fn volumes(cluster: &Cluster) -> std::path::PathBuf {
     cluster.data().join("instances").join(instance).join("volumes")
 }
 
-fn kill_agent(cluster: &Cluster) {
-    let (_, pid) = cluster.agents().into_iter().next().unwrap();
-    Cluster::kill(pid);
-    until("another agent", || cluster.agents().into_values().find(|now| *now != pid));
-    cluster.until_connected(&cluster.api(), 1);
-}
-
 #[test]
 fn volumes_are_shown_filled_and_removed_as_the_definition_says() {
     let mut cluster = Cluster::start(1);
@@ -78,7 +71,7 @@ fn volumes_are_shown_filled_and_removed_as_the_definition_says() {
     let id = task.rsplit('/').next().unwrap();
     let own = volumes(&cluster).join("tasks").join(id);
     assert!(own.join("empty/data/inner").exists());
-    kill_agent(&cluster);
+    cluster.kill_its_agent();
     assert!(own.join("empty/data/inner").exists(), "another agent knows whose it is");
     api.ecs("StopTask", &json!({"task": task}));
     cluster.wait(&task, "STOPPED");
@@ -153,7 +146,7 @@ fn volumes_that_an_image_declares_are_as_with_docker() {
         names.collect::<std::collections::BTreeSet<_>>()
     };
     assert_eq!(folders().into_iter().collect::<Vec<_>>(), [".image-0", ".image-1", ".image-2", "v"]);
-    kill_agent(&cluster);
+    cluster.kill_its_agent();
     assert_eq!(folders().len(), 4, "another agent knows whose they are");
     assert_eq!(cluster.task(&task)["lastStatus"], "RUNNING");
     api.ecs("StopTask", &json!({"task": task}));
@@ -221,7 +214,7 @@ fn an_agent_killed_again_and_again_leaves_no_volume_behind() {
             cluster.wait(&tasks[0], "RUNNING");
             api.ecs("StopTask", &json!({"task": tasks[0]}));
         }
-        kill_agent(&cluster);
+        cluster.kill_its_agent();
     }
     for task in &tasks {
         api.ecs("StopTask", &json!({"task": task}));
@@ -281,7 +274,7 @@ fn a_volume_configured_at_launch_is_a_disk_of_its_size() {
 
     let disks = volumes(&cluster).join("disks");
     let id = task.rsplit('/').next().unwrap();
-    kill_agent(&cluster);
+    cluster.kill_its_agent();
     assert!(disks.join(id).join("fits").exists(), "another agent knows whose it is");
     api.ecs("StopTask", &json!({"task": task}));
     cluster.wait(&task, "STOPPED");
